@@ -1,0 +1,105 @@
+"""Files are written whole or not at all: beside their place, flushed to the disk, then renamed.
+
+A killed writer leaves the old file or folder as it was, and a `.name.writing-PID` that the next
+writer of the same path removes.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to; it takes `path`'s place only if the block succeeds."""
+    beside = _place_beside(path)
+    try:
+        yield beside
+        _flush_to_disk(beside)
+        os.replace(beside, path)
+        _flush_to_disk(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it takes `path`'s place, in one step, if the block succeeds."""
+    beside = _place_beside(path)
+    beside.mkdir()
+    try:
+        yield beside
+        for file in beside.rglob("*"):
+            _flush_to_disk(file)
+        _flush_to_disk(beside)
+        if path.exists():
+            _exchange(beside, path)
+        else:
+            beside.rename(path)
+        _flush_to_disk(path.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON: NaN and infinity are refused, because other readers refuse them."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place_beside(path: Path) -> Path:
+    """A free name in `path`'s folder; what killed writers of the same path left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.writing-*"):
+        pid = left.name.rpartition("-")[2]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.parent / f".{path.name}.writing-{os.getpid()}"
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(beside: Path, path: Path) -> None:
+    """Swap two folders in one step (Linux); elsewhere in two, with the old one kept until the end."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        names = os.fsencode(beside), os.fsencode(path)
+        done = renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    except AttributeError:
+        done = False
+    if not done:
+        old = beside.with_name(beside.name + "-old")
+        path.rename(old)
+        beside.rename(path)
+        shutil.rmtree(old)
