@@ -1,0 +1,96 @@
+"""A record is the truth of one fine-tune: one JSON file, written whole or not at all.
+
+What is unknown is null, never a guess. A run that failed or diverged has no metrics at all.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import PipelineError
+from pipeline.files import write_json
+
+FORMAT = 1
+Status = Literal["ok", "failed", "diverged"]
+METRICS = ("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One fine-tune: which cell of the study it is, how it went, what it cost and on what.
+
+    metrics       error_rate, accuracy, fbeta2 (multi-label only), valid_loss, train_loss; for
+                  multi-label, error_rate = 1 - accuracy over all (image, tag) pairs
+    test_metrics  the same on the test part, where the dataset has one; never used to choose
+    history       one row per epoch: epoch, train_loss, valid_loss, error_rate, seconds
+    cost          fit_seconds, seconds_per_epoch (median), images_per_second, cpu_seconds,
+                  peak_memory_reserved_gib and peak_memory_allocated_gib (CUDA), peak_rss_gib (host),
+                  energy_wh
+    device        kind (cpu or cuda), name, threads, shared (were others on it during the run?)
+    weights       source, sha256, and file or repository
+    data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,
+                  chance_error_rate
+    config        the resolved configuration of the run
+    """
+
+    status: Status
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+    reason: str | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    test_metrics: dict[str, float | None] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, float | None] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    started_at: str | None = None
+    format: int = FORMAT
+
+
+def write_record(path: Path, record: Record) -> None:
+    write_json(path, dataclasses.asdict(record))
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record; a damaged or foreign file is one clear line."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PipelineError(
+            f"{path}: not a whole record ({error}): delete it to run again"
+        ) from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else type(value).__name__
+        raise PipelineError(
+            f"{path}: record format {found!r}, expected {FORMAT}: delete it to run again"
+        )
+    known = {each.name for each in dataclasses.fields(Record)}
+    if unknown := set(value) - known:
+        raise PipelineError(f"{path}: unknown fields {sorted(unknown)}")
+    try:
+        record = Record(**value)
+    except TypeError as error:
+        raise PipelineError(f"{path}: {error}: delete it to run again") from None
+    _check(path, record)
+    return record
+
+
+def _check(path: Path, record: Record) -> None:
+    if record.status not in ("ok", "failed", "diverged"):
+        raise PipelineError(f"{path}: status is {record.status!r}")
+    numbers = {name: value for name, value in record.metrics.items() if value is not None}
+    for name, value in numbers.items():
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise PipelineError(f"{path}: metrics.{name} is {value!r}, not a finite number")
+    if record.status == "ok" and "error_rate" not in numbers:
+        raise PipelineError(f"{path}: status is ok but metrics.error_rate is absent")
+    if record.status != "ok" and numbers:
+        raise PipelineError(f"{path}: status is {record.status} but it has metrics")
