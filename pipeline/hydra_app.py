@@ -1,0 +1,146 @@
+"""A Hydra app whose mistakes are one clear line with the near matches.
+
+Hydra itself runs the app, so `--multirun`, `--cfg job`, launchers and sweepers are Hydra's own. Before
+it does, the overrides are checked here, every value of a sweep included: an unknown dataset is
+told before the first run of a multirun starts, not after the last.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.command import one_line_errors
+from pipeline.errors import PipelineError, near_matches
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def run(main: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run `main` with the configuration `conf/<config_name>.yaml` and the command line's overrides."""
+    with one_line_errors():
+        check(config_name, _overrides(sys.argv[1:]))
+
+    def task(config: DictConfig) -> None:
+        with one_line_errors():
+            main(config)
+
+    task.__module__ = "__main__"
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+
+
+def compose(config_name: str, overrides: list[str]) -> DictConfig:
+    """The configuration that these overrides give (no sweeps); mistakes are one line."""
+    check(config_name, overrides)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(config_name, overrides)
+
+
+def check(config_name: str, overrides: list[str]) -> None:
+    """Raise `PipelineError` for a wrong key, an unknown choice or a missing value."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise PipelineError(f"{_first_line(error)}") from None
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    for override in parsed:
+        if override.key_or_group in groups:
+            _check_choice(override)
+    given = {override.key_or_group for override in parsed}
+    for group, chosen in _defaults(config_name).items():
+        if chosen == "???" and group not in given:
+            raise PipelineError(f"{group}=... is missing: {near_matches('', _choices(group))}")
+    _compose_one(config_name, [_one_value(override) for override in parsed], parsed)
+
+
+def _compose_one(config_name: str, overrides: list[str], parsed: list[Override]) -> None:
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(config_name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        known = _known_keys(config_name, overrides, parsed)
+        for override in parsed:
+            key = override.key_or_group
+            if known and key not in known and override.is_add() is False:
+                raise PipelineError(f"unknown key {key!r}: {near_matches(key, known)}") from None
+        raise PipelineError(_first_line(error)) from None
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise PipelineError(f"{', '.join(f'{key}=...' for key in missing)} must be given")
+
+
+def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) -> set[str]:
+    """Every key of the configuration that the overrides of groups alone give."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    kept = [
+        text
+        for text, override in zip(overrides, parsed, strict=True)
+        if override.key_or_group in groups
+    ]
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(config_name, kept)
+    except (HydraException, OmegaConfBaseException):
+        return set()
+    return {*_keys(config), *groups}
+
+
+def _keys(config: DictConfig, prefix: str = "") -> set[str]:
+    keys = set()
+    for key in config:
+        keys.add(f"{prefix}{key}")
+        node = config._get_node(key)
+        if isinstance(node, DictConfig):
+            keys |= _keys(node, f"{prefix}{key}.")
+    return keys
+
+
+def _check_choice(override: Override) -> None:
+    group = str(override.key_or_group)
+    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    for value in values:
+        if str(value) not in _choices(group):
+            raise PipelineError(
+                f"unknown {group} {str(value)!r}: {near_matches(str(value), _choices(group))} "
+                f"(conf/{group}/*.yaml)"
+            )
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _defaults(config_name: str) -> dict[str, str]:
+    config = OmegaConf.load(CONF / f"{config_name}.yaml")
+    assert isinstance(config, DictConfig)
+    return {
+        str(group): str(OmegaConf.to_container(entry)[group])  # type: ignore[index, call-overload]
+        for entry in config.get("defaults", [])
+        if isinstance(entry, DictConfig)
+        for group in entry
+    }
+
+
+def _one_value(override: Override) -> str:
+    """The override with the first value of its sweep."""
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    first = next(iter(override.sweep_string_iterator()))
+    return f"{str(override.input_line).partition('=')[0]}={first}"
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    """The arguments that are overrides, not options of Hydra's own."""
+    options = {"--help", "-h", "--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
+    if any(each.partition("=")[0] in options for each in arguments):
+        return []
+    return [each for each in arguments if not each.startswith("-")]
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
