@@ -1,0 +1,79 @@
+"""Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
+
+Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
+    runs.csv          one row per cell, missing ones included       (pipeline/runs.py)
+    history.csv       one row per run and epoch: the loss curves    (pipeline/runs.py)
+    leaderboard.csv   one row per dataset, recipe and model         (pipeline/leaderboard.py)
+    correlations.csv  what goes with a good or quick fine-tune      (pipeline/correlations.py)
+and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
+
+The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
+or diverged one is listed, never ranked and never averaged.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.command import run
+from pipeline.correlations import correlations
+from pipeline.errors import PipelineError
+from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.leaderboard import leaderboard
+from pipeline.merge import read_imagenet
+from pipeline.published import published
+from pipeline.runs import history_table, read_records, runs_table
+from pipeline.study import read_study
+
+
+def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path) -> None:
+    """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS."""
+    study = read_study(params)
+    records = read_records(study, runs)
+    if not records:
+        raise PipelineError(
+            f"{runs}: none of the {sum(1 for _ in study.cells())} records that {params} names "
+            "is here: run `dvc repro` first"
+        )
+    table = runs_table(study, records)
+    board = leaderboard(study, table, published(study, read_imagenet(imagenet), imagenet))
+    write_table(results / "runs.csv", table)
+    write_table(results / "history.csv", history_table(records))
+    write_table(results / "leaderboard.csv", board)
+    write_table(results / "correlations.csv", correlations(board))
+    with replacing_folder(metrics) as folder:
+        for dataset in study.datasets:
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+
+
+def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
+    """The dataset's best model over all recipes, its error and cost; nulls where none is ranked."""
+    status = runs.loc[runs["dataset"] == dataset, "status"]
+    counts = {
+        "n_failed": int(status.isin(["failed", "diverged"]).sum()),
+        "n_missing": int((status == "missing").sum()),
+        "n_ok": int((status == "ok").sum()),
+    }
+    ranked = board[(board["dataset"] == dataset) & (board["n"] > 0)]
+    if ranked.empty:
+        return counts
+    best = ranked.sort_values("error_rate_mean", kind="stable").iloc[0]
+    return {
+        "best_model": best["model"],
+        "chance_error_rate": _number(best["chance_error_rate"]),
+        "error_rate": _number(best["error_rate_mean"]),
+        "error_rate_sd": _number(best["error_rate_sd"]),
+        "fit_seconds": _number(best["fit_seconds_median"]),
+        "recipe": best["recipe"],
+        "score": _number(best["score_mean"]),
+        **counts,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,105 @@
+"""The study that params.yaml names: its cells, and where the record of each cell lies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import PipelineError
+
+MODES = ("infer", "train")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fine-tune of the grid."""
+
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+
+    def path(self, runs: Path) -> Path:
+        """Where its record lies in the folder of runs."""
+        return runs / self.dataset / self.model / self.recipe / f"{self.seed}.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What runs, and what its tables and charts need to know.
+
+    `charts` maps infer and train to the published benchmark file that stands beside ImageNet
+    accuracy; `overhead_seconds` is the constant of score = error_rate * (fit_seconds + overhead).
+    """
+
+    path: Path
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    image_size: int
+    charts: dict[str, str]
+    overhead_seconds: float
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell of the grid, in params.yaml's order."""
+        for dataset in self.datasets:
+            for model in self.models:
+                for recipe in self.recipes:
+                    for seed in self.seeds:
+                        yield Cell(dataset, model, recipe, seed)
+
+
+def read_study(path: Path) -> Study:
+    """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{path}: not YAML: {error}") from None
+    grid = {
+        key: _grid_list(path, params, key, int if key == "seeds" else str)
+        for key in ("datasets", "models", "recipes", "seeds")
+    }
+    return Study(
+        path=path,
+        **grid,
+        image_size=_value(path, params, "image_size", int),
+        charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},
+        overhead_seconds=float(_value(path, params, "score.overhead_seconds", (int, float))),
+    )
+
+
+def _grid_list(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]:
+    values = _value(path, params, f"grid.{key}", list)
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise PipelineError(f"{path}: grid.{key} has {value!r}, not {_KINDS[kind]}")
+    if not values:
+        raise PipelineError(f"{path}: grid.{key} is empty: name at least one")
+    if len(set(values)) < len(values):
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
+    return tuple(values)
+
+
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    str: "text",
+    list: "a list",
+    (int, float): "a number",
+}
+
+
+def _value(path: Path, params: Any, key: str, kind: Any) -> Any:
+    value = params
+    for part in key.split("."):
+        if not isinstance(value, dict) or value.get(part) is None:
+            raise PipelineError(f"{path}: {key} is missing: give it {_KINDS[kind]}")
+        value = value[part]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise PipelineError(f"{path}: {key} is {value!r}, not {_KINDS[kind]}")
+    return value

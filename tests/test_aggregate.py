@@ -1,0 +1,257 @@
+"""Stage `aggregate`: from records to tables, and what it refuses to mix."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
+
+from pipeline import aggregate
+from pipeline.correlations import rank_correlation
+from pipeline.errors import PipelineError
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder with params.yaml, imagenet.csv and both seeds of all three models."""
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, errors in zip(LITE, [(0.10, 0.12), (0.06, 0.05), (0.07, 0.08)], strict=True):
+        for seed, error in enumerate(errors):
+            write_run(tmp_path / "runs", model, seed, error)
+    return tmp_path
+
+
+def run(folder: Path) -> Path:
+    results = folder / "results"
+    aggregate.main(
+        folder / "params.yaml",
+        folder / "runs",
+        folder / "imagenet.csv",
+        results,
+        folder / "metrics",
+    )
+    return results
+
+
+def board(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(run(folder) / "leaderboard.csv").set_index("model")
+
+
+def test_the_leaderboard_has_mean_and_sample_deviation_over_seeds_best_first(study: Path):
+    table = board(study)
+    assert list(table.index) == [LITE[1], LITE[2], LITE[0]]
+    assert list(table["rank"]) == [1, 2, 3]
+    assert table.loc[LITE[0], "error_rate_mean"] == pytest.approx(0.11)
+    assert table.loc[LITE[0], "error_rate_sd"] == pytest.approx(0.02 / math.sqrt(2))
+    assert list(table["n"]) == [2, 2, 2]
+
+
+def test_the_score_is_computed_per_run_and_then_averaged(study: Path):
+    expected = (0.10 * (20 + 80) + 0.12 * (21 + 80)) / 2
+    assert board(study).loc[LITE[0], "score_mean"] == pytest.approx(expected)
+
+
+def test_the_gap_to_the_best_is_paired_by_seed_with_a_t_interval(study: Path):
+    table = board(study)
+    interval = stats.ttest_rel([0.10, 0.12], [0.06, 0.05]).confidence_interval(0.95)
+    assert table.loc[LITE[0], "gap_to_best"] == pytest.approx(0.055)
+    assert table.loc[LITE[0], "gap_low"] == pytest.approx(interval.low)
+    assert table.loc[LITE[0], "gap_high"] == pytest.approx(interval.high)
+    assert pd.isna(table.loc[LITE[1], "gap_to_best"])
+
+
+def test_a_gap_over_one_common_seed_has_no_interval(study: Path):
+    (study / "runs/digits" / LITE[0] / "quickstart/1.json").unlink()
+    table = board(study)
+    assert table.loc[LITE[0], "n_common"] == 1
+    assert table.loc[LITE[0], "gap_to_best"] == pytest.approx(0.04)
+    assert pd.isna(table.loc[LITE[0], "gap_low"])
+
+
+def test_a_missing_cell_is_counted_and_the_rest_is_shown(study: Path):
+    (study / "runs/digits" / LITE[1] / "quickstart/0.json").unlink()
+    results = run(study)
+    runs = pd.read_csv(results / "runs.csv")
+    assert len(runs) == 6
+    assert list(runs.loc[runs["status"] == "missing", "model"]) == [LITE[1]]
+    table = pd.read_csv(results / "leaderboard.csv").set_index("model")
+    assert table.loc[LITE[1], ["n", "n_missing"]].tolist() == [1, 1]
+    assert pd.isna(table.loc[LITE[1], "error_rate_sd"])
+
+
+def test_failed_and_diverged_runs_are_listed_but_never_ranked_nor_averaged(study: Path):
+    write_failure(study / "runs", LITE[1], 0, "out of memory")
+    write_run(study / "runs", LITE[2], 0, 0.5, status="diverged", reason="loss is nan")
+    write_run(study / "runs", LITE[2], 1, 0.5, status="diverged", reason="loss is nan")
+    results = run(study)
+    table = pd.read_csv(results / "leaderboard.csv").set_index("model")
+    assert table.loc[LITE[1], ["n", "n_failed"]].tolist() == [1, 1]
+    assert table.loc[LITE[1], "error_rate_mean"] == pytest.approx(0.05)
+    assert table.loc[LITE[2], ["n", "n_failed"]].tolist() == [0, 2]
+    assert pd.isna(table.loc[LITE[2], "rank"])
+    assert table.index[-1] == LITE[2]
+    runs = pd.read_csv(results / "runs.csv")
+    assert set(runs["reason"].dropna()) == {"out of memory", "loss is nan"}
+    assert runs.loc[runs["status"] != "ok", "error_rate"].isna().all()
+
+
+def test_records_outside_the_grid_are_not_read(study: Path):
+    foreign = study / "runs/digits/other.in1k/quickstart/0.json"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("not even JSON")
+    assert set(board(study).index) == set(LITE)
+
+
+def test_no_record_at_all_is_one_clear_line_and_nothing_is_written(tmp_path: Path):
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    with pytest.raises(PipelineError, match=r"none of the 6 records .* run `dvc repro`"):
+        run(tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"data": {"fingerprint": "older"}}, "digits has different data"),
+        ({"weights": {"sha256": "others"}}, "has different weights"),
+        (
+            {"config": {"image_size": 64, "recipe": {"lr": 0.1}}},
+            "has different settings",
+        ),
+        ({"config": {"image_size": 96}}, "made at image_size 96, but .* says 64"),
+    ],
+)
+def test_records_that_do_not_belong_together_are_refused(study: Path, changes: dict, line: str):
+    path = write_run(study / "runs", LITE[1], 1, 0.05, **changes)
+    with pytest.raises(PipelineError, match=line) as error:
+        run(study)
+    assert str(path) in str(error.value)
+    assert not (study / "results").exists()
+
+
+def test_a_record_copied_to_another_cell_is_refused(study: Path):
+    text = (study / "runs/digits" / LITE[0] / "quickstart/0.json").read_text()
+    (study / "runs/digits" / LITE[0] / "quickstart/1.json").write_text(text)
+    with pytest.raises(PipelineError, match=r"holds the record of .*seed=0"):
+        run(study)
+
+
+def test_times_of_another_device_count_for_the_error_but_not_for_the_time(study: Path):
+    slow = {**CPU, "threads": 1}
+    cost = {"fit_seconds": 500.0}
+    write_run(study / "runs", LITE[0], 1, 0.12, device=slow, cost=cost)
+    table = board(study)
+    assert table.loc[LITE[0], ["n", "n_timed"]].tolist() == [2, 1]
+    assert table.loc[LITE[0], "fit_seconds_median"] == 20
+    assert table.loc[LITE[0], "score_mean"] == pytest.approx(0.10 * 100)
+    assert set(table["device"]) == {"Some CPU, 2 threads"}
+
+
+def test_runs_that_shared_their_device_are_counted(study: Path):
+    write_run(study / "runs", LITE[0], 1, 0.12, device={**CPU, "shared": True})
+    write_run(study / "runs", LITE[2], 1, 0.08, device={**CPU, "shared": None})
+    assert board(study)["n_shared"].to_dict() == {LITE[1]: 0, LITE[2]: 0, LITE[0]: 1}
+
+
+def test_published_numbers_are_those_at_the_image_size_nearest_to_the_study(study: Path):
+    table = board(study)
+    assert set(table["imagenet_img_size"]) == {224}
+    assert table.loc[LITE[1], "imagenet_top1"] == pytest.approx(76.224)
+    assert table.loc[LITE[1], "infer_samples_per_second"] == 3500
+    assert table.loc[LITE[1], "train_samples_per_second"] == 875
+    assert set(table["train_img_size"]) == {224}
+
+
+def test_a_model_that_timm_does_not_publish_keeps_its_place_with_nulls(study: Path):
+    write_imagenet(study / "imagenet.csv", LITE[:2])
+    table = board(study)
+    assert table.loc[LITE[2], "rank"] == 2
+    assert pd.isna(table.loc[LITE[2], "imagenet_top1"])
+    assert table.loc[LITE[2], "family"] == "efficientnet"
+
+
+def test_a_chart_file_that_the_table_does_not_have_is_one_line_with_near_matches(study: Path):
+    text = (study / "params.yaml").read_text().replace("infer-amp-x", "infer-amp-y")
+    (study / "params.yaml").write_text(text)
+    with pytest.raises(PipelineError, match=r"infer is .* did you mean benchmark-infer-amp-x"):
+        run(study)
+
+
+def test_the_metrics_have_one_file_per_dataset_with_the_best_model_its_error_and_cost(study: Path):
+    (study / "metrics").mkdir()
+    (study / "metrics/dropped.json").write_text("{}")
+    run(study)
+    assert [path.name for path in (study / "metrics").iterdir()] == ["digits.json"]
+    headline = json.loads((study / "metrics/digits.json").read_text())
+    assert headline["best_model"] == LITE[1]
+    assert headline["error_rate"] == pytest.approx(0.055)
+    assert headline["fit_seconds"] == pytest.approx(20.5)
+    assert (headline["n_ok"], headline["n_failed"], headline["n_missing"]) == (6, 0, 0)
+    assert headline["chance_error_rate"] == 0.9
+
+
+def test_a_dataset_without_a_finished_run_has_counts_and_no_numbers(study: Path):
+    write_study(study, datasets=["digits", "later"])
+    run(study)
+    headline = json.loads((study / "metrics/later.json").read_text())
+    assert headline == {"n_failed": 0, "n_missing": 6, "n_ok": 0}
+
+
+def test_history_has_a_row_per_epoch_with_the_run_named(study: Path):
+    history = pd.read_csv(run(study) / "history.csv")
+    assert len(history) == 12
+    assert f"{LITE[0]}, seed 1" in set(history["run"])
+    assert list(history.loc[:1, "valid_loss"]) == pytest.approx([0.4, 0.2])
+
+
+def test_the_same_records_give_the_same_bytes(study: Path):
+    first = {path.name: path.read_bytes() for path in run(study).iterdir()}
+    assert {path.name: path.read_bytes() for path in run(study).iterdir()} == first
+
+
+def test_too_few_models_have_no_correlation_but_a_reason(study: Path):
+    table = pd.read_csv(run(study) / "correlations.csv")
+    assert set(table["n"]) == {3}
+    assert table["spearman"].isna().all()
+    assert set(table["reason"]) == {"3 models: at least 4 are needed"}
+
+
+def test_rank_correlations_are_scipys_with_ties():
+    random = np.random.default_rng(1)
+    x = random.integers(0, 12, size=40).astype(float)
+    y = x + random.integers(0, 12, size=40)
+    found = rank_correlation(x, y)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found["kendall"] == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_bootstrap_intervals_are_those_of_resampled_models():
+    random = np.random.default_rng(2)
+    x = random.normal(size=30)
+    y = x + random.normal(size=30)
+    found = rank_correlation(x, y)
+    draws = random.integers(0, 30, size=(3000, 30))
+    spearman = [stats.spearmanr(x[draw], y[draw]).statistic for draw in draws]
+    expected = np.quantile(spearman, [0.025, 0.975])
+    assert [found["spearman_low"], found["spearman_high"]] == pytest.approx(expected, abs=0.03)
+    assert found["kendall_low"] < found["kendall"] < found["kendall_high"]
+
+
+def test_five_models_have_a_correlation_but_no_interval():
+    x = np.arange(5.0)
+    found = rank_correlation(x, x)
+    assert found["spearman"] == pytest.approx(1)
+    assert found["spearman_low"] is None
+    assert "an interval needs" in found["reason"]
+
+
+def test_a_constant_predictor_has_no_correlation():
+    found = rank_correlation(np.ones(10), np.arange(10.0))
+    assert found["spearman"] is None
+    assert found["reason"] == "all models have the same value"
