@@ -1,0 +1,147 @@
+"""git run for one remote: no terminal to ask, no hook to run, no end of patience, one-line errors.
+
+Raises `TryAgain` when the connection failed, else a `PipelineError` that says what is wrong with
+the remote or the revision. What git prints is read in English (LC_ALL=C), so its wording matters.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from pipeline.errors import PipelineError, TryAgain
+
+GIT_SECONDS = 300  # for one git command; timm's tables are 3 MB
+_STALLED = ["http.lowSpeedLimit=500", "http.lowSpeedTime=30"]  # bytes a second, for seconds
+_SAFE = ["core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false"]
+_WHERE_WE_ARE = ["DIR", "WORK_TREE", "COMMON_DIR", "INDEX_FILE", "OBJECT_DIRECTORY"]
+_WHERE_WE_ARE += ["ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "NAMESPACE", "PREFIX"]
+_PROTOCOLS = "file:git:http:https:ssh"
+_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_PR_SET_PDEATHSIG = 1
+
+# What git says (in English, LC_ALL=C) -> what to tell the user. The first that is found decides.
+_LOST = r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref|bad object"
+_SAYS = (
+    (
+        r"dubious ownership",
+        "git does not trust this folder, which another user owns; run"
+        " `git config --global --add safe.directory FOLDER`",
+    ),
+    (
+        r"could not read (Username|Password)|Authentication failed|terminal prompts disabled"
+        r"|Permission denied|Host key verification failed",
+        "asks for a login or refuses it",
+    ),
+    (
+        r"dumb http transport",
+        "is served as plain files (dumb HTTP), which cannot send one commit;"
+        " use a server that speaks git's own protocol",
+    ),
+    (r"mismatched algorithms|object format", "uses another object format than the commit's name"),
+    (
+        r"[Rr]epository .*not found|does not appear to be a git repository|not valid: is this a git"
+        r"|returned error: 404",
+        "is not a git repository",
+    ),
+)
+_FOR_NOW = (
+    r"Could not resolve|Temporary failure|Connection (refused|reset|timed out)|Failed to connect"
+    r"|Couldn't connect|unable to connect|Network is unreachable|No route to host|timed? ?out"
+    r"|early EOF|unexpected disconnect|RPC failed|remote end hung up|transfer closed|Empty reply"
+    r"|too slow|returned error: (429|5\d\d)|SSL_|gnutls|invalid index-pack"
+    r"|bad line length|flush packet|Recv failure|Send failure|Operation too"
+)
+
+
+class Git:
+    """git in one scratch folder, for one remote; a failure is a line about that remote."""
+
+    def __init__(self, url: str, rev: str, work: Path) -> None:
+        self.url, self.rev, self.work = url, rev, work
+
+    def __call__(self, *arguments: str, stdin: str = "") -> bytes:
+        settings = [part for setting in _SAFE + _STALLED for part in ("-c", setting)]
+        try:
+            process = subprocess.Popen(
+                ["git", *settings, *arguments],
+                cwd=self.work,
+                env=_environment(self.work),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # without a terminal nobody can be asked for a password
+                preexec_fn=_die_with_parent,
+            )
+        except FileNotFoundError:
+            raise PipelineError(
+                "git is not installed, and the source is a git repository"
+            ) from None
+        try:
+            out, err = process.communicate(stdin.encode(), timeout=GIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise TryAgain(f"{shown(self.url)}: no answer in {GIT_SECONDS} s") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode:
+            raise self._failure(err.decode(errors="replace"))
+        return out
+
+    def _failure(self, said: str) -> PipelineError:
+        where = shown(self.url)
+        for pattern, meaning in _SAYS:
+            if re.search(pattern, said):
+                return PipelineError(f"{where}: {meaning}")
+        if re.search(_LOST, said):
+            return gone(self.url, self.rev)
+        last = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))]
+        line = (last or said.splitlines() or ["git failed"])[-1].replace(self.url, where)[:200]
+        if re.search(_FOR_NOW, said):
+            return TryAgain(
+                f"{where}: the connection failed ({line}); the same call may succeed later"
+            )
+        return PipelineError(f"{where}: {line}")
+
+
+def is_full_id(rev: str) -> bool:
+    """Whether `rev` names one commit for ever."""
+    return _FULL_ID.fullmatch(rev) is not None
+
+
+def gone(url: str, rev: str) -> PipelineError:
+    """That the repository has no such revision."""
+    hint = (
+        "upstream no longer has it; name a commit that it has"
+        if is_full_id(rev)
+        else "name a branch, a tag or a commit's full id"
+    )
+    return PipelineError(f"{shown(url)}: no revision {rev[:80]}: {hint}")
+
+
+def shown(url: str) -> str:
+    """`url` without the password that may stand in it."""
+    return re.sub(r"^(\w+://)[^/@]*@", r"\1", url)
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """The caller's, less the repository it may stand in, and with nobody to ask."""
+    ours = [f"GIT_{name}" for name in _WHERE_WE_ARE]
+    return {key: value for key, value in os.environ.items() if key not in ours} | {
+        "GIT_CEILING_DIRECTORIES": str(work.resolve().parent),
+        "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "SSH_ASKPASS": "true",
+        "LC_ALL": "C",
+    }
+
+
+def _die_with_parent() -> None:
+    """Called in the child: no git survives a killed `fetch`, to write into a folder now removed."""
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)

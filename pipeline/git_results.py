@@ -1,0 +1,103 @@
+"""The CSVs under `results/` of one commit of a git repository, and nothing else of it.
+
+Only the commit, its trees and those files are transferred (depth 1, no other blobs), and nothing is
+checked out: files are read from git's objects, so no filter or attribute of the repository applies.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.git import Git, gone, is_full_id, shown
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The CSVs of a results/ folder; the commit and its date (ISO 8601) if git has them."""
+
+    id: str | None
+    date: str | None
+    files: dict[str, bytes]
+
+
+def results_at(url: str, rev: str, work: Path) -> Results:
+    """The results of `rev` (a full commit id, a tag or a branch) of `url`; `work` is scratch."""
+    work.mkdir()
+    git = Git(url, rev, work)
+    commit = rev if is_full_id(rev) else _resolve(git, rev)
+    git(
+        "init",
+        "-q",
+        "--bare",
+        "--template=",
+        f"--object-format=sha{256 if len(commit) > 40 else 1}",
+    )
+    git("config", "remote.origin.url", url)
+    what = ["-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]
+    git("fetch", *what, "--depth=1", "--filter=blob:none", "origin", commit)
+    commit = git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
+    blobs = _csv_blobs(git, commit)
+    absent = {
+        line[1:]
+        for line in git("rev-list", "--objects", "--missing=print", commit).decode().split()
+        if line[0] == "?"
+    }
+    if wanted := sorted(absent & set(blobs.values())):
+        git(
+            "-c",
+            "fetch.negotiationAlgorithm=noop",
+            "fetch",
+            *what,
+            "--filter=blob:none",
+            "--stdin",
+            "origin",
+            stdin="\n".join(wanted),
+        )
+    date = git("log", "-1", "--no-show-signature", "--format=%cI", commit).decode().strip()
+    return Results(commit, date, _contents(git, blobs))
+
+
+def _resolve(git: Git, rev: str) -> str:
+    """The id that a tag or branch of the remote stands for."""
+    names = [rev, f"refs/tags/{rev}^{{}}", f"refs/tags/{rev}", f"refs/heads/{rev}"]
+    listed = git("ls-remote", "-q", "--", git.url, *names).decode().split("\n")
+    found = {name: id for id, _, name in (line.partition("\t") for line in listed)}
+    for name in names:
+        if name in found:
+            return found[name]
+    raise gone(git.url, rev)
+
+
+def _csv_blobs(git: Git, commit: str) -> dict[str, str]:
+    """file name -> blob id of the CSVs under results/."""
+    blobs = {}
+    for entry in (
+        git("ls-tree", "-z", commit, "--", "results/").decode(errors="replace").split("\0")
+    ):
+        meta, _, path = entry.partition("\t")
+        name = path.removeprefix("results/")
+        if meta.startswith("100") and name.endswith(".csv"):
+            if not _FILE_NAME.fullmatch(name):
+                raise PipelineError(
+                    f"{shown(git.url)}: results/ holds an odd file name, {name[:80]!r}"
+                )
+            blobs[name] = meta.split()[2]
+    if not blobs:
+        raise PipelineError(
+            f"{shown(git.url)}: no results/*.csv at {git.rev}; it is not timm's repository"
+        )
+    return blobs
+
+
+def _contents(git: Git, blobs: dict[str, str]) -> dict[str, bytes]:
+    stream = git("cat-file", "--batch", stdin="\n".join(blobs.values()))
+    contents, place = {}, 0
+    for name in blobs:
+        end = stream.index(b"\n", place)
+        size = int(stream[place:end].split()[2])
+        contents[name] = stream[end + 1 : end + 1 + size]
+        place = end + size + 2
+    return contents

@@ -1,0 +1,183 @@
+"""Stage `merge`: timm's published speed beside its published accuracy.
+
+Reads a folder of timm's CSVs, writes `imagenet.csv` (one row per weights x image size x benchmark
+file) and `unmatched.csv` (what found no partner in which file, and why). Speed files name the
+architecture, accuracy files `architecture.tag`, so several weights share one speed row; and the
+architecture alone would pair the speed at one image size with the accuracy at another.
+"""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.command import run
+from pipeline.errors import PipelineError
+from pipeline.families import arch_of, family, pretraining, tag_of
+from pipeline.files import write_table
+from pipeline.timm_registry import registry
+from pipeline.timm_source import read_source
+from pipeline.timm_tables import (
+    IMAGENET,
+    KEY,
+    OTHER_SETS,
+    Setup,
+    read_accuracy,
+    read_benchmark,
+    setup_of,
+)
+
+SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
+SETUP_COLUMNS = ["benchmark_file", *(field.name for field in fields(Setup))]
+SPEED_COLUMNS = ["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"]
+COLUMNS = [
+    *["model", "arch", "tag", "family", "pretraining", "img_size", "top1", "top5"],
+    *SET_COLUMNS,
+    *["params_m", "crop_pct", "interpolation"],
+    *SETUP_COLUMNS,
+    *SPEED_COLUMNS,
+    "commit",
+]
+TEXT_COLUMNS = [
+    *["model", "arch", "tag", "family", "pretraining", "interpolation", "commit"],
+    *SETUP_COLUMNS,
+]
+
+
+def main(folder: Path, imagenet_csv: Path, unmatched_csv: Path) -> None:
+    """Merge timm's result tables in FOLDER into one table, and list what found no partner."""
+    imagenet, unmatched = merge(folder)
+    write_table(imagenet_csv, imagenet)
+    write_table(unmatched_csv, unmatched)
+    timed = imagenet[imagenet["benchmark_file"] != ""]
+    print(
+        f"{imagenet_csv}: {len(timed)} rows of {timed['model'].nunique()} models in"
+        f" {timed['benchmark_file'].nunique()} benchmark files;"
+        f" {unmatched_csv}: {len(unmatched)} without a partner"
+    )
+
+
+def read_imagenet(path: Path) -> pd.DataFrame:
+    """`imagenet.csv` as `merge` wrote it: text is never NaN ("" for no tag), numbers may be."""
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error}); run `dvc repro merge`") from None
+    if missing := [name for name in COLUMNS if name not in header]:
+        raise PipelineError(f"{path}: no column {missing[0]}; run `dvc repro merge`")
+    numbers = [name for name in COLUMNS if name not in TEXT_COLUMNS]
+    table = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(TEXT_COLUMNS, "str") | dict.fromkeys(numbers, "float64"),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+    return table.astype({"img_size": "int64", "batch_size": "Int64"})
+
+
+def merge(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of `imagenet.csv` and that of `unmatched.csv`."""
+    source = read_source(folder)
+    benchmarks = sorted(folder.glob("benchmark-*.csv"))
+    if not benchmarks:
+        raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
+    accuracy, unmatched = accuracy_of(folder)
+    timed = []
+    for path in benchmarks:
+        speed = read_benchmark(path)
+        timed.append(_joined(accuracy, speed, path))
+        unmatched += [_no_speed(accuracy, speed, path), _no_accuracy(accuracy, speed, path)]
+    rows = pd.concat(timed, ignore_index=True)
+    untimed = accuracy[~accuracy.set_index(KEY).index.isin(rows.set_index(KEY).index)]
+    imagenet = pd.concat([rows, untimed], ignore_index=True).assign(commit=source.commit or "")
+    imagenet[SETUP_COLUMNS] = imagenet[SETUP_COLUMNS].fillna("")
+    imagenet["batch_size"] = imagenet["batch_size"].astype("Int64")
+    return imagenet[COLUMNS], pd.concat(unmatched, ignore_index=True)
+
+
+def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """One row per weights and image size, accuracy on every set, and what has no partner."""
+    if not (folder / IMAGENET).is_file():
+        raise PipelineError(f"{folder}: no {IMAGENET}; fetch timm's results again")
+    accuracy = read_accuracy(folder / IMAGENET)
+    unmatched = []
+    for prefix, file in OTHER_SETS.items():
+        tops = {top: f"{prefix}_{top}" for top in ("top1", "top5")}
+        if not (folder / file).is_file():
+            print(f"{folder}: no {file}; the columns {prefix}_* stay empty")
+            accuracy[list(tops.values())] = float("nan")
+            continue
+        other = read_accuracy(folder / file)[[*KEY, *tops]].rename(columns=tops)
+        both = accuracy.merge(other, on=KEY, how="outer", validate="one_to_one", indicator=True)
+        for side, reason in (("left_only", "no accuracy"), ("right_only", f"not in {IMAGENET}")):
+            lost = both[both["_merge"] == side]
+            unmatched.append(_unmatched(file, lost, [reason] * len(lost)))
+        accuracy = accuracy.merge(other, on=KEY, how="left", validate="one_to_one")
+    return accuracy.assign(
+        arch=accuracy["model"].map(arch_of),
+        tag=accuracy["model"].map(tag_of),
+        family=accuracy["model"].map(family),
+        pretraining=accuracy["model"].map(pretraining),
+    ), unmatched
+
+
+def _joined(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The weights that one benchmark file times at the image size of their accuracy."""
+    speed = speed.dropna(subset="samples_per_second").rename(columns={"model": "arch"})
+    joined = accuracy.merge(speed, on=["arch", "img_size"], how="inner", validate="many_to_one")
+    return joined.assign(benchmark_file=path.name, **asdict(setup_of(path.name)))
+
+
+def _no_speed(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The weights that this benchmark file does not time, with the reason."""
+    timed = speed.dropna(subset="samples_per_second")
+    sizes = _sizes(timed, "model")
+    failed = set(speed["model"]) - set(timed["model"])
+    lost = accuracy[
+        [
+            size not in sizes.get(arch, ())
+            for arch, size in zip(accuracy["arch"], accuracy["img_size"], strict=True)
+        ]
+    ]
+    reasons = [
+        f"no speed at this size: timed at {' '.join(map(str, sorted(sizes[arch])))}"
+        if arch in sizes
+        else "no speed: its run failed"
+        if arch in failed
+        else "no speed"
+        for arch in lost["arch"]
+    ]
+    return _unmatched(path.name, lost, reasons)
+
+
+def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of this benchmark file that no published accuracy goes with, with the reason."""
+    sizes = _sizes(accuracy, "arch")
+    lost = speed[
+        [
+            size not in sizes.get(arch, ())
+            for arch, size in zip(speed["model"], speed["img_size"], strict=True)
+        ]
+    ]
+    return _unmatched(path.name, lost, [_why_no_accuracy(name, sizes) for name in lost["model"]])
+
+
+def _why_no_accuracy(name: str, sizes: dict[str, set[int]]) -> str:
+    if name in sizes:
+        return f"no accuracy at this size: known at {' '.join(map(str, sorted(sizes[name])))}"
+    if name in registry().renamed:
+        return f"deprecated name: today {registry().renamed[name] or 'gone'}"
+    return "no accuracy" if name in registry().architectures else "gone from timm"
+
+
+def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
+    """The image sizes that stand in `table` for each value of column `name`."""
+    return {str(key): set(sizes) for key, sizes in table.groupby(name)["img_size"]}
+
+
+def _unmatched(file: str, rows: pd.DataFrame, reasons: list[str]) -> pd.DataFrame:
+    return rows[KEY].assign(file=file, reason=reasons)[["file", *KEY, "reason"]]
+
+
+if __name__ == "__main__":
+    run(main)
