@@ -1,13 +1,14 @@
 """A prepared dataset: what stage `dataset` writes and every fine-tune reads, with nothing decoded.
 
 data/datasets/NAME/
-    index.csv         file, labels (joined by `|`), part (train, valid or test); row order = array order
-    meta.json         name, kind, classes, counts, split, fingerprint, arrays, chance_error_rate, rejected
+    index.csv         file, labels (joined by `|`), part (train, valid, test); in the arrays' order
+    meta.json         name, kind, classes, split, fingerprint, arrays, chance_error_rate, ...
     rejected.csv      file, reason
     squish-64.npy     uint8 [images, 3, 64, 64], RGB: one array per resize method and image size
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import pandas as pd
 from pipeline.errors import PipelineError
 
 LABEL_SEPARATOR = "|"
+FORMAT = 1
 PARTS = ("train", "valid", "test")
 Kind = Literal["single", "multi"]
 
@@ -72,22 +74,25 @@ def open_prepared(folder: Path) -> Prepared:
         )
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
-    position = {name: number for number, name in enumerate(meta["classes"])}
     tags = [labels.split(LABEL_SEPARATOR) if labels else [] for labels in index["labels"]]
-    labels: np.ndarray
-    if meta["kind"] == "single":
-        labels = np.array([position[row[0]] for row in tags], dtype=np.int64)
-    else:
-        labels = np.zeros((len(tags), len(position)), dtype=np.float32)
-        for number, row in enumerate(tags):
-            labels[number, [position[tag] for tag in row]] = 1
     return Prepared(
         folder=folder,
         name=meta["name"],
         kind=meta["kind"],
         classes=list(meta["classes"]),
         files=index["file"].tolist(),
-        labels=labels,
+        labels=label_array(meta["kind"], meta["classes"], tags),
         parts=index["part"].to_numpy(dtype=str),
         meta=meta,
     )
+
+
+def label_array(kind: str, classes: Sequence[str], tags: Sequence[Sequence[str]]) -> np.ndarray:
+    """The labels of each image as numbers: see `Prepared.labels`."""
+    position = {name: number for number, name in enumerate(classes)}
+    if kind == "single":
+        return np.array([position[row[0]] for row in tags], dtype=np.int64)
+    labels = np.zeros((len(tags), len(position)), dtype=np.float32)
+    for number, row in enumerate(tags):
+        labels[number, [position[tag] for tag in row]] = 1
+    return labels

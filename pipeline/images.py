@@ -1,0 +1,108 @@
+"""One file's bytes -> RGB pixels -> uint8 arrays. The rule, the same for every file:
+
+an image is what a viewer shows. The first frame; turned as its EXIF orientation says; what is
+transparent lies on white; of 16-bit grey the upper 8 bits; everything else (grey, palette, CMYK,
+YCbCr, ...) as Pillow converts it to RGB. A file with none of these peculiarities gives exactly the
+pixels that fastai's `PILImage.create` and `Resize(size, method="squish")` give.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, features
+from PIL import __version__ as pillow_version
+
+from pipeline.errors import PipelineError
+
+FILTER = "bilinear"
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"]
+    + [".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"]
+)
+# No format that starts another program (EPS), none without a signature (TGA).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+Image.init()  # load the readers now: many threads will use them
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_UNSCALED = ("I", "F")
+_TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
+
+
+class NotAnImage(Exception):
+    """These bytes give no pixels; the message says why."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """RGB pixels, and which parts of the rule were needed: rotated, transparent, 16-bit."""
+
+    pixels: Image.Image
+    peculiar: tuple[str, ...]
+
+
+def decoder() -> dict[str, str]:
+    """What the pixels depend on beside the files' bytes."""
+    libjpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    return {"pillow": pillow_version, "libjpeg": str(libjpeg), "filter": FILTER}
+
+
+def decode(data: bytes) -> Picture:
+    """Decode by the rule of this module; raise `NotAnImage` where there is nothing to see."""
+    if not data:
+        raise NotAnImage("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong shows up as an exception
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image.load()
+            return _rgb(image)
+    except NotAnImage:
+        raise
+    except Image.UnidentifiedImageError:
+        raise NotAnImage("not an image file") from None
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
+        raise NotAnImage(f"damaged image: {' '.join(str(error).split()) or repr(error)}") from None
+
+
+def _rgb(image: Image.Image) -> Picture:
+    peculiar = []
+    if image.getexif().get(0x0112, 1) in range(2, 9):
+        ImageOps.exif_transpose(image, in_place=True)
+        peculiar.append("rotated")
+    if image.mode in _SIXTEEN_BITS:
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        peculiar.append("16-bit")
+    if image.mode in _UNSCALED:
+        raise NotAnImage("32-bit pixels have no stated range: convert the file to 8 or 16 bits")
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+        peculiar.append("transparent")
+    return Picture(image.convert("RGB"), tuple(peculiar))
+
+
+def squish(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 [3, size, size]: the whole image, its shape not kept."""
+    return _planes(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def crop(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 [3, height, width], the shorter side `size`: what a square is later cut from."""
+    width, height = image.size
+    if width <= height:
+        return _planes(image.resize((size, size * height // width), Image.Resampling.BILINEAR))
+    return _planes(image.resize((size * width // height, size), Image.Resampling.BILINEAR))
+
+
+def _planes(image: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+RESIZES: dict[str, Callable[[Image.Image, int], np.ndarray]] = {"squish": squish, "crop": crop}
+
+
+def check_resize(name: str) -> None:
+    if name not in RESIZES:
+        raise PipelineError(f"unknown resize {name!r}: choose from {', '.join(RESIZES)}")
