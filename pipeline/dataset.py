@@ -46,7 +46,8 @@ def main(config: DictConfig) -> None:
 
 def prepare(wanted: Preparation) -> None:
     """Find, decode, check, split and write one dataset."""
-    source = find_images(wanted.images, wanted.root())
+    root, archive_sha256 = wanted.root()
+    source = find_images(wanted.images, root)
     with replacing_folder(wanted.out) as folder:
         decoded = decode_all(source, wanted.arrays, folder)
         reasons = [facts.reason for facts in decoded]
@@ -55,7 +56,7 @@ def prepare(wanted: Preparation) -> None:
         facts = [decoded[row] for row in chosen.rows]
         write_table(folder / "index.csv", _index(chosen, facts))
         write_table(folder / "rejected.csv", _fault_table(chosen.rejected))
-        meta = _meta(wanted, chosen, facts)
+        meta = _meta(wanted, chosen, facts) | {"archive_sha256": archive_sha256}
         meta["arrays"] = {array_name(each): _array_meta(folder, each) for each in wanted.arrays}
         write_json(folder / "meta.json", meta)
     _tell(wanted.out, meta)
@@ -75,10 +76,8 @@ def chance_error_rate(kind: str, labels: np.ndarray, parts: np.ndarray) -> float
     """The valid part's error of the best constant guess that the train part teaches."""
     train, valid = labels[parts == "train"], labels[parts == "valid"]
     if kind == "single":
-        guess: np.ndarray = np.bincount(train).argmax()
-    else:
-        guess = train.mean(axis=0) > 0.5
-    return float((valid != guess).mean())
+        return float((valid != np.bincount(train).argmax()).mean())
+    return float((valid != (train.mean(axis=0) > 0.5)).mean())
 
 
 def duplicates_across_parts(chosen: Chosen, facts: Sequence[Decoded]) -> list[list[str]]:

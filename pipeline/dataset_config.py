@@ -1,7 +1,7 @@
 """conf/dataset.yaml and conf/dataset/NAME.yaml, checked: what `prepare` is to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.arrays import Array
 from pipeline.checks import Policy
+from pipeline.download import Archive
 from pipeline.errors import PipelineError, near_matches
+from pipeline.extract import unpacked, unpacked_file
 from pipeline.images import check_resize
 from pipeline.splits import Split
 
@@ -28,13 +30,17 @@ class Preparation:
     split: Split
     images: Mapping[str, Any]
     source: Path | None
-    archive: Mapping[str, Any] | None
+    archive: Archive | None
     arrays: list[Array]
     out: Path
 
-    def root(self) -> Path | None:
-        """The folder that holds the images; None for datasets that need none."""
-        return self.source
+    def root(self) -> tuple[Path | None, str | None]:
+        """The folder that holds the images, and the SHA-256 of the archive it came out of."""
+        if self.source is not None and self.source.is_file():
+            return unpacked_file(self.source)
+        if self.source is not None:
+            return self.source, None
+        return (None, None) if self.archive is None else unpacked(self.archive)
 
 
 def read_config(config: DictConfig) -> Preparation:
@@ -57,10 +63,19 @@ def read_config(config: DictConfig) -> Preparation:
         split=Split(**{key: dataset[key] for key in _SPLIT}),
         images=dataset["images"],
         source=None if dataset["source"] is None else Path(dataset["source"]),
-        archive=dataset["archive"],
+        archive=None if dataset["archive"] is None else _archive(dataset["archive"]),
         arrays=_arrays(values["resize"], values["image_size"]),
         out=Path(values["out"]),
     )
+
+
+def _archive(values: Mapping[str, Any]) -> Archive:
+    known = [each.name for each in fields(Archive)]
+    for key in values.keys() - set(known):
+        raise PipelineError(f"unknown key dataset.archive.{key}: {near_matches(key, known)}")
+    if "url" not in values:
+        raise PipelineError("dataset.archive.url is missing")
+    return Archive(**values)
 
 
 def _arrays(resizes: Any, sizes: Any) -> list[Array]:

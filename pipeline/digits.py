@@ -1,8 +1,8 @@
 """Two datasets that need no network: scikit-learn's 1,797 real handwritten digits (UCI, CC BY 4.0).
 
-`digits`: each 8x8 grey image as it is. `mosaics`: four of them side by side, 16x16, labelled with the
-set of digits shown. A mosaic of the train part shows digits of the train part only, so nothing that
-is validated on was seen before.
+`digits`: each 8x8 grey image as it is. `mosaics`: four of them, 16x16, labelled with the set of
+digits shown. A mosaic of the train part shows digits of the train part only, so nothing that is
+validated on was seen before.
 """
 
 from functools import cache
@@ -28,7 +28,8 @@ def mosaics(count: int, valid_pct: float, seed: int) -> Source:
     parts = np.array(stratified(digits().images, Split("stratified", valid_pct, 0.0, seed)))
     random = np.random.RandomState(seed)
     n_valid = round(count * valid_pct)
-    found, pixels = [], {}
+    found: list[Found] = []
+    pixels = {}
     for part, n_images in {"train": count - n_valid, "valid": n_valid}.items():
         for four in _fours(np.flatnonzero(parts == part), n_images, random):
             file = f"mosaic-{len(found):04d}.pgm"

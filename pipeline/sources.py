@@ -1,8 +1,8 @@
 """Where a dataset's images are and what their labels are, whatever its shape on disk.
 
-A dataset's YAML names one of these functions: `images: {_target_: pipeline.sources.in_class_folders}`.
-Each lists the images in an order that never changes and collects what is wrong, in place of
-stopping at the first fault; nothing is decoded here.
+A dataset's YAML names a function, `images: {_target_: pipeline.sources.by_name, ...}`, here or in
+`label_tables` or `digits`. Each lists the images in an order that never changes and collects what
+is wrong instead of stopping at the first fault; nothing is decoded yet.
 """
 
 import importlib
@@ -16,8 +16,11 @@ from typing import Any
 from pipeline.errors import PipelineError, near_matches
 from pipeline.images import SUFFIXES
 
-PART_FOLDERS = {"train": "train", "valid": "valid", "test": "test"}
-_OTHER_NAMES = {"training": "train", "val": "valid", "validation": "valid", "dev": "valid"}
+PART_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong; `file` may also name a CSV row."""
+    """One thing that is wrong, and the file (or row, or class) that it is wrong with."""
 
     file: str
     reason: str
@@ -61,7 +64,7 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     known = inspect.signature(function).parameters
     if "root" in known:
         if root is None:
-            raise PipelineError(f"{target} reads files: give `source` or `archive`")
+            raise PipelineError(f"{target} reads files: give dataset.source or dataset.archive")
         arguments["root"] = root
     for key in arguments.keys() - known.keys():
         raise PipelineError(f"images.{key} is not a key of {name}: {near_matches(key, known)}")
@@ -69,35 +72,37 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
         if parameter.default is parameter.empty and key not in arguments:
             raise PipelineError(f"images.{key} is missing: {name} needs it")
     source: Source = function(**arguments)
+    if not source.images:
+        raise PipelineError(f"{root}: {target} found no images")
     return source
 
 
 def in_class_folders(root: Path, parts: Mapping[str, str] | None = None) -> Source:
     """The label is the folder that holds the file: `CLASS/file`, or `PART/CLASS/file`.
 
-    `parts` names the folder of each part, `{train: train, valid: val}`.
+    `parts` names the folder of each part: `{train: train, valid: val}`.
     """
     images, faults = [], []
-    folders = [(None, root)] if parts is None else [(p, root / f) for p, f in parts.items()]
-    for part, folder in folders:
-        if part is not None:
-            _check_part(part, "images.parts")
-        for path in _files(folder):
+    folders = {None: root} if parts is None else {p: root / f for p, f in parts.items()}
+    for part, folder in folders.items():
+        if part is not None and part not in PART_NAMES:
+            raise PipelineError(f"images.parts: {part!r}: {near_matches(part, PART_NAMES)}")
+        for path in data_files(folder):
             file = path.relative_to(root).as_posix()
             if path.parent == folder:
                 continue  # beside the class folders: a README, a list
-            if _image_name(path):
+            if path.suffix.lower() in SUFFIXES:
                 images.append(Found(file, (path.parent.name,), part))
             else:
                 faults.append(Fault(file, "not an image by its name"))
-    return Source(images, _reader(root), faults)
+    return Source(images, reader(root), faults)
 
 
 def by_name(root: Path, files: str, pattern: str) -> Source:
     """The label is what the regular expression `pattern` finds as `label` in the file's name.
 
-    `files` is a glob below the root, `images/*.jpg`. A `group` in the pattern keeps images together:
-    `(?P<label>.+)_(?P<group>patient[0-9]+)_.*`.
+    `files` is a glob below the root, `images/*.jpg`. A `group` in the pattern keeps images
+    together: `(?P<label>.+)_(?P<group>patient[0-9]+)_.*`.
     """
     try:
         expression = re.compile(pattern)
@@ -106,42 +111,35 @@ def by_name(root: Path, files: str, pattern: str) -> Source:
     if "label" not in expression.groupindex:
         raise PipelineError(f"images.pattern {pattern!r} has no group (?P<label>...)")
     images, faults = [], []
-    for path in sorted(root.glob(files)):
+    for path in data_files(root, files):
         file = path.relative_to(root).as_posix()
-        match = expression.fullmatch(path.name)
-        if match is None:
-            faults.append(Fault(file, f"name does not match {pattern}"))
+        if match := expression.fullmatch(path.name):
+            labels = (match["label"],) if match["label"] else ()
+            images.append(Found(file, labels, None, match.groupdict().get("group")))
         else:
-            label = match["label"] or ""
-            images.append(
-                Found(file, (label,) if label else (), None, match.groupdict().get("group"))
-            )
-    return Source(images, _reader(root), faults)
+            faults.append(Fault(file, f"the name does not match {pattern}"))
+    return Source(images, reader(root), faults)
 
 
-def _files(folder: Path) -> list[Path]:
-    """Every file below, sorted; hidden ones and what file managers leave are not data."""
+def data_files(folder: Path, files: str = "**/*") -> list[Path]:
+    """The files below, sorted; hidden ones and what file managers leave are not data."""
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
-    found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(
         path
-        for path in found
-        if not any(
-            name.startswith(".") or name == "__MACOSX" for name in path.relative_to(folder).parts
-        )
-        and path.name not in ("Thumbs.db", "desktop.ini")
+        for path in folder.glob(files)
+        if path.is_file() and not any(map(_not_data, path.relative_to(folder).parts))
     )
 
 
-def _image_name(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
-def _reader(root: Path) -> Callable[[str], bytes]:
+def reader(root: Path) -> Callable[[str], bytes]:
     return lambda file: (root / file).read_bytes()
 
 
-def _check_part(part: str, where: str) -> None:
-    if part not in PART_FOLDERS:
-        raise PipelineError(f"{where}: {part!r} is no part: choose from train, valid, test")
+def part_named(name: str) -> str | None:
+    """The part that `name` means, `val` being valid; None if it means none."""
+    return next((part for part, names in PART_NAMES.items() if name.lower() in names), None)
+
+
+def _not_data(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")

@@ -1,0 +1,197 @@
+"""An archive from a URL: whole, verified, and resumed where a killed or cut download stopped.
+
+Reads and writes `archives/` (or $WB_ARCHIVES): NAME once it is whole and verified, NAME.part until
+then, NAME.sha256 with the hash it had when it was first used. A site without network puts the
+archives into a folder of its own and names that in $WB_DATA; nothing is written there.
+"""
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
+
+from pipeline.errors import PipelineError, TryAgain
+from pipeline.files import sha256, write_text
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 60
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to download. `sha256: null` means: whatever it is at the first use, from then on."""
+
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+    @property
+    def name(self) -> str:
+        return Path(urllib.parse.urlparse(self.url).path).name
+
+
+class _Cut(Exception):
+    """The connection ended early; what has arrived is kept."""
+
+
+def archives_folder() -> Path:
+    return Path(os.environ.get("WB_ARCHIVES", Path(__file__).parent.parent / "archives"))
+
+
+def known_sha256(archive: Archive) -> str | None:
+    """The hash this archive must have: its dataset's YAML says so, or its first use here."""
+    recorded = archives_folder() / f"{archive.name}.sha256"
+    if archive.sha256 is not None:
+        return archive.sha256.lower()
+    return recorded.read_text().split()[0] if recorded.is_file() else None
+
+
+def get_archive(archive: Archive) -> tuple[Path, str]:
+    """The whole, verified archive and its SHA-256, from $WB_DATA, `archives/` or the network."""
+    if urllib.parse.urlparse(archive.url).scheme not in ("http", "https") or not archive.name:
+        raise PipelineError(f"archive.url: {archive.url!r} is not the http(s) address of a file")
+    path = archives_folder() / archive.name
+    site = Path(os.environ["WB_DATA"]) / archive.name if "WB_DATA" in os.environ else None
+    if site is not None and site.is_file():
+        path = site
+    elif not path.is_file():
+        _download(archive, path)
+    found = verify(path, archive)
+    if known_sha256(archive) is None:
+        write_text(archives_folder() / f"{archive.name}.sha256", f"{found}  {archive.name}\n")
+        print(
+            f"warning: nobody vouches for {archive.name}: its SHA-256 is taken on first use; "
+            f"to pin it, write `sha256: {found}` into its dataset's YAML"
+        )
+    return path, found
+
+
+def verify(path: Path, archive: Archive) -> str:
+    """The file's SHA-256, after checking size and hash; a wrong file is named, never used."""
+    size = path.stat().st_size
+    if archive.size is not None and size != archive.size:
+        raise PipelineError(
+            f"{path}: {size} bytes, expected {archive.size}: a wrong or damaged archive"
+        )
+    found, expected = sha256(path), known_sha256(archive)
+    if expected is not None and found != expected:
+        where = (
+            "its dataset's YAML" if archive.sha256 else archives_folder() / f"{archive.name}.sha256"
+        )
+        raise PipelineError(
+            f"{path}: SHA-256 is {found}, but {where} says {expected}: a wrong or damaged archive"
+        )
+    if archive.md5 is not None and expected is None:
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if md5 != archive.md5:
+            raise PipelineError(
+                f"{path}: MD5 is {md5}, expected {archive.md5}: a wrong or damaged archive"
+            )
+    return found
+
+
+def _download(archive: Archive, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            _continue(archive, part)
+            break
+        except (_Cut, OSError, http.client.HTTPException) as error:
+            failures = 1 if _size(part) > before else failures + 1
+            if failures == ATTEMPTS:
+                raise TryAgain(
+                    f"{archive.url}: {error or repr(error)}; {_size(part)} bytes are kept in {part}: "
+                    f"run again to continue, or put {archive.name} into a folder and set WB_DATA to it"
+                ) from None
+            time.sleep(2**failures / 2)
+    try:
+        verify(part, archive)
+    except PipelineError:
+        part.unlink()
+        raise
+    part.replace(path)
+    _validator(part).unlink(missing_ok=True)
+
+
+def _continue(archive: Archive, part: Path) -> None:
+    """Fetch what is still missing of `part`; raise if the connection ends before the end."""
+    have, validator = _size(part), _validator(part)
+    headers = {"User-Agent": "which-backbone", "Accept-Encoding": "identity"}
+    if have and validator.is_file():
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator.read_text()}
+    request = urllib.request.Request(archive.url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # no such range: start over
+            part.unlink(missing_ok=True)
+        if error.code in (408, 416, 429) or error.code >= 500:
+            raise _Cut(f"HTTP {error.code} {error.reason}") from None
+        raise PipelineError(
+            f"{archive.url}: HTTP {error.code} {error.reason}: correct archive.url, or put "
+            f"{archive.name} into a folder and set WB_DATA to it"
+        ) from None
+    with response:
+        resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        start = have if response.status == 206 and resumed else 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        if None not in (total, archive.size) and total != archive.size:
+            raise PipelineError(f"{archive.url}: {total} bytes offered, expected {archive.size}")
+        if start == 0:
+            _start_over(part, validator, response.headers)
+        _append(response, part, total, archive.name)
+
+
+def _start_over(part: Path, validator: Path, headers: http.client.HTTPMessage) -> None:
+    """An empty part, and what tells later whether the server still has the same file."""
+    validator.unlink(missing_ok=True)
+    part.write_bytes(b"")
+    tag = headers.get("ETag", "")
+    if mark := tag if tag and not tag.startswith("W/") else headers.get("Last-Modified"):
+        write_text(validator, mark)
+
+
+def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> None:
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with (
+        part.open("ab") as file,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
+        bar = progress.add_task(name, total=total, completed=file.tell())
+        while chunk := response.read(CHUNK_BYTES):
+            progress.update(bar, advance=file.write(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+    if total is not None and _size(part) != total:
+        raise _Cut(f"connection cut after {_size(part)} of {total} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _validator(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
