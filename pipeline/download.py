@@ -85,27 +85,27 @@ def get_archive(archive: Archive) -> tuple[Path, str]:
 
 def verify(path: Path, archive: Archive) -> str:
     """The file's SHA-256, after checking size and hash; a wrong file is named, never used."""
-    size = path.stat().st_size
+    found, size = sha256(path), path.stat().st_size
     if archive.size is not None and size != archive.size:
-        raise PipelineError(
-            f"{path}: {size} bytes, expected {archive.size}: a wrong or damaged archive"
-        )
-    found, expected = sha256(path), known_sha256(archive)
+        raise _wrong(path, "size", size, archive.size)
+    expected = known_sha256(archive)
     if expected is not None and found != expected:
-        where = (
-            "its dataset's YAML" if archive.sha256 else archives_folder() / f"{archive.name}.sha256"
-        )
-        raise PipelineError(
-            f"{path}: SHA-256 is {found}, but {where} says {expected}: a wrong or damaged archive"
-        )
-    if archive.md5 is not None and expected is None:
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if md5 != archive.md5:
-            raise PipelineError(
-                f"{path}: MD5 is {md5}, expected {archive.md5}: a wrong or damaged archive"
-            )
+        raise _wrong(path, "SHA-256", found, expected)
+    if archive.md5 is not None and expected is None and (md5 := _md5(path)) != archive.md5:
+        raise _wrong(path, "MD5", md5, archive.md5)
     return found
+
+
+def _wrong(path: Path, what: str, found: object, expected: object) -> PipelineError:
+    return PipelineError(
+        f"{path}: {what} is {found}, expected {expected} (the dataset's YAML, or the first use as "
+        f"recorded in {archives_folder()}): a wrong or damaged archive"
+    )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -121,17 +121,22 @@ def _download(archive: Archive, path: Path) -> None:
             failures = 1 if _size(part) > before else failures + 1
             if failures == ATTEMPTS:
                 raise TryAgain(
-                    f"{archive.url}: {error or repr(error)}; {_size(part)} bytes are kept in {part}: "
-                    f"run again to continue, or put {archive.name} into a folder and set WB_DATA to it"
+                    f"{archive.url}: {str(error) or repr(error)}; {_size(part)} bytes are kept in "
+                    f"{part}: run again to continue, or {_by_hand(archive)}"
                 ) from None
-            time.sleep(2**failures / 2)
+            _wait(failures)
     try:
         verify(part, archive)
     except PipelineError:
         part.unlink()
         raise
+    finally:
+        _validator(part).unlink(missing_ok=True)
     part.replace(path)
-    _validator(part).unlink(missing_ok=True)
+
+
+def _wait(failures: int) -> None:
+    time.sleep(2**failures / 2)
 
 
 def _continue(archive: Archive, part: Path) -> None:
@@ -149,8 +154,8 @@ def _continue(archive: Archive, part: Path) -> None:
         if error.code in (408, 416, 429) or error.code >= 500:
             raise _Cut(f"HTTP {error.code} {error.reason}") from None
         raise PipelineError(
-            f"{archive.url}: HTTP {error.code} {error.reason}: correct archive.url, or put "
-            f"{archive.name} into a folder and set WB_DATA to it"
+            f"{archive.url}: HTTP {error.code} {error.reason}: correct archive.url, or "
+            f"{_by_hand(archive)}"
         ) from None
     with response:
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -187,6 +192,10 @@ def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> No
         os.fsync(file.fileno())
     if total is not None and _size(part) != total:
         raise _Cut(f"connection cut after {_size(part)} of {total} bytes")
+
+
+def _by_hand(archive: Archive) -> str:
+    return f"put {archive.name} into a folder and set WB_DATA to it"
 
 
 def _size(path: Path) -> int:

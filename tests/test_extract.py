@@ -1,0 +1,162 @@
+import io
+import os
+import signal
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import extract as module
+from pipeline.download import Archive
+from pipeline.errors import PipelineError
+from pipeline.extract import extract, only_folder, unpacked, unpacked_file
+from pipeline.files import sha256
+
+
+def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, content in members:
+            info.size = len(content) if info.isreg() else 0
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+def test_a_tar_and_a_zip_give_their_files(tmp_path: Path) -> None:
+    tar(tmp_path / "a.tgz", (member("set/one/a.txt"), b"A"), (member("set/b.txt"), b"B"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr("set/one/a.txt", "A")
+        zipped.writestr("set/b.txt", "B")
+    for name in ("a.tgz", "a.zip"):
+        extract(tmp_path / name, tmp_path / "out")
+        assert (tmp_path / "out/set/one/a.txt").read_text() == "A"
+        assert only_folder(tmp_path / "out") == tmp_path / "out/set"
+
+
+HOSTILE = {
+    "traversal": (member("../escaped.txt"), b"x"),
+    "traversal inside": (member("a/../../escaped.txt"), b"x"),
+    "backslashes": (member("..\\escaped.txt"), b"x"),
+    "absolute": (member("/tmp/wb-escaped.txt"), b"x"),
+    "symbolic link": (member("link", tarfile.SYMTYPE, "../.."), b""),
+    "hard link": (member("link", tarfile.LNKTYPE, "../escaped.txt"), b""),
+    "device": (member("device", tarfile.CHRTYPE), b""),
+    "pipe": (member("pipe", tarfile.FIFOTYPE), b""),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_tar_is_refused_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    archive = tar(tmp_path / "a.tgz", (member("good.txt"), b"good"), HOSTILE[kind])
+    with pytest.raises(PipelineError, match="refused"):
+        extract(archive, tmp_path / "inside" / "out")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tgz", "inside"]
+    assert not Path("/tmp/wb-escaped.txt").exists()
+
+
+def test_a_hostile_zip_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    for hostile in (zipfile.ZipInfo("../escaped.txt"), link, zipfile.ZipInfo("/etc/escaped.txt")):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+            zipped.writestr(hostile, "../../x")
+        with pytest.raises(PipelineError, match="refused"):
+            extract(tmp_path / "a.zip", tmp_path / "out")
+        assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
+
+
+def test_a_bomb_is_refused_by_its_size_and_by_its_number_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALWAYS_ALLOWED_BYTES", 1000)
+    archive = tar(tmp_path / "a.tgz", (member("zeros"), bytes(1_000_000)))
+    with pytest.raises(PipelineError, match=r"a bomb: 1 files and 1000000 bytes"):
+        extract(archive, tmp_path / "out")
+    monkeypatch.setattr(module, "MAX_FILES", 3)
+    archive = tar(tmp_path / "b.tgz", *((member(str(n)), b"") for n in range(9)))
+    with pytest.raises(PipelineError, match="a bomb: 4 files"):
+        extract(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_archive_is_one_clear_line(tmp_path: Path) -> None:
+    whole = tar(tmp_path / "a.tgz", (member("noise"), os.urandom(100_000)))
+    whole.write_bytes(whole.read_bytes()[:50_000])
+    (tmp_path / "b.zip").write_bytes(b"no archive at all")
+    for name in ("a.tgz", "b.zip"):
+        with pytest.raises(PipelineError, match="damaged archive"):
+            extract(tmp_path / name, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def extractions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The archives that were extracted, in order."""
+    made: list[Path] = []
+    original: Callable[[Path, Path], None] = module.extract
+
+    def counting(archive: Path, folder: Path) -> None:
+        made.append(archive)
+        original(archive, folder)
+
+    monkeypatch.setattr(module, "extract", counting)
+    return made
+
+
+def test_an_archive_is_extracted_once_and_again_only_if_its_bytes_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extractions: list[Path]
+) -> None:
+    monkeypatch.setenv("WB_ARCHIVES", str(tmp_path / "archives"))
+    archive = tar(tmp_path / "a.tgz", (member("set/b.txt"), b"B"))
+    for _ in range(2):
+        folder, _ = unpacked_file(archive)
+        assert (folder / "b.txt").read_text() == "B"
+    assert len(extractions) == 1
+    tar(archive, (member("set/b.txt"), b"other"))
+    folder, _ = unpacked_file(archive)
+    assert (folder / "b.txt").read_text() == "other"
+    assert len(extractions) == 2
+
+
+def test_killed_while_extracting_the_next_call_gets_it_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WB_ARCHIVES", str(tmp_path / "archives"))
+    members = [(member(f"set/{number}.txt"), bytes([number])) for number in range(9)]
+    archive = tar(tmp_path / "a.tgz", *members)
+    child = os.fork()
+    if child == 0:
+        original = module._write
+
+        def dying(path: Path, one: module._Member, folder: Path) -> None:
+            original(path, one, folder)
+            if one.name == "set/4.txt":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        module._write = dying
+        unpacked_file(archive)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not list((tmp_path / "archives").glob("a-*"))
+    folder, _ = unpacked_file(archive)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{n}.txt" for n in range(9)]
+    assert not list((tmp_path / "archives").glob(".a-*"))
+
+
+def test_once_extracted_neither_the_network_nor_the_archive_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WB_ARCHIVES", str(tmp_path / "archives"))
+    monkeypatch.setenv("WB_DATA", str(tmp_path))
+    path = tar(tmp_path / "a.tgz", (member("set/b.txt"), b"B"))
+    archive = Archive("http://nowhere.invalid/a.tgz", sha256=sha256(path))
+    first, _ = unpacked(archive)
+    path.unlink()
+    assert unpacked(archive)[0] == first
