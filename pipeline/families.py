@@ -148,7 +148,7 @@ PRETRAINING: Rules = (
     (
         "in1k",
         r"in1k|(^|_)(dino|mae|fcmae|sam)$",
-    ),  # the last four: without labels, or sharpness-aware
+    ),  # the four: no labels
 )
 
 # Bare 2022 names whose weights saw ImageNet-21k although the name does not say so.
@@ -157,9 +157,7 @@ BARE_2022_IN21K = re.compile(
     r"|tresnet_m$|\w+_miil$"
 )
 
-NOTEBOOK_ALL = (
-    r"^re[sg]netd?|beit|convnext|levit|efficient|vit|vgg|swin"  # its charts of everything
-)
+NOTEBOOK_ALL = r"^re[sg]netd?|beit|convnext|levit|efficient|vit|vgg|swin"  # charts of all
 NOTEBOOK_SUBSET = r"levit|resnetd?|regnetx|vgg|convnext.*|efficientnetv2|beit|swin"  # with trends
 
 
@@ -174,7 +172,7 @@ def tag_of(name: str) -> str:
 
 
 def family(name: str) -> str:
-    """The family of an `arch.tag`, an architecture or a 2022 name; "other" where no rule matches."""
+    """The family of an `arch.tag`, an architecture or a 2022 name; "other" if no rule matches."""
     arch = _ORIGIN.sub("", arch_of(name), count=1) if _ORIGIN.match(name) else arch_of(name)
     return next((kind for kind, pattern in FAMILIES if re.match(pattern, arch)), "other")
 
@@ -204,5 +202,5 @@ def in_notebook(name: str, families: str = NOTEBOOK_ALL) -> bool:
 
 
 def _in22_went_unsaid(found: str, tag: str) -> bool:
-    """Whether the 2022 name of these weights lacked "in22": a bare name, or `22kft1k`, `in21ft1k`."""
+    """Whether these weights' 2022 name lacked "in22": bare, or with `22kft1k` or `in21ft1k`."""
     return found in ("swinv2", "deit") or (found in ("beit", "swin") and tag.endswith("in1k"))

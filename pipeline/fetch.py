@@ -42,6 +42,8 @@ def main(source: str, rev: str, out: Path, *, accept_fewer_rows: bool = False) -
             raise
         print(f"{out}: kept, as it holds that very commit intact; but {error}")
         return
+    if held and (lost := sorted(set(held.files) - set(fetched.files))):
+        print(f"{out}: no longer there: {', '.join(lost)}")
     rows = sum(file.rows for file in fetched.files.values())
     at = f" at {fetched.commit[:12]} ({fetched.date})" if fetched.commit else ""
     print(f"{out}: {len(fetched.files)} tables, {rows} rows, of {fetched.origin}{at}")

@@ -14,8 +14,11 @@ from pathlib import Path
 from pipeline.errors import PipelineError, TryAgain
 
 GIT_SECONDS = 300  # for one git command; timm's tables are 3 MB
-_STALLED = ["http.lowSpeedLimit=500", "http.lowSpeedTime=30"]  # bytes a second, for seconds
-_SAFE = ["core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false"]
+_SETTINGS = [
+    *["-c", "http.lowSpeedLimit=500", "-c", "http.lowSpeedTime=30"],  # bytes a second, for seconds
+    *["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"],
+    *["-c", "gc.auto=0", "-c", "maintenance.auto=false"],
+]
 _WHERE_WE_ARE = ["DIR", "WORK_TREE", "COMMON_DIR", "INDEX_FILE", "OBJECT_DIRECTORY"]
 _WHERE_WE_ARE += ["ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "NAMESPACE", "PREFIX"]
 _PROTOCOLS = "file:git:http:https:ssh"
@@ -24,7 +27,7 @@ _PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 _PR_SET_PDEATHSIG = 1
 
 # What git says (in English, LC_ALL=C) -> what to tell the user. The first that is found decides.
-_LOST = r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref|bad object"
+_LOST = r"not our ref|no such remote ref|couldn't find remote ref|bad object"
 _SAYS = (
     (
         r"dubious ownership",
@@ -33,7 +36,7 @@ _SAYS = (
     ),
     (
         r"could not read (Username|Password)|Authentication failed|terminal prompts disabled"
-        r"|Permission denied|Host key verification failed",
+        r"|returned error: 40[137]|Permission denied|Host key verification failed",
         "asks for a login or refuses it",
     ),
     (
@@ -41,6 +44,11 @@ _SAYS = (
         "is served as plain files (dumb HTTP), which cannot send one commit;"
         " use a server that speaks git's own protocol",
     ),
+    (
+        r"unadvertised object",
+        "hands out only the tips of branches and tags, and this commit is none of them (any more)",
+    ),
+    (r"Needed a single revision|expected commit type", "that revision is not a commit"),
     (r"mismatched algorithms|object format", "uses another object format than the commit's name"),
     (
         r"[Rr]epository .*not found|does not appear to be a git repository|not valid: is this a git"
@@ -64,10 +72,10 @@ class Git:
         self.url, self.rev, self.work = url, rev, work
 
     def __call__(self, *arguments: str, stdin: str = "") -> bytes:
-        settings = [part for setting in _SAFE + _STALLED for part in ("-c", setting)]
+        """What `git ARGUMENTS` printed."""
         try:
             process = subprocess.Popen(
-                ["git", *settings, *arguments],
+                ["git", *_SETTINGS, *arguments],
                 cwd=self.work,
                 env=_environment(self.work),
                 stdin=subprocess.PIPE,
@@ -77,17 +85,15 @@ class Git:
                 preexec_fn=_die_with_parent,
             )
         except FileNotFoundError:
-            raise PipelineError(
-                "git is not installed, and the source is a git repository"
-            ) from None
-        try:
-            out, err = process.communicate(stdin.encode(), timeout=GIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise TryAgain(f"{shown(self.url)}: no answer in {GIT_SECONDS} s") from None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            raise PipelineError("git is not installed, and the source is a repository") from None
+        with process:
+            try:
+                out, err = process.communicate(stdin.encode(), timeout=GIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise TryAgain(f"{shown(self.url)}: no answer in {GIT_SECONDS} s") from None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
         if process.returncode:
             raise self._failure(err.decode(errors="replace"))
         return out

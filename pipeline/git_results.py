@@ -28,34 +28,15 @@ def results_at(url: str, rev: str, work: Path) -> Results:
     work.mkdir()
     git = Git(url, rev, work)
     commit = rev if is_full_id(rev) else _resolve(git, rev)
-    git(
-        "init",
-        "-q",
-        "--bare",
-        "--template=",
-        f"--object-format=sha{256 if len(commit) > 40 else 1}",
-    )
+    object_format = "sha256" if len(commit) == 64 else "sha1"
+    git("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
     git("config", "remote.origin.url", url)
-    what = ["-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]
-    git("fetch", *what, "--depth=1", "--filter=blob:none", "origin", commit)
+    _transfer(git, ["--depth=1"], commit)
     commit = git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
     blobs = _csv_blobs(git, commit)
-    absent = {
-        line[1:]
-        for line in git("rev-list", "--objects", "--missing=print", commit).decode().split()
-        if line[0] == "?"
-    }
-    if wanted := sorted(absent & set(blobs.values())):
-        git(
-            "-c",
-            "fetch.negotiationAlgorithm=noop",
-            "fetch",
-            *what,
-            "--filter=blob:none",
-            "--stdin",
-            "origin",
-            stdin="\n".join(wanted),
-        )
+    objects = git("rev-list", "--objects", "--missing=print", commit).decode().splitlines()
+    if absent := {line[1:] for line in objects if line.startswith("?")} & set(blobs.values()):
+        _transfer(git, [], *absent)
     date = git("log", "-1", "--no-show-signature", "--format=%cI", commit).decode().strip()
     return Results(commit, date, _contents(git, blobs))
 
@@ -71,24 +52,28 @@ def _resolve(git: Git, rev: str) -> str:
     raise gone(git.url, rev)
 
 
+def _transfer(git: Git, options: list[str], *objects: str) -> None:
+    """Fetch objects by their ids; blobs only where they are named, if the server can do that."""
+    options = [*options, "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]
+    noop = "fetch.negotiationAlgorithm=noop"  # what we have is no help to the server
+    arguments = ["fetch", "-q", *options, "--filter=blob:none", "--stdin", "origin"]
+    git("-c", noop, *arguments, stdin="\n".join(objects))
+
+
 def _csv_blobs(git: Git, commit: str) -> dict[str, str]:
     """file name -> blob id of the CSVs under results/."""
-    blobs = {}
-    for entry in (
-        git("ls-tree", "-z", commit, "--", "results/").decode(errors="replace").split("\0")
-    ):
-        meta, _, path = entry.partition("\t")
+    where, blobs = shown(git.url), {}
+    listed = git("ls-tree", "-z", commit, "--", "results/").decode(errors="replace")
+    for mode_kind_id, _, path in (entry.partition("\t") for entry in listed.split("\0")):
         name = path.removeprefix("results/")
-        if meta.startswith("100") and name.endswith(".csv"):
-            if not _FILE_NAME.fullmatch(name):
-                raise PipelineError(
-                    f"{shown(git.url)}: results/ holds an odd file name, {name[:80]!r}"
-                )
-            blobs[name] = meta.split()[2]
+        if not name.endswith(".csv"):
+            continue
+        mode, _, blob = mode_kind_id.split()
+        if not mode.startswith("100") or not _FILE_NAME.fullmatch(name):
+            raise PipelineError(f"{where}: results/ holds {name[:80]!r}, which is no plain file")
+        blobs[name] = blob
     if not blobs:
-        raise PipelineError(
-            f"{shown(git.url)}: no results/*.csv at {git.rev}; it is not timm's repository"
-        )
+        raise PipelineError(f"{where}: no results/*.csv at {git.rev}; it is not timm's repository")
     return blobs
 
 
