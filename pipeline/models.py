@@ -3,9 +3,12 @@
 Reads timm's registry (imported on first use: it costs seconds) and `names2022.csv`, what each name
 loaded in June 2022. The surprising fact: 41 names of 2022 are still valid and load other weights
 today, among them the 2022 study's two winners, and timm does not warn.
+
+`python -m pipeline.models NAME ...` prints what the names mean (pipeline/model_rows.py).
 """
 
 import re
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +17,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.command import run
 from pipeline.errors import PipelineError, near_matches
 
+TABLE = Path("data/imagenet.csv")
 NAMES_2022 = Path(__file__).parent / "names2022.csv"
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
@@ -26,12 +31,13 @@ class Meaning:
 
     `model` is None where today's timm does not know the name or has no weights for it; `in_2022`
     is None where the name had no weights in 2022 or its weights are gone. A name with a tag means
-    the same in every year.
+    the same in every year. `renamed` is timm's own heir of a name that is older than 2022.
     """
 
     name: str
     model: str | None
     in_2022: str | None
+    renamed: str | None = None
 
     @property
     def changed(self) -> bool | None:
@@ -39,11 +45,28 @@ class Meaning:
         return None if self.in_2022 is None else self.in_2022 != self.model
 
 
+def main(
+    *names: str, table: Path = TABLE, speed_file: str | None = None, json: bool = False
+) -> None:
+    """What each NAME means today; a NAME may be a pattern, such as 'convnext*'.
+
+    Accuracy and speed are those of TABLE, which stage `merge` writes; SPEED_FILE is one of timm's
+    benchmark files in it.
+    """
+    from pipeline.model_rows import rows_of
+    from pipeline.model_table import print_json, print_table
+
+    if not names:
+        raise PipelineError("name at least one model or pattern: resnet50, 'convnext*'")
+    rows = rows_of(list(names), table, speed_file)
+    print_json(rows, sys.stdout) if json else print_table(rows, sys.stdout)
+
+
 def resolve(name: str) -> str:
     """The exact `arch.tag` for a name that a study may use; any doubt is a `PipelineError`."""
     meaning = meaning_of(name)
     if meaning.model is None:
-        raise PipelineError(f"model {name}: {_no_model(meaning)}")
+        raise no_model(meaning)
     if meaning.changed:
         raise PipelineError(
             f"model {name}: this name loads other weights today than in 2022: write {meaning.model}"
@@ -58,13 +81,16 @@ def meaning_of(name: str) -> Meaning:
     if name in weights():
         return Meaning(name, name, name)
     architecture, _, tag = name.partition(".")
-    in_2022 = None if tag else _names_2022().get(name)
+    in_2022 = None if tag else names_2022().get(name)
     if in_2022 is not None and in_2022 not in weights():
         in_2022 = None
     if not tag and architecture in defaults():
         return Meaning(name, defaults()[architecture], in_2022)
-    if in_2022 or name in _deprecated() or name in _names_2022() or name in _untrained():
+    if name in names_2022() or name in _untrained():
         return Meaning(name, None, in_2022)
+    if name in _deprecated():
+        heir = _deprecated()[name] or ""
+        return Meaning(name, None, None, defaults().get(heir, heir) or None)
     raise PipelineError(f"model {name}: {_unknown(architecture, tag)}")
 
 
@@ -83,16 +109,17 @@ def defaults() -> dict[str, str]:
     return {name: f"{name}.{tag}" for name, tag in tags.items() if f"{name}.{tag}" in weights()}
 
 
-def _no_model(meaning: Meaning) -> str:
+def no_model(meaning: Meaning) -> PipelineError:
     """Why a known name stands for no weights today, and what to write instead."""
     if meaning.in_2022:
-        return f"a name of 2022: write {meaning.in_2022}, the same weights"
-    target = _deprecated().get(meaning.name)
-    if target and meaning.name not in _names_2022():
-        return f"timm has renamed it: write {defaults().get(target, target)}"
-    if meaning.name in _untrained():
-        return "timm has no pretrained weights for it: choose another model"
-    return "timm has removed these weights and has no replacement: choose another model"
+        why = f"a name of 2022: write {meaning.in_2022}, the same weights"
+    elif meaning.renamed:
+        why = f"timm has renamed it: write {meaning.renamed}"
+    elif meaning.name in _untrained():
+        why = "timm has no pretrained weights for it: choose another model"
+    else:
+        why = "timm has removed these weights and has no replacement: choose another model"
+    return PipelineError(f"model {meaning.name}: {why}")
 
 
 def _unknown(architecture: str, tag: str) -> str:
@@ -101,11 +128,11 @@ def _unknown(architecture: str, tag: str) -> str:
         return f"{architecture} has no weights tagged {tag}: " + (
             near_matches(f"{architecture}.{tag}", tags) if tags else "it has none at all"
         )
-    if tag and architecture in _names_2022():
+    if tag and architecture in names_2022():
         return f"{architecture} is a name of 2022 and took no tag"
     if tag:
         return f"timm has no such architecture: {near_matches(architecture, _architectures())}"
-    known = set(_architectures()) | set(_names_2022())
+    known = set(_architectures()) | set(names_2022())
     return f"timm has no such model: {near_matches(architecture, known)}"
 
 
@@ -119,7 +146,7 @@ def _check_spelling(name: str) -> None:
 
 
 @cache
-def _names_2022() -> dict[str, str | None]:
+def names_2022() -> dict[str, str | None]:
     """The tag, in today's spelling, that each name of 2022 loaded; None where it is gone."""
     table = pd.read_csv(NAMES_2022, comment="#", dtype=str, keep_default_na=False)
     return {name: tag or None for name, tag in zip(table["name"], table["tag"], strict=True)}
@@ -146,3 +173,7 @@ def _timm_models() -> Any:
         warnings.simplefilter("ignore", FutureWarning)  # torch's, at timm's import
         import timm.models
     return timm.models
+
+
+if __name__ == "__main__":
+    run(main)

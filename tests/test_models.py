@@ -1,5 +1,8 @@
 """Names and weights: what a name means today, and what it meant in 2022."""
 
+import io
+import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +11,11 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.models import NAMES_2022, defaults, meaning_of, resolve, weights
+from pipeline.merge import COLUMNS, merge
+from pipeline.model_rows import rows_of
+from pipeline.model_table import print_json, print_table, since_2022
+from pipeline.models import NAMES_2022, TABLE, defaults, meaning_of, resolve, weights
+from pipeline.vision_learner import fit_of
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +168,154 @@ def test_the_2022_tags_have_the_imagenet_accuracy_that_was_published_in_2022(sha
 def test_importing_the_module_does_not_import_timm() -> None:
     code = "import sys, pipeline.models; sys.exit('timm' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path) -> Path:
+    """A merged table of two models, one published at two sizes and timed on two devices."""
+    rows = [
+        {"model": "resnet18.a1_in1k", "img_size": 224, "top1": 71.5, "params_m": 11.69},
+        {"model": "resnet18.a1_in1k", "img_size": 288, "top1": 73.2, "params_m": 11.69},
+        {"model": "resnet18.tv_in1k", "img_size": 288, "top1": 71.3, "params_m": 11.69},
+    ]
+    files = [
+        {"benchmark_file": "a.csv", "mode": "infer", "backend": "cu130", "torch": "2.10.0"},
+        {"benchmark_file": "b.csv", "mode": "infer", "backend": "cu130", "torch": "2.9.1"},
+        {"benchmark_file": "c.csv", "mode": "infer", "backend": "cpu", "torch": "3.0.0"},
+    ]
+    rest = {"precision": "amp", "compile": "eager", "device": "x", "commit": "1234567890abcdef"}
+    table = pd.DataFrame(rows).merge(pd.DataFrame(files), how="cross").assign(**rest)
+    table["samples_per_second"] = 1000.0 + table.index
+    path = tmp_path / "imagenet.csv"
+    table.reindex(columns=COLUMNS).to_csv(path, index=False)
+    return path
+
+
+def test_a_changed_bare_name_shows_todays_weights_and_those_of_2022(imagenet: Path) -> None:
+    today, then = rows_of(["resnet18"], imagenet)
+    assert (today.model, then.model) == ("resnet18.a1_in1k", "resnet18.tv_in1k")
+    assert since_2022(today) == "CHANGED, was .tv_in1k"
+    assert since_2022(then) == "was resnet18"
+
+
+def test_accuracy_and_speed_are_those_of_the_size_nearest_to_the_models_input(
+    imagenet: Path,
+) -> None:
+    today, then = rows_of(["resnet18"], imagenet)
+    assert (today.img_size, today.imagenet_top1) == (224, 71.5)
+    assert (then.img_size, then.imagenet_top1) == (288, 71.3)
+    assert today.samples_per_second == 1000.0
+
+
+def test_the_speed_file_is_the_newest_torch_on_a_gpu_unless_named(imagenet: Path) -> None:
+    assert rows_of(["resnet18"], imagenet)[0].speed_file == "a.csv"
+    assert rows_of(["resnet18"], imagenet, "c.csv")[0].speed_file == "c.csv"
+    with pytest.raises(PipelineError, match=r"no benchmark file d\.csv: did you mean"):
+        rows_of(["resnet18"], imagenet, "d.csv")
+
+
+def test_a_pattern_lists_every_pretrained_model_that_matches(imagenet: Path) -> None:
+    models = [row.model for row in rows_of(["resnet18.*"], imagenet)]
+    assert len(models) > 5
+    assert set(models) == {name for name in weights() if name.startswith("resnet18.")}
+    with pytest.raises(PipelineError, match="no model with pretrained weights matches"):
+        rows_of(["zz*"], imagenet)
+
+
+def test_parameters_that_nobody_published_are_counted(imagenet: Path) -> None:
+    assert rows_of(["levit_128s"], imagenet)[0].params_m == 7.78
+
+
+def test_json_and_the_table_say_what_the_rows_say(imagenet: Path) -> None:
+    rows = rows_of(["resnet18", "swin_tiny_patch4_window7_224"], imagenet)
+    text, shown = io.StringIO(), io.StringIO()
+    print_json(rows, text)
+    print_table(rows, shown)
+    parsed = json.loads(text.getvalue())
+    assert [row["model"] for row in parsed] == [row.model for row in rows]
+    assert parsed[0]["samples_per_second"] == 1000.0
+    assert parsed[2]["imagenet_top1"] is None
+    assert "=224" in shown.getvalue()
+    assert "a.csv at 1234567890ab" in shown.getvalue()
+
+
+def test_a_named_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="no such table"):
+        rows_of(["resnet18"], tmp_path / "none.csv")
+
+
+def test_without_a_table_accuracy_stays_blank_and_a_note_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rows_of(["resnet18"], TABLE)[0].imagenet_top1 is None
+    assert "stay blank" in capsys.readouterr().err
+
+
+def test_the_93_study_models_fit_vision_learner_as_measured(study_names: pd.DataFrame) -> None:
+    words = study_names["new_name"].map(lambda model: fit_of(model).word)
+    pooled = study_names["head"].eq("pooled by timm (concat_pool ignored)")
+    overlay = study_names["note"].fillna("").str.contains("pool_size=None", regex=False)
+    sam = study_names["new_name"].str.endswith(".sam_in1k")
+    assert overlay.sum() == 9
+    assert set(words[overlay]) == {"pool_size=None"}
+    assert set(words[pooled | sam]) == {"timm pools"}
+    assert set(words[~(pooled | sam | overlay)]) == {"yes"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "test_resnet.r160_in1k",
+        "test_vit.r160_in1k",
+        "mambaout_femto.in1k",
+        "levit_128s.fb_dist_in1k",
+        "mobilenetv3_small_050.lamb_in1k",
+        "swin_tiny_patch4_window7_224.ms_in1k",
+        "swinv2_cr_tiny_ns_224.sw_in1k",
+        "swinv2_tiny_window8_256.ms_in1k",
+        "sam2_hiera_tiny.fb_r896",
+        "coat_tiny.in1k",
+        "gemma4_vit_167m_enc.gemma4_e4b_it",
+    ],
+)
+def test_the_fit_is_what_building_the_model_shows(model: str) -> None:
+    import timm
+    import torch
+
+    pools_itself = weights()[model].pool_size is None
+    with torch.device("meta"), torch.no_grad():
+        built = timm.create_model(model, pretrained=False, num_classes=0).eval()
+        images = torch.empty(2, *weights()[model].input_size)
+        pooled = built(images).shape
+        mapped = pooled if pools_itself else built.forward_features(images).shape
+    if not pools_itself and len(mapped) == 4 and mapped[1] == built.num_features:
+        word = "yes"
+    elif pooled == (2, built.num_features):
+        word = "timm pools" if pools_itself else "pool_size=None"
+    else:
+        word = "no"
+    assert fit_of(model).word == word
+
+
+@pytest.mark.slow
+def test_all_models_are_listed_from_the_real_table_in_ten_cpu_seconds(
+    root: Path, shared: Path, tmp_path: Path
+) -> None:
+    """The whole command, from starting Python; CPU seconds, as other tests may run beside it."""
+    table = tmp_path / "imagenet.csv"
+    merge(shared / "timm-results")[0].to_csv(table, index=False)
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown = subprocess.run(
+        [sys.executable, "-m", "pipeline.models", "*", "--json", "--table", str(table)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rows = json.loads(shown.stdout)
+    assert [row["model"] for row in rows] == list(weights())
+    assert sum(row["imagenet_top1"] is not None for row in rows) >= 1200
+    assert sum(row["samples_per_second"] is not None for row in rows) >= 1200
+    assert ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime < 10
