@@ -18,7 +18,7 @@ def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> p
     name = study.charts[mode]
     rows = imagenet[imagenet["benchmark_file"] == name]
     if rows.empty:
-        files = imagenet["benchmark_file"].dropna().unique()
+        files = set(imagenet["benchmark_file"]) - {""}
         raise PipelineError(
             f"{study.path}: charts.{mode} is {name}, which {path} does not have: "
             f"{near_matches(name, files)}"

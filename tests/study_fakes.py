@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from pipeline.merge import COLUMNS
 from pipeline.records import Record, write_record
 
 INFER, TRAIN = "benchmark-infer-amp-x.csv", "benchmark-train-amp-x.csv"
@@ -137,8 +138,9 @@ def write_imagenet(path: Path, models: list[str] | None = None) -> Path:
                         "step_ms": 64.0,
                         "gmacs": 0.4 + number / 10,
                         "macts": 6.7 + number,
+                        "commit": "0123456789abcdef",
                     }
                 )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False)
     return path

@@ -1,0 +1,199 @@
+"""Figures as files: the same bytes from the same tables, and labels that do not overlap.
+
+Saved SVGs and PNGs carry no date and no random ids, so DVC and git see a change only where a number
+or the drawing changed. Text in the SVG is drawn as outlines: it looks the same everywhere.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from pipeline.charts import OTHERS, style
+from pipeline.files import replacing
+
+INK, FAINT = "#222222", "#666666"
+WIDTH_INCHES = 9.0
+LOOK: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "svg.hashsalt": "which-backbone",
+}
+_DIRECTIONS = np.array(
+    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
+)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45)
+_LEADER_FROM_POINTS = 11
+
+
+def figure(
+    title: str, note: str, height_inches: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a title above, a small note on the source below, and a grid of panels."""
+    made = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(made)
+    lines = textwrap.wrap(note, 140)
+    below = (0.14 + 0.14 * len(lines)) / height_inches
+    above = 0.4 / height_inches
+    engine = made.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0.005, below, 0.99, 1 - below - above))
+    made.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
+    made.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
+    panels = made.subplots(rows, columns, squeeze=False)
+    return made, list(panels.flat)
+
+
+def save(made: Figure, folder: Path, name: str) -> None:
+    """Write NAME.svg and NAME.png, whole or not at all."""
+    with replacing(folder / f"{name}.svg") as path:
+        made.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    with replacing(folder / f"{name}.png") as path:
+        made.savefig(path, format="png", dpi=150, metadata={"Software": None})
+
+
+def scatter_families(
+    axes: Axes,
+    rows: pd.DataFrame,
+    families: Sequence[str],
+    x: str,
+    y: str,
+    area: pd.Series | float = 18.0,
+) -> None:
+    """A mark per row in its family's style; families not listed lie beneath, in grey."""
+    shown = rows["family"].where(rows["family"].isin(families), "")
+    for family in ["", *families]:
+        part = rows[shown == family]
+        look = style(family)
+        axes.scatter(
+            part[x],
+            part[y],
+            s=area.loc[part.index] if isinstance(area, pd.Series) else area,
+            color=look.colour,
+            marker=look.marker,
+            alpha=0.65 if family else 0.35,
+            linewidth=0,
+        )
+
+
+def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
+    """Legend entries of these families, and one for the others among the rows, drawn in grey."""
+    entries = [(family, style(family)) for family in families]
+    if others := set(rows["family"]) - set(families):
+        entries.append((f"{len(others)} more", OTHERS))
+    return [
+        Line2D([], [], linestyle="", color=look.colour, marker=look.marker, ms=7, label=name)
+        for name, look in entries
+    ]
+
+
+def place_labels(
+    axes: Axes, points: np.ndarray, texts: Sequence[str], obstacles: np.ndarray | None = None
+) -> list[Annotation]:
+    """Write each text beside its point [n, 2] where there is room, the most important first.
+
+    `obstacles` [m, 2] are further points that no text may hide. A text without room is left out.
+    Call it when all else is drawn: it settles the layout and freezes it.
+    """
+    made = axes.get_figure(root=True)
+    assert isinstance(made, Figure)
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    axes.autoscale(False)
+    frame = axes.get_window_extent()
+    scale = made.dpi / 72  # pixels per point
+    at = axes.transData.transform(points)
+    avoid = at if obstacles is None else np.vstack([at, axes.transData.transform(obstacles)])
+    taken: list[np.ndarray] = []
+    placed = []
+    for point, data, text in zip(at, points, texts, strict=True):
+        label = axes.annotate(
+            text,
+            tuple(data),
+            xytext=(0, 0),
+            textcoords="offset points",
+            size=8,
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=6,
+        )
+        size = np.asarray(label.get_window_extent().size) + 2 * scale
+        box = _free_box(point, size, scale, np.array([frame.min, frame.max]), avoid, taken)
+        if box is None:
+            label.remove()
+            continue
+        taken.append(box)
+        offset = (box.mean(axis=0) - point) / scale
+        label.set_position(tuple(offset))
+        placed.append(label)
+        _draw_leader(axes, data, point, box, scale)
+    return placed
+
+
+def _free_box(
+    point: np.ndarray,
+    size: np.ndarray,
+    scale: float,
+    frame: np.ndarray,
+    avoid: np.ndarray,
+    taken: list[np.ndarray],
+) -> np.ndarray | None:
+    """The first box [[left, low], [right, high]] in pixels that hides nothing; None if none."""
+    for distance in _DISTANCES_POINTS:
+        for direction in _DIRECTIONS:
+            centre = point + direction * distance * scale + np.sign(direction) * size / 2
+            box = np.array([centre - size / 2, centre + size / 2])
+            if (box[0] < frame[0]).any() or (box[1] > frame[1]).any():
+                continue
+            if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
+                continue
+            if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
+                return box
+    return None
+
+
+def _draw_leader(
+    axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
+) -> None:
+    """A thin line from a label to its point, where the two are far apart."""
+    nearest = np.clip(point, box[0], box[1])
+    if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale:
+        end = axes.transData.inverted().transform(nearest)
+        axes.plot(*zip(data, end, strict=True), color=FAINT, linewidth=0.6, zorder=5)
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5: 200, 500, 1k, 2k."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_short))
+
+
+def _short(value: float, _: object) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

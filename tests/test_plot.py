@@ -1,0 +1,159 @@
+"""Stage `plot`: figures that hold for a study of three models and for timm's whole table."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
+
+from pipeline import aggregate, plot
+from pipeline.canvas import LOOK, figure, place_labels
+from pipeline.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
+from pipeline.errors import PipelineError
+from pipeline.families import FAMILIES
+
+FIGURES = {
+    "error_against_fit_time",
+    "error_against_imagenet",
+    "image_size",
+    "infer_speed",
+    "infer_speed_trends",
+    "models_per_family",
+    "parameters",
+    "train_speed",
+    "train_speed_trends",
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder with params.yaml, imagenet.csv and the tables of a finished study."""
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, error in zip(LITE, (0.10, 0.06, 0.07), strict=True):
+        for seed in (0, 1):
+            write_run(tmp_path / "runs", model, seed, error + seed / 100)
+    collect(tmp_path)
+    return tmp_path
+
+
+def collect(folder: Path) -> None:
+    paths = [folder / name for name in ("params.yaml", "runs", "imagenet.csv", "results", "m")]
+    aggregate.main(*paths)
+
+
+def draw(folder: Path) -> Path:
+    figures = folder / "figures"
+    plot.main(folder / "params.yaml", folder / "imagenet.csv", folder / "results", figures)
+    return figures
+
+
+def test_every_figure_is_an_svg_and_a_png_that_is_not_blank(study: Path):
+    figures = draw(study)
+    assert {path.name for path in figures.iterdir()} == {
+        f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")
+    }
+    for path in figures.glob("*.png"):
+        with Image.open(path) as image:
+            assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 20, path.name
+
+
+def test_the_same_tables_give_the_same_bytes_in_another_process(study: Path, root: Path):
+    first = {path.name: path.read_bytes() for path in draw(study).iterdir()}
+    paths = [study / name for name in ("params.yaml", "imagenet.csv", "results", "again")]
+    command = [sys.executable, "-m", "pipeline.plot", *map(str, paths)]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run(command, cwd=root, env=environment, check=True)
+    assert {path.name: path.read_bytes() for path in (study / "again").iterdir()} == first
+
+
+def test_a_dataset_whose_runs_all_failed_still_has_its_panel(study: Path):
+    write_study(study, datasets=["digits", "broken"])
+    write_failure(study / "runs", LITE[0], 0, "out of memory", dataset="broken")
+    collect(study)
+    assert len(list(draw(study).iterdir())) == 2 * len(FIGURES)
+
+
+def test_figures_without_the_tables_of_aggregate_are_one_clear_line(study: Path):
+    (study / "results/leaderboard.csv").unlink()
+    with pytest.raises(PipelineError, match=r"leaderboard.csv: not there: run `dvc repro"):
+        draw(study)
+    assert not (study / "figures").exists()
+
+
+def test_labels_do_not_overlap_each_other_nor_the_points():
+    random = np.random.default_rng(0)
+    points = random.normal(size=(60, 2))
+    with mpl.rc_context(LOOK):
+        made, (axes,) = figure("title", "note", 5)
+        axes.plot(*points.T, "o")
+        labels = place_labels(axes, points, [f"some_model_{i}" for i in range(60)])
+        made.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) >= 10
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+        assert not any(box.contains(*pixel) for pixel in axes.transData.transform(points))
+
+
+def test_the_first_label_wins_where_there_is_room_for_one_only():
+    with mpl.rc_context(LOOK):
+        _, (axes,) = figure("title", "note", 5)
+        points = np.array([[0.5, 0.5]] * 60)
+        texts = [f"a_long_name_of_a_model_that_takes_much_room_{i}" for i in range(60)]
+        labels = place_labels(axes, points, texts)
+    assert labels[0].get_text() == texts[0]
+    assert len(labels) < 60
+
+
+def test_families_look_alike_in_every_chart_and_unlike_their_neighbours():
+    names = [name for name, _ in FAMILIES]
+    styles = {name: style(name) for name in names}
+    assert len({(look.colour, look.marker) for look in styles.values()}) == len(names)
+    assert len(MARKERS) == len(SYMBOLS)
+    assert len({style(name).colour for name in ("convnext", "swin", "levit", "vgg")}) == 4
+    assert style("a family nobody knows").colour not in COLOURS
+
+
+def test_the_front_holds_what_nothing_beats_in_both():
+    seconds = np.array([3.0, 1.0, 2.0, 2.5, np.nan])
+    accuracy = np.array([0.9, 0.5, 0.7, 0.6, 0.99])
+    assert list(front(seconds, accuracy)) == [1, 2, 0]
+
+
+def test_a_legend_names_the_largest_families_in_a_fixed_order():
+
+    families = pd.Series(["vit"] * 3 + ["swin"] * 5 + ["vgg"] + ["unheard_of"] * 9)
+    assert legend_families(families, 2) == ["swin", "vit"]
+
+
+def test_the_stages_of_tables_and_figures_do_not_import_torch(root: Path):
+    code = (
+        "import sys, pipeline.aggregate, pipeline.plot, pipeline.report;"
+        "print([name for name in ('torch', 'timm', 'fastai') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_timms_whole_table_is_drawn(study: Path, shared: Path):
+    from pipeline import merge
+
+    merge.main(shared / "timm-results", study / "imagenet.csv", study / "unmatched.csv")
+    text = (study / "params.yaml").read_text()
+    text = text.replace("benchmark-infer-amp-x", "benchmark-infer-amp-nchw-pt113-cu117-rtx3090")
+    text = text.replace("benchmark-train-amp-x", "benchmark-train-amp-nchw-pt112-cu113-rtx3090")
+    (study / "params.yaml").write_text(text)
+    collect(study)
+    figures = draw(study)
+    assert len(list(figures.iterdir())) == 2 * len(FIGURES)
+    assert all(path.stat().st_size < 1_000_000 for path in figures.iterdir())
