@@ -157,8 +157,8 @@ BARE_2022_IN21K = re.compile(
     r"|tresnet_m$|\w+_miil$"
 )
 
-NOTEBOOK_ALL = r"^re[sg]netd?|beit|convnext|levit|efficient|vit|vgg|swin"  # charts of all
-NOTEBOOK_SUBSET = r"levit|resnetd?|regnetx|vgg|convnext.*|efficientnetv2|beit|swin"  # with trends
+NOTEBOOK = r"^re[sg]netd?|beit|convnext|levit|efficient|vit|vgg|swin"
+NOTEBOOK_SUBSET = r"levit|resnetd?|regnetx|vgg|convnext.*|efficientnetv2|beit|swin"
 
 
 def arch_of(name: str) -> str:
@@ -196,9 +196,14 @@ def notebook_family(name: str) -> str:
     return found + "d" if re.search(r"resnet.*d", arch) else found
 
 
-def in_notebook(name: str, families: str = NOTEBOOK_ALL) -> bool:
-    """Whether the 2022 notebook's charts show this model (group-norm variants never)."""
-    return not arch_of(name).endswith("gn") and bool(re.search(families, notebook_family(name)))
+def in_notebook(name: str) -> bool:
+    """Whether the 2022 notebook's charts of everything show this model (group norm never)."""
+    return not arch_of(name).endswith("gn") and bool(re.search(NOTEBOOK, notebook_family(name)))
+
+
+def in_notebook_subset(name: str) -> bool:
+    """Whether its charts of chosen families, those with a trend line for each, show this model."""
+    return in_notebook(name) and bool(re.fullmatch(NOTEBOOK_SUBSET, notebook_family(name)))
 
 
 def _in22_went_unsaid(found: str, tag: str) -> bool:

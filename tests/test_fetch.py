@@ -542,9 +542,7 @@ def test_a_connection_that_drops_anywhere_leaves_the_old_copy_and_the_next_call_
         source = f"{url}/timm/.git"
         fetch(source, new, tmp_path / "whole")
         all_bytes = manners.sent
-        for cut in sorted(
-            {0, 1, *(all_bytes * part // 12 for part in range(1, 12, 2)), all_bytes - 1}
-        ):
+        for cut in [0, 1, *(all_bytes * part // 12 for part in range(1, 12, 2))]:
             manners.cut_after, manners.sent = cut, 0
             error_of(source, new, out, TryAgain)
         manners.cut_after = None
