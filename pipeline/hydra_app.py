@@ -1,8 +1,8 @@
 """A Hydra app whose mistakes are one clear line with the near matches.
 
-Hydra itself runs the app, so `--multirun`, `--cfg job`, launchers and sweepers are Hydra's own. Before
-it does, the overrides are checked here, every value of a sweep included: an unknown dataset is
-told before the first run of a multirun starts, not after the last.
+Hydra itself runs the app, so `--multirun`, `--cfg job`, launchers and sweepers are Hydra's own.
+Before it does, the overrides are checked here, every value of a sweep included: an unknown dataset
+is told before the first run of a multirun starts, not after the last.
 """
 
 import sys
@@ -23,7 +23,7 @@ CONF = Path(__file__).parent.parent / "conf"
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
-    """Run `main` with the configuration `conf/<config_name>.yaml` and the command line's overrides."""
+    """Run `main` with the configuration `conf/<config_name>.yaml` and the command's overrides."""
     with one_line_errors():
         check(config_name, _overrides(sys.argv[1:]))
 
@@ -93,17 +93,17 @@ def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) 
 def _keys(config: DictConfig, prefix: str = "") -> set[str]:
     keys = set()
     for key in config:
-        keys.add(f"{prefix}{key}")
+        keys.add(f"{prefix}{key!s}")
         node = config._get_node(key)
         if isinstance(node, DictConfig):
-            keys |= _keys(node, f"{prefix}{key}.")
+            keys |= _keys(node, f"{prefix}{key!s}.")
     return keys
 
 
 def _check_choice(override: Override) -> None:
     group = str(override.key_or_group)
-    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-    for value in values:
+    sweep = override.is_sweep_override()
+    for value in override.sweep_string_iterator() if sweep else [override.value()]:
         if str(value) not in _choices(group):
             raise PipelineError(
                 f"unknown {group} {str(value)!r}: {near_matches(str(value), _choices(group))} "
@@ -119,7 +119,7 @@ def _defaults(config_name: str) -> dict[str, str]:
     config = OmegaConf.load(CONF / f"{config_name}.yaml")
     assert isinstance(config, DictConfig)
     return {
-        str(group): str(OmegaConf.to_container(entry)[group])  # type: ignore[index, call-overload]
+        str(group): str(OmegaConf.to_container(entry)[group])  # type: ignore[index]
         for entry in config.get("defaults", [])
         if isinstance(entry, DictConfig)
         for group in entry

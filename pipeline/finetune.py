@@ -1,0 +1,195 @@
+"""Stage `finetune`: one dataset, one model, one recipe, one seed -> one record.
+
+Reads a prepared dataset and one file of pretrained weights; writes `out`. A model that does not
+fit, runs out of GPU memory or diverges is a result: its record says so and the exit code is 0. What
+is not the model's doing (no data, no weights, no disk) fails the stage and leaves no record.
+"""
+
+import ctypes
+import fcntl
+import itertools
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline import hydra_app
+from pipeline.errors import TryAgain
+from pipeline.prepared import Prepared, open_prepared
+from pipeline.records import Record, write_record
+
+MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+
+
+def main(config: DictConfig) -> None:
+    """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    die_with_parent()
+    out = Path(config.out)
+    with held(out):
+        record = finetune(config, tell=progress(config))
+        write_record(out, record)
+    print(f"{_title(config)}  {_outcome(record)}", flush=True)
+
+
+def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
+    """The record of one fine-tune; `tell` is called with each epoch's row."""
+    from pipeline import hardware, models, weights
+
+    data = open_prepared(Path(config.data))
+    model = models.resolve(config.model)
+    found = weights.find(config.weights, model)
+    device = hardware.choose_device(config.device)
+    threads = hardware.free_threads(config.threads)
+    common: dict[str, Any] = {
+        "dataset": data.name,
+        "model": model,
+        "recipe": config.recipe.name,
+        "seed": config.seed,
+        "device": hardware.describe(device, threads, config.recipe.precision),
+        "versions": hardware.versions(),
+        "weights": {"source": found.source, "origin": found.origin, "sha256": found.sha256},
+        "data": describe(data, config.image_size),
+        "config": OmegaConf.to_container(config, resolve=True),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    outcome = _train(config, data, model, found, device, threads, tell)
+    outcome.setdefault("cost", {}).update(hardware.peak_memory())
+    return Record(**common, **outcome)
+
+
+def describe(data: Prepared, image_size: int) -> dict[str, Any]:
+    """The record's `data`: what was learned from, and what a constant guess would score."""
+    return {
+        "fingerprint": data.fingerprint,
+        "kind": data.kind,
+        "image_size": image_size,
+        "n_classes": len(data.classes),
+        **{f"n_{part}": len(data.rows(part)) for part in ("train", "valid", "test")},
+        "n_rejected": data.meta["n_rejected"],
+        "chance_error_rate": data.meta["chance_error_rate"],
+    }
+
+
+def _train(
+    config: DictConfig,
+    data: Prepared,
+    model: str,
+    weights: Any,
+    device: Any,
+    threads: int,
+    tell: Any,
+) -> dict[str, Any]:
+    """Status, reason, metrics, history and cost of the fit; the model's own faults are caught."""
+    import torch
+
+    from pipeline import hardware, training
+
+    torch.set_num_threads(threads)
+    if config.keep_freed_memory and device.type == "cpu":
+        hardware.keep_freed_memory()
+    training.clear_peak_memory()
+    epochs = training.Epochs(tell=tell)
+    try:
+        training.seed_everything(config.seed)
+        dls = training.loaders(data, config.recipe, config.image_size, device)
+        training.seed_everything(config.seed)
+        learn = training.learner(dls, data, config.recipe, model, weights)
+        if config.channels_last:
+            learn.model.to(memory_format=torch.channels_last)
+        outcome = training.fit(learn, data, config.recipe, epochs)
+    except training.Diverged as error:
+        return {"status": "diverged", "reason": str(error), "history": epochs.rows}
+    except torch.cuda.OutOfMemoryError:
+        reason = f"out of GPU memory at batch size {config.recipe.batch_size}"
+        return {"status": "failed", "reason": reason, "history": epochs.rows}
+    except MODELS_FAULTS as error:
+        return {"status": "failed", "reason": _reason(error), "history": epochs.rows}
+    return {
+        "status": "ok",
+        "metrics": outcome.metrics,
+        "test_metrics": outcome.test_metrics,
+        "history": outcome.history,
+        "cost": outcome.cost,
+    }
+
+
+def _reason(error: Exception) -> str:
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first.strip()}"[:300]
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold `out` for this process; a second trainer of the same record says who has it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = out.with_name(f".{out.name}.lock")
+    with lock.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise TryAgain(f"{out}: process {file.read().strip()} is already making it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        lock.unlink(missing_ok=True)
+
+
+def die_with_parent() -> None:
+    """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def progress(config: DictConfig) -> Any:
+    """A function that prints one line per epoch: losses, error, seconds so far."""
+    total, started = config.recipe.frozen_epochs + config.recipe.epochs, time.perf_counter()
+
+    def tell(row: dict[str, Any]) -> None:
+        print(
+            f"{_title(config)}  epoch {row['epoch']}/{total}  train loss {row['train_loss']:.3f}  "
+            f"valid loss {row['valid_loss']:.3f}  error {row['error_rate']:.4f}  "
+            f"{time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
+
+    return tell
+
+
+def _title(config: DictConfig) -> str:
+    return f"{_place_in_grid(config)}{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
+
+
+def _place_in_grid(config: DictConfig) -> str:
+    """`[5/12] ` under DVC: which of the study's runs this is, for the reader of the log."""
+    if "DVC_ROOT" not in os.environ:
+        return ""
+    params = yaml.safe_load((Path(os.environ["DVC_ROOT"]) / "params.yaml").read_text("utf-8"))
+    grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
+    cells = list(itertools.product(*grid))
+    cell = (config.dataset.name, config.model, config.recipe.name, config.seed)
+    return f"[{cells.index(cell) + 1}/{len(cells)}] " if cell in cells else ""
+
+
+def _outcome(record: Record) -> str:
+    if record.status != "ok":
+        return f"{record.status}: {record.reason}"
+    return (
+        f"error {record.metrics['error_rate']:.4f} "
+        f"(chance {record.data['chance_error_rate']:.4f}) in {record.cost['fit_seconds']:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    hydra_app.run(main, "finetune")

@@ -1,0 +1,103 @@
+"""What a run ran on: device, threads that are really free, versions, memory. Unknown is None."""
+
+import ctypes
+import os
+import platform
+import resource
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline.errors import PipelineError
+
+PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
+MIB, GIB = 2**20, 2**30
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+
+
+def choose_device(wanted: str) -> Any:
+    """torch's device for `auto`, `cpu`, `cuda` or `cuda:N`."""
+    import torch
+
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise PipelineError(f"device={wanted}: write auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise PipelineError(f"device={wanted}: torch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def free_threads(wanted: str | int) -> int:
+    """How many threads to compute with; `auto` is the cores that nobody else is using now.
+
+    Two OpenMP threads beside another busy process are several times slower than one.
+    """
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0:
+        return wanted
+    if wanted != "auto":
+        raise PipelineError(f"threads={wanted}: write auto or a number of threads")
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    busy = psutil.cpu_percent(interval=0.3) / 100 * (os.cpu_count() or 1)
+    return max(1, round(min(allowed or 1, (os.cpu_count() or 1) - busy)))
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2047 * MIB)
+        libc.mallopt(_M_TOP_PAD, 256 * MIB)
+
+
+def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
+    """The record's `device`: kind, name, threads and the precision that was really used."""
+    import torch
+
+    cuda = device.type == "cuda"
+    return {
+        "kind": device.type,
+        "name": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "threads": threads,
+        "cores": os.cpu_count(),
+        "precision": precision if cuda else "fp32",
+        "shared": None,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def peak_memory() -> dict[str, float | None]:
+    """Peak memory of this process in GiB: CUDA's (None without it) and the host's resident set."""
+    import torch
+
+    cuda = torch.cuda.is_initialized()
+    scale = 1 if platform.system() == "Darwin" else 1024
+    return {
+        "peak_memory_reserved_gib": torch.cuda.max_memory_reserved() / GIB if cuda else None,
+        "peak_memory_allocated_gib": torch.cuda.max_memory_allocated() / GIB if cuda else None,
+        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB,
+    }
+
+
+def _cpu_name() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None
