@@ -1,0 +1,225 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.timm_registry import registry
+from pipeline.timm_tables import OTHER_SETS, Setup, read_accuracy, read_benchmark, setup_of
+
+SPEED = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
+ACCURACY_HEADER = "model,img_size,top1,top1_err,top5,top5_err,param_count,crop_pct,interpolation"
+ACCURACY_ROW = 'net.in1k,224,76.5,23.5,93.1,6.9,"1,014.45",0.875,bicubic'
+SPEED_HEADER = (
+    "model,infer_img_size,infer_samples_per_sec,infer_step_time,infer_batch_size,"
+    "param_count,infer_gmacs,infer_macts"
+)
+SPEED_ROW = "net,224,1000.5,1.023,1024.0,5.29,0.4,6.7"
+
+
+def table(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def error_of(path: Path, *lines: str) -> str:
+    """The one line that reading this table ends with; it names the file."""
+    read = read_benchmark if path.name.startswith("benchmark") else read_accuracy
+    with pytest.raises(PipelineError) as caught:
+        read(table(path, *lines))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(str(path))
+
+
+# Accuracy
+
+
+def test_a_parameter_count_with_thousands_commas_is_a_number(tmp_path: Path) -> None:
+    read = read_accuracy(table(tmp_path / "results.csv", ACCURACY_HEADER, ACCURACY_ROW))
+    assert read.to_dict("records") == [
+        {
+            "model": "net.in1k",
+            "img_size": 224,
+            "top1": 76.5,
+            "top5": 93.1,
+            "params_m": 1014.45,
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+        }
+    ]
+
+
+def test_columns_in_another_order_and_the_old_crop_column_read_the_same(tmp_path: Path) -> None:
+    today = read_accuracy(table(tmp_path / "new.csv", ACCURACY_HEADER, ACCURACY_ROW))
+    old_header = "model,top1,top1_err,top5,top5_err,param_count,img_size,cropt_pct,interpolation"
+    old_row = 'net.in1k,76.5,23.5,93.1,6.9,"1,014.45",224,0.875,bicubic'
+    old = read_accuracy(table(tmp_path / "old.csv", old_header, old_row))
+    assert old.to_dict("records") == today.to_dict("records")
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_bytes(f"\ufeff{ACCURACY_HEADER}\r\n{ACCURACY_ROW}\r\n".encode())
+    assert read_accuracy(path)["model"].to_list() == ["net.in1k"]
+
+
+def test_a_renamed_column_is_named_with_what_it_may_be_now(tmp_path: Path) -> None:
+    header = ACCURACY_HEADER.replace("param_count", "params_count")
+    line = error_of(tmp_path / "results.csv", header, ACCURACY_ROW)
+    assert "no column param_count" in line
+    assert "did you mean params_count?" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",76.5,", ",n/a,", "row 2, column top1: 'n/a' is not a number from 0 to 100"),
+        (",76.5,", ",,", "row 2, column top1: '' is not"),
+        (",76.5,", ",nan,", "column top1: 'nan'"),
+        (",76.5,", ",inf,", "column top1: 'inf'"),
+        (",76.5,", ",176.5,", "column top1: '176.5'"),
+        (",76.5,", ",-1,", "column top1: '-1'"),
+        (",76.5,", ",1_0,", "column top1: '1_0'"),
+        (",224,", ",224.5,", "column img_size: '224.5' is not a whole number"),
+        (",224,", ",0,", "column img_size: '0'"),
+        ('"1,014.45"', '"1,01.45"', "column param_count: '1,01.45'"),
+        ("net.in1k", "=cmd()", "column model: '=cmd()' is not a model's name"),
+        ("net.in1k", "<b>", "column model"),
+        ("net.in1k", "", "column model"),
+        ("bicubic", "", "column interpolation"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_row_and_column(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    wrong = ACCURACY_ROW.replace(old, new)
+    assert wrong != ACCURACY_ROW
+    good = ACCURACY_ROW.replace("net", "other")
+    assert said in error_of(tmp_path / "results.csv", ACCURACY_HEADER, good, wrong)
+
+
+def test_the_same_model_and_size_twice_is_an_error(tmp_path: Path) -> None:
+    line = error_of(tmp_path / "results.csv", ACCURACY_HEADER, ACCURACY_ROW, ACCURACY_ROW)
+    assert "row 2: net.in1k at 224 pixels stands there twice" in line
+    bigger = ACCURACY_ROW.replace(",224,", ",288,")
+    path = table(tmp_path / "fine.csv", ACCURACY_HEADER, ACCURACY_ROW, bigger)
+    assert read_accuracy(path)["img_size"].to_list() == [224, 288]
+
+
+# Speed
+
+
+def test_a_benchmark_says_what_it_timed_and_how(tmp_path: Path) -> None:
+    read = read_benchmark(table(tmp_path / SPEED, SPEED_HEADER, SPEED_ROW))
+    assert read.to_dict("records") == [
+        {
+            "model": "net",
+            "img_size": 224,
+            "batch_size": 1024,
+            "samples_per_second": 1000.5,
+            "step_ms": 1.023,
+            "gmacs": 0.4,
+            "macts": 6.7,
+            "speed_params_m": 5.29,
+        }
+    ]
+
+
+def test_macs_may_be_unknown_for_a_row_or_a_file(tmp_path: Path) -> None:
+    uncounted = SPEED_ROW.replace(",0.4,6.7", ",,")
+    one = read_benchmark(table(tmp_path / SPEED, SPEED_HEADER, uncounted))
+    short = [line.rsplit(",", 2)[0] for line in (SPEED_HEADER, SPEED_ROW)]
+    all_ = read_benchmark(table(tmp_path / SPEED, *short))
+    for read in (one, all_):
+        assert read[["gmacs", "macts"]].isna().all(axis=None)
+        assert read["samples_per_second"].to_list() == [1000.5]
+
+
+def test_a_run_that_failed_upstream_has_no_speed_but_half_a_speed_is_an_error(
+    tmp_path: Path,
+) -> None:
+    failed = SPEED_ROW.replace(",1000.5,1.023,1024.0,", ",,,,")
+    assert read_benchmark(table(tmp_path / SPEED, SPEED_HEADER, failed))["step_ms"].isna().all()
+    half = SPEED_ROW.replace(",1000.5,", ",,")
+    assert "some are empty" in error_of(tmp_path / SPEED, SPEED_HEADER, half)
+
+
+def test_a_benchmark_of_the_other_mode_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    train = tmp_path / SPEED.replace("infer", "train")
+    assert "no column train_img_size" in error_of(train, SPEED_HEADER, SPEED_ROW)
+
+
+@pytest.mark.parametrize(
+    ("name", "setup"),
+    [
+        (
+            "benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv",
+            Setup("infer", "amp", "nchw", "2.4.0", "cu124", "rtx4090", "eager"),
+        ),
+        (
+            "benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo.csv",
+            Setup("infer", "amp", "nchw", "2.9.1", "cu128", "rtx4090", "dynamo"),
+        ),
+        (
+            "benchmark-infer-amp_bf16-nchw-pt291-cu130-pro6000maxq-dynamo.csv",
+            Setup("infer", "amp_bf16", "nchw", "2.9.1", "cu130", "pro6000maxq", "dynamo"),
+        ),
+        (
+            "benchmark-infer-fp32-nchw-pt221-cpu-i9_10940x-dynamo.csv",
+            Setup("infer", "fp32", "nchw", "2.2.1", "cpu", "i9_10940x", "dynamo"),
+        ),
+        (
+            "benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv",
+            Setup("train", "amp", "nhwc", "1.12", "cu113", "rtx3090", "eager"),
+        ),
+        (
+            "benchmark-train-bf16-nhwc-pt2101-cu130-rtx5090.csv",
+            Setup("train", "bf16", "nhwc", "2.10.1", "cu130", "rtx5090", "eager"),
+        ),
+    ],
+)
+def test_a_benchmarks_setup_stands_in_its_name(name: str, setup: Setup) -> None:
+    assert setup_of(name) == setup
+
+
+@pytest.mark.parametrize(
+    "name", ["benchmark-infer-amp.csv", "benchmark-eval-amp-nchw-pt1-cpu-x.csv"]
+)
+def test_a_benchmark_of_an_unknown_kind_is_an_error_not_a_guess(name: str) -> None:
+    with pytest.raises(PipelineError, match=f"{name}: not a benchmark file's name"):
+        setup_of(name)
+
+
+# The published tables
+
+
+def test_every_published_table_reads_whole(shared: Path) -> None:
+    for folder, benchmarks, models in (
+        ("timm-results", 22, 1556),
+        ("timm-results-2022-06", 8, 590),
+    ):
+        files = sorted((shared / folder).glob("benchmark-*.csv"))
+        assert len(files) == benchmarks
+        for path in files:
+            lines = len(path.read_text().splitlines()) - 1
+            assert len(read_benchmark(path)) == lines
+        for name in ["results-imagenet.csv", *OTHER_SETS.values()]:
+            assert len(read_accuracy(shared / folder / name)) == models
+
+
+def test_the_published_benchmarks_have_one_spelling_per_device(shared: Path) -> None:
+    setups = {setup_of(path.name) for path in (shared / "timm-results").glob("benchmark-*.csv")}
+    assert len(setups) == 22
+    assert {setup.device for setup in setups} == {
+        *["rtx3090", "rtx4090", "rtx5090", "pro6000maxq", "i9_10940x", "i7_12700h"]
+    }
+    assert {setup.torch for setup in setups} == {"1.12", "1.13", "2.1.0", "2.2.1", "2.4.0", "2.9.1"}
+
+
+def test_timms_source_files_say_what_its_registry_says() -> None:
+    import timm
+    from timm.models import _registry
+
+    assert registry().architectures == set(timm.list_models())
+    assert registry().renamed == {k: v or "" for k, v in _registry._deprecated_models.items()}
+    assert len(registry().renamed) >= 209
