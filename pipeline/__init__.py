@@ -1,1 +1,1 @@
-"""which-backbone: each stage of dvc.yaml is one module here, run as `python -m pipeline.<stage>`."""
+"""which-backbone: each stage of dvc.yaml is a module here: `python -m pipeline.<stage>`."""

@@ -53,7 +53,7 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     return parser
 
 
-class one_line_errors:  # noqa: N801 - reads as a statement: `with one_line_errors():`
+class one_line_errors:
     """Leave the process with one line and an exit code when the block raises a `PipelineError`.
 
     `WB_DEBUG=1` keeps the traceback.

@@ -17,7 +17,7 @@ class PipelineError(Exception):
 
 
 class TryAgain(PipelineError):
-    """Something outside failed for now (exit code 75, EX_TEMPFAIL): the same call may succeed later."""
+    """Something outside failed for now (exit code 75, EX_TEMPFAIL): call again later."""
 
     exit_code = 75
 

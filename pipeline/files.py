@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield beside
         _flush_to_disk(beside)
-        os.replace(beside, path)
+        beside.replace(path)
         _flush_to_disk(path.parent)
     finally:
         beside.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it takes `path`'s place, in one step, if the block succeeds."""
+    """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
     beside = _place_beside(path)
     beside.mkdir()
     try:
@@ -73,7 +73,7 @@ def sha256(path: Path) -> str:
 
 
 def _place_beside(path: Path) -> Path:
-    """A free name in `path`'s folder; what killed writers of the same path left there is removed."""
+    """A free name in `path`'s folder, cleared of what killed writers of `path` left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.writing-*"):
         pid = left.name.rpartition("-")[2]
@@ -91,7 +91,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _exchange(beside: Path, path: Path) -> None:
-    """Swap two folders in one step (Linux); elsewhere in two, with the old one kept until the end."""
+    """Swap two folders in one step (Linux), elsewhere in two, the old one kept until the end."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
         names = os.fsencode(beside), os.fsencode(path)

@@ -7,7 +7,9 @@ is not the model's doing (no data, no weights, no disk) fails the stage and leav
 
 import ctypes
 import fcntl
+import hashlib
 import itertools
+import json
 import os
 import signal
 import sys
@@ -25,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline import hydra_app
 from pipeline.errors import TryAgain
 from pipeline.prepared import Prepared, open_prepared
+from pipeline.recipe import Recipe, recipe_of
 from pipeline.records import Record, write_record
 
 MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
@@ -34,7 +37,7 @@ def main(config: DictConfig) -> None:
     """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
-    out = Path(config.out)
+    out = record_path(config)
     with held(out):
         record = finetune(config, tell=progress(config))
         write_record(out, record)
@@ -45,6 +48,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
     from pipeline import hardware, models, weights
 
+    recipe = recipe_of(config.recipe)
     data = open_prepared(Path(config.data))
     model = models.resolve(config.model)
     found = weights.find(config.weights, model)
@@ -53,18 +57,29 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     common: dict[str, Any] = {
         "dataset": data.name,
         "model": model,
-        "recipe": config.recipe.name,
+        "recipe": recipe.name,
         "seed": config.seed,
-        "device": hardware.describe(device, threads, config.recipe.precision),
+        "device": hardware.describe(device, threads, recipe.precision),
         "versions": hardware.versions(),
         "weights": {"source": found.source, "origin": found.origin, "sha256": found.sha256},
         "data": describe(data, config.image_size),
         "config": OmegaConf.to_container(config, resolve=True),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    outcome = _train(config, data, model, found, device, threads, tell)
+    outcome = _train(config, recipe, data, model, found, device, threads, tell)
     outcome.setdefault("cost", {}).update(hardware.peak_memory())
     return Record(**common, **outcome)
+
+
+def record_path(config: DictConfig) -> Path:
+    """Where the record goes: `config.out`, or in that folder a name that no other run shares."""
+    out = Path(config.out)
+    if out.suffix == ".json":
+        return out
+    settings = OmegaConf.to_container(config, resolve=True)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    run = f"{config.dataset.name}-{config.model}-{config.recipe.name}-{config.seed}"
+    return out / f"{run}-{digest}.json"
 
 
 def describe(data: Prepared, image_size: int) -> dict[str, Any]:
@@ -82,6 +97,7 @@ def describe(data: Prepared, image_size: int) -> dict[str, Any]:
 
 def _train(
     config: DictConfig,
+    recipe: Recipe,
     data: Prepared,
     model: str,
     weights: Any,
@@ -101,16 +117,16 @@ def _train(
     epochs = training.Epochs(tell=tell)
     try:
         training.seed_everything(config.seed)
-        dls = training.loaders(data, config.recipe, config.image_size, device)
+        dls = training.loaders(data, recipe, config.image_size, device)
         training.seed_everything(config.seed)
-        learn = training.learner(dls, data, config.recipe, model, weights)
+        learn = training.learner(dls, data, recipe, model, weights)
         if config.channels_last:
             learn.model.to(memory_format=torch.channels_last)
-        outcome = training.fit(learn, data, config.recipe, epochs)
+        outcome = training.fit(learn, data, recipe, epochs)
     except training.Diverged as error:
         return {"status": "diverged", "reason": str(error), "history": epochs.rows}
     except torch.cuda.OutOfMemoryError:
-        reason = f"out of GPU memory at batch size {config.recipe.batch_size}"
+        reason = f"out of GPU memory at batch size {recipe.batch_size}"
         return {"status": "failed", "reason": reason, "history": epochs.rows}
     except MODELS_FAULTS as error:
         return {"status": "failed", "reason": _reason(error), "history": epochs.rows}
@@ -142,8 +158,10 @@ def held(out: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
-        lock.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def die_with_parent() -> None:
@@ -168,7 +186,8 @@ def progress(config: DictConfig) -> Any:
 
 
 def _title(config: DictConfig) -> str:
-    return f"{_place_in_grid(config)}{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
+    run = f"{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
+    return _place_in_grid(config) + run
 
 
 def _place_in_grid(config: DictConfig) -> str:

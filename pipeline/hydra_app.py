@@ -6,26 +6,29 @@ is told before the first run of a multirun starts, not after the last.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command import one_line_errors
 from pipeline.errors import PipelineError, near_matches
 
 CONF = Path(__file__).parent.parent / "conf"
+HYDRAS_OPTIONS = {"--help", "-h", "--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     """Run `main` with the configuration `conf/<config_name>.yaml` and the command's overrides."""
-    with one_line_errors():
-        check(config_name, _overrides(sys.argv[1:]))
+    if not any(each.partition("=")[0] in HYDRAS_OPTIONS for each in sys.argv[1:]):
+        with one_line_errors():
+            overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
+            check(config_name, overrides, sweeps=bool({"-m", "--multirun"} & set(sys.argv)))
 
     def task(config: DictConfig) -> None:
         with one_line_errors():
@@ -42,7 +45,7 @@ def compose(config_name: str, overrides: list[str]) -> DictConfig:
         return hydra.compose(config_name, overrides)
 
 
-def check(config_name: str, overrides: list[str]) -> None:
+def check(config_name: str, overrides: list[str], sweeps: bool = False) -> None:
     """Raise `PipelineError` for a wrong key, an unknown choice or a missing value."""
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -50,6 +53,8 @@ def check(config_name: str, overrides: list[str]) -> None:
         raise PipelineError(f"{_first_line(error)}") from None
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     for override in parsed:
+        if override.is_sweep_override() and not sweeps:
+            raise PipelineError(f"{override.input_line}: to run each of these, add --multirun")
         if override.key_or_group in groups:
             _check_choice(override)
     given = {override.key_or_group for override in parsed}
@@ -70,7 +75,7 @@ def _compose_one(config_name: str, overrides: list[str], parsed: list[Override])
             if known and key not in known and override.is_add() is False:
                 raise PipelineError(f"unknown key {key!r}: {near_matches(key, known)}") from None
         raise PipelineError(_first_line(error)) from None
-    if missing := sorted(OmegaConf.missing_keys(config)):
+    if missing := sorted(key for key, node in _nodes(config) if node._is_missing()):
         raise PipelineError(f"{', '.join(f'{key}=...' for key in missing)} must be given")
 
 
@@ -87,17 +92,17 @@ def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) 
             config = hydra.compose(config_name, kept)
     except (HydraException, OmegaConfBaseException):
         return set()
-    return {*_keys(config), *groups}
+    return {*(key for key, _ in _nodes(config)), *groups}
 
 
-def _keys(config: DictConfig, prefix: str = "") -> set[str]:
-    keys = set()
+def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """Every key with its node, nothing resolved."""
     for key in config:
-        keys.add(f"{prefix}{key!s}")
         node = config._get_node(key)
-        if isinstance(node, DictConfig):
-            keys |= _keys(node, f"{prefix}{key!s}.")
-    return keys
+        assert isinstance(node, Node)
+        yield f"{prefix}{key!s}", node
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            yield from _nodes(node, f"{prefix}{key!s}.")
 
 
 def _check_choice(override: Override) -> None:
@@ -132,14 +137,6 @@ def _one_value(override: Override) -> str:
         return str(override.input_line)
     first = next(iter(override.sweep_string_iterator()))
     return f"{str(override.input_line).partition('=')[0]}={first}"
-
-
-def _overrides(arguments: list[str]) -> list[str]:
-    """The arguments that are overrides, not options of Hydra's own."""
-    options = {"--help", "-h", "--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
-    if any(each.partition("=")[0] in options for each in arguments):
-        return []
-    return [each for each in arguments if not each.startswith("-")]
 
 
 def _first_line(error: Exception) -> str:

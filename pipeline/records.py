@@ -27,8 +27,8 @@ class Record:
     test_metrics  the same on the test part, where the dataset has one; never used to choose
     history       one row per epoch: epoch, train_loss, valid_loss, error_rate, seconds
     cost          fit_seconds, seconds_per_epoch (median), images_per_second, cpu_seconds,
-                  peak_memory_reserved_gib and peak_memory_allocated_gib (CUDA), peak_rss_gib (host),
-                  energy_wh
+                  peak_memory_reserved_gib and peak_memory_allocated_gib (CUDA),
+                  peak_rss_gib (host), energy_wh
     device        kind (cpu or cuda), name, threads, shared (were others on it during the run?)
     weights       source, sha256, and file or repository
     data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,

@@ -32,13 +32,11 @@ from fastai.vision.all import (
     set_seed,
     vision_learner,
 )
-from omegaconf import DictConfig
 
 from pipeline.prepared import Prepared
+from pipeline.recipe import Recipe
 from pipeline.vision_learner import NEEDS_OVERLAY, fit_of
 from pipeline.weights import Weights
-
-POOLS = {"concat": True, "average": False}
 
 
 class Diverged(Exception):
@@ -108,9 +106,7 @@ class Outcome:
     cost: dict[str, float | None]
 
 
-def loaders(
-    data: Prepared, recipe: DictConfig, image_size: int, device: torch.device
-) -> DataLoaders:
+def loaders(data: Prepared, recipe: Recipe, image_size: int, device: torch.device) -> DataLoaders:
     """fastai's loaders over the prepared array; call `seed_everything` just before."""
     source = {"images": data.array(image_size, recipe.resize), "labels": data.labels}
     train = ArrayLoader(
@@ -131,7 +127,7 @@ def loaders(
 
 
 def learner(
-    dls: DataLoaders, data: Prepared, recipe: DictConfig, model: str, weights: Weights
+    dls: DataLoaders, data: Prepared, recipe: Recipe, model: str, weights: Weights
 ) -> Learner:
     """fastai's `vision_learner` over timm's `model`; seed again just before this call."""
     single = data.kind == "single"
@@ -145,13 +141,13 @@ def learner(
         n_out=len(data.classes),
         loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
         metrics=metrics,
-        concat_pool=POOLS[recipe.pool],
+        concat_pool=recipe.pool == "concat",
         pretrained_cfg_overlay=overlay,
     )
     return _in_precision(learn, recipe.precision)
 
 
-def fit(learn: Learner, data: Prepared, recipe: DictConfig, epochs: Epochs) -> Outcome:
+def fit(learn: Learner, data: Prepared, recipe: Recipe, epochs: Epochs) -> Outcome:
     """Train as the recipe says (fastai's `fine_tune`) and measure; raises `Diverged`."""
     _synchronize()
     started, cpu_started = time.perf_counter(), time.process_time()
