@@ -1,15 +1,22 @@
 """Every image decoded once, on all cores, and written as one uint8 array per resize and size.
 
-Arrays are streamed to disk image by image, so memory does not grow with the dataset.
+Worker processes write a few images at a time to files of their own, which are put together in
+order: memory does not grow with the dataset, and no pixels travel between processes.
 `squish-S.npy` is [images, 3, S, S]. `crop-S.npy` holds images of several shapes end to end, each
 [3, height, width], and `crop-S-shapes.npy` their heights and widths.
 """
 
+import ctypes
 import hashlib
 import os
+import shutil
+import signal
+import sys
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +24,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.errors import PipelineError
 from pipeline.images import RESIZES, NotAnImage, decode
+from pipeline.prepared import Ragged
 from pipeline.sources import Source
 
 Array = tuple[str, int]  # resize, image size
+IMAGES_PER_TASK = 32
+_read: Callable[[str], bytes]  # set once in each worker
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -28,9 +40,24 @@ class Decoded:
     """What one file turned out to be; `reason` says why it cannot be used, else it is empty."""
 
     sha256: str
-    pixels_sha256: str = ""
     peculiar: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some files to decode, and where their pixels go: `prefix` + the array's name."""
+
+    files: list[str]
+    arrays: Sequence[Array]
+    prefix: str
+
+
+@dataclass(frozen=True)
+class _Done:
+    decoded: list[Decoded]
+    shapes: list[list[tuple[int, int]]]  # of each array, of the images that could be decoded
+    pixels: list[Path]
 
 
 def array_name(array: Array) -> str:
@@ -39,51 +66,73 @@ def array_name(array: Array) -> str:
 
 def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[Decoded]:
     """Decode each image once and write the arrays of those that could be decoded, in order."""
-    writers = [RowWriter(folder / f"{array_name(array)}.npy", array) for array in arrays]
     files = [image.file for image in source.images]
-    decoded = []
-    for facts, rows in _on_all_cores(source, files, arrays):
-        decoded.append(facts)
-        for writer, row in zip(writers, rows, strict=False):
-            writer.append(row)
+    starts = range(0, len(files), IMAGES_PER_TASK)
+    tasks = [
+        _Task(files[start : start + IMAGES_PER_TASK], arrays, str(folder / f"{start}-"))
+        for start in starts
+    ]
+    writers = [ArrayWriter(folder, array) for array in arrays]
+    decoded: list[Decoded] = []
+    try:
+        for done in _in_order(source.read, tasks):
+            decoded += done.decoded
+            for writer, shapes, pixels in zip(writers, done.shapes, done.pixels, strict=True):
+                writer.append_file(pixels, shapes)
+                pixels.unlink()
+    except BrokenProcessPool:
+        raise PipelineError(f"{folder}: a decoding process was killed: is memory short?") from None
     for writer in writers:
         writer.close()
     return decoded
 
 
+def array_files(folder: Path, array: Array) -> list[Path]:
+    """The files of one array; the pixels' comes first."""
+    names = [array_name(array)] + [f"{array_name(array)}-shapes"] * (array[0] == "crop")
+    return [folder / f"{name}.npy" for name in names]
+
+
 def keep_rows(folder: Path, array: Array, keep: Sequence[bool]) -> None:
     """Rewrite one array of `folder` with only the rows to keep."""
-    path = folder / f"{array_name(array)}.npy"
-    beside = path.with_name(f"all-{path.name}")
-    path.rename(beside)
-    writer = RowWriter(path, array)
-    for row, kept in zip(read_rows(beside, array), keep, strict=True):
+    everything = folder / "everything"
+    everything.mkdir()
+    for path in array_files(folder, array):
+        path.rename(everything / path.name)
+    writer = ArrayWriter(folder, array)
+    rows = array_rows(everything, array)
+    for row, kept in zip(range(len(rows)), keep, strict=True):
         if kept:
-            writer.append(row)
+            writer.append(rows[row])
     writer.close()
-    beside.unlink()
+    shutil.rmtree(everything)
 
 
-class RowWriter:
+class ArrayWriter:
     """Appends images to a .npy file whose header is known only at the end."""
 
-    def __init__(self, path: Path, array: Array) -> None:
-        self.path, (self.resize, self.size) = path, array
-        self.shapes: list[tuple[int, int]] = []
-        self.file = path.open("wb")
+    def __init__(self, folder: Path, array: Array) -> None:
+        self.paths, (self.resize, self.size) = array_files(folder, array), array
+        self.shapes: list[tuple[int, int]] = []  # heights and widths
+        self.file = self.paths[0].open("wb")
         self._write_header()
 
-    def append(self, row: np.ndarray) -> None:
-        self.shapes.append(row.shape[1:])
-        self.file.write(row.data)
+    def append(self, pixels: np.ndarray) -> None:
+        self.shapes.append((pixels.shape[1], pixels.shape[2]))
+        self.file.write(pixels.data)
+
+    def append_file(self, pixels: Path, shapes: Sequence[tuple[int, int]]) -> None:
+        """Append images that lie end to end in a file."""
+        self.shapes.extend(shapes)
+        with pixels.open("rb") as file:
+            shutil.copyfileobj(file, self.file, 1 << 20)
 
     def close(self) -> None:
         self.file.seek(0)
         self._write_header()
         self.file.close()
         if self.resize == "crop":
-            shapes = np.array(self.shapes, dtype=np.int32).reshape(-1, 2)
-            np.save(shapes_path(self.path), shapes)
+            np.save(self.paths[1], np.array(self.shapes, dtype=np.int32).reshape(-1, 2))
 
     def _write_header(self) -> None:
         """numpy pads its header so that the first number may grow: its length never changes."""
@@ -94,40 +143,47 @@ class RowWriter:
         np.lib.format.write_array_header_1_0(self.file, header)
 
 
-def shapes_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-shapes.npy")
+def array_rows(folder: Path, array: Array) -> np.ndarray | Ragged:
+    """The images of an array in a folder, [3, height, width] each, memory-mapped."""
+    pixels, *shapes = [np.load(path, mmap_mode="r") for path in array_files(folder, array)]
+    return Ragged(pixels, shapes[0]) if shapes else pixels
 
 
-def read_rows(path: Path, array: Array) -> Iterator[np.ndarray]:
-    """The images of an array file, one after the other, memory-mapped."""
-    pixels = np.load(path, mmap_mode="r")
-    if array[0] != "crop":
-        yield from pixels
-        return
-    start = 0
-    for height, width in np.load(shapes_path(path)).tolist():
-        end = start + 3 * height * width
-        yield pixels[start:end].reshape(3, height, width)
-        start = end
-
-
-def _on_all_cores(
-    source: Source, files: Sequence[str], arrays: Sequence[Array]
-) -> Iterator[tuple[Decoded, list[np.ndarray]]]:
-    """Decode ahead by a bounded number of images, yield in order. Pillow releases the GIL."""
-
-    def one(file: str) -> tuple[Decoded, list[np.ndarray]]:
-        return _decode_one(source.read(file), arrays)
-
+def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:
+    """Work ahead by a bounded number of tasks, yield in order."""
+    console = Console(stderr=True)
     n_workers = _free_cores()
-    ahead: deque[Future[tuple[Decoded, list[np.ndarray]]]] = deque()
-    with ThreadPoolExecutor(n_workers) as pool:
-        for file in _with_progress(files):
-            ahead.append(pool.submit(one, file))
-            if len(ahead) > 4 * n_workers:
+    ahead: deque[Future[_Done]] = deque()
+    with ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(read,)) as pool:
+        for task in track(tasks, "decode", console=console, disable=not console.is_terminal):
+            ahead.append(pool.submit(_work, task))
+            if len(ahead) > 2 * n_workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _start_worker(read: Callable[[str], bytes]) -> None:
+    global _read
+    _read = read
+    warnings.simplefilter("ignore")  # of Pillow: what is wrong with a file raises
+    if sys.platform == "linux":  # or a killed parent leaves its workers waiting for ever
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _work(task: _Task) -> _Done:
+    paths = [Path(task.prefix + array_name(array)) for array in task.arrays]
+    outputs = [path.open("wb") for path in paths]
+    done = _Done([], [[] for _ in paths], paths)
+    for file in task.files:
+        decoded, images = _decode_one(_read(file), task.arrays)
+        done.decoded.append(decoded)
+        for output, shapes, pixels in zip(outputs, done.shapes, images, strict=False):
+            shapes.append((pixels.shape[1], pixels.shape[2]))
+            output.write(pixels.data)
+    for output in outputs:
+        output.close()
+    return done
 
 
 def _decode_one(data: bytes, arrays: Sequence[Array]) -> tuple[Decoded, list[np.ndarray]]:
@@ -136,14 +192,8 @@ def _decode_one(data: bytes, arrays: Sequence[Array]) -> tuple[Decoded, list[np.
         picture = decode(data)
     except NotAnImage as error:
         return Decoded(sha256, reason=str(error)), []
-    rows = [RESIZES[resize](picture.pixels, size) for resize, size in arrays]
-    pixels_sha256 = hashlib.sha256(rows[0].data).hexdigest()
-    return Decoded(sha256, pixels_sha256, " ".join(picture.peculiar)), rows
-
-
-def _with_progress(files: Sequence[str]) -> Iterable[str]:
-    console = Console(stderr=True)
-    return track(files, "decode", console=console, disable=not console.is_terminal)
+    images = [RESIZES[resize](picture.pixels, size) for resize, size in arrays]
+    return Decoded(sha256, " ".join(picture.peculiar)), images
 
 
 def _free_cores() -> int:

@@ -5,6 +5,7 @@ digits shown. A mosaic of the train part shows digits of the train part only, so
 validated on was seen before.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -18,8 +19,8 @@ def digits() -> Source:
     """1,797 images of one digit each."""
     images, targets = _bundled()
     found = [Found(f"digit-{row:04d}.pgm", (str(target),)) for row, target in enumerate(targets)]
-    pixels = dict(zip((image.file for image in found), images, strict=True))
-    return Source(found, lambda file: _pgm(pixels[file]))
+    files = (image.file for image in found)
+    return Source(found, Drawn(dict(zip(files, images, strict=True))))
 
 
 def mosaics(count: int, valid_pct: float, seed: int) -> Source:
@@ -36,7 +37,18 @@ def mosaics(count: int, valid_pct: float, seed: int) -> Source:
             labels = sorted({str(targets[row]) for row in four})
             found.append(Found(file, tuple(labels), part))
             pixels[file] = np.block([[images[a] for a in four[:2]], [images[b] for b in four[2:]]])
-    return Source(found, lambda file: _pgm(pixels[file]))
+    return Source(found, Drawn(pixels))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Gives grey images that exist nowhere else the bytes of a PGM file."""
+
+    pixels: dict[str, np.ndarray]
+
+    def __call__(self, file: str) -> bytes:
+        height, width = self.pixels[file].shape
+        return b"P5 %d %d 255\n" % (width, height) + self.pixels[file].tobytes()
 
 
 @cache
@@ -51,8 +63,3 @@ def _fours(rows: np.ndarray, n_images: int, random: np.random.RandomState) -> np
     n_rounds = -(-4 * n_images // len(rows))
     shuffled = np.concatenate([random.permutation(rows) for _ in range(n_rounds)])
     return shuffled[: 4 * n_images].reshape(n_images, 4)
-
-
-def _pgm(pixels: np.ndarray) -> bytes:
-    height, width = pixels.shape
-    return b"P5 %d %d 255\n" % (width, height) + pixels.tobytes()

@@ -7,7 +7,6 @@ pixels that fastai's `PILImage.create` and `Resize(size, method="squish")` give.
 """
 
 import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,11 +51,9 @@ def decode(data: bytes) -> Picture:
     if not data:
         raise NotAnImage("empty file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong shows up as an exception
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
-            return _rgb(image)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+        return _rgb(image)
     except NotAnImage:
         raise
     except Image.UnidentifiedImageError:
@@ -79,7 +76,7 @@ def _rgb(image: Image.Image) -> Picture:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
         peculiar.append("transparent")
-    return Picture(image.convert("RGB"), tuple(peculiar))
+    return Picture(image if image.mode == "RGB" else image.convert("RGB"), tuple(peculiar))
 
 
 def squish(image: Image.Image, size: int) -> np.ndarray:

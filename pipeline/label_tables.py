@@ -1,13 +1,15 @@
 """Images whose labels stand in a table: a CSV beside them, or a Hugging Face dataset on disk."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.errors import PipelineError, near_matches
 from pipeline.images import SUFFIXES
-from pipeline.sources import PART_NAMES, Fault, Found, Source, part_named, reader
+from pipeline.sources import PART_NAMES, Fault, FolderReader, Found, Source, part_named
 
 _BOOLEAN_PARTS = {"true": "valid", "false": "train"}  # a column like fastai's `is_valid`
 
@@ -53,7 +55,7 @@ def in_csv(
                 rows.append(found)
     images, repeated = _once(rows)
     faults += repeated + _unlisted(root, rows, list(tables.values()))
-    return Source(images, reader(root), faults)
+    return Source(images, FolderReader(root), faults)
 
 
 def huggingface(
@@ -89,13 +91,21 @@ def huggingface(
             images.append(
                 Found(file, labels, part_named(split), None if of_group is None else str(of_group))
             )
+    return Source(images, _RowReader(place, image))
 
-    def read(file: str) -> bytes:
-        rows, number = place[file]
-        value = rows[number][image]
-        return value["bytes"] or Path(value["path"]).read_bytes()
 
-    return Source(images, read)
+@dataclass(frozen=True)
+class _RowReader:
+    """Reads the encoded images of Hugging Face datasets."""
+
+    place: dict[str, tuple[Any, int]]  # of each file: the dataset, the row
+    column: str
+
+    def __call__(self, file: str) -> bytes:
+        rows, number = self.place[file]
+        value = rows[number][self.column]
+        data: bytes | None = value["bytes"]
+        return Path(value["path"]).read_bytes() if data is None else data
 
 
 def _text(value: object, names: list[str] | None) -> str:

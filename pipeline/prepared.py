@@ -4,10 +4,14 @@ data/datasets/NAME/
     index.csv         file, labels (joined by `|`), part (train, valid, test); in the arrays' order
     meta.json         name, kind, classes, split, fingerprint, arrays, chance_error_rate, ...
     rejected.csv      file, reason
+    decoded.csv       every file found: SHA-256, and why it could not be decoded, if so
     squish-64.npy     uint8 [images, 3, 64, 64], RGB: one array per resize method and image size
+    crop-64.npy       uint8, images end to end, each [3, height, width], the shorter side 64 pixels
+    crop-64-shapes.npy  int32 [images, 2]: their heights and widths
 """
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +54,11 @@ class Prepared:
         """The row numbers of one part, int64, in index order."""
         return np.flatnonzero(self.parts == part)
 
-    def array(self, image_size: int, resize: str = "squish") -> np.ndarray:
-        """The images, memory-mapped: uint8 [images, 3, image_size, image_size], RGB."""
+    def array(self, image_size: int, resize: str = "squish") -> "np.ndarray | Crops":
+        """The images, memory-mapped: uint8 [images, 3, image_size, image_size], RGB.
+
+        With resize "crop", rows of the train part come out as another random square each time.
+        """
         path = self.folder / f"{resize}-{image_size}.npy"
         if not path.is_file():
             raise PipelineError(
@@ -59,10 +66,58 @@ class Prepared:
                 f"`python -m pipeline.dataset dataset={self.name} image_size={image_size} "
                 f"out={self.folder}`"
             )
-        array: np.ndarray = np.load(path, mmap_mode="r")
+        pixels: np.ndarray = np.load(path, mmap_mode="r")
+        array: np.ndarray | Crops = pixels
+        if resize == "crop":
+            shapes = np.load(path.with_name(f"{path.stem}-shapes.npy"))
+            array = Crops(Ragged(pixels, shapes), image_size, self.parts == "train")
         if len(array) != len(self.files):
             raise PipelineError(f"{path}: {len(array)} images, but index.csv has {len(self.files)}")
         return array
+
+
+class Ragged:
+    """Images of several shapes that lie end to end: `ragged[row]` is uint8 [3, height, width]."""
+
+    def __init__(self, pixels: np.ndarray, shapes: np.ndarray) -> None:
+        self.pixels, self.shapes = pixels, shapes
+        self.ends = np.cumsum(3 * shapes.astype(np.int64).prod(axis=1))
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        height, width = self.shapes[row].tolist()
+        end = int(self.ends[row])
+        image: np.ndarray = self.pixels[end - 3 * height * width : end].reshape(3, height, width)
+        return image
+
+
+class Crops:
+    """Squares cut from images whose shorter side is already `image_size`.
+
+    `crops[rows]` is uint8 [rows, 3, image_size, image_size]: a random square along the longer side
+    where `random_rows` says so (drawn from Python's `random`, as fastai's `Resize` does), else the
+    one in the middle.
+    """
+
+    def __init__(self, images: Ragged, image_size: int, random_rows: np.ndarray) -> None:
+        self.images, self.image_size, self.random_rows = images, image_size, random_rows
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        squares = np.empty((len(rows), 3, self.image_size, self.image_size), dtype=np.uint8)
+        for place, row in enumerate(rows):
+            squares[place] = self.square(row, random.random() if self.random_rows[row] else 0.5)
+        return squares
+
+    def square(self, row: int, place: float) -> np.ndarray:
+        """The square at `place` along the longer side, from 0 (left, top) to 1 (right, bottom)."""
+        image, size = self.images[row], self.image_size
+        top, left = (int(place * (length - size)) for length in image.shape[1:])
+        return image[:, top : top + size, left : left + size]
 
 
 def open_prepared(folder: Path) -> Prepared:

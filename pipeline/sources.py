@@ -95,7 +95,7 @@ def in_class_folders(root: Path, parts: Mapping[str, str] | None = None) -> Sour
                 images.append(Found(file, (path.parent.name,), part))
             else:
                 faults.append(Fault(file, "not an image by its name"))
-    return Source(images, reader(root), faults)
+    return Source(images, FolderReader(root), faults)
 
 
 def by_name(root: Path, files: str, pattern: str) -> Source:
@@ -118,7 +118,7 @@ def by_name(root: Path, files: str, pattern: str) -> Source:
             images.append(Found(file, labels, None, match.groupdict().get("group")))
         else:
             faults.append(Fault(file, f"the name does not match {pattern}"))
-    return Source(images, reader(root), faults)
+    return Source(images, FolderReader(root), faults)
 
 
 def data_files(folder: Path, files: str = "**/*") -> list[Path]:
@@ -132,8 +132,14 @@ def data_files(folder: Path, files: str = "**/*") -> list[Path]:
     )
 
 
-def reader(root: Path) -> Callable[[str], bytes]:
-    return lambda file: (root / file).read_bytes()
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads files below a folder (a class, because workers receive it pickled)."""
+
+    root: Path
+
+    def __call__(self, file: str) -> bytes:
+        return (self.root / file).read_bytes()
 
 
 def part_named(name: str) -> str | None:
