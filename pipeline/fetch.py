@@ -52,8 +52,8 @@ def main(source: str, rev: str, out: Path, *, accept_fewer_rows: bool = False) -
 def fetch(source: str, rev: str, folder: Path) -> Source:
     """Fill `folder` with the tables of `source` at `rev` and their source.json."""
     url = git_url(source)
-    found = _plain(Path(source), rev) if url is None else _committed(url, rev, folder)
     origin = shown(source)
+    found = _plain(Path(source), rev) if url is None else _committed(url, origin, rev, folder)
     files = {
         name: table_file(content, f"{origin}: results/{name}")
         for name, content in sorted(found.files.items())
@@ -109,15 +109,15 @@ def _plain(folder: Path, rev: str) -> Results:
     return Results(None, None, {path.name: path.read_bytes() for path in paths})
 
 
-def _committed(url: str, rev: str, folder: Path) -> Results:
+def _committed(url: str, origin: str, rev: str, folder: Path) -> Results:
     """The tables of a git repository at `rev`; `folder` lends its disk for a while."""
     if rev == NO_REV:
-        raise PipelineError(f"{shown(url)}: a git repository; name a commit, tag or branch, not -")
+        raise PipelineError(f"{origin}: a git repository; name a commit, tag or branch, not -")
     if not _REV.fullmatch(rev) or ".." in rev:
         raise PipelineError(f"revision {rev[:80]!r}: not the name of a commit, tag or branch")
     scratch = folder / ".git-scratch"
-    with Console(stderr=True).status(f"fetching {shown(url)} at {rev}"):
-        results = results_at(url, rev, scratch)
+    with Console(stderr=True).status(f"fetching {origin} at {rev}"):
+        results = results_at(url, origin, rev, scratch)
     shutil.rmtree(scratch)
     return results
 

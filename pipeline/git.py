@@ -37,7 +37,7 @@ _SAYS = (
     (
         r"could not read (Username|Password)|Authentication failed|terminal prompts disabled"
         r"|returned error: 40[137]|Permission denied|Host key verification failed",
-        "asks for a login or refuses it",
+        "asks for a login or refuses it; is the address right?",
     ),
     (
         r"dumb http transport",
@@ -48,6 +48,7 @@ _SAYS = (
         r"unadvertised object",
         "hands out only the tips of branches and tags, and this commit is none of them (any more)",
     ),
+    (r"cannot run \S*ssh|cannot exec.*ssh", "needs ssh, which is not installed"),
     (r"Needed a single revision|expected commit type", "that revision is not a commit"),
     (r"mismatched algorithms|object format", "uses another object format than the commit's name"),
     (
@@ -68,8 +69,8 @@ _FOR_NOW = (
 class Git:
     """git in one scratch folder, for one remote; a failure is a line about that remote."""
 
-    def __init__(self, url: str, rev: str, work: Path) -> None:
-        self.url, self.rev, self.work = url, rev, work
+    def __init__(self, url: str, name: str, rev: str, work: Path) -> None:
+        self.url, self.name, self.rev, self.work = url, name, rev, work
 
     def __call__(self, *arguments: str, stdin: str = "") -> bytes:
         """What `git ARGUMENTS` printed."""
@@ -90,7 +91,7 @@ class Git:
             try:
                 out, err = process.communicate(stdin.encode(), timeout=GIT_SECONDS)
             except subprocess.TimeoutExpired:
-                raise TryAgain(f"{shown(self.url)}: no answer in {GIT_SECONDS} s") from None
+                raise TryAgain(f"{self.name}: no answer in {GIT_SECONDS} s") from None
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -98,35 +99,31 @@ class Git:
             raise self._failure(err.decode(errors="replace"))
         return out
 
+    def gone(self) -> PipelineError:
+        """That the remote has no such revision."""
+        hint = (
+            "upstream no longer has it; name a commit that it has"
+            if is_full_id(self.rev)
+            else "name a branch, a tag or a commit's full id"
+        )
+        return PipelineError(f"{self.name}: no revision {self.rev[:80]}: {hint}")
+
     def _failure(self, said: str) -> PipelineError:
-        where = shown(self.url)
         for pattern, meaning in _SAYS:
             if re.search(pattern, said):
-                return PipelineError(f"{where}: {meaning}")
+                return PipelineError(f"{self.name}: {meaning}")
         if re.search(_LOST, said):
-            return gone(self.url, self.rev)
-        last = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))]
-        line = (last or said.splitlines() or ["git failed"])[-1].replace(self.url, where)[:200]
+            return self.gone()
+        lines = [line for line in said.splitlines() if line and not line.startswith("warning:")]
+        line = (lines or ["git failed and did not say why"])[0].replace(self.url, self.name)[:200]
         if re.search(_FOR_NOW, said):
-            return TryAgain(
-                f"{where}: the connection failed ({line}); the same call may succeed later"
-            )
-        return PipelineError(f"{where}: {line}")
+            return TryAgain(f"{self.name}: {line}; the same call may succeed later")
+        return PipelineError(f"{self.name}: {line}")
 
 
 def is_full_id(rev: str) -> bool:
     """Whether `rev` names one commit for ever."""
     return _FULL_ID.fullmatch(rev) is not None
-
-
-def gone(url: str, rev: str) -> PipelineError:
-    """That the repository has no such revision."""
-    hint = (
-        "upstream no longer has it; name a commit that it has"
-        if is_full_id(rev)
-        else "name a branch, a tag or a commit's full id"
-    )
-    return PipelineError(f"{shown(url)}: no revision {rev[:80]}: {hint}")
 
 
 def shown(url: str) -> str:
@@ -143,6 +140,7 @@ def _environment(work: Path) -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "true",
         "SSH_ASKPASS": "true",
+        "GCM_INTERACTIVE": "never",
         "LC_ALL": "C",
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.git import Git, gone, is_full_id, shown
+from pipeline.git import Git, is_full_id
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
@@ -23,10 +23,10 @@ class Results:
     files: dict[str, bytes]
 
 
-def results_at(url: str, rev: str, work: Path) -> Results:
-    """The results of `rev` (a full commit id, a tag or a branch) of `url`; `work` is scratch."""
+def results_at(url: str, name: str, rev: str, work: Path) -> Results:
+    """The results of `rev` (a full commit id, a tag or a branch) of `url`, called `name`."""
     work.mkdir()
-    git = Git(url, rev, work)
+    git = Git(url, name, rev, work)
     commit = rev if is_full_id(rev) else _resolve(git, rev)
     object_format = "sha256" if len(commit) == 64 else "sha1"
     git("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
@@ -49,7 +49,7 @@ def _resolve(git: Git, rev: str) -> str:
     for name in names:
         if name in found:
             return found[name]
-    raise gone(git.url, rev)
+    raise git.gone()
 
 
 def _transfer(git: Git, options: list[str], *objects: str) -> None:
@@ -62,7 +62,7 @@ def _transfer(git: Git, options: list[str], *objects: str) -> None:
 
 def _csv_blobs(git: Git, commit: str) -> dict[str, str]:
     """file name -> blob id of the CSVs under results/."""
-    where, blobs = shown(git.url), {}
+    blobs = {}
     listed = git("ls-tree", "-z", commit, "--", "results/").decode(errors="replace")
     for mode_kind_id, _, path in (entry.partition("\t") for entry in listed.split("\0")):
         name = path.removeprefix("results/")
@@ -70,10 +70,12 @@ def _csv_blobs(git: Git, commit: str) -> dict[str, str]:
             continue
         mode, _, blob = mode_kind_id.split()
         if not mode.startswith("100") or not _FILE_NAME.fullmatch(name):
-            raise PipelineError(f"{where}: results/ holds {name[:80]!r}, which is no plain file")
+            raise PipelineError(f"{git.name}: results/ holds {name[:80]!r}, which is no plain file")
         blobs[name] = blob
     if not blobs:
-        raise PipelineError(f"{where}: no results/*.csv at {git.rev}; it is not timm's repository")
+        raise PipelineError(
+            f"{git.name}: no results/*.csv at {git.rev}; it is not timm's repository"
+        )
     return blobs
 
 

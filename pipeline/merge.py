@@ -81,6 +81,9 @@ def merge(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     benchmarks = sorted(folder.glob("benchmark-*.csv"))
     if not benchmarks:
         raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
+    known = {IMAGENET, *OTHER_SETS.values(), *(path.name for path in benchmarks)}
+    if others := sorted({path.name for path in folder.glob("*.csv")} - known):
+        print(f"{folder}: not read, as no benchmark and no known accuracy: {', '.join(others)}")
     accuracy, unmatched = accuracy_of(folder)
     timed = []
     for path in benchmarks:
@@ -172,7 +175,10 @@ def _why_no_accuracy(name: str, sizes: dict[str, set[int]]) -> str:
 
 def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
     """The image sizes that stand in `table` for each value of column `name`."""
-    return {str(key): set(sizes) for key, sizes in table.groupby(name)["img_size"]}
+    sizes: dict[str, set[int]] = {}
+    for value, size in zip(table[name], table["img_size"], strict=True):
+        sizes.setdefault(value, set()).add(size)
+    return sizes
 
 
 def _unmatched(file: str, rows: pd.DataFrame, reasons: list[str]) -> pd.DataFrame:

@@ -123,6 +123,6 @@ def number(
 
 
 def _checked_row(row: list[str], line: int, where: str) -> list[str]:
-    if any(len(cell) > MAX_CELL for cell in row):
+    if max(map(len, row)) > MAX_CELL:
         raise PipelineError(f"{where}: line {line} has a cell of more than {MAX_CELL} characters")
     return row

@@ -49,14 +49,11 @@ class Upstream:
         self.path = path
         path.mkdir(parents=True)
         self("init", "-q", "-b", "main", *init)
-        for key, value in {
-            "user.name": "up",
-            "user.email": "up@localhost",
-            "commit.gpgsign": "false",
-            "uploadpack.allowFilter": "true",
-            "uploadpack.allowAnySHA1InWant": "true",
-        }.items():
-            self("config", key, value)
+        with (path / ".git" / "config").open("a") as config:
+            config.write(
+                "[user]\n\tname = up\n\temail = up@localhost\n[commit]\n\tgpgsign = false\n"
+                "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n"
+            )
 
     def __call__(self, *arguments: str, date: str = "2026-01-01T00:00:00+00:00") -> str:
         env = os.environ | {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date}
@@ -188,7 +185,7 @@ def test_only_the_tables_are_transferred(
     commit = upstream.tables(5)
     with git_server(tmp_path / "up") as (url, _):
         source = upstream.path.as_uri() if transport == "file" else f"{url}/timm/.git"
-        results_at(source, commit, tmp_path / "scratch")
+        results_at(source, "timm", commit, tmp_path / "scratch")
     listed = subprocess.run(
         ["git", "cat-file", "--batch-all-objects", "--batch-check"],
         cwd=tmp_path / "scratch",
@@ -517,6 +514,31 @@ def test_a_server_that_answers_wrong_is_one_line(upstream: Upstream, tmp_path: P
         manners.password, manners.dumb = False, True
         upstream("update-server-info")
         assert "dumb HTTP" in error_of(source, "main", out)
+
+
+@pytest.mark.parametrize(
+    ("ssh_says", "said", "kind"),
+    [
+        ("ssh: Could not resolve hostname up: Name or service not known", "resolve", TryAgain),
+        ("ssh: connect to host up port 22: Connection timed out", "timed out", TryAgain),
+        ("git@up: Permission denied (publickey).", "login", PipelineError),
+        ("Host key verification failed.", "login", PipelineError),
+        ("ERROR: Repository not found.", "not a git repository", PipelineError),
+    ],
+)
+def test_what_ssh_says_becomes_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ssh_says: str,
+    said: str,
+    kind: type[PipelineError],
+) -> None:
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"echo '{ssh_says}' >&2; exit 255;")
+    for source in ("git@up:timm/timm.git", "ssh://git@up/timm.git"):
+        assert said in error_of(source, "main", tmp_path / "out", kind)
+    monkeypatch.delenv("GIT_SSH_COMMAND")
+    monkeypatch.setenv("GIT_SSH", "/absent/ssh")
+    assert "ssh, which is not installed" in error_of("git@up:t", "main", tmp_path / "out")
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(
