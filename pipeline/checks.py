@@ -102,9 +102,7 @@ def _fail(policy: Policy, files: list[Fault], classes: list[Fault], n_found: int
     listed, remedies = [], []
     if files and policy.bad == "fail":
         listed += files
-        remedies.append(
-            f"{len(files)} bad files among {n_found} (dataset.bad=drop leaves them out)"
-        )
+        remedies.append(f"{len(files)} bad files of {n_found} (dataset.bad=drop leaves them out)")
     if classes and policy.rare == "fail":
         listed += classes
         remedies.append(

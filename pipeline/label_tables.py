@@ -36,6 +36,7 @@ def in_csv(
     tables = {None: csv} if isinstance(csv, str) else dict(csv)
     rows: list[Found] = []
     faults: list[Fault] = []
+    listed: set[str] = set()
     for name_of_part, name in tables.items():
         if name_of_part is not None and name_of_part not in PART_NAMES:
             raise PipelineError(f"images.csv: {near_matches(str(name_of_part), PART_NAMES)}")
@@ -49,12 +50,13 @@ def in_csv(
                 part=name_of_part if part is None else _part(row[part]),
                 group=None if group is None else row[group] or None,
             )
+            listed.add(found.file)
             if reason := _row_fault(root, found, part, row.get(part or "", "")):
                 faults.append(Fault(f"{name} row {number}: {found.file}", reason))
             else:
                 rows.append(found)
     images, repeated = _once(rows)
-    faults += repeated + _unlisted(root, rows, list(tables.values()))
+    faults += repeated + _unlisted(root, images, listed, ", ".join(tables.values()))
     return Source(images, FolderReader(root), faults)
 
 
@@ -165,14 +167,13 @@ def _once(rows: list[Found]) -> tuple[list[Found], list[Fault]]:
     return images, faults
 
 
-def _unlisted(root: Path, rows: list[Found], tables: list[str]) -> list[Fault]:
-    """Images that lie in the folders of the listed ones but stand in no row."""
-    listed = {found.file for found in rows}
-    folders = sorted({Path(file).parent for file in listed})
+def _unlisted(root: Path, images: list[Found], listed: set[str], tables: str) -> list[Fault]:
+    """Images that lie in the folders of the usable ones but stand in no row."""
+    folders = sorted({Path(image.file).parent for image in images})
     beside = (
         path.relative_to(root).as_posix()
         for folder in folders
         for path in sorted((root / folder).iterdir())
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
-    return [Fault(file, f"not in {', '.join(tables)}") for file in beside if file not in listed]
+    return [Fault(file, f"not in {tables}") for file in beside if file not in listed]

@@ -1,0 +1,396 @@
+import io
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import arrays, dataset, hydra_app
+from pipeline.dataset import main, prepare
+from pipeline.dataset_config import read_config
+from pipeline.errors import PipelineError
+from pipeline.images import crop, decode, squish
+from pipeline.prepared import Crops, Prepared, open_prepared
+
+
+def photo(seed: int, width: int = 12, height: int = 8) -> Image.Image:
+    small = np.random.RandomState(seed).randint(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height))
+
+
+def jpeg(seed: int, **options: int) -> bytes:
+    stream = io.BytesIO()
+    photo(seed, **options).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Ten different cats and ten different dogs, in folders of their own."""
+    for number in range(20):
+        path = tmp_path / "pictures" / ("cat", "dog")[number // 10] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number))
+    return tmp_path / "pictures"
+
+
+FOLDERS = {"_target_": "pipeline.sources.in_class_folders"}
+
+
+def wanted(
+    source: Path, out: Path, image_size: Any = 8, resize: Any = "squish", **keys: Any
+) -> Any:
+    config = hydra_app.compose("dataset", ["dataset=digits", "image_size=8"])
+    config.out, config.image_size, config.resize = str(out), image_size, resize
+    config.dataset = {
+        **config.dataset,
+        "name": "pictures",
+        "source": str(source),
+        "images": FOLDERS,
+        **keys,
+    }
+    return read_config(config)
+
+
+def prepared(source: Path, out: Path, **keys: Any) -> Prepared:
+    prepare(wanted(source, out, **keys))
+    return open_prepared(out)
+
+
+def test_a_folder_becomes_an_index_labels_parts_and_pixels(pictures: Path, tmp_path: Path) -> None:
+    data = prepared(pictures, tmp_path / "out")
+    assert (data.name, data.kind, data.classes) == ("pictures", "single", ["cat", "dog"])
+    assert data.labels.tolist() == [0] * 10 + [1] * 10
+    assert Counter(data.parts.tolist()) == {"train": 16, "valid": 4}
+    assert data.files[:2] == ["cat/0.jpg", "cat/1.jpg"]
+    images = data.array(8)
+    assert (images.shape, images.dtype) == ((20, 3, 8, 8), np.uint8)
+    for row, file in enumerate(data.files):
+        expected = squish(decode((pictures / file).read_bytes()).pixels, 8)
+        assert np.array_equal(images[row], expected)
+
+
+def test_the_same_input_gives_the_same_bytes_wherever_it_lies(
+    pictures: Path, tmp_path: Path
+) -> None:
+    prepare(wanted(pictures, tmp_path / "one"))
+    shutil.copytree(pictures, tmp_path / "elsewhere" / "copy")
+    prepare(wanted(tmp_path / "elsewhere" / "copy", tmp_path / "two"))
+    first, second = sorted((tmp_path / "one").iterdir()), sorted((tmp_path / "two").iterdir())
+    assert [path.name for path in first] == [
+        "decoded.csv",
+        "index.csv",
+        "meta.json",
+        "rejected.csv",
+        "squish-8.npy",
+    ]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_fingerprint_follows_bytes_labels_and_split_and_nothing_else(
+    pictures: Path, tmp_path: Path
+) -> None:
+    base = prepared(pictures, tmp_path / "base").fingerprint
+    assert prepared(pictures, tmp_path / "size", image_size=[4, 6]).fingerprint == base
+    assert prepared(pictures, tmp_path / "seed", split_seed=1).fingerprint != base
+    (pictures / "cat/0.jpg").write_bytes(jpeg(99))
+    changed = prepared(pictures, tmp_path / "bytes").fingerprint
+    assert changed != base
+    (pictures / "cat").rename(pictures / "lynx")
+    assert prepared(pictures, tmp_path / "labels").fingerprint not in (base, changed)
+
+
+def test_several_sizes_cost_one_decode(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "decode", logging_decode(tmp_path / "log"))
+    data = prepared(pictures, tmp_path / "out", image_size=[4, 8], resize=["squish", "crop"])
+    assert decoded(tmp_path / "log") == 20
+    assert data.array(4).shape == (20, 3, 4, 4)
+    assert data.array(8).shape == (20, 3, 8, 8)
+    assert len(data.array(8, "crop")) == 20
+
+
+def test_a_new_split_decodes_nothing_and_a_new_size_itself_only(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "decode", logging_decode(tmp_path / "log"))
+    first = prepared(pictures, tmp_path / "out")
+    again = prepared(pictures, tmp_path / "out", split_seed=1)
+    assert decoded(tmp_path / "log") == 20
+    assert again.fingerprint != first.fingerprint
+    grown = prepared(pictures, tmp_path / "out", image_size=[4, 8])
+    assert decoded(tmp_path / "log") == 40
+    assert np.array_equal(grown.array(8), again.array(8))
+    fresh = wanted(pictures, tmp_path / "fresh", image_size=[4, 8])
+    prepare(fresh)
+    for path in fresh.out.iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("change", ["a file", "Pillow", "the array"])
+def test_nothing_is_reused_that_is_no_longer_true(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    prepare(wanted(pictures, tmp_path / "out"))
+    if change == "a file":
+        (pictures / "cat/0.jpg").write_bytes(jpeg(99))
+    elif change == "Pillow":
+        meta = json.loads((tmp_path / "out/meta.json").read_text())
+        meta["decoder"]["pillow"] = "1.0"
+        (tmp_path / "out/meta.json").write_text(json.dumps(meta))
+    else:
+        np.load(tmp_path / "out/squish-8.npy", mmap_mode="r+")[0] ^= 1
+    monkeypatch.setattr(arrays, "decode", logging_decode(tmp_path / "log"))
+    data = prepared(pictures, tmp_path / "out")
+    assert decoded(tmp_path / "log") == 20
+    image = decode((pictures / data.files[0]).read_bytes()).pixels
+    assert np.array_equal(data.array(8)[0], squish(image, 8))
+
+
+class logging_decode:
+    """`decode` that leaves a byte in a file for each call, in whichever process."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __call__(self, data: bytes) -> Any:
+        with self.log.open("ab", buffering=0) as file:
+            file.write(b".")
+        return decode(data)
+
+
+def decoded(log: Path) -> int:
+    return log.stat().st_size
+
+
+def test_all_bad_files_are_told_at_once_before_anything_is_written(
+    pictures: Path, tmp_path: Path
+) -> None:
+    make_bad(pictures)
+    with pytest.raises(PipelineError, match=r"pictures: 5 bad files of 24 .*dataset.bad=drop"):
+        prepare(wanted(pictures, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def make_bad(pictures: Path) -> None:
+    (pictures / "cat/0.jpg").write_bytes(jpeg(0)[:-200])
+    (pictures / "cat/empty.jpg").write_bytes(b"")
+    (pictures / "dog/page.jpg").write_bytes(b"<html>")
+    (pictures / "dog/notes.txt").write_bytes(b"x")
+    (pictures / "dog/a|b").mkdir()
+    (pictures / "dog/a|b/z.jpg").write_bytes(jpeg(50))
+
+
+def test_bad_files_can_be_dropped_and_are_counted(pictures: Path, tmp_path: Path) -> None:
+    make_bad(pictures)
+    data = prepared(pictures, tmp_path / "out", bad="drop", resize=["squish", "crop"])
+    rejected = pd.read_csv(tmp_path / "out/rejected.csv").set_index("file")["reason"].to_dict()
+    assert rejected == {
+        "dog/notes.txt": "not an image by its name",
+        "cat/0.jpg": rejected["cat/0.jpg"],
+        "cat/empty.jpg": "empty file",
+        "dog/a|b/z.jpg": "label 'a|b' contains '|', which separates labels",
+        "dog/page.jpg": "not an image file",
+    }
+    assert rejected["cat/0.jpg"].startswith("damaged image")
+    assert data.meta["n_rejected"] == 5
+    assert len(data.files) == len(data.array(8)) == len(data.array(8, "crop")) == 19
+    for row, file in enumerate(data.files):
+        image = decode((pictures / file).read_bytes()).pixels
+        assert np.array_equal(data.array(8)[row], squish(image, 8))
+        strip = data.array(8, "crop")
+        assert isinstance(strip, Crops)
+        assert np.array_equal(strip.images[row], crop(image, 8))
+
+
+def test_the_command_lists_the_faults_and_leaves_the_list_in_a_file(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bad(pictures)
+    config = hydra_app.compose("dataset", ["dataset=digits", "image_size=8"])
+    config.out = str(tmp_path / "out")
+    config.dataset.source, config.dataset.images = str(pictures), FOLDERS
+    with pytest.raises(PipelineError, match=r"all 5 are listed in .*out\.faults\.csv"):
+        main(config)
+    assert "cat/empty.jpg: empty file" in capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "out.faults.csv")) == 5
+    config.dataset.bad = "drop"
+    main(config)
+    assert not (tmp_path / "out.faults.csv").exists()
+    assert "19 images (15 train, 4 valid), 2 classes, single-label, 5 rejected" in (
+        capsys.readouterr().out
+    )
+
+
+def add_rare(pictures: Path) -> None:
+    (pictures / "yeti").mkdir()
+    (pictures / "yeti/1.jpg").write_bytes(jpeg(77))
+
+
+def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
+    pictures: Path, tmp_path: Path
+) -> None:
+    add_rare(pictures)
+    with pytest.raises(PipelineError, match=r"too few images.*rare=drop"):
+        prepare(wanted(pictures, tmp_path / "out"))
+    kept = prepared(pictures, tmp_path / "kept", rare="keep")
+    assert kept.classes == ["cat", "dog", "yeti"]
+    assert kept.meta["notes"] == [
+        "class yeti: 1 image, fewer than min_class_images=2",
+        "class yeti: no image in valid",
+    ]
+    dropped = prepared(pictures, tmp_path / "dropped", rare="drop", bad="drop")
+    assert dropped.classes == ["cat", "dog"]
+    assert dropped.meta["n_rejected"] == 1
+    assert len(dropped.array(8)) == 20
+
+
+def test_a_class_missing_in_a_part_is_found(pictures: Path, tmp_path: Path) -> None:
+    for number, part in enumerate(["train"] * 8 + ["val"] * 2):
+        for label in ("cat", "dog"):
+            target = tmp_path / "split" / part / label / f"{number}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(jpeg(100 + number if label == "cat" else 200 + number))
+    shutil.rmtree(tmp_path / "split/val/dog")
+    images = {**FOLDERS, "parts": {"train": "train", "valid": "val"}}
+    with pytest.raises(PipelineError, match="1 classes with too few images"):
+        prepare(wanted(tmp_path / "split", tmp_path / "out", images=images, split="given"))
+    kept = prepared(tmp_path / "split", tmp_path / "out", images=images, split="given", rare="keep")
+    assert kept.meta["notes"] == ["class dog: no image in valid"]
+
+
+def test_a_label_outside_the_listed_classes_is_a_fault(pictures: Path, tmp_path: Path) -> None:
+    add_rare(pictures)
+    data = prepared(pictures, tmp_path / "out", classes=["dog", "cat"], bad="drop")
+    assert data.classes == ["dog", "cat"], "in the order of the list"
+    assert pd.read_csv(tmp_path / "out/rejected.csv")["reason"].tolist() == ["unknown label 'yeti'"]
+
+
+def test_the_same_picture_in_two_parts_is_told(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = prepared(pictures, tmp_path / "before")
+    assert data.meta["duplicates_across_parts"] == []
+    train, valid = (data.files[data.rows(part)[0]] for part in ("train", "valid"))
+    copied = decode((pictures / train).read_bytes()).pixels
+    copied.save(pictures / valid, "PNG")  # other bytes, the same pixels
+    data = prepared(pictures, tmp_path / "out")
+    assert data.meta["duplicates_across_parts"] == [[f"train: {train}", f"valid: {valid}"]]
+    dataset._tell(tmp_path / "out", data.meta)
+    assert "warning: 1 images are in more than one part" in capsys.readouterr().out
+
+
+def test_chance_is_the_best_constant_guess_that_train_teaches() -> None:
+    from pipeline.dataset_meta import chance_error_rate
+
+    parts = np.array(["train"] * 3 + ["valid"] * 4)
+    single = np.array([0, 0, 1, 0, 1, 1, 1])
+    assert chance_error_rate("single", single, parts) == 0.75
+    multi = np.array([[1, 0], [1, 0], [0, 1], [1, 1], [0, 0], [1, 1], [1, 0]], dtype=np.float32)
+    assert chance_error_rate("multi", multi, parts) == 3 / 8
+
+
+def test_a_crop_is_a_random_square_for_training_and_the_middle_otherwise(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / "pictures/cat" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number, width=40, height=10))
+    data = prepared(tmp_path / "pictures", tmp_path / "out", image_size=10, resize=["crop"])
+    crops = data.array(10, "crop")
+    train, valid = int(data.rows("train")[0]), int(data.rows("valid")[0])
+    drawn = {crops[[train]].tobytes() for _ in range(20)}
+    assert len(drawn) > 5
+    strip = crop(decode((tmp_path / "pictures" / data.files[valid]).read_bytes()).pixels, 10)
+    assert strip.shape == (3, 10, 40)
+    assert np.array_equal(crops[[valid]][0], strip[:, :, 15:25])
+    assert crops[[train, valid]].shape == (2, 3, 10, 10)
+
+
+def test_peculiar_images_are_counted(pictures: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo(1).save(pictures / "cat/1.jpg", "JPEG", exif=exif)
+    photo(2).convert("RGBA").save(pictures / "cat/2.jpg", "PNG")
+    data = prepared(pictures, tmp_path / "out")
+    assert data.meta["peculiar"] == {"rotated": 1, "transparent": 1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"bda": "drop"}, r"unknown key dataset.bda: did you mean bad"),
+        ({"bad": "drpo"}, "dataset.bad=drpo: choose from fail, drop"),
+        ({"rare": "no"}, "dataset.rare=no: choose from fail, drop, keep"),
+        ({"kind": "both"}, "dataset.kind=both"),
+        ({"image_size": 0}, "image_size=0"),
+        ({"image_size": [64, "x"]}, "image_size=x"),
+        ({"resize": ["pad"]}, "unknown resize 'pad'"),
+        ({"archive": {"size": 3}}, "dataset.archive.url is missing"),
+        ({"archive": {"url": "http://x/y.tgz", "sha": 3}}, "unknown key dataset.archive.sha"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_clear_line(
+    pictures: Path, tmp_path: Path, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PipelineError, match=message):
+        prepare(wanted(pictures, tmp_path / "out", **keys))
+
+
+def test_single_label_data_with_several_labels_is_told(shared: Path, tmp_path: Path) -> None:
+    config = hydra_app.compose(
+        "dataset", ["dataset=planet_sample", "image_size=8", "dataset.kind=single"]
+    )
+    config.dataset.source, config.out = str(shared / "datasets/planet_sample"), str(tmp_path / "x")
+    with pytest.raises(PipelineError, match="bad files of 1000"):
+        main(config)
+    assert "labels in a single-label dataset" in (tmp_path / "x.faults.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["digits", "digit_mosaic"])
+def test_the_datasets_that_need_no_network_are_ready(tmp_path: Path, name: str) -> None:
+    config = hydra_app.compose(
+        "dataset", [f"dataset={name}", "image_size=16", f"out={tmp_path}/out"]
+    )
+    main(config)
+    data = open_prepared(tmp_path / "out")
+    assert data.classes == [str(digit) for digit in range(10)]
+    assert data.array(16).shape == (len(data.files), 3, 16, 16)
+    assert set(data.parts) == {"train", "valid"}
+    assert data.meta["duplicates_across_parts"] == []
+
+
+def test_no_digit_of_a_valid_mosaic_is_in_a_train_mosaic() -> None:
+    from pipeline.digits import mosaics
+
+    source = mosaics(count=1200, valid_pct=0.2, seed=42)
+    shown: dict[str, set[bytes]] = {"train": set(), "valid": set()}
+    for image in source.images:
+        pixels = decode(source.read(image.file)).pixels.convert("L")
+        for left, top in ((0, 0), (8, 0), (0, 8), (8, 8)):
+            tile = pixels.crop((left, top, left + 8, top + 8))
+            shown[str(image.part)].add(tile.tobytes())
+    assert len(shown["train"]) > 1400
+    assert len(shown["valid"]) > 300
+    assert not shown["train"] & shown["valid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "n_images", "n_classes"),
+    [("planet_sample", "planet_sample", 1000, 17), ("pets", "oxford_pets_370", 370, 37)],
+)
+def test_the_datasets_of_2022_are_read_from_local_copies(
+    shared: Path, tmp_path: Path, name: str, folder: str, n_images: int, n_classes: int
+) -> None:
+    config = hydra_app.compose("dataset", [f"dataset={name}", "image_size=16"])
+    config.dataset.source, config.out = str(shared / "datasets" / folder), str(tmp_path / "out")
+    main(config)
+    data = open_prepared(tmp_path / "out")
+    assert (len(data.files), len(data.classes)) == (n_images, n_classes)
+    assert len(data.rows("valid")) == n_images // 5
