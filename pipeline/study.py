@@ -35,6 +35,7 @@ class Study:
     """
 
     path: Path
+    timm_source: str
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     recipes: tuple[str, ...]
@@ -66,6 +67,7 @@ def read_study(path: Path) -> Study:
     }
     return Study(
         path=path,
+        timm_source=_value(path, params, "timm.source", str),
         **grid,
         image_size=_value(path, params, "image_size", int),
         charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},

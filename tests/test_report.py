@@ -1,0 +1,213 @@
+"""Stage `report`: one page, an honest answer, and text that stays text."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
+
+from pipeline import aggregate, report
+from pipeline.answer import answer, duration
+from pipeline.errors import PipelineError
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self.tags or self.tags[-1][0] not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder with params.yaml, imagenet.csv and three seeds of three models; lite0 is worst."""
+    write_study(tmp_path, seeds=[0, 1, 2])
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, error in zip(LITE, (0.20, 0.06, 0.061), strict=True):
+        for seed in range(3):
+            write_run(tmp_path / "runs", model, seed, error + seed * (seed - 1) / 1000)
+    return tmp_path
+
+
+def render(folder: Path) -> str:
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(folder / name for name in names))
+    html = folder / "report.html"
+    report.main(folder / "params.yaml", folder / "imagenet.csv", folder / "results", html)
+    return html.read_text()
+
+
+def words(folder: Path) -> str:
+    """What the page says, in one line."""
+    return " ".join(Page(render(folder)).text.split())
+
+
+def figures_of(html: str) -> list:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(study: Path):
+    html = render(study)
+    assert len(html.encode()) < 7_000_000
+    tags = Page(html).tags
+    assert not [attrs for _, attrs in tags if {"src", "href", "srcset", "action"} & set(attrs)]
+    assert not [tag for tag, _ in tags if tag in ("link", "iframe", "object", "embed", "img")]
+    assert "@import" not in html.partition("</style>")[0]
+
+
+def test_the_answer_stands_first_with_error_spread_seeds_chance_and_cost(study: Path):
+    text = words(study)
+    first = text[text.index("digits", text.index("Which pretrained")) :][:400]
+    for part in (LITE[1], "6.07 % ± 0.12", "seeds", "90.00 %", "21.0 s", "Some CPU, 2 threads"):
+        assert part in first
+
+
+def test_every_chart_has_its_figure(study: Path):
+    html = render(study)
+    figures = figures_of(html)
+    drawn = [attrs["data-figure"] for _, attrs in Page(html).tags if "data-figure" in attrs]
+    assert sorted(map(int, filter(None, drawn))) == list(range(len(figures)))
+    assert all(figure["data"] for figure in figures)
+
+
+@pytest.mark.parametrize("place", ["model", "reason", "imagenet"])
+def test_hostile_text_stays_text(study: Path, place: str):
+    harmless = {tag for tag, _ in Page(render(study)).tags}
+    if place == "model":
+        model = f"tf_{HOSTILE}".replace("/", "_")  # as far as a folder's name can be hostile
+        write_study(study, models=[*LITE, model], seeds=[0, 1, 2])
+        write_run(study / "runs", model, 0, 0.01)
+    if place == "reason":
+        write_failure(study / "runs", LITE[0], 0, HOSTILE)
+    if place == "imagenet":
+        table = pd.read_csv(study / "imagenet.csv")
+        table.assign(model=HOSTILE).to_csv(study / "imagenet.csv", index=False)
+    html = render(study)
+    page = Page(html)
+    assert "onerror=alert" in html
+    assert "alert(1)</script>" not in html
+    assert {tag for tag, _ in page.tags} == harmless | {"section"}
+    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    figures_of(html)
+
+
+def test_failed_diverged_and_missing_runs_are_listed_with_their_reason(study: Path):
+    write_failure(study / "runs", LITE[0], 0, "out of memory")
+    (study / "runs/digits" / LITE[2] / "quickstart/1.json").unlink()
+    text = words(study)
+    assert "9 runs, 7 ok, 1 failed, 1 missing" in text
+    assert "out of memory" in text
+
+
+def test_a_study_without_failures_says_so(study: Path):
+    assert "None: every run of the grid finished." in words(study)
+
+
+def test_two_close_models_cannot_be_told_apart_and_a_far_one_can(study: Path):
+    write_run(study / "runs", LITE[2], 0, 0.055)
+    text = words(study)
+    assert f"It cannot be told apart from 1 of the 2 others: the closest, {LITE[1]}" in text
+    assert "paired difference over 3 seeds" in text
+
+
+def board(*rows: dict) -> pd.DataFrame:
+    """Rows of a leaderboard with what `answer` reads."""
+    usual = {
+        "dataset": "d",
+        "recipe": "r",
+        "n": 3,
+        "error_rate_sd": 0.01,
+        "gap_to_best": float("nan"),
+        "gap_low": float("nan"),
+        "gap_high": float("nan"),
+        "n_common": 3,
+        "fbeta2_mean": float("nan"),
+        "fit_seconds_median": 10.0,
+        "n_timed": 3,
+        "n_shared": 0,
+        "device": "CPU",
+        "chance_error_rate": 0.9,
+        "data_kind": "single",
+        "n_valid": 400,
+    }
+    return pd.DataFrame([{**usual, **row} for row in rows])
+
+
+def test_a_model_with_one_seed_is_not_called_the_winner():
+    found = answer(
+        "d",
+        board(
+            {"model": "a", "error_rate_mean": 0.1, "n": 1},
+            {"model": "b", "error_rate_mean": 0.2, "gap_to_best": 0.1, "n_common": 1},
+        ),
+    )
+    assert "run more seeds" in found.sentences[0]
+
+
+def test_a_rival_without_an_interval_counts_as_not_told_apart():
+    found = answer(
+        "d",
+        board(
+            {"model": "a", "error_rate_mean": 0.1},
+            {"model": "b", "error_rate_mean": 0.2, "gap_to_best": 0.1, "n_common": 1},
+            {
+                "model": "c",
+                "error_rate_mean": 0.3,
+                "gap_to_best": 0.2,
+                "gap_low": 0.15,
+                "gap_high": 0.25,
+            },
+        ),
+    )
+    assert found.sentences[0].startswith("It cannot be told apart from 1 of the 2 others")
+
+
+def test_an_error_at_chance_is_called_that():
+    found = answer("d", board({"model": "a", "error_rate_mean": 0.91}))
+    assert any("no better than chance" in sentence for sentence in found.sentences)
+
+
+def test_the_validation_sets_own_noise_is_binomial_and_for_single_labels_only():
+    single = answer("d", board({"model": "a", "error_rate_mean": 0.1}))
+    assert any("± 2.94 points" in sentence for sentence in single.sentences)
+    multi = answer("d", board({"model": "a", "error_rate_mean": 0.1, "data_kind": "multi"}))
+    assert not any("binomial" in sentence for sentence in multi.sentences)
+
+
+def test_a_dataset_without_a_finished_run_has_no_answer():
+    found = answer("d", board({"model": "a", "error_rate_mean": float("nan"), "n": 0}))
+    assert found.model is None
+    assert found.sentences == ["No run has finished: there is no answer yet."]
+
+
+def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
+    render(study)
+    paths = [study / name for name in ("params.yaml", "imagenet.csv", "results", "page.html")]
+    with pytest.raises(PipelineError, match=r"nowhere: no such folder"):
+        report.main(*paths, study2022=study / "nowhere")
+    assert not (study / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(25.64, "25.6 s"), (192, "3 min 12 s"), (3900, "1 h 05 min"), (float("nan"), "–")],
+)
+def test_durations_are_written_for_people(seconds: float, text: str):
+    assert duration(seconds) == text
