@@ -1,0 +1,44 @@
+# Every command sets up what it needs, once: .venv with the locked dependencies.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.ready ## .venv with the locked dependencies (uv where it is installed, else pip)
+
+run: setup ## the study that params.yaml names, from published tables to the report
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@$(BIN)/dvc metrics show
+	@echo "The report: $(CURDIR)/results/report.html"
+
+test: setup ## every test
+	@$(BIN)/python -m pytest -q
+
+check: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+report: setup ## tables, figures and page of the runs there are, without training
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro --single-item aggregate plot report
+	@echo "The report: $(CURDIR)/results/report.html"
+
+clean: ## remove the environment and tools' caches; records and results stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs
+	find pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  f"error: Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make PYTHON=python3.11 ...")'
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+	  uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@
+
+.PHONY: help setup run test check report clean
