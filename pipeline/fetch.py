@@ -6,9 +6,11 @@ SHA-256 and rows of each file). The surprise: an intact copy of exactly the comm
 kept, and is a success, when upstream has lost that commit or cannot be reached.
 """
 
+import json
 import re
 import shutil
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +23,7 @@ from pipeline.git_results import Results, results_at
 from pipeline.timm_source import NAME, Source, read_source, table_file
 
 NO_REV = "-"  # a plain folder has no revisions
+QUOTED_FROM = "quoted_from.json"  # in a plain folder: the commit its tables are copied from
 FEWEST = 0.8  # of a table's former rows; fewer look like a truncated table
 _URL = re.compile(r"(file|git|https?|ssh)://\S+")
 _SSH = re.compile(r"[A-Za-z0-9_.@-]+:[^:\s][^\s]*")  # user@host:path
@@ -106,7 +109,23 @@ def _plain(folder: Path, rev: str) -> Results:
     paths = sorted(path for path in (folder / "results").glob("*.csv") if path.is_file())
     if not paths:
         raise PipelineError(f"{folder}: no results/*.csv in it")
-    return Results(None, None, {path.name: path.read_bytes() for path in paths})
+    commit, date = _quoted_from(folder / QUOTED_FROM)
+    return Results(commit, date, {path.name: path.read_bytes() for path in paths})
+
+
+def _quoted_from(path: Path) -> tuple[str | None, str | None]:
+    """The commit and date that a plain folder says its tables are quoted from."""
+    if not path.is_file():
+        return None, None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        commit, date = said["commit"], said["date"]
+        datetime.fromisoformat(date)
+        if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+            raise ValueError(f"{commit!r} is no commit")
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{path}: must give commit and date (ISO 8601); {error}") from None
+    return commit, date
 
 
 def _committed(url: str, origin: str, rev: str, folder: Path) -> Results:

@@ -16,7 +16,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 @dataclass(frozen=True)
 class Results:
-    """The CSVs of a results/ folder; the commit and its date (ISO 8601) if git has them."""
+    """The CSVs of a results/ folder; the commit and its date (ISO 8601) if known."""
 
     id: str | None
     date: str | None

@@ -26,7 +26,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a folder of tables came from; commit and date are None for a plain folder."""
+    """Where a folder of tables came from; commit and date are None if unknown."""
 
     origin: str
     rev: str

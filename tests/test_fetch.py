@@ -237,7 +237,18 @@ def test_a_plain_folder_is_copied_even_inside_another_repository(
 
 def test_the_bundled_sample_is_a_source(root: Path, tmp_path: Path) -> None:
     fetch(str(root / "data" / "sample"), "-", tmp_path / "timm")
-    assert len(read_source(tmp_path / "timm").files) == 12
+    source = read_source(tmp_path / "timm")
+    assert len(source.files) == 12
+    assert (source.rev, source.commit, source.date) == ("-", "aa4b5850", "2026-08-08")
+
+
+def test_what_a_plain_folder_says_of_its_commit_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "results").mkdir(parents=True)
+    (tmp_path / "folder" / "results" / ACCURACY).write_text(accuracy_csv(1))
+    for said in ("{", "[]", '{"commit": "abcdef0"}', '{"commit": 7, "date": "2026-08-08"}'):
+        (tmp_path / "folder" / "quoted_from.json").write_text(said)
+        line = error_of(tmp_path / "folder", "-", tmp_path / "out")
+        assert "quoted_from.json: must give commit and date" in line
 
 
 def test_timms_own_tables_come_at_either_commit(shared: Path, tmp_path: Path) -> None:
