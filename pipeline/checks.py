@@ -90,19 +90,19 @@ def choose(
         for reasons in (rare, missing)
         for label, reason in reasons.items()
     ]
-    _fail(policy, file_faults, class_faults, len(found))
+    _fail(policy, file_faults, class_faults)
     if not {"train", "valid"} <= set(parts):
         raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
     notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
     return Chosen(rows, images, parts, classes, file_faults, notes)
 
 
-def _fail(policy: Policy, files: list[Fault], classes: list[Fault], n_found: int) -> None:
+def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
     """Print every fault that the policy does not allow for, then fail in one line."""
     listed, remedies = [], []
     if files and policy.bad == "fail":
         listed += files
-        remedies.append(f"{len(files)} bad files of {n_found} (dataset.bad=drop leaves them out)")
+        remedies.append(f"{len(files)} bad files (dataset.bad=drop leaves them out)")
     if classes and policy.rare == "fail":
         listed += classes
         remedies.append(
