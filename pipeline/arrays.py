@@ -152,7 +152,7 @@ def array_rows(folder: Path, array: Array) -> np.ndarray | Ragged:
 def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:
     """Work ahead by a bounded number of tasks, yield in order."""
     console = Console(stderr=True)
-    n_workers = _free_cores()
+    n_workers = min(_free_cores(), len(tasks))
     ahead: deque[Future[_Done]] = deque()
     with ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(read,)) as pool:
         for task in track(tasks, "decode", console=console, disable=not console.is_terminal):

@@ -94,7 +94,7 @@ def extract(archive: Path, folder: Path) -> None:
 def only_folder(folder: Path) -> Path:
     """`folder`, or the one folder in it where that is all there is."""
     inside = [path for path in folder.iterdir() if path.name != "__MACOSX"]
-    return only_folder(inside[0]) if len(inside) == 1 and inside[0].is_dir() else folder
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 
 def _members(archive: Path) -> Iterator[_Member]:
