@@ -91,7 +91,7 @@ def held_copy(out: Path) -> Source | None:
 
 def refuse_fewer_rows(held: Source, new: Source, out: Path) -> None:
     """Refuse a table that lost a fifth of its rows, unless it is older or from somewhere else."""
-    if held.origin != new.origin or (held.date and new.date and new.date < held.date):
+    if held.origin != new.origin or _is_older(new.date, held.date):
         return
     for name, file in new.files.items():
         before = held.files[name].rows if name in held.files else 0
@@ -100,6 +100,12 @@ def refuse_fewer_rows(held: Source, new: Source, out: Path) -> None:
                 f"{name}: {file.rows} rows, {before} in the copy at {out};"
                 " if that is right, fetch once with --accept-fewer-rows"
             )
+
+
+def _is_older(date: str | None, than: str | None) -> bool:
+    if date is None or than is None:
+        return False
+    return datetime.fromisoformat(date).timestamp() < datetime.fromisoformat(than).timestamp()
 
 
 def _plain(folder: Path, rev: str) -> Results:

@@ -47,7 +47,7 @@ def parse_cells(content: bytes, where: str) -> tuple[list[str], list[list[str]]]
         raise PipelineError(f"{where}: no rows; it is empty or cut off")
     header = rows[0]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise PipelineError(f"{where}: column {twice[0]} stands there twice")
+        raise PipelineError(f"{where}: two columns are called {twice[0]!r}")
     for place, row in enumerate(rows[1:], start=1):
         if len(row) != len(header):
             raise PipelineError(

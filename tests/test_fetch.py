@@ -345,7 +345,7 @@ NO_TABLES = {
     b"model,top1\nnet,70\ncut": "cut off",
     b"model,top1\n": "no rows",
     b"": "no rows",
-    b"model,top1,top1\nnet,70,80\n": "top1 stands there twice",
+    b"model,top1,top1\nnet,70,80\n": "two columns are called 'top1'",
     b"version https://git-lfs.github.com/spec/v1\n": "no rows",
 }
 

@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
+from pipeline.timm_csv import parse_cells
 from pipeline.timm_registry import registry
 from pipeline.timm_tables import OTHER_SETS, Setup, read_accuracy, read_benchmark, setup_of
 
@@ -188,6 +191,18 @@ def test_a_benchmarks_setup_stands_in_its_name(name: str, setup: Setup) -> None:
 def test_a_benchmark_of_an_unknown_kind_is_an_error_not_a_guess(name: str) -> None:
     with pytest.raises(PipelineError, match=f"{name}: not a benchmark file's name"):
         setup_of(name)
+
+
+@given(st.binary() | st.text(alphabet='a,"\n\r1').map(str.encode))
+def test_any_bytes_are_a_rectangle_of_cells_or_one_line_of_error(content: bytes) -> None:
+    said = ""
+    try:
+        header, rows = parse_cells(content, "table.csv")
+    except PipelineError as error:
+        said = str(error)
+    else:
+        assert {len(row) for row in rows} == {len(header)}
+    assert not said or (said.startswith("table.csv: ") and "\n" not in said)
 
 
 # The published tables
