@@ -1,4 +1,4 @@
-"""The CSVs under `results/` of one commit of a git repository, and nothing else of it.
+"""The CSVs under `results/`, or another folder, of one commit of a git repository, and no more.
 
 Only the commit, its trees and those files are transferred (depth 1, no other blobs), and nothing is
 checked out: files are read from git's objects, so no filter or attribute of the repository applies.
@@ -16,15 +16,18 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 @dataclass(frozen=True)
 class Results:
-    """The CSVs of a results/ folder; the commit and its date (ISO 8601) if known."""
+    """The CSVs of one folder; the commit and its date (ISO 8601) if known."""
 
     id: str | None
     date: str | None
     files: dict[str, bytes]
 
 
-def results_at(url: str, name: str, rev: str, work: Path) -> Results:
-    """The results of `rev` (a full commit id, a tag or a branch) of `url`, called `name`."""
+def results_at(url: str, name: str, rev: str, work: Path, folder: str = "results/") -> Results:
+    """The results of `rev` (a full commit id, a tag or a branch) of `url`, called `name`.
+
+    `folder` of the repository ends with a slash; "" is its root.
+    """
     work.mkdir()
     git = Git(url, name, rev, work)
     commit = rev if is_full_id(rev) else _resolve(git, rev)
@@ -33,7 +36,7 @@ def results_at(url: str, name: str, rev: str, work: Path) -> Results:
     git("config", "remote.origin.url", url)
     _transfer(git, ["--depth=1"], commit)
     commit = git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
-    blobs = _csv_blobs(git, commit)
+    blobs = _csv_blobs(git, commit, folder)
     objects = git("rev-list", "--objects", "--missing=print", commit).decode().splitlines()
     if absent := {line[1:] for line in objects if line.startswith("?")} & set(blobs.values()):
         _transfer(git, [], *absent)
@@ -60,22 +63,24 @@ def _transfer(git: Git, options: list[str], *objects: str) -> None:
     git("-c", noop, *arguments, stdin="\n".join(objects))
 
 
-def _csv_blobs(git: Git, commit: str) -> dict[str, str]:
-    """file name -> blob id of the CSVs under results/."""
+def _csv_blobs(git: Git, commit: str, folder: str) -> dict[str, str]:
+    """file name -> blob id of the CSVs in `folder`."""
     blobs = {}
-    listed = git("ls-tree", "-z", commit, "--", "results/").decode(errors="replace")
+    where = ["--", folder] if folder else []
+    listed = git("ls-tree", "-z", commit, *where).decode(errors="replace")
     for mode_kind_id, _, path in (entry.partition("\t") for entry in listed.split("\0")):
-        name = path.removeprefix("results/")
+        name = path.removeprefix(folder)
         if not name.endswith(".csv"):
             continue
         mode, _, blob = mode_kind_id.split()
         if not mode.startswith("100") or not _FILE_NAME.fullmatch(name):
-            raise PipelineError(f"{git.name}: results/ holds {name[:80]!r}, which is no plain file")
+            raise PipelineError(
+                f"{git.name}: {folder or 'its root'} holds {name[:80]!r}, which is no plain file"
+            )
         blobs[name] = blob
     if not blobs:
-        raise PipelineError(
-            f"{git.name}: no results/*.csv at {git.rev}; it is not timm's repository"
-        )
+        whose = "; it is not timm's repository" if folder else ""
+        raise PipelineError(f"{git.name}: no {folder}*.csv at {git.rev}{whose}")
     return blobs
 
 
