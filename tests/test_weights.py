@@ -94,9 +94,7 @@ def test_an_unknown_source_is_refused() -> None:
 
 def test_weights_in_a_folder_load_by_their_exact_name(tmp_path: Path) -> None:
     donor = timm.create_model("test_resnet.r160_in1k")
-    safetensors.torch.save_file(
-        donor.state_dict(), tmp_path / "test_resnet.r160_in1k.safetensors"
-    )
+    safetensors.torch.save_file(donor.state_dict(), tmp_path / "test_resnet.r160_in1k.safetensors")
     found = folder("test_resnet.r160_in1k", str(tmp_path))
     net = timm.create_model(
         "test_resnet.r160_in1k", pretrained=True, pretrained_cfg_overlay=found.overlay
@@ -191,7 +189,9 @@ def test_weights_come_from_the_hub_once_and_then_from_its_cache(tmp_path: Path) 
 @pytest.mark.parametrize("model", ["test_resnet.r160_in1k", "gcvit_tiny.in1k"])
 def test_a_hub_that_does_not_answer_is_one_line_at_once(tmp_path: Path, model: str) -> None:
     started = time.perf_counter()
-    found = ask_hub(model, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", http_proxy="", HTTPS_PROXY="")
+    found = ask_hub(
+        model, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", http_proxy="", HTTPS_PROXY=""
+    )
     assert found.returncode == TryAgain.exit_code
     assert found.stderr.count("\n") == 1
     assert model in found.stderr

@@ -1,0 +1,310 @@
+"""One fine-tune: repeatable, honest about failure, and every mistake is one clear line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig, open_dict
+
+from pipeline import hydra_app, training
+from pipeline.errors import PipelineError, TryAgain
+from pipeline.finetune import finetune, held, main, record_path
+from pipeline.prepared import open_prepared
+from pipeline.records import read_record
+from pipeline.recipe import recipe_of
+
+ROOT = Path(__file__).parent.parent
+MODEL = "tf_efficientnet_lite0.in1k"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scikit-learn's digits, prepared at 32 pixels."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipeline.dataset",
+            "dataset=digits",
+            "image_size=32",
+            f"out={folder}",
+        ],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two hundred mosaics, prepared at 32 pixels."""
+    folder = tmp_path_factory.mktemp("data") / "digit_mosaic"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pipeline.dataset", "dataset=digit_mosaic", "image_size=32"),
+            *("dataset.images.count=200", f"out={folder}"),
+        ],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+    )
+    return folder
+
+
+def config_of(data: Path, *overrides: str, seed: int = 0) -> DictConfig:
+    """A run of seconds: one frozen and one other epoch, big batches."""
+    return hydra_app.compose(
+        "finetune",
+        [
+            *(f"dataset={data.name}", f"model={MODEL}", "recipe=quickstart", f"seed={seed}"),
+            *("weights=wheel", "image_size=32", "threads=1", "device=cpu", f"data={data}"),
+            *("recipe.epochs=1", "recipe.batch_size=64", f"out={data.parent}/record.json"),
+            *overrides,
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def record(tiny: Path) -> Any:
+    return finetune(config_of(tiny))
+
+
+def test_a_record_says_how_it_went_what_it_cost_and_on_what(record: Any, tiny: Path) -> None:
+    assert record.status == "ok"
+    assert record.metrics["error_rate"] == pytest.approx(1 - record.metrics["accuracy"])
+    assert record.metrics["error_rate"] < record.data["chance_error_rate"] - 0.2
+    assert record.metrics["fbeta2"] is None
+    assert [row["epoch"] for row in record.history] == [1, 2]
+    assert record.history[-1]["valid_loss"] == record.metrics["valid_loss"]
+    assert 0 < record.cost["seconds_per_epoch"] < record.cost["fit_seconds"]
+    assert record.cost["images_per_second"] > 0
+    assert record.cost["peak_rss_gib"] > 0.1
+    assert record.cost["peak_memory_reserved_gib"] is None or torch.cuda.is_available()
+    assert record.device["name"]
+    assert record.versions["timm"]
+    assert record.weights["sha256"].startswith("57934424")
+    assert record.data["fingerprint"] == open_prepared(tiny).fingerprint
+    assert record.config["recipe"]["lr"] == 0.02
+
+
+def test_the_same_seed_twice_gives_bit_identical_metrics(record: Any, tiny: Path) -> None:
+    again = finetune(config_of(tiny))
+    assert again.metrics == record.metrics
+    losses = [[row[key] for key in ("train_loss", "valid_loss")] for row in record.history]
+    assert losses == [[row[key] for key in ("train_loss", "valid_loss")] for row in again.history]
+
+
+def test_another_seed_has_another_head_and_order_but_the_same_split(tiny: Path) -> None:
+    data = open_prepared(tiny)
+    first, second, again = (_start(tiny, seed) for seed in (0, 1, 0))
+    assert not torch.equal(first["head"], second["head"])
+    assert torch.equal(first["head"], again["head"])
+    assert not np.array_equal(first["order"], second["order"])
+    assert np.array_equal(first["order"], again["order"])
+    assert first["train"] == second["train"] == data.rows("train").tolist()
+    assert first["valid"] == second["valid"] == data.rows("valid").tolist()
+
+
+def _start(folder: Path, seed: int) -> dict[str, Any]:
+    """Head weights, shuffled order and validation rows of a run that has not begun to train."""
+    from pipeline import weights
+
+    config = config_of(folder, seed=seed)
+    data, recipe = open_prepared(folder), recipe_of(config.recipe)
+    training.seed_everything(seed)
+    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
+    training.seed_everything(seed)
+    learn = training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    return {
+        "head": learn.model[-1][-1].weight.detach().clone(),
+        "order": np.array(dls.train.get_idxs()),
+        "train": list(dls.train.dataset),
+        "valid": list(dls.valid.dataset),
+    }
+
+
+def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> None:
+    from pipeline import weights
+
+    config = config_of(tiny)
+    data, recipe = open_prepared(tiny), recipe_of(config.recipe)
+    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
+    training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    images, _labels = dls.valid.one_batch()
+    raw = torch.from_numpy(data.array(32)[data.rows("valid")[: len(images)]].copy())
+    assert torch.allclose(torch.Tensor(images), (raw / 255 - 0.5) / 0.5, atol=1e-6)
+
+
+def test_a_multi_label_error_is_one_minus_the_accuracy_over_tags(tiny_multi: Path) -> None:
+    found = finetune(config_of(tiny_multi, "recipe.batch_size=16"))
+    assert found.metrics["error_rate"] == pytest.approx(1 - found.metrics["accuracy"])
+    assert 0 <= found.metrics["fbeta2"] <= 1
+    assert found.data["kind"] == "multi"
+
+
+def test_a_run_whose_loss_is_not_finite_is_diverged_and_has_no_metrics(tiny: Path) -> None:
+    found = finetune(config_of(tiny, "recipe.lr=1e30"))
+    assert found.status == "diverged"
+    assert found.metrics == {}
+    assert "loss is not finite in epoch" in found.reason
+
+
+def test_running_out_of_gpu_memory_is_a_result_and_the_next_run_is_clean(
+    tiny: Path, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", no_memory)
+        found = finetune(config_of(tiny))
+    assert (found.status, found.metrics) == ("failed", {})
+    assert found.reason == "out of GPU memory at batch size 64"
+    assert finetune(config_of(tiny)).metrics == record.metrics
+
+
+def test_a_model_that_cannot_take_the_images_is_a_failed_record_and_exit_code_0(
+    tiny: Path, tmp_path: Path
+) -> None:
+    import safetensors.torch
+    import timm
+
+    model = "vit_tiny_patch16_224.augreg_in21k"  # of a fixed 224 pixels
+    state = timm.create_model(model).state_dict()
+    safetensors.torch.save_file(state, tmp_path / f"{model}.safetensors")
+    config = config_of(tiny, "weights=folder", f"weights.path={tmp_path}", f"model={model}")
+    with open_dict(config):
+        config.out = str(tmp_path / "record.json")
+    main(config)
+    found = read_record(tmp_path / "record.json")
+    assert found.status == "failed"
+    assert found.reason.startswith("AssertionError: Input height")
+
+
+def test_a_fault_that_is_not_the_models_leaves_no_record(tiny: Path, tmp_path: Path) -> None:
+    config = config_of(tiny)
+    with open_dict(config):
+        config.out, config.data = str(tmp_path / "record.json"), str(tmp_path / "none")
+    with pytest.raises(PipelineError, match="no prepared dataset here"):
+        main(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_another_process_is_making_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "0.json"
+    hold = "import sys; from pathlib import Path; from pipeline.finetune import held\n"
+    hold += "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(out)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(TryAgain, match=f"process {other.pid} is already making it"), held(out):
+        pass
+    other.kill()
+    other.wait()
+    with held(out):
+        pass
+
+
+def test_runs_that_differ_in_one_value_get_records_of_their_own(tiny: Path) -> None:
+    paths = {
+        record_path(config_of(tiny, "out=adhoc", override))
+        for override in ("recipe.lr=0.01", "recipe.lr=0.02", "recipe.epochs=3", "seed=5")
+    }
+    assert len(paths) == 4
+    assert all(path.parent == Path("adhoc") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("recipe.lr=abc", "recipe.lr: Value 'abc'"),
+        ("recipe.lr=-1", "recipe.lr=-1.0: write a number above 0"),
+        ("recipe.epochs=0", "recipe.epochs=0: write 1 or more"),
+        ("recipe.pool=max", "recipe.pool=max"),
+        ("recipe.precision=fp17", "did you mean fp16"),
+        ("threads=-2", "threads=-2: write auto or a number"),
+        ("device=gpu", "device=gpu: write auto, cpu"),
+        ("weights=hub model=convnext_tiny", "loads other weights today"),
+        ("image_size=48", "no squish array at 48 pixels"),
+    ],
+)
+def test_a_bad_value_is_one_clear_line(tiny: Path, override: str, line: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        finetune(config_of(tiny, *override.split()))
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_trainer_ends_when_the_dvc_that_started_it_is_killed(tiny: Path, tmp_path: Path) -> None:
+    """The parent here is a shell that stands for DVC: it waits for the trainer and is killed."""
+    overrides = [*_command_line(tiny), "recipe.epochs=500", f"out={tmp_path}/0.json"]
+    parent = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); "
+            "print(p.pid, flush=True); p.wait()",
+            *(sys.executable, "-m", "pipeline.finetune", *overrides),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "DVC_STAGE": "finetune@x"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    trainer = int(parent.stdout.readline())
+    assert "epoch 1/" in parent.stdout.readline(), "it trains"
+    parent.kill()
+    parent.wait()
+    assert _gone_within(trainer, seconds=10)
+    assert not (tmp_path / "0.json").exists()
+
+
+def _command_line(data: Path) -> list[str]:
+    return [
+        *(f"dataset={data.name}", f"model={MODEL}", "recipe=quickstart", "seed=0"),
+        *("weights=wheel", "image_size=32", "threads=1", f"data={data}", "recipe.batch_size=64"),
+    ]
+
+
+def _gone_within(pid: int, seconds: float) -> bool:
+    import psutil
+
+    try:
+        psutil.Process(pid).wait(timeout=seconds)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_record_and_shows_its_epochs(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "0.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.finetune", *_command_line(tiny), f"out={out}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "epoch 4/4" in line]
+    assert lines[-1].startswith("digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  error 0.")
+    assert json.loads(out.read_text())["status"] == "ok"
+    assert list(tmp_path.iterdir()) == [out]
