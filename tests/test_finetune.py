@@ -16,8 +16,8 @@ from pipeline import hydra_app, training
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.finetune import finetune, held, main, record_path
 from pipeline.prepared import open_prepared
-from pipeline.records import read_record
 from pipeline.recipe import recipe_of
+from pipeline.records import read_record
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"

