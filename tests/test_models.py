@@ -147,6 +147,15 @@ def test_every_tag_of_the_2022_table_has_weights_today() -> None:
     assert (table.loc[table["evidence"] == "removed", "tag"] == "").all()
 
 
+def test_at_least_41_valid_names_load_other_weights_than_in_2022() -> None:
+    table = pd.read_csv(NAMES_2022, comment="#", keep_default_na=False)
+    changed = [name for name in table["name"] if name in defaults() and meaning_of(name).changed]
+    assert len(changed) >= 41
+    assert {"tf_efficientnet_b0", "regnety_160", "hrnet_w18", "swin_small_patch4_window7_224"} <= (
+        set(changed)
+    )
+
+
 def test_the_2022_tags_have_the_imagenet_accuracy_that_was_published_in_2022(shared: Path) -> None:
     """Weights that changed move top-1 by points; a re-measurement moves it by tenths."""
     then = pd.read_csv(shared / "timm-results-2022-06/results-imagenet.csv")

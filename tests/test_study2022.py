@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, TryAgain
 from pipeline.intervals import may_be_best, pooled, rank_intervals
 from pipeline.merge import COLUMNS
 from pipeline.records import read_record
@@ -431,6 +431,13 @@ def test_a_source_that_cannot_be_fetched_is_one_line(
     folder, commit = repository
     source = asked.format(url=folder.as_uri(), commit=commit, gone="0123456789" * 4)
     with pytest.raises(PipelineError, match=says):
+        main(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_network_the_call_may_be_repeated(tmp_path: Path) -> None:
+    source = f"http://127.0.0.1:1/study@{'0123456789' * 4}:fastai_timm.csv"
+    with pytest.raises(TryAgain, match="the same call may succeed later"):
         main(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
