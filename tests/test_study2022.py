@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import Environment
 
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.intervals import may_be_best, pooled, rank_intervals
@@ -500,6 +501,7 @@ def test_the_section_is_well_formed_and_says_the_counts(out: Path) -> None:
     tags = Tags()
     tags.feed(html)
     assert tags.opened == []
+    assert Environment(autoescape=True).from_string("{{ html }}").render(html=html) == html
     assert tags.seen["svg"] == 1
     assert tags.seen["table"] == 4
     assert tags.seen["script"] == 0
