@@ -5,6 +5,7 @@ and one uint8 array per resize and image size (`pipeline.prepared` says what is 
 not at all. The same input gives the same bytes: no time, no path of this machine is written.
 """
 
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,10 @@ from pipeline.dataset_config import Preparation, read_config
 from pipeline.dataset_meta import array_meta, describe, duplicates_across_parts
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.find_images import find_images
 from pipeline.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.reuse import decoded_table, find_earlier
-from pipeline.sources import Fault, Source, find_images
+from pipeline.sources import Fault, Source
 
 SHOWN_FAULTS = 50
 
@@ -128,4 +130,8 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    hydra_app.run(main, "dataset")
+    if sys.argv[1:2] == ["--new"]:  # a program of its own, on which no output of this one depends
+        del sys.argv[1]
+        runpy.run_module("pipeline.new_dataset", run_name="__main__")
+    else:
+        hydra_app.run(main, "dataset")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from pipeline.sources import Found, Source
 from pipeline.splits import Split, stratified
@@ -54,6 +53,8 @@ class Drawn:
 @cache
 def _bundled() -> tuple[np.ndarray, np.ndarray]:
     """uint8 [1797, 8, 8] of 0 to 255 (the originals count 0 to 16), and the digit shown."""
+    from sklearn.datasets import load_digits  # takes a second or two
+
     bunch = load_digits()
     return np.rint(bunch.images * 255 / 16).astype(np.uint8), bunch.target
 

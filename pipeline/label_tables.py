@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError, near_matches
 from pipeline.images import SUFFIXES
 from pipeline.sources import PART_NAMES, Fault, FolderReader, Found, Source, part_named
 
-_BOOLEAN_PARTS = {"true": "valid", "false": "train"}  # a column like fastai's `is_valid`
+_BOOLEAN_PARTS = {"true": "valid", "false": "train"}
 
 
 def in_csv(
@@ -47,7 +47,7 @@ def in_csv(
             found = Found(
                 file=path.replace("{}", row[file]),
                 labels=tuple(dict.fromkeys(tag.strip() for tag in labels if tag.strip())),
-                part=name_of_part if part is None else _part(row[part]),
+                part=name_of_part if part is None else part_of(row[part]),
                 group=None if group is None else row[group] or None,
             )
             listed.add(found.file)
@@ -138,7 +138,8 @@ def _read(
     return table
 
 
-def _part(value: str) -> str | None:
+def part_of(value: str) -> str | None:
+    """The part that a cell names, in a column like `split` or like fastai's `is_valid`."""
     return part_named(value) or _BOOLEAN_PARTS.get(value.lower())
 
 

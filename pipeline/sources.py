@@ -5,13 +5,10 @@ A dataset's YAML names a function, `images: {_target_: pipeline.sources.by_name,
 is wrong instead of stopping at the first fault; nothing is decoded yet.
 """
 
-import importlib
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError, near_matches
 from pipeline.images import SUFFIXES
@@ -48,33 +45,6 @@ class Source:
     images: list[Found]
     read: Callable[[str], bytes]
     faults: list[Fault] = field(default_factory=list)
-
-
-def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
-    """Call the function that `recipe` names with its other keys; `root` holds the files."""
-    target = str(recipe.get("_target_", ""))
-    module, _, name = target.rpartition(".")
-    if not module.startswith("pipeline."):
-        raise PipelineError(f"images._target_: {target!r} is not a function of this project")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise PipelineError(f"images._target_: there is no {target!r}") from None
-    arguments = {str(key): value for key, value in recipe.items() if key != "_target_"}
-    known = inspect.signature(function).parameters
-    if "root" in known:
-        if root is None:
-            raise PipelineError(f"{target} reads files: give dataset.source or dataset.archive")
-        arguments["root"] = root
-    for key in arguments.keys() - known.keys():
-        raise PipelineError(f"images.{key} is not a key of {name}: {near_matches(key, known)}")
-    for key, parameter in known.items():
-        if parameter.default is parameter.empty and key not in arguments:
-            raise PipelineError(f"images.{key} is missing: {name} needs it")
-    source: Source = function(**arguments)
-    if not source.images:
-        raise PipelineError(f"{root}: {target} found no images")
-    return source
 
 
 def in_class_folders(root: Path, parts: Mapping[str, str] | None = None) -> Source:

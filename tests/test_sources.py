@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
+from pipeline.find_images import find_images
 from pipeline.label_tables import huggingface, in_csv
-from pipeline.sources import Fault, Found, Source, by_name, find_images, in_class_folders
+from pipeline.sources import Fault, Found, Source, by_name, in_class_folders
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -156,13 +157,13 @@ def test_a_source_is_chosen_by_name_and_its_keys_are_checked(tmp_path: Path) -> 
     folders = "pipeline.sources.in_class_folders"
     assert rows(find_images({"_target_": folders}, tmp_path)) == [("cat/a.jpg", None, "cat")]
     for recipe, root, message in [
-        ({"_target_": folders, "part": {}}, tmp_path, "images.part is not a key .*mean parts"),
+        ({"_target_": folders, "part": {}}, tmp_path, "images.part is no key of .*mean parts"),
         ({"_target_": "pipeline.sources.by_name"}, tmp_path, "images.files is missing"),
         ({"_target_": folders}, None, "give dataset.source or dataset.archive"),
         ({"_target_": folders}, tmp_path / "gone", "no such folder"),
-        ({"_target_": "pipeline.sources.nothing"}, tmp_path, "there is no"),
-        ({"_target_": "os.system", "command": "true"}, tmp_path, "not a function of this project"),
-        ({}, tmp_path, "not a function of this project"),
+        ({"_target_": "pipeline.sources.nothing"}, tmp_path, "did you mean"),
+        ({"_target_": "os.system", "command": "true"}, tmp_path, "images._target_"),
+        ({}, tmp_path, "images._target_"),
     ]:
         with pytest.raises(PipelineError, match=message):
             find_images(recipe, root)

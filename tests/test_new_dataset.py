@@ -1,0 +1,173 @@
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline import hydra_app, new_dataset
+from pipeline.dataset_config import read_config
+from pipeline.errors import PipelineError
+from pipeline.find_images import find_images
+from pipeline.new_dataset import dataset_yaml
+from pipeline.recognise import recognise
+
+
+def pictures(root: Path, *files: str) -> Path:
+    for number, file in enumerate(files):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (40 * number % 256, 90, 30)).save(root / file)
+    return root
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty conf/dataset and working folder of its own."""
+    (tmp_path / "conf/dataset").mkdir(parents=True)
+    (tmp_path / "conf/dataset.yaml").write_text((hydra_app.CONF / "dataset.yaml").read_text())
+    monkeypatch.setattr(hydra_app, "CONF", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "conf"
+
+
+def labels(root: Path, images: dict[str, Any]) -> list[str]:
+    return ["+".join(image.labels) for image in find_images(images, root).images]
+
+
+def test_class_folders_are_recognised(tmp_path: Path) -> None:
+    root = pictures(tmp_path, "cat/a.jpg", "cat/b.jpg", "dog/c.jpg")
+    found = recognise(root)
+    assert (found.kind, found.split) == ("single", "stratified")
+    assert labels(root, found.images) == ["cat", "cat", "dog"]
+
+
+def test_part_folders_are_recognised(tmp_path: Path) -> None:
+    root = pictures(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg", "test/dog/c.jpg")
+    found = recognise(root)
+    assert found.images["parts"] == {"train": "train", "valid": "val", "test": "test"}
+    assert found.split == "given"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["great_dane_1.jpg", "great_dane_22.jpg", "pug_1.jpg", "pug_3.jpg"],
+        ["great_dane (1).jpg", "great_dane (2).jpg", "pug (1).jpg", "pug (2).jpg"],
+        ["great_dane1.jpg", "great_dane2.jpg", "pug1.jpg", "pug2.jpg"],
+    ],
+)
+def test_labels_in_file_names_are_recognised(tmp_path: Path, names: list[str]) -> None:
+    root = pictures(tmp_path, *(f"images/{name}" for name in names))
+    assert labels(root, recognise(root).images) == ["great_dane", "great_dane", "pug", "pug"]
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        (("in/a.png", "in/b.png"), "{}"),
+        (("a.png", "b.png"), "in/{}"),
+        (("a", "b"), "in/{}.png"),
+    ],
+)
+def test_a_csv_is_recognised_however_it_names_the_files(
+    tmp_path: Path, names: tuple[str, str], path: str
+) -> None:
+    root = pictures(tmp_path, "in/a.png", "in/b.png")
+    rows = "".join(f"{number},{name},cat\n" for number, name in enumerate(names))
+    (root / "labels.csv").write_text(f"score,image,tags\n{rows}")
+    found = recognise(root)
+    assert found.images["path"] == path
+    assert found.images["label"] == "tags"
+
+
+def test_tags_parts_and_groups_of_a_csv_are_recognised(tmp_path: Path) -> None:
+    root = pictures(tmp_path, *(f"{name}.jpg" for name in "abcd"))
+    (root / "labels.csv").write_text(
+        "file,label,fold,patient\na.jpg,x;y,train,1\nb.jpg,x,train,1\nc.jpg,y,valid,2\n"
+        "d.jpg,y;x,valid,3\n"
+    )
+    found = recognise(root)
+    assert (found.kind, found.split) == ("multi", "given")
+    assert found.images["delimiter"] == ";"
+    assert (found.images["part"], found.images["group"]) == ("fold", "patient")
+    assert labels(root, found.images) == ["x+y", "x", "y", "y+x"]
+
+
+def test_names_of_two_words_are_one_label(tmp_path: Path) -> None:
+    root = pictures(tmp_path, *(f"{name}.jpg" for name in "abcd"))
+    rows = "a.jpg,great dane\nb.jpg,great pyrenees\nc.jpg,saint bernard\nd.jpg,great dane\n"
+    (root / "breeds.csv").write_text(f"file,label\n{rows}")
+    found = recognise(root)
+    assert found.kind == "single"
+    assert labels(root, found.images)[0] == "great dane"
+
+
+def test_a_folder_without_labels_is_one_clear_line(tmp_path: Path) -> None:
+    root = pictures(tmp_path, "IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg")
+    with pytest.raises(PipelineError, match=r"3 images, but no CSV .*docs/datasets\.md"):
+        recognise(root)
+
+
+def test_a_new_dataset_can_be_prepared_as_it_was_written(conf: Path, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "photos", *(f"{label}/{n}.jpg" for label in "ab" for n in range(5)))
+    new_dataset.main("mine", root)
+    config = hydra_app.compose("dataset", ["dataset=mine", "image_size=8"])
+    wanted = read_config(config)
+    assert wanted.policy.classes == ["a", "b"]
+    assert str(wanted.source) == "photos", "relative where it lies below the working folder"
+    assert len(find_images(wanted.images, wanted.root()[0]).images) == 10
+    sheet = Image.open(tmp_path / "data/contact_sheets/mine.png")
+    assert sheet.size[0] == 1290
+
+
+def test_labels_that_yaml_would_misread_stay_what_they_are(conf: Path, tmp_path: Path) -> None:
+    awkward = [
+        "no",
+        "1",
+        "null",
+        "a: b",
+        "#x",
+        "${oc.env:HOME}",
+        "naïve",
+        "- y",
+        "2e-3",
+        "it's",
+        "y",
+        "a\tb",
+    ]
+    root = pictures(tmp_path / "photos", *(f"{label}/{n}.png" for label in awkward for n in "12"))
+    new_dataset.main("mine", root)
+    wanted = read_config(hydra_app.compose("dataset", ["dataset=mine", "image_size=8"]))
+    assert wanted.policy.classes == sorted(awkward)
+
+
+def test_a_broken_image_is_seen_on_the_sheet(conf: Path, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "photos", "a/1.jpg", "b/1.jpg")
+    (root / "a/1.jpg").write_bytes(b"broken")
+    new_dataset.main("mine", root)
+    sheet = Image.open(tmp_path / "data/contact_sheets/mine.png")
+    assert (198, 40, 40) in {color for _, color in sheet.getcolors(1 << 20) or []}
+
+
+def test_a_taken_or_impossible_name_is_refused(conf: Path, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "photos", "a/1.jpg", "b/1.jpg")
+    new_dataset.main("mine", root)
+    before = (conf / "dataset/mine.yaml").read_text()
+    with pytest.raises(PipelineError, match="exists: choose another name"):
+        new_dataset.main("mine", root)
+    for name in ("../mine", "a b", "", "-x", "9lives", "x" * 99, "a/b"):
+        with pytest.raises(PipelineError, match="a dataset's name is letters"):
+            new_dataset.main(name, root)
+    assert (conf / "dataset/mine.yaml").read_text() == before
+    assert [path.name for path in (conf / "dataset").iterdir()] == ["mine.yaml"]
+
+
+def test_real_folders_are_recognised(shared: Path) -> None:
+    pets = recognise(shared / "datasets/oxford_pets_370")
+    assert len(set(labels(shared / "datasets/oxford_pets_370", pets.images))) == 37
+    planet = recognise(shared / "datasets/planet_sample")
+    assert (planet.kind, planet.images["path"]) == ("multi", "train/{}.jpg")
+    source = find_images(planet.images, shared / "datasets/planet_sample")
+    counts = {label: 1 for image in source.images for label in image.labels}
+    text = dataset_yaml("x", shared, planet, source, Counter(counts))
+    assert text.count("\n  - ") == 17
