@@ -85,7 +85,6 @@ RECIPE = OmegaConf.create(
 )
 
 
-@pytest.mark.slow
 def test_weights_and_metrics_are_bit_identical(
     data: Prepared, shared: Path, tmp_path: Path
 ) -> None:
