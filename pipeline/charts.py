@@ -29,6 +29,7 @@ SYMBOLS = (  # plotly's names, in the same order
     *("pentagon", "hexagon", "triangle-left", "triangle-right", "diamond-tall", "octagon"),
 )
 GREY = "#9a9a9a"
+MODE_NAMES = {"infer": "inference", "train": "training"}
 
 # The 2022 notebook's eight with a trend line come first: one colour each.
 TREND_FAMILIES = (

@@ -81,12 +81,14 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 def _weighted(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Spearman and Kendall [draws] of models drawn w [draws, n] times, from signs [n, n]."""
-    w = w.astype(float)
+    w, x, y = (each.astype("float32") for each in (w, x, y))  # whole numbers: exact, and fast
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw of one model only: no value
-        pairs = [np.einsum("bi,bi->b", w @ product, w) for product in (x * y, x * x, y * y)]
+        pairs = [
+            np.einsum("bi,bi->b", w @ product, w, dtype=float) for product in (x * y, x * x, y * y)
+        ]
         kendall = pairs[0] / np.sqrt(pairs[1] * pairs[2])
         # sum_j w_j sign(x_i - x_j) is the rank of i, centred and doubled
-        ranks_x, ranks_y = w @ x.T, w @ y.T
+        ranks_x, ranks_y = (w @ x.T).astype(float), (w @ y.T).astype(float)
         variances = (w * ranks_x**2).sum(1) * (w * ranks_y**2).sum(1)
         spearman = (w * ranks_x * ranks_y).sum(1) / np.sqrt(variances)
     return spearman, kendall

@@ -19,6 +19,7 @@ from pipeline.canvas import (
     scatter_families,
 )
 from pipeline.charts import (
+    MODE_NAMES,
     TREND_FAMILIES,
     front,
     legend_families,
@@ -30,13 +31,12 @@ MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apar
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
 LEAST_FOR_TREND = 4  # points of a family
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
-MODES = {"infer": "inference", "train": "training"}
 
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
     """ImageNet top-1 against speed, every family; the study's models and the front are named."""
     made, (axes,) = figure(
-        f"ImageNet accuracy against {MODES[mode]} speed, {rows['model'].nunique():,} weights",
+        f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {rows['model'].nunique():,} weights",
         f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size, each measured "
         "once. The line joins the weights that no other beats in both.",
         6.4,
@@ -58,7 +58,7 @@ def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
     """The families of the 2022 notebook's chart, each with its trend over log speed."""
     chosen = rows[rows["family"].isin(TREND_FAMILIES)]
     made, (axes,) = figure(
-        f"ImageNet accuracy against {MODES[mode]} speed, {len(TREND_FAMILIES)} families",
+        f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {len(TREND_FAMILIES)} families",
         f"{speed_source(rows)}. n = {len(chosen):,} pairs of weights and image size, each measured "
         f"once. Trends: least squares over log speed, for {LEAST_FOR_TREND} points or more; hollow "
         "and dashed: pretrained on more than ImageNet-1k.",
@@ -95,7 +95,9 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
     for axes, (mode, part) in zip(panels, rows.items(), strict=True):
         scatter_families(axes, part, families, "params_m", "samples_per_second")
         rho = part["params_m"].corr(part["samples_per_second"], method="spearman")
-        axes.set_title(f"{MODES[mode]}, {part['device'].iloc[0]}: n = {len(part):,}, ρ = {rho:.2f}")
+        axes.set_title(
+            f"{MODE_NAMES[mode]}, {part['device'].iloc[0]}: n = {len(part):,}, ρ = {rho:.2f}"
+        )
         axes.set(xscale="log", yscale="log", xlabel="parameters (million)")
         axes.set_ylabel("samples per second")
         plain_log(axes.xaxis)
@@ -109,7 +111,7 @@ def _finish(
 ) -> None:
     """Axes and both legends: families, and the image sizes that bubbles stand for."""
     axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
-    axes.set_xlabel(f"{MODES[mode]}, samples per second (faster →)")
+    axes.set_xlabel(f"{MODE_NAMES[mode]}, samples per second (faster →)")
     plain_log(axes.xaxis)
     bubbles = [
         Line2D(

@@ -13,9 +13,9 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from pipeline import report_charts, report_tables
+from pipeline import report_charts, report_tables, report_words
 from pipeline.answer import answer
-from pipeline.charts import accuracy_source, speed_source
+from pipeline.charts import MODE_NAMES, speed_source
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
@@ -26,7 +26,11 @@ from pipeline.results import Results, read_results
 from pipeline.study import MODES, Study, read_study
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MODE_NAMES = {"infer": "inference", "train": "training"}
+MOST_CURVES = 40  # models in a chart of loss curves
+FINETUNE_CHARTS = (
+    ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
+    ("imagenet_top1", report_charts.error_against_imagenet, "Error against ImageNet accuracy"),
+)
 TRADEOFF = "Mean error over seeds, bars ± 1 standard deviation. Hover for the numbers."
 
 
@@ -51,15 +55,15 @@ def main(
     charts = Charts()
     page = {
         "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
-        "summary": _summary(study, done.runs),
+        "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, charts),
         "published": _published(study, table, imagenet, charts),
         "correlations": report_tables.correlations(done.correlations),
-        "uncorrelated": _uncorrelated(done.correlations),
+        "uncorrelated": report_words.uncorrelated(done.correlations),
         "failures": report_tables.failures(done.runs),
         "identities": report_tables.identities(done.runs),
-        "limits": _limits(study),
-        "provenance": _provenance(study, done.runs, table),
+        "limits": report_words.limits(study),
+        "provenance": report_words.provenance(study, done.runs, table),
         "study2022": _section_2022(study2022),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -76,40 +80,34 @@ def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
         history = done.history[
             (done.history["dataset"] == dataset) & (done.history["recipe"] == recipe)
         ]
-        drawn = []
-        for x, axis, title in (
-            ("fit_seconds_median", "fit time (s)", "Error against fit time"),
-            ("imagenet_top1", "ImageNet top-1 (%)", "Error against ImageNet accuracy"),
-        ):
-            if board[["error_rate_mean", x]].notna().all(axis=1).any():
-                figure = report_charts.error_against(board, x, axis)
-                drawn.append((charts.add(figure), title, TRADEOFF))
+        drawn = [
+            (charts.add(draw(board)), title, TRADEOFF)
+            for x, draw, title in FINETUNE_CHARTS
+            if board[["error_rate_mean", x]].notna().all(axis=1).any()
+        ]
         parts.append(
             {
                 "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
                 "board": report_tables.leaderboard(board),
-                "note": _note(board),
+                "note": report_words.note(board),
                 "charts": drawn,
-                "curves": charts.add(report_charts.loss_curves(history)) if len(history) else None,
+                "curves": _curves(board, history, charts),
             }
         )
     return parts
 
 
-def _note(board: pd.DataFrame) -> str:
-    """What the leaderboard's columns mean here."""
-    first = board.iloc[0]
-    unit = (
-        "Error is the share of wrong (image, tag) pairs. "
-        if first["data_kind"] == "multi"
-        else "Error is the share of wrong validation images. "
-    )
-    return (
-        f"{unit}Click a heading to sort. “Behind best” is the paired difference over common seeds "
-        "with its 95 % t interval: where it includes 0, the model cannot be told apart from the "
-        "best. Fit time is the median of the runs on one device; score is error × (fit time + "
-        "overhead), computed per run, then averaged."
-    )
+def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[str, Any] | None:
+    """The loss curves of the best models, and their caption; None where no run has any."""
+    if history.empty:
+        return None
+    best = board["model"].head(MOST_CURVES).tolist()
+    which = "" if len(board) <= MOST_CURVES else f" of the best {MOST_CURVES} models"
+    return {
+        "number": charts.add(report_charts.loss_curves(history, best)),
+        "caption": f"Validation loss after each epoch, one line per run{which}. A click in the "
+        "legend hides a model, a double click shows it alone.",
+    }
 
 
 def _published(
@@ -125,68 +123,6 @@ def _published(
         note = f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size; the "
         drawn.append((charts.add(figure), title, note + "size of a mark is the image size."))
     return drawn
-
-
-def _summary(study: Study, runs: pd.DataFrame) -> str:
-    counts = runs["status"].value_counts()
-    states = [f"{counts[state]:,} {state}" for state in STATES if counts.get(state)]
-    grid = {
-        "model": study.models,
-        "dataset": study.datasets,
-        "recipe": study.recipes,
-        "seed": study.seeds,
-    }
-    sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
-    return (
-        f"{' × '.join(sizes)}, images at {study.image_size} pixels: {len(runs):,} runs, "
-        f"{', '.join(states)}."
-    )
-
-
-STATES = ("ok", "failed", "diverged", "missing")
-
-
-def _uncorrelated(correlations: pd.DataFrame) -> str:
-    """The datasets without any coefficient, with the reasons."""
-    empty = correlations.groupby("dataset", sort=False).filter(
-        lambda rows: rows["spearman"].isna().all()
-    )
-    reasons = empty.groupby("dataset", sort=False)["reason"].unique()
-    return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
-
-
-def _limits(study: Study) -> list[str]:
-    return [
-        "They hold for this data, this recipe, this image size and these few epochs. Another "
-        "learning rate or a longer training can turn the order round.",
-        "The best model was chosen on the validation images that measure it, so its own error is "
-        "somewhat too good; the more models are compared, the more so.",
-        "Intervals over seeds cover initialisation and shuffling. They do not cover another split, "
-        "nor the choice of the best among many.",
-        "Fit times belong to the device named beside them; on another one the order may differ.",
-        f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
-        "overhead; another constant gives another order.",
-        "Published speeds were measured once each, at the batch size and image size of their file.",
-    ]
-
-
-def _provenance(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, str]]:
-    started = runs["started_at"].dropna()
-    span = f"{started.min()} to {started.max()}" if len(started) else "unknown"
-    return [
-        ("runs", f"{(runs['status'] == 'ok').sum():,} finished of {len(runs):,}, started {span}"),
-        ("devices", _counted(runs["device"])),
-        ("versions", _counted(runs["versions"])),
-        ("weights from", _counted(runs["weights_source"])),
-        ("timm's tables", f"{study.timm_source}; {accuracy_source(table)}"),
-        *((f"{MODE_NAMES[mode]} speeds", study.charts[mode]) for mode in MODES),
-    ]
-
-
-def _counted(values: pd.Series) -> str:
-    """Each value and in how many runs it occurs."""
-    counts = values.value_counts()
-    return "; ".join(f"{value} ({counts[value]:,} runs)" for value in sorted(counts.index)) or "–"
 
 
 def _section_2022(folder: Path | None) -> str:

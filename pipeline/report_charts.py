@@ -5,9 +5,11 @@ called `<a href=...>` has to stay text.
 """
 
 import html
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
@@ -24,27 +26,23 @@ def plain(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def error_against(board: pd.DataFrame, x: str, title: str) -> Figure:
-    """Mean error of one dataset's models of one recipe against a column, a trace per family."""
-    rows = board.dropna(subset=["error_rate_mean", x])
-    marks = pd.DataFrame(
-        {
-            "family": rows["family"],
-            "x": rows[x],
-            "y": 100 * rows["error_rate_mean"],
-            "bar": 100 * rows["error_rate_sd"],
-            "size": 11.0,
-            "hover": [_of_finetune(row) for row in rows.itertuples()],
-            "name": rows["model"].map(plain) if len(rows) <= MOST_NAMED else "",
-        }
-    )
-    made = _by_family(marks)
-    made.update_layout(xaxis_title=title, yaxis_title="error rate (%)")
+def error_against_time(board: pd.DataFrame) -> Figure:
+    """Mean error against median fit time of one dataset's models of one recipe."""
+    made = _error_against(board, "fit_seconds_median", _cost)
+    made.update_layout(xaxis_title="fit time (s)")
+    return made
+
+
+def error_against_imagenet(board: pd.DataFrame) -> Figure:
+    """Mean error against ImageNet top-1 of one dataset's models of one recipe."""
+    made = _error_against(board, "imagenet_top1", _imagenet)
+    made.update_layout(xaxis_title="ImageNet top-1 (%)")
     return made
 
 
 def accuracy_against_speed(rows: pd.DataFrame, title: str) -> Figure:
     """ImageNet top-1 against published speed, log x, the image size as the mark's size."""
+    more = ["img_size", "batch_size", "params_m"]
     marks = pd.DataFrame(
         {
             "family": rows["family"],
@@ -52,35 +50,44 @@ def accuracy_against_speed(rows: pd.DataFrame, title: str) -> Figure:
             "y": rows["top1"],
             "bar": None,
             "size": 7 * rows["img_size"] / 224,
-            "hover": [_of_published(row) for row in rows.itertuples()],
+            "hover": rows["model"].map(plain),
             "name": "",
+            **{name: rows[name] for name in more},
         }
     )
-    made = _by_family(marks)
+    hover = (
+        "<b>%{hovertext}</b><br>top-1 %{y:.2f} % at %{customdata[0]} pixels<br>"
+        "%{x:,.0f} samples/s, batch %{customdata[1]}<br>%{customdata[2]:,.1f} million parameters"
+    )
+    made = _by_family(marks, hover, more)
     made.update_layout(xaxis={"type": "log", "title": title}, yaxis_title="ImageNet top-1 (%)")
     return made
 
 
-def loss_curves(history: pd.DataFrame) -> Figure:
-    """Validation loss of every run over epochs; a trace per model, its runs apart."""
+def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """Validation loss over epochs of these models' runs of one dataset and recipe.
+
+    A trace per model: its runs lie one after the other, a null between them breaks the line.
+    """
     made = Figure()
-    models = history.drop_duplicates("model")
-    dashes = models.groupby("family").cumcount().set_axis(models["model"])
-    for model, rows in history.groupby("model", sort=False):
-        runs = [_with_gap(run) for _, run in rows.groupby("run", sort=False)]
-        curves = pd.concat(runs, ignore_index=True)
+    dashes: Counter[str] = Counter()
+    for model in models:
+        rows = history[history["model"] == model]
+        if rows.empty:
+            continue
+        ends = np.flatnonzero(np.diff(rows["seed"])) + 1
+        family = str(rows["family"].iloc[0])
         made.add_scatter(
-            x=curves["epoch"],
-            y=curves["valid_loss"],
+            x=np.insert(rows["epoch"].to_numpy(dtype="float32"), ends, np.nan),
+            y=np.insert(rows["valid_loss"].to_numpy(dtype="float32"), ends, np.nan),
+            customdata=np.insert(rows["seed"].to_numpy(dtype="float64"), ends, np.nan),
             mode="lines+markers",
             name=plain(model),
-            line={
-                "color": style(str(rows["family"].iloc[0])).colour,
-                "dash": DASHES[dashes[model] % len(DASHES)],
-            },
-            hovertext=[plain(run) for run in curves["run"]],
-            hovertemplate="%{hovertext}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+            line={"color": style(family).colour, "dash": DASHES[dashes[family] % len(DASHES)]},
+            hovertemplate=f"{plain(model)}<br>seed %{{customdata}}, epoch %{{x}}: %{{y:.4f}}"
+            "<extra></extra>",
         )
+        dashes[family] += 1
     made.update_layout(xaxis_title="epoch", yaxis_title="validation loss", showlegend=True)
     made.update_xaxes(dtick=1 if history["epoch"].nunique() < 15 else None)
     return made
@@ -94,11 +101,35 @@ def as_json(figures: Sequence[Figure]) -> list[str]:
     ]
 
 
-def _by_family(marks: pd.DataFrame) -> Figure:
-    """A trace per family of the marks; small families share a grey one."""
+def _error_against(board: pd.DataFrame, x: str, tell: Callable[[Any], str]) -> Figure:
+    rows = board.dropna(subset=["error_rate_mean", x])
+    marks = pd.DataFrame(
+        {
+            "family": rows["family"],
+            "x": rows[x],
+            "y": 100 * rows["error_rate_mean"],
+            "bar": 100 * rows["error_rate_sd"],
+            "size": 11.0,
+            "hover": [f"{_error(row)}<br>{tell(row)}" for row in rows.itertuples()],
+            "name": rows["model"].map(plain) if len(rows) <= MOST_NAMED else "",
+        }
+    )
+    made = _by_family(marks)
+    made.update_layout(yaxis_title="error rate (%)")
+    return made
+
+
+def _by_family(
+    marks: pd.DataFrame, hover: str = "%{hovertext}", more: Sequence[str] = ()
+) -> Figure:
+    """A trace per family of the marks; small families share a grey one.
+
+    `hover` is plotly's template; the columns `more` are its `customdata`.
+    """
     made = Figure()
     families = legend_families(marks["family"], MOST_FAMILIES)
     shown = marks["family"].where(marks["family"].isin(families), "")
+    named = bool(marks["name"].any())
     middle = (marks["x"].min() + marks["x"].max()) / 2
     for family in ["", *families]:  # the grey ones beneath, but last in the legend
         here = marks[shown == family]
@@ -109,10 +140,12 @@ def _by_family(marks: pd.DataFrame) -> Figure:
             x=here["x"],
             y=here["y"],
             error_y={"array": here["bar"].astype(float), "thickness": 1, "width": 0},
-            text=here["name"],
-            textposition=["middle left" if x > middle else "middle right" for x in here["x"]],
+            mode="markers+text" if named else "markers",
+            text=here["name"] if named else None,
+            textposition=["middle left" if x > middle else "middle right" for x in here["x"]]
+            if named
+            else None,
             cliponaxis=False,
-            mode="markers+text" if here["name"].any() else "markers",
             name=plain(family) if family else f"{here['family'].nunique()} more families",
             legendrank=1000 if family else 2000,
             marker={
@@ -123,35 +156,30 @@ def _by_family(marks: pd.DataFrame) -> Figure:
                 "line": {"width": 0},
             },
             hovertext=here["hover"],
-            hoverinfo="text",
+            hovertemplate=f"{hover}<extra></extra>",
+            customdata=here[list(more)] if more else None,
         )
     made.update_layout(showlegend=True)
     return made
 
 
-def _with_gap(run: pd.DataFrame) -> pd.DataFrame:
-    """One run's curve and an empty row after it, where the line breaks off."""
-    rows = run[["epoch", "valid_loss", "run"]]
-    return rows.reindex([*rows.index, -1]).astype({"epoch": "float64", "valid_loss": "float64"})
+def _error(row: Any) -> str:
+    spread = f"± {percent(row.error_rate_sd)}, n = {row.n}"
+    return f"<b>{plain(row.model)}</b><br>error {percent(row.error_rate_mean)} {spread}"
 
 
-def _of_finetune(row: Any) -> str:
+def _cost(row: Any) -> str:
     memory = (
         f"{row.peak_rss_gib_max:.2f} GiB of host memory"
         if pd.isna(row.peak_memory_gib_max)
         else f"{row.peak_memory_gib_max:.2f} GiB of GPU memory"
     )
-    return (
-        f"<b>{plain(row.model)}</b><br>"
-        f"error {percent(row.error_rate_mean)} ± {percent(row.error_rate_sd)}, {row.n} seeds<br>"
-        f"fit {duration(row.fit_seconds_median)}, score {row.score_mean:.2f}<br>{memory}<br>"
-        f"{row.params_m:,.1f} million parameters, ImageNet top-1 {row.imagenet_top1:.2f} %"
-    )
+    return f"fit {duration(row.fit_seconds_median)}, score {row.score_mean:.2f}<br>{memory}"
 
 
-def _of_published(row: Any) -> str:
+def _imagenet(row: Any) -> str:
+    size = row.imagenet_img_size
     return (
-        f"<b>{plain(row.model)}</b><br>top-1 {row.top1:.2f} % at {row.img_size} pixels<br>"
-        f"{row.samples_per_second:,.0f} samples/s, batch {row.batch_size}<br>"
-        f"{row.params_m:,.1f} million parameters, pretrained on {plain(row.pretraining)}"
+        f"ImageNet top-1 {row.imagenet_top1:.2f} % at {size:.0f} pixels<br>"
+        f"{row.params_m:,.1f} M parameters"
     )

@@ -35,10 +35,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """`value` is what the column is sorted by, None for text."""
+    """`value` is the number that the column is sorted by, to six digits,
+    empty for a null; None for text."""
 
     shown: str
-    value: float | None
+    value: str | None
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,11 @@ def identities(runs: pd.DataFrame) -> Table:
     weights = weights[["model", "weights_source", "weights_sha256"]].set_axis(_IDENTITY, axis=1)
     data = runs.dropna(subset="data_fingerprint").drop_duplicates("dataset").assign(kind="dataset")
     data = data[["dataset", "kind", "data_fingerprint"]].set_axis(_IDENTITY, axis=1)
-    columns = [Column(name, _text(name), long=name == "sha256") for name in _IDENTITY]
+    columns = [Column(name, _text(name), long=name.startswith("SHA")) for name in _IDENTITY]
     return table(pd.concat([weights, data]), columns)
 
 
-_IDENTITY = ["name", "source", "sha256"]
+_IDENTITY = ["name", "source", "SHA256"]
 
 
 def _listed(seeds: pd.Series) -> str:
@@ -110,7 +111,7 @@ def _cell(column: Column, row: Any) -> Cell:
     if column.key is None:
         return Cell(column.show(row), None)
     value = getattr(row, column.key)
-    return Cell(EMPTY, None) if pd.isna(value) else Cell(column.show(row), float(value))
+    return Cell(EMPTY, "") if pd.isna(value) else Cell(column.show(row), f"{value:.6g}")
 
 
 def _text(key: str) -> Callable[[Any], str]:

@@ -66,7 +66,7 @@ def runs_table(study: Study, records: Records) -> pd.DataFrame:
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
     table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
-    return table
+    return _with_family(table)
 
 
 def history_table(records: Records) -> pd.DataFrame:
@@ -76,7 +76,6 @@ def history_table(records: Records) -> pd.DataFrame:
             "dataset": cell.dataset,
             "recipe": cell.recipe,
             "model": cell.model,
-            "family": family(cell.model),
             "seed": cell.seed,
             "run": f"{cell.model}, seed {cell.seed}",
             "status": record.status,
@@ -86,7 +85,7 @@ def history_table(records: Records) -> pd.DataFrame:
         for epoch in record.history
     ]
     columns = ["dataset", "recipe", "model", "family", "seed", "run", "status", *EPOCH]
-    return pd.DataFrame(rows, columns=columns)
+    return _with_family(pd.DataFrame(rows, columns=columns))
 
 
 def device_label(device: dict[str, Any]) -> str | None:
@@ -97,11 +96,15 @@ def device_label(device: dict[str, Any]) -> str | None:
     return f"{name}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
 
 
+def _with_family(table: pd.DataFrame) -> pd.DataFrame:
+    known = {model: family(model) for model in table["model"].unique()}
+    return table.assign(family=table["model"].map(known))
+
+
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     named = {
         "dataset": cell.dataset,
         "model": cell.model,
-        "family": family(cell.model),
         "recipe": cell.recipe,
         "seed": cell.seed,
     }
