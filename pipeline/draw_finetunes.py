@@ -77,6 +77,7 @@ def _panels(
         axes.set_ylabel(UNITS.get(str(part["data_kind"].iloc[0]), UNITS["single"]))
         ranked = part[part["n"] > 0]
         if ranked.empty:
+            axes.set(xticks=[], yticks=[])
             axes.text(0.5, 0.5, "no finished run", ha="center", transform=axes.transAxes)
         else:
             drawn.append((axes, ranked))
@@ -89,7 +90,9 @@ def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
     first = part.iloc[0]
     name = f"{first['dataset']}, {first['recipe']}" if several_recipes else str(first["dataset"])
     finished = part[part["n"] > 0]
-    counts = sorted(finished["n"].unique()) or [0]
+    if finished.empty:
+        return name
+    counts = sorted(finished["n"].unique())
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     title = f"{name}: {len(finished)} models × {seeds} seeds"
     if pd.isna(first["chance_error_rate"]):
@@ -126,7 +129,7 @@ def _name_best(axes: Axes, part: pd.DataFrame, x: str) -> None:
 
 def _bars(part: pd.DataFrame, x: str) -> np.ndarray:
     """Points along every model's mark and bar, so that no label is written across it."""
-    share = np.linspace(-1, 1, 9)[:, None]
+    share = np.linspace(-1, 1, 41)[:, None]
     error = 100 * (
         part["error_rate_mean"].to_numpy() + share * part["error_rate_sd"].fillna(0).to_numpy()
     )

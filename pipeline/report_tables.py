@@ -93,14 +93,14 @@ def failures(runs: pd.DataFrame) -> Table:
 def identities(runs: pd.DataFrame) -> Table:
     """The SHA-256 of every model's weights and of every dataset."""
     weights = runs.dropna(subset="weights_sha256").drop_duplicates("model")
-    weights = weights[["model", "weights_source", "weights_sha256"]].set_axis(_IDENTITY, axis=1)
+    weights = weights[["model", "weights_origin", "weights_sha256"]].set_axis(_IDENTITY, axis=1)
     data = runs.dropna(subset="data_fingerprint").drop_duplicates("dataset").assign(kind="dataset")
     data = data[["dataset", "kind", "data_fingerprint"]].set_axis(_IDENTITY, axis=1)
     columns = [Column(name, _text(name), long=name.startswith("SHA")) for name in _IDENTITY]
     return table(pd.concat([weights, data]), columns)
 
 
-_IDENTITY = ["name", "source", "SHA256"]
+_IDENTITY = ["name", "origin", "SHA256"]
 
 
 def _listed(seeds: pd.Series) -> str:

@@ -9,9 +9,10 @@ from pipeline.errors import PipelineError
 
 _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
-    *("data_kind", "data_fingerprint", "weights_source", "weights_sha256", "versions"),
-    *("started_at", "outcome", "predictor"),
+    *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
+    *("versions", "started_at", "outcome", "predictor"),
 )
+_WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size")  # numbers, and they may be null
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,8 @@ def read_results(folder: Path) -> Results:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(
-            path, dtype=dict.fromkeys(_TEXT, "str"), keep_default_na=False, na_values=[""]
-        )
+        types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise PipelineError(f"{path}: not there: run `dvc repro aggregate`") from None
     except ValueError as error:

@@ -35,7 +35,10 @@ DATA = {  # column: key in the record's data
     "chance_error_rate": "chance_error_rate",
 }
 CELL = ("dataset", "model", "family", "recipe", "seed")
-TEXT = ("device", "shared", "weights_source", "weights_sha256", "versions", "started_at")
+TEXT = (
+    *("device", "shared", "weights_source", "weights_origin", "weights_sha256"),
+    *("versions", "started_at"),
+)
 NUMBERS = (*METRICS, *COSTS, "score")
 COLUMNS = (*CELL, "status", "reason", *NUMBERS, *TEXT, *DATA)
 EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
@@ -120,6 +123,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "device": device_label(record.device),
         "shared": record.device.get("shared"),
         "weights_source": record.weights.get("source"),
+        "weights_origin": record.weights.get("origin"),
         "weights_sha256": record.weights.get("sha256"),
         "versions": ", ".join(f"{name} {value}" for name, value in versions) or None,
         "started_at": record.started_at,
