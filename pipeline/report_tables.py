@@ -63,8 +63,8 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
     return Table(
         columns,
         [
-            Row([_cell(column, row) for column in columns], getattr(row, "rank", None) == 1)
-            for row in rows.itertuples()
+            Row([_cell(column, row) for column in columns], bool(first))
+            for row, first in zip(rows.itertuples(), _first(rows), strict=True)
         ],
     )
 
@@ -101,6 +101,11 @@ def identities(runs: pd.DataFrame) -> Table:
 
 
 _IDENTITY = ["name", "origin", "SHA256"]
+
+
+def _first(rows: pd.DataFrame) -> Sequence[bool]:
+    """Which rows have the rank 1."""
+    return (rows["rank"] == 1).fillna(False) if "rank" in rows else [False] * len(rows)
 
 
 def _listed(seeds: pd.Series) -> str:

@@ -116,6 +116,14 @@ def test_failed_diverged_and_missing_runs_are_listed_with_their_reason(study: Pa
     assert "out of memory" in text
 
 
+def test_a_dataset_without_a_finished_run_is_shown_without_numbers(study: Path):
+    write_study(study, datasets=["digits", "later", "broken"], seeds=[0, 1, 2])
+    write_failure(study / "runs", LITE[0], 0, "out of memory", dataset="broken")
+    text = words(study)
+    assert text.count("No run has finished: there is no answer yet.") == 2
+    assert "6.07 % ± 0.12" in text
+
+
 def test_a_study_without_failures_says_so(study: Path):
     assert "None: every run of the grid finished." in words(study)
 
