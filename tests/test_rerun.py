@@ -1,0 +1,171 @@
+"""What re-runs after which change, proved with the real dvc.yaml and DVC.
+
+Only the work is replaced: a `python` that comes first on the path writes fresh outputs and notes the
+stage's name. So every stage that runs changes its outputs, and what is below it must follow.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+BELOW = {"aggregate", "plot", "report"}
+WORK = """#!{python}
+import os, sys, time
+from pathlib import Path
+
+stage, arguments = os.environ["DVC_STAGE"], sys.argv[3:]
+with open(os.environ["LOG"], "a") as log:
+    log.write(stage.rpartition(":")[2] + "\\n")
+named = [each.removeprefix("out=") for each in arguments if each.startswith("out=")]
+outputs = named or arguments
+kind = stage.rpartition(":")[2].partition("@")[0]
+files = {{
+    "fetch": ["source.json"], "dataset": ["meta.json"], "plot": ["figure.svg"],
+    "aggregate": ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv"],
+}}
+for place in {{"aggregate": outputs[3:], "merge": outputs[1:]}}.get(kind, outputs[-1:]):
+    path = Path(place)
+    inside = [path / name for name in files[kind]] if kind in files and not path.suffix else [path]
+    for file in inside:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{{stage}} {{time.time_ns()}}\\n" if file.suffix != ".json" else
+                        f'{{{{"a": {{time.time_ns()}}}}}}')
+"""
+
+
+class Workspace:
+    """A copy of the project in which stages run at no cost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "stages.log"
+
+    def repro(self) -> set[str]:
+        """Run `dvc repro` and return the names of the stages that ran."""
+        self.log.write_text("")
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", "--quiet"],
+            cwd=self.folder,
+            env={**os.environ, "PATH": path, "LOG": str(self.log)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return set(self.log.read_text().splitlines())
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{file}: {old}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def edit_params(self, **grid: list[Any]) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params["grid"].update(grid)
+        path.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
+
+
+def cells(
+    datasets: tuple[str, ...] = ("digits", "digit_mosaic"),
+    models: tuple[str, ...] = tuple(MODELS),
+    recipes: tuple[str, ...] = ("quickstart", "avg_pool"),
+) -> set[str]:
+    return {f"finetune@{d}-{m}-{r}-0" for d in datasets for m in models for r in recipes}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study of two datasets, two models, two recipes and one seed, run once."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in COPIED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    (folder / "bin").mkdir()
+    (folder / "bin/python").write_text(WORK.format(python=sys.executable))
+    (folder / "bin/python").chmod(0o755)
+    workspace = Workspace(folder)
+    workspace.edit_params(models=MODELS, recipes=["quickstart", "avg_pool"], seeds=[0])
+    ran = workspace.repro()
+    datasets = {"dataset@digits", "dataset@digit_mosaic"}
+    assert ran == {"fetch", "merge"} | datasets | cells() | BELOW
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    return Workspace(tmp_path / "copy")
+
+
+def test_nothing_changed_means_nothing_runs(workspace: Workspace) -> None:
+    assert workspace.repro() == set()
+
+
+def test_one_datasets_yaml_re_runs_its_cells_only(workspace: Workspace) -> None:
+    workspace.edit("conf/dataset/digit_mosaic.yaml", "count: 1200", "count: 600")
+    expected = {"dataset@digit_mosaic"} | cells(datasets=("digit_mosaic",)) | BELOW
+    assert workspace.repro() == expected
+
+
+def test_a_new_model_re_runs_its_cells_only(workspace: Workspace) -> None:
+    new = "tf_efficientnet_lite2.in1k"
+    workspace.edit_params(models=[*MODELS, new])
+    assert workspace.repro() == cells(models=(new,)) | BELOW
+
+
+def test_a_removed_model_leaves_the_tables(workspace: Workspace) -> None:
+    workspace.edit_params(models=MODELS[:1])
+    assert workspace.repro() == BELOW
+
+
+def test_a_learning_rate_re_runs_the_cells_of_its_recipe(workspace: Workspace) -> None:
+    workspace.edit("conf/recipe/avg_pool.yaml", "lr: 0.008", "lr: 0.004")
+    assert workspace.repro() == cells(recipes=("avg_pool",)) | BELOW
+
+
+def test_a_comment_in_a_configuration_re_runs_nothing(workspace: Workspace) -> None:
+    workspace.edit("conf/recipe/avg_pool.yaml", "lr: 0.008", "lr: 0.008 # a comment")
+    assert workspace.repro() == set()
+
+
+def test_the_code_of_a_plot_re_runs_the_plot_and_the_report(workspace: Workspace) -> None:
+    plot = workspace.folder / "pipeline/plot.py"
+    plot.write_text(plot.read_text() + "\n# changed\n")
+    assert workspace.repro() == {"plot", "report"}
+
+
+def test_the_image_size_re_runs_everything_but_the_published_tables(workspace: Workspace) -> None:
+    workspace.edit("params.yaml", "image_size: 64", "image_size: 96")
+    datasets = {"dataset@digits", "dataset@digit_mosaic"}
+    assert workspace.repro() == datasets | cells() | BELOW
+
+
+def test_the_charts_device_re_runs_no_fine_tune(workspace: Workspace) -> None:
+    old = "infer: benchmark-infer-amp-nhwc-pt113-cu117-rtx3090.csv"
+    workspace.edit("params.yaml", old, "infer: benchmark-infer-amp-nchw-pt291-cu130-5090.csv")
+    assert workspace.repro() == BELOW
+
+
+def test_another_source_of_timms_tables_re_runs_no_fine_tune(workspace: Workspace) -> None:
+    workspace.edit("params.yaml", "source: data/sample", "source: data/other")
+    shutil.copytree(workspace.folder / "data/sample", workspace.folder / "data/other")
+    assert workspace.repro() == {"fetch", "merge"} | BELOW
