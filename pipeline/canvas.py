@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -44,6 +45,7 @@ LOOK: Any = {
     "ytick.color": FAINT,
     "svg.hashsalt": "which-backbone",
 }
+NO_POINTS = np.empty((0, 2))
 _DIRECTIONS = np.array(
     [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
 )
@@ -113,12 +115,17 @@ def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
 
 
 def place_labels(
-    axes: Axes, points: np.ndarray, texts: Sequence[str], obstacles: np.ndarray | None = None
+    axes: Axes,
+    points: np.ndarray,
+    texts: Sequence[str],
+    marks: np.ndarray = NO_POINTS,
+    lines: np.ndarray = NO_POINTS,
 ) -> list[Annotation]:
     """Write each text beside its point [n, 2] where there is room, the most important first.
 
-    `obstacles` [m, 2] are further points that no text may hide. A text without room is left out.
-    Call it when all else is drawn: it settles the layout and freezes it.
+    No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
+    where there is no better place. A text without room is left out. Call it when all else is drawn:
+    it settles the layout and freezes it.
     """
     made = axes.get_figure(root=True)
     assert isinstance(made, Figure)
@@ -128,7 +135,8 @@ def place_labels(
     frame = axes.get_window_extent()
     scale = made.dpi / 72  # pixels per point
     at = axes.transData.transform(points)
-    avoid = at if obstacles is None else np.vstack([at, axes.transData.transform(obstacles)])
+    hard = np.vstack([at, axes.transData.transform(marks)])
+    soft = np.vstack([hard, axes.transData.transform(lines)])
     taken: list[np.ndarray] = []
     placed = []
     for point, data, text in zip(at, points, texts, strict=True):
@@ -142,9 +150,13 @@ def place_labels(
             ha="center",
             va="center",
             zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
         size = np.asarray(label.get_window_extent().size) + 2 * scale
-        box = _free_box(point, size, scale, np.array([frame.min, frame.max]), avoid, taken)
+        within = np.array([frame.min, frame.max])
+        box = _free_box(point, size, scale, within, soft, taken)
+        if box is None:
+            box = _free_box(point, size, scale, within, hard, taken)
         if box is None:
             label.remove()
             continue

@@ -64,14 +64,14 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(NUMBERS)
     n = len(x)
     if n < LEAST_MODELS:
-        return {**empty, "reason": f"{n} models: at least {LEAST_MODELS} are needed"}
+        return {**empty, "reason": f"n = {n}: at least {LEAST_MODELS} models are needed"}
     if len(set(x)) == 1 or len(set(y)) == 1:
         return {**empty, "reason": "all models have the same value"}
     signs = np.sign(x[:, None] - x[None, :]), np.sign(y[:, None] - y[None, :])
     spearman, kendall = _weighted(np.ones((1, n)), *signs)
     found = {**empty, "spearman": spearman[0], "kendall": kendall[0], "reason": None}
     if n < LEAST_MODELS_INTERVAL:
-        few = f"{n} models: an interval needs at least {LEAST_MODELS_INTERVAL}"
+        few = f"n = {n}: an interval needs at least {LEAST_MODELS_INTERVAL} models"
         return {**found, "reason": few}
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=BOOTSTRAPS)
     for name, values in zip(("spearman", "kendall"), _weighted(draws, *signs), strict=True):

@@ -12,6 +12,7 @@ COLUMNS = 2
 PANEL_INCHES = 4.0
 MOST_FAMILIES = 24
 NAMED = 15  # models per panel, the best first; further ones where there is room for none
+FEW = 6  # models whose names need room at the sides
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
 BARS = "± 1 standard deviation of the error over seeds"
 
@@ -82,7 +83,8 @@ def _panels(
         else:
             drawn.append((axes, ranked))
     families = legend_families(board["family"], MOST_FAMILIES)
-    made.legend(handles=family_handles(board, families), loc="outside right upper")
+    if len(handles := family_handles(board, families)) > 1:
+        made.legend(handles=handles, loc="outside right upper")
     return made, drawn
 
 
@@ -117,14 +119,16 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
             elinewidth=0.9,
             ecolor=FAINT,
         )
-    axes.margins(0.12, 0.14)
+    axes.margins(0.3 if len(part) <= FEW else 0.12, 0.14)
 
 
 def _name_best(axes: Axes, part: pd.DataFrame, x: str) -> None:
     named = part.dropna(subset=x).nsmallest(NAMED, "error_rate_mean")
     if len(named):
         points = named[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
-        place_labels(axes, points, named["model"].tolist(), _bars(part.dropna(subset=x), x))
+        drawn = part.dropna(subset=x)
+        marks = drawn[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
+        place_labels(axes, points, named["model"].tolist(), marks, _bars(drawn, x))
 
 
 def _bars(part: pd.DataFrame, x: str) -> np.ndarray:

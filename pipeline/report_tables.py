@@ -63,7 +63,7 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
     return Table(
         columns,
         [
-            Row([_cell(column, row) for column in columns], bool(first))
+            Row([_cell(column, row) for column in columns], first)
             for row, first in zip(rows.itertuples(), _first(rows), strict=True)
         ],
     )
@@ -103,9 +103,9 @@ def identities(runs: pd.DataFrame) -> Table:
 _IDENTITY = ["name", "origin", "SHA256"]
 
 
-def _first(rows: pd.DataFrame) -> Sequence[bool]:
+def _first(rows: pd.DataFrame) -> list[bool]:
     """Which rows have the rank 1."""
-    return (rows["rank"] == 1).fillna(False) if "rank" in rows else [False] * len(rows)
+    return [rank == 1 for rank in rows["rank"].fillna(0)] if "rank" in rows else [False] * len(rows)
 
 
 def _listed(seeds: pd.Series) -> str:

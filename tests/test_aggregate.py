@@ -219,7 +219,7 @@ def test_too_few_models_have_no_correlation_but_a_reason(study: Path):
     table = pd.read_csv(run(study) / "correlations.csv")
     assert set(table["n"]) == {3}
     assert table["spearman"].isna().all()
-    assert set(table["reason"]) == {"3 models: at least 4 are needed"}
+    assert set(table["reason"]) == {"n = 3: at least 4 models are needed"}
 
 
 def test_rank_correlations_are_scipys_with_ties():
