@@ -22,8 +22,8 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     devices = sorted(board["device"].dropna().unique())
     made, panels = _panels(
         "Fine-tune error against fit time",
-        f"Large: a model's mean error and median fit time; bars: {BARS}; small: its single runs. "
-        f"Timed on: {'; '.join(devices) or 'no device'}.",
+        f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
+        f"runs. Timed on: {'; '.join(devices) or 'no device'}.",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
@@ -31,6 +31,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     for axes, part in panels:
         here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")
         here["error_percent"] = 100 * here["error_rate"]
+        _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "fit_seconds_median")
         axes.set_xlabel("fit time (s)")
@@ -101,6 +102,14 @@ def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
         return title
     chance = 100 * first["chance_error_rate"]
     return f"{title}\n{first['n_valid']:,} validation images, chance {chance:.1f} %"
+
+
+def _tie_to_mean(axes: Axes, runs: pd.DataFrame) -> None:
+    """A thin line from every run to its model's large mark."""
+    gap = np.full(len(runs), np.nan)
+    x = np.stack([runs["fit_seconds"], runs["fit_seconds_median"], gap], -1)
+    y = np.stack([runs["error_percent"], 100 * runs["error_rate_mean"], gap], -1)
+    axes.plot(x.ravel(), y.ravel(), color=FAINT, linewidth=0.4, alpha=0.6)
 
 
 def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
