@@ -152,7 +152,7 @@ def array_rows(folder: Path, array: Array) -> np.ndarray | Ragged:
 def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:
     """Work ahead by a bounded number of tasks, yield in order."""
     console = Console(stderr=True)
-    n_workers = min(_free_cores(), len(tasks))
+    n_workers = min(free_cores(), len(tasks))
     ahead: deque[Future[_Done]] = deque()
     with ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(read,)) as pool:
         for task in track(tasks, "decode", console=console, disable=not console.is_terminal):
@@ -196,7 +196,7 @@ def _decode_one(data: bytes, arrays: Sequence[Array]) -> tuple[Decoded, list[np.
     return Decoded(sha256, " ".join(picture.peculiar)), images
 
 
-def _free_cores() -> int:
+def free_cores() -> int:
     """The cores this process may run on (fewer than the machine's in a container)."""
     try:
         return len(os.sched_getaffinity(0))

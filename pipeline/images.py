@@ -23,6 +23,7 @@ SUFFIXES = frozenset(
 # No format that starts another program (EPS), none without a signature (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 Image.init()  # load the readers now: many threads will use them
+_HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _UNSCALED = ("I", "F")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
@@ -64,7 +65,7 @@ def decode(data: bytes) -> Picture:
 
 def _rgb(image: Image.Image) -> Picture:
     peculiar = []
-    if image.getexif().get(0x0112, 1) in range(2, 9):
+    if image.info.keys() & _HOLD_EXIF and image.getexif().get(0x0112, 1) in range(2, 9):
         ImageOps.exif_transpose(image, in_place=True)
         peculiar.append("rotated")
     if image.mode in _SIXTEEN_BITS:
@@ -93,7 +94,9 @@ def crop(image: Image.Image, size: int) -> np.ndarray:
 
 
 def _planes(image: Image.Image) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    """Band by band: faster than turning pixels around."""
+    planes = b"".join(band.tobytes() for band in image.split())
+    return np.frombuffer(planes, dtype=np.uint8).reshape(3, image.height, image.width)
 
 
 RESIZES: dict[str, Callable[[Image.Image, int], np.ndarray]] = {"squish": squish, "crop": crop}

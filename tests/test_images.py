@@ -137,3 +137,14 @@ def test_crop_keeps_the_shape_and_makes_the_shorter_side_fit() -> None:
     assert crop(PHOTO, 16).shape == (3, 16, 24)
     assert crop(PHOTO.rotate(90, expand=True), 16).shape == (3, 24, 16)
     assert crop(PHOTO.resize((32, 32)), 16).shape == (3, 16, 16)
+
+
+def test_an_orientation_in_xmp_counts_too() -> None:
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    data = encoded(PHOTO, "JPEG", xmp=xmp, quality=90)
+    plain = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(pixels(data), np.rot90(plain, 2))

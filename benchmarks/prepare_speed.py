@@ -1,0 +1,127 @@
+"""How fast and how big preparing is, against what Pillow alone does with the same files.
+
+    python -m benchmarks.prepare_speed ../shared/datasets
+
+For each folder of images below the argument: images per CPU second of Pillow alone and of the
+stage, both on all cores at once (two busy threads of one core slow each other down), what a second
+size adds, and the peak memory of the stage's processes, also for ten copies of the images: it must
+not grow. Rounds are interleaved and the best counts: other programs only ever slow one down.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.arrays import Array, decode_all, free_cores
+from pipeline.images import SUFFIXES
+from pipeline.sources import FolderReader, Found, Source
+
+REPEATS = 7
+ONE: list[Array] = [("squish", 224)]
+TWO: list[Array] = [("squish", 160), ("squish", 224)]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Reads each file of a folder under several names: `3:images/a.jpg`."""
+
+    read: FolderReader
+
+    def __call__(self, file: str) -> bytes:
+        return self.read(file.partition(":")[2])
+
+
+def cpu_seconds() -> float:
+    """Of this process and the workers it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measured(work: Callable[[], object]) -> tuple[float, float]:
+    """CPU and wall seconds."""
+    cpu, wall = cpu_seconds(), time.perf_counter()
+    work()
+    return cpu_seconds() - cpu, time.perf_counter() - wall
+
+
+def pillow_alone(root: Path, files: list[str]) -> None:
+    """Decode and resize, keep nothing: one process per core, an equal share of the files each."""
+    n_workers = free_cores()
+    shares = [files[first::n_workers] for first in range(n_workers)]
+    with ProcessPoolExecutor(n_workers) as pool:
+        list(pool.map(_pillow_share, [root] * n_workers, shares))
+
+
+def _pillow_share(root: Path, files: list[str]) -> None:
+    for file in files:
+        image = Image.open(root / file).convert("RGB")
+        image.resize((224, 224), Image.Resampling.BILINEAR)
+
+
+def stage(source: Source, arrays: list[Array]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        decode_all(source, arrays, Path(folder))
+
+
+def peak_mib(source: Source) -> int:
+    """The main process and, on every core, the biggest worker."""
+    context = get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_report_peak, args=(queue, source))
+    process.start()
+    peak: int = queue.get()
+    process.join()
+    return peak
+
+
+def _report_peak(queue: Any, source: Source) -> None:
+    stage(source, ONE)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    queue.put((own + worker * free_cores()) // 1024)
+
+
+def main(root: Path) -> None:
+    files = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    )
+    source = Source([Found(file, ("x",)) for file in files], FolderReader(root))
+    rounds = [
+        [
+            measured(lambda: pillow_alone(root, files)),
+            measured(lambda: stage(source, ONE)),
+            measured(lambda: stage(source, TWO)),
+        ]
+        for _ in range(REPEATS)
+    ]
+    alone, one, two = (
+        [min(column) for column in zip(*each, strict=True)] for each in zip(*rounds, strict=True)
+    )
+    tenfold = Source(
+        [Found(f"{n}:{file}", ("x",)) for n in range(10) for file in files],
+        Copies(FolderReader(root)),
+    )
+    n = len(files)
+    print(f"{root.name}: {n} images, best of {REPEATS} interleaved rounds, {free_cores()} cores")
+    for name, (cpu, wall) in {"Pillow alone": alone, "the stage": one}.items():
+        print(f"  {name:13s} {n / cpu:5.0f} images per CPU second, {n / wall:5.0f} per second")
+    print(f"  the stage does {alone[0] / one[0]:.0%} of Pillow alone per CPU second")
+    print(f"  a second size +{(two[0] - one[0]) / one[0]:.0%} CPU time")
+    print(f"  peak memory   {peak_mib(source)} MiB; {10 * n} images: {peak_mib(tenfold)} MiB")
+
+
+if __name__ == "__main__":
+    for folder in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
+        main(folder)
