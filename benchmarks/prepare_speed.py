@@ -15,30 +15,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from pipeline.arrays import Array, decode_all, free_cores
+from pipeline.checks import Policy
+from pipeline.dataset import prepare
+from pipeline.dataset_config import Preparation
 from pipeline.images import SUFFIXES
 from pipeline.sources import FolderReader, Found, Source
+from pipeline.splits import Split
 
 REPEATS = 7
 ONE: list[Array] = [("squish", 224)]
 TWO: list[Array] = [("squish", 160), ("squish", 224)]
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Reads each file of a folder under several names: `3:images/a.jpg`."""
-
-    read: FolderReader
-
-    def __call__(self, file: str) -> bytes:
-        return self.read(file.partition(":")[2])
 
 
 def cpu_seconds() -> float:
@@ -73,22 +65,33 @@ def stage(source: Source, arrays: list[Array]) -> None:
         decode_all(source, arrays, Path(folder))
 
 
-def peak_mib(source: Source) -> int:
-    """The main process and, on every core, the biggest worker."""
-    context = get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_report_peak, args=(queue, source))
-    process.start()
-    peak: int = queue.get()
-    process.join()
-    return peak
+def peak_mib(root: Path, files: list[str], copies: int) -> int:
+    """Of the whole stage: the main process and, on every core, the biggest worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(copies):
+            (Path(folder) / "in" / str(number)).mkdir(parents=True)
+            for place, file in enumerate(files):
+                link = Path(folder) / "in" / str(number) / f"{place}{Path(file).suffix}"
+                link.symlink_to((root / file).resolve())
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_prepare_and_report, Path(folder)).result()
 
 
-def _report_peak(queue: Any, source: Source) -> None:
-    stage(source, ONE)
+def _prepare_and_report(folder: Path) -> int:
+    prepare(
+        Preparation(
+            policy=Policy("copies", "single", None, bad="fail", rare="keep", min_class_images=1),
+            split=Split("stratified", valid_pct=0.2, test_pct=0, split_seed=42),
+            images={"_target_": "pipeline.sources.in_class_folders"},
+            source=folder / "in",
+            archive=None,
+            arrays=ONE,
+            out=folder / "out",
+        )
+    )
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    queue.put((own + worker * free_cores()) // 1024)
+    return (own + worker * free_cores()) // 1024
 
 
 def main(root: Path) -> None:
@@ -109,17 +112,14 @@ def main(root: Path) -> None:
     alone, one, two = (
         [min(column) for column in zip(*each, strict=True)] for each in zip(*rounds, strict=True)
     )
-    tenfold = Source(
-        [Found(f"{n}:{file}", ("x",)) for n in range(10) for file in files],
-        Copies(FolderReader(root)),
-    )
     n = len(files)
     print(f"{root.name}: {n} images, best of {REPEATS} interleaved rounds, {free_cores()} cores")
     for name, (cpu, wall) in {"Pillow alone": alone, "the stage": one}.items():
         print(f"  {name:13s} {n / cpu:5.0f} images per CPU second, {n / wall:5.0f} per second")
     print(f"  the stage does {alone[0] / one[0]:.0%} of Pillow alone per CPU second")
     print(f"  a second size +{(two[0] - one[0]) / one[0]:.0%} CPU time")
-    print(f"  peak memory   {peak_mib(source)} MiB; {10 * n} images: {peak_mib(tenfold)} MiB")
+    for copies in (1, 10):
+        print(f"  {copies * n} images: peak memory {peak_mib(root, files, copies)} MiB")
 
 
 if __name__ == "__main__":

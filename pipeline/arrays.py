@@ -100,10 +100,9 @@ def keep_rows(folder: Path, array: Array, keep: Sequence[bool]) -> None:
     for path in array_files(folder, array):
         path.rename(everything / path.name)
     writer = ArrayWriter(folder, array)
-    rows = array_rows(everything, array)
-    for row, kept in zip(range(len(rows)), keep, strict=True):
+    for pixels, kept in zip(stream_rows(everything, array), keep, strict=True):
         if kept:
-            writer.append(rows[row])
+            writer.append(pixels)
     writer.close()
     shutil.rmtree(everything)
 
@@ -147,6 +146,18 @@ def array_rows(folder: Path, array: Array) -> np.ndarray | Ragged:
     """The images of an array in a folder, [3, height, width] each, memory-mapped."""
     pixels, *shapes = [np.load(path, mmap_mode="r") for path in array_files(folder, array)]
     return Ragged(pixels, shapes[0]) if shapes else pixels
+
+
+def stream_rows(folder: Path, array: Array) -> Iterator[np.ndarray]:
+    """The same one after the other, read: pages of a mapped file would count as memory used."""
+    rows = array_rows(folder, array)
+    shapes = rows.shapes.tolist() if isinstance(rows, Ragged) else [rows.shape[2:]] * len(rows)
+    with array_files(folder, array)[0].open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        for height, width in shapes:
+            pixels = np.frombuffer(file.read(3 * height * width), dtype=np.uint8)
+            yield pixels.reshape(3, height, width)
 
 
 def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.arrays import Array, Decoded, array_files, array_rows
+from pipeline.arrays import Array, Decoded, array_files, stream_rows
 from pipeline.checks import Chosen
 from pipeline.files import sha256
 from pipeline.images import decoder
@@ -67,18 +66,12 @@ def images_per_class(chosen: Chosen) -> dict[str, dict[str, int]]:
 
 def duplicates_across_parts(chosen: Chosen, folder: Path, array: Array) -> list[list[str]]:
     """Files in different parts that give the same pixels at the size learned from."""
-    pixels = array_rows(folder, array)
-    alike: dict[int, list[int]] = {}
-    for row in range(len(pixels)):
-        alike.setdefault(zlib.crc32(pixels[row].tobytes()), []).append(row)
-    same: dict[bytes, list[int]] = {}
-    for rows in alike.values():
-        if len({chosen.parts[row] for row in rows}) > 1:  # equal sums: look at the pixels
-            for row in rows:
-                same.setdefault(pixels[row].tobytes(), []).append(row)
+    alike: dict[bytes, list[int]] = {}
+    for row, pixels in enumerate(stream_rows(folder, array)):
+        alike.setdefault(hashlib.sha256(pixels.data).digest(), []).append(row)
     return [
         [f"{chosen.parts[row]}: {chosen.images[row].file}" for row in rows]
-        for rows in same.values()
+        for rows in alike.values()
         if len({chosen.parts[row] for row in rows}) > 1
     ]
 
