@@ -187,7 +187,7 @@ def _work(task: _Task) -> _Done:
     outputs = [path.open("wb") for path in paths]
     done = _Done([], [[] for _ in paths], paths)
     for file in task.files:
-        decoded, images = _decode_one(_read(file), task.arrays)
+        decoded, images = _decode_one(file, task.arrays)
         done.decoded.append(decoded)
         for output, shapes, pixels in zip(outputs, done.shapes, images, strict=False):
             shapes.append((pixels.shape[1], pixels.shape[2]))
@@ -197,7 +197,11 @@ def _work(task: _Task) -> _Done:
     return done
 
 
-def _decode_one(data: bytes, arrays: Sequence[Array]) -> tuple[Decoded, list[np.ndarray]]:
+def _decode_one(file: str, arrays: Sequence[Array]) -> tuple[Decoded, list[np.ndarray]]:
+    try:
+        data = _read(file)
+    except OSError as error:
+        return Decoded(sha256="", reason=f"cannot be read: {error.strerror}"), []
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         picture = decode(data)

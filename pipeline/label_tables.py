@@ -67,7 +67,9 @@ def huggingface(
     try:
         import datasets
     except ImportError:
-        raise PipelineError("Hugging Face datasets need `pip install which-backbone[hf]`") from None
+        raise PipelineError(
+            "Hugging Face datasets need the package datasets: pip install datasets"
+        ) from None
     try:
         loaded = datasets.load_from_disk(str(root))
     except FileNotFoundError:

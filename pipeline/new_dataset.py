@@ -1,4 +1,4 @@
-"""`python -m pipeline.dataset --new NAME PATH`: a user's folder becomes conf/dataset/NAME.yaml.
+"""`python -m pipeline.dataset --new NAME PATH`: a folder or archive becomes conf/dataset/NAME.yaml.
 
 Reads file names and tables only, and the few images of the contact sheet; writes the YAML and
 data/contact_sheets/NAME.png, on which a person sees at a glance whether it was understood.
@@ -17,6 +17,7 @@ from pipeline.checks import sorted_classes
 from pipeline.command import run
 from pipeline.contact_sheet import draw_sheet
 from pipeline.errors import PipelineError
+from pipeline.extract import unpacked_file
 from pipeline.files import write_text
 from pipeline.find_images import find_images
 from pipeline.recognise import Recognised, recognise
@@ -26,14 +27,15 @@ SHEETS = Path("data/contact_sheets")
 
 
 def main(name: str, path: Path) -> None:
-    """Look at the folder PATH, write conf/dataset/NAME.yaml and a contact sheet."""
+    """Look at the folder or archive PATH, write conf/dataset/NAME.yaml and a contact sheet."""
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
         raise PipelineError(f"{name!r}: a dataset's name is letters, digits and _, a letter first")
     if config.exists():
         raise PipelineError(f"{config} exists: choose another name, or delete it first")
-    recognised = recognise(path)
-    source = find_images(recognised.images, path)
+    root = unpacked_file(path)[0] if path.is_file() else path
+    recognised = recognise(root)
+    source = find_images(recognised.images, root)
     sheet = SHEETS / f"{name}.png"
     counts = Counter(label for image in source.images for label in image.labels)
     draw_sheet(source, (f"{name}: {summary(recognised, source)}", f"{recognised.rule}."), sheet)

@@ -64,7 +64,7 @@ class Prepared:
             raise PipelineError(
                 f"{path}: dataset {self.name} has no {resize} array at {image_size} pixels: run "
                 f"`python -m pipeline.dataset dataset={self.name} image_size={image_size} "
-                f"out={self.folder}`"
+                f"resize={resize} out={self.folder}`"
             )
         pixels: np.ndarray = np.load(path, mmap_mode="r")
         array: np.ndarray | Crops = pixels
@@ -128,6 +128,11 @@ def open_prepared(folder: Path) -> Prepared:
             f"`python -m pipeline.dataset dataset={folder.name} out={folder}`"
         )
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    if meta.get("format") != FORMAT:
+        raise PipelineError(
+            f"{folder}: prepared by another version (format {meta.get('format')}, expected "
+            f"{FORMAT}): run `python -m pipeline.dataset dataset={folder.name} out={folder}`"
+        )
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
     tags = [labels.split(LABEL_SEPARATOR) if labels else [] for labels in index["labels"]]
     return Prepared(

@@ -40,7 +40,7 @@ class Recognised:
 def recognise(root: Path) -> Recognised:
     """The first shape that fits; a folder that fits none is one clear line."""
     if not root.is_dir():
-        raise PipelineError(f"{root}: no such folder (an archive must be extracted first)")
+        raise PipelineError(f"{root}: no such folder")
     if (root / "dataset_info.json").is_file() or (root / "dataset_dict.json").is_file():
         return _huggingface(root)
     files = [path for path in data_files(root) if path.suffix.lower() in SUFFIXES]

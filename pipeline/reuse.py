@@ -56,9 +56,12 @@ def find_earlier(folder: Path, source: Source) -> Earlier | None:
     files = [image.file for image in source.images]
     if table["file"].tolist() != files:
         return None
-    for file, known in zip(files, table["sha256"], strict=True):
-        if hashlib.sha256(source.read(file)).hexdigest() != known:
-            return None
+    try:
+        hashes = [hashlib.sha256(source.read(file)).hexdigest() for file in files]
+    except OSError:
+        return None
+    if table["sha256"].tolist() != hashes:
+        return None
     decoded = [Decoded(*row) for row in table[["sha256", "peculiar", "reason"]].to_numpy().tolist()]
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
     return Earlier(folder, decoded, index["file"].tolist(), meta["arrays"])

@@ -95,11 +95,17 @@ def data_files(folder: Path, files: str = "**/*") -> list[Path]:
     """The files below, sorted; hidden ones and what file managers leave are not data."""
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
-    return sorted(
+    found = sorted(
         path
         for path in folder.glob(files)
         if path.is_file() and not any(map(_not_data, path.relative_to(folder).parts))
     )
+    for path in found:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise PipelineError(f"{str(path)!a}: the name is not UTF-8: rename it") from None
+    return found
 
 
 @dataclass(frozen=True)

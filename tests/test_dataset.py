@@ -451,3 +451,38 @@ def test_every_dataset_is_named_like_its_file_and_read_without_a_fault(root: Pat
     for path in sorted((root / "conf/dataset").glob("*.yaml")):
         config = hydra_app.compose("dataset", [f"dataset={path.stem}", "image_size=64"])
         assert read_config(config).policy.name == path.stem
+
+
+def test_a_file_that_cannot_be_read_is_a_fault_like_any_other(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "cat/0.jpg").unlink()
+    (pictures / "cat/0.jpg").symlink_to(pictures / "cat/1.jpg")
+    listed = wanted(pictures, tmp_path / "out")
+    monkeypatch.setattr(dataset, "find_images", removing(pictures / "cat/1.jpg"))
+    with pytest.raises(PipelineError, match="2 bad files"):
+        prepare(listed)
+
+
+class removing:
+    """`find_images`, after which a file is gone."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, recipe: Any, root: Path) -> Any:
+        from pipeline.find_images import find_images
+
+        source = find_images(recipe, root)
+        self.file.unlink()
+        return source
+
+
+def test_arrays_of_another_version_or_size_are_told(pictures: Path, tmp_path: Path) -> None:
+    data = prepared(pictures, tmp_path / "out")
+    with pytest.raises(PipelineError, match=r"no crop array at 8 pixels.*resize=crop"):
+        data.array(8, "crop")
+    meta = json.loads((tmp_path / "out/meta.json").read_text())
+    (tmp_path / "out/meta.json").write_text(json.dumps(meta | {"format": 0}))
+    with pytest.raises(PipelineError, match="prepared by another version"):
+        open_prepared(tmp_path / "out")

@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,14 @@ def test_real_folders_are_recognised(shared: Path) -> None:
     counts = {label: 1 for image in source.images for label in image.labels}
     text = dataset_yaml("x", shared, planet, source, Counter(counts))
     assert text.count("\n  - ") == 17
+
+
+def test_an_archive_is_looked_into(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WB_ARCHIVES", str(tmp_path / "archives"))
+    pictures(tmp_path / "made/set", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    archive = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "made")
+    new_dataset.main("mine", Path(archive))
+    wanted = read_config(hydra_app.compose("dataset", ["dataset=mine", "image_size=8"]))
+    assert len(find_images(wanted.images, wanted.root()[0]).images) == 4

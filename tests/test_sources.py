@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,13 @@ def test_a_hugging_face_dataset_on_disk_is_read(tmp_path: Path) -> None:
     assert [image.labels for image in tags.images[:2]] == [("x", "y"), ()]
     with pytest.raises(PipelineError, match="no column 'labels': did you mean label"):
         huggingface(tmp_path / "hf", label="labels")
+
+
+def test_a_file_name_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg")
+    try:
+        (tmp_path / "cat" / os.fsdecode(b"\xff.jpg")).write_bytes(b"image")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(PipelineError, match="the name is not UTF-8"):
+        in_class_folders(tmp_path)
