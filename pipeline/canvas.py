@@ -4,6 +4,7 @@ Saved SVGs and PNGs carry no date and no random ids, so DVC and git see a change
 or the drawing changed. Text in the SVG is drawn as outlines: it looks the same everywhere.
 """
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from PIL import Image
 
 from pipeline.charts import OTHERS, style
 from pipeline.files import replacing
@@ -75,8 +77,19 @@ def save(made: Figure, folder: Path, name: str) -> None:
     """Write NAME.svg and NAME.png, whole or not at all."""
     with replacing(folder / f"{name}.svg") as path:
         made.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    with replacing(folder / f"{name}.png") as path:
-        made.savefig(path, format="png", dpi=150, metadata={"Software": None})
+    pixels = io.BytesIO()
+    made.savefig(pixels, format="png", dpi=150)
+    with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
+        _with_palette(image.convert("RGB")).save(path, format="png", optimize=True)
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """The picture in its 256 most frequent colours: a third of the size, flat colours exact."""
+    counts: Any = image.getcolors(maxcolors=image.width * image.height)
+    frequent = sorted(counts, key=lambda each: (-each[0], each[1]))[:256]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for _, colour in frequent for channel in colour])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def scatter_families(

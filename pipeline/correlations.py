@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.results import CORRELATIONS
+
 OUTCOMES = ("error_rate_mean", "fit_seconds_median")
 PREDICTORS = (
     "imagenet_top1",
@@ -22,14 +24,7 @@ PREDICTORS = (
 LEAST_MODELS = 4  # for a coefficient
 LEAST_MODELS_INTERVAL = 8  # for a bootstrap interval: below, samples repeat a handful of points
 BOOTSTRAPS = 2000
-NUMBERS = [
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "kendall",
-    "kendall_low",
-    "kendall_high",
-]
+NUMBERS = [name for name in CORRELATIONS if name.startswith(("spearman", "kendall"))]
 
 
 def correlations(board: pd.DataFrame) -> pd.DataFrame:
@@ -39,8 +34,7 @@ def correlations(board: pd.DataFrame) -> pd.DataFrame:
         for (dataset, recipe), part in board.groupby(["dataset", "recipe"], sort=False)
         for row in _rows(part)
     ]
-    columns = ["dataset", "recipe", "outcome", "predictor", "n", *NUMBERS, "reason"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(CORRELATIONS))
 
 
 def _rows(board: pd.DataFrame) -> Iterator[dict[str, Any]]:

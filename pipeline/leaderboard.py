@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pipeline.results import LEADERBOARD
 from pipeline.study import Study
 
 GROUP = ["dataset", "recipe", "model"]
@@ -36,38 +37,7 @@ def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd
     data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
-    return _sorted(study, board)[[*COLUMNS, *published.columns.drop(["model", "family"])]]
-
-
-COLUMNS = [
-    "dataset",
-    "recipe",
-    "rank",
-    "model",
-    "family",
-    "n",
-    "n_failed",
-    "n_missing",
-    "error_rate_mean",
-    "error_rate_sd",
-    "gap_to_best",
-    "gap_low",
-    "gap_high",
-    "n_common",
-    "fbeta2_mean",
-    "fit_seconds_median",
-    "score_mean",
-    "images_per_second_median",
-    "peak_memory_gib_max",
-    "peak_rss_gib_max",
-    "n_timed",
-    "n_shared",
-    "device",
-    "chance_error_rate",
-    "data_kind",
-    "n_train",
-    "n_valid",
-]
+    return _sorted(study, board)[list(LEADERBOARD)]
 
 
 def main_devices(ok: pd.DataFrame) -> pd.Series:

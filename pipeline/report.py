@@ -1,10 +1,12 @@
 """Stage `report`: the study as one HTML page that needs no network.
 
-Reads params.yaml, imagenet.csv and the tables of `aggregate`; with --study2022 also the folder of
-the 2022 study's re-analysis. Writes one file: the answer first, then charts and sortable tables.
+Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
+--study2022 also the folder of the 2022 study's re-analysis. Writes one file: the answer first, then
+charts and sortable tables.
 Every name and reason in it may be hostile text; jinja2 escapes the page, `as_json` the charts.
 """
 
+import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,11 @@ FINETUNE_CHARTS = (
     ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
     ("imagenet_top1", report_charts.error_against_imagenet, "Error against ImageNet accuracy"),
 )
+PICTURES = (  # figures of stage `plot` that have no interactive chart here
+    ("parameters", "Published speed against parameters"),
+    ("image_size", "ImageNet accuracy by image size"),
+    ("models_per_family", "Published weights per family"),
+)
 TRADEOFF = "Mean error over seeds, bars ± 1 standard deviation. Hover for the numbers."
 
 
@@ -46,9 +53,15 @@ class Charts:
 
 
 def main(
-    params: Path, imagenet: Path, results: Path, html: Path, *, study2022: Path | None = None
+    params: Path,
+    imagenet: Path,
+    results: Path,
+    figures: Path,
+    html: Path,
+    *,
+    study2022: Path | None = None,
 ) -> None:
-    """Write the page HTML from IMAGENET and the tables in RESULTS."""
+    """Write the page HTML from IMAGENET, the tables in RESULTS and the pictures in FIGURES."""
     study = read_study(params)
     table = read_imagenet(imagenet)
     done = read_results(results)
@@ -58,6 +71,7 @@ def main(
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, charts),
         "published": _published(study, table, imagenet, charts),
+        "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
         "correlations": report_tables.correlations(done.correlations),
         "uncorrelated": report_words.uncorrelated(done.correlations),
         "failures": report_tables.failures(done.runs),
@@ -68,8 +82,8 @@ def main(
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    figures = report_charts.as_json(charts.figures)
-    write_text(html, template.render(**page, figures=figures, plotly=get_plotlyjs()) + "\n")
+    drawn = report_charts.as_json(charts.figures)
+    write_text(html, template.render(**page, charts=drawn, plotly=get_plotlyjs()) + "\n")
 
 
 def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
@@ -123,6 +137,13 @@ def _published(
         note = f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size; the "
         drawn.append((charts.add(figure), title, note + "size of a mark is the image size."))
     return drawn
+
+
+def _picture(path: Path) -> str:
+    """A PNG file as the address of a picture that needs no file."""
+    if not path.is_file():
+        raise PipelineError(f"{path}: not there: run `dvc repro plot`")
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _section_2022(folder: Path | None) -> str:

@@ -1,4 +1,7 @@
-"""The tables that `aggregate` wrote, read back for figures and report; an empty cell is null."""
+"""The tables of the results folder: their columns, and how figures and report read them back.
+
+An empty cell is null. Whole numbers that may be null are read as such, not as 359.0.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +10,41 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 
+CELL = ("dataset", "recipe", "model", "family", "seed")
+RUNS = (
+    *(*CELL, "status", "reason"),
+    *("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss"),
+    *("fit_seconds", "seconds_per_epoch", "images_per_second", "score"),
+    *("peak_memory_gib", "peak_memory_allocated_gib", "peak_rss_gib", "energy_wh"),
+    *("device", "shared", "versions", "started_at"),
+    *("weights_source", "weights_origin", "weights_sha256"),
+    *("data_fingerprint", "data_kind", "n_train", "n_valid", "chance_error_rate"),
+)
+HISTORY = (
+    *(*CELL, "run", "status"),
+    *("epoch", "train_loss", "valid_loss", "error_rate", "seconds"),
+)
+LEADERBOARD = (
+    *("dataset", "recipe", "rank", "model", "family", "n", "n_failed", "n_missing"),
+    *("error_rate_mean", "error_rate_sd", "gap_to_best", "gap_low", "gap_high", "n_common"),
+    *("fbeta2_mean", "fit_seconds_median", "score_mean", "images_per_second_median"),
+    *("peak_memory_gib_max", "peak_rss_gib_max", "n_timed", "n_shared", "device"),
+    *("chance_error_rate", "data_kind", "n_train", "n_valid"),
+    *("pretraining", "imagenet_top1", "imagenet_img_size", "params_m"),
+    *("infer_samples_per_second", "infer_img_size"),
+    *("train_samples_per_second", "train_img_size"),
+)
+CORRELATIONS = (
+    *("dataset", "recipe", "outcome", "predictor", "n"),
+    *("spearman", "spearman_low", "spearman_high", "kendall", "kendall_low", "kendall_high"),
+    "reason",
+)
 _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
     *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
     *("versions", "started_at", "outcome", "predictor"),
 )
-_WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size")  # numbers, and they may be null
+_WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
 
 
 @dataclass(frozen=True)
@@ -26,20 +58,23 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read the four tables; a missing one is one clear line."""
+    """Read the four tables; one that is missing or of another shape is one clear line."""
     return Results(
-        runs=_read(folder / "runs.csv"),
-        history=_read(folder / "history.csv"),
-        board=_read(folder / "leaderboard.csv"),
-        correlations=_read(folder / "correlations.csv"),
+        runs=_read(folder / "runs.csv", RUNS),
+        history=_read(folder / "history.csv", HISTORY),
+        board=_read(folder / "leaderboard.csv", LEADERBOARD),
+        correlations=_read(folder / "correlations.csv", CORRELATIONS),
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
     try:
-        types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
-        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise PipelineError(f"{path}: not there: run `dvc repro aggregate`") from None
     except ValueError as error:
         raise PipelineError(f"{path}: not a table ({error}): run `dvc repro aggregate`") from None
+    if missing := [name for name in columns if name not in table]:
+        raise PipelineError(f"{path}: no column {missing[0]}: run `dvc repro aggregate`")
+    return table

@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.errors import PipelineError
 from pipeline.families import family
 from pipeline.records import METRICS, Record, read_record
+from pipeline.results import HISTORY, RUNS
 from pipeline.study import Cell, Study
 
 Records = dict[Cell, Record]
@@ -34,13 +35,6 @@ DATA = {  # column: key in the record's data
     "n_valid": "n_valid",
     "chance_error_rate": "chance_error_rate",
 }
-CELL = ("dataset", "model", "family", "recipe", "seed")
-TEXT = (
-    *("device", "shared", "weights_source", "weights_origin", "weights_sha256"),
-    *("versions", "started_at"),
-)
-NUMBERS = (*METRICS, *COSTS, "score")
-COLUMNS = (*CELL, "status", "reason", *NUMBERS, *TEXT, *DATA)
 EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
 
 
@@ -62,10 +56,10 @@ def read_records(study: Study, folder: Path) -> Records:
 
 
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
-    """One row per cell, in the grid's order, with `COLUMNS`; only status "ok" has metrics."""
+    """One row per cell, in the grid's order; only a run with status "ok" has metrics."""
     rows = [_row(cell, records.get(cell)) for cell in study.cells()]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = [*NUMBERS, "n_train", "n_valid", "chance_error_rate"]
+    table = pd.DataFrame(rows, columns=list(RUNS))
+    numbers = [*METRICS, *COSTS, "n_train", "n_valid", "chance_error_rate"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
     table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
@@ -87,8 +81,7 @@ def history_table(records: Records) -> pd.DataFrame:
         for cell, record in records.items()
         for epoch in record.history
     ]
-    columns = ["dataset", "recipe", "model", "family", "seed", "run", "status", *EPOCH]
-    return _with_family(pd.DataFrame(rows, columns=columns))
+    return _with_family(pd.DataFrame(rows, columns=list(HISTORY)))
 
 
 def device_label(device: dict[str, Any]) -> str | None:

@@ -203,6 +203,16 @@ def test_a_dataset_without_a_finished_run_has_counts_and_no_numbers(study: Path)
     assert headline == {"n_failed": 0, "n_missing": 6, "n_ok": 0}
 
 
+def test_a_study_whose_every_run_failed_has_tables_and_no_ranks(study: Path):
+    for model in LITE:
+        for seed in (0, 1):
+            write_failure(study / "runs", model, seed, "out of memory")
+    table = board(study)
+    assert table["rank"].isna().all()
+    assert table["n_failed"].tolist() == [2, 2, 2]
+    assert json.loads((study / "metrics/digits.json").read_text())["n_failed"] == 6
+
+
 def test_history_has_a_row_per_epoch_with_the_run_named(study: Path):
     history = pd.read_csv(run(study) / "history.csv")
     assert len(history) == 12

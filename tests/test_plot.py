@@ -87,6 +87,13 @@ def test_figures_without_the_tables_of_aggregate_are_one_clear_line(study: Path)
     assert not (study / "figures").exists()
 
 
+def test_a_table_of_an_older_shape_is_one_clear_line(study: Path):
+    path = study / "results/leaderboard.csv"
+    pd.read_csv(path).drop(columns="n_timed").to_csv(path, index=False)
+    with pytest.raises(PipelineError, match=r"leaderboard.csv: no column n_timed: run `dvc repro"):
+        draw(study)
+
+
 def test_labels_do_not_overlap_each_other_nor_the_points():
     random = np.random.default_rng(0)
     points = random.normal(size=(60, 2))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, report
@@ -47,9 +48,16 @@ def study(tmp_path: Path) -> Path:
 def render(folder: Path) -> str:
     names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
     aggregate.main(*(folder / name for name in names))
-    html = folder / "report.html"
-    report.main(folder / "params.yaml", folder / "imagenet.csv", folder / "results", html)
-    return html.read_text()
+    report.main(*paths(folder))
+    return (folder / "report.html").read_text()
+
+
+def paths(folder: Path) -> list[Path]:
+    """The arguments of stage `report`, the pictures of stage `plot` among them."""
+    for name in ("parameters", "image_size", "models_per_family"):
+        Image.new("RGB", (4, 3)).save(folder / f"{name}.png")
+    names = ("params.yaml", "imagenet.csv", "results", "", "report.html")
+    return [folder / name for name in names]
 
 
 def words(folder: Path) -> str:
@@ -67,8 +75,10 @@ def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(study: Pa
     html = render(study)
     assert len(html.encode()) < 7_000_000
     tags = Page(html).tags
+    pictures = [attrs.pop("src") or "" for tag, attrs in tags if tag == "img"]
+    assert all(address.startswith("data:image/png;base64,") for address in pictures)
     assert not [attrs for _, attrs in tags if {"src", "href", "srcset", "action"} & set(attrs)]
-    assert not [tag for tag, _ in tags if tag in ("link", "iframe", "object", "embed", "img")]
+    assert not [tag for tag, _ in tags if tag in ("link", "iframe", "object", "embed")]
     assert "@import" not in html.partition("</style>")[0]
 
 
@@ -102,6 +112,7 @@ def test_hostile_text_stays_text(study: Path, place: str):
     html = render(study)
     page = Page(html)
     assert "onerror=alert" in html
+    assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
     assert "alert(1)</script>" not in html
     assert {tag for tag, _ in page.tags} == harmless | {"section"}
     assert sum(tag == "script" for tag, _ in page.tags) == 3
@@ -207,10 +218,10 @@ def test_a_dataset_without_a_finished_run_has_no_answer():
 
 def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
     render(study)
-    paths = [study / name for name in ("params.yaml", "imagenet.csv", "results", "page.html")]
+    (study / "report.html").unlink()
     with pytest.raises(PipelineError, match=r"nowhere: no such folder"):
-        report.main(*paths, study2022=study / "nowhere")
-    assert not (study / "page.html").exists()
+        report.main(*paths(study), study2022=study / "nowhere")
+    assert not (study / "report.html").exists()
 
 
 @pytest.mark.parametrize(
