@@ -20,7 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.arrays import Array, decode_all, free_cores
+from pipeline.array_files import Array
+from pipeline.arrays import decode_all, free_cores
 from pipeline.checks import Policy
 from pipeline.dataset import prepare
 from pipeline.dataset_config import Preparation

@@ -15,7 +15,8 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from pipeline import hydra_app
-from pipeline.arrays import Array, Decoded, array_name, decode_all, keep_rows
+from pipeline.array_files import Array, array_name, keep_rows
+from pipeline.arrays import Decoded, decode_all
 from pipeline.checks import Chosen, Faulty, choose
 from pipeline.dataset_config import Preparation, read_config
 from pipeline.dataset_meta import array_meta, describe, duplicates_across_parts
@@ -132,6 +133,6 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--new"]:  # a program of its own, on which no output of this one depends
         del sys.argv[1]
-        runpy.run_module("pipeline.new_dataset", run_name="__main__")
+        runpy.run_module("pipeline.new_dataset", run_name="__main__", alter_sys=True)
     else:
         hydra_app.run(main, "dataset")

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.arrays import Array
+from pipeline.array_files import Array
 from pipeline.checks import Policy
 from pipeline.download import Archive
 from pipeline.errors import PipelineError, near_matches

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.arrays import Array, Decoded, array_files, stream_rows
+from pipeline.array_files import Array, array_files, stream_rows
+from pipeline.arrays import Decoded
 from pipeline.checks import Chosen
 from pipeline.files import sha256
 from pipeline.images import decoder

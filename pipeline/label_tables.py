@@ -67,9 +67,7 @@ def huggingface(
     try:
         import datasets
     except ImportError:
-        raise PipelineError(
-            "Hugging Face datasets need the package datasets: pip install datasets"
-        ) from None
+        raise PipelineError(f"{root}: reading it needs `pip install datasets`") from None
     try:
         loaded = datasets.load_from_disk(str(root))
     except FileNotFoundError:

@@ -76,7 +76,10 @@ def _huggingface(root: Path) -> Recognised:
 
 def _csv(root: Path, path: Path, files: Sequence[Path]) -> Recognised | None:
     separator = "\t" if path.suffix == ".tsv" else ","
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except ValueError:  # not a table, or not text: it cannot name the files
+        return None
     where = {column: _path_rule(root, table[column].tolist(), files) for column in table}
     file = next((column for column in table if where[column] is not None), None)
     rest = [column for column in table if column != file]

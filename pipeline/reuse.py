@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.arrays import Array, Decoded, array_files, array_name
+from pipeline.array_files import Array, array_files, array_name
+from pipeline.arrays import Decoded
 from pipeline.files import sha256
 from pipeline.images import decoder
 from pipeline.prepared import FORMAT
