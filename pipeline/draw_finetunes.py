@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.canvas import FAINT, family_handles, figure, place_labels, scatter_families
+from pipeline.canvas import FAINT, family_handles, figure, scatter_families
 from pipeline.charts import accuracy_source, legend_families, style
+from pipeline.labels import place_labels
 
 COLUMNS = 2
 PANEL_INCHES = 4.0

@@ -14,7 +14,6 @@ from pipeline.canvas import (
     INK,
     family_handles,
     figure,
-    place_labels,
     plain_log,
     scatter_families,
 )
@@ -26,6 +25,7 @@ from pipeline.charts import (
     speed_source,
     style,
 )
+from pipeline.labels import place_labels
 
 MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apart
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front

@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """`value` is the number that the column is sorted by, to six digits,
+    """`value` is the number that the column is sorted by, to five digits,
     empty for a null; None for text."""
 
     shown: str
@@ -118,7 +118,7 @@ def _cell(column: Column, row: Any) -> Cell:
     if column.key is None:
         return Cell(column.show(row), None)
     value = getattr(row, column.key)
-    return Cell(EMPTY, "") if pd.isna(value) else Cell(column.show(row), f"{value:.6g}")
+    return Cell(EMPTY, "") if pd.isna(value) else Cell(column.show(row), f"{value:.5g}")
 
 
 def _text(key: str) -> Callable[[Any], str]:

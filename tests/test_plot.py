@@ -13,10 +13,11 @@ from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, plot
-from pipeline.canvas import LOOK, figure, place_labels
+from pipeline.canvas import LOOK, figure
 from pipeline.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
 from pipeline.errors import PipelineError
 from pipeline.families import FAMILIES
+from pipeline.labels import place_labels
 
 FIGURES = {
     "error_against_fit_time",
