@@ -125,8 +125,8 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
         print(f"note: {note}")
     if alike := meta["duplicates_across_parts"]:
         print(
-            f"warning: {len(alike)} images are in more than one part, which flatters the error: "
-            f"see duplicates_across_parts in {out}/meta.json (first: {' = '.join(alike[0])})"
+            f"warning: {len(alike)} pictures are in more than one part, which flatters the error: "
+            f"see duplicates_across_parts in {out}/meta.json (first: {' = '.join(alike[0][:2])})"
         )
 
 
