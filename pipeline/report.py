@@ -26,6 +26,7 @@ from pipeline.published import chart_rows
 from pipeline.report_charts import Figure
 from pipeline.results import Results, read_results
 from pipeline.study import MODES, Study, read_study
+from pipeline.study2022_section import section
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_CURVES = 40  # models in a chart of loss curves
@@ -152,8 +153,6 @@ def _section_2022(folder: Path | None) -> str:
         return ""
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder: run `dvc repro study2022`")
-    from pipeline.study2022_section import section
-
     return section(folder)
 
 

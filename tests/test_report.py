@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, report
+from pipeline import aggregate, report, study2022
 from pipeline.answer import answer, duration
 from pipeline.errors import PipelineError
 
@@ -214,6 +214,15 @@ def test_a_dataset_without_a_finished_run_has_no_answer():
     found = answer("d", board({"model": "a", "error_rate_mean": float("nan"), "n": 0}))
     assert found.model is None
     assert found.sentences == ["No run has finished: there is no answer yet."]
+
+
+def test_the_section_on_the_2022_study_is_markup_in_the_page(study: Path, shared: Path):
+    render(study)
+    study2022.main(str(shared / "reference/sweep_2022.csv"), study / "study2022")
+    report.main(*paths(study), study2022=study / "study2022")
+    html = (study / "report.html").read_text()
+    assert "study2022" in {attrs.get("id") for _, attrs in Page(html).tags}
+    assert len(html) < 7_000_000
 
 
 def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
