@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -71,16 +72,23 @@ def save(made: Figure, folder: Path, name: str) -> None:
     pixels = io.BytesIO()
     made.savefig(pixels, format="png", dpi=150)
     with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
-        _with_palette(image.convert("RGB")).save(path, format="png", optimize=True)
+        _with_palette(image).save(path, format="png", optimize=True)
 
 
 def _with_palette(image: Image.Image) -> Image.Image:
-    """The picture in its 256 most frequent colours: a third of the size, flat colours exact."""
-    counts: Any = image.getcolors(maxcolors=image.width * image.height)
-    frequent = sorted(counts, key=lambda each: (-each[0], each[1]))[:256]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([channel for _, colour in frequent for channel in colour])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
+
+    Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
+    """
+    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(np.int32)
+    packed = pixels @ np.array([65536, 256, 1], dtype=np.int32)
+    colours, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1)
+    palette = rgb[np.argsort(-counts, kind="stable")[:256]]
+    squares = (palette**2).sum(1) - 2 * rgb @ palette.T  # distance, up to the colour's own square
+    made = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
+    made.putpalette(palette.astype("uint8").tobytes())
+    return made
 
 
 def scatter_families(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.families import FAMILIES
 
-# Okabe and Ito's colours without black and yellow, plus a violet and an olive
+# Okabe and Ito's colours without black and yellow, plus a violet and a brown
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -20,8 +20,8 @@ COLOURS = (
     "#cc79a7",
     "#e69f00",
     "#56b4e9",
-    "#7b5fc7",
-    "#8a7b1f",
+    "#a155e6",
+    "#7a4020",
 )
 MARKERS = "osD^vPXph<>d8"  # matplotlib's names
 SYMBOLS = (  # plotly's names, in the same order

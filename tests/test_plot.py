@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, plot
@@ -63,6 +63,14 @@ def test_every_figure_is_an_svg_and_a_png_that_is_not_blank(study: Path):
     for path in figures.glob("*.png"):
         with Image.open(path) as image:
             assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 20, path.name
+
+
+def test_a_picture_with_few_colours_keeps_white_and_the_families_colours(study: Path):
+    with Image.open(draw(study) / "parameters.png") as image:
+        assert image.mode == "P"
+        colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=256)}
+    assert (255, 255, 255) in colours
+    assert ImageColor.getrgb(style("efficientnet").colour) in colours
 
 
 def test_the_same_tables_give_the_same_bytes_in_another_process(study: Path, root: Path):
