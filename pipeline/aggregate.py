@@ -1,10 +1,10 @@
 """Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
 
 Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
-    runs.csv          one row per cell, missing ones included       (pipeline/runs.py)
-    history.csv       one row per run and epoch: the loss curves    (pipeline/runs.py)
-    leaderboard.csv   one row per dataset, recipe and model         (pipeline/leaderboard.py)
-    correlations.csv  what goes with a good or quick fine-tune      (pipeline/correlations.py)
+    runs.csv          one row per cell, missing ones included    (tables/runs.py)
+    history.csv       one row per run and epoch: the loss curves (tables/runs.py)
+    leaderboard.csv   one row per dataset, recipe and model (tables/leaderboard.py)
+    correlations.csv  what goes with a good or quick fine-tune (tables/correlations.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -17,14 +17,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.command import run
-from pipeline.correlations import correlations
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json, write_table
-from pipeline.leaderboard import leaderboard
-from pipeline.merge import read_imagenet
-from pipeline.published import published
-from pipeline.runs import history_table, read_records, runs_table
-from pipeline.study import read_study
+from pipeline.tables.correlations import correlations
+from pipeline.tables.leaderboard import leaderboard
+from pipeline.tables.runs import history_table, read_records, runs_table
+from pipeline.tables.study import read_study
+from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.published import published
 
 
 def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path) -> None:

@@ -1,8 +1,8 @@
 """Stage `dataset`: images and labels, whatever their shape on disk, as one prepared folder.
 
 Reads what `conf/dataset/NAME.yaml` names; writes index.csv, meta.json, decoded.csv, rejected.csv
-and one uint8 array per resize and image size (`pipeline.prepared` says what is in them), whole or
-not at all. The same input gives the same bytes: no time, no path of this machine is written.
+and one uint8 array per resize and image size (`datasets/prepared.py` says what is in them), whole
+or not at all. The same input gives the same bytes: no time, no path of this machine is written.
 """
 
 import runpy
@@ -15,17 +15,17 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from pipeline import hydra_app
-from pipeline.array_files import Array, array_name, keep_rows
-from pipeline.arrays import Decoded, decode_all
-from pipeline.checks import Chosen, Faulty, choose
-from pipeline.dataset_config import Preparation, read_config
-from pipeline.dataset_meta import array_meta, describe, duplicates_across_parts
+from pipeline.datasets.array_files import Array, array_name, keep_rows
+from pipeline.datasets.arrays import Decoded, decode_all
+from pipeline.datasets.checks import Chosen, Faulty, choose
+from pipeline.datasets.config import Preparation, read_config
+from pipeline.datasets.find_images import find_images
+from pipeline.datasets.meta import array_meta, describe, duplicates_across_parts
+from pipeline.datasets.prepared import LABEL_SEPARATOR, PARTS
+from pipeline.datasets.reuse import decoded_table, find_earlier
+from pipeline.datasets.sources import Fault, Source
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json, write_table
-from pipeline.find_images import find_images
-from pipeline.prepared import LABEL_SEPARATOR, PARTS
-from pipeline.reuse import decoded_table, find_earlier
-from pipeline.sources import Fault, Source
 
 SHOWN_FAULTS = 50
 
@@ -133,6 +133,6 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--new"]:  # a program of its own, on which no output of this one depends
         del sys.argv[1]
-        runpy.run_module("pipeline.new_dataset", run_name="__main__", alter_sys=True)
+        runpy.run_module("pipeline.datasets.new", run_name="__main__", alter_sys=True)
     else:
         hydra_app.run(main, "dataset")

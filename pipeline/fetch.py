@@ -18,9 +18,9 @@ from rich.console import Console
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
-from pipeline.git import shown
-from pipeline.git_results import Results, results_at
-from pipeline.timm_source import NAME, Source, read_source, table_file
+from pipeline.timm_results.git import shown
+from pipeline.timm_results.git_results import Results, results_at
+from pipeline.timm_results.source import NAME, Source, read_source, table_file
 
 NO_REV = "-"  # a plain folder has no revisions
 QUOTED_FROM = "quoted_from.json"  # in a plain folder: the commit its tables are copied from

@@ -25,10 +25,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline import hydra_app
+from pipeline.datasets.prepared import Prepared, open_prepared
 from pipeline.errors import TryAgain
-from pipeline.prepared import Prepared, open_prepared
-from pipeline.recipe import Recipe, recipe_of
 from pipeline.records import Record, write_record
+from pipeline.trainer.recipe import Recipe, recipe_of
 
 MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
 
@@ -46,11 +46,12 @@ def main(config: DictConfig) -> None:
 
 def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
-    from pipeline import hardware, models, weights
+    from pipeline.names.resolve import resolve
+    from pipeline.trainer import hardware, weights
 
     recipe = recipe_of(config.recipe)
     data = open_prepared(Path(config.data))
-    model = models.resolve(config.model)
+    model = resolve(config.model)
     found = weights.find(config.weights, model)
     device = hardware.choose_device(config.device)
     threads = hardware.free_threads(config.threads)
@@ -108,7 +109,7 @@ def _train(
     """Status, reason, metrics, history and cost of the fit; the model's own faults are caught."""
     import torch
 
-    from pipeline import hardware, training
+    from pipeline.trainer import hardware, training
 
     torch.set_num_threads(threads)
     if config.keep_freed_memory and device.type == "cpu":

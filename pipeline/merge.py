@@ -6,42 +6,26 @@ architecture, accuracy files `architecture.tag`, so several weights share one sp
 architecture alone would pair the speed at one image size with the accuracy at another.
 """
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.command import run
 from pipeline.errors import PipelineError
-from pipeline.families import arch_of, family, pretraining, tag_of
 from pipeline.files import write_table
-from pipeline.timm_registry import registry
-from pipeline.timm_source import read_source
-from pipeline.timm_tables import (
+from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
+from pipeline.timm_results.imagenet import COLUMNS, SETUP_COLUMNS
+from pipeline.timm_results.registry import registry
+from pipeline.timm_results.source import read_source
+from pipeline.timm_results.tables import (
     IMAGENET,
     KEY,
     OTHER_SETS,
-    Setup,
     read_accuracy,
     read_benchmark,
     setup_of,
 )
-
-SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
-SETUP_COLUMNS = ["benchmark_file", *(field.name for field in fields(Setup))]
-SPEED_COLUMNS = ["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"]
-COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "img_size", "top1", "top5"],
-    *SET_COLUMNS,
-    *["params_m", "crop_pct", "interpolation"],
-    *SETUP_COLUMNS,
-    *SPEED_COLUMNS,
-    "commit",
-]
-TEXT_COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "interpolation", "commit"],
-    *SETUP_COLUMNS,
-]
 
 
 def main(folder: Path, imagenet_csv: Path, unmatched_csv: Path) -> None:
@@ -55,24 +39,6 @@ def main(folder: Path, imagenet_csv: Path, unmatched_csv: Path) -> None:
         f" {timed['benchmark_file'].nunique()} benchmark files;"
         f" {unmatched_csv}: {len(unmatched)} without a partner"
     )
-
-
-def read_imagenet(path: Path) -> pd.DataFrame:
-    """`imagenet.csv` as `merge` wrote it: text is never NaN ("" for no tag), numbers may be."""
-    try:
-        header = pd.read_csv(path, nrows=0).columns
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error}); run `dvc repro merge`") from None
-    if missing := [name for name in COLUMNS if name not in header]:
-        raise PipelineError(f"{path}: no column {missing[0]}; run `dvc repro merge`")
-    numbers = [name for name in COLUMNS if name not in TEXT_COLUMNS]
-    table = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(TEXT_COLUMNS, "str") | dict.fromkeys(numbers, "float64"),
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )
-    return table.astype({"img_size": "int64", "batch_size": "Int64"})
 
 
 def merge(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

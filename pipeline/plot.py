@@ -12,20 +12,20 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from pipeline.canvas import LOOK, save
 from pipeline.command import run
-from pipeline.draw_finetunes import error_against_fit_time, error_against_imagenet
-from pipeline.draw_speed import (
+from pipeline.figures.canvas import LOOK, save
+from pipeline.figures.finetunes import error_against_fit_time, error_against_imagenet
+from pipeline.figures.speed import (
     accuracy_against_speed,
     accuracy_against_speed_trends,
     speed_against_parameters,
 )
-from pipeline.draw_weights import accuracy_by_image_size, models_per_family
+from pipeline.figures.weights import accuracy_by_image_size, models_per_family
 from pipeline.files import replacing_folder
-from pipeline.merge import read_imagenet
-from pipeline.published import chart_rows
-from pipeline.results import read_results
-from pipeline.study import MODES, read_study
+from pipeline.tables.results import read_results
+from pipeline.tables.study import MODES, read_study
+from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.published import chart_rows
 
 
 def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:

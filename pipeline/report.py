@@ -15,20 +15,22 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from pipeline import report_charts, report_tables, report_words
-from pipeline.answer import answer
-from pipeline.charts import MODE_NAMES, speed_source
 from pipeline.command import run
 from pipeline.errors import PipelineError
+from pipeline.figures.charts import MODE_NAMES, speed_source
 from pipeline.files import write_text
-from pipeline.merge import read_imagenet
-from pipeline.published import chart_rows
-from pipeline.report_charts import Figure
-from pipeline.results import Results, read_results
-from pipeline.study import MODES, Study, read_study
-from pipeline.study2022_section import section
+from pipeline.page import charts as report_charts
+from pipeline.page import tables as report_tables
+from pipeline.page import words as report_words
+from pipeline.page.answer import answer
+from pipeline.page.charts import Figure
+from pipeline.study2022.section import section
+from pipeline.tables.results import Results, read_results
+from pipeline.tables.study import MODES, Study, read_study
+from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.published import chart_rows
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE = Path(__file__).parent / "page" / "report.html.j2"
 MOST_CURVES = 40  # models in a chart of loss curves
 FINETUNE_CHARTS = (
     ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from pipeline.merge import COLUMNS
 from pipeline.records import Record, write_record
+from pipeline.timm_results.imagenet import COLUMNS
 
 INFER, TRAIN = "benchmark-infer-amp-x.csv", "benchmark-train-amp-x.csv"
 SLOWER = {"infer": 1, "train": 4}

@@ -11,8 +11,8 @@ from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate
-from pipeline.correlations import rank_correlation
 from pipeline.errors import PipelineError
+from pipeline.tables.correlations import rank_correlation
 
 
 @pytest.fixture

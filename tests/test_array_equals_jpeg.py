@@ -22,13 +22,14 @@ from fastai.vision.all import (
 from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
-from pipeline import hydra_app, training
+from pipeline import hydra_app
 from pipeline.dataset import prepare
-from pipeline.dataset_config import read_config
-from pipeline.find_images import find_images
-from pipeline.prepared import Crops, Prepared, open_prepared
-from pipeline.splits import Split, split_images
-from pipeline.weights import Weights
+from pipeline.datasets.config import read_config
+from pipeline.datasets.find_images import find_images
+from pipeline.datasets.prepared import Crops, Prepared, open_prepared
+from pipeline.datasets.splits import Split, split_images
+from pipeline.trainer import training
+from pipeline.trainer.weights import Weights
 
 SIZE = 64
 DATASETS = {"pets": "oxford_pets_370", "planet_sample": "planet_sample"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import download
-from pipeline.download import Archive, get_archive
+from pipeline.datasets import download
+from pipeline.datasets.download import Archive, get_archive
 from pipeline.errors import PipelineError, TryAgain
 
 BODY = bytes(range(256)) * 4096  # 1 MiB

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import extract as module
-from pipeline.download import Archive
+from pipeline.datasets import extract as module
+from pipeline.datasets.download import Archive
+from pipeline.datasets.extract import extract, only_folder, unpacked, unpacked_file
 from pipeline.errors import PipelineError
-from pipeline.extract import extract, only_folder, unpacked, unpacked_file
 from pipeline.files import sha256
 
 

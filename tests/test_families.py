@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import (
+from pipeline.timm_results.families import (
     FAMILIES,
     PRETRAINING,
     family,

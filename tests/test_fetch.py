@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from git_http import git_server
 
-from pipeline import git as git_module
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.fetch import main as fetch
-from pipeline.git_results import results_at
-from pipeline.timm_source import read_source
+from pipeline.timm_results import git as git_module
+from pipeline.timm_results.git_results import results_at
+from pipeline.timm_results.source import read_source
 
 ACCURACY = "results-imagenet.csv"
 SPEED = "benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv"

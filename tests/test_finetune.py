@@ -12,12 +12,13 @@ import pytest
 import torch
 from omegaconf import DictConfig, open_dict
 
-from pipeline import hydra_app, training
+from pipeline import hydra_app
+from pipeline.datasets.prepared import open_prepared
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.finetune import finetune, held, main, record_path
-from pipeline.prepared import open_prepared
-from pipeline.recipe import recipe_of
 from pipeline.records import read_record
+from pipeline.trainer import training
+from pipeline.trainer.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -115,7 +116,7 @@ def test_another_seed_has_another_head_and_order_but_the_same_split(tiny: Path) 
 
 def _start(folder: Path, seed: int) -> dict[str, Any]:
     """Head weights, shuffled order and validation rows of a run that has not begun to train."""
-    from pipeline import weights
+    from pipeline.trainer import weights
 
     config = config_of(folder, seed=seed)
     data, recipe = open_prepared(folder), recipe_of(config.recipe)
@@ -132,7 +133,7 @@ def _start(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> None:
-    from pipeline import weights
+    from pipeline.trainer import weights
 
     config = config_of(tiny)
     data, recipe = open_prepared(tiny), recipe_of(config.recipe)

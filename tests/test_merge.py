@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.fetch import main as fetch
-from pipeline.merge import COLUMNS, TEXT_COLUMNS, main, merge, read_imagenet
-from pipeline.timm_tables import OTHER_SETS
+from pipeline.merge import main, merge
+from pipeline.timm_results.imagenet import COLUMNS, TEXT_COLUMNS, read_imagenet
+from pipeline.timm_results.tables import OTHER_SETS
 
 RTX_5090 = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
 SPEED = "benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv"

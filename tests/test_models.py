@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.merge import COLUMNS, merge
-from pipeline.model_rows import rows_of
-from pipeline.model_table import print_json, print_table, since_2022
-from pipeline.models import NAMES_2022, TABLE, defaults, meaning_of, resolve, weights
-from pipeline.vision_learner import fit_of
+from pipeline.merge import merge
+from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
+from pipeline.names.rows import TABLE, rows_of
+from pipeline.names.table import print_json, print_table, since_2022
+from pipeline.names.vision_learner import fit_of
+from pipeline.timm_results.imagenet import COLUMNS
 
 
 @pytest.fixture(scope="module")

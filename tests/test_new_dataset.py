@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline import hydra_app, new_dataset
-from pipeline.dataset_config import read_config
+from pipeline import hydra_app
+from pipeline.datasets import new as new_dataset
+from pipeline.datasets.config import read_config
+from pipeline.datasets.find_images import find_images
+from pipeline.datasets.new import dataset_yaml
+from pipeline.datasets.recognise import recognise
 from pipeline.errors import PipelineError
-from pipeline.find_images import find_images
-from pipeline.new_dataset import dataset_yaml
-from pipeline.recognise import recognise
 
 
 def pictures(root: Path, *files: str) -> Path:

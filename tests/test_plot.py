@@ -13,11 +13,11 @@ from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, plot
-from pipeline.canvas import LOOK, figure
-from pipeline.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
 from pipeline.errors import PipelineError
-from pipeline.families import FAMILIES
-from pipeline.labels import place_labels
+from pipeline.figures.canvas import LOOK, figure
+from pipeline.figures.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
+from pipeline.figures.labels import place_labels
+from pipeline.timm_results.families import FAMILIES
 
 FIGURES = {
     "error_against_fit_time",

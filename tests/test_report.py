@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, report, study2022
-from pipeline.answer import answer, duration
+from pipeline import aggregate, report
 from pipeline.errors import PipelineError
+from pipeline.page.answer import answer, duration
+from pipeline.study2022 import __main__ as study2022
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

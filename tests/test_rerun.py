@@ -1,7 +1,7 @@
 """What re-runs after which change, proved with the real dvc.yaml and DVC.
 
-Only the work is replaced: a `python` that comes first on the path writes fresh outputs and notes the
-stage's name. So every stage that runs changes its outputs, and what is below it must follow.
+Only the work is replaced: a `python` that comes first on the path writes fresh outputs and notes
+the stage's name. So every stage that runs changes its outputs, and what is below it must follow.
 """
 
 import os

@@ -15,12 +15,12 @@ import pytest
 from jinja2 import Environment
 
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.intervals import may_be_best, pooled, rank_intervals
-from pipeline.merge import COLUMNS
 from pipeline.records import read_record
-from pipeline.study2022 import main, section
-from pipeline.study2022_corrected import corrected, run_noise, survivors
-from pipeline.study2022_runs import printed_tables, published, read_sweep
+from pipeline.study2022.__main__ import main, section
+from pipeline.study2022.corrected import corrected, run_noise, survivors
+from pipeline.study2022.runs import printed_tables, published, read_sweep
+from pipeline.tables.intervals import may_be_best, pooled, rank_intervals
+from pipeline.timm_results.imagenet import COLUMNS
 
 HEADER = "dataset,model_name,GPU_mem,error_rate,valid_loss,train_loss,fit_time\n"
 TABLES = ("pets_by_score", "pets_small_fast", "planet_by_score", "planet_small_fast")

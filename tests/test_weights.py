@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.weights import WHEELS, find, folder, wheel
+from pipeline.trainer.weights import WHEELS, find, folder, wheel
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,7 +87,7 @@ def test_a_model_without_a_wheel_is_one_clear_line() -> None:
 
 def test_an_unknown_source_is_refused() -> None:
     with pytest.raises(PipelineError, match="did you mean wheel"):
-        find(OmegaConf.create({"_target_": "pipeline.weights.whel"}), "resnet18.a1_in1k")
+        find(OmegaConf.create({"_target_": "pipeline.trainer.weights.whel"}), "resnet18.a1_in1k")
     with pytest.raises(PipelineError, match=r"os\.system"):
         find(OmegaConf.create({"_target_": "os.system"}), "resnet18.a1_in1k")
 
@@ -146,7 +146,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 FROM_HUB = """
 import json, sys
 from pipeline.command import one_line_errors
-from pipeline.weights import hub
+from pipeline.trainer.weights import hub
 with one_line_errors():
     found = hub(sys.argv[1])
     print(json.dumps([found.origin, str(found.file), found.sha256]))

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline import hydra_app
 from pipeline.errors import PipelineError
-from pipeline.recipe import recipe_of
+from pipeline.trainer.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

@@ -1,0 +1,1 @@
+"""What a model's name means: exact weights, and how fastai takes them."""

@@ -1,0 +1,153 @@
+"""What a model's name means today: from a name to exact weights, `arch.tag`.
+
+Reads timm's registry (imported on first use: it costs seconds) and `names2022.csv`, what each name
+loaded in June 2022. The surprising fact: 41 names of 2022 are still valid and load other weights
+today, among them the 2022 study's two winners, and timm does not warn.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.errors import PipelineError, near_matches
+
+NAMES_2022 = Path(__file__).parent / "names2022.csv"
+_SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one name means: `model` is the exact tag it stands for today, `in_2022` that of 2022.
+
+    `model` is None where today's timm does not know the name or has no weights for it; `in_2022`
+    is None where the name had no weights in 2022 or its weights are gone. A name with a tag means
+    the same in every year. `renamed` is timm's own heir of a name that is older than 2022.
+    """
+
+    name: str
+    model: str | None
+    in_2022: str | None
+    renamed: str | None = None
+
+    @property
+    def changed(self) -> bool | None:
+        """Did the name load other weights in 2022? None where it is not known from 2022."""
+        return None if self.in_2022 is None else self.in_2022 != self.model
+
+
+def resolve(name: str) -> str:
+    """The exact `arch.tag` for a name that a study may use; any doubt is a `PipelineError`."""
+    meaning = meaning_of(name)
+    if meaning.model is None:
+        raise no_model(meaning)
+    if meaning.changed:
+        raise PipelineError(
+            f"model {name}: this name loads other weights today than in 2022: write {meaning.model}"
+            f" (today's) or {meaning.in_2022} (those of 2022)"
+        )
+    return meaning.model
+
+
+def meaning_of(name: str) -> Meaning:
+    """What `name` means today and meant in 2022; a name that nobody ever knew is refused."""
+    _check_spelling(name)
+    if name in weights():
+        return Meaning(name, name, name)
+    architecture, _, tag = name.partition(".")
+    in_2022 = None if tag else names_2022().get(name)
+    if in_2022 is not None and in_2022 not in weights():
+        in_2022 = None
+    if not tag and architecture in defaults():
+        return Meaning(name, defaults()[architecture], in_2022)
+    if name in names_2022() or name in _untrained():
+        return Meaning(name, None, in_2022)
+    if name in _deprecated():
+        heir = _deprecated()[name] or ""
+        return Meaning(name, None, None, defaults().get(heir, heir) or None)
+    raise PipelineError(f"model {name}: {_unknown(architecture, tag)}")
+
+
+@cache
+def weights() -> dict[str, Any]:
+    """timm's configuration of every `arch.tag` that has pretrained weights."""
+    models = _timm_models()
+    return {name: models.get_pretrained_cfg(name) for name in models.list_pretrained()}
+
+
+@cache
+def defaults() -> dict[str, str]:
+    """The `arch.tag` that each bare architecture name loads today."""
+    models = _timm_models()
+    tags = {name: models.get_pretrained_cfg(name).tag for name in _architectures()}
+    return {name: f"{name}.{tag}" for name, tag in tags.items() if f"{name}.{tag}" in weights()}
+
+
+def no_model(meaning: Meaning) -> PipelineError:
+    """Why a known name stands for no weights today, and what to write instead."""
+    if meaning.in_2022:
+        why = f"a name of 2022: write {meaning.in_2022}, the same weights"
+    elif meaning.renamed:
+        why = f"timm has renamed it: write {meaning.renamed}"
+    elif meaning.name in _untrained():
+        why = "timm has no pretrained weights for it: choose another model"
+    else:
+        why = "timm has removed these weights and has no replacement: choose another model"
+    return PipelineError(f"model {meaning.name}: {why}")
+
+
+def _unknown(architecture: str, tag: str) -> str:
+    if tag and architecture in _architectures():
+        tags = [known for known in weights() if known.partition(".")[0] == architecture]
+        return f"{architecture} has no weights tagged {tag}: " + (
+            near_matches(f"{architecture}.{tag}", tags) if tags else "it has none at all"
+        )
+    if tag and architecture in names_2022():
+        return f"{architecture} is a name of 2022 and took no tag"
+    if tag:
+        return f"timm has no such architecture: {near_matches(architecture, _architectures())}"
+    known = set(_architectures()) | set(names_2022())
+    return f"timm has no such model: {near_matches(architecture, known)}"
+
+
+def _check_spelling(name: str) -> None:
+    """Refuse paths, hub addresses and shell text: a name becomes part of paths and commands."""
+    if not _SPELLING.fullmatch(name) or len(name) > 100:
+        shown = repr(name if len(name) <= 60 else name[:60] + "...")
+        raise PipelineError(
+            f"model {shown}: not a name in timm's registry: write arch.tag, letters, digits and _"
+        )
+
+
+@cache
+def names_2022() -> dict[str, str | None]:
+    """The tag, in today's spelling, that each name of 2022 loaded; None where it is gone."""
+    table = pd.read_csv(NAMES_2022, comment="#", dtype=str, keep_default_na=False)
+    return {name: tag or None for name, tag in zip(table["name"], table["tag"], strict=True)}
+
+
+@cache
+def _architectures() -> frozenset[str]:
+    return frozenset(_timm_models().list_models())
+
+
+@cache
+def _untrained() -> frozenset[str]:
+    return _architectures() - set(defaults())
+
+
+@cache
+def _deprecated() -> dict[str, str | None]:
+    return dict(_timm_models().get_deprecated_models())
+
+
+@cache
+def _timm_models() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, at timm's import
+        import timm.models
+    return timm.models

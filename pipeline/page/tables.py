@@ -1,0 +1,193 @@
+"""The report's sortable tables: each cell as it is shown and as the number it is sorted by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.page.answer import duration, percent
+
+EMPTY = "–"
+SHA256_DIGITS = 16  # of 64; runs.csv has them all
+NAMES = {
+    "error_rate_mean": "mean error",
+    "fit_seconds_median": "median fit time",
+    "imagenet_top1": "ImageNet top-1",
+    "params_m": "parameters",
+    "infer_samples_per_second": "published inference speed",
+    "train_samples_per_second": "published training speed",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, how a row shows it, and the row's key to sort by; text has none."""
+
+    name: str
+    show: Callable[[Any], str]
+    key: str | None = None
+    long: bool = False
+
+    @property
+    def text(self) -> bool:
+        return self.key is None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`value` is the number that the column is sorted by, to five digits,
+    empty for a null; None for text."""
+
+    shown: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; `best` is drawn bold."""
+
+    cells: list[Cell]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the template's macro `table` draws."""
+
+    columns: Sequence[Column]
+    rows: list[Row]
+
+
+def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    """`rows` through `columns`; a null is a dash and is sorted last."""
+    return Table(
+        columns,
+        [
+            Row([_cell(column, row) for column in columns], first)
+            for row, first in zip(rows.itertuples(), _first(rows), strict=True)
+        ],
+    )
+
+
+def leaderboard(board: pd.DataFrame) -> Table:
+    """The leaderboard of one dataset and recipe."""
+    known = [each for each in _LEADERBOARD if each.text or board[each.key].notna().any()]
+    return table(board, known)
+
+
+def correlations(rows: pd.DataFrame) -> Table:
+    """Every rank correlation that there is, with a remark where it has no interval."""
+    return table(rows.dropna(subset="spearman"), _CORRELATIONS)
+
+
+def failures(runs: pd.DataFrame) -> Table:
+    """The runs that gave no result, the missing ones summed up per model."""
+    ended = runs[runs["status"].isin(["failed", "diverged"])]
+    missing = runs[runs["status"] == "missing"]
+    names = ["dataset", "model", "recipe"]
+    summed = missing.groupby(names, sort=False)["seed"].agg(_listed).reset_index()
+    rows = pd.concat([ended.astype({"seed": "str"}), summed.assign(status="missing")])
+    return table(rows, _FAILURES)
+
+
+def identities(runs: pd.DataFrame) -> Table:
+    """The SHA-256 of every model's weights and of every dataset, as far as a reader compares it."""
+    weights = runs.dropna(subset="weights_sha256").drop_duplicates("model")
+    weights = weights[["model", "weights_origin", "weights_sha256"]].set_axis(_IDENTITY, axis=1)
+    data = runs.dropna(subset="data_fingerprint").drop_duplicates("dataset").assign(kind="dataset")
+    data = data[["dataset", "kind", "data_fingerprint"]].set_axis(_IDENTITY, axis=1)
+    rows = pd.concat([weights, data])
+    rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
+    return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
+
+
+_IDENTITY = ["name", "origin", "SHA256"]
+
+
+def _first(rows: pd.DataFrame) -> list[bool]:
+    """Which rows have the rank 1."""
+    return [rank == 1 for rank in rows["rank"].fillna(0)] if "rank" in rows else [False] * len(rows)
+
+
+def _listed(seeds: pd.Series) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def _cell(column: Column, row: Any) -> Cell:
+    if column.key is None:
+        return Cell(column.show(row), None)
+    value = getattr(row, column.key)
+    return Cell(EMPTY, "") if pd.isna(value) else Cell(column.show(row), f"{value:.5g}")
+
+
+def _text(key: str) -> Callable[[Any], str]:
+    def show(row: Any) -> str:
+        value = getattr(row, key)
+        return EMPTY if pd.isna(value) else str(value)
+
+    return show
+
+
+def _number(name: str, key: str, form: str) -> Column:
+    return Column(name, lambda row: format(getattr(row, key), form).replace("-", "−"), key)
+
+
+def _between(low: Any, high: Any) -> str:
+    return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]".replace("-", "−")
+
+
+def _gap(row: Any) -> str:
+    interval = _between(100 * row.gap_low, 100 * row.gap_high)
+    return f"{100 * row.gap_to_best:.2f}{interval}"
+
+
+def _coefficient(name: str) -> Column:
+    def show(row: Any) -> str:
+        interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+        return f"{getattr(row, name):.2f}".replace("-", "−") + interval
+
+    return Column({"spearman": "Spearman ρ", "kendall": "Kendall τ"}[name], show, name)
+
+
+def _failed(row: Any) -> str:
+    return f"{row.n_failed} / {row.n_missing}" if row.n_failed or row.n_missing else ""
+
+
+_LEADERBOARD = (
+    _number("rank", "rank", ".0f"),
+    Column("model", _text("model")),
+    Column("family", _text("family")),
+    _number("seeds", "n", "d"),
+    Column("error", lambda row: percent(row.error_rate_mean), "error_rate_mean"),
+    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd"),
+    Column("behind best, points [95 %]", _gap, "gap_to_best"),
+    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    _number("score", "score_mean", ".2f"),
+    _number("images/s", "images_per_second_median", ",.0f"),
+    _number("GPU GiB", "peak_memory_gib_max", ".2f"),
+    _number("host GiB", "peak_rss_gib_max", ".2f"),
+    _number("million params", "params_m", ",.1f"),
+    _number("ImageNet top-1", "imagenet_top1", ".2f"),
+    _number("at pixels", "imagenet_img_size", ".0f"),
+    Column("pretraining", _text("pretraining")),
+    Column("failed / missing", _failed),
+)
+_CORRELATIONS = (
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("of", lambda row: NAMES.get(row.outcome, row.outcome)),
+    Column("with", lambda row: NAMES.get(row.predictor, row.predictor)),
+    _number("models", "n", "d"),
+    _coefficient("spearman"),
+    _coefficient("kendall"),
+    Column("remark", _text("reason"), long=True),
+)
+_FAILURES = (
+    Column("dataset", _text("dataset")),
+    Column("model", _text("model")),
+    Column("recipe", _text("recipe")),
+    Column("seeds", _text("seed")),
+    Column("status", _text("status")),
+    Column("reason", _text("reason"), long=True),
+)

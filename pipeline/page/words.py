@@ -1,0 +1,83 @@
+"""The report's sentences: what ran, what the columns mean, where it comes from, what it is not."""
+
+import pandas as pd
+
+from pipeline.figures.charts import MODE_NAMES, accuracy_source
+from pipeline.tables.study import MODES, Study
+
+STATES = ("ok", "failed", "diverged", "missing")
+
+
+def summary(study: Study, runs: pd.DataFrame) -> str:
+    counts = runs["status"].value_counts()
+    states = [f"{counts[state]:,} {state}" for state in STATES if counts.get(state)]
+    grid = {
+        "model": study.models,
+        "dataset": study.datasets,
+        "recipe": study.recipes,
+        "seed": study.seeds,
+    }
+    sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
+    return (
+        f"{' × '.join(sizes)}, images at {study.image_size} pixels: {len(runs):,} runs, "
+        f"{', '.join(states)}."
+    )
+
+
+def note(board: pd.DataFrame) -> str:
+    """What the leaderboard's columns mean here."""
+    first = board.iloc[0]
+    unit = (
+        "Error is the share of wrong (image, tag) pairs. "
+        if first["data_kind"] == "multi"
+        else "Error is the share of wrong validation images. "
+    )
+    return (
+        f"{unit}Click a heading to sort. “Behind best” is the paired difference over common seeds "
+        "with its 95 % t interval: where it includes 0, the model cannot be told apart from the "
+        "best. Fit time is the median of the runs on one device; score is error × (fit time + "
+        "overhead), computed per run, then averaged."
+    )
+
+
+def uncorrelated(correlations: pd.DataFrame) -> str:
+    """The datasets without any coefficient, with the reasons."""
+    empty = correlations.groupby("dataset", sort=False).filter(
+        lambda rows: rows["spearman"].isna().all()
+    )
+    reasons = empty.groupby("dataset", sort=False)["reason"].unique()
+    return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
+
+
+def limits(study: Study) -> list[str]:
+    return [
+        "They hold for this data, this recipe, this image size and these few epochs. Another "
+        "learning rate or a longer training can turn the order round.",
+        "The best model was chosen on the validation images that measure it, so its own error is "
+        "somewhat too good; the more models are compared, the more so.",
+        "Intervals over seeds cover initialisation and shuffling. They do not cover another split, "
+        "nor the choice of the best among many.",
+        "Fit times belong to the device named beside them; on another one the order may differ.",
+        f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
+        "overhead; another constant gives another order.",
+        "Published speeds were measured once each, at the batch size and image size of their file.",
+    ]
+
+
+def provenance(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, str]]:
+    started = runs["started_at"].dropna()
+    span = f"{started.min()} to {started.max()}" if len(started) else "unknown"
+    return [
+        ("runs", f"{(runs['status'] == 'ok').sum():,} finished of {len(runs):,}, started {span}"),
+        ("devices", _counted(runs["device"])),
+        ("versions", _counted(runs["versions"])),
+        ("weights from", _counted(runs["weights_source"])),
+        ("timm's tables", f"{study.timm_source}; {accuracy_source(table)}"),
+        *((f"{MODE_NAMES[mode]} speeds", study.charts[mode]) for mode in MODES),
+    ]
+
+
+def _counted(values: pd.Series) -> str:
+    """Each value and in how many runs it occurs."""
+    counts = values.value_counts()
+    return "; ".join(f"{value} ({counts[value]:,} runs)" for value in sorted(counts.index)) or "–"

@@ -1,0 +1,1 @@
+"""The 2022 study, reproduced to the last printed digit and then redone."""

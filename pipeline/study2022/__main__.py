@@ -1,0 +1,151 @@
+"""Stage `study2022`: the 2022 study's published tables, reproduced, and its runs compared as runs.
+
+Reads the study's CSV of 894 runs, a file or URL@COMMIT:FILE of a git repository, and, where given,
+ImageNet accuracy of today (stage merge's table) and of June 2022 (timm's results-imagenet.csv).
+Writes a folder:
+    published/*.csv             the four printed tables, top 15, as printed
+    runs.csv                    every run with its pass, learning rate, score and weights today
+    models.csv, survivors.csv, correlations.csv             (pipeline/study2022/corrected.py)
+    published_against_runs.svg, .png
+    summary.json                source, counts, noise, tie sets
+and, if asked, a record per run (pipeline/study2022/records.py). The surprising fact stands in
+pipeline/study2022/runs.py: what looked like noise on Planet was the learning rate.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+
+from pipeline.command import run
+from pipeline.errors import PipelineError
+from pipeline.figures.canvas import LOOK, save
+from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
+from pipeline.study2022.figure import published_against_runs
+from pipeline.study2022.records import write_records
+from pipeline.study2022.runs import LEARNING_RATES, printed_tables, published, read_sweep
+from pipeline.study2022.section import section
+from pipeline.study2022.source import Source, sweep_file
+from pipeline.tables.intervals import pooled
+from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.tables import read_accuracy
+
+__all__ = ["section"]
+
+FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
+
+
+def main(
+    sweep_csv: str,
+    out: Path,
+    *,
+    imagenet: Path | None = None,
+    imagenet_2022: Path | None = None,
+    records: Path | None = None,
+) -> None:
+    """Analyse the runs in SWEEP_CSV, a file or URL@COMMIT:FILE, and write the folder OUT.
+
+    IMAGENET is stage merge's table, IMAGENET_2022 timm's results-imagenet.csv of June 2022; RECORDS
+    is a folder to write every run to as a record of our own.
+    """
+    if out.exists() and not (out / "summary.json").is_file() and any(out.iterdir()):
+        raise PipelineError(f"{out}: not a folder that `study2022` made, and it would be replaced")
+    with sweep_file(sweep_csv) as (path, source):
+        runs = read_sweep(path)
+    with replacing_folder(out) as folder:
+        analyse(runs, source, accuracies(runs, imagenet, imagenet_2022), folder)
+    if records is not None:
+        count = write_records(runs, records, source.title)
+        print(f"{records}: {count} records")
+    print(f"{out}: {len(runs)} runs, {runs['finished'].sum()} finished, of {source.title}")
+
+
+def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], folder: Path) -> None:
+    """Write all that is to say of `runs` into `folder`."""
+    models = corrected(runs)
+    kept = survivors(runs)
+    for name, table in printed_tables(runs).items():
+        write_table(folder / "published" / f"{name}.csv", table)
+    write_table(folder / "runs.csv", runs)
+    write_table(folder / "models.csv", models)
+    write_table(folder / "survivors.csv", kept)
+    write_table(folder / "correlations.csv", correlations(runs, top1))
+    write_json(folder / "summary.json", summary(runs, models, kept, source))
+    with rc_context(LOOK):
+        save(published_against_runs(runs, models), folder, "published_against_runs")
+
+
+def accuracies(
+    runs: pd.DataFrame, imagenet: Path | None, imagenet_2022: Path | None
+) -> dict[str, pd.Series]:
+    """ImageNet top-1 by the study's model name, from each table given; null where it has none."""
+    names = runs.drop_duplicates("model_name").set_index("model_name")["model"]
+    found = {}
+    if imagenet_2022 is not None:
+        then = read_accuracy(imagenet_2022).set_index("model")["top1"]
+        found["June 2022"] = then.reindex(names.index)
+    if imagenet is not None:
+        rows = read_imagenet(imagenet)
+        rows = rows.assign(distance=(rows["img_size"] - FINE_TUNED_AT).abs())
+        rows = rows.sort_values(["distance", "img_size"]).drop_duplicates("model")
+        found["today, by the 2022 weights"] = names.map(rows.set_index("model")["top1"])
+    if len(found) == 2:
+        then, today = found.values()
+        found["June 2022, else today"] = then.fillna(today)
+    return found
+
+
+def summary(
+    runs: pd.DataFrame, models: pd.DataFrame, kept: pd.DataFrame, source: Source
+) -> dict[str, Any]:
+    """The headline numbers."""
+    finished = runs[runs["finished"]]
+    rates = finished.groupby("model_name")["learning_rate"].nunique()
+    datasets = sorted(set(finished["dataset"]))
+    return {
+        "source": source.to_json(),
+        "runs": {
+            "all": len(runs),
+            "finished": len(finished),
+            "models": len(rates),
+            "models_at_two_rates": int((rates == 2).sum()),
+        },
+        "datasets": {name: _dataset(name, runs, models, kept) for name in datasets},
+    }
+
+
+def _dataset(
+    name: str, runs: pd.DataFrame, models: pd.DataFrame, kept: pd.DataFrame
+) -> dict[str, Any]:
+    finished = runs[runs["finished"] & (runs["dataset"] == name)]
+    table = published(finished)
+    first = models[(models["dataset"] == name) & (models["learning_rate"] == LEARNING_RATES[0])]
+    kept = kept[kept["dataset"] == name]
+    all_runs = pooled(finished["error_rate"], finished["model_name"])
+    return {
+        "models": len(table),
+        "mixed": int(table["mixed"].sum()),
+        "images": IMAGES.get(name),
+        "survive": {
+            setting: dict(zip(part["score"], part["survive"].astype(int), strict=True))
+            for setting, part in kept.groupby("runs", sort=False)
+        },
+        "sd_all_runs": None if all_runs is None else all_runs.sd,
+        "noise": [
+            {"learning_rate": rate, **noise.to_json()}
+            for rate in LEARNING_RATES
+            if (noise := run_noise(finished[finished["learning_rate"] == rate])) is not None
+        ],
+        "tied": _count(first["tied"]),
+        "tied_with_images": _count(first["tied_with_images"]),
+    }
+
+
+def _count(flags: pd.Series) -> int | None:
+    return None if flags.isna().any() else int(flags.sum())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,104 @@
+"""The figure of the 2022 study: its published order against the scores of whole runs."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from pipeline.figures.canvas import FAINT, INK, figure
+from pipeline.study2022.corrected import TOP
+from pipeline.study2022.runs import LEARNING_RATES
+
+MAY_BE_BEST, NOT_BEST, OTHER_RATE = "#56b4e9", "#d4d4d4", "#d55e00"
+TITLES = {"pets": "Pets", "planet": "Planet sample"}
+TICKS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 25, 30, 40)
+NOTE = (
+    "Score = error rate × (fit seconds + 80), lower is better. Order and diamonds: as published, "
+    "the least error of any run joined with the least time of any run. Bars: 95 % interval of the "
+    "mean of the runs at learning rate {first}, for repeats on the same split and the same kinds "
+    "of machine; other validation images would widen it. Right: the rank among {models} models by "
+    "that mean, with its 95 % interval."
+)
+
+
+def published_against_runs(runs: pd.DataFrame, models: pd.DataFrame) -> Figure:
+    """Per dataset, the published top 15 in their order, every run, and the interval of the mean.
+
+    Drawn and saved under `rc_context(LOOK)`.
+    """
+    datasets = list(dict.fromkeys(models["dataset"]))
+    first = models[models["learning_rate"] == LEARNING_RATES[0]]
+    made, panels = figure(
+        "The 2022 study's top 15, as published and as run",
+        NOTE.format(first=LEARNING_RATES[0], models=first.groupby("dataset").size().max()),
+        1.2 + 4.1 * len(datasets),
+        rows=len(datasets),
+    )
+    for axes, dataset in zip(panels, datasets, strict=True):
+        _panel(
+            axes,
+            runs[runs["finished"] & (runs["dataset"] == dataset)],
+            first[(first["dataset"] == dataset) & (first["published_rank"] <= TOP)],
+        )
+        axes.set_title(TITLES.get(dataset, dataset), weight="bold")
+    panels[-1].set_xlabel("score (logarithmic)")
+    above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.42, 1.07)}
+    panels[0].legend(handles=_handles(), ncols=3, **above)
+    return made
+
+
+def _panel(axes: Axes, runs: pd.DataFrame, models: pd.DataFrame) -> None:
+    place = dict(zip(models["model_name"], -models["published_rank"], strict=True))
+    shown = runs[runs["model_name"].isin(place)]
+    y = models["model_name"].map(place)
+    colours = models["tied"].map({True: MAY_BE_BEST, False: NOT_BEST})
+    left, width = models["score_low"], models["score_high"] - models["score_low"]
+    axes.barh(y, width, left=left, height=0.62, color=colours, zorder=2)
+    axes.scatter(models["score_mean"], y, marker="|", s=110, color=INK, lw=1.6, zorder=3)
+    for rate, marker, colour in zip(LEARNING_RATES, "o^", (INK, OTHER_RATE), strict=True):
+        part = shown[shown["learning_rate"] == rate]
+        where = part["model_name"].map(place)
+        axes.scatter(part["score"], where, s=9, marker=marker, color=colour, lw=0, zorder=4)
+    axes.scatter(models["published_score"], y, marker="D", s=30, fc="none", ec=INK, lw=1, zorder=5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = axes.get_xlim()
+    axes.set_xlim(low * 0.98, high * 1.02)
+    axes.set_ylim(-TOP - 0.6, -0.4)
+    names = models["published_rank"].astype(str) + "  " + models["model_name"]
+    axes.set_yticks(y.tolist(), names.tolist(), color=INK, size=9)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    _ranks(axes, models, y)
+
+
+def _ranks(axes: Axes, models: pd.DataFrame, y: pd.Series) -> None:
+    """At the right edge: each model's rank by the mean, and its interval."""
+    right = axes.get_yaxis_transform()
+    style: dict[str, Any] = {"transform": right, "va": "center", "size": 9, "clip_on": False}
+    columns = ["rank", "rank_low", "rank_high"]
+    for where, (rank, low, high) in zip(y, models[columns].to_numpy(), strict=True):
+        axes.text(1.045, where, str(rank), ha="right", color=INK, **style)
+        axes.text(1.06, where, f"{low}–{high}", ha="left", color=FAINT, **style)
+    axes.text(1.01, 0.1, "rank", ha="left", color=FAINT, **style)
+
+
+def _handles() -> list[Line2D | Patch]:
+    def mark(marker: str, colour: str, label: str, size: float, fill: bool = True) -> Line2D:
+        face = colour if fill else "none"
+        return Line2D([], [], ls="", marker=marker, ms=size, mec=colour, mfc=face, label=label)
+
+    first, second = LEARNING_RATES
+    return [
+        mark("D", INK, "published score", 5, fill=False),
+        mark("o", INK, f"a run at learning rate {first}", 3),
+        mark("^", OTHER_RATE, f"a run at learning rate {second}", 3),
+        Patch(color=MAY_BE_BEST, label="mean and interval: may be the best"),
+        Patch(color=NOT_BEST, label="mean and interval: not the best"),
+    ]

@@ -1,0 +1,121 @@
+"""The 894 runs of the 2022 study, and its four printed tables as they were made.
+
+Reads the study's CSV: dataset, model_name, GPU_mem, error_rate, valid_loss, train_loss, fit_time.
+The surprising fact: learning rate is no column, but the order of the rows keeps it. Every model
+stands there in passes of three runs in a row; the study's sweep definitions give one grid of 57
+models two learning rates, 0.008 and 0.002, and the other models 0.008 alone; newest runs come
+first, so a model's first pass ran at 0.008 and its second, if any, at 0.002. On Planet all 57
+models train and validate worse in the second pass.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import PipelineError
+from pipeline.names.resolve import names_2022
+from pipeline.timm_results.csv_files import Column, number, read_table, text
+
+LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
+OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
+SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
+PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
+DIGITS = 6  # that the study printed
+
+
+def read_sweep(path: Path) -> pd.DataFrame:
+    """One row per run, in the file's order.
+
+    Adds to the file's columns: `pass` (1, 2), `repeat` (1, 2, 3 within the pass), `learning_rate`
+    (null for a run that reported nothing: the file calls every such run `pets`), `finished` (has
+    an error rate and a time), `score` of the run, `family` as the study counted, and `model`,
+    today's tag of the weights (null where they are gone).
+    """
+    name = text(r"[A-Za-z0-9_.]{1,100}", "a name")
+    runs = read_table(
+        path,
+        {
+            "dataset": name,
+            "model_name": name,
+            "GPU_mem": number(0, 1000, or_empty=True),
+            "error_rate": number(0, 1, or_empty=True),
+            "valid_loss": _loss,
+            "train_loss": _loss,
+            "fit_time": number(0, 1e6, or_empty=True),
+        },
+    )
+    cell = runs["dataset"] + " " + runs["model_name"]
+    stretch = (cell != cell.shift()).cumsum()
+    runs["pass"] = stretch.groupby(cell).rank(method="dense").astype(int)
+    runs["repeat"] = stretch.groupby(stretch).cumcount() + 1
+    if len(third := cell[runs["pass"] > len(LEARNING_RATES)]):
+        raise PipelineError(
+            f"{path}: row {third.index[0] + 1}: a third pass over {third.iloc[0]};"
+            " the 2022 study made two, so this is another file or its rows were sorted"
+        )
+    rates = runs["pass"].map(dict(enumerate(LEARNING_RATES, start=1)))
+    runs["learning_rate"] = rates.where(runs["train_loss"].notna())
+    runs["finished"] = runs["error_rate"].notna() & runs["fit_time"].notna()
+    runs["score"] = score(runs)
+    runs["family"] = runs["model_name"].map(family_2022)
+    runs["model"] = runs["model_name"].map(names_2022())
+    return runs
+
+
+def score(table: pd.DataFrame) -> pd.Series:
+    """The study's score of error_rate and fit_time; lower is better."""
+    return table["error_rate"] * (table["fit_time"] + OVERHEAD_SECONDS)
+
+
+def family_2022(name: str) -> str:
+    """The study's family: letters up to a digit or underscore; swinv2 counts as swin."""
+    found = re.match(r"([a-z]+?(?:v2)?)(?:\d|_|$)", name)
+    family = found[1] if found else name
+    return "swin" if family == "swinv2" else family
+
+
+def published(runs: pd.DataFrame) -> pd.DataFrame:
+    """The study's table of all models: the minimum of each column on its own, best score first.
+
+    So its error rate may be one run's and its time another's; `mixed` says where no single run has
+    both. `rank` counts from 0 within a dataset, as the study printed it.
+    """
+    best = runs.groupby(["dataset", "family", "model_name"])[["GPU_mem", "error_rate", "fit_time"]]
+    table = best.min().dropna().reset_index()
+    table["score"] = score(table)
+    table = table.sort_values(["dataset", "score"], kind="stable")
+    table.insert(0, "rank", table.groupby("dataset").cumcount())
+    table["mixed"] = ~_one_run_has_both(runs, table)
+    return table[["rank", *PRINTED, "mixed"]].reset_index(drop=True)
+
+
+def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """`DATASET_by_score` and `DATASET_small_fast`: the study's top 15, rounded as it did."""
+    tables = {}
+    for dataset, models in published(runs).groupby("dataset"):
+        tables[f"{dataset!s}_by_score"] = models
+        if dataset in SMALL_FAST:
+            gib, seconds = SMALL_FAST[str(dataset)]
+            small = models[(models["GPU_mem"] < gib) & (models["fit_time"] < seconds)]
+            tables[f"{dataset!s}_small_fast"] = small.sort_values("error_rate", kind="stable")
+    return {name: _as_printed(table) for name, table in tables.items()}
+
+
+def _as_printed(table: pd.DataFrame) -> pd.DataFrame:
+    shown = table.head(15)[PRINTED].round(DIGITS).reset_index(drop=True)
+    return shown.rename_axis("rank").reset_index()
+
+
+def _one_run_has_both(runs: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    """Per row of `table`: does one finished run have its error rate and its time?"""
+    both = ["dataset", "model_name", "error_rate", "fit_time"]
+    whole = runs.loc[runs["finished"], both].drop_duplicates()
+    found = table[both].merge(whole, on=both, how="left", validate="one_to_one", indicator=True)
+    return (found["_merge"] == "both").set_axis(table.index)
+
+
+def _loss(column: Column) -> pd.Series:
+    """A loss, which the study wrote as `NaN` where it was not a number and empty where absent."""
+    cells = ["" if cell == "NaN" else cell for cell in column.cells]
+    return number(0, 1e9, or_empty=True)(Column(column.path, column.name, cells))

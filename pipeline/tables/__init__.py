@@ -1,0 +1,1 @@
+"""Records -> tables: the study's grid, leaderboards, correlations, intervals."""

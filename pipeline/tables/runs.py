@@ -1,0 +1,167 @@
+"""The grid's records as two tables: one row per cell, and one row per run and epoch.
+
+A missing cell is a row too. Records of different data, weights or recipes under one name are
+refused: an average over them would be a number about nothing.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.errors import PipelineError
+from pipeline.records import METRICS, Record, read_record
+from pipeline.tables.results import HISTORY, RUNS
+from pipeline.tables.study import Cell, Study
+from pipeline.timm_results.families import family
+
+Records = dict[Cell, Record]
+
+COSTS = {  # column: key in the record's cost
+    "fit_seconds": "fit_seconds",
+    "seconds_per_epoch": "seconds_per_epoch",
+    "images_per_second": "images_per_second",
+    "peak_memory_gib": "peak_memory_reserved_gib",
+    "peak_memory_allocated_gib": "peak_memory_allocated_gib",
+    "peak_rss_gib": "peak_rss_gib",
+    "energy_wh": "energy_wh",
+}
+DATA = {  # column: key in the record's data
+    "data_fingerprint": "fingerprint",
+    "data_kind": "kind",
+    "n_train": "n_train",
+    "n_valid": "n_valid",
+    "chance_error_rate": "chance_error_rate",
+}
+EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
+
+
+def read_records(study: Study, folder: Path) -> Records:
+    """The records of the grid that are there; refused where they do not belong together."""
+    records = {}
+    for cell in study.cells():
+        path = cell.path(folder)
+        if not path.is_file():
+            continue
+        record = records[cell] = read_record(path)
+        if (holds := Cell(record.dataset, record.model, record.recipe, record.seed)) != cell:
+            raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
+        _check_image_size(study, path, record)
+    _refuse_mixture(records, folder, "data", lambda cell: cell.dataset, _fingerprint)
+    _refuse_mixture(records, folder, "weights", lambda cell: cell.model, _weights)
+    _refuse_mixture(records, folder, "settings", lambda cell: cell.recipe, _recipe)
+    return records
+
+
+def runs_table(study: Study, records: Records) -> pd.DataFrame:
+    """One row per cell, in the grid's order; only a run with status "ok" has metrics."""
+    rows = [_row(cell, records.get(cell)) for cell in study.cells()]
+    table = pd.DataFrame(rows, columns=list(RUNS))
+    numbers = [*METRICS, *COSTS, "n_train", "n_valid", "chance_error_rate"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
+    table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
+    return _with_family(table)
+
+
+def history_table(records: Records) -> pd.DataFrame:
+    """One row per run and epoch; `run` names model and seed, for a curve's legend."""
+    rows = [
+        {
+            "dataset": cell.dataset,
+            "recipe": cell.recipe,
+            "model": cell.model,
+            "seed": cell.seed,
+            "run": f"{cell.model}, seed {cell.seed}",
+            "status": record.status,
+            **{name: epoch.get(name) for name in EPOCH},
+        }
+        for cell, record in records.items()
+        for epoch in record.history
+    ]
+    return _with_family(pd.DataFrame(rows, columns=list(HISTORY)))
+
+
+def device_label(device: dict[str, Any]) -> str | None:
+    """What times can be compared on: the device's name, for a CPU with its number of threads."""
+    name = device.get("name") or device.get("kind")
+    if name is None or device.get("kind") != "cpu" or device.get("threads") is None:
+        return name
+    return f"{name}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
+
+
+def _with_family(table: pd.DataFrame) -> pd.DataFrame:
+    known = {model: family(model) for model in table["model"].unique()}
+    return table.assign(family=table["model"].map(known))
+
+
+def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
+    named = {
+        "dataset": cell.dataset,
+        "model": cell.model,
+        "recipe": cell.recipe,
+        "seed": cell.seed,
+    }
+    if record is None:
+        return {**named, "status": "missing"}
+    versions = sorted((name, value) for name, value in record.versions.items() if value)
+    return {
+        **named,
+        "status": record.status,
+        "reason": record.reason,
+        **{name: record.metrics.get(name) for name in METRICS},
+        **{column: record.cost.get(key) for column, key in COSTS.items()},
+        "device": device_label(record.device),
+        "shared": record.device.get("shared"),
+        "weights_source": record.weights.get("source"),
+        "weights_origin": record.weights.get("origin"),
+        "weights_sha256": record.weights.get("sha256"),
+        "versions": ", ".join(f"{name} {value}" for name, value in versions) or None,
+        "started_at": record.started_at,
+        **{column: record.data.get(key) for column, key in DATA.items()},
+    }
+
+
+def _check_image_size(study: Study, path: Path, record: Record) -> None:
+    made_at = record.config.get("image_size")
+    if made_at is not None and made_at != study.image_size:
+        raise PipelineError(
+            f"{path}: made at image_size {made_at}, but {study.path} says {study.image_size}: "
+            "run `dvc repro`"
+        )
+
+
+def _refuse_mixture(
+    records: Records,
+    folder: Path,
+    what: str,
+    group_of: Callable[[Cell], str],
+    identity_of: Callable[[Record], Any],
+) -> None:
+    """Raise if records that share a name differ in what the name stands for."""
+    first: dict[str, tuple[Any, Cell]] = {}
+    for cell, record in records.items():
+        identity = identity_of(record)
+        if identity is None:
+            continue
+        known, example = first.setdefault(group_of(cell), (identity, cell))
+        if known != identity:
+            raise PipelineError(
+                f"{cell.path(folder)} and {example.path(folder)}: {group_of(cell)} has different "
+                f"{what} in these two records, so they cannot be compared: run `dvc repro`"
+            )
+
+
+def _fingerprint(record: Record) -> Any:
+    return record.data.get("fingerprint")
+
+
+def _weights(record: Record) -> Any:
+    return record.weights.get("sha256")
+
+
+def _recipe(record: Record) -> Any:
+    recipe = record.config.get("recipe")
+    return None if recipe is None else json.dumps(recipe, sort_keys=True)

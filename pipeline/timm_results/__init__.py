@@ -1,0 +1,1 @@
+"""timm's published tables: fetched, read, checked, named."""

@@ -1,0 +1,55 @@
+"""What timm publishes of the study's models: ImageNet accuracy, and speed on the chart's devices.
+
+A model is published at several image sizes. Its row here is the one nearest to the study's size,
+for accuracy and for each speed on its own; each carries the size it was measured at.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import PipelineError, near_matches
+from pipeline.tables.study import MODES, Study
+from pipeline.timm_results.families import family, pretraining
+
+
+def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
+    """The rows of `imagenet` that the study's benchmark file for `mode` gave a speed to."""
+    name = study.charts[mode]
+    rows = imagenet[imagenet["benchmark_file"] == name]
+    if rows.empty:
+        files = set(imagenet["benchmark_file"]) - {""}
+        raise PipelineError(
+            f"{study.path}: charts.{mode} is {name}, which {path} does not have: "
+            f"{near_matches(name, files)}"
+        )
+    return rows
+
+
+def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """One row per model of the study; what timm does not publish of it is null."""
+    table = pd.DataFrame({"model": study.models})
+    table["family"] = table["model"].map(family)
+    table["pretraining"] = table["model"].map(pretraining)
+    accuracy = _nearest(study, imagenet)[["model", "top1", "img_size", "params_m"]]
+    accuracy = accuracy.rename(columns={"top1": "imagenet_top1", "img_size": "imagenet_img_size"})
+    table = table.merge(accuracy, on="model", how="left", validate="one_to_one")
+    for mode in MODES:
+        speed = _nearest(study, chart_rows(study, imagenet, path, mode))
+        columns = {
+            "samples_per_second": f"{mode}_samples_per_second",
+            "img_size": f"{mode}_img_size",
+        }
+        speed = speed[["model", *columns]].rename(columns=columns)
+        table = table.merge(speed, on="model", how="left", validate="one_to_one")
+    sizes = [column for column in table.columns if column.endswith("img_size")]
+    table[sizes] = table[sizes].astype("Int64")
+    return table
+
+
+def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each model of the study, the row at the image size nearest to the study's."""
+    rows = rows[rows["model"].isin(study.models)]
+    distance = (rows["img_size"] - study.image_size).abs()
+    ordered = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
+    return ordered.drop_duplicates("model")

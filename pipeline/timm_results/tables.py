@@ -1,0 +1,140 @@
+"""timm's tables as they are published, checked where they enter.
+
+Reads `results-*.csv` (accuracy, models named `arch.tag` since 2023) and `benchmark-*.csv` (speed,
+models named by the bare architecture). Columns change their order, and one its name (`cropt_pct`),
+from year to year; the setup of a benchmark (precision, device, ...) stands only in its file's name.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import PipelineError
+from pipeline.timm_results.csv_files import number, read_cells, read_table, text
+
+IMAGENET = "results-imagenet.csv"
+OTHER_SETS = {  # prefix of its columns -> file
+    "real": "results-imagenet-real.csv",
+    "v2": "results-imagenetv2-matched-frequency.csv",
+    "sketch": "results-sketch.csv",
+    "a": "results-imagenet-a.csv",
+    "a_clean": "results-imagenet-a-clean.csv",
+    "r": "results-imagenet-r.csv",
+    "r_clean": "results-imagenet-r-clean.csv",
+}
+KEY = ["model", "img_size"]
+
+_PIXELS = number(1, 10_000, whole=True)
+_PERCENT = number(0, 100)
+_MILLIONS = number(0, 1e6)
+_MODEL = text(r"[A-Za-z0-9_.+-]{1,120}", "a model's name")
+_FILE_NAME = re.compile(
+    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
+    r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a benchmark file was measured."""
+
+    mode: str  # infer | train
+    precision: str  # amp, amp_bf16, bf16, fp32
+    layout: str  # nchw | nhwc
+    torch: str  # 2.9.1
+    backend: str  # cu130, cpu
+    device: str  # rtx4090, pro6000maxq, i9_10940x
+    compile: str  # eager | dynamo
+
+
+def setup_of(file_name: str) -> Setup:
+    """What the name of a benchmark file says; one device has one spelling (`4090` is `rtx4090`)."""
+    found = _FILE_NAME.fullmatch(file_name)
+    if not found:
+        raise PipelineError(
+            f"{file_name}: not a benchmark file's name, which is benchmark-MODE-PRECISION-LAYOUT"
+            "-ptVERSION-BACKEND-DEVICE[-dynamo].csv"
+        )
+    device = found["device"]
+    return Setup(
+        mode=found["mode"],
+        precision=found["precision"],
+        layout=found["layout"],
+        torch=_torch_version(found["torch"]),
+        backend=found["backend"],
+        device=f"rtx{device}" if device.isdigit() else device,
+        compile="dynamo" if found["dynamo"] else "eager",
+    )
+
+
+def read_accuracy(path: Path) -> pd.DataFrame:
+    """model, img_size, top1, top5, params_m, crop_pct, interpolation; a row per model and size."""
+    crop = "cropt_pct" if "cropt_pct" in read_cells(path)[0] else "crop_pct"
+    table = read_table(
+        path,
+        {
+            "model": _MODEL,
+            "img_size": _PIXELS,
+            "top1": _PERCENT,
+            "top5": _PERCENT,
+            "param_count": _MILLIONS,
+            crop: number(0.01, 2),
+            "interpolation": text(r"[a-z-]{1,40}", "an interpolation"),
+        },
+    ).rename(columns={"param_count": "params_m", crop: "crop_pct"})
+    return _unique(path, table)
+
+
+def read_benchmark(path: Path) -> pd.DataFrame:
+    """model, img_size, batch_size, samples_per_second, step_ms, gmacs, macts, speed_params_m.
+
+    Speed is NaN where timm's own run of the model failed; gmacs and macts where not counted.
+    """
+    mode = setup_of(path.name).mode
+    counted = [name for name in ("gmacs", "macts") if f"{mode}_{name}" in read_cells(path)[0]]
+    table = read_table(
+        path,
+        {
+            "model": _MODEL,
+            f"{mode}_img_size": _PIXELS,
+            f"{mode}_batch_size": number(1, 1e6, or_empty=True, whole=True),
+            f"{mode}_samples_per_sec": number(1e-6, 1e9, or_empty=True),
+            f"{mode}_step_time": number(1e-6, 1e9, or_empty=True),
+            **{f"{mode}_{name}": number(0, 1e9, or_empty=True) for name in counted},
+            "param_count": _MILLIONS,
+        },
+    )
+    table.columns = table.columns.str.removeprefix(f"{mode}_")
+    table = table.rename(
+        columns={
+            "samples_per_sec": "samples_per_second",
+            "step_time": "step_ms",
+            "param_count": "speed_params_m",
+        }
+    )
+    speed = table[["batch_size", "samples_per_second", "step_ms"]].isna()
+    if len(half := table[speed.any(axis=1) & ~speed.all(axis=1)]):
+        raise PipelineError(
+            f"{path}: row {half.index[0] + 1}, {half.iloc[0]['model']}: of batch size, samples per"
+            " second and step time, some are empty and some are not"
+        )
+    return _unique(path, table.reindex(columns=[*table.columns, *{"gmacs", "macts"} - {*counted}]))
+
+
+def _torch_version(digits: str) -> str:
+    """`291` is 2.9.1; before 2.0 files gave no patch level, `113` is 1.13."""
+    if digits[0] == "1":
+        return f"1.{digits[1:3]}" + (f".{digits[3:]}" if digits[3:] else "")
+    return f"{digits[0]}.{digits[1:-1]}.{digits[-1]}"
+
+
+def _unique(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    if len(again := table[table.duplicated(KEY)]):
+        first = again.iloc[0]
+        raise PipelineError(
+            f"{path}: row {again.index[0] + 1}: {first['model']} at {first['img_size']} pixels"
+            " stands there twice"
+        )
+    return table

@@ -1,0 +1,1 @@
+"""One fine-tune: recipe, weights, learner, hardware."""
