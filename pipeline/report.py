@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pipeline.command import run
@@ -24,7 +25,6 @@ from pipeline.page import tables as report_tables
 from pipeline.page import words as report_words
 from pipeline.page.answer import answer
 from pipeline.page.charts import Figure
-from pipeline.study2022.section import section
 from pipeline.tables.results import Results, read_results
 from pipeline.tables.study import MODES, Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
@@ -153,9 +153,10 @@ def _section_2022(folder: Path | None) -> str:
     """The fragment on the 2022 study, markup that jinja2 leaves as it is; empty without one."""
     if folder is None:
         return ""
-    if not folder.is_dir():
-        raise PipelineError(f"{folder}: no such folder: run `dvc repro study2022`")
-    return section(folder)
+    path = folder / "section.html"
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such file: run `dvc repro study2022`")
+    return Markup(path.read_text(encoding="utf-8"))
 
 
 def _of(board: pd.DataFrame, dataset: str) -> pd.DataFrame:

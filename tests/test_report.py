@@ -229,7 +229,7 @@ def test_the_section_on_the_2022_study_is_markup_in_the_page(study: Path, shared
 def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
     render(study)
     (study / "report.html").unlink()
-    with pytest.raises(PipelineError, match=r"nowhere: no such folder"):
+    with pytest.raises(PipelineError, match=r"nowhere/section.html: no such file"):
         report.main(*paths(study), study2022=study / "nowhere")
     assert not (study / "report.html").exists()
 

@@ -522,3 +522,9 @@ def test_the_section_escapes_what_the_tables_say(tiny: Path, tmp_path: Path) -> 
 def test_a_folder_without_the_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="not a folder of stage study2022"):
         section(tmp_path)
+
+
+def test_a_study_without_the_2022_runs_says_that_they_are_left_out(tmp_path: Path) -> None:
+    main("none", tmp_path / "out")
+    assert "Left out" in (tmp_path / "out/section.html").read_text()
+    main("none", tmp_path / "out")

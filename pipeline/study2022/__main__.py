@@ -8,6 +8,7 @@ Writes a folder:
     models.csv, survivors.csv, correlations.csv             (pipeline/study2022/corrected.py)
     published_against_runs.svg, .png
     summary.json                source, counts, noise, tie sets
+    section.html                all that for the report
 and, if asked, a record per run (pipeline/study2022/records.py). The surprising fact stands in
 pipeline/study2022/runs.py: what looked like noise on Planet was the learning rate.
 """
@@ -21,7 +22,7 @@ from matplotlib import rc_context
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.figures.canvas import LOOK, save
-from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.files import replacing_folder, write_json, write_table, write_text
 from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
 from pipeline.study2022.figure import published_against_runs
 from pipeline.study2022.records import write_records
@@ -34,6 +35,11 @@ from pipeline.timm_results.tables import read_accuracy
 
 __all__ = ["section"]
 
+LEFT_OUT = """<section id="study2022">
+<h2>The 2022 study</h2>
+<p>Left out: params.yaml names no source of its runs (study2022.source).</p>
+</section>
+"""
 FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
 
 
@@ -47,11 +53,18 @@ def main(
 ) -> None:
     """Analyse the runs in SWEEP_CSV, a file or URL@COMMIT:FILE, and write the folder OUT.
 
+    SWEEP_CSV "none" leaves the 2022 study out; OUT then only says so.
+
     IMAGENET is stage merge's table, IMAGENET_2022 timm's results-imagenet.csv of June 2022; RECORDS
     is a folder to write every run to as a record of our own.
     """
     if out.exists() and not (out / "summary.json").is_file() and any(out.iterdir()):
         raise PipelineError(f"{out}: not a folder that `study2022` made, and it would be replaced")
+    if sweep_csv == "none":
+        with replacing_folder(out) as folder:
+            write_json(folder / "summary.json", {"source": None})
+            write_text(folder / "section.html", LEFT_OUT)
+        return
     with sweep_file(sweep_csv) as (path, source):
         runs = read_sweep(path)
     with replacing_folder(out) as folder:
@@ -75,6 +88,7 @@ def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], fold
     write_json(folder / "summary.json", summary(runs, models, kept, source))
     with rc_context(LOOK):
         save(published_against_runs(runs, models), folder, "published_against_runs")
+    write_text(folder / "section.html", section(folder))
 
 
 def accuracies(
