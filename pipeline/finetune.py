@@ -35,6 +35,9 @@ MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImpleme
 
 def main(config: DictConfig) -> None:
     """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # waiting threads leave their core to others
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out = record_path(config)

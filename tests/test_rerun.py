@@ -1,7 +1,7 @@
 """What re-runs after which change, proved with the real dvc.yaml and DVC.
 
-Only the work is replaced: a `python` that comes first on the path writes fresh outputs and notes
-the stage's name. So every stage that runs changes its outputs, and what is below it must follow.
+Only the work is replaced: a `python` that comes first on the path (stand_in.py) writes fresh
+outputs and notes the stage's name. So every stage that runs changes its outputs, and what is below it must follow.
 """
 
 import os
@@ -17,30 +17,8 @@ import yaml
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", "studies", ".dvcignore"]
 BELOW = {"aggregate", "plot", "report"}
-WORK = """#!{python}
-import os, sys, time
-from pathlib import Path
-
-stage, arguments = os.environ["DVC_STAGE"], sys.argv[3:]
-with open(os.environ["LOG"], "a") as log:
-    log.write(stage.rpartition(":")[2] + "\\n")
-named = [each.removeprefix("out=") for each in arguments if each.startswith("out=")]
-outputs = named or arguments
-kind = stage.rpartition(":")[2].partition("@")[0]
-files = {{
-    "fetch": ["source.json"], "dataset": ["meta.json"], "plot": ["figure.svg"],
-    "aggregate": ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv"],
-}}
-for place in {{"aggregate": outputs[3:], "merge": outputs[1:]}}.get(kind, outputs[-1:]):
-    path = Path(place)
-    inside = [path / name for name in files[kind]] if kind in files and not path.suffix else [path]
-    for file in inside:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{{stage}} {{time.time_ns()}}\\n" if file.suffix != ".json" else
-                        f'{{{{"a": {{time.time_ns()}}}}}}')
-"""
 
 
 class Workspace:
@@ -100,13 +78,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     (folder / "bin").mkdir()
-    (folder / "bin/python").write_text(WORK.format(python=sys.executable))
+    stand_in = (ROOT / "tests/stand_in.py").read_text(encoding="utf-8")
+    (folder / "bin/python").write_text(f"#!{sys.executable}\n{stand_in}", encoding="utf-8")
     (folder / "bin/python").chmod(0o755)
     workspace = Workspace(folder)
     workspace.edit_params(models=MODELS, recipes=["quickstart", "avg_pool"], seeds=[0])
     ran = workspace.repro()
     datasets = {"dataset@digits", "dataset@digit_mosaic"}
-    assert ran == {"fetch", "merge"} | datasets | cells() | BELOW
+    assert ran == {"fetch", "merge", "study2022"} | datasets | cells() | BELOW
     return workspace
 
 
@@ -168,4 +147,18 @@ def test_the_charts_device_re_runs_no_fine_tune(workspace: Workspace) -> None:
 def test_another_source_of_timms_tables_re_runs_no_fine_tune(workspace: Workspace) -> None:
     workspace.edit("params.yaml", "source: data/sample", "source: data/other")
     shutil.copytree(workspace.folder / "data/sample", workspace.folder / "data/other")
-    assert workspace.repro() == {"fetch", "merge"} | BELOW
+    assert workspace.repro() == {"fetch", "merge", "study2022"} | BELOW
+
+
+@pytest.mark.parametrize(("study", "fine_tunes"), [("quickstart", 12), ("fastai2022", 558)])
+def test_every_study_resolves_and_plans(workspace: Workspace, study: str, fine_tunes: int) -> None:
+    """`--force`, because DVC cannot plan past an input that is not there yet."""
+    shutil.copy(workspace.folder / f"studies/{study}.yaml", workspace.folder / "params.yaml")
+    plan = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--dry", "--force"],
+        cwd=workspace.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert plan.stdout.count("Running stage 'finetune@") == fine_tunes

@@ -48,6 +48,12 @@ def reached_from(file: Path) -> set[Path]:
     return seen
 
 
+def test_packages_hold_nothing_but_a_docstring() -> None:
+    """So that importing from a package depends on the module alone."""
+    for file in (ROOT / "pipeline").rglob("__init__.py"):
+        assert [type(node) for node in ast.parse(file.read_text()).body] == [ast.Expr], file
+
+
 def covered(file: Path, deps: list[str]) -> bool:
     relative = file.relative_to(ROOT).as_posix()
     return any(relative == dep or relative.startswith(f"{dep}/") for dep in deps)
@@ -55,13 +61,12 @@ def covered(file: Path, deps: list[str]) -> bool:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
-    entry = ROOT / "pipeline" / f"{stage}.py"
     assert f"python -m pipeline.{stage} " in STAGES[stage]["cmd"]
     deps = STAGES[stage]["deps"]
     missing = [
         file.relative_to(ROOT).as_posix()
-        for file in sorted(reached_from(entry))
-        if file.stat().st_size > 0 and not covered(file, deps)
+        for file in sorted(reached_from(_entry(stage)))
+        if file.name != "__init__.py" and not covered(file, deps)
     ]
     assert not missing, f"dvc.yaml: {stage}: add to deps: {missing}"
 
@@ -77,7 +82,8 @@ def test_every_dependency_on_code_is_one_that_the_stage_uses(stage: str) -> None
 
 
 def _entry(stage: str) -> Path:
-    return ROOT / "pipeline" / f"{stage}.py"
+    module = ROOT / "pipeline" / stage
+    return module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
 
 
 def test_every_stage_says_what_it_is() -> None:
