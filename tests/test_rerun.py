@@ -1,7 +1,8 @@
 """What re-runs after which change, proved with the real dvc.yaml and DVC.
 
 Only the work is replaced: a `python` that comes first on the path (stand_in.py) writes fresh
-outputs and notes the stage's name. So every stage that runs changes its outputs, and what is below it must follow.
+outputs and notes the stage's name. So every stage that runs changes its outputs, and what is
+below it must follow.
 """
 
 import os
