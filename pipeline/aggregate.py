@@ -48,7 +48,10 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
 
 
 def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
-    """The dataset's best model over all recipes, its error and cost; nulls where none is ranked."""
+    """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
+
+    `p_best` and `n_tied`, the models that may be the best, are among the models of its recipe.
+    """
     status = runs.loc[runs["dataset"] == dataset, "status"]
     counts = {
         "n_failed": int(status.isin(["failed", "diverged"]).sum()),
@@ -59,12 +62,17 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
     if ranked.empty:
         return counts
     best = ranked.sort_values("error_rate_mean", kind="stable").iloc[0]
+    rivals = ranked[ranked["recipe"] == best["recipe"]]
     return {
         "best_model": best["model"],
         "chance_error_rate": _number(best["chance_error_rate"]),
         "error_rate": _number(best["error_rate_mean"]),
+        "error_rate_high": _number(best["error_rate_high"]),
+        "error_rate_low": _number(best["error_rate_low"]),
         "error_rate_sd": _number(best["error_rate_sd"]),
         "fit_seconds": _number(best["fit_seconds_median"]),
+        "n_tied": int(rivals["tied"].sum()) if rivals["tied"].notna().any() else None,
+        "p_best": _number(best["p_best"]),
         "recipe": best["recipe"],
         "score": _number(best["score_mean"]),
         **counts,

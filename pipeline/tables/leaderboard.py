@@ -3,20 +3,25 @@
 Times are compared on one device only, the one that ran most of the dataset's fine-tunes: runs from
 other devices count for the error and not for the time, and `n_timed` says how many did.
 
-The gap to the best is a paired difference over the seeds that both models finished, with a 95 %
-t interval; null where they share fewer than two. It covers what seeds change, not what another
-validation set would.
+Intervals, ties and probabilities are those of tables/comparison.py. Models that may be the best
+share rank 1; the others follow by mean error.
 """
 
-import numpy as np
-import pandas as pd
-from scipy import stats
+from typing import Any
 
+import pandas as pd
+
+from pipeline.tables.comparison import compare
 from pipeline.tables.results import LEADERBOARD
 from pipeline.tables.study import Study
 
 GROUP = ["dataset", "recipe", "model"]
-CONFIDENCE = 0.95
+COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
+    *(("error_rate_low", "low"), ("error_rate_high", "high"), ("interval_covers", "covers")),
+    *(("p_best", "p_best"), ("tied", "tied"), ("tied_here", "tied_here")),
+    *(("gap_to_best", "gap"), ("gap_low", "gap_low"), ("gap_high", "gap_high")),
+    ("n_common", "n_common"),
+)
 
 
 def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -28,13 +33,16 @@ def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd
     ok = runs[runs["status"] == "ok"].copy()
     ok["on_device"] = ok["device"] == ok["dataset"].map(main_devices(ok))
     board = board.join(_quality(ok)).join(_cost(ok[ok["on_device"]]))
-    board = board.join(_gaps(ok, board)).reset_index()
+    data = runs.dropna(subset="chance_error_rate").drop_duplicates("dataset")
+    data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
+    n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
+    board = board.join(compared(ok, n_valid)).reset_index()
     board["device"] = board["dataset"].map(main_devices(ok)).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)
-    board["rank"] = board.groupby(GROUP[:2])["error_rate_mean"].rank(method="min").astype("Int64")
-    data = runs.dropna(subset="chance_error_rate").drop_duplicates("dataset")
-    data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
+    board["tied"] = board["tied"].astype("boolean")
+    board["tied_here"] = board["tied_here"].astype("boolean")
+    board["rank"] = _ranks(board)
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
     return _sorted(study, board)[list(LEADERBOARD)]
@@ -59,6 +67,8 @@ def _quality(ok: pd.DataFrame) -> pd.DataFrame:
 def _cost(timed: pd.DataFrame) -> pd.DataFrame:
     return timed.groupby(GROUP).agg(
         fit_seconds_median=("fit_seconds", "median"),
+        fit_seconds_sd=("fit_seconds", "std"),
+        energy_wh_median=("energy_wh", "median"),
         score_mean=("score", "mean"),
         images_per_second_median=("images_per_second", "median"),
         peak_memory_gib_max=("peak_memory_gib", "max"),
@@ -68,39 +78,36 @@ def _cost(timed: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _gaps(ok: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """Per model, how far it is behind its dataset's and recipe's best, seed by seed."""
-    ranked = board.dropna(subset="error_rate_mean").reset_index()
-    best = ranked.sort_values("error_rate_mean", kind="stable").drop_duplicates(GROUP[:2])
-    best_runs = ok.merge(best[GROUP], on=GROUP, validate="many_to_one")
-    paired = ok.merge(
-        best_runs[["dataset", "recipe", "seed", "error_rate"]],
-        on=["dataset", "recipe", "seed"],
-        suffixes=("", "_of_best"),
-        validate="many_to_one",
-    )
-    paired["gap"] = paired["error_rate"] - paired["error_rate_of_best"]
-    gaps = paired.groupby(GROUP)["gap"].agg(["mean", "std", "count"])
-    gaps = gaps.drop(pd.MultiIndex.from_frame(best[GROUP]), errors="ignore")
-    freedom = (gaps["count"] - 1).where(gaps["count"] > 1)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * gaps["std"] / np.sqrt(gaps["count"])
-    return pd.DataFrame(
-        {
-            "gap_to_best": gaps["mean"],
-            "gap_low": gaps["mean"] - half,
-            "gap_high": gaps["mean"] + half,
-            "n_common": gaps["count"],
-        }
-    )
+def compared(ok: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
+    """The comparison of each dataset's and recipe's models; none where `n_valid` is unknown."""
+    tables = []
+    for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
+        if dataset in n_valid:
+            errors = runs.pivot(index="model", columns="seed", values="error_rate")
+            found = compare(errors.to_numpy(dtype=float), n_valid[dataset])
+            table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
+            names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
+            tables.append(table.assign(**names).set_index(GROUP))
+    if not tables:
+        return pd.DataFrame(columns=[*GROUP, *(name for name, _ in COMPARED)]).set_index(GROUP)
+    return pd.concat(tables)
+
+
+def _ranks(board: pd.DataFrame) -> pd.Series:
+    """1 for the tied, the others by mean error behind them; null without a finished run."""
+    place = board["error_rate_mean"].where(~board["tied"].fillna(False).astype(bool), -1.0)
+    ranks = board.assign(place=place).groupby(GROUP[:2])["place"].rank(method="min")
+    return ranks.astype("Int64")
 
 
 def _sorted(study: Study, board: pd.DataFrame) -> pd.DataFrame:
-    """In params.yaml's order of datasets and recipes, then by rank, then by params.yaml's order."""
+    """In params.yaml's order of datasets and recipes, then by rank, error, params.yaml's order."""
     place = pd.DataFrame(
         {
             "dataset": board["dataset"].map(study.datasets.index),
             "recipe": board["recipe"].map(study.recipes.index),
             "rank": board["rank"],
+            "error": board["error_rate_mean"],
             "model": board["model"].map({name: i for i, name in enumerate(study.models)}),
         }
     )

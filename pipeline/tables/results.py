@@ -26,8 +26,10 @@ HISTORY = (
 )
 LEADERBOARD = (
     *("dataset", "recipe", "rank", "model", "family", "n", "n_failed", "n_missing"),
-    *("error_rate_mean", "error_rate_sd", "gap_to_best", "gap_low", "gap_high", "n_common"),
-    *("fbeta2_mean", "fit_seconds_median", "score_mean", "images_per_second_median"),
+    *("error_rate_mean", "error_rate_low", "error_rate_high", "interval_covers", "error_rate_sd"),
+    *("p_best", "tied", "tied_here", "gap_to_best", "gap_low", "gap_high", "n_common"),
+    *("fbeta2_mean", "fit_seconds_median", "fit_seconds_sd", "score_mean"),
+    *("images_per_second_median", "energy_wh_median"),
     *("peak_memory_gib_max", "peak_rss_gib_max", "n_timed", "n_shared", "device"),
     *("chance_error_rate", "data_kind", "n_train", "n_valid"),
     *("pretraining", "imagenet_top1", "imagenet_img_size", "params_m"),
@@ -42,9 +44,10 @@ CORRELATIONS = (
 _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
     *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
-    *("versions", "started_at", "outcome", "predictor"),
+    *("versions", "started_at", "outcome", "predictor", "interval_covers"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
+_TRUTH = ("tied", "tied_here")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def read_results(folder: Path) -> Results:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
+    types |= dict.fromkeys(_TRUTH, "boolean")
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:

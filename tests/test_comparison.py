@@ -1,0 +1,171 @@
+"""The comparison of a group's models: coverage and calibration over synthetic sweeps."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.tables.comparison import (
+    IMAGES,
+    SEEDS_AND_IMAGES,
+    compare,
+    error_intervals,
+    run_noise,
+)
+
+SWEEPS, MODELS, IMAGES_HELD = 1000, 12, 360
+
+
+def sweep(
+    rng: np.random.Generator,
+    truth: np.ndarray,
+    n_valid: int,
+    seeds: int,
+    phi: float,
+    common: float = 0.0,
+    alike: float = 0.0,
+) -> np.ndarray:
+    """Error rates [models, seeds]: new validation images, new seeds.
+
+    `alike` is how much models agree on which images are hard, `common` the share of a run's
+    variance that all models with the same seed have in common.
+    """
+    hard = rng.standard_normal(n_valid)
+    own = rng.standard_normal((len(truth), n_valid))
+    latent = math.sqrt(alike) * hard + math.sqrt(1 - alike) * own
+    on_images = (latent < stats.norm.ppf(truth)[:, None]).mean(axis=1)
+    noise = math.sqrt(common) * rng.standard_normal(seeds)
+    noise = noise + math.sqrt(1 - common) * rng.standard_normal((len(truth), seeds))
+    return np.clip(on_images[:, None] + np.sqrt(phi * truth * (1 - truth))[:, None] * noise, 0, 1)
+
+
+def coverage(seed: int, seeds: int, missing: float = 0.0, **kind: float) -> float:
+    """The share of models' true errors inside their intervals, over 1,000 sweeps."""
+    rng = np.random.default_rng(seed)
+    inside = 0
+    for _ in range(SWEEPS):
+        truth = np.exp(rng.uniform(math.log(0.02), math.log(0.4), MODELS))
+        errors = sweep(rng, truth, IMAGES_HELD, seeds, **kind)
+        gone = rng.random(errors.shape) < missing
+        gone[:, 0] = False
+        errors[gone] = np.nan
+        runs = np.isfinite(errors).sum(axis=1)
+        noise = run_noise(errors, IMAGES_HELD)
+        low, high = error_intervals(np.nanmean(errors, axis=1), runs, IMAGES_HELD, noise)
+        inside += int(((low <= truth) & (truth <= high)).sum())
+    return inside / SWEEPS / MODELS
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"phi": 0.5 / IMAGES_HELD},  # as on Pets in 2022
+        {"phi": 0.02 / IMAGES_HELD, "alike": 0.5},  # as on Planet
+        {"phi": 8 / IMAGES_HELD},  # runs matter more than images
+        {"phi": 2 / IMAGES_HELD, "common": 0.8},  # seeds move all models together
+    ],
+    ids=["both", "images", "runs", "common seeds"],
+)
+def test_intervals_cover_the_true_error_in_93_to_97_of_100_sweeps(kind: dict, seeds: int):
+    assert 0.93 <= coverage(1, seeds, **kind) <= 0.97
+
+
+def test_intervals_cover_as_well_where_a_fifth_of_the_runs_is_missing():
+    assert 0.93 <= coverage(2, 3, missing=0.2, phi=2 / IMAGES_HELD, common=0.3) <= 0.97
+
+
+def test_intervals_are_too_wide_rather_than_too_narrow_where_seeds_err_on_other_images():
+    """Then the binomial counts twice what the seeds already show."""
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(300):
+        truth = np.exp(rng.uniform(math.log(0.02), math.log(0.4), MODELS))
+        errors = rng.binomial(IMAGES_HELD, truth[:, None], (MODELS, 3)) / IMAGES_HELD
+        found = compare(errors, IMAGES_HELD)
+        inside += int(((found.low <= truth) & (truth <= found.high)).sum())
+    assert inside / 300 / MODELS > 0.97
+
+
+def test_an_interval_without_any_noise_of_runs_is_wilsons():
+    low, high = error_intervals(np.array([0.0, 0.1]), np.array([1, 1]), 200, None)
+    for i, wrong in enumerate((0, 20)):
+        expected = stats.binomtest(wrong, 200).proportion_ci(0.95, "wilson")
+        assert [low[i], high[i]] == pytest.approx([expected.low, expected.high], abs=1e-6)
+
+
+def test_the_noise_is_that_of_a_two_way_analysis_of_variance():
+    rng = np.random.default_rng(4)
+    errors = 0.2 + 0.01 * rng.standard_normal((5, 3)) + 0.02 * rng.standard_normal(3)
+    noise = run_noise(errors, 10_000)
+    assert noise is not None
+    p = (errors.mean(axis=1) * 10_000 + 1) / 10_002
+    z = (errors - errors.mean(axis=1, keepdims=True)) / np.sqrt(p * (1 - p))[:, None]
+    left = z - z.mean(axis=0)
+    assert noise.residual == pytest.approx((left**2).sum() / 8)
+    assert noise.residual_freedom == 8
+    assert noise.total == pytest.approx((z**2).sum() / 10)
+    per_seed = 5 * (z.mean(axis=0) ** 2).sum() / 2
+    assert noise.seed == pytest.approx((per_seed - noise.residual) / 5)
+    assert 2 < noise.freedom < 4  # three seeds say little about what seeds have in common
+
+
+def test_what_a_seed_does_to_all_models_does_not_tie_them():
+    errors = np.array([[0.10, 0.20], [0.15, 0.25], [0.30, 0.401]])
+    found = compare(errors, 100_000)
+    assert found.tied.tolist() == [True, False, False]
+    assert found.high[0] > 0.25  # alone, a model may be anywhere
+
+
+def test_one_run_per_model_has_intervals_of_the_images_alone_and_says_so():
+    found = compare(np.array([[0.05], [0.06], [0.9]]), 360)
+    assert found.covers == IMAGES
+    assert found.tied_here is None
+    assert found.tied.tolist() == [True, True, False]
+
+
+def test_identical_runs_leave_the_images_as_the_only_noise():
+    found = compare(np.array([[0.05, 0.05], [0.06, 0.06]]), 360)
+    assert found.covers == SEEDS_AND_IMAGES
+    assert found.tied.all()
+
+
+def test_one_model_alone_is_the_best():
+    found = compare(np.array([[0.05, 0.06]]), 360)
+    assert found.p_best.tolist() == [1.0]
+    assert found.tied.tolist() == [True]
+
+
+@pytest.fixture(scope="module")
+def close_models() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of 250 sweeps of ten models: P(best), who is in the tie set, who is the best [250, 10]."""
+    rng = np.random.default_rng(5)
+    likely, tied, best = [], [], []
+    for _ in range(250):
+        truth = np.clip(0.1 + rng.choice([0.005, 0.01, 0.03]) * rng.standard_normal(10), 0.01, 1)
+        found = compare(sweep(rng, truth, 1478, 3, 0.5 / 1478), 1478)
+        likely.append(found.p_best)
+        tied.append(found.tied)
+        best.append(truth == truth.min())
+    return np.array(likely), np.array(tied), np.array(best)
+
+
+def test_the_best_model_is_in_the_tie_set_in_95_of_100_sweeps(close_models: tuple):
+    _, tied, best = close_models
+    assert tied[best].mean() >= 0.93
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 1.01)])
+def test_models_said_to_be_the_best_with_some_probability_are_so_as_often(
+    close_models: tuple, low: float, high: float
+):
+    likely, _, best = close_models
+    among = (likely >= low) & (likely < high)
+    error = math.sqrt(0.25 / among.sum())
+    assert best[among].mean() == pytest.approx(likely[among].mean(), abs=max(2.5 * error, 0.03))
+
+
+def test_equal_models_share_the_probability_to_be_the_best():
+    found = compare(np.full((4, 3), 0.1), 360)
+    assert found.p_best == pytest.approx(np.full(4, 0.25), abs=0.03)
