@@ -1,0 +1,82 @@
+"""What a model may need at most: limits as their user writes them, and what they exclude.
+
+A model whose need is not known is excluded as well: it cannot be said to keep the limit.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.errors import PipelineError
+
+GIB_OF = {
+    **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
+    **{"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30},
+}
+SECONDS_OF = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One option: `column` of the leaderboard must not exceed `bound`, or be below it if `least`.
+
+    `unit` is written behind numbers of the column.
+    """
+
+    option: str
+    column: str
+    bound: float
+    unit: str
+    least: bool = False
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row; an unknown value keeps no limit."""
+        values = rows[self.column].astype(float)
+        kept = values >= self.bound if self.least else values <= self.bound
+        return kept & values.notna()
+
+    def told(self, rows: pd.DataFrame) -> str:
+        """What it excludes of `rows`, and what would have to be allowed for one to remain."""
+        out = rows[~self.keeps(rows)]
+        values = rows[self.column].astype(float)
+        text = f"{self.option} excludes {len(out)} of {len(rows)} models"
+        unknown = int(values.isna().sum())
+        if unknown:
+            text += f" ({self.column} is not known for {unknown})"
+        if len(out) == len(rows) and unknown < len(rows):
+            nearest = values.max() if self.least else values.min()
+            model = rows["model"].iloc[int((values == nearest).argmax())]
+            text += f"; the nearest, {model}, has {nearest:.3g} {self.unit}"
+        return text
+
+
+def memory_gib(option: str, text: str) -> float:
+    """`4GiB`, `500 MB` as GiB."""
+    return _amount(option, text, GIB_OF, "a size such as 4GiB or 800MiB")
+
+
+def seconds(option: str, text: str) -> float:
+    """`2min`, `90s`, `1h30min` as seconds."""
+    return _amount(option, text, SECONDS_OF, "a time such as 90s, 2min or 1h30min")
+
+
+def throughput(option: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise PipelineError(f"{option} {value}: give a number of images per second above 0")
+    return value
+
+
+def _amount(option: str, text: str, units: dict[str, float], expected: str) -> float:
+    """The sum of all `number unit` in `text`, which must hold nothing else."""
+    lowered = text.strip().lower()
+    parts = re.findall(NUMBER, lowered)
+    whole = re.fullmatch(rf"(?:{NUMBER}\s*)+", lowered)
+    if not whole or any(unit not in units for _, unit in parts):
+        raise PipelineError(f"{option} {text!r}: give {expected}")
+    total = sum(float(number) * units[unit] for number, unit in parts)
+    if not total > 0:
+        raise PipelineError(f"{option} {text!r}: give {expected}, above 0")
+    return total

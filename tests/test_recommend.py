@@ -1,0 +1,227 @@
+"""Command `recommend`: the answer, its limits, and what it says of a dataset without runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
+
+from pipeline import aggregate, recommend
+from pipeline.errors import PipelineError
+from pipeline.recommendation.limits import memory_gib, seconds
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Three seeds; lite1 is best by a hair but slow, lite2 tied and quick, lite0 far behind."""
+    write_study(tmp_path, seeds=[0, 1, 2])
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, error, fit in zip(LITE, (0.30, 0.060, 0.062), (10.0, 90.0, 30.0), strict=True):
+        for seed in range(3):
+            cost = {"fit_seconds": fit, "images_per_second": 3000 / fit, "peak_rss_gib": fit / 30}
+            write_run(tmp_path / "runs", model, seed, error + seed * (seed - 1) / 1000, cost=cost)
+    for name in ("digits", "planet"):
+        conf = tmp_path / "conf/dataset" / f"{name}.yaml"
+        conf.parent.mkdir(parents=True, exist_ok=True)
+        conf.write_text(f"name: {name}\n")
+    return tmp_path
+
+
+def tables(folder: Path) -> Path:
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(folder / name for name in names))
+    return folder
+
+
+def ask(folder: Path, capsys: pytest.CaptureFixture[str], dataset: str = "digits", **options):
+    """The answer as JSON."""
+    recommend.main(
+        dataset=dataset,
+        json=True,
+        params=folder / "params.yaml",
+        results=folder / "results",
+        imagenet=folder / "imagenet.csv",
+        **options,
+    )
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_quickest_of_the_tied_models_is_recommended(study: Path, capsys):
+    told = ask(tables(study), capsys)
+    assert [each["model"] for each in told["models"]] == [LITE[2], LITE[1], LITE[0]]
+    assert told["n_tied"] == 2
+    assert (
+        "quickest to fine-tune (30.0 s) of the 2 models that may be the best of 3"
+        in (told["reason"])
+    )
+    assert f"6.07 %, is that of {LITE[1]}" in told["reason"]
+    assert [each["tied"] for each in told["models"]] == [True, True, False]
+
+
+def test_a_limit_takes_models_out_and_the_rest_is_compared_anew(study: Path, capsys):
+    told = ask(tables(study), capsys, max_fit_time="20s")
+    assert [each["model"] for each in told["models"]] == [LITE[0]]
+    assert told["excluded"] == ["--max-fit-time excludes 2 of 3 models"]
+    assert told["models"][0]["p_best"] == 1
+    assert told["reason"] == "It is the only model left."
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"max_memory": "100MiB"},
+            f"--max-memory excludes 3 of 3 models; the nearest, {LITE[0]}, has 0.333 GiB",
+        ),
+        (
+            {"min_throughput": 1e6},
+            f"--min-throughput excludes 3 of 3 models; the nearest, {LITE[0]}, has 300 images/s",
+        ),
+        (
+            {"max_fit_time": "40s", "min_throughput": 50.0, "max_memory": "0.2GiB"},
+            "no model keeps all limits together: --max-memory excludes 3",
+        ),
+    ],
+)
+def test_limits_that_nothing_keeps_are_one_line_that_names_them(
+    study: Path, capsys, options: dict, line: str
+):
+    with pytest.raises(PipelineError) as caught:
+        ask(tables(study), capsys, **options)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_whose_need_is_unknown_keeps_no_limit(study: Path, capsys):
+    for seed in range(3):
+        write_run(study / "runs", LITE[2], seed, 0.062, cost={"fit_seconds": None})
+    told = ask(tables(study), capsys, max_fit_time="100s")
+    assert LITE[2] not in [each["model"] for each in told["models"]]
+    assert "fit_seconds_median is not known for 1" in told["excluded"][0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_memory": "4"},
+        {"max_memory": "4 parsecs"},
+        {"max_memory": "0GiB"},
+        {"max_fit_time": "two minutes"},
+        {"max_fit_time": "2min or so"},
+        {"min_throughput": float("nan")},
+        {"top": 0},
+    ],
+)
+@pytest.mark.parametrize("dataset", ["digits", "planet"])
+def test_a_bad_unit_is_one_clear_line(study: Path, capsys, options: dict, dataset: str):
+    with pytest.raises(PipelineError, match=r"--.*: give "):
+        ask(tables(study), capsys, dataset, **options)
+
+
+def test_sizes_and_times_are_read_as_people_write_them():
+    assert memory_gib("--max-memory", "4GiB") == 4
+    assert memory_gib("--max-memory", "512 MiB") == 0.5
+    assert memory_gib("--max-memory", "1GB") == pytest.approx(0.931, abs=0.001)
+    assert seconds("--max-fit-time", "2min") == 120
+    assert seconds("--max-fit-time", "1h30min") == 5400
+    assert seconds("--max-fit-time", "90s") == 90
+
+
+def test_the_further_experiment_is_a_command_that_dvc_takes(study: Path, capsys):
+    """Runs differ much and images are many, so a seed is worth more than images."""
+    data = {"fingerprint": "x", "kind": "single", "n_valid": 100_000, "chance_error_rate": 0.9}
+    errors = ([0.30, 0.31, 0.29], [0.060, 0.066, 0.054], [0.075, 0.064, 0.070])
+    for model, runs in zip(LITE, errors, strict=True):
+        for seed, error in enumerate(runs):
+            write_run(study / "runs", model, seed, error, data=data)
+    told = ask(tables(study), capsys)
+    assert told["n_tied"] == 2
+    assert told["next"]["tied_after"] < 2
+    command = told["next"]["command"]
+    assert command.startswith("dvc exp run -S 'grid.seeds=[0,1,2,3]'")
+    overrides = [part.rstrip("'") for part in command.split(" -S '")[1:]]
+    apply_overrides(study / "params.yaml", overrides)
+    grid = yaml.safe_load((study / "params.yaml").read_text())["grid"]
+    assert grid["seeds"] == [0, 1, 2, 3]
+    assert set(grid["models"]) <= set(LITE)
+
+
+def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsys):
+    for model, error in zip(LITE, (0.30, 0.06, 0.092), strict=True):
+        for seed in range(3):
+            write_run(study / "runs", model, seed, error + seed / 100_000)
+    told = ask(tables(study), capsys)
+    assert told["n_tied"] == 2
+    assert told["next"]["what"].startswith("twice as many validation images as the 360")
+    assert told["next"]["command"] is None
+
+
+def test_missing_runs_come_before_new_ones(study: Path, capsys):
+    (study / "runs/digits" / LITE[1] / "quickstart/2.json").unlink()
+    told = ask(tables(study), capsys)
+    assert told["next"]["what"] == "finish the 1 missing runs of the grid"
+    assert told["next"]["command"] == "dvc repro"
+
+
+def test_a_single_seed_asks_for_a_second(study: Path, capsys):
+    write_study(study, seeds=[0])
+    told = ask(tables(study), capsys)
+    assert "nothing is known of how runs vary" in told["certainty"]
+    assert told["next"]["command"] == "dvc exp run -S 'grid.seeds=[0,1]'"
+
+
+def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
+    told = ask(tables(study), capsys, "planet")
+    assert told["basis"] == "prior"
+    assert "a prior from other people's measurements" in told["note"]
+    assert told["models"][0] == {"model": LITE[2], "why": "tied for the best on digits"}
+    assert len({each["model"] for each in told["models"]}) == 3
+    assert "grid.datasets=[planet]" in told["next"]["command"]
+
+
+def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsys):
+    told = ask(study, capsys, min_throughput=800.0, max_memory="1GiB")
+    assert [each["model"] for each in told["models"]] == [LITE[1], LITE[0]]
+    assert "1,000 samples/s in training on rtx3090" in told["models"][1]["why"]
+    assert told["not_judged"] == ["--max-memory"]
+
+
+def test_a_dataset_whose_every_run_failed_has_a_prior(study: Path, capsys):
+    for model in LITE:
+        for seed in range(3):
+            write_failure(study / "runs", model, seed, "out of memory")
+    assert ask(tables(study), capsys)["basis"] == "prior"
+
+
+def test_an_unknown_dataset_is_one_line_with_near_matches(study: Path, capsys):
+    with pytest.raises(PipelineError, match="unknown dataset 'digitz': did you mean digits"):
+        ask(tables(study), capsys, "digitz")
+
+
+def test_a_model_no_better_than_chance_is_called_that(study: Path, capsys):
+    for model in LITE:
+        for seed in range(3):
+            write_run(study / "runs", model, seed, 0.9 + seed / 1000)
+    assert "no better than chance" in ask(tables(study), capsys)["certainty"]
+
+
+def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
+    tables(study)
+    options = ["--dataset", "digits", "--max-memory", "4GiB", "--top", "2"]
+    for name in ("params.yaml", "results", "imagenet.csv"):
+        options += [f"--{name.partition('.')[0]}", str(study / name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.recommend", *options],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"digits: take {LITE[2]} (error 6.27 %, fit 30.0 s)\n")
+    assert "Runner-ups:" in done.stdout
+    assert "What would change this most:" in done.stdout
+    assert LITE[0] not in done.stdout
