@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
@@ -58,8 +59,27 @@ def test_the_quickest_of_the_tied_models_is_recommended(study: Path, capsys):
         "quickest to fine-tune (30.0 s) of the 2 models that may be the best of 3"
         in (told["reason"])
     )
-    assert f"6.07 %, is that of {LITE[1]}" in told["reason"]
+    assert f"6.07 % (0.20 points less), is that of {LITE[1]}" in told["reason"]
     assert [each["tied"] for each in told["models"]] == [True, True, False]
+
+
+def test_without_limits_the_tie_set_and_p_best_are_those_of_the_leaderboard(study: Path, capsys):
+    told = ask(tables(study), capsys)
+    board = pd.read_csv(study / "results/leaderboard.csv").set_index("model")
+    for each in told["models"]:
+        assert each["p_best"] == pytest.approx(board.loc[each["model"], "p_best"])
+        assert each["tied"] == board.loc[each["model"], "tied"]
+
+
+def test_of_two_recipes_the_one_with_the_lowest_error_is_answered_for(study: Path, capsys):
+    write_study(study, seeds=[0, 1, 2], recipes=["quickstart", "slow"])
+    for seed in range(3):
+        write_run(study / "runs", LITE[0], seed, 0.03, recipe="slow", cost={"fit_seconds": 500.0})
+    told = ask(tables(study), capsys)
+    assert (told["recipe"], told["models"][0]["model"]) == ("slow", LITE[0])
+    told = ask(study, capsys, max_fit_time="100s")
+    assert told["recipe"] == "quickstart"
+    assert told["excluded"] == ["--max-fit-time excludes 1 of 4 pairs of model and recipe"]
 
 
 def test_a_limit_takes_models_out_and_the_rest_is_compared_anew(study: Path, capsys):

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.figures.canvas import FAINT, family_handles, figure, scatter_families
+from pipeline.figures.canvas import FAINT, INK, family_handles, figure, scatter_families
 from pipeline.figures.charts import accuracy_source, legend_families, style
 from pipeline.figures.labels import place_labels
 
@@ -15,7 +15,8 @@ MOST_FAMILIES = 24
 NAMED = 15  # models per panel, the best first; further ones where there is room for none
 FEW = 6  # models whose names need room at the sides
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
-BARS = "± 1 standard deviation of the error over seeds"
+BARS = "95 % interval of the error, over seeds and images where models have repeats"
+FRONT = "Line: the front, no other model is as quick and as good"
 
 
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
@@ -24,7 +25,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     made, panels = _panels(
         "Fine-tune error against fit time",
         f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
-        f"runs. Timed on: {'; '.join(devices) or 'no device'}.",
+        f"runs. {FRONT}. Timed on: {'; '.join(devices) or 'no device'}.",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
@@ -35,8 +36,9 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "fit_seconds_median")
+        corners = _draw_front(axes, part)
         axes.set_xlabel("fit time (s)")
-        _name_best(axes, part, "fit_seconds_median")
+        _name_best(axes, part, "fit_seconds_median", corners)
     return made
 
 
@@ -119,7 +121,7 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
         axes.errorbar(
             few[x],
             100 * few["error_rate_mean"],
-            100 * few["error_rate_sd"].fillna(0),
+            _reach(few).T,
             ls="",
             marker=look.marker,
             ms=8,
@@ -132,22 +134,41 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
     axes.margins(0.3 if len(part) <= FEW else 0.12, 0.14)
 
 
-def _name_best(axes: Axes, part: pd.DataFrame, x: str) -> None:
+def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
+    """A line in steps along the front; returns points on it, so that no label is written across."""
+    front = part[part["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
+    seconds = front["fit_seconds_median"].to_numpy(dtype=float)
+    errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
+    axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1, ls="--", zorder=1.5)
+    share = np.linspace(0, 1, 40)[:, None]
+    across = np.stack([seconds[:-1] + np.diff(seconds) * share, errors[:-1] + 0 * share], -1)
+    down = np.stack([seconds[1:] + 0 * share, errors[:-1] + np.diff(errors) * share], -1)
+    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
+
+
+def _name_best(axes: Axes, part: pd.DataFrame, x: str, line: np.ndarray | None = None) -> None:
     named = part.dropna(subset=x).nsmallest(NAMED, "error_rate_mean")
     if len(named):
         points = named[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
         drawn = part.dropna(subset=x)
         marks = drawn[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
-        place_labels(axes, points, named["model"].tolist(), marks, _bars(drawn, x))
+        lines = [_bars(drawn, x)] if line is None else [_bars(drawn, x), line]
+        place_labels(axes, points, named["model"].tolist(), marks, np.vstack(lines))
 
 
 def _bars(part: pd.DataFrame, x: str) -> np.ndarray:
     """Points along every model's mark and bar, so that no label is written across it."""
-    share = np.linspace(-1, 1, 41)[:, None]
-    error = 100 * (
-        part["error_rate_mean"].to_numpy() + share * part["error_rate_sd"].fillna(0).to_numpy()
-    )
-    return np.stack([part[x].to_numpy(dtype=float) + 0 * share, error], -1).reshape(-1, 2)
+    share = np.linspace(0, 1, 21)[:, None]
+    error, reach = 100 * part["error_rate_mean"].to_numpy(dtype=float), _reach(part)
+    ends = np.vstack([error - share * reach[:, 0], error + share * reach[:, 1]])
+    return np.stack([part[x].to_numpy(dtype=float) + 0 * ends, ends], -1).reshape(-1, 2)
+
+
+def _reach(part: pd.DataFrame) -> np.ndarray:
+    """How far the interval reaches below and above the mean [n, 2], in percent; 0 for none."""
+    mean = part["error_rate_mean"]
+    ends = [mean - part["error_rate_low"], part["error_rate_high"] - mean]
+    return 100 * np.stack([each.fillna(0).to_numpy(dtype=float).clip(0) for each in ends], -1)
 
 
 def _rho(row: pd.Series) -> str:

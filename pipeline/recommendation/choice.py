@@ -12,19 +12,19 @@ import pandas as pd
 from pipeline.errors import PipelineError
 from pipeline.page.answer import duration, percent
 from pipeline.recommendation.limits import Limit
-from pipeline.tables.comparison import IMAGES, Comparison, compare
+from pipeline.tables.comparison import IMAGES, compare
 
 
 @dataclass(frozen=True)
 class Choice:
     """`rows` are one recipe's models within the limits, the recommended first, then by place.
 
-    `errors` [models, seeds] and `found` are in the same order.
+    `errors` [models, seeds] are in the same order; `covers` is what the intervals cover.
     """
 
     rows: pd.DataFrame
     errors: np.ndarray
-    found: Comparison
+    covers: str
     excluded: list[str]
 
     @property
@@ -51,20 +51,14 @@ def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: list[Limit]) -> Choi
         )
     of_recipe = runs[(runs["recipe"] == recipe) & (runs["status"] == "ok")]
     errors = of_recipe.pivot(index="model", columns="seed", values="error_rate")
-    errors = errors.loc[within.index]
-    n_valid = int(within["n_valid"].iloc[0])
-    tied = compare(errors.to_numpy(dtype=float), n_valid).tied
-    order = (
-        within.assign(cost=within["fit_seconds_median"].where(tied, np.inf).fillna(np.inf))
-        .assign(behind=~tied)
-        .sort_values(["behind", "cost", "error_rate_mean"], kind="stable")
-        .index
-    )
-    values = errors.loc[order].to_numpy(dtype=float)
-    found = compare(values, n_valid)
-    rows = within.loc[order].assign(tied=found.tied, p_best=found.p_best)
-    rows = rows.assign(error_rate_low=found.low, error_rate_high=found.high)
-    return Choice(rows.reset_index(drop=True), values, found, told)
+    errors = errors.loc[errors.index.isin(within.index)]
+    found = compare(errors.to_numpy(dtype=float), int(within["n_valid"].iloc[0]))
+    rows = within.loc[errors.index].assign(tied=found.tied, p_best=found.p_best)
+    rows = rows.assign(error_rate_low=found.low, error_rate_high=found.high, behind=~found.tied)
+    rows["cost"] = rows["fit_seconds_median"].where(found.tied).fillna(np.inf)
+    rows = rows.sort_values(["behind", "cost", "error_rate_mean"], kind="stable")
+    values = errors.loc[rows.index].to_numpy(dtype=float)
+    return Choice(rows.reset_index(drop=True), values, found.covers, told)
 
 
 def reason(choice: Choice) -> str:
@@ -81,9 +75,11 @@ def reason(choice: Choice) -> str:
     quick = f"It is the quickest to fine-tune ({duration(first['fit_seconds_median'])}) of {group}"
     if lowest["model"] == first["model"]:
         return f"{quick}, and has the lowest mean error."
+    gap = 100 * (first["error_rate_mean"] - lowest["error_rate_mean"])
     return (
-        f"{quick}; the lowest mean error, {percent(lowest['error_rate_mean'])}, is that of "
-        f"{lowest['model']}, which takes {duration(lowest['fit_seconds_median'])}."
+        f"{quick}; the lowest mean error, {percent(lowest['error_rate_mean'])} ({gap:.2f} points "
+        f"less), is that of {lowest['model']}, which takes "
+        f"{duration(lowest['fit_seconds_median'])}."
     )
 
 
@@ -93,9 +89,9 @@ def certainty(choice: Choice) -> str:
     interval = f"{percent(first['error_rate_low'])} to {percent(first['error_rate_high'])}"
     text = (
         f"P(best) is {first['p_best']:.2f}; its error lies in {interval} (95 %, "
-        f"{choice.found.covers}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
+        f"{choice.covers}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
-    if choice.found.covers == IMAGES:
+    if choice.covers == IMAGES:
         text += (
             " No model was run twice, so nothing is known of how runs vary: less sure than this."
         )

@@ -42,7 +42,8 @@ class Limit:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
         out = rows[~self.keeps(rows)]
         values = rows[self.column].astype(float)
-        text = f"{self.option} excludes {len(out)} of {len(rows)} models"
+        models = "models" if rows["model"].is_unique else "pairs of model and recipe"
+        text = f"{self.option} excludes {len(out)} of {len(rows)} {models}"
         unknown = int(values.isna().sum())
         if unknown:
             text += f" ({self.column} is not known for {unknown})"

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.tables.comparison import compare
+from pipeline.tables.front import COLUMNS, fronts
 from pipeline.tables.results import LEADERBOARD
 from pipeline.tables.study import Study
 
@@ -36,12 +37,12 @@ def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd
     data = runs.dropna(subset="chance_error_rate").drop_duplicates("dataset")
     data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
-    board = board.join(compared(ok, n_valid)).reset_index()
+    board = board.join(compared(ok, board, n_valid)).reset_index()
     board["device"] = board["dataset"].map(main_devices(ok)).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)
-    board["tied"] = board["tied"].astype("boolean")
-    board["tied_here"] = board["tied_here"].astype("boolean")
+    truths = ["tied", "tied_here", "on_front"]
+    board[truths] = board[truths].astype("boolean")
     board["rank"] = _ranks(board)
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
@@ -78,8 +79,8 @@ def _cost(timed: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def compared(ok: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
-    """The comparison of each dataset's and recipe's models; none where `n_valid` is unknown."""
+def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
+    """The comparison and fronts of each dataset's and recipe's models; needs `n_valid`."""
     tables = []
     for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
         if dataset in n_valid:
@@ -87,9 +88,12 @@ def compared(ok: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
             found = compare(errors.to_numpy(dtype=float), n_valid[dataset])
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
-            tables.append(table.assign(**names).set_index(GROUP))
+            table = table.assign(**names).set_index(GROUP)
+            cost = costs.reindex(table.index)
+            tables.append(table.join(fronts(found, cost, runs[runs["on_device"]])))
     if not tables:
-        return pd.DataFrame(columns=[*GROUP, *(name for name, _ in COMPARED)]).set_index(GROUP)
+        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), *COLUMNS]}
+        return pd.DataFrame(**names).set_index(GROUP)
     return pd.concat(tables)
 
 

@@ -31,6 +31,7 @@ LEADERBOARD = (
     *("fbeta2_mean", "fit_seconds_median", "fit_seconds_sd", "score_mean"),
     *("images_per_second_median", "energy_wh_median"),
     *("peak_memory_gib_max", "peak_rss_gib_max", "n_timed", "n_shared", "device"),
+    *("on_front", "p_front", "p_front_memory"),
     *("chance_error_rate", "data_kind", "n_train", "n_valid"),
     *("pretraining", "imagenet_top1", "imagenet_img_size", "params_m"),
     *("infer_samples_per_second", "infer_img_size"),
@@ -47,7 +48,7 @@ _TEXT = (
     *("versions", "started_at", "outcome", "predictor", "interval_covers"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
-_TRUTH = ("tied", "tied_here")
+_TRUTH = ("tied", "tied_here", "on_front")
 
 
 @dataclass(frozen=True)
