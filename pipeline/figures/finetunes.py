@@ -14,6 +14,7 @@ PANEL_INCHES = 4.0
 MOST_FAMILIES = 24
 NAMED = 15  # models per panel, the best first; further ones where there is room for none
 FEW = 6  # models whose names need room at the sides
+LINES_OF_MANY = "#c4c4c4"
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
 BARS = "95 % interval of the error, over seeds and images where models have repeats"
 FRONT = "Line: the front, no other model is as quick and as good"
@@ -36,9 +37,9 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "fit_seconds_median")
-        corners = _draw_front(axes, part)
         axes.set_xlabel("fit time (s)")
-        _name_best(axes, part, "fit_seconds_median", corners)
+    for axes, part in panels:  # names last: they freeze the layout of all panels
+        _name_best(axes, part, "fit_seconds_median", _draw_front(axes, part))
     return made
 
 
@@ -61,6 +62,7 @@ def error_against_imagenet(
         axes.set_xlabel("ImageNet top-1 (%)")
         rho = _rho(wanted.loc[(part["dataset"].iloc[0], part["recipe"].iloc[0])])
         axes.text(0.99, 0.99, rho, ha="right", va="top", size=8, transform=axes.transAxes)
+    for axes, part in panels:
         _name_best(axes, part, "imagenet_top1")
     return made
 
@@ -129,7 +131,7 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
             mec="white",
             mew=0.6,
             elinewidth=0.9,
-            ecolor=FAINT,
+            ecolor=FAINT if len(part) <= NAMED else LINES_OF_MANY,
         )
     axes.margins(0.3 if len(part) <= FEW else 0.12, 0.14)
 
@@ -139,7 +141,7 @@ def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
     front = part[part["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
     seconds = front["fit_seconds_median"].to_numpy(dtype=float)
     errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
-    axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1, ls="--", zorder=1.5)
+    axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
     share = np.linspace(0, 1, 40)[:, None]
     across = np.stack([seconds[:-1] + np.diff(seconds) * share, errors[:-1] + 0 * share], -1)
     down = np.stack([seconds[1:] + 0 * share, errors[:-1] + np.diff(errors) * share], -1)
