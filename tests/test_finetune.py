@@ -309,3 +309,17 @@ def test_the_command_writes_the_record_and_shows_its_epochs(tiny: Path, tmp_path
     assert lines[-1].startswith("digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  error 0.")
     assert json.loads(out.read_text())["status"] == "ok"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.slow
+def test_a_multirun_gives_every_run_a_record_of_its_own(tiny: Path, tmp_path: Path) -> None:
+    overrides = [*_command_line(tiny), "recipe.epochs=1", "recipe.lr=0.01,0.02", f"out={tmp_path}"]
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.finetune", "--multirun", *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = sorted(read_record(path).config["recipe"]["lr"] for path in tmp_path.glob("*.json"))
+    assert found == [0.01, 0.02]

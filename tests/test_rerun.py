@@ -101,7 +101,7 @@ def test_nothing_changed_means_nothing_runs(workspace: Workspace) -> None:
 
 
 def test_one_datasets_yaml_re_runs_its_cells_only(workspace: Workspace) -> None:
-    workspace.edit("conf/dataset/digit_mosaic.yaml", "count: 1200", "count: 600")
+    workspace.edit("conf/dataset/digit_mosaic.yaml", "count: 1600", "count: 600")
     expected = {"dataset@digit_mosaic"} | cells(datasets=("digit_mosaic",)) | BELOW
     assert workspace.repro() == expected
 
@@ -134,7 +134,7 @@ def test_the_code_of_a_plot_re_runs_the_plot_and_the_report(workspace: Workspace
 
 
 def test_the_image_size_re_runs_everything_but_the_published_tables(workspace: Workspace) -> None:
-    workspace.edit("params.yaml", "image_size: 64", "image_size: 96")
+    workspace.edit("params.yaml", "image_size: 48", "image_size: 96")
     datasets = {"dataset@digits", "dataset@digit_mosaic"}
     assert workspace.repro() == datasets | cells() | BELOW
 

@@ -1,0 +1,85 @@
+"""The README's commands and paths exist, and its commands do what they say."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import hydra_app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MADE = {"data/imagenet.csv", "data/unmatched.csv", "results/report.html"}  # by a run, not in git
+
+
+def commands() -> list[str]:
+    """Every line of the README's shell blocks, comments cut off."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def words_of(module: str) -> list[list[str]]:
+    """The arguments of every command that runs one of our modules."""
+    start = f".venv/bin/python -m {module} "
+    return [shlex.split(line)[3:] for line in commands() if line.startswith(start)]
+
+
+def test_the_readme_shows_commands() -> None:
+    assert {"make run", "make test"} <= set(commands())
+    assert len(words_of("pipeline.finetune")) >= 3
+
+
+def test_every_make_target_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in commands():
+        if line.startswith("make "):
+            assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.MULTILINE), line
+
+
+def test_make_help_lists_every_command() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in ("setup", "run", "test", "check", "report", "clean"):
+        assert f"make {name}" in shown.stdout
+
+
+def test_every_module_that_is_run_exists() -> None:
+    for module in re.findall(r"python -m (pipeline\.\w+)", README):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+@pytest.mark.parametrize("words", words_of("pipeline.finetune"), ids=" ".join)
+def test_every_hydra_command_is_accepted(words: list[str]) -> None:
+    overrides = [word for word in words if not word.startswith("--") and word != "job"]
+    hydra_app.check("finetune", overrides, sweeps="--multirun" in words)
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    quoted = re.findall(r"`((?:conf|data|docs|pipeline|results|studies|tests)/[\w./*-]*)`", README)
+    for path in [*links, *quoted]:
+        if path not in MADE:
+            assert list(ROOT.glob(path.rstrip("/"))), path
+
+
+def test_the_sed_of_the_readme_changes_the_recipe() -> None:
+    sed = next(shlex.split(line) for line in commands() if line.startswith("sed "))
+    old = sed[2].split("/")[1].removeprefix("^")
+    assert re.search(rf"^{old}", (ROOT / sed[3]).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_the_readmes_question_about_names_is_answered() -> None:
+    words = next(iter(words_of("pipeline.models")))
+    found = subprocess.run(
+        [sys.executable, "-m", "pipeline.models", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "convnext_tiny.in12k_ft_in1k" in found.stdout
+    assert "tf_efficientnet_lite0.in1k" in found.stdout
