@@ -18,9 +18,10 @@ import pandas as pd
 
 from pipeline.command import run
 from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.files import replacing_folder, write_json
 from pipeline.tables.correlations import correlations
 from pipeline.tables.leaderboard import leaderboard
+from pipeline.tables.results import write_result
 from pipeline.tables.runs import history_table, read_records, runs_table
 from pipeline.tables.study import read_study
 from pipeline.timm_results.imagenet import read_imagenet
@@ -38,10 +39,10 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
         )
     table = runs_table(study, records)
     board = leaderboard(study, table, published(study, read_imagenet(imagenet), imagenet))
-    write_table(results / "runs.csv", table)
-    write_table(results / "history.csv", history_table(records))
-    write_table(results / "leaderboard.csv", board)
-    write_table(results / "correlations.csv", correlations(board))
+    write_result(results / "runs.csv", table)
+    write_result(results / "history.csv", history_table(records))
+    write_result(results / "leaderboard.csv", board)
+    write_result(results / "correlations.csv", correlations(board))
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
             write_json(folder / f"{dataset}.json", headline(dataset, table, board))

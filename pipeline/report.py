@@ -41,7 +41,7 @@ PICTURES = (  # figures of stage `plot` that have no interactive chart here
     ("image_size", "ImageNet accuracy by image size"),
     ("models_per_family", "Published weights per family"),
 )
-TRADEOFF = "Mean error over seeds, bars ± 1 standard deviation. Hover for the numbers."
+TRADEOFF = "Mean error over seeds, bars: 95 % interval. Hover for the numbers."
 
 
 @dataclass

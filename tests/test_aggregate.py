@@ -13,6 +13,7 @@ from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, wri
 from pipeline import aggregate
 from pipeline.errors import PipelineError
 from pipeline.tables.correlations import rank_correlation
+from pipeline.tables.results import read_results
 
 
 @pytest.fixture
@@ -269,6 +270,19 @@ def test_history_has_a_row_per_epoch_with_the_run_named(study: Path):
     assert len(history) == 12
     assert f"{LITE[0]}, seed 1" in set(history["run"])
     assert list(history.loc[:1, "valid_loss"]) == pytest.approx([0.4, 0.2])
+
+
+@pytest.mark.parametrize(
+    "reason", ["=1+1", "+SUM(A1)", "-2+3", "@cmd", "'=1", "\t=1", "it's = fine"]
+)
+def test_no_text_in_a_table_is_a_formula_and_all_is_read_back_as_it_was(study: Path, reason: str):
+    write_failure(study / "runs", LITE[0], 0, reason)
+    results = run(study)
+    text = pd.read_csv(results / "runs.csv", keep_default_na=False)["reason"].iloc[0]
+    assert text[0] not in "=+-@\t\r"
+    assert read_results(results).runs["reason"].iloc[0] == reason
+    gaps = pd.read_csv(results / "leaderboard.csv")["gap_low"].dropna()
+    assert (gaps < 0).any()  # numbers stay numbers
 
 
 def test_the_same_records_give_the_same_bytes(study: Path):

@@ -1,16 +1,15 @@
 """The answer in words: per dataset the best model, what it costs, and how sure that is.
 
-The surprising fact is mostly that it is not sure: with two or three seeds the interval of a paired
-difference is wide, and the sentences here say so instead of naming a winner.
+The surprising fact is mostly that it is not sure: with two or three seeds and some hundred images
+several models may be the best, and the sentences here say so instead of naming a winner.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-Z = 1.96  # half a 95 % interval, in standard errors
+from pipeline.tables.comparison import IMAGES
 
 
 @dataclass(frozen=True)
@@ -31,46 +30,46 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
         return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
     best = ranked.iloc[0]
     rivals = ranked[ranked["recipe"] == best["recipe"]].iloc[1:]
-    sentences = [told_apart(best, rivals), *sampling(best), *against_chance(best)]
+    sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
 
 
-def told_apart(best: pd.Series, rivals: pd.DataFrame) -> str:
-    """Whether the seeds at hand tell the best from the others of its recipe."""
+def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
+    """Whether runs and images tell the best from the others of its recipe, and what is cheaper."""
     if rivals.empty:
-        return "It is the only model that finished, so there is nothing to compare it with."
-    paired = rivals[rivals["gap_low"].notna()]
-    if paired.empty:
-        return (
-            "No other model shares two finished seeds with it, so nothing can be said about how "
-            "sure its place is: run more seeds."
-        )
-    tied = rivals[~(rivals["gap_low"] > 0)]
-    closest = paired.sort_values("gap_to_best", kind="stable").iloc[0]
-    gap = (
-        f"the closest, {closest['model']}, is {_points(closest['gap_to_best'])} points behind "
-        f"[{_points(closest['gap_low'])}, {_points(closest['gap_high'])}]"
-    )
-    basis = f"95 % interval of the paired difference over {_seeds(paired['n_common'])}"
+        return ["It is the only model that finished, so there is nothing to compare it with."]
+    if pd.isna(best["p_best"]):
+        return ["The number of validation images is unknown, so is how sure its place is."]
+    tied = rivals[rivals["tied"].fillna(False).astype(bool)]
+    sure = f"P(best) is {best['p_best']:.2f}"
     if tied.empty:
-        return f"It is told apart from all {len(rivals)} others: {gap} ({basis})."
+        return [f"It is told apart from all {len(rivals)} others: {sure}."]
     if len(tied) == len(rivals):
         which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
-        return f"It cannot be told apart from {which} yet: {gap} ({basis})."
-    return f"It cannot be told apart from {len(tied)} of the {len(rivals)} others: {gap} ({basis})."
+    else:
+        which = f"{len(tied)} of the {len(rivals)} others"
+    closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
+    sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
+    quicker = tied[tied["fit_seconds_median"] < best["fit_seconds_median"]]
+    if len(quicker):
+        first = quicker.sort_values("fit_seconds_median", kind="stable").iloc[0]
+        sentences.append(
+            f"The quickest of those that may be the best is {first['model']}, "
+            f"{duration(first['fit_seconds_median'])} for an error of "
+            f"{percent(first['error_rate_mean'])}."
+        )
+    return sentences
 
 
-def sampling(best: pd.Series) -> list[str]:
-    """How far another validation set of this size could move the error, for single labels."""
-    if best["data_kind"] != "single" or pd.isna(best["n_valid"]):
+def single_runs(best: pd.Series) -> list[str]:
+    """A warning where no model was run twice."""
+    if best["interval_covers"] != IMAGES:
         return []
-    error = best["error_rate_mean"]
-    half = Z * math.sqrt(error * (1 - error) / best["n_valid"])
     return [
-        f"All runs share {int(best['n_valid']):,} validation images; another such set could move "
-        f"its error by about ± {_points(half)} points (95 %, binomial)."
+        "No model was run twice, so nothing shows how runs vary, and all this is less sure than "
+        "it looks: run more seeds."
     ]
 
 
@@ -103,8 +102,8 @@ def duration(seconds: Any) -> str:
 
 def _facts(best: pd.Series) -> list[tuple[str, str]]:
     error = percent(best["error_rate_mean"])
-    if not pd.isna(best["error_rate_sd"]):
-        error += f" ± {_points(best['error_rate_sd'])}"
+    if not pd.isna(best["error_rate_low"]):
+        error += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
     if not pd.isna(best["fbeta2_mean"]):
         error += f" (F2 {best['fbeta2_mean']:.3f})"
     time = duration(best["fit_seconds_median"])
@@ -121,8 +120,3 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
 
 def _points(fraction: float) -> str:
     return f"{100 * fraction:.2f}".replace("-", "−")
-
-
-def _seeds(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low} seeds" if low == high else f"{low} to {high} seeds"

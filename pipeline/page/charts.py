@@ -18,6 +18,7 @@ from pipeline.page.answer import duration, percent
 
 MOST_FAMILIES = 18  # with a legend entry of their own
 MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
+FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
 
 
@@ -29,6 +30,16 @@ def plain(text: object) -> str:
 def error_against_time(board: pd.DataFrame) -> Figure:
     """Mean error against median fit time of one dataset's models of one recipe."""
     made = _error_against(board, "fit_seconds_median", _cost)
+    front = board[board["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
+    made.add_scatter(
+        x=front["fit_seconds_median"].to_numpy(dtype="float32"),
+        y=100 * front["error_rate_mean"].to_numpy(dtype="float32"),
+        mode="lines",
+        line={"shape": "hv", "dash": "dash", "width": 1.5, "color": FRONT_COLOUR},
+        name="front",
+        hoverinfo="skip",
+        legendrank=3000,
+    )
     made.update_layout(xaxis_title="fit time (s)")
     return made
 
@@ -49,6 +60,7 @@ def accuracy_against_speed(rows: pd.DataFrame, title: str) -> Figure:
             "x": rows["samples_per_second"],
             "y": rows["top1"],
             "bar": None,
+            "bar_below": None,
             "size": 7 * rows["img_size"] / 224,
             "hover": rows["model"].map(plain),
             "name": "",
@@ -108,7 +120,8 @@ def _error_against(board: pd.DataFrame, x: str, tell: Callable[[Any], str]) -> F
             "family": rows["family"],
             "x": rows[x],
             "y": 100 * rows["error_rate_mean"],
-            "bar": 100 * rows["error_rate_sd"],
+            "bar": 100 * (rows["error_rate_high"] - rows["error_rate_mean"]),
+            "bar_below": 100 * (rows["error_rate_mean"] - rows["error_rate_low"]),
             "size": 11.0,
             "hover": [f"{_error(row)}<br>{tell(row)}" for row in rows.itertuples()],
             "name": rows["model"].map(plain) if len(rows) <= MOST_NAMED else "",
@@ -127,7 +140,9 @@ def _by_family(
     `hover` is plotly's template; the columns `more` are its `customdata`.
     """
     made = Figure()
-    marks = marks.astype(dict.fromkeys(("x", "y", "bar", "size"), "float32"))  # half the size
+    marks = marks.astype(
+        dict.fromkeys(("x", "y", "bar", "bar_below", "size"), "float32")
+    )  # half the size
     families = legend_families(marks["family"], MOST_FAMILIES)
     shown = marks["family"].where(marks["family"].isin(families), "")
     named = bool(marks["name"].any())
@@ -140,7 +155,12 @@ def _by_family(
         made.add_scatter(
             x=here["x"],
             y=here["y"],
-            error_y={"array": here["bar"], "thickness": 1, "width": 0},
+            error_y={
+                "array": here["bar"],
+                "arrayminus": here["bar_below"],
+                "thickness": 1,
+                "width": 0,
+            },
             mode="markers+text" if named else "markers",
             text=here["name"] if named else None,
             textposition=["middle left" if x > middle else "middle right" for x in here["x"]]
@@ -165,8 +185,14 @@ def _by_family(
 
 
 def _error(row: Any) -> str:
-    spread = f"± {percent(row.error_rate_sd)}, n = {row.n}"
-    return f"<b>{plain(row.model)}</b><br>error {percent(row.error_rate_mean)} {spread}"
+    interval = ""
+    if not pd.isna(row.error_rate_low):
+        interval = f" [{percent(row.error_rate_low)}, {percent(row.error_rate_high)}]"
+    sure = "" if pd.isna(row.p_best) else f"<br>P(best) {row.p_best:.2f}"
+    return (
+        f"<b>{plain(row.model)}</b><br>error {percent(row.error_rate_mean)}{interval}, "
+        f"n = {row.n}{sure}"
+    )
 
 
 def _cost(row: Any) -> str:

@@ -137,6 +137,13 @@ def _between(low: Any, high: Any) -> str:
     return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]".replace("-", "−")
 
 
+def _error(row: Any) -> str:
+    if pd.isna(row.error_rate_low):
+        return percent(row.error_rate_mean)
+    interval = _between(100 * row.error_rate_low, 100 * row.error_rate_high)
+    return percent(row.error_rate_mean) + interval
+
+
 def _gap(row: Any) -> str:
     interval = _between(100 * row.gap_low, 100 * row.gap_high)
     return f"{100 * row.gap_to_best:.2f}{interval}"
@@ -159,10 +166,12 @@ _LEADERBOARD = (
     Column("model", _text("model")),
     Column("family", _text("family")),
     _number("seeds", "n", "d"),
-    Column("error", lambda row: percent(row.error_rate_mean), "error_rate_mean"),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    _number("P(best)", "p_best", ".2f"),
     Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd"),
     Column("behind best, points [95 %]", _gap, "gap_to_best"),
     Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    _number("on front", "p_front", ".2f"),
     _number("score", "score_mean", ".2f"),
     _number("images/s", "images_per_second_median", ",.0f"),
     _number("GPU GiB", "peak_memory_gib_max", ".2f"),

@@ -33,10 +33,13 @@ def note(board: pd.DataFrame) -> str:
         else "Error is the share of wrong validation images. "
     )
     return (
-        f"{unit}Click a heading to sort. “Behind best” is the paired difference over common seeds "
-        "with its 95 % t interval: where it includes 0, the model cannot be told apart from the "
-        "best. Fit time is the median of the runs on one device; score is error × (fit time + "
-        "overhead), computed per run, then averaged."
+        f"{unit}Click a heading to sort. The error's interval (95 %) covers "
+        f"{first['interval_covers'] if not pd.isna(first['interval_covers']) else 'nothing'}. "
+        "Models that may be the best share rank 1; P(best) is the probability of the lowest true "
+        "error. “Behind best” is the difference over common seeds with the 95 % interval of the "
+        "runs' noise, on these very images. “On front” is the probability that no other model is "
+        "both as quick and as good. Fit time is the median of the runs on one device; score is "
+        "error × (fit time + overhead), computed per run, then averaged."
     )
 
 
@@ -55,8 +58,10 @@ def limits(study: Study) -> list[str]:
         "learning rate or a longer training can turn the order round.",
         "The best model was chosen on the validation images that measure it, so its own error is "
         "somewhat too good; the more models are compared, the more so.",
-        "Intervals over seeds cover initialisation and shuffling. They do not cover another split, "
-        "nor the choice of the best among many.",
+        "Intervals cover initialisation, shuffling and another validation set of this size. They "
+        "do not cover another training set, nor the choice of the best among many.",
+        "Validation images count as if models erred independently of each other, and for several "
+        "labels an image counts as one draw: more models stay tied than need be, not fewer.",
         "Fit times belong to the device named beside them; on another one the order may differ.",
         f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
         "overhead; another constant gives another order.",

@@ -1,14 +1,17 @@
 """The tables of the results folder: their columns, and how figures and report read them back.
 
-An empty cell is null. Whole numbers that may be null are read as such, not as 359.0.
+An empty cell is null. Whole numbers that may be null are read as such, not as 359.0. Text that a
+spreadsheet would run as a formula is written with a leading ' and read back without it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.errors import PipelineError
+from pipeline.files import write_table
 
 CELL = ("dataset", "recipe", "model", "family", "seed")
 RUNS = (
@@ -48,6 +51,8 @@ _TEXT = (
     *("versions", "started_at", "outcome", "predictor", "interval_covers"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
 _TRUTH = ("tied", "tied_here", "on_front")
 
 
@@ -71,6 +76,19 @@ def read_results(folder: Path) -> Results:
     )
 
 
+def write_result(path: Path, table: pd.DataFrame) -> None:
+    """Write one of the tables; no cell of text starts as a formula does."""
+
+    def neutral(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+    written = table.copy()
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            written[name] = table[name].map(neutral)
+    write_table(path, written)
+
+
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
     types |= dict.fromkeys(_TRUTH, "boolean")
@@ -82,4 +100,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise PipelineError(f"{path}: not a table ({error}): run `dvc repro aggregate`") from None
     if missing := [name for name in columns if name not in table]:
         raise PipelineError(f"{path}: no column {missing[0]}: run `dvc repro aggregate`")
+    for name in set(_TEXT) & set(table):
+        quoted = table[name].str.match(_NEUTRAL).fillna(False).astype(bool)
+        table.loc[quoted, name] = table.loc[quoted, name].str[1:]
     return table
