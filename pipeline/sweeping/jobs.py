@@ -1,0 +1,59 @@
+"""What the sweep asks of whatever runs its jobs, on this machine or on many.
+
+Engine.start(job)   begin it now; only while `free` is above zero
+Engine.wait(s)      the jobs that ended within s seconds, with their exit code and last words
+Engine.stop()       end every job and come back when all are gone
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage's command, and the files that tell of it.
+
+    `key` is what the stage's inputs were when the job was planned. After success the worker writes
+    it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.
+    """
+
+    name: str
+    command: str
+    key: str
+    outs: tuple[str, ...]
+    root: Path
+    log: Path
+    receipt: Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended; `reason` is the last line it printed, None where it printed none."""
+
+    job: Job
+    exit_code: int
+    reason: str | None
+
+
+class Engine(Protocol):
+    """Where jobs run. Whatever happens to this process, no job may outlive it."""
+
+    @property
+    def free(self) -> int: ...
+    @property
+    def running(self) -> list[Job]: ...
+    def start(self, job: Job) -> None: ...
+    def wait(self, seconds: float) -> list[Ended]: ...
+    def stop(self) -> None: ...
+
+
+def last_line(log: Path) -> str | None:
+    """The last line with text in a job's log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4000))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)

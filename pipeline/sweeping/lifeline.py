@@ -1,0 +1,8 @@
+"""What the fork server imports first: it ends when the sweep does, and its children with it.
+
+Python's fork server ends when a pipe closes, but every child holds that pipe open too.
+"""
+
+from pipeline.sweeping.worker import end_first
+
+end_first()

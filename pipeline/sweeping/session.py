@@ -1,0 +1,95 @@
+"""One call of the sweep: hold the workspace, run the loop, end cleanly on signals, tell the end."""
+
+import re
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from pipeline.errors import PipelineError, TryAgain
+from pipeline.sweeping.engine import LocalEngine, default_jobs
+from pipeline.sweeping.hold import hold
+from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
+from pipeline.sweeping.plan import plan
+from pipeline.sweeping.project import Project
+from pipeline.sweeping.view import View
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def session(
+    root: Path, targets: Sequence[str], jobs: int | None, dry_run: bool, max_failures: int | None
+) -> None:
+    """Sweep `targets` of the workspace `root`; anything left undone is an error."""
+    for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
+        if value is not None and value < 1:
+            raise PipelineError(f"{name} {value}: write 1 or more")
+    project, console = Project(root), Console(highlight=False)
+    stages, needs = project.collect(targets)
+    threads = threads_of(stage.cmd for stage in stages)
+    n_jobs = jobs if jobs is not None else default_jobs(threads)
+    if dry_run:
+        with project.locked(PATIENCE_SECONDS):
+            plan(project, stages, needs, console)
+        return
+    with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
+        engine = LocalEngine(n_jobs, threads)
+        sweep = Sweep(project, engine, view, stages, needs, max_failures)
+        with stopping_on_signals(sweep):
+            result = sweep.run()
+    console.print(summary(result), soft_wrap=True, markup=False)
+    _complain(result, sweep.stopping, project.folder)
+
+
+def threads_of(commands: Iterable[str]) -> int:
+    """The most threads that one of these commands names; one where none does."""
+    named = (re.search(r"\sthreads=(\d+)", command) for command in commands)
+    return max([int(match[1]) for match in named if match], default=1)
+
+
+@contextmanager
+def stopping_on_signals(sweep: Sweep) -> Iterator[None]:
+    """On SIGINT, SIGTERM and SIGHUP end the runs, commit what is done, and come back."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sweep.stopping = True
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summary(result: Result) -> str:
+    """One line: how many stages went which way."""
+    counts = {
+        "made": result.made,
+        "from DVC's cache": result.restored,
+        "made before and now committed": result.kept,
+        "up to date": result.fresh,
+        "failed": result.failed,
+        "changed meanwhile": result.moved,
+        "not started": result.left,
+    }
+    return ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+
+
+def _complain(result: Result, stopped: bool, folder: Path) -> None:
+    if result.failed:
+        name, reason = next(iter(result.failed.items()))
+        raise PipelineError(
+            f"{len(result.failed)} failed, {len(result.left)} never started; the first, {name}: "
+            f"{reason} (logs: {folder / 'logs'})"
+        )
+    if result.moved:
+        raise TryAgain(
+            f"{len(result.moved)} runs are not committed, their inputs changed while they ran: "
+            "call again"
+        )
+    if stopped:
+        raise TryAgain(f"stopped, {len(result.left)} not done: call again to go on")

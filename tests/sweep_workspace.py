@@ -1,0 +1,129 @@
+"""A copy of the project whose stages `dataset` and `finetune` cost nothing, for tests of the sweep.
+
+The real dvc.yaml, DVC and `pipeline.sweep` are used. A fake run writes a record that follows from
+its arguments and the configuration alone, and notes itself in a log: whatever happens to a sweep,
+the records must in the end be those of an undisturbed one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
+DATASET = """
+import sys
+from pathlib import Path
+
+given = dict(each.split("=", 1) for each in sys.argv[1:])
+out = Path(given["out"])
+out.mkdir(parents=True, exist_ok=True)
+(out / "meta.json").write_text(f'{{"image_size": {given["image_size"]}}}')
+"""
+FINETUNE = """
+import json, os, sys, time
+from pathlib import Path
+
+given = dict(each.split("=", 1) for each in sys.argv[1:])
+with open("runs.log", "a") as log:
+    log.write(f"{os.getpid()} {given['out']}\\n")
+name = f"{given['dataset']} {given['model']} seed {given['seed']}"
+print(f"{name} epoch 1/1", flush=True)
+time.sleep(float(os.environ.get("CELL_SECONDS", "0")))
+if os.environ.get("FAILING", "-") in given["out"]:
+    print(f"error: {name}: no such weights", file=sys.stderr)
+    sys.exit(int(os.environ.get("FAILING_WITH", "1")))
+recipe = Path(f"conf/recipe/{given['recipe']}.yaml").read_text()
+out = Path(given["out"])
+out.parent.mkdir(parents=True, exist_ok=True)
+beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
+beside.write_text(json.dumps({"given": given, "recipe": recipe}))
+beside.replace(out)
+print(f"{name} error 0.1")
+"""
+PRELOADED = "from pipeline import files\n"
+
+
+class Workspace:
+    """One such copy: its folder, and the commands a user gives there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def command(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def sweep(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return self.command("pipeline.sweep", *words, **environment)
+
+    def start_sweep(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.sweep", *words],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **more}
+
+    def runs(self) -> list[tuple[int, str]]:
+        """Process and record of every fake run so far."""
+        log = self.folder / "runs.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+    def records(self) -> dict[str, str]:
+        runs = self.folder / "data/runs"
+        return {str(each.relative_to(runs)): each.read_text() for each in runs.rglob("*.json")}
+
+    def lock(self) -> dict[str, Any]:
+        stages: dict[str, Any] = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        return stages
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{file}: {old}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def copy(self, folder: Path) -> "Workspace":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workspace(folder)
+
+
+def make_workspace(folder: Path, seeds: int = 2) -> Workspace:
+    """Two datasets, two models, one recipe and `seeds` seeds; nothing has run."""
+    for name in COPIED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    for name, text in {
+        "dataset.py": DATASET,
+        "finetune.py": FINETUNE,
+        "sweeping/preloaded.py": PRELOADED,
+    }.items():
+        (folder / "pipeline" / name).write_text(text)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    params["grid"].update(models=MODELS, recipes=["quickstart"], seeds=list(range(seeds)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return Workspace(folder)

@@ -1,0 +1,281 @@
+"""The sweep, with the real DVC and dvc.yaml; only the work of a stage is replaced."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from sweep_workspace import Workspace, make_workspace
+
+from pipeline.sweeping.engine import shares
+from pipeline.sweeping.hold import hold
+from pipeline.sweeping.lockfile import add_entries, merged, split_stages
+from pipeline.sweeping.session import threads_of
+
+N_KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("fresh") / "workspace")
+
+
+@pytest.fixture(scope="module")
+def finished(fresh: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Swept once, undisturbed."""
+    workspace = fresh.copy(tmp_path_factory.mktemp("finished") / "workspace")
+    done = workspace.sweep("--jobs", "4")
+    assert done.returncode == 0, done.stderr
+    assert "10 made" in done.stdout
+    return workspace
+
+
+@pytest.fixture
+def workspace(fresh: Workspace, tmp_path: Path) -> Workspace:
+    return fresh.copy(tmp_path / "workspace")
+
+
+@pytest.fixture
+def swept(finished: Workspace, tmp_path: Path) -> Workspace:
+    return finished.copy(tmp_path / "workspace")
+
+
+def until(fact: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for `fact()` to hold."""
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+def test_after_a_sweep_dvc_has_nothing_to_do_and_the_same_lock(
+    finished: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    swept, workspace = finished.copy(tmp_path / "swept"), fresh.copy(tmp_path / "by_dvc")
+    again = swept.command("dvc", "repro", "finetune")
+    assert again.returncode == 0, again.stderr
+    assert "Running stage" not in again.stdout
+    assert "up to date" in again.stdout
+    by_dvc = workspace.command("dvc", "repro", "--quiet", "finetune")
+    assert by_dvc.returncode == 0, by_dvc.stderr
+    assert (workspace.folder / "dvc.lock").read_bytes() == (swept.folder / "dvc.lock").read_bytes()
+    assert workspace.records() == swept.records()
+    assert workspace.sweep().stdout.strip().endswith("10 up to date")
+
+
+def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
+    swept: Workspace,
+) -> None:
+    before, n_before = swept.records(), len(swept.runs())
+    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    assert "8 made, 2 up to date" in swept.sweep().stdout
+    assert len(swept.runs()) == n_before + 8
+    assert swept.records() != before
+    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.01", "lr: 0.02")
+    assert "8 from DVC's cache, 2 up to date" in swept.sweep().stdout
+    assert len(swept.runs()) == n_before + 8
+    assert swept.records() == before
+
+
+def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
+    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    before = swept.records(), swept.lock(), swept.runs()
+    said = swept.sweep("--dry-run").stdout
+    assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
+    assert "8 of 10 stages to do" in said
+    assert (swept.records(), swept.lock(), swept.runs()) == before
+
+
+def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> None:
+    target = "finetune@digits-tf_efficientnet_lite1.in1k-quickstart-1"
+    assert "2 made" in workspace.sweep(target).stdout
+    assert set(workspace.lock()) == {"dataset@digits", target}
+
+
+def test_an_unknown_target_is_one_line_with_the_near_matches(workspace: Workspace) -> None:
+    done = workspace.sweep("fintune")
+    assert done.returncode == 1
+    assert "did you mean finetune?" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_record_made_but_not_committed_is_committed_and_not_run_again(
+    swept: Workspace,
+) -> None:
+    """As after a kill between the end of a run and the commit: no lock entry, no cache."""
+    name = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
+    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    running = swept.start_sweep("--jobs", "1", name, CELL_SECONDS="0.3")
+    receipts = swept.folder / ".dvc/tmp/sweep/receipts"
+    until(lambda: list(receipts.glob("*.json")))
+    running.kill()
+    running.communicate()
+    n_runs, records = len(swept.runs()), swept.records()
+    done = swept.sweep(name)
+    assert "1 made before and now committed" in done.stdout or "2 up to date" in done.stdout
+    assert (len(swept.runs()), swept.records()) == (n_runs, records)
+
+
+def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) -> None:
+    """Its configuration is equal: only what made it differs."""
+    trainer = swept.folder / "pipeline/trainer/recipe.py"
+    trainer.write_text(trainer.read_text() + "\n# changed\n")
+    assert "8 made, 2 up to date" in swept.sweep().stdout
+
+
+def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> None:
+    sweeping = workspace.start_sweep("--jobs", "4", CELL_SECONDS="1.5")
+    until(lambda: len(workspace.runs()) == 4)
+    workspace.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    _, errors = sweeping.communicate(timeout=60)
+    assert sweeping.returncode == 75
+    assert "inputs changed while they ran" in errors
+    assert not [name for name in workspace.lock() if name.startswith("finetune")]
+    assert workspace.sweep().returncode == 0
+    assert all("lr: 0.01" in record for record in workspace.records().values())
+
+
+def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None:
+    done = workspace.sweep(FAILING="digits/tf_efficientnet_lite0.in1k/quickstart/1")
+    assert done.returncode == 1
+    assert "no such weights" in done.stderr
+    assert "9 made, 1 failed" in done.stdout
+    assert "10 up to date" not in workspace.sweep("--dry-run").stdout
+    assert "1 made, 9 up to date" in workspace.sweep().stdout
+
+
+def test_a_sweep_in_which_all_fail_stops_at_the_limit(workspace: Workspace) -> None:
+    done = workspace.sweep("--jobs", "1", "--max-failures", "3", FAILING="runs")
+    assert done.returncode == 1
+    assert "3 failed, 5 never started" in done.stderr
+    assert len(workspace.runs()) == 3
+
+
+def test_a_run_that_asks_for_another_try_gets_one(workspace: Workspace) -> None:
+    one = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
+    done = workspace.sweep(one, FAILING="runs", FAILING_WITH="75")
+    assert done.returncode == 1
+    assert len(workspace.runs()) == 2
+
+
+def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) -> None:
+    first = workspace.start_sweep(CELL_SECONDS="3")
+    until(workspace.runs)
+    second = workspace.sweep()
+    assert second.returncode == 75
+    assert f"process {first.pid} on " in second.stderr
+    assert "since 20" in second.stderr
+    by_dvc = workspace.command("dvc", "repro", "finetune")
+    assert by_dvc.returncode != 0, "dvc started what the sweep was making"
+    first.terminate()
+    first.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, number: int) -> None:
+    assert workspace.sweep("dataset").returncode == 0
+    sweeping = workspace.start_sweep("--jobs", "2", CELL_SECONDS="1")
+    until(lambda: len(workspace.runs()) >= 4)
+    began = time.monotonic()
+    sweeping.send_signal(number)
+    _, errors = sweeping.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert sweeping.returncode == 75
+    assert "call again" in errors
+    assert not [pid for pid, _ in workspace.runs() if psutil.pid_exists(pid)]
+    assert len([name for name in workspace.lock() if name.startswith("finetune")]) >= 2
+
+
+def test_no_run_outlives_a_killed_sweep(workspace: Workspace) -> None:
+    sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="30")
+    until(lambda: len(workspace.runs()) == 3)
+    sweeping.kill()
+    until(lambda: not any(psutil.pid_exists(pid) for pid, _ in workspace.runs()), seconds=2)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_nothing_and_repeat_nothing_committed(
+    workspace: Workspace, finished: Workspace
+) -> None:
+    moments = random.Random(5)
+    for _ in range(N_KILLS):
+        committed, n_runs = _committed(workspace), len(workspace.runs())
+        sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="0.3")
+        time.sleep(moments.uniform(0.7, 3.5))
+        sweeping.kill()
+        sweeping.communicate()
+        assert not {record for _, record in workspace.runs()[n_runs:]} & committed
+    assert workspace.sweep("--jobs", "3").returncode == 0
+    assert workspace.records() == finished.records()
+    ours, theirs = workspace.folder / "dvc.lock", finished.folder / "dvc.lock"
+    assert ours.read_bytes() == theirs.read_bytes()
+    n_runs = len(workspace.runs())
+    assert n_runs <= 8 + N_KILLS * 3, "more was repeated than was running at the kills"
+    assert workspace.command("dvc", "repro", "finetune").returncode == 0
+    assert len(workspace.runs()) == n_runs
+
+
+def _committed(workspace: Workspace) -> set[str]:
+    """Every output in dvc.lock, which must be whole."""
+    there = (workspace.folder / "dvc.lock").exists()
+    return {
+        out["path"]
+        for stage in (workspace.lock() if there else {}).values()
+        for out in stage["outs"]
+    }
+
+
+def test_dvc_lock_is_what_dvc_would_write_whatever_the_order_of_ends(tmp_path: Path) -> None:
+    order, path = [f"finetune@{letter}" for letter in "abcde"], tmp_path / "dvc.lock"
+    for names in ("ca", "e", "bd"):
+        add_entries(path, {f"finetune@{name}": {"cmd": name, "n": 1} for name in names}, order)
+    whole = tmp_path / "whole.lock"
+    add_entries(whole, {name: {"cmd": name[-1], "n": 1} for name in order}, order)
+    assert path.read_text() == whole.read_text()
+    assert list(split_stages(path, path.read_text())) == order
+
+
+def test_a_new_stage_leaves_the_order_of_the_others_alone() -> None:
+    assert merged(["merge", "b", "plot"], ["a", "c"], ["a", "b", "c"]) == [
+        "merge", "a", "b", "c", "plot",
+    ]  # fmt: skip
+    assert merged(["merge"], ["b", "a"], ["a", "b"]) == ["merge", "a", "b"]
+
+
+def test_half_a_dvc_lock_is_one_line_that_says_how_to_go_on(swept: Workspace) -> None:
+    lock = swept.folder / "dvc.lock"
+    lock.write_text(lock.read_text()[:1000] + "\n  - {")
+    done = swept.sweep()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "dvc.lock" in done.stderr
+
+
+def test_half_a_list_of_busy_paths_is_mended(swept: Workspace) -> None:
+    (swept.folder / ".dvc/tmp/rwlock").write_text('{"write": {"/a')
+    done = swept.sweep()
+    assert done.returncode == 0, done.stderr
+    assert "10 up to date" in done.stdout
+
+
+def test_a_hold_ends_with_its_process_not_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "holder.json").write_text('{"pid": 1, "host": "gone", "since": "2020"}')
+    with hold(tmp_path):
+        assert json.loads((tmp_path / "holder.json").read_text())["pid"] == os.getpid()
+
+
+def test_runs_share_no_core_while_there_are_enough() -> None:
+    assert shares([0, 1, 2, 3], 2, 1) == [{0, 1}, {2, 3}]
+    assert shares([4, 5, 6], 3, 1) == [{4}, {5}, {6}]
+    assert shares([0, 1], 4, 1) == [{0}, {1}, {0}, {1}]
+
+
+def test_a_run_never_has_fewer_cores_than_threads() -> None:
+    assert shares([0, 1, 2, 3], 4, 2) == [{0, 1}, {2, 3}, {0, 1}, {2, 3}]
+    assert shares([0], 2, 2) == [{0}, {0}]
+    assert threads_of(["a threads=2", "b threads=auto", "c"]) == 2
