@@ -5,14 +5,12 @@ fit, runs out of GPU memory or diverges is a result: its record says so and the 
 is not the model's doing (no data, no weights, no disk) fails the stage and leaves no record.
 """
 
-import ctypes
 import fcntl
 import hashlib
 import itertools
 import json
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline import hydra_app
 from pipeline.datasets.prepared import Prepared, open_prepared
 from pipeline.errors import TryAgain
+from pipeline.parent import end_with_parent
 from pipeline.records import Record, write_record
 from pipeline.trainer.recipe import Recipe, recipe_of
 
@@ -170,8 +169,8 @@ def held(out: Path) -> Iterator[None]:
 
 def die_with_parent() -> None:
     """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
-    if "DVC_STAGE" in os.environ and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if "DVC_STAGE" in os.environ:
+        end_with_parent(signal.SIGTERM)
 
 
 def progress(config: DictConfig) -> Any:

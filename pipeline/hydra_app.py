@@ -5,9 +5,11 @@ Before it does, the overrides are checked here, every value of a sweep included:
 is told before the first run of a multirun starts, not after the last.
 """
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,11 +22,14 @@ from pipeline.command import one_line_errors
 from pipeline.errors import PipelineError, near_matches
 
 CONF = Path(__file__).parent.parent / "conf"
-HYDRAS_OPTIONS = {"--help", "-h", "--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
+HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     """Run `main` with the configuration `conf/<config_name>.yaml` and the command's overrides."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(main, config_name))
+        return
     if not any(each.partition("=")[0] in HYDRAS_OPTIONS for each in sys.argv[1:]):
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
@@ -36,6 +41,31 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
     task.__module__ = "__main__"
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+
+
+def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
+    """What `--help` prints: Hydra's own needs every choice to be made first."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
+    groups = [
+        f"  {group}={'|'.join(_choices(group))}"
+        for group in _defaults(config_name)
+        if _choices(group)
+    ]
+    keys = [
+        f"  {key}={value}" for key, value in config.items() if not isinstance(value, (list, dict))
+    ]
+    return "\n".join(
+        [
+            f"python -m pipeline.{config_name} KEY=VALUE ...: {inspect.getdoc(main)}",
+            *("", "Choices (conf/GROUP/CHOICE.yaml):", *groups),
+            *("", f"Keys of conf/{config_name}.yaml (??? must be given):", *keys),
+            *(
+                "",
+                "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
+            ),
+            "The whole configuration: --cfg job. Hydra's options: --hydra-help.",
+        ]
+    )
 
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:

@@ -1,6 +1,8 @@
 """dvc.yaml, conf/ and the code agree: imports are dependencies, configurations compose."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,16 @@ def test_every_value_of_a_sweep_is_checked_before_the_first_run() -> None:
         hydra_app.check("finetune", ["dataset=digits,digitz", "recipe=quickstart"], sweeps=True)
     sweep = ["dataset=digits,digit_mosaic", "recipe=quickstart", "model=x", "seed=range(3)"]
     hydra_app.check("finetune", sweep, sweeps=True)
+
+
+@pytest.mark.parametrize("app", ["finetune", "dataset"])
+def test_help_lists_choices_and_keys(app: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipeline.{app}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "dataset=digit_mosaic|digits|" in done.stdout
+    assert "image_size=" in done.stdout

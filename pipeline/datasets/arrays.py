@@ -4,11 +4,8 @@ Worker processes write a few images at a time to files of their own, which are p
 order: memory does not grow with the dataset, and no pixels travel between processes.
 """
 
-import ctypes
 import hashlib
 import os
-import signal
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +22,10 @@ from pipeline.datasets.array_files import Array, ArrayWriter, array_name
 from pipeline.datasets.images import RESIZES, NotAnImage, decode
 from pipeline.datasets.sources import Source
 from pipeline.errors import PipelineError
+from pipeline.parent import end_with_parent
 
 IMAGES_PER_TASK = 32
 _read: Callable[[str], bytes]  # set once in each worker
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,7 @@ def _start_worker(read: Callable[[str], bytes]) -> None:
     global _read
     _read = read
     warnings.simplefilter("ignore")  # of Pillow: what is wrong with a file raises
-    if sys.platform == "linux":  # or a killed parent leaves its workers waiting for ever
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()  # or a killed parent leaves its workers waiting for ever
 
 
 def _work(task: _Task) -> _Done:

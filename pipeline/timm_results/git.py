@@ -4,7 +4,6 @@ Raises `TryAgain` when the connection failed, else a `PipelineError` that says w
 the remote or the revision. What git prints is read in English (LC_ALL=C), so its wording matters.
 """
 
-import ctypes
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline.errors import PipelineError, TryAgain
+from pipeline.parent import end_with_parent
 
 GIT_SECONDS = 300  # for one git command; timm's tables are 3 MB
 _SETTINGS = [
@@ -23,8 +23,6 @@ _WHERE_WE_ARE = ["DIR", "WORK_TREE", "COMMON_DIR", "INDEX_FILE", "OBJECT_DIRECTO
 _WHERE_WE_ARE += ["ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "NAMESPACE", "PREFIX"]
 _PROTOCOLS = "file:git:http:https:ssh"
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
-_PR_SET_PDEATHSIG = 1
 
 # What git says (in English, LC_ALL=C) -> what to tell the user. The first that is found decides.
 _LOST = r"not our ref|no such remote ref|couldn't find remote ref|bad object"
@@ -83,7 +81,7 @@ class Git:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # without a terminal nobody can be asked for a password
-                preexec_fn=_die_with_parent,
+                preexec_fn=end_with_parent,  # or it writes into a folder that is removed
             )
         except FileNotFoundError:
             raise PipelineError("git is not installed, and the source is a repository") from None
@@ -143,9 +141,3 @@ def _environment(work: Path) -> dict[str, str]:
         "GCM_INTERACTIVE": "never",
         "LC_ALL": "C",
     }
-
-
-def _die_with_parent() -> None:
-    """Called in the child: no git survives a killed `fetch`, to write into a folder now removed."""
-    if _PRCTL is not None:
-        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
