@@ -46,7 +46,9 @@ FOLDERS = {"_target_": "pipeline.datasets.sources.in_class_folders"}
 def wanted(
     source: Path, out: Path, image_size: Any = 8, resize: Any = "squish", **keys: Any
 ) -> Any:
-    config = hydra_app.compose("dataset", ["dataset=digits", "image_size=8"])
+    config = hydra_app.compose(
+        "dataset", ["dataset=digits", "dataset.valid_pct=0.2", "image_size=8"]
+    )
     config.out, config.image_size, config.resize = str(out), image_size, resize
     config.dataset = {
         **config.dataset,
@@ -215,7 +217,9 @@ def test_the_command_lists_the_faults_and_leaves_the_list_in_a_file(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_bad(pictures)
-    config = hydra_app.compose("dataset", ["dataset=digits", "image_size=8"])
+    config = hydra_app.compose(
+        "dataset", ["dataset=digits", "dataset.valid_pct=0.2", "image_size=8"]
+    )
     config.out = str(tmp_path / "out")
     config.dataset.source, config.dataset.images = str(pictures), FOLDERS
     with pytest.raises(PipelineError, match=r"all 5 are listed in .*out\.faults\.csv"):
