@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pipeline.command import run
 from pipeline.figures.canvas import LOOK, save
 from pipeline.figures.finetunes import error_against_fit_time, error_against_imagenet
+from pipeline.figures.recipes import recipe_effects
 from pipeline.figures.speed import (
     accuracy_against_speed,
     accuracy_against_speed_trends,
@@ -44,6 +45,8 @@ def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:
         "models_per_family": partial(models_per_family, weights),
         "image_size": partial(accuracy_by_image_size, sizes),
     }
+    if len(done.recipes):
+        drawings["recipes"] = partial(recipe_effects, done.recipes)
     for mode, rows in charts.items():
         drawings[f"{mode}_speed"] = partial(accuracy_against_speed, rows, mode, study.models)
         drawings[f"{mode}_speed_trends"] = partial(accuracy_against_speed_trends, rows, mode)
