@@ -43,7 +43,10 @@ recipe = Path(f"conf/recipe/{given['recipe']}.yaml").read_text()
 out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
 beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
-beside.write_text(json.dumps({"given": given, "recipe": recipe}))
+cell = {key: given[key] for key in ("dataset", "model", "recipe")}
+metrics, config = {"error_rate": 0.1}, {"recipe": recipe}
+record = {"format": 1, "status": "ok", **cell, "seed": int(given["seed"])}
+beside.write_text(json.dumps({**record, "metrics": metrics, "config": config}))
 beside.replace(out)
 print(f"{name} error 0.1")
 """
@@ -98,11 +101,11 @@ class Workspace:
         stages: dict[str, Any] = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
         return stages
 
-    def edit(self, file: str, old: str, new: str) -> None:
+    def change(self, file: str, **values: Any) -> None:
+        """Change these keys of a YAML file."""
         path = self.folder / file
-        text = path.read_text(encoding="utf-8")
-        assert old in text, f"{file}: {old}"
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        path.write_text(yaml.safe_dump(content | values), encoding="utf-8")
 
     def copy(self, folder: Path) -> "Workspace":
         shutil.copytree(self.folder, folder, symlinks=True)

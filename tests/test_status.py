@@ -1,0 +1,80 @@
+"""The grid as it is at any time."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from study_fakes import LITE, write_failure, write_run
+from sweep_workspace import make_workspace
+
+from pipeline import status
+from pipeline.tables.study import read_study
+
+
+@pytest.fixture
+def runs(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data/runs"
+
+
+def states(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    status.main(json=True)
+    counts: dict[str, int] = json.loads(capsys.readouterr().out)["counts"]
+    return counts
+
+
+def test_each_cell_has_the_state_of_its_record(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_cells = len(list(read_study(Path("params.yaml")).cells()))
+    assert states(capsys) == {"missing": n_cells}
+    write_run(runs, LITE[0], 0, 0.1)
+    write_failure(runs, LITE[0], 1, "out of GPU memory")
+    write_run(runs, LITE[1], 0, 0.1, status="diverged", metrics={}, reason="loss is nan")
+    write_run(runs, LITE[1], 1, 0.1).write_text("{", encoding="utf-8")
+    expected = {"done": 1, "failed": 1, "diverged": 1, "damaged": 1, "missing": n_cells - 4}
+    assert states(capsys) == expected
+
+
+def test_the_table_has_models_and_datasets_and_reasons(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(runs, LITE[0], 0, 0.1)
+    write_failure(runs, LITE[0], 1, "out of GPU memory [at 32]")
+    status.main()
+    said = capsys.readouterr().out
+    assert f"{LITE[0]}  1 done, 1 failed" in said
+    assert f"digits {LITE[0]} quickstart seed 1: failed: out of GPU memory [at 32]" in said
+    assert "digit_mosaic" in said.splitlines()[0]
+
+
+def test_a_run_under_way_is_shown_with_its_process(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = write_run(runs, LITE[0], 0, 0.1)
+    lock = record.with_name(f".{record.name}.lock")
+    lock.write_text(str(os.getpid()))
+    status.main(json=True)
+    first = json.loads(capsys.readouterr().out)["cells"][0]
+    assert (first["state"], first["pid"]) == ("running", os.getpid())
+    lock.write_text("999999999")  # its process was killed
+    assert states(capsys)["done"] == 1
+
+
+def test_stale_runs_are_those_that_a_sweep_would_make(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", seeds=1)
+    assert workspace.sweep("--jobs", "4").returncode == 0
+
+    def counts() -> dict[str, int]:
+        said = workspace.command("pipeline.status", "--stale", "--json")
+        assert said.returncode == 0, said.stderr
+        found: dict[str, int] = json.loads(said.stdout)["counts"]
+        return found
+
+    assert counts() == {"done": 4}
+    (workspace.folder / "data/runs/digits" / LITE[0] / "quickstart/0.json").unlink()
+    workspace.change("conf/dataset/digit_mosaic.yaml", another_key=1)
+    assert counts() == {"done": 1, "missing": 1, "stale": 2}
