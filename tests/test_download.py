@@ -194,3 +194,10 @@ def test_only_addresses_of_files_on_the_web_are_fetched(archives: Path) -> None:
     for url in ("file:///etc/passwd", "ftp://example.org/a.tgz", "http://example.org/"):
         with pytest.raises(PipelineError, match="is not the http"):
             get_archive(Archive(url))
+
+
+def test_archives_are_kept_in_the_projects_root(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WB_ARCHIVES", raising=False)
+    assert download.archives_folder() == root / "archives"

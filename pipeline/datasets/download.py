@@ -52,7 +52,8 @@ class _Cut(Exception):
 
 
 def archives_folder() -> Path:
-    return Path(os.environ.get("WB_ARCHIVES", Path(__file__).parent.parent / "archives"))
+    """Where downloads are kept: `WB_ARCHIVES`, by default `archives` in the project's root."""
+    return Path(os.environ.get("WB_ARCHIVES", Path(__file__).parents[2] / "archives"))
 
 
 def known_sha256(archive: Archive) -> str | None:
