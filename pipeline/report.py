@@ -77,6 +77,7 @@ def main(
         "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
         "correlations": report_tables.correlations(done.correlations),
         "uncorrelated": report_words.uncorrelated(done.correlations),
+        "recipes": report_tables.recipes(done.recipes),
         "failures": report_tables.failures(done.runs),
         "identities": report_tables.identities(done.runs),
         "limits": report_words.limits(study),

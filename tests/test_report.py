@@ -138,6 +138,17 @@ def test_a_dataset_without_a_finished_run_is_shown_without_numbers(study: Path):
     assert "6.07 % [4.0" in text
 
 
+def test_two_recipes_are_compared_and_one_is_not(study: Path):
+    assert "What does the recipe change?" not in words(study)
+    write_study(study, recipes=["quickstart", "crop"], seeds=[0, 1, 2])
+    for model, error in zip(LITE, (0.19, 0.05, 0.05), strict=True):
+        for seed in range(3):
+            write_run(study / "runs", model, seed, error + seed * (seed - 1) / 1000, recipe="crop")
+    text = words(study)
+    assert "What does the recipe change?" in text
+    assert "−1.03 [−1.18, −0.89]" in text  # -1.0, -1.0 and -1.1 points
+
+
 def test_a_study_without_failures_says_so(study: Path):
     assert "None: every run of the grid finished." in words(study)
 

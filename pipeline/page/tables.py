@@ -81,6 +81,11 @@ def correlations(rows: pd.DataFrame) -> Table:
     return table(rows.dropna(subset="spearman"), _CORRELATIONS)
 
 
+def recipes(effects: pd.DataFrame) -> Table:
+    """What a recipe changes, by family, the whole first."""
+    return table(effects, _RECIPES)
+
+
 def failures(runs: pd.DataFrame) -> Table:
     """The runs that gave no result, the missing ones summed up per model."""
     ended = runs[runs["status"].isin(["failed", "diverged"])]
@@ -149,6 +154,15 @@ def _gap(row: Any) -> str:
     return f"{100 * row.gap_to_best:.2f}{interval}"
 
 
+def _change(row: Any) -> str:
+    ends = 100 * row.error_difference_low, 100 * row.error_difference_high
+    return f"{100 * row.error_difference:.2f}".replace("-", "−") + _between(*ends)
+
+
+def _ratio(row: Any) -> str:
+    return f"{row.fit_time_ratio:.2f}" + _between(row.fit_time_ratio_low, row.fit_time_ratio_high)
+
+
 def _coefficient(name: str) -> Column:
     def show(row: Any) -> str:
         interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
@@ -191,6 +205,16 @@ _CORRELATIONS = (
     _coefficient("spearman"),
     _coefficient("kendall"),
     Column("remark", _text("reason"), long=True),
+)
+_RECIPES = (
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("against", _text("against")),
+    Column("family", _text("family")),
+    _number("models", "n_models", "d"),
+    _number("pairs of runs", "n_pairs", "d"),
+    Column("error, points [95 %]", _change, "error_difference"),
+    Column("fit time, ratio [95 %]", _ratio, "fit_time_ratio"),
 )
 _FAILURES = (
     Column("dataset", _text("dataset")),
