@@ -13,6 +13,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline import aggregate, recommend
 from pipeline.errors import PipelineError
+from pipeline.recommendation import experiment
 from pipeline.recommendation.limits import memory_gib, seconds
 
 
@@ -178,6 +179,15 @@ def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsy
     assert told["n_tied"] == 2
     assert told["next"]["what"].startswith("twice as many validation images as the 360")
     assert told["next"]["command"] is None
+
+
+def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, capsys, monkeypatch):
+    for seed in range(3):
+        write_run(study / "runs", LITE[0], seed, 0.0625 + seed / 10_000)
+    whole = ask(tables(study), capsys)
+    assert whole["n_tied"] == 3
+    monkeypatch.setattr(experiment, "MOST_MODELS", 1)
+    assert ask(study, capsys)["next"]["tied_after"] == 3  # the one played through, and two more
 
 
 def test_missing_runs_come_before_new_ones(study: Path, capsys):
