@@ -18,7 +18,7 @@ from pipeline.sweeping.hold import hold
 from pipeline.sweeping.lockfile import add_entries, merged, split_stages
 from pipeline.sweeping.session import threads_of
 
-N_KILLS = 12
+N_KILLS = 10
 RECIPE = "conf/recipe/quickstart.yaml"
 
 
@@ -144,11 +144,10 @@ def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> No
 
 
 def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None:
-    done = workspace.sweep(FAILING="digits/tf_efficientnet_lite0.in1k/quickstart/1")
+    done = workspace.sweep("--jobs", "4", FAILING="digits/tf_efficientnet_lite0.in1k/quickstart/1")
     assert done.returncode == 1
     assert "no such weights" in done.stderr
     assert "9 made, 1 failed" in done.stdout
-    assert "10 up to date" not in workspace.sweep("--dry-run").stdout
     assert "1 made, 9 up to date" in workspace.sweep().stdout
 
 
@@ -181,8 +180,7 @@ def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, number: int) -> None:
-    assert workspace.sweep("dataset").returncode == 0
-    sweeping = workspace.start_sweep("--jobs", "2", CELL_SECONDS="1")
+    sweeping = workspace.start_sweep("--jobs", "2", CELL_SECONDS="0.7")
     until(lambda: len(workspace.runs()) >= 4)
     began = time.monotonic()
     sweeping.send_signal(number)
@@ -209,7 +207,7 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing_committed(
     for _ in range(N_KILLS):
         committed, n_runs = _committed(workspace), len(workspace.runs())
         sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="0.3")
-        time.sleep(moments.uniform(0.7, 3.5))
+        time.sleep(moments.uniform(0.7, 2.5))
         sweeping.kill()
         sweeping.communicate()
         assert not {record for _, record in workspace.runs()[n_runs:]} & committed

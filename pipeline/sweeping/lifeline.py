@@ -3,6 +3,6 @@
 Python's fork server ends when a pipe closes, but every child holds that pipe open too.
 """
 
-from pipeline.sweeping.worker import end_first
+from pipeline.parent import end_with_parent
 
-end_first()
+end_with_parent()

@@ -1,5 +1,6 @@
 """What a sweep tells while it goes: a live table in a terminal, else a line per ended run."""
 
+import re
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -12,6 +13,7 @@ from rich.text import Text
 from pipeline.sweeping.jobs import Ended, Job, last_line
 
 REFRESH_SECONDS = 0.5
+PLACE = re.compile(r"^\[\d+/\d+\] ")  # of a run in the grid; here its place in the sweep is told
 
 
 class View(AbstractContextManager["View"]):
@@ -47,7 +49,7 @@ class View(AbstractContextManager["View"]):
         seconds = time.monotonic() - self._started.pop(end.job)
         self.n_ended += 1
         self._seconds.append(seconds)
-        said = end.reason or end.job.name
+        said = PLACE.sub("", end.reason or end.job.name)
         if end.exit_code != 0:
             self.n_failed += 1
             said = f"FAILED {end.job.name}: {end.reason or f'exit code {end.exit_code}'}"

@@ -4,7 +4,6 @@
 shell, as under DVC. When the sweep is killed the kernel ends the fork server, and then the child.
 """
 
-import ctypes
 import multiprocessing
 import os
 import runpy
@@ -16,10 +15,10 @@ import warnings
 from pathlib import Path
 
 from pipeline.files import sha256, write_json
+from pipeline.parent import end_with_parent
 from pipeline.sweeping.jobs import Job
 
 PYTHON = ["python", "-m"]
-_PR_SET_PDEATHSIG = 1
 
 
 def work(job: Job, cores: frozenset[int] | None, gpu: str | None) -> None:
@@ -53,7 +52,9 @@ def write_receipt(job: Job) -> None:
 def _run(command: str) -> int:
     words = shlex.split(command)
     if words[:2] != PYTHON or len(words) < 3 or not words[2].startswith("pipeline."):
-        return subprocess.run(command, shell=True, preexec_fn=end_first, check=False).returncode
+        return subprocess.run(
+            command, shell=True, preexec_fn=end_with_parent, check=False
+        ).returncode
     sys.argv = words[2:]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*found in sys.modules.*", RuntimeWarning)
@@ -70,16 +71,10 @@ def _run(command: str) -> int:
 
 
 def _end_with_parent() -> None:
-    end_first()
+    end_with_parent()
     parent = multiprocessing.parent_process()
     if parent is None or not parent.is_alive():  # it was killed before we asked
         os._exit(1)
-
-
-def end_first() -> None:
-    """Ask the kernel to end this process when the one that forked it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _write_to(log: Path) -> None:

@@ -1,0 +1,113 @@
+"""What a sweep costs per run, against plain `dvc repro`, on the same runs that do nothing.
+
+    python -m benchmarks.sweep_overhead [--cells 48 150] [--jobs 2]
+
+Each size gets two fresh copies of the project in which stage `finetune` writes a record and ends;
+one is made by `dvc repro finetune`, the other by the sweep. dvc.lock must come out equal. Seconds
+are whole commands with all they start; CPU seconds are of the whole process tree.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent.parent
+COPIED = ["conf", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore"]
+WORK = """
+import sys
+from pathlib import Path
+
+given = dict(each.split("=", 1) for each in sys.argv[1:])
+out = Path(given["out"])
+out = out if out.suffix else out / "meta.json"
+out.parent.mkdir(parents=True, exist_ok=True)
+out.write_text("{}")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cells", type=int, nargs="+", default=[48, 150])
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    table = Table(
+        "cells", "dvc repro s", "sweep s", "ratio", "sweep ms/cell", "CPU ms/cell", "no-op s"
+    )
+    for n_cells in arguments.cells:
+        table.add_row(*measured(n_cells, arguments.jobs))
+    Console(width=100).print(table)
+
+
+def measured(n_cells: int, jobs: int) -> list[str]:
+    """One row: both commands once, and what `dvc repro finetune` takes when all is done."""
+    with tempfile.TemporaryDirectory() as folder:
+        by_dvc, by_sweep = Path(folder) / "dvc", Path(folder) / "sweep"
+        for place in (by_dvc, by_sweep):
+            make_workspace(place, n_cells)
+        sweep_seconds, sweep_cpu = timed(by_sweep, "pipeline.sweep", "--jobs", str(jobs))
+        no_op_seconds, _ = timed(by_sweep, "dvc", "repro", "--quiet", "finetune")
+        dvc_seconds, _ = timed(by_dvc, "dvc", "repro", "--quiet", "finetune")
+        locks = [(place / "dvc.lock").read_bytes() for place in (by_dvc, by_sweep)]
+        assert locks[0] == locks[1], "the two made different things"
+    return [
+        str(n_cells),
+        f"{dvc_seconds:.1f}",
+        f"{sweep_seconds:.1f}",
+        f"{dvc_seconds / sweep_seconds:.1f}",
+        f"{1000 * sweep_seconds / n_cells:.0f}",
+        f"{1000 * sweep_cpu / n_cells:.0f}",
+        f"{no_op_seconds:.1f}",
+    ]
+
+
+def timed(place: Path, *words: str) -> tuple[float, float]:
+    """Wall and CPU seconds of `python -m WORDS` in that folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    cpu, begin = _children_cpu_seconds(), time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=place,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - begin, _children_cpu_seconds() - cpu
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def make_workspace(folder: Path, n_cells: int) -> None:
+    """The project with one dataset, one model, one recipe, as many seeds, and no work."""
+    folder.mkdir()
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    for name, text in {
+        "dataset.py": WORK,
+        "finetune.py": WORK,
+        "sweeping/preloaded.py": "from pipeline import files\n",
+    }.items():
+        (folder / "pipeline" / name).write_text(text)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    models = params["grid"]["models"][:1]
+    params["grid"].update(datasets=["digits"], models=models, seeds=list(range(n_cells)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
