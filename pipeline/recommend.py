@@ -134,7 +134,7 @@ def _prior(
         "note": PRIOR.format(dataset=dataset),
         "not_judged": [option for option, text in asked.items() if text is not None],
         "next": {
-            "what": "fine-tune them, twice each: one seed shows nothing of how runs vary",
+            "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
             "command": f"dvc exp run -S 'grid.datasets=[{dataset}]' -S 'grid.models=[{models}]'",
         },
     }
