@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-TABLES = ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv"]
+TABLES = ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv", "recipes.csv"]
 
 
 def main(module: str, arguments: list[str]) -> None:
