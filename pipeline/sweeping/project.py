@@ -105,6 +105,7 @@ class Project:
         changed = bool(stage.always_changed or stage.changed_stage())
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
+                self._read_once(dep)
                 changed = bool(dep.workspace_status()) or changed
                 dep.save()
                 continue
@@ -200,6 +201,18 @@ class Project:
     def forget(self) -> None:
         """Hash dependencies anew from now on: something may have changed them."""
         self._hashes.clear()
+
+    def _read_once(self, dep: Any) -> None:
+        """Let `dep` share what is read of its YAML file: DVC parses it six times for each stage."""
+        read, hashes = type(dep).read_params, self._hashes
+
+        def read_params(flatten: bool = True, **options: Any) -> dict[str, Any]:
+            key = f"{dep.fs_path} {dep.params} {flatten} {options}"
+            if key not in hashes:
+                hashes[key] = read(dep, flatten, **options)
+            return dict(hashes[key])
+
+        dep.read_params = read_params
 
     def _save_once(self, dep: Any) -> None:
         if dep.fs_path in self._hashes:
