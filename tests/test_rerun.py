@@ -163,3 +163,10 @@ def test_every_study_resolves_and_plans(workspace: Workspace, study: str, fine_t
         check=True,
     )
     assert plan.stdout.count("Running stage 'finetune@") == fine_tunes
+
+
+def test_going_back_to_an_earlier_recipe_trains_nothing_again(workspace: Workspace) -> None:
+    workspace.edit("conf/recipe/avg_pool.yaml", "lr: 0.008", "lr: 0.004")
+    assert cells(recipes=("avg_pool",)) <= workspace.repro()
+    workspace.edit("conf/recipe/avg_pool.yaml", "lr: 0.004", "lr: 0.008")
+    assert workspace.repro() == BELOW
