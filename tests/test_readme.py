@@ -62,7 +62,7 @@ def test_every_path_that_the_readme_names_exists() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     quoted = re.findall(r"`((?:conf|data|docs|pipeline|results|studies|tests)/[\w./*-]*)`", README)
     for path in [*links, *quoted]:
-        if path not in MADE:
+        if path not in MADE and "NAME" not in path:  # NAME: the reader's own
             assert list(ROOT.glob(path.rstrip("/"))), path
 
 
