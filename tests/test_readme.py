@@ -18,13 +18,13 @@ MADE = {"data/imagenet.csv", "data/unmatched.csv", "results/report.html"}  # by 
 def commands() -> list[str]:
     """Every line of the README's shell blocks, comments cut off."""
     blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
 
 def words_of(module: str) -> list[list[str]]:
     """The arguments of every command that runs one of our modules."""
-    start = f".venv/bin/python -m {module} "
+    start = f"python -m {module} "
     return [shlex.split(line)[3:] for line in commands() if line.startswith(start)]
 
 
