@@ -184,6 +184,13 @@ def test_records_that_do_not_belong_together_are_refused(study: Path, changes: d
     assert not (study / "results").exists()
 
 
+def test_a_failed_run_of_unknown_settings_mixes_with_nothing(study: Path):
+    unknown = {"image_size": 64, "recipe": {"lr": None}}
+    write_failure(study / "runs", LITE[1], 1, "no metrics", config=unknown)
+    table = board(study)
+    assert table.loc[LITE[1], ["n", "n_failed"]].tolist() == [1, 1]
+
+
 def test_a_record_copied_to_another_cell_is_refused(study: Path):
     text = (study / "runs/digits" / LITE[0] / "quickstart/0.json").read_text()
     (study / "runs/digits" / LITE[0] / "quickstart/1.json").write_text(text)

@@ -140,11 +140,11 @@ def _refuse_mixture(
     group_of: Callable[[Cell], str],
     identity_of: Callable[[Record], Any],
 ) -> None:
-    """Raise if records that share a name differ in what the name stands for."""
+    """Raise if finished runs that share a name differ in what the name stands for."""
     first: dict[str, tuple[Any, Cell]] = {}
     for cell, record in records.items():
         identity = identity_of(record)
-        if identity is None:
+        if identity is None or record.status != "ok":
             continue
         known, example = first.setdefault(group_of(cell), (identity, cell))
         if known != identity:
