@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -188,14 +187,13 @@ def test_weights_come_from_the_hub_once_and_then_from_its_cache(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["test_resnet.r160_in1k", "gcvit_tiny.in1k"])
 def test_a_hub_that_does_not_answer_is_one_line_at_once(tmp_path: Path, model: str) -> None:
-    started = time.perf_counter()
     found = ask_hub(
         model, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", http_proxy="", HTTPS_PROXY=""
     )
     assert found.returncode == TryAgain.exit_code
     assert found.stderr.count("\n") == 1
     assert model in found.stderr
-    assert time.perf_counter() - started < 30, "retries"
+    assert "retry" not in found.stderr.lower()
 
 
 @pytest.mark.slow
