@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import safetensors.torch
@@ -194,6 +195,29 @@ def test_a_hub_that_does_not_answer_is_one_line_at_once(tmp_path: Path, model: s
     assert found.stderr.count("\n") == 1
     assert model in found.stderr
     assert "retry" not in found.stderr.lower()
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """A stand-in for a hub that breaks off every answer; counts what it is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        self.asked.append(str(self.client_address))
+
+
+@pytest.mark.slow
+def test_a_hub_that_breaks_off_is_asked_once_and_not_again(tmp_path: Path) -> None:
+    Broken.asked.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    found = ask_hub("test_resnet.r160_in1k", tmp_path, HF_ENDPOINT=address)
+    server.shutdown()
+    server.server_close()
+    assert found.returncode == TryAgain.exit_code
+    assert found.stderr.count("\n") == 1
+    assert len(Broken.asked) == 1
 
 
 @pytest.mark.slow
