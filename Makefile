@@ -14,7 +14,7 @@ run: setup ## the study that params.yaml names, from published tables to the rep
 	@echo "The report: $(CURDIR)/results/report.html"
 
 test: setup ## every test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -3,17 +3,22 @@
 What is unknown is null, never a guess. A run that failed or diverged has no metrics at all.
 """
 
+import base64
 import dataclasses
 import json
 import math
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from pipeline.errors import PipelineError
 from pipeline.files import write_json
 
-FORMAT = 1
+FORMAT = 2
+MOST_IMAGES = 10_000_000
 Status = Literal["ok", "failed", "diverged"]
 METRICS = ("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss")
 
@@ -30,6 +35,9 @@ class Record:
                   peak_memory_reserved_gib and peak_memory_allocated_gib (CUDA),
                   peak_rss_gib (host), energy_wh
     device        kind (cpu or cuda), name, threads, shared (were others on it during the run?)
+    telemetry     what the hardware did meanwhile: utilisation, clocks, temperature, load, others
+    not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
+    valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
     weights       source, sha256, and file or repository
     data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,
                   chance_error_rate
@@ -47,12 +55,35 @@ class Record:
     history: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, float | None] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict)
+    not_for_speed: str | None = None
+    valid_wrong: str | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     started_at: str | None = None
     format: int = FORMAT
+
+
+def pack_counts(counts: np.ndarray) -> str:
+    """Wrong answers of each image (0 or 1; of several labels, how many), [images], as text.
+
+    It is compressed: 1,478 images with one label take a few hundred characters.
+    """
+    return base64.b64encode(zlib.compress(counts.astype(np.uint8).tobytes(), 9)).decode("ascii")
+
+
+def unpack_counts(text: str) -> np.ndarray:
+    """What `pack_counts` packed: uint8 [images]. Raises ValueError where it is anything else."""
+    try:
+        unpacking = zlib.decompressobj()
+        content = unpacking.decompress(base64.b64decode(text, validate=True), MOST_IMAGES)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not unpacking.eof:
+        raise ValueError(f"more than {MOST_IMAGES} images, or cut off")
+    return np.frombuffer(content, dtype=np.uint8)
 
 
 def write_record(path: Path, record: Record) -> None:

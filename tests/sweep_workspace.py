@@ -45,7 +45,7 @@ out.parent.mkdir(parents=True, exist_ok=True)
 beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
 cell = {key: given[key] for key in ("dataset", "model", "recipe")}
 metrics, config = {"error_rate": 0.1}, {"recipe": recipe}
-record = {"format": 1, "status": "ok", **cell, "seed": int(given["seed"])}
+record = {"format": 2, "status": "ok", **cell, "seed": int(given["seed"])}
 beside.write_text(json.dumps({**record, "metrics": metrics, "config": config}))
 beside.replace(out)
 print(f"{name} error 0.1")
