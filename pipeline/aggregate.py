@@ -6,6 +6,7 @@ Reads the records of the cells that params.yaml names, and no other. Writes to t
     leaderboard.csv   one row per dataset, recipe and model (tables/leaderboard.py)
     correlations.csv  what goes with a good or quick fine-tune (tables/correlations.py)
     recipes.csv       what a recipe changes, by family, in pairs (tables/recipes.py)
+    estimates.csv     what a run took by what had been estimated (tables/hindsight.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -21,6 +22,7 @@ from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
 from pipeline.tables.correlations import correlations
+from pipeline.tables.hindsight import estimates_table
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
 from pipeline.tables.results import write_result
@@ -40,12 +42,14 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             "is here: run `dvc repro` first"
         )
     table = runs_table(study, records)
-    board = leaderboard(study, table, published(study, read_imagenet(imagenet), imagenet))
+    timm = read_imagenet(imagenet)
+    board = leaderboard(study, table, published(study, timm, imagenet))
     write_result(results / "runs.csv", table)
     write_result(results / "history.csv", history_table(records))
     write_result(results / "leaderboard.csv", board)
     write_result(results / "correlations.csv", correlations(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
+    write_result(results / "estimates.csv", estimates_table(study, records, timm))
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
             write_json(folder / f"{dataset}.json", headline(dataset, table, board))

@@ -21,19 +21,26 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def session(
-    root: Path, targets: Sequence[str], jobs: int | None, dry_run: bool, max_failures: int | None
+    root: Path,
+    targets: Sequence[str],
+    jobs: int | None,
+    dry_run: bool,
+    max_failures: int | None,
+    price_per_hour: float | None,
 ) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
     for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
         if value is not None and value < 1:
             raise PipelineError(f"{name} {value}: write 1 or more")
+    if price_per_hour is not None and not 0 <= price_per_hour < float("inf"):
+        raise PipelineError(f"--price-per-hour {price_per_hour:g}: write a number from 0 on")
     project, console = Project(root), Console(highlight=False)
     stages, needs = project.collect(targets)
     threads = threads_of(stage.cmd for stage in stages)
     n_jobs = jobs if jobs is not None else default_jobs(threads)
     if dry_run:
         with project.locked(PATIENCE_SECONDS):
-            plan(project, stages, needs, console)
+            plan(project, stages, needs, console, n_jobs, price_per_hour)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
         engine = LocalEngine(n_jobs, threads)

@@ -62,7 +62,7 @@ def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "kind": device.type,
-        "name": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
         "threads": threads,
         "cores": os.cpu_count(),
         "precision": precision if cuda else "fp32",
@@ -94,7 +94,7 @@ def peak_memory() -> dict[str, float | None]:
     }
 
 
-def _cpu_name() -> str | None:
+def cpu_name() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
