@@ -148,7 +148,7 @@ def test_energy_is_told_where_runs_measured_it_and_unknown_elsewhere(project: Pa
 def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     said = lines(project, [command(LITE[0], 0), command(LITE[0], 0, "pets")])
     assert "0 of 2 fits estimated" in said
-    assert f"1 not estimated: no benchmark, run or published speed tells of {LITE[0]}" in said
+    assert "1 not estimated: nothing tells of their models on this device" in said
     assert "1 not estimated: pets is not prepared yet (`dvc repro dataset@pets`)" in said
     assert "time" not in said.replace("at a time", "")
 

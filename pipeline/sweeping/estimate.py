@@ -84,7 +84,7 @@ def _told(
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
             return Told(source.name, seconds, reaches[source.name][0], energy_wh)
-    return f"no benchmark, run or published speed tells of {work.model} on this device"
+    return "nothing tells of their models on this device: one finished run is a start"
 
 
 def _watts(model: str, runs: Sequence[Timed]) -> float | None:
