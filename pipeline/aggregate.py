@@ -26,8 +26,8 @@ from pipeline.tables.hindsight import estimates_table
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
 from pipeline.tables.results import write_result
-from pipeline.tables.runs import history_table, read_records, runs_table
-from pipeline.tables.study import read_study
+from pipeline.tables.runs import Records, history_table, read_records, runs_table
+from pipeline.tables.study import Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import published
 
@@ -41,6 +41,16 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             f"{runs}: none of the {sum(1 for _ in study.cells())} records that {params} names "
             "is here: run `dvc repro` first"
         )
+    table, board = write_tables(study, records, imagenet, results)
+    with replacing_folder(metrics) as folder:
+        for dataset in study.datasets:
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+
+
+def write_tables(
+    study: Study, records: Records, imagenet: Path, results: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write every table of these records to `results`; returns runs and leaderboard."""
     table = runs_table(study, records)
     timm = read_imagenet(imagenet)
     board = leaderboard(study, table, published(study, timm, imagenet))
@@ -50,9 +60,7 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
     write_result(results / "correlations.csv", correlations(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
     write_result(results / "estimates.csv", estimates_table(study, records, timm))
-    with replacing_folder(metrics) as folder:
-        for dataset in study.datasets:
-            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+    return table, board
 
 
 def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
