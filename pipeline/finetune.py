@@ -50,6 +50,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
     from pipeline.names.resolve import resolve
     from pipeline.trainer import hardware, weights
+    from pipeline.trainer.telemetry import Watch
 
     recipe = recipe_of(config.recipe)
     data = open_prepared(Path(config.data))
@@ -69,8 +70,11 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "config": OmegaConf.to_container(config, resolve=True),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    outcome = _train(config, recipe, data, model, found, device, threads, tell)
-    outcome.setdefault("cost", {}).update(hardware.peak_memory())
+    watch = Watch(device)
+    outcome = _train(config, recipe, data, model, found, watch, threads, tell)
+    outcome.setdefault("cost", {}).update(hardware.peak_memory(device), energy_wh=watch.energy_wh)
+    common["device"]["shared"] = watch.shared
+    common |= {"telemetry": watch.telemetry, "not_for_speed": watch.not_for_speed}
     return Record(**common, **outcome)
 
 
@@ -104,7 +108,7 @@ def _train(
     data: Prepared,
     model: str,
     weights: Any,
-    device: Any,
+    watch: Any,
     threads: int,
     tell: Any,
 ) -> dict[str, Any]:
@@ -113,6 +117,7 @@ def _train(
 
     from pipeline.trainer import hardware, training
 
+    device = watch.device
     torch.set_num_threads(threads)
     if config.keep_freed_memory and device.type == "cpu":
         hardware.keep_freed_memory()
@@ -125,7 +130,7 @@ def _train(
         learn = training.learner(dls, data, recipe, model, weights)
         if config.channels_last:
             learn.model.to(memory_format=torch.channels_last)
-        outcome = training.fit(learn, data, recipe, epochs)
+        outcome = training.fit(learn, data, recipe, epochs, watch)
     except training.Diverged as error:
         return {"status": "diverged", "reason": str(error), "history": epochs.rows}
     except torch.cuda.OutOfMemoryError:

@@ -36,6 +36,7 @@ from fastai.vision.all import (
 from pipeline.datasets.prepared import Prepared
 from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.telemetry import Watch
 from pipeline.trainer.weights import Weights
 
 
@@ -147,22 +148,18 @@ def learner(
     return _in_precision(learn, recipe.precision)
 
 
-def fit(learn: Learner, data: Prepared, recipe: Recipe, epochs: Epochs) -> Outcome:
-    """Train as the recipe says (fastai's `fine_tune`) and measure; raises `Diverged`."""
-    _synchronize()
-    started, cpu_started = time.perf_counter(), time.process_time()
+def fit(learn: Learner, data: Prepared, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
+    """Train as the recipe says (fastai's `fine_tune`) under `watch`; raises `Diverged`."""
     with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
-        learn.fine_tune(
-            recipe.epochs,
-            recipe.lr,
-            freeze_epochs=recipe.frozen_epochs,
-            lr_mult=recipe.lr_mult,
-            cbs=epochs,
-        )
-        _synchronize()
-        fit_seconds = time.perf_counter() - started
-        cpu_seconds = time.process_time() - cpu_started
+        with watch:
+            learn.fine_tune(
+                recipe.epochs,
+                recipe.lr,
+                freeze_epochs=recipe.frozen_epochs,
+                lr_mult=recipe.lr_mult,
+                cbs=epochs,
+            )
         last = [float(value) for value in learn.recorder.values[-1]]
         test = learn.validate(ds_idx=2) if "test" in _parts(data) else None
     unfrozen = epochs.rows[recipe.frozen_epochs :]
@@ -172,12 +169,11 @@ def fit(learn: Learner, data: Prepared, recipe: Recipe, epochs: Epochs) -> Outco
         test_metrics={} if test is None else _metrics([float(value) for value in test]),
         history=epochs.rows,
         cost={
-            "fit_seconds": fit_seconds,
-            "cpu_seconds": cpu_seconds,
+            "fit_seconds": watch.telemetry["seconds"],
+            "cpu_seconds": watch.telemetry["cpu_seconds"],
             "seconds_per_epoch": float(np.median([row["seconds"] for row in unfrozen])),
             "images_per_second": trained
             / float(np.median([row["train_seconds"] for row in unfrozen])),
-            "energy_wh": None,
         },
     )
 
@@ -214,8 +210,3 @@ def _in_precision(learn: Learner, precision: str) -> Learner:
     if learn.dls.device.type != "cuda" or precision == "fp32":
         return learn
     return learn.to_fp16() if precision == "fp16" else learn.to_bf16()
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
