@@ -15,7 +15,15 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+COPIED = [
+    "conf",
+    "pipeline",
+    "data/sample",
+    "data/benchmark/README.md",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvcignore",
+]
 MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 DATASET = """
 import sys

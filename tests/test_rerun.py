@@ -18,7 +18,16 @@ import yaml
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", "studies", ".dvcignore"]
+COPIED = [
+    "conf",
+    "pipeline",
+    "data/sample",
+    "data/benchmark/README.md",
+    "dvc.yaml",
+    "params.yaml",
+    "studies",
+    ".dvcignore",
+]
 BELOW = {"aggregate", "plot", "report"}
 
 
