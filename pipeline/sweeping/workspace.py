@@ -25,9 +25,7 @@ class Workspace:
     """A folder with DVC in it. Only DVC's lock is held here, never while something trains."""
 
     def __init__(self, root: Path) -> None:
-        logging.getLogger("dvc").setLevel(
-            logging.ERROR
-        )  # its progress and warnings, not its faults
+        logging.getLogger("dvc").setLevel(logging.ERROR)  # no progress, no warnings
         with one_line():
             self.repo = Repo(str(root))
         self.root = Path(self.repo.root_dir)
@@ -54,14 +52,16 @@ class Workspace:
         """The targets and all they need, what is needed first; and the needs of each by name."""
         with one_line():
             graph = get_active_graph(self.repo.index.graph)
+        named: dict[str, list[Stage]] = {}
+        for each in graph:
+            for name in {each.addressing, each.addressing.partition("@")[0]}:
+                named.setdefault(name, []).append(each)
         found: list[Stage] = []
         for target in targets:
-            try:
-                found.extend(self.repo.stage.collect(target))
+            try:  # DVC's own collect loads every stage once more
+                found.extend(named.get(target) or self.repo.stage.collect(target))
             except DvcException as error:
-                names = {each.addressing for each in graph}
-                known = names | {name.partition("@")[0] for name in names}
-                raise PipelineError(f"{first_line(error)} {near_matches(target, known)}") from None
+                raise PipelineError(f"{first_line(error)} {near_matches(target, named)}") from None
         stages = plan_repro(graph, list(dict.fromkeys(found)))
         needs = {
             each.addressing: {up.addressing for up in graph.successors(each)} for each in stages
