@@ -3,6 +3,7 @@
 Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
     runs.csv          one row per cell, missing ones included    (tables/runs.py)
     history.csv       one row per run and epoch: the loss curves (tables/runs.py)
+    valid_wrong.csv   which validation images each run erred on  (tables/answers.py)
     leaderboard.csv   one row per dataset, recipe and model (tables/leaderboard.py)
     correlations.csv  what goes with a good or quick fine-tune (tables/correlations.py)
     recipes.csv       what a recipe changes, by family, in pairs (tables/recipes.py)
@@ -20,6 +21,7 @@ import pandas as pd
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
+from pipeline.tables.answers import answers_table
 from pipeline.tables.correlations import correlations
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
@@ -40,8 +42,11 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             "is here: run `dvc repro` first"
         )
     table = runs_table(study, records)
-    board = leaderboard(study, table, published(study, read_imagenet(imagenet), imagenet))
+    answers = answers_table(records)
+    known = published(study, read_imagenet(imagenet), imagenet)
+    board = leaderboard(study, table, answers, known)
     write_result(results / "runs.csv", table)
+    write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
     write_result(results / "leaderboard.csv", board)
     write_result(results / "correlations.csv", correlations(board))
