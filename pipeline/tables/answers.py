@@ -5,7 +5,7 @@ The table has one row per finished run that recorded it, packed as in the record
 compares models again, and a fresh clone has no records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def check_answers(path: Path, record: Record) -> None:
         )
 
 
-def image_noise(runs: pd.DataFrame, models: Sequence[Any]) -> ImageNoise | None:
+def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
     """The noise of the images in one group's mean errors, in the order of `models`.
 
     `runs` are finished ones with ANSWERS' columns; None where one of them lacks its answers, or
@@ -68,8 +68,10 @@ def image_noise(runs: pd.DataFrame, models: Sequence[Any]) -> ImageNoise | None:
     """
     if runs["valid_wrong"].isna().any() or runs["model"].is_unique:
         return None
-    of_models = runs.groupby("model")["valid_wrong"]
-    answers = {model: np.stack([unpack_counts(each) for each in texts]) for model, texts in of_models}
+    answers = {
+        model: np.stack([unpack_counts(packed) for packed in of_model])
+        for model, of_model in runs.groupby("model")["valid_wrong"]
+    }
     return paired([answers[model] for model in models], int(runs["labels"].iloc[0]))
 
 

@@ -195,9 +195,7 @@ def _freedom_of_both(
     return float(_satterthwaite(estimated, freedom, known)[others].min(initial=MANY))
 
 
-def _satterthwaite(
-    estimated: np.ndarray, freedom: float, known: np.ndarray | float
-) -> np.ndarray:
+def _satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
     """The degrees of freedom of an estimated variance plus a known one."""
     estimated = np.maximum(estimated, 1e-12)
     return np.minimum(freedom * ((estimated + known) / estimated) ** 2, MANY)

@@ -47,7 +47,7 @@ def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.
     """
     errors = draw_errors(covariance, freedom)
     kept = np.zeros(len(mean), dtype=bool)
-    for i in np.flatnonzero(near_best(mean, covariance, freedom)):
+    for i in np.flatnonzero(near_best(mean, covariance, freedom)).tolist():
         others = np.arange(len(mean)) != i
         se = se_of_differences(covariance, i)[others]
         largest = ((errors[:, [i]] - errors[:, others]) / se).max(axis=1, initial=0)

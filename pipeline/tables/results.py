@@ -45,7 +45,13 @@ LEADERBOARD = (
 CORRELATIONS = (
     *("dataset", "recipe", "outcome", "predictor", "n"),
     *("spearman", "spearman_low", "spearman_high", "kendall", "kendall_low", "kendall_high"),
+    *("pairs_lower", "pairs_lower_low", "pairs_lower_high"),
     "reason",
+)
+SMALL_FAST = (
+    *("dataset", "recipe", "place", "model", "family", "rank", "tied"),
+    *("error_rate_mean", "error_rate_low", "error_rate_high", "fit_seconds_median", "memory_gib"),
+    *("memory_of", "memory_gib_below", "fit_seconds_below", "score_mean", "n", "n_timed", "device"),
 )
 ANSWERS = ("dataset", "recipe", "model", "seed", "labels", "valid_wrong")
 RECIPES = (
@@ -57,7 +63,7 @@ _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
     *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
     *("versions", "started_at", "outcome", "predictor", "interval_covers", "images", "against"),
-    *("not_timed", "valid_wrong"),
+    *("not_timed", "valid_wrong", "memory_of"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
