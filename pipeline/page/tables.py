@@ -6,18 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.figures.correlations import NAMES
 from pipeline.page.answer import duration, percent
 
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
-NAMES = {
-    "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
-    "imagenet_top1": "ImageNet top-1",
-    "params_m": "parameters",
-    "infer_samples_per_second": "published inference speed",
-    "train_samples_per_second": "published training speed",
-}
 
 
 @dataclass(frozen=True)
