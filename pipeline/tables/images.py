@@ -11,7 +11,7 @@ several labels as one draw (`independent`): rather too much noise than too littl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class ImageNoise:
     share: float
     own: float
     alone: np.ndarray
+
+    def of(self, models: np.ndarray) -> "ImageNoise":
+        """The same of these models alone, in this order."""
+        covariance = self.covariance[np.ix_(models, models)]
+        return replace(self, covariance=covariance, alone=self.alone[models])
 
 
 def independent(mean: np.ndarray, n_valid: int) -> ImageNoise:
