@@ -23,6 +23,7 @@ from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.page.answer import duration, percent
 from pipeline.records import Record, read_record
+from pipeline.tables.answers import check_answers
 from pipeline.tables.runs import refuse_mixtures
 from pipeline.tables.study import Cell, Study, read_study
 
@@ -52,6 +53,8 @@ def main(
     found = {path: read_record(path) for path in sorted(records.rglob("*.json"))}
     if not found:
         raise PipelineError(f"{records}: no record here: `python -m pipeline.finetune` writes some")
+    for path, record in found.items():
+        check_answers(path, record)
     cells = cells_of(found)
     refuse_mixtures({cell: (path, found[path]) for path, cell in cells.items()})
     by_cell = {cell: found[path] for path, cell in cells.items()}

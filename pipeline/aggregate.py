@@ -1,12 +1,14 @@
 """Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
 
 Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
-    runs.csv          one row per cell, missing ones included    (tables/runs.py)
-    history.csv       one row per run and epoch: the loss curves (tables/runs.py)
-    leaderboard.csv   one row per dataset, recipe and model (tables/leaderboard.py)
-    correlations.csv  what goes with a good or quick fine-tune (tables/correlations.py)
-    recipes.csv       what a recipe changes, by family, in pairs (tables/recipes.py)
-    estimates.csv     what a run took by what had been estimated (tables/hindsight.py)
+    runs.csv            one row per cell, missing ones included      (tables/runs.py)
+    history.csv         one row per run and epoch: the loss curves   (tables/runs.py)
+    valid_wrong.csv     which validation images each run erred on    (tables/answers.py)
+    leaderboard.csv     one row per dataset, recipe and model        (tables/leaderboard.py)
+    small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
+    correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
+    recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
+    estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -21,12 +23,14 @@ import pandas as pd
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
+from pipeline.tables.answers import answers_table
 from pipeline.tables.correlations import correlations
 from pipeline.tables.hindsight import estimates_table
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
 from pipeline.tables.results import write_result
 from pipeline.tables.runs import Records, history_table, read_records, runs_table
+from pipeline.tables.small_fast import small_and_fast
 from pipeline.tables.study import Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import published
@@ -52,12 +56,16 @@ def write_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write every table of these records to `results`; returns runs and leaderboard."""
     table = runs_table(study, records)
+    answers = answers_table(records)
     timm = read_imagenet(imagenet)
-    board = leaderboard(study, table, published(study, timm, imagenet))
+    known = published(study, timm, imagenet)
+    board = leaderboard(study, table, answers, known)
     write_result(results / "runs.csv", table)
+    write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
     write_result(results / "leaderboard.csv", board)
-    write_result(results / "correlations.csv", correlations(board))
+    write_result(results / "correlations.csv", correlations(board, known))
+    write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
     write_result(results / "estimates.csv", estimates_table(study, records, timm))
     return table, board

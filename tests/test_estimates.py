@@ -157,8 +157,19 @@ def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> 
     other = {**CPU, "name": "Another CPU"}
     write_run(project / "data/runs", LITE[0], 0, 0.1, device=other)
     write_run(project / "data/runs", LITE[0], 1, 0.1).write_text("{")
-    write_run(project / "data/runs", LITE[0], 2, 0.1, not_for_speed="the device was shared")
     assert "0 of 1 fits estimated" in lines(project, [command(LITE[0], 3)])
+
+
+def test_runs_that_shared_the_device_count_only_where_there_are_no_others(project: Path) -> None:
+    cost, why = {"fit_seconds": 90.0}, "the device was shared"
+    write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
+    said = lines(project, [command(LITE[0], 3)])
+    assert "time    90.0 s" in said
+    assert "each run known here shared the device: a guide at best" in said
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    said = lines(project, [command(LITE[0], 3)])
+    assert "time    20.0 s" in said
+    assert "shared" not in said
 
 
 def test_a_dataset_that_is_not_prepared_is_known_from_its_records(project: Path) -> None:
@@ -173,12 +184,17 @@ def test_commands_of_other_stages_are_no_fits(project: Path) -> None:
     )
 
 
-def on(device: str, speeds: dict[str, float], mode: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def on(
+    device: str, speeds: dict[str, float], mode: str, backend: str = "cu132"
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """A change of imagenet.csv: one more benchmark file, of `device`."""
 
     def change(table: pd.DataFrame) -> pd.DataFrame:
         rows = table[table["benchmark_file"] == TRAIN].assign(
-            benchmark_file=f"benchmark-{mode}-of-{device}.csv", device=device, mode=mode
+            benchmark_file=f"benchmark-{mode}-of-{device}.csv",
+            device=device,
+            mode=mode,
+            backend=backend,
         )
         rows = rows[rows["model"].isin(speeds)]
         return pd.concat([table, rows.assign(samples_per_second=rows["model"].map(speeds))])
@@ -198,16 +214,22 @@ def first(folder: Path, device: str, model: str, *changes: Any, cuda: bool = Tru
 
 
 def test_this_machines_own_benchmark_comes_first(project: Path) -> None:
-    source, speed = first(project, "Big GPU 9", LITE[1], on("biggpu9", {LITE[1]: 70.0}, "train"))
+    source, speed = first(project, "Big GPU 9", LITE[1], on("big_gpu_9", {LITE[1]: 70.0}, "train"))
     assert source.name == "a benchmark of this device"
     assert speed == pytest.approx(70 * 224**2 / 1e6)
+
+
+def test_a_cpus_benchmark_is_of_as_many_threads(project: Path) -> None:
+    table = on("amd_epyc", {LITE[1]: 70.0}, "train", backend="cpu2")
+    assert first(project, "AMD EPYC, 2 threads", LITE[1], table, cuda=False)[1] is not None
+    assert first(project, "AMD EPYC, 1 thread", LITE[1], table, cuda=False) == (None, None)
 
 
 def test_timms_training_speeds_are_scaled_by_a_published_inference_file_of_the_device(
     project: Path,
 ) -> None:
     """Trained at 1000 on timm's card; inference here is 6000, which is training at 2000."""
-    twin = on("biggpu9", {LITE[0]: 6000.0}, "infer")
+    twin = on("big_gpu_9", {LITE[0]: 6000.0}, "infer")
     source, speed = first(project, "Big GPU 9", LITE[2], twin)
     assert source.name == "timm's training speeds on rtx3090"
     assert speed == pytest.approx(2 * 750 * 224**2 / 1e6)

@@ -48,7 +48,9 @@ def estimate_lines(
     threads = cells[0].get("threads", "1")
     device, cuda = this_device(int(threads) if threads.isdigit() else 1)
     records = readable_records(root / "data/runs")
-    runs = by_device(records).get((device, cuda), [])
+    here = device, cuda
+    alone = by_device(records).get(here, [])
+    runs = alone or by_device(records, whatever_ran_beside=True).get(here, [])
     imagenet = root / "data/imagenet.csv"
     table = read_imagenet(imagenet) if imagenet.is_file() else None
     asked = sources(read_study(root / "params.yaml"), table, device, cuda, runs)
@@ -67,6 +69,11 @@ def estimate_lines(
         *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(told, reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
+        *(
+            []
+            if alone or not runs
+            else ["  each run known here shared the device: a guide at best"]
+        ),
     ]
 
 

@@ -4,7 +4,7 @@ The estimates are those of `python -m pipeline.sweep --dry-run`, made from all o
 grid on the run's device (a table of speeds is scaled by the other models alone).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -27,12 +27,15 @@ def estimates_table(study: Study, records: Records, imagenet: pd.DataFrame) -> p
     return pd.DataFrame(rows, columns=list(ESTIMATES))
 
 
-def by_device(records: Any) -> dict[tuple[str, bool], list[Timed]]:
-    """The runs whose times count, by device and whether it is CUDA's."""
+def by_device(
+    records: Iterable[Record], whatever_ran_beside: bool = False
+) -> dict[tuple[str, bool], list[Timed]]:
+    """The runs whose times count, or all of them, by device and whether it is CUDA's."""
     found: dict[tuple[str, bool], list[Timed]] = {}
     for record in records:
         run, device = timed(record), device_label(record.device)
-        if run is not None and device is not None and _counts(record):
+        counts = whatever_ran_beside or _counts(record)
+        if run is not None and device is not None and counts:
             key = (device, record.device.get("kind") == "cuda")
             found.setdefault(key, []).append(run)
     return found

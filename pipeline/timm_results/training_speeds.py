@@ -4,10 +4,9 @@ Reads rows of imagenet.csv, timm's or this machine's own. An inference speed cou
 training goes forward and back. Speeds in pixels, not images, compare at different image sizes.
 """
 
-import re
-
 import pandas as pd
 
+from pipeline.benchmarking.own_speed import short_name
 from pipeline.tables.study import Study
 
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
@@ -27,14 +26,13 @@ def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
 def rows_of_device(imagenet: pd.DataFrame, mode: str, device: str) -> pd.DataFrame:
     """The rows of the largest benchmark file for `mode` that was measured on `device`, if any.
 
-    A file names its device shortly: rtx4090 is "NVIDIA GeForce RTX 4090".
+    `device` is named as records label it: "AMD EPYC, 2 threads" is amd_epyc with the backend cpu2.
     """
+    name, _, threads = device.partition(", ")
     rows = imagenet[(imagenet["mode"] == mode) & (imagenet["compile"] == "eager")]
-    rows = rows[[bool(name) and _plain(name) in _plain(device) for name in rows["device"]]]
+    rows = rows[rows["device"] == short_name(name)]
+    if threads:
+        rows = rows[rows["backend"] == f"cpu{threads.partition(' ')[0]}"]
     if rows.empty:
         return rows
     return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
