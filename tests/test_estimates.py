@@ -121,7 +121,7 @@ def test_other_seeds_are_believed_before_other_models_and_each_is_named(project:
     write_run(project / "data/runs", LITE[0], 0, 0.1)
     said = lines(project, [command(LITE[0], 1), command(LITE[0], 2), command(LITE[1], 0)])
     assert f"3 of 3 fits estimated, on {DEVICE}, 1 at a time:" in said
-    assert "2 from other seeds of the same cell: within a factor of 1.2" in said
+    assert "2 from other seeds of the same cell: within a factor of 1.25" in said
     assert "1 from timm's training speeds on rtx3090: within a factor of 3, assumed" in said
     seconds = 2 * 20 + 20 * 4000 / 3500  # the second model is published as so much slower
     assert f"time    {seconds:.1f} s" in said
