@@ -239,6 +239,7 @@ def test_an_unknown_gpu_is_told_with_a_wide_range_and_an_unknown_cpu_not_at_all(
     project: Path,
 ) -> None:
     source, speed = first(project, "New GPU", LITE[0])
+    assert source.name == "timm's training speeds on rtx3090, unscaled"
     assert source.assumed == 10
     assert speed == pytest.approx(1000 * 224**2 / 1e6)
     assert first(project, "Old CPU, 1 thread", LITE[0], cuda=False) == (None, None)
