@@ -16,7 +16,15 @@ import yaml
 from study_fakes import INFER, TRAIN, write_imagenet
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+COPIED = [
+    "conf",
+    "pipeline",
+    "data/sample",
+    "data/benchmark/README.md",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvcignore",
+]
 MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 DATASET = """
 import sys

@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.sweeping.jobs import Ended, Job, last_line
 from pipeline.sweeping.worker import work
+from pipeline.trainer.hardware import rest_while_waiting
 
 GRACE_SECONDS = 10.0
 LOST = 255  # the exit code of a child whose fork server was killed
@@ -39,7 +40,7 @@ class LocalEngine:
     """Runs up to `jobs` jobs of `threads` threads each at once on this machine."""
 
     def __init__(self, jobs: int, threads: int) -> None:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+        rest_while_waiting()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         cores = sorted(os.sched_getaffinity(0))
