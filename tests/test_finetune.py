@@ -15,10 +15,9 @@ from omegaconf import DictConfig, open_dict
 from pipeline import hydra_app
 from pipeline.datasets.prepared import open_prepared
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.finetune import finetune, held, main, record_path
+from pipeline.finetune import finetune, held, main, record_path, run_of
 from pipeline.records import read_record
 from pipeline.trainer import training
-from pipeline.trainer.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -126,14 +125,8 @@ def test_another_seed_has_another_head_and_order_but_the_same_split(tiny: Path) 
 
 def _start(folder: Path, seed: int) -> dict[str, Any]:
     """Head weights, shuffled order and validation rows of a run that has not begun to train."""
-    from pipeline.trainer import weights
-
-    config = config_of(folder, seed=seed)
-    data, recipe = open_prepared(folder), recipe_of(config.recipe)
-    training.seed_everything(seed)
-    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
-    training.seed_everything(seed)
-    learn = training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    learn = training.seeded_learner(run_of(config_of(folder, seed=seed)))
+    dls = learn.dls
     return {
         "head": learn.model[-1][-1].weight.detach().clone(),
         "order": np.array(dls.train.get_idxs()),
@@ -143,12 +136,7 @@ def _start(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> None:
-    from pipeline.trainer import weights
-
-    config = config_of(tiny)
-    data, recipe = open_prepared(tiny), recipe_of(config.recipe)
-    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
-    training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    data, dls = open_prepared(tiny), training.seeded_learner(run_of(config_of(tiny))).dls
     images, _labels = dls.valid.one_batch()
     raw = torch.from_numpy(data.array(32)[data.rows("valid")[: len(images)]].copy())
     assert torch.allclose(torch.Tensor(images), (raw / 255 - 0.5) / 0.5, atol=1e-6)

@@ -15,7 +15,7 @@ from pipeline.trainer import nvml
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB, GIB = 2**20, 2**30
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
 def choose_device(wanted: str) -> Any:
@@ -53,12 +53,17 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
+def rest_while_waiting() -> None:
+    """Let threads that wait leave their core to others; call before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def keep_freed_memory() -> None:
     """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2047 * MIB)
+        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks too: an activation at 224 pixels has 150 MiB
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never
         libc.mallopt(_M_TOP_PAD, 256 * MIB)
 
 
