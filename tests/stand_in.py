@@ -5,7 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-TABLES = ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv", "recipes.csv"]
+TABLES = [
+    *("runs.csv", "leaderboard.csv", "correlations.csv", "history.csv", "recipes.csv"),
+    *("small_and_fast.csv", "valid_wrong.csv"),
+]
 
 
 def main(module: str, arguments: list[str]) -> None:
