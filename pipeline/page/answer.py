@@ -100,6 +100,12 @@ def duration(seconds: Any) -> str:
     )
 
 
+def memory(row: Any) -> str:
+    """The most that a run took: `3.12 GiB of GPU memory, 2.60 GiB of host memory`, or ""."""
+    sizes = ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
+    return ", ".join(f"{size:.2f} GiB of {where} memory" for size, where in sizes if pd.notna(size))
+
+
 def _facts(best: pd.Series) -> list[tuple[str, str]]:
     error = percent(best["error_rate_mean"])
     if not pd.isna(best["error_rate_low"]):
@@ -114,6 +120,7 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
         ("seeds", str(best["n"])),
         ("chance error", percent(best["chance_error_rate"])),
         ("fit time", time),
+        ("memory", memory(best) or "–"),
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
 
