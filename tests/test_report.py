@@ -242,7 +242,7 @@ def board(*rows: dict) -> pd.DataFrame:
         "peak_memory_gib_max": float("nan"),
         "peak_rss_gib_max": 1.5,
         "n_timed": 3,
-        "n_shared": 0,
+        "n_not_timed": 0,
         "device": "CPU",
         "chance_error_rate": 0.9,
         "data_kind": "single",
