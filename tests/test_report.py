@@ -201,17 +201,42 @@ def test_a_name_crosses_a_bar_only_where_it_must():
     assert text_positions(points, ["a_model.in1k"], bar, none) == [""]
 
 
-def test_a_hover_tells_error_interval_time_memory_and_how_many_shared_the_device(study: Path):
+def test_a_hover_tells_error_interval_time_memory_and_whose_time_does_not_count(study: Path):
     shared_device = {"kind": "cpu", "name": "Some CPU", "threads": 2, "shared": True}
     write_run(study / "runs", LITE[1], 0, 0.06, device=shared_device)
-    figure = figures_of(render(study))[0]
+    write_run(study / "runs", LITE[1], 1, 0.06, not_for_speed="the <batch> was halved")
+    html = render(study)
     text = next(
-        text for trace in figure["data"] for text in trace.get("hovertext", []) if LITE[1] in text
+        text
+        for trace in figures_of(html)[0]["data"]
+        for text in trace.get("hovertext", [])
+        if LITE[1] in text
     )
-    for part in ("6.07 % [4.0", "n = 3, P(best) 0.", "fit 21.0 s, 1 of 3 runs with others on"):
+    why = "(1 of 3 runs; the &lt;batch&gt; was halved; the device was shared)"
+    for part in ("error 6.07 % [", "n = 3, P(best) 0.", f"fit 22.0 s {why}", "ImageNet top-1"):
         assert part in text
     assert "0.90 GiB of host memory" in text
-    assert "ImageNet top-1" in text
+    assert "2 of 3: the <batch> was halved; the device was shared" in Page(html).text
+
+
+def test_a_column_without_a_value_is_left_out(study: Path):
+    assert "GPU GiB" not in words(study)
+    cost = {"fit_seconds": 20.0, "peak_memory_reserved_gib": 3.25}
+    write_run(study / "runs", LITE[1], 0, 0.06, cost=cost)
+    assert "GPU GiB" in words(study)
+
+
+def test_small_and_fast_models_are_listed_with_the_bounds_they_keep(study: Path):
+    for number, model in enumerate(LITE):
+        for seed in range(3):
+            cost = {"fit_seconds": 20.0 + number, "peak_rss_gib": 1.0 + number}
+            write_run(study / "runs", model, seed, 0.1 + seed / 100, cost=cost)
+    text = words(study)
+    section = text[text.index("Small and fast", text.index("Error against ImageNet")) :]
+    bounds = "both in memory of the process (2.00 GiB) and in fit time (21.0 s)"
+    assert bounds in section
+    assert LITE[0] in section[: section.index("What timm publishes")]
+    assert LITE[1] not in section[: section.index("Loss curves")]
 
 
 def test_runs_that_ended_alike_are_one_row():

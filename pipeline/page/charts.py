@@ -12,7 +12,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.figures.charts import OTHERS, legend_families, spans_decades, style
-from pipeline.page.answer import duration, memory, percent
+from pipeline.page.answer import fit_time, memory, percent
 from pipeline.page.escape import in_script, plain
 from pipeline.page.explorer import MOST_FAMILIES
 from pipeline.page.names import text_positions
@@ -185,12 +185,8 @@ def _hover(row: Any) -> str:
 
 
 def _cost(row: Any) -> str:
-    if pd.isna(row.fit_seconds_median):
-        return "no fit time"
-    time = f"fit {duration(row.fit_seconds_median)}"
-    if row.n_shared > 0:
-        time += f", {row.n_shared} of {row.n_timed} runs with others on the device"
-    lines = [f"{time}, score {row.score_mean:.2f}", memory(row)]
+    score = "" if pd.isna(row.score_mean) else f", score {row.score_mean:.2f}"
+    lines = [f"fit {plain(fit_time(row))}{score}", memory(row)]
     return "<br>".join(line for line in lines if line)
 
 
