@@ -53,10 +53,13 @@ class Looks(TorchFunctionMode):
 
 
 def _in_a_schedule() -> bool:
+    """Whether the learner called a schedule, which called this."""
     frame = inspect.currentframe()
-    while frame and frame.f_globals.get("__name__") != "fastai.callback.schedule":
+    while frame and frame.f_globals.get("__name__") != "fastai.learner":
+        if frame.f_globals.get("__name__") == "fastai.callback.schedule":
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 class Marks(Callback):
