@@ -95,6 +95,16 @@ def test_a_record_says_how_it_went_what_it_cost_and_on_what(record: Any, tiny: P
     assert record.config["recipe"]["lr"] == 0.02
 
 
+def test_a_record_tells_what_the_hardware_did_during_the_fit(record: Any) -> None:
+    assert record.telemetry["seconds"] == record.cost["fit_seconds"]
+    assert record.telemetry["cpu_seconds"] == record.cost["cpu_seconds"]
+    assert record.device["cores_allowed"] >= 1
+    waited = record.telemetry["cpu_waited_share"]
+    assert record.device["shared"] is (None if waited is None else waited > 0.1)
+    assert (record.not_for_speed is None) == (not record.device["shared"])
+    assert record.cost["energy_wh"] is None
+
+
 def test_the_same_seed_twice_gives_bit_identical_metrics(record: Any, tiny: Path) -> None:
     again = finetune(config_of(tiny))
     assert again.metrics == record.metrics
