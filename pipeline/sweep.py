@@ -18,6 +18,7 @@ def main(
     pull: bool = False,
     max_failures: int | None = None,
     dry_run: bool = False,
+    price_per_hour: float | None = None,
 ) -> None:
     """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
 
@@ -25,7 +26,8 @@ def main(
     DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
     packs four runs on each GPU, and their times rank nothing; EXCLUSIVE lets no two share a GPU or
     a core. ORDER: cheap runs first, or as the grid has them. Stops starting runs after
-    MAX_FAILURES stages without a record. DRY_RUN only tells.
+    MAX_FAILURES stages without a record. DRY_RUN only tells, with an
+    estimate of time and energy, and of the cost where PRICE_PER_HOUR is that of all machines used.
     """
     from pathlib import Path
 
@@ -40,6 +42,7 @@ def main(
         pull=pull,
         max_failures=max_failures,
         dry_run=dry_run,
+        price_per_hour=price_per_hour,
     )
     session(Path.cwd(), targets or (CELLS,), options)
 

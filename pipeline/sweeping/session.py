@@ -30,7 +30,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     n_jobs = options.runs_at_a_time(threads)
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
-            plan(project, stages, needs, console)
+            plan(project, stages, needs, console, n_jobs, options.price_per_hour)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
