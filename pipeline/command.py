@@ -5,15 +5,18 @@ docstring into --help, and a `PipelineError` into one line on standard error and
 """
 
 import argparse
+import importlib
 import inspect
 import os
+import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable
-from types import UnionType
+from types import FrameType, UnionType
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, TryAgain, system_error
 
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
@@ -54,18 +57,46 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
 
 
 class one_line_errors:
-    """Leave the process with one line and an exit code when the block raises a `PipelineError`.
+    """Leave the process with one line and an exit code where the block ends as users can meet it:
 
-    `WB_DEBUG=1` keeps the traceback.
+    0 done, 1 the user must change something, 75 call again (network, preempted), 2 usage, and 130
+    after Ctrl-C. SIGTERM and SIGHUP end the block like an error, so what it holds is released and
+    nothing half-written stays. `WB_DEBUG=1` keeps tracebacks.
     """
 
     def __enter__(self) -> None:
-        return None
+        if "WB_FAULT" in os.environ:  # never loaded otherwise, so no stage depends on it
+            importlib.import_module("pipeline.faults").install(os.environ["WB_FAULT"])
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, not in a sweep
+                    signal.signal(number, _stopping_in(os.getpid()))
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PipelineError) and os.environ.get("WB_DEBUG") != "1":
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(error.exit_code)
+        if os.environ.get("WB_DEBUG") == "1":
+            return
+        if isinstance(error, BrokenPipeError):  # `... | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
+        told = system_error(error) if isinstance(error, OSError) else error
+        if isinstance(told, PipelineError):
+            print(f"error: {' '.join(str(told).split())}", file=sys.stderr)
+            sys.exit(told.exit_code)
+
+
+def _stopping_in(process: int) -> Callable[[int, FrameType | None], None]:
+    """A signal handler that ends `process` with 75, and a child that was forked from it at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            os._exit(128 + number)
+        name = signal.Signals(number).name
+        print(f"error: stopped by {name}, nothing half-written stays: call again", file=sys.stderr)
+        sys.exit(TryAgain.exit_code)
+
+    return stop
 
 
 def _option(key: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from git_http import git_server
 
 from pipeline.errors import PipelineError, TryAgain
+from pipeline.faults import install
 from pipeline.fetch import main as fetch
 from pipeline.timm_results import git as git_module
 from pipeline.timm_results.git_results import results_at
@@ -581,6 +582,25 @@ def test_a_connection_that_drops_anywhere_leaves_the_old_copy_and_the_next_call_
         manners.cut_after = None
         fetch(source, new, out)
     assert read_source(out).commit == new
+
+
+def test_killed_with_all_transferred_and_nothing_written_the_old_copy_stays(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    upstream.tables(3, day=1)
+    fetch(str(upstream.path), "main", out)
+    before, new = held(out), upstream.tables(4, day=2)
+    child = os.fork()
+    if child == 0:
+        install("kill@in_fetch")
+        fetch(str(upstream.path), "main", out)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert held(out) == before
+    fetch(str(upstream.path), "main", out)
+    assert read_source(out).commit == new
+    assert {path.name for path in tmp_path.iterdir()} == {"up", "out"}
 
 
 def _killed_after(seconds: float, arguments: list[str], root: Path) -> None:
