@@ -124,7 +124,7 @@ class Project:
         plain = name.replace("/", "_")
         return Job(
             name=name,
-            command=stage.cmd,
+            command=command_of(stage),
             key=self.key(stage),
             outs=tuple(out.def_path for out in stage.outs),
             root=self.root,
@@ -220,6 +220,11 @@ class Project:
         else:
             dep.save()
             self._hashes[dep.fs_path] = dep.hash_info, dep.meta, dep.obj
+
+
+def command_of(stage: Stage) -> str:
+    """The stage's command; of several, which DVC runs one after the other, a line each."""
+    return stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from pipeline.sweeping.engine import LocalEngine, default_jobs
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.plan import plan
-from pipeline.sweeping.project import Project
+from pipeline.sweeping.project import Project, command_of
 from pipeline.sweeping.view import View
+from pipeline.tables.plain import read_yaml, refuse_odd_words
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,8 +29,9 @@ def session(
         if value is not None and value < 1:
             raise PipelineError(f"{name} {value}: write 1 or more")
     project, console = Project(root), Console(highlight=False)
+    refuse_odd_words(root / "params.yaml", read_yaml(root / "params.yaml"))  # before any of its values is in a command
     stages, needs = project.collect(targets)
-    threads = threads_of(stage.cmd for stage in stages)
+    threads = threads_of(map(command_of, stages))
     n_jobs = jobs if jobs is not None else default_jobs(threads)
     if dry_run:
         with project.locked(PATIENCE_SECONDS):

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.errors import PipelineError
+from pipeline.tables.plain import read_yaml, refuse_odd_words
 
 MODES = ("infer", "train")
 
@@ -55,12 +54,8 @@ class Study:
 
 def read_study(path: Path) -> Study:
     """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
-    try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise PipelineError(f"{path}: not YAML: {error}") from None
+    params = read_yaml(path)
+    refuse_odd_words(path, params)
     grid = {
         key: _grid_list(path, params, key, int if key == "seeds" else str)
         for key in ("datasets", "models", "recipes", "seeds")
