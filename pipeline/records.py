@@ -20,6 +20,13 @@ from pipeline.files import write_json
 FORMAT = 2
 MOST_IMAGES = 10_000_000
 Status = Literal["ok", "failed", "diverged"]
+_KINDS: dict[str, Any] = {  # of what other people's records may hold: checked where they enter
+    **dict.fromkeys(("dataset", "model", "recipe"), str),
+    **dict.fromkeys(("reason", "not_for_speed", "valid_wrong", "started_at"), str | None),
+    **dict.fromkeys(("metrics", "test_metrics", "cost", "device", "telemetry"), dict),
+    **dict.fromkeys(("versions", "weights", "data", "config"), dict),
+    **{"seed": int, "history": list},
+}
 METRICS = ("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss")
 
 
@@ -94,7 +101,7 @@ def read_record(path: Path) -> Record:
     """Read and check one record; a damaged or foreign file is one clear line."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(
             f"{path}: not a whole record ({error}): delete it to run again"
         ) from None
@@ -115,6 +122,12 @@ def read_record(path: Path) -> Record:
 
 
 def _check(path: Path, record: Record) -> None:
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(record, name), kind):
+            found = type(getattr(record, name)).__name__
+            raise PipelineError(f"{path}: {name} is of type {found}: delete it to run again")
+    if not all(isinstance(row, dict) for row in record.history):
+        raise PipelineError(f"{path}: history has a row without names: delete it to run again")
     if record.status not in ("ok", "failed", "diverged"):
         raise PipelineError(f"{path}: status is {record.status!r}")
     numbers = {name: value for name, value in record.metrics.items() if value is not None}

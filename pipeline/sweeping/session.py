@@ -29,7 +29,9 @@ def session(
         if value is not None and value < 1:
             raise PipelineError(f"{name} {value}: write 1 or more")
     project, console = Project(root), Console(highlight=False)
-    refuse_odd_words(root / "params.yaml", read_yaml(root / "params.yaml"))  # before any of its values is in a command
+    refuse_odd_words(
+        root / "params.yaml", read_yaml(root / "params.yaml")
+    )  # before any of its values is in a command
     stages, needs = project.collect(targets)
     threads = threads_of(map(command_of, stages))
     n_jobs = jobs if jobs is not None else default_jobs(threads)
