@@ -36,7 +36,7 @@ from fastai.vision.all import (
 from pipeline.datasets.prepared import Prepared
 from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
 from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.weights import Weights
+from pipeline.trainer.weights import Weights, readable
 
 
 class Diverged(Exception):
@@ -135,15 +135,16 @@ def learner(
     overlay = dict(weights.overlay)
     if fit_of(model) is NEEDS_OVERLAY:
         overlay["pool_size"] = None
-    learn = vision_learner(
-        dls,
-        model,
-        n_out=len(data.classes),
-        loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
-        metrics=metrics,
-        concat_pool=recipe.pool == "concat",
-        pretrained_cfg_overlay=overlay,
-    )
+    with readable(weights.file):
+        learn = vision_learner(
+            dls,
+            model,
+            n_out=len(data.classes),
+            loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
+            metrics=metrics,
+            concat_pool=recipe.pool == "concat",
+            pretrained_cfg_overlay=overlay,
+        )
     return _in_precision(learn, recipe.precision)
 
 
