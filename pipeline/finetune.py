@@ -10,7 +10,9 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Iterator
@@ -24,12 +26,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline import hydra_app
 from pipeline.datasets.prepared import Prepared, open_prepared
-from pipeline.errors import TryAgain
+from pipeline.errors import PipelineError, TryAgain
 from pipeline.parent import end_with_parent
 from pipeline.records import Record, write_record
 from pipeline.trainer.recipe import Recipe, recipe_of
 
 MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+
+GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
 
 
 def main(config: DictConfig) -> None:
@@ -132,6 +136,11 @@ def _train(
         reason = f"out of GPU memory at batch size {recipe.batch_size}"
         return {"status": "failed", "reason": reason, "history": epochs.rows}
     except MODELS_FAULTS as error:
+        if GPUS_FAULT.search(str(error)):
+            raise PipelineError(
+                f"the GPU failed, which is no model's doing: {_reason(error)}: look at nvidia-smi "
+                "and the system's log"
+            ) from None
         return {"status": "failed", "reason": _reason(error), "history": epochs.rows}
     return {
         "status": "ok",
@@ -158,8 +167,9 @@ def held(out: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise TryAgain(f"{out}: process {file.read().strip()} is already making it") from None
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}, since {since},")
         file.flush()
         try:
             yield

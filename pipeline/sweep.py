@@ -14,18 +14,20 @@ def main(
     jobs: int | None = None,
     dry_run: bool = False,
     max_failures: int | None = None,
+    keep_going: bool = False,
 ) -> None:
     """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
     DVC's cache has is taken from there. Stops starting runs after MAX_FAILURES stages without a
-    record. DRY_RUN only tells.
+    record, and, unless KEEP_GOING, after five in a row that failed for one reason. DRY_RUN only
+    tells.
     """
     from pathlib import Path
 
     from pipeline.sweeping.session import session
 
-    session(Path.cwd(), targets or (CELLS,), jobs, dry_run, max_failures)
+    session(Path.cwd(), targets or (CELLS,), jobs, dry_run, max_failures, keep_going)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pipeline.sweeping.jobs import Ended, Engine, Job
 from pipeline.sweeping.project import Project, Stage
+from pipeline.sweeping.streak import Streak
 from pipeline.sweeping.view import View
 
 TICK_SECONDS = 0.25
@@ -30,6 +31,7 @@ class Result:
     moved: list[str] = field(default_factory=list)  # inputs changed while they ran
     failed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)  # never started
+    streak: str | None = None  # why run after run failed, where that stopped the sweep
 
 
 class Sweep:
@@ -43,10 +45,12 @@ class Sweep:
         stages: list[Stage],
         needs: dict[str, set[str]],
         max_failures: int | None,
+        keep_going: bool = False,
     ) -> None:
         self.project, self.engine, self.view = project, engine, view
         self.stages = {stage.addressing: stage for stage in stages}
         self.needs, self.max_failures = needs, max_failures
+        self.streak = None if keep_going else Streak()
         self.result = Result()
         self.stopping = False
         self._unplanned = list(self.stages)
@@ -109,7 +113,8 @@ class Sweep:
 
     def _start(self) -> None:
         limit = self.max_failures
-        if limit is not None and len(self.result.failed) >= limit:
+        enough = limit is not None and len(self.result.failed) >= limit
+        if enough or self.result.streak is not None:
             self.stopping = not self.engine.running
             return
         while self.engine.free and self._ready:
@@ -126,6 +131,10 @@ class Sweep:
             self._ready.append(end.job)
             return
         self.view.ended(end)
+        if self.streak is not None:
+            self.streak.hear(end)
+            if self.streak.is_long:
+                self.result.streak = self.streak.reason
         missing = [out for out in end.job.outs if not (self.project.root / out).exists()]
         if end.exit_code != 0:
             self.result.failed[name] = end.reason or f"exit code {end.exit_code}"

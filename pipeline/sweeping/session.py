@@ -15,6 +15,7 @@ from pipeline.sweeping.hold import hold
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.plan import plan
 from pipeline.sweeping.project import Project, command_of
+from pipeline.sweeping.streak import LIMIT
 from pipeline.sweeping.view import View
 from pipeline.tables.plain import read_yaml, refuse_odd_words
 
@@ -22,7 +23,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def session(
-    root: Path, targets: Sequence[str], jobs: int | None, dry_run: bool, max_failures: int | None
+    root: Path,
+    targets: Sequence[str],
+    jobs: int | None,
+    dry_run: bool,
+    max_failures: int | None,
+    keep_going: bool = False,
 ) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
     for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
@@ -41,7 +47,7 @@ def session(
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
         engine = LocalEngine(n_jobs, threads)
-        sweep = Sweep(project, engine, view, stages, needs, max_failures)
+        sweep = Sweep(project, engine, view, stages, needs, max_failures, keep_going)
         with stopping_on_signals(sweep):
             result = sweep.run()
     console.print(summary(result), soft_wrap=True, markup=False)
@@ -84,6 +90,11 @@ def summary(result: Result) -> str:
 
 
 def _complain(result: Result, stopped: bool, folder: Path) -> None:
+    if result.streak is not None:
+        raise PipelineError(
+            f"stopped, {len(result.left)} not done: {LIMIT} runs in a row failed for one reason: "
+            f"{result.streak}: mend it and delete such records, or go on with --keep-going"
+        )
     if result.failed:
         name, reason = next(iter(result.failed.items()))
         raise PipelineError(

@@ -55,6 +55,29 @@ def test_a_model_that_fails_is_a_record_with_the_reason_and_no_metrics(
     assert f"failed: {reason}" in ended.said.splitlines()[-1]
 
 
+def _gpu_fails(overrides: list[str]) -> None:
+    from runs import finetune
+
+    from pipeline.trainer import training
+
+    def fit(*arguments: object) -> None:
+        raise RuntimeError(
+            "CUDA error: unspecified launch failure\nCUDA kernel errors might be ..."
+        )
+
+    training.fit = fit
+    finetune(overrides)
+
+
+def test_a_gpu_that_fails_is_no_models_doing_and_leaves_no_record(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    ended = trainer.child(_gpu_fails, trainer.overrides(tmp_path / "0.json"))
+    assert ended.exit_code == 1
+    assert "error: the GPU failed, which is no model's doing: RuntimeError: CUDA err" in ended.said
+    assert list(tmp_path.iterdir()) == []
+
+
 class _Acts:
     """Unpickled carelessly, it leaves a mark."""
 
