@@ -54,6 +54,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
     from pipeline.names.resolve import resolve
     from pipeline.trainer import hardware, weights
+    from pipeline.trainer.code import code_version
 
     recipe = recipe_of(config.recipe)
     data = open_prepared(Path(config.data))
@@ -67,7 +68,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "recipe": recipe.name,
         "seed": config.seed,
         "device": hardware.describe(device, threads, recipe.precision),
-        "versions": hardware.versions(),
+        "versions": {**hardware.versions(), "code": code_version()},
         "weights": {"source": found.source, "origin": found.origin, "sha256": found.sha256},
         "data": describe(data, config.image_size),
         "config": OmegaConf.to_container(config, resolve=True),

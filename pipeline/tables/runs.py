@@ -52,6 +52,7 @@ def read_records(study: Study, folder: Path) -> Records:
     _refuse_mixture(records, folder, "data", lambda cell: cell.dataset, _fingerprint)
     _refuse_mixture(records, folder, "weights", lambda cell: cell.model, _weights)
     _refuse_mixture(records, folder, "settings", lambda cell: cell.recipe, _recipe)
+    _refuse_mixture(records, folder, "code", lambda cell: "the trainer", _code)
     return records
 
 
@@ -165,3 +166,7 @@ def _weights(record: Record) -> Any:
 def _recipe(record: Record) -> Any:
     recipe = record.config.get("recipe")
     return None if recipe is None else json.dumps(recipe, sort_keys=True)
+
+
+def _code(record: Record) -> Any:
+    return record.versions.get("code")

@@ -10,6 +10,8 @@ from sweep_workspace import Workspace, make_workspace
 from pipeline.sweeping.jobs import Ended, Job
 from pipeline.sweeping.streak import LIMIT, Streak, without_names
 
+BOTH_DATASETS = {"dataset@digits", "dataset@digit_mosaic"}
+
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
@@ -72,13 +74,12 @@ def test_a_sweep_stops_with_the_reason_and_goes_on_when_told(workspace: Workspac
 
 
 def test_a_sweep_killed_between_the_cache_and_dvc_lock_repeats_no_run(workspace: Workspace) -> None:
-    killed = workspace.sweep("--jobs", "4", WB_FAULT="kill@in_commit:2")
-    assert killed.returncode == -9
-    assert set(workspace.lock()) == {"dataset@digits", "dataset@digit_mosaic"}
-    assert len(workspace.runs()) == 8
-    again = workspace.sweep("--jobs", "4")
-    assert "8 made before and now committed" in again.stdout
-    assert len(workspace.runs()) == 8
-    by_dvc = workspace.command("dvc", "repro", "--quiet", "finetune")
+    cell = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
+    assert workspace.sweep("dataset").returncode == 0
+    assert workspace.sweep(cell, WB_FAULT="kill@in_commit").returncode == -9
+    assert (set(workspace.lock()), len(workspace.runs())) == (BOTH_DATASETS, 1)
+    assert "1 made before and now committed" in workspace.sweep(cell).stdout
+    assert len(workspace.runs()) == 1
+    by_dvc = workspace.command("dvc", "repro", "--quiet", cell)
     assert by_dvc.returncode == 0, by_dvc.stderr
-    assert len(workspace.runs()) == 8
+    assert len(workspace.runs()) == 1
