@@ -32,8 +32,8 @@ class Point:
 
 POINTS = {
     "after_load": Point("pipeline.trainer.training", "learner", "after"),  # weights are in
-    "in_loader": Point("pipeline.trainer.training", "ArrayLoader.create_batch"),
-    "epoch_end": Point("pipeline.trainer.training", "Epochs.after_epoch"),
+    "in_loader": Point("pipeline.trainer.loading", "ArrayLoader.create_batch"),
+    "epoch_end": Point("pipeline.trainer.callbacks", "Epochs.after_epoch"),
     "before_replace": Point("pipeline.files", "_put"),  # each file and folder that is written
     "after_replace": Point("pipeline.files", "_put", "after"),
     "in_commit": Point("pipeline.sweeping.project", "add_entries"),  # cache done, dvc.lock not

@@ -10,44 +10,38 @@ from types import FrameType
 from rich.console import Console
 
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.sweeping.engine import LocalEngine, default_jobs
+from pipeline.sweeping.engine import LocalEngine
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
+from pipeline.sweeping.options import Options
 from pipeline.sweeping.plan import plan
-from pipeline.sweeping.project import Project, command_of
+from pipeline.sweeping.project import Project
 from pipeline.sweeping.streak import LIMIT
 from pipeline.sweeping.view import View
-from pipeline.tables.plain import read_yaml, refuse_odd_words
+from pipeline.sweeping.workspace import command_of
+from pipeline.tables.plain import refuse_odd_words
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def session(
-    root: Path,
-    targets: Sequence[str],
-    jobs: int | None,
-    dry_run: bool,
-    max_failures: int | None,
-    keep_going: bool = False,
-) -> None:
+def session(root: Path, targets: Sequence[str], options: Options) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
-    for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
-        if value is not None and value < 1:
-            raise PipelineError(f"{name} {value}: write 1 or more")
+    options.check()
     project, console = Project(root), Console(highlight=False)
-    refuse_odd_words(
-        root / "params.yaml", read_yaml(root / "params.yaml")
-    )  # before any of its values is in a command
+    refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     stages, needs = project.collect(targets)
     threads = threads_of(map(command_of, stages))
-    n_jobs = jobs if jobs is not None else default_jobs(threads)
-    if dry_run:
+    n_jobs = options.runs_at_a_time(threads)
+    if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
             plan(project, stages, needs, console)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
+        if options.pull:
+            with project.locked(PATIENCE_SECONDS):
+                project.pull_run_cache()
         engine = LocalEngine(n_jobs, threads)
-        sweep = Sweep(project, engine, view, stages, needs, max_failures, keep_going)
+        sweep = Sweep(project, engine, view, stages, needs, options)
         with stopping_on_signals(sweep):
             result = sweep.run()
     console.print(summary(result), soft_wrap=True, markup=False)

@@ -22,7 +22,7 @@ MAX_CHARACTERS = 200
 
 def main(params: Path) -> None:
     """Refuse PARAMS (params.yaml) if a value in it is more than a word, a number or a list."""
-    refuse_odd_words(params, read_yaml(params))
+    refuse_odd_words(params)
 
 
 def read_yaml(path: Path) -> Any:
@@ -37,10 +37,15 @@ def read_yaml(path: Path) -> Any:
         raise PipelineError(f"{path}: not YAML: {error}") from None
 
 
-def refuse_odd_words(path: Path, params: Any) -> None:
+def refuse_odd_words(path: Path) -> None:
+    """`refuse_odd_values` of what the file at `path` holds."""
+    refuse_odd_values(path, read_yaml(path))
+
+
+def refuse_odd_values(path: Path, params: Any) -> None:
     """Raise for the first text that a shell or a file system could take for more than a word."""
     for key, text in _texts(params, ""):
-        rule = _NAME if key.startswith("grid.") else _WORD
+        rule = _NAME if key.startswith(("grid.", "benchmark.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
             allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
             raise PipelineError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.tables.plain import read_yaml, refuse_odd_words
+from pipeline.tables.plain import read_yaml, refuse_odd_values
 
 MODES = ("infer", "train")
 
@@ -29,8 +29,9 @@ class Cell:
 class Study:
     """What runs, and what its tables and charts need to know.
 
-    `charts` maps infer and train to the published benchmark file that stands beside ImageNet
-    accuracy; `overhead_seconds` is the constant of score = error_rate * (fit_seconds + overhead).
+    `weights` names where they come from; `charts` maps infer and train to the published benchmark
+    file that stands beside ImageNet accuracy; `overhead_seconds` is the constant of
+    score = error_rate * (fit_seconds + overhead).
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Study:
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     image_size: int
+    weights: str
     charts: dict[str, str]
     overhead_seconds: float
 
@@ -54,8 +56,12 @@ class Study:
 
 def read_study(path: Path) -> Study:
     """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
-    params = read_yaml(path)
-    refuse_odd_words(path, params)
+    return study_of(path, read_yaml(path))
+
+
+def study_of(path: Path, params: Any) -> Study:
+    """The study of params.yaml's content, checked; `path` is named in errors."""
+    refuse_odd_values(path, params)
     grid = {
         key: _grid_list(path, params, key, int if key == "seeds" else str)
         for key in ("datasets", "models", "recipes", "seeds")
@@ -65,6 +71,7 @@ def read_study(path: Path) -> Study:
         timm_source=_value(path, params, "timm.source", str),
         **grid,
         image_size=_value(path, params, "image_size", int),
+        weights=_value(path, params, "weights", str),
         charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},
         overhead_seconds=float(_value(path, params, "score.overhead_seconds", (int, float))),
     )

@@ -14,7 +14,7 @@ from pipeline import hydra_app
 from pipeline.conf_files import check_conf_file
 from pipeline.errors import PipelineError
 from pipeline.tables.plain import main as check_study
-from pipeline.tables.plain import refuse_odd_words
+from pipeline.tables.plain import refuse_odd_values
 from pipeline.tables.study import Cell
 
 PARAMS = Path("params.yaml")
@@ -57,7 +57,7 @@ texts = st.one_of(
 def test_no_hostile_name_of_a_study_is_accepted(key: str) -> None:
     for text in HOSTILE:
         with pytest.raises(PipelineError, match=f"grid.{key} has ") as caught:
-            refuse_odd_words(PARAMS, {"grid": {key: ["fine", text]}})
+            refuse_odd_values(PARAMS, {"grid": {key: ["fine", text]}})
         assert len(str(caught.value)) < 300
 
 
@@ -66,7 +66,7 @@ def test_no_hostile_name_of_a_study_is_accepted(key: str) -> None:
 @example(text="-n")
 def test_what_a_study_may_say_is_one_word_to_a_shell(text: str) -> None:
     try:
-        refuse_odd_words(PARAMS, {"weights": text})
+        refuse_odd_values(PARAMS, {"weights": text})
     except PipelineError:
         return
     shown = subprocess.run(
@@ -78,7 +78,7 @@ def test_what_a_study_may_say_is_one_word_to_a_shell(text: str) -> None:
 @given(texts, texts, texts)
 def test_every_record_lies_in_the_folder_of_runs(dataset: str, model: str, recipe: str) -> None:
     try:
-        refuse_odd_words(PARAMS, {"grid": {"models": [dataset, model, recipe]}})
+        refuse_odd_values(PARAMS, {"grid": {"models": [dataset, model, recipe]}})
     except PipelineError:
         return
     path = Cell(dataset, model, recipe, 0).path(Path("/runs"))
