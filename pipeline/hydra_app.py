@@ -20,6 +20,7 @@ from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command import one_line_errors
+from pipeline.conf_files import check_conf_file
 from pipeline.errors import PipelineError, near_matches
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -151,6 +152,7 @@ def _check_choice(override: Override) -> None:
                 f"unknown {group} {str(value)!r}: {near_matches(str(value), _choices(group))} "
                 f"(conf/{group}/*.yaml)"
             )
+        check_conf_file(CONF / group / f"{value}.yaml")
 
 
 def _choices(group: str) -> list[str]:

@@ -175,6 +175,7 @@ def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) 
     second = workspace.sweep()
     assert second.returncode == 75
     assert f"process {first.pid} on " in second.stderr
+    assert "sweeps here: wait for it or end it" in second.stderr
     assert "since 20" in second.stderr
     by_dvc = workspace.command("dvc", "repro", "finetune")
     assert by_dvc.returncode != 0, "dvc started what the sweep was making"

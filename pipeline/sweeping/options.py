@@ -19,6 +19,7 @@ class Options:
     order: str = CHEAP
     pull: bool = False
     max_failures: int | None = None
+    keep_going: bool = False
     dry_run: bool = False
     price_per_hour: float | None = None
 

@@ -16,7 +16,7 @@ from pipeline.files import sha256
 from pipeline.sweeping.inputs import Inputs
 from pipeline.sweeping.jobs import Job
 from pipeline.sweeping.lockfile import add_entries
-from pipeline.sweeping.workspace import Stage, Workspace
+from pipeline.sweeping.workspace import Stage, Workspace, command_of
 
 
 class Project(Workspace):
@@ -40,7 +40,7 @@ class Project(Workspace):
         plain = name.replace("/", "_")
         return Job(
             name=name,
-            command=stage.cmd,
+            command=command_of(stage),
             key=self.inputs.key(stage),
             outs=tuple(out.def_path for out in stage.outs),
             root=self.root,
