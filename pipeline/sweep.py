@@ -14,18 +14,20 @@ def main(
     jobs: int | None = None,
     dry_run: bool = False,
     max_failures: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
     DVC's cache has is taken from there. Stops starting runs after MAX_FAILURES stages without a
-    record. DRY_RUN only tells.
+    record. DRY_RUN only tells. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for
+    each host; `local` starts Ray on this machine.
     """
     from pathlib import Path
 
     from pipeline.sweeping.session import session
 
-    session(Path.cwd(), targets or (CELLS,), jobs, dry_run, max_failures)
+    session(Path.cwd(), targets or (CELLS,), jobs, dry_run, max_failures, address)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,7 @@ class Project:
             name=name,
             command=stage.cmd,
             key=self.key(stage),
+            deps=tuple(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)),
             outs=tuple(out.def_path for out in stage.outs),
             root=self.root,
             log=self.folder / "logs" / f"{plain}.log",

@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.sweeping.engine import LocalEngine, default_jobs
 from pipeline.sweeping.hold import hold
+from pipeline.sweeping.jobs import Engine
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.plan import plan
 from pipeline.sweeping.project import Project
@@ -21,7 +22,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def session(
-    root: Path, targets: Sequence[str], jobs: int | None, dry_run: bool, max_failures: int | None
+    root: Path,
+    targets: Sequence[str],
+    jobs: int | None,
+    dry_run: bool,
+    max_failures: int | None,
+    address: str | None,
 ) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
     for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
@@ -36,12 +42,23 @@ def session(
             plan(project, stages, needs, console)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
-        engine = LocalEngine(n_jobs, threads)
+        engine = engine_at(address, project.root, jobs, threads, view)
         sweep = Sweep(project, engine, view, stages, needs, max_failures)
         with stopping_on_signals(sweep):
             result = sweep.run()
     console.print(summary(result), soft_wrap=True, markup=False)
     _complain(result, sweep.stopping, project.folder)
+
+
+def engine_at(
+    address: str | None, root: Path, jobs: int | None, threads: int, view: View
+) -> Engine:
+    """The engine of this machine, or with an address that of a Ray cluster."""
+    if address is None:
+        return LocalEngine(jobs or default_jobs(threads), threads)
+    from pipeline.sweeping.ray_engine import RayEngine
+
+    return RayEngine(address, root, jobs, threads, view.say)
 
 
 def threads_of(commands: Iterable[str]) -> int:

@@ -1,0 +1,116 @@
+"""Ray itself: join a cluster that runs, or start one that is this machine alone; its nodes, and an
+actor on each.
+
+Alone, it listens on the loopback interface only, without dashboard, behind a token that only this
+process and its children know.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import PipelineError, TryAgain
+from pipeline.sweeping.jobs import Job
+
+LOCAL = "local"
+ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for 127.0.0.1 as the node's address
+    "RAY_AUTH_MODE": "token",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, and what Ray may use of it."""
+
+    id: str
+    address: str
+    cores: int
+    gpus: float
+
+
+@dataclass
+class RemoteHost:
+    """A node with an actor of ours; it has no places until it has answered once.
+
+    `calls` are those under way, `hearing` is the one among them that waits for news.
+    """
+
+    node: Node
+    actor: Any
+    hearing: Any = None
+    calls: set[Any] = field(default_factory=set)
+    places: int = 0
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        return self.places - len(self.jobs)
+
+    def hear(self) -> None:
+        self.hearing = self.actor.hear.options(concurrency_group="hear").remote()
+        self.calls.add(self.hearing)
+
+    def start(self, job: Job, *luggage: Any) -> None:
+        self.jobs[job.name] = job
+        told: dict[str, Any] = {"name": job.name, "command": job.command, "key": job.key}
+        told |= {"deps": job.deps, "outs": job.outs}
+        start = self.actor.start.options(concurrency_group="start")
+        self.calls.add(start.remote(told, *luggage))
+
+
+def join(address: str) -> Any:
+    """The package ray, connected to the cluster at `address` (HOST:PORT, auto or local)."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == LOCAL:
+        os.environ.update(ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    try:
+        import ray
+    except ImportError:
+        raise PipelineError(
+            "--address needs the package ray: pip install 'which-backbone[ray]'"
+        ) from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == LOCAL:
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address, **options)
+    except ConnectionError as error:
+        raise TryAgain(
+            f"--address {address}: no Ray cluster with a node on this machine answers "
+            f"({_first(error)}): run `ray start` here first, see docs/cluster.md"
+        ) from None
+    except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise PipelineError(f"--address {address}: {_first(error)}") from None
+    return ray
+
+
+def alive(ray: Any) -> list[Node]:
+    """The nodes that Ray hears of and that offer cores."""
+    return [
+        Node(
+            id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            cores=int(node["Resources"]["CPU"]),
+            gpus=node["Resources"].get("GPU", 0),
+        )
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    ]
+
+
+def host_on(ray: Any, node: Node, actor_class: type, *arguments: Any) -> RemoteHost:
+    """An actor that has the whole node, as soon as nobody else has any of it."""
+    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
+    remote = ray.remote(concurrency_groups={"start": 1, "hear": 1})(actor_class)
+    actor = remote.options(
+        num_cpus=node.cores, num_gpus=node.gpus, scheduling_strategy=there
+    ).remote(*arguments)
+    host = RemoteHost(node, actor)
+    host.hear()
+    return host
+
+
+def _first(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
