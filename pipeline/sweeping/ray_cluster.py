@@ -5,8 +5,11 @@ Alone, it listens on the loopback interface only, without dashboard, behind a to
 process and its children know.
 """
 
+import atexit
 import os
 import secrets
+import socket
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +17,7 @@ from pipeline.errors import PipelineError, TryAgain
 from pipeline.sweeping.jobs import Job
 
 LOCAL = "local"
+ANSWER_SECONDS = 2.0
 ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for 127.0.0.1 as the node's address
     "RAY_AUTH_MODE": "token",
@@ -84,6 +88,34 @@ def join(address: str) -> Any:
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise PipelineError(f"--address {address}: {_first(error)}") from None
     return ray
+
+
+def answers(ray: Any) -> bool:
+    """Does the cluster's head take connections? To ask Ray itself would end this process."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def leave(ray: Any, answering: bool) -> None:
+    """Leave the cluster.
+
+    With its head gone Ray would wait for it for a minute or crash at the interpreter's end: then
+    this process ends before that, with the exit code for another try.
+    """
+    if answering:
+        ray.shutdown()
+    else:
+        atexit.register(_end_now)  # the last one registered is called first
+
+
+def _end_now() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(TryAgain.exit_code)
 
 
 def alive(ray: Any) -> list[Node]:

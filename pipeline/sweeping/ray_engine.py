@@ -19,7 +19,7 @@ from pipeline.sweeping import parcels, ray_host
 from pipeline.sweeping.engine import GRACE_SECONDS, LocalEngine
 from pipeline.sweeping.jobs import Ended, Job
 from pipeline.sweeping.parcels import Parcels
-from pipeline.sweeping.ray_cluster import RemoteHost, alive, host_on, join
+from pipeline.sweeping.ray_cluster import RemoteHost, alive, answers, host_on, join, leave
 from pipeline.sweeping.sent_weights import find_weights
 from pipeline.sweeping.worker import write_receipt
 from pipeline.trainer import weights
@@ -30,6 +30,7 @@ VARIABLES = ("WB_", "OMP_", "HF_HUB_OFFLINE")  # of this process, for the runs e
 WEIGHTS = "weights-sent"  # a folder in a run's folder
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 300.0  # without any host
+HEADLESS_SECONDS = 15.0  # after 60 Ray ends this process
 FAULTS = 3  # of a node in a row, before it is left alone; of a run's hosts, before it has failed
 
 
@@ -55,7 +56,8 @@ class RayEngine:
         self._waiting: deque[Job] = deque()
         self._ended: list[Ended] = []  # without having run
         self._faults: Counter[str] = Counter()  # of nodes by id, of jobs by name
-        self._looked_at, self._hosted_at = 0.0, time.monotonic()
+        self._looked_at = 0.0
+        self._hosted_at = self._answered_at = time.monotonic()
 
     @property
     def free(self) -> int:
@@ -85,14 +87,20 @@ class RayEngine:
         self._waiting.clear()
         self._ended.clear()
         self._here.stop()
+        answering = answers(self._ray)
         ends = [host.actor.stop.remote() for host in self._hosts.values() if host.places]
-        if ends:
+        if ends and answering:
             self._ray.wait(ends, num_returns=len(ends), timeout=2 * GRACE_SECONDS + 5)
         self._hosts.clear()
-        self._ray.shutdown()
+        leave(self._ray, answering)
 
     def _look(self) -> None:
         """Put an actor on each node that has none; `TryAgain` if there are none for long."""
+        if not answers(self._ray):
+            if time.monotonic() - self._answered_at > HEADLESS_SECONDS:
+                raise TryAgain(f"--address {self._address}: the cluster's head is gone: call again")
+            return
+        self._answered_at = time.monotonic()
         own = {key: value for key, value in os.environ.items() if key.startswith(VARIABLES)}
         for node in alive(self._ray):
             if node.id not in self._hosts and self._faults[node.id] < FAULTS:
@@ -189,8 +197,9 @@ class RayEngine:
     def _give_up(self, host: RemoteHost, error: Exception) -> None:
         """Take a host's runs back; one that has lost its host too often is told as ended."""
         said = str(error).strip().splitlines() or [repr(error)]
+        reason = said[-1].partition(". ")[0].strip()
         names = ", ".join(host.jobs) or "no run"
-        self._say(f"host {host.node.address} is lost, and with it {names}: {said[-1].strip()}")
+        self._say(f"host {host.node.address} is lost, and with it {names}: {reason}")
         self._faults.update([host.node.id, *host.jobs])
         self._ray.kill(host.actor)
         del self._hosts[host.node.id]
