@@ -6,6 +6,7 @@ is told before the first run of a multirun starts, not after the last.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command import one_line_errors
 from pipeline.errors import PipelineError, near_matches
+from pipeline.launchers import prepare
 
 CONF = Path(__file__).parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
@@ -34,13 +36,19 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
             check(config_name, overrides, sweeps=bool({"-m", "--multirun"} & set(sys.argv)))
+            sys.argv += prepare(overrides)
+    here = os.getpid()
 
     def task(config: DictConfig) -> None:
+        if os.getpid() != here:  # a launcher's process: Hydra brings the error back to this one
+            main(config)
+            return
         with one_line_errors():
             main(config)
 
     task.__module__ = "__main__"
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:

@@ -7,21 +7,17 @@ process and its children know.
 
 import atexit
 import os
-import secrets
 import socket
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import PipelineError, TryAgain
+from pipeline.ray_alone import keep_usage_private, listen_to_this_machine_only
 from pipeline.sweeping.jobs import Job
 
 LOCAL = "local"
 ANSWER_SECONDS = 2.0
-ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for 127.0.0.1 as the node's address
-    "RAY_AUTH_MODE": "token",
-}
 
 
 @dataclass(frozen=True)
@@ -66,9 +62,9 @@ class RemoteHost:
 
 def join(address: str) -> Any:
     """The package ray, connected to the cluster at `address` (HOST:PORT, auto or local)."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    keep_usage_private()
     if address == LOCAL:
-        os.environ.update(ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+        listen_to_this_machine_only()
     try:
         import ray
     except ImportError:
