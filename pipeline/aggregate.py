@@ -1,11 +1,13 @@
 """Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
 
 Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
-    runs.csv          one row per cell, missing ones included    (tables/runs.py)
-    history.csv       one row per run and epoch: the loss curves (tables/runs.py)
-    leaderboard.csv   one row per dataset, recipe and model (tables/leaderboard.py)
-    correlations.csv  what goes with a good or quick fine-tune (tables/correlations.py)
-    recipes.csv       what a recipe changes, by family, in pairs (tables/recipes.py)
+    runs.csv            one row per cell, missing ones included      (tables/runs.py)
+    history.csv         one row per run and epoch: the loss curves   (tables/runs.py)
+    valid_wrong.csv     which validation images each run erred on    (tables/answers.py)
+    leaderboard.csv     one row per dataset, recipe and model        (tables/leaderboard.py)
+    small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
+    correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
+    recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -20,11 +22,13 @@ import pandas as pd
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
+from pipeline.tables.answers import answers_table
 from pipeline.tables.correlations import correlations
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
 from pipeline.tables.results import write_result
 from pipeline.tables.runs import history_table, read_records, runs_table
+from pipeline.tables.small_fast import small_and_fast
 from pipeline.tables.study import read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import published
@@ -40,11 +44,15 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             "is here: run `dvc repro` first"
         )
     table = runs_table(study, records)
-    board = leaderboard(study, table, published(study, read_imagenet(imagenet), imagenet))
+    answers = answers_table(records)
+    known = published(study, read_imagenet(imagenet), imagenet)
+    board = leaderboard(study, table, answers, known)
     write_result(results / "runs.csv", table)
+    write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
     write_result(results / "leaderboard.csv", board)
-    write_result(results / "correlations.csv", correlations(board))
+    write_result(results / "correlations.csv", correlations(board, known))
+    write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:

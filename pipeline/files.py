@@ -12,10 +12,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import psutil
+
+if TYPE_CHECKING:  # it takes a third of a second to import
+    import pandas as pd
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -62,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     with replacing(path) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
 

@@ -27,16 +27,13 @@ from pipeline.datasets.prepared import Prepared, open_prepared
 from pipeline.errors import TryAgain
 from pipeline.parent import end_with_parent
 from pipeline.records import Record, write_record
-from pipeline.trainer.recipe import Recipe, recipe_of
-
-MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+from pipeline.trainer import hardware
+from pipeline.trainer.recipe import recipe_of
 
 
 def main(config: DictConfig) -> None:
     """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # waiting threads leave their core to others
+    hardware.rest_while_waiting()
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out = record_path(config)
@@ -48,30 +45,49 @@ def main(config: DictConfig) -> None:
 
 def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
-    from pipeline.names.resolve import resolve
-    from pipeline.trainer import hardware, weights
+    import torch
 
-    recipe = recipe_of(config.recipe)
-    data = open_prepared(Path(config.data))
-    model = resolve(config.model)
-    found = weights.find(config.weights, model)
-    device = hardware.choose_device(config.device)
+    from pipeline.trainer import attempts
+
+    run = run_of(config)
     threads = hardware.free_threads(config.threads)
     common: dict[str, Any] = {
-        "dataset": data.name,
-        "model": model,
-        "recipe": recipe.name,
-        "seed": config.seed,
-        "device": hardware.describe(device, threads, recipe.precision),
+        "dataset": run.data.name,
+        "model": run.model,
+        "recipe": run.recipe.name,
+        "seed": run.seed,
         "versions": hardware.versions(),
-        "weights": {"source": found.source, "origin": found.origin, "sha256": found.sha256},
-        "data": describe(data, config.image_size),
+        "weights": {name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+        "data": describe(run.data, run.image_size),
         "config": OmegaConf.to_container(config, resolve=True),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    outcome = _train(config, recipe, data, model, found, device, threads, tell)
-    outcome.setdefault("cost", {}).update(hardware.peak_memory())
-    return Record(**common, **outcome)
+    device = hardware.describe(run.device, threads, run.recipe.precision)
+    torch.set_num_threads(threads)
+    if run.speed.keep_freed_memory and run.device.type == "cpu":
+        hardware.keep_freed_memory()
+    fields = attempts.train(run, tell)
+    fields["device"] = {**device, **fields["device"]}
+    return Record(**common, **fields)
+
+
+def run_of(config: DictConfig) -> Any:
+    """The `Run` that `config` asks for; what is wrong or missing is one clear line."""
+    from pipeline.names.resolve import resolve
+    from pipeline.trainer import training, weights
+    from pipeline.trainer.speed import speed_of
+
+    data, model = open_prepared(Path(config.data)), resolve(config.model)
+    return training.Run(
+        data=data,
+        recipe=recipe_of(config.recipe),
+        model=model,
+        weights=weights.find(config.weights, model),
+        seed=config.seed,
+        image_size=config.image_size,
+        device=hardware.choose_device(config.device),
+        speed=speed_of(config.speed),
+    )
 
 
 def record_path(config: DictConfig) -> Path:
@@ -96,55 +112,6 @@ def describe(data: Prepared, image_size: int) -> dict[str, Any]:
         "n_rejected": data.meta["n_rejected"],
         "chance_error_rate": data.meta["chance_error_rate"],
     }
-
-
-def _train(
-    config: DictConfig,
-    recipe: Recipe,
-    data: Prepared,
-    model: str,
-    weights: Any,
-    device: Any,
-    threads: int,
-    tell: Any,
-) -> dict[str, Any]:
-    """Status, reason, metrics, history and cost of the fit; the model's own faults are caught."""
-    import torch
-
-    from pipeline.trainer import hardware, training
-
-    torch.set_num_threads(threads)
-    if config.keep_freed_memory and device.type == "cpu":
-        hardware.keep_freed_memory()
-    training.clear_peak_memory()
-    epochs = training.Epochs(tell=tell)
-    try:
-        training.seed_everything(config.seed)
-        dls = training.loaders(data, recipe, config.image_size, device)
-        training.seed_everything(config.seed)
-        learn = training.learner(dls, data, recipe, model, weights)
-        if config.channels_last:
-            learn.model.to(memory_format=torch.channels_last)
-        outcome = training.fit(learn, data, recipe, epochs)
-    except training.Diverged as error:
-        return {"status": "diverged", "reason": str(error), "history": epochs.rows}
-    except torch.cuda.OutOfMemoryError:
-        reason = f"out of GPU memory at batch size {recipe.batch_size}"
-        return {"status": "failed", "reason": reason, "history": epochs.rows}
-    except MODELS_FAULTS as error:
-        return {"status": "failed", "reason": _reason(error), "history": epochs.rows}
-    return {
-        "status": "ok",
-        "metrics": outcome.metrics,
-        "test_metrics": outcome.test_metrics,
-        "history": outcome.history,
-        "cost": outcome.cost,
-    }
-
-
-def _reason(error: Exception) -> str:
-    first = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first.strip()}"[:300]
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Stage `merge`: timm's published speed beside its published accuracy.
+"""Stage `merge`: timm's published speed, and this machine's own, beside timm's published accuracy.
 
-Reads a folder of timm's CSVs, writes `imagenet.csv` (one row per weights x image size x benchmark
-file) and `unmatched.csv` (what found no partner in which file, and why). Speed files name the
-architecture, accuracy files `architecture.tag`, so several weights share one speed row; and the
-architecture alone would pair the speed at one image size with the accuracy at another.
+Reads a folder of timm's CSVs and the timings of stage `benchmark`. Writes `imagenet.csv` (one row
+per weights x image size x benchmark file), `unmatched.csv` (what found no partner in which file,
+and why) and a folder of own tables in timm's format. Speed files name the architecture, accuracy
+files `architecture.tag`, so several weights share one speed row; and the architecture alone would
+pair the speed at one image size with the accuracy at another.
 """
 
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.benchmarking.own_speed import LEFT_OUT, write_own_speed
 from pipeline.command import run
 from pipeline.errors import PipelineError
 from pipeline.files import write_table
@@ -28,9 +30,25 @@ from pipeline.timm_results.tables import (
 )
 
 
-def main(folder: Path, imagenet_csv: Path, unmatched_csv: Path) -> None:
-    """Merge timm's result tables in FOLDER into one table, and list what found no partner."""
-    imagenet, unmatched = merge(folder)
+def main(
+    folder: Path,
+    imagenet_csv: Path,
+    unmatched_csv: Path,
+    *,
+    study: Path | None = None,
+    benchmarks: Path | None = None,
+    own_speed: Path | None = None,
+) -> None:
+    """Merge timm's result tables in FOLDER into one table, and list what found no partner.
+
+    OWN_SPEED gets this machine's own tables, of the models that STUDY has in folder BENCHMARKS;
+    they are merged like timm's.
+    """
+    if study and benchmarks and own_speed:
+        write_own_speed(study, benchmarks, own_speed)
+    elif study or benchmarks or own_speed:
+        raise PipelineError("--study, --benchmarks and --own-speed go together: give all or none")
+    imagenet, unmatched = merge(folder, own_speed)
     write_table(imagenet_csv, imagenet)
     write_table(unmatched_csv, unmatched)
     timed = imagenet[imagenet["benchmark_file"] != ""]
@@ -41,27 +59,40 @@ def main(folder: Path, imagenet_csv: Path, unmatched_csv: Path) -> None:
     )
 
 
-def merge(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of `imagenet.csv` and that of `unmatched.csv`."""
+def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of `imagenet.csv` and that of `unmatched.csv`; `own` is a folder of own tables."""
     source = read_source(folder)
-    benchmarks = sorted(folder.glob("benchmark-*.csv"))
-    if not benchmarks:
-        raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
-    known = {IMAGENET, *OTHER_SETS.values(), *(path.name for path in benchmarks)}
-    if others := sorted({path.name for path in folder.glob("*.csv")} - known):
-        print(f"{folder}: not read, as no benchmark and no known accuracy: {', '.join(others)}")
+    own_tables = sorted(own.glob("benchmark-*.csv")) if own else []
+    benchmarks = _timms_tables(folder, {path.name for path in own_tables})
     accuracy, unmatched = accuracy_of(folder)
     timed = []
-    for path in benchmarks:
+    for path in [*benchmarks, *own_tables]:
         speed = read_benchmark(path)
         timed.append(_joined(accuracy, speed, path))
-        unmatched += [_no_speed(accuracy, speed, path), _no_accuracy(accuracy, speed, path)]
+        timed_here = accuracy["arch"].isin(speed["model"])  # own tables are of the study's models
+        expected = accuracy[timed_here] if path in own_tables else accuracy
+        unmatched += [_no_speed(expected, speed, path), _no_accuracy(accuracy, speed, path)]
+    if own:
+        unmatched.append(pd.read_csv(own / LEFT_OUT, dtype={"img_size": "int64"}))
     rows = pd.concat(timed, ignore_index=True)
     untimed = accuracy[~accuracy.set_index(KEY).index.isin(rows.set_index(KEY).index)]
     imagenet = pd.concat([rows, untimed], ignore_index=True).assign(commit=source.commit or "")
     imagenet[SETUP_COLUMNS] = imagenet[SETUP_COLUMNS].fillna("")
     imagenet["batch_size"] = imagenet["batch_size"].astype("Int64")
     return imagenet[COLUMNS], pd.concat(unmatched, ignore_index=True)
+
+
+def _timms_tables(folder: Path, own_names: set[str]) -> list[Path]:
+    """timm's benchmark files, without such as this machine has under the same name."""
+    benchmarks = sorted(folder.glob("benchmark-*.csv"))
+    if not benchmarks:
+        raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
+    known = {IMAGENET, *OTHER_SETS.values(), *(path.name for path in benchmarks)}
+    if others := sorted({path.name for path in folder.glob("*.csv")} - known):
+        print(f"{folder}: not read, as no benchmark and no known accuracy: {', '.join(others)}")
+    if twice := sorted(own_names & known):
+        print(f"{folder}: not read, as this machine's own have the same names: {', '.join(twice)}")
+    return [path for path in benchmarks if path.name not in own_names]
 
 
 def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from pipeline.command import run
 from pipeline.figures.canvas import LOOK, save
+from pipeline.figures.correlations import rank_correlations
 from pipeline.figures.finetunes import error_against_fit_time, error_against_imagenet
 from pipeline.figures.recipes import recipe_effects
 from pipeline.figures.speed import (
@@ -45,6 +46,8 @@ def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:
         "models_per_family": partial(models_per_family, weights),
         "image_size": partial(accuracy_by_image_size, sizes),
     }
+    if done.correlations["spearman"].notna().any():
+        drawings["correlations"] = partial(rank_correlations, done.correlations)
     if len(done.recipes):
         drawings["recipes"] = partial(recipe_effects, done.recipes)
     for mode, rows in charts.items():

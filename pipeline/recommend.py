@@ -14,12 +14,13 @@ import pandas as pd
 
 from pipeline.command import run
 from pipeline.errors import PipelineError, near_matches
+from pipeline.recommendation.asked import Asked
 from pipeline.recommendation.choice import Choice, certainty, choose, reason
+from pipeline.recommendation.commands import first_runs, first_size
 from pipeline.recommendation.experiment import next_experiment
-from pipeline.recommendation.limits import Limit, memory_gib, seconds, throughput
 from pipeline.recommendation.prior import shortlist
 from pipeline.recommendation.words import answer_text
-from pipeline.tables.results import Results, read_results
+from pipeline.tables.results import Results, read_answers, read_results
 from pipeline.tables.study import Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import chart_rows
@@ -36,6 +37,7 @@ def main(
     max_memory: str | None = None,
     max_fit_time: str | None = None,
     min_throughput: float | None = None,
+    smaller_and_faster_than_median: bool = False,
     top: int = 3,
     json: bool = False,
     params: Path = Path("params.yaml"),
@@ -48,26 +50,25 @@ def main(
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
+    asked = Asked(max_memory, max_fit_time, min_throughput, smaller_and_faster_than_median)
     study = read_study(params)
-    asked = {"--max-memory": max_memory, "--max-fit-time": max_fit_time}
-    _check_limits(asked, min_throughput)
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
-    ranked = None if done is None else _ranked(done, dataset)
-    if done is None or ranked is None or ranked.empty:
-        _check_name(study, dataset)
-        told = _prior(study, done, imagenet, dataset, asked, min_throughput, top)
+    if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
+        told = _from_runs(study, done, read_answers(results), dataset, asked, top)
     else:
-        told = _from_runs(study, done, ranked, _limits(ranked, asked, min_throughput), top)
+        _check_name(study, dataset)
+        told = _prior(study, done, imagenet, dataset, asked, top)
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
 
 
 def _from_runs(
-    study: Study, done: Results, ranked: pd.DataFrame, limits: list[Limit], top: int
+    study: Study, done: Results, answers: pd.DataFrame, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
-    dataset = str(ranked["dataset"].iloc[0])
+    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
     runs = done.runs[done.runs["dataset"] == dataset]
-    choice = choose(ranked, runs, limits)
-    missing = int((runs["status"] == "missing").sum())
+    runs = runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
+    choice = choose(ranked, runs, asked.of_runs(ranked))
+    missing = len(telling(runs[runs["status"] == "missing"], done.board, choice))
     return {
         "dataset": dataset,
         "basis": "runs",
@@ -79,6 +80,17 @@ def _from_runs(
         "excluded": choice.excluded,
         "next": asdict(next_experiment(study, choice, missing)),
     }
+
+
+def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """The missing runs that could change the answer: of tied models, or of models without a run."""
+    tied = choice.rows.loc[choice.rows["tied"], ["recipe", "model"]]
+    begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
+    begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
+    key = missing.set_index(["recipe", "model"]).index
+    return missing[
+        key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
+    ]
 
 
 def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
@@ -109,66 +121,24 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
 
 
 def _prior(
-    study: Study,
-    done: Results | None,
-    imagenet: Path,
-    dataset: str,
-    asked: dict[str, str | None],
-    min_throughput: float | None,
-    top: int,
+    study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    distance = (rows["img_size"] - study.image_size).abs()
+    distance = (rows["img_size"] - first_size(study)).abs()
     nearest = rows.assign(distance=distance).sort_values(["model", "distance"])
     board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
-    limits = []
-    if min_throughput is not None:
-        column = "samples_per_second"
-        limits.append(Limit("--min-throughput", column, min_throughput, "samples/s", least=True))
-    found = shortlist(nearest.drop_duplicates("model"), board, limits, top)
-    models = ",".join(each.model for each in found)
+    found = shortlist(nearest.drop_duplicates("model"), board, asked.of_published(), top)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
-        "not_judged": [option for option, text in asked.items() if text is not None],
+        "not_judged": asked.not_judged(),
         "next": {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
-            "command": f"dvc exp run -S 'grid.datasets=[{dataset}]' -S 'grid.models=[{models}]'",
+            "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
-
-
-def _ranked(done: Results, dataset: str) -> pd.DataFrame:
-    return done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
-
-
-def _check_limits(asked: dict[str, str | None], min_throughput: float | None) -> None:
-    """Bad units are told before anything else, runs or not."""
-    for option, text in asked.items():
-        if text is not None:
-            (memory_gib if option == "--max-memory" else seconds)(option, text)
-    if min_throughput is not None:
-        throughput("--min-throughput", min_throughput)
-
-
-def _limits(
-    ranked: pd.DataFrame, asked: dict[str, str | None], min_throughput: float | None
-) -> list[Limit]:
-    limits = []
-    if text := asked["--max-memory"]:
-        on_gpu = bool(ranked["peak_memory_gib_max"].notna().any())
-        column = "peak_memory_gib_max" if on_gpu else "peak_rss_gib_max"
-        bound = memory_gib("--max-memory", text)
-        limits.append(Limit("--max-memory", column, bound, "GiB"))
-    if text := asked["--max-fit-time"]:
-        bound = seconds("--max-fit-time", text)
-        limits.append(Limit("--max-fit-time", "fit_seconds_median", bound, "s"))
-    if min_throughput is not None:
-        column = "images_per_second_median"
-        limits.append(Limit("--min-throughput", column, min_throughput, "images/s", least=True))
-    return limits
 
 
 def _check_name(study: Study, dataset: str) -> None:

@@ -3,7 +3,7 @@
 Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
 --study2022 also the folder of the 2022 study's re-analysis. Writes one file: the answer first, then
 charts and sortable tables.
-Every name and reason in it may be hostile text; jinja2 escapes the page, `as_json` the charts.
+Every name and reason in it may be hostile text; jinja2 escapes the page, page/escape.py the charts.
 """
 
 import base64
@@ -18,19 +18,22 @@ from plotly.offline import get_plotlyjs
 
 from pipeline.command import run
 from pipeline.errors import PipelineError
-from pipeline.figures.charts import MODE_NAMES, speed_source
 from pipeline.files import write_text
 from pipeline.page import charts as report_charts
 from pipeline.page import tables as report_tables
 from pipeline.page import words as report_words
 from pipeline.page.answer import answer
 from pipeline.page.charts import Figure
+from pipeline.page.curves import loss_curves
+from pipeline.page.explorer import explorer
+from pipeline.page.forest import rank_correlations
 from pipeline.tables.results import Results, read_results
-from pipeline.tables.study import MODES, Study, read_study
+from pipeline.tables.study import MODES, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import chart_rows
 
-TEMPLATE = Path(__file__).parent / "page" / "report.html.j2"
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("charts.js", "tables.js", "explorer.js")
 MOST_CURVES = 40  # models in a chart of loss curves
 FINETUNE_CHARTS = (
     ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
@@ -41,7 +44,14 @@ PICTURES = (  # figures of stage `plot` that have no interactive chart here
     ("image_size", "ImageNet accuracy by image size"),
     ("models_per_family", "Published weights per family"),
 )
-TRADEOFF = "Mean error over seeds, bars: 95 % interval. Hover for the numbers."
+TRADEOFF = (
+    "Mean error over seeds, bars: 95 % interval. Hover or tap for the numbers; a click in the "
+    "legend hides a family, a double click shows it alone."
+)
+FOREST = (
+    "Spearman's ρ with its 95 % bootstrap interval, without one where there are too few models. "
+    "Left of 0: where the predictor is higher, this is lower."
+)
 
 
 @dataclass
@@ -67,15 +77,19 @@ def main(
     """Write the page HTML from IMAGENET, the tables in RESULTS and the pictures in FIGURES."""
     study = read_study(params)
     table = read_imagenet(imagenet)
+    for mode in MODES:
+        chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
     done = read_results(results)
     charts = Charts()
     page = {
         "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, charts),
-        "published": _published(study, table, imagenet, charts),
+        "explorer": explorer(study, table),
+        "explorer_note": report_words.explorer(table),
         "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
         "correlations": report_tables.correlations(done.correlations),
+        "forests": _forests(done.correlations, charts),
         "uncorrelated": report_words.uncorrelated(done.correlations),
         "recipes": report_tables.recipes(done.recipes),
         "failures": report_tables.failures(done.runs),
@@ -85,9 +99,15 @@ def main(
         "study2022": _section_2022(study2022),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    drawn = report_charts.as_json(charts.figures)
-    write_text(html, template.render(**page, charts=drawn, plotly=get_plotlyjs()) + "\n")
+    template = environment.from_string(_text("report.html.j2"))
+    text = template.render(
+        **page,
+        charts=report_charts.as_json(charts.figures),
+        look=_text("look.css"),
+        plotly=get_plotlyjs(),
+        script="\n".join(_text(name) for name in SCRIPTS),
+    )
+    write_text(html, text + "\n")
 
 
 def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
@@ -99,7 +119,7 @@ def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
             (done.history["dataset"] == dataset) & (done.history["recipe"] == recipe)
         ]
         drawn = [
-            (charts.add(draw(board)), title, TRADEOFF)
+            _chart(charts, draw(board), title, x == "fit_seconds_median")
             for x, draw, title in FINETUNE_CHARTS
             if board[["error_rate_mean", x]].notna().all(axis=1).any()
         ]
@@ -115,6 +135,12 @@ def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
     return parts
 
 
+def _chart(charts: Charts, figure: Figure, title: str, may_be_log: bool) -> dict[str, Any]:
+    """A chart of the error; `log` says whether its axis starts logarithmic, None for never."""
+    log = report_charts.is_logarithmic(figure) if may_be_log else None
+    return {"number": charts.add(figure), "title": title, "caption": TRADEOFF, "log": log}
+
+
 def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[str, Any] | None:
     """The loss curves of the best models, and their caption; None where no run has any."""
     if history.empty:
@@ -122,25 +148,23 @@ def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[
     best = board["model"].head(MOST_CURVES).tolist()
     which = "" if len(board) <= MOST_CURVES else f" of the best {MOST_CURVES} models"
     return {
-        "number": charts.add(report_charts.loss_curves(history, best)),
+        "number": charts.add(loss_curves(history, best)),
         "caption": f"Validation loss after each epoch, one line per run{which}. A click in the "
         "legend hides a model, a double click shows it alone.",
     }
 
 
-def _published(
-    study: Study, table: pd.DataFrame, path: Path, charts: Charts
-) -> list[tuple[int, str, str]]:
-    drawn = []
-    for mode in MODES:
-        rows = chart_rows(study, table, path, mode)
-        figure = report_charts.accuracy_against_speed(
-            rows, f"{MODE_NAMES[mode]}, samples per second"
+def _forests(correlations: pd.DataFrame, charts: Charts) -> list[tuple[int, str, str]]:
+    """A chart of rank correlations per outcome that has any."""
+    known = correlations.dropna(subset="spearman")
+    return [
+        (
+            charts.add(rank_correlations(known, outcome)),
+            f"What goes with {report_tables.NAMES.get(outcome, outcome)}?",
+            FOREST,
         )
-        title = f"ImageNet accuracy against {MODE_NAMES[mode]} speed"
-        note = f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size; the "
-        drawn.append((charts.add(figure), title, note + "size of a mark is the image size."))
-    return drawn
+        for outcome in known["outcome"].unique()
+    ]
 
 
 def _picture(path: Path) -> str:
@@ -158,6 +182,10 @@ def _section_2022(folder: Path | None) -> str:
     if not path.is_file():
         raise PipelineError(f"{path}: no such file: run `dvc repro study2022`")
     return Markup(path.read_text(encoding="utf-8"))
+
+
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def _of(board: pd.DataFrame, dataset: str) -> pd.DataFrame:

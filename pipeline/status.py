@@ -82,7 +82,8 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
 def stale_cells(study: Study) -> set[Cell]:
     """The cells that `dvc repro` would run, for another reason than a missing record alone."""
     from pipeline.sweeping.plan import verdict_of
-    from pipeline.sweeping.project import Project, one_line
+    from pipeline.sweeping.project import Project
+    from pipeline.sweeping.workspace import one_line
 
     project = Project(Path.cwd())
     cells = {str(cell.path(Path("data/runs"))): cell for cell in study.cells()}

@@ -12,22 +12,39 @@ CELLS = "finetune"
 def main(
     *targets: str,
     jobs: int | None = None,
-    dry_run: bool = False,
+    gpus_per_run: float | None = None,
+    exclusive: bool = False,
+    order: str = "cheap",
+    pull: bool = False,
     max_failures: int | None = None,
     address: str | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
-    DVC's cache has is taken from there. Stops starting runs after MAX_FAILURES stages without a
-    record. DRY_RUN only tells. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for
-    each host; `local` starts Ray on this machine.
+    DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
+    packs four runs on each GPU, and their times rank nothing; EXCLUSIVE lets no two share a GPU or
+    a core. ORDER: cheap runs first, or as the grid has them. Stops starting runs after
+    MAX_FAILURES stages without a record. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where
+    JOBS is for each host; `local` starts Ray on this machine alone. DRY_RUN only tells.
     """
     from pathlib import Path
 
+    from pipeline.sweeping.options import Options
     from pipeline.sweeping.session import session
 
-    session(Path.cwd(), targets or (CELLS,), jobs, dry_run, max_failures, address)
+    options = Options(
+        jobs=jobs,
+        gpus_per_run=gpus_per_run,
+        exclusive=exclusive,
+        order=order,
+        pull=pull,
+        max_failures=max_failures,
+        address=address,
+        dry_run=dry_run,
+    )
+    session(Path.cwd(), targets or (CELLS,), options)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,15 @@ import sys
 import time
 from pathlib import Path
 
-TABLES = ["runs.csv", "leaderboard.csv", "correlations.csv", "history.csv", "recipes.csv"]
+TABLES = [
+    "runs.csv",
+    "leaderboard.csv",
+    "correlations.csv",
+    "history.csv",
+    "recipes.csv",
+    "small_and_fast.csv",
+    "valid_wrong.csv",
+]
 
 
 def main(module: str, arguments: list[str]) -> None:
@@ -24,7 +32,8 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
     paths = [Path(each) for each in arguments]
     return {
         "fetch": lambda: [paths[2] / "source.json"],
-        "merge": lambda: paths[1:3],
+        "benchmark": lambda: [named["out"]],
+        "merge": lambda: [*paths[1:3], paths[8] / "hardware.json"],
         "dataset": lambda: [named["out"] / "meta.json"],
         "finetune": lambda: [named["out"]],
         "study2022": lambda: [paths[1] / "section.html"],

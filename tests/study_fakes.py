@@ -4,10 +4,11 @@ imagenet.csv in the merge stage's columns."""
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.records import Record, write_record
+from pipeline.records import Record, pack_counts, write_record
 from pipeline.timm_results.imagenet import COLUMNS
 
 INFER, TRAIN = "benchmark-infer-amp-x.csv", "benchmark-train-amp-x.csv"
@@ -99,6 +100,22 @@ def write_run(
     record = Record(dataset=dataset, model=model, recipe=recipe, seed=seed, **fields)
     write_record(path, record)
     return path
+
+
+def write_answers(
+    runs: Path, model: str, seed: int, wrong: np.ndarray, labels: int = 1, **changes: Any
+) -> Path:
+    """The record of a run with so many wrong answers on each validation image, of `labels`."""
+    data = {
+        "fingerprint": "print",
+        "kind": "single" if labels == 1 else "multi",
+        "n_train": 1437,
+        "n_valid": len(wrong),
+        "n_classes": 10 if labels == 1 else labels,
+        "chance_error_rate": 0.9,
+    }
+    changes = {"data": data, "valid_wrong": pack_counts(wrong), **changes}
+    return write_run(runs, model, seed, float(wrong.mean()) / labels, **changes)
 
 
 def write_failure(runs: Path, model: str, seed: int, reason: str, **changes: Any) -> Path:

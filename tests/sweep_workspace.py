@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from study_fakes import INFER, TRAIN, write_imagenet
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", ".dvcignore"]
+COPIED = [
+    "conf",
+    "pipeline",
+    "data/sample",
+    "data/benchmark/README.md",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvcignore",
+]
 MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 DATASET = """
 import sys
@@ -27,12 +36,12 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "meta.json").write_text(f'{{"image_size": {given["image_size"]}}}')
 """
 FINETUNE = """
-import json, os, sys, time
+import json, os, sys, time, zlib
 from pathlib import Path
 
 given = dict(each.split("=", 1) for each in sys.argv[1:])
 with open("runs.log", "a") as log:
-    log.write(f"{os.getpid()} {given['out']}\\n")
+    log.write(f"{os.getpid()} {given['out']} {os.environ.get('WB_SHARED_DEVICE', '-')}\\n")
 name = f"{given['dataset']} {given['model']} seed {given['seed']}"
 print(f"{name} epoch 1/1", flush=True)
 time.sleep(float(os.environ.get("CELL_SECONDS", "0")))
@@ -44,9 +53,18 @@ out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
 beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
 cell = {key: given[key] for key in ("dataset", "model", "recipe")}
-metrics, config = {"error_rate": 0.1}, {"recipe": recipe}
-record = {"format": 2, "status": "ok", **cell, "seed": int(given["seed"])}
-beside.write_text(json.dumps({**record, "metrics": metrics, "config": config}))
+error = zlib.crc32(given["out"].encode()) % 1000 / 10000
+beside.write_text(json.dumps({
+    "format": 2, "status": "ok", **cell, "seed": int(given["seed"]),
+    "metrics": {"error_rate": error, "accuracy": 1 - error, "valid_loss": error},
+    "history": [{"epoch": 1, "train_loss": error, "valid_loss": error, "error_rate": error}],
+    "cost": {"fit_seconds": 100 * error},
+    "device": {"kind": "cpu", "name": "Some CPU", "threads": 1},
+    "weights": {"source": "wheel", "sha256": given["model"]},
+    "data": {"fingerprint": given["dataset"], "kind": "single", "n_train": 100, "n_valid": 100,
+             "n_test": 0, "n_classes": 10, "n_rejected": 0, "chance_error_rate": 0.9},
+    "config": {"image_size": 48, "recipe": {"name": given["recipe"], "text": recipe}},
+}))
 beside.replace(out)
 print(f"{name} error 0.1")
 """
@@ -93,6 +111,11 @@ class Workspace:
         lines = log.read_text().splitlines() if log.exists() else []
         return [(int(line.split()[0]), line.split()[1]) for line in lines]
 
+    def shared(self) -> list[bool]:
+        """Of every fake run so far, whether it was told to share its device."""
+        lines = (self.folder / "runs.log").read_text().splitlines()
+        return [line.split()[2] == "1" for line in lines]
+
     def records(self) -> dict[str, str]:
         runs = self.folder / "data/runs"
         return {str(each.relative_to(runs)): each.read_text() for each in runs.rglob("*.json")}
@@ -106,6 +129,16 @@ class Workspace:
         path = self.folder / file
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump(content | values), encoding="utf-8")
+
+    def tables(self) -> dict[str, str]:
+        """What stage `aggregate` makes of the records, by the name of the file."""
+        params = yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
+        self.change("params.yaml", charts={"infer": INFER, "train": TRAIN})
+        write_imagenet(self.folder / "data/imagenet.csv", params["grid"]["models"])
+        done = self.command("dvc", "repro", "--single-item", "aggregate")
+        assert done.returncode == 0, done.stderr
+        files = [*self.folder.glob("results/*.csv"), *self.folder.glob("metrics/*.json")]
+        return {each.name: each.read_text(encoding="utf-8") for each in files}
 
     def copy(self, folder: Path) -> "Workspace":
         shutil.copytree(self.folder, folder, symlinks=True)

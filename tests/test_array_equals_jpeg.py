@@ -29,6 +29,9 @@ from pipeline.datasets.find_images import find_images
 from pipeline.datasets.prepared import Crops, Prepared, open_prepared
 from pipeline.datasets.splits import Split, split_images
 from pipeline.trainer import training
+from pipeline.trainer.callbacks import Epochs
+from pipeline.trainer.speed import Speed
+from pipeline.trainer.telemetry import Watch
 from pipeline.trainer.weights import Weights
 
 SIZE = 64
@@ -137,8 +140,8 @@ def fitted(data: Prepared, loaders: Any) -> dict[str, Any]:
     training.seed_everything(0)
     dls = loaders()
     training.seed_everything(0)
-    learn = training.learner(dls, data, RECIPE, "test_resnet.r160_in1k", random_weights())
-    outcome = training.fit(learn, data, RECIPE, training.Epochs())
+    learn = training.learner(dls, data, RECIPE, "test_resnet.r160_in1k", random_weights(), Speed())
+    outcome = training.fit(learn, RECIPE, Epochs(), Watch(torch.device("cpu")))
     assert isinstance(dls.one_batch()[0], TensorImage)
     weights = {name: tensor.clone() for name, tensor in learn.model.state_dict().items()}
     return {"metrics": outcome.metrics, "weights": weights}

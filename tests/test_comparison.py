@@ -13,6 +13,7 @@ from pipeline.tables.comparison import (
     error_intervals,
     run_noise,
 )
+from pipeline.tables.images import independent
 
 SWEEPS, MODELS, IMAGES_HELD = 1000, 12, 360
 
@@ -52,7 +53,9 @@ def coverage(seed: int, seeds: int, missing: float = 0.0, **kind: float) -> floa
         errors[gone] = np.nan
         runs = np.isfinite(errors).sum(axis=1)
         noise = run_noise(errors, IMAGES_HELD)
-        low, high = error_intervals(np.nanmean(errors, axis=1), runs, IMAGES_HELD, noise)
+        mean = np.nanmean(errors, axis=1)
+        images = independent(mean, IMAGES_HELD)
+        low, high = error_intervals(mean, runs, images, noise)
         inside += int(((low <= truth) & (truth <= high)).sum())
     return inside / SWEEPS / MODELS
 
@@ -89,7 +92,8 @@ def test_intervals_are_too_wide_rather_than_too_narrow_where_seeds_err_on_other_
 
 
 def test_an_interval_without_any_noise_of_runs_is_wilsons():
-    low, high = error_intervals(np.array([0.0, 0.1]), np.array([1, 1]), 200, None)
+    mean = np.array([0.0, 0.1])
+    low, high = error_intervals(mean, np.array([1, 1]), independent(mean, 200), None)
     for i, wrong in enumerate((0, 20)):
         expected = stats.binomtest(wrong, 200).proportion_ci(0.95, "wilson")
         assert [low[i], high[i]] == pytest.approx([expected.low, expected.high], abs=1e-6)

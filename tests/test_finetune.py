@@ -15,10 +15,9 @@ from omegaconf import DictConfig, open_dict
 from pipeline import hydra_app
 from pipeline.datasets.prepared import open_prepared
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.finetune import finetune, held, main, record_path
+from pipeline.finetune import finetune, held, main, record_path, run_of
 from pipeline.records import read_record
 from pipeline.trainer import training
-from pipeline.trainer.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -96,6 +95,16 @@ def test_a_record_says_how_it_went_what_it_cost_and_on_what(record: Any, tiny: P
     assert record.config["recipe"]["lr"] == 0.02
 
 
+def test_a_record_tells_what_the_hardware_did_during_the_fit(record: Any) -> None:
+    assert record.telemetry["seconds"] == record.cost["fit_seconds"]
+    assert record.telemetry["cpu_seconds"] == record.cost["cpu_seconds"]
+    assert record.device["cores_allowed"] >= 1
+    waited = record.telemetry["cpu_waited_share"]
+    assert record.device["shared"] is (None if waited is None else waited > 0.1)
+    assert (record.not_for_speed is None) == (not record.device["shared"])
+    assert record.cost["energy_wh"] is None
+
+
 def test_the_same_seed_twice_gives_bit_identical_metrics(record: Any, tiny: Path) -> None:
     again = finetune(config_of(tiny))
     assert again.metrics == record.metrics
@@ -116,14 +125,8 @@ def test_another_seed_has_another_head_and_order_but_the_same_split(tiny: Path) 
 
 def _start(folder: Path, seed: int) -> dict[str, Any]:
     """Head weights, shuffled order and validation rows of a run that has not begun to train."""
-    from pipeline.trainer import weights
-
-    config = config_of(folder, seed=seed)
-    data, recipe = open_prepared(folder), recipe_of(config.recipe)
-    training.seed_everything(seed)
-    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
-    training.seed_everything(seed)
-    learn = training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    learn = training.seeded_learner(run_of(config_of(folder, seed=seed)))
+    dls = learn.dls
     return {
         "head": learn.model[-1][-1].weight.detach().clone(),
         "order": np.array(dls.train.get_idxs()),
@@ -133,12 +136,7 @@ def _start(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> None:
-    from pipeline.trainer import weights
-
-    config = config_of(tiny)
-    data, recipe = open_prepared(tiny), recipe_of(config.recipe)
-    dls = training.loaders(data, recipe, 32, torch.device("cpu"))
-    training.learner(dls, data, recipe, MODEL, weights.find(config.weights, MODEL))
+    data, dls = open_prepared(tiny), training.seeded_learner(run_of(config_of(tiny))).dls
     images, _labels = dls.valid.one_batch()
     raw = torch.from_numpy(data.array(32)[data.rows("valid")[: len(images)]].copy())
     assert torch.allclose(torch.Tensor(images), (raw / 255 - 0.5) / 0.5, atol=1e-6)

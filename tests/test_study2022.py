@@ -301,12 +301,12 @@ def test_pooled_noise_is_the_spread_around_each_groups_own_mean() -> None:
 def test_the_truly_best_is_in_the_tie_set_in_95_of_100_studies() -> None:
     """Twelve equal models, the hardest case: each may be the best."""
     rng = np.random.default_rng(1)
-    kept = [may_be_best(rng.normal(0.0, 1.0, 12), np.ones(12), 100)[0] for _ in range(200)]
+    kept = [may_be_best(rng.normal(0.0, 1.0, 12), np.eye(12), 100)[0] for _ in range(200)]
     assert 0.91 <= np.mean(kept) <= 0.99
 
 
 def test_a_model_far_behind_is_not_in_the_tie_set() -> None:
-    assert may_be_best(np.array([1.0, 1.1, 9.0]), np.full(3, 0.2), 50).tolist() == [
+    assert may_be_best(np.array([1.0, 1.1, 9.0]), 0.04 * np.eye(3), 50).tolist() == [
         True,
         True,
         False,
@@ -314,7 +314,7 @@ def test_a_model_far_behind_is_not_in_the_tie_set() -> None:
 
 
 def test_rank_intervals_are_narrow_where_models_are_far_apart() -> None:
-    low, high = rank_intervals(np.array([5.0, 1.0, 1.2]), np.full(3, 0.3), 50)
+    low, high = rank_intervals(np.array([5.0, 1.0, 1.2]), 0.09 * np.eye(3), 50)
     assert (low[0], high[0]) == (3, 3)
     assert (low[1], high[1]) == (1, 2)
 

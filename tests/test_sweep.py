@@ -11,14 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from sweep_workspace import Workspace, make_workspace
+from sweep_workspace import MODELS, Workspace, make_workspace
 
 from pipeline.sweeping.engine import shares
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.lockfile import add_entries, merged, split_stages
 from pipeline.sweeping.session import threads_of
 
-N_KILLS = 10
+N_KILLS = 50
+ONE = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
 RECIPE = "conf/recipe/quickstart.yaml"
 
 
@@ -111,15 +112,14 @@ def test_a_record_made_but_not_committed_is_committed_and_not_run_again(
     swept: Workspace,
 ) -> None:
     """As after a kill between the end of a run and the commit: no lock entry, no cache."""
-    name = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
     swept.change(RECIPE, lr=0.5)
-    running = swept.start_sweep("--jobs", "1", name, CELL_SECONDS="0.3")
+    running = swept.start_sweep("--jobs", "1", ONE, CELL_SECONDS="0.3")
     receipts = swept.folder / ".dvc/tmp/sweep/receipts"
     until(lambda: list(receipts.glob("*.json")))
     running.kill()
     running.communicate()
     n_runs, records = len(swept.runs()), swept.records()
-    done = swept.sweep(name)
+    done = swept.sweep(ONE)
     assert "1 made before and now committed" in done.stdout or "2 up to date" in done.stdout
     assert (len(swept.runs()), swept.records()) == (n_runs, records)
 
@@ -159,8 +159,7 @@ def test_a_sweep_in_which_all_fail_stops_at_the_limit(workspace: Workspace) -> N
 
 
 def test_a_run_that_asks_for_another_try_gets_one(workspace: Workspace) -> None:
-    one = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
-    done = workspace.sweep(one, FAILING="runs", FAILING_WITH="75")
+    done = workspace.sweep(ONE, FAILING="runs", FAILING_WITH="75")
     assert done.returncode == 1
     assert len(workspace.runs()) == 2
 
@@ -199,26 +198,77 @@ def test_no_run_outlives_a_killed_sweep(workspace: Workspace) -> None:
     until(lambda: not any(psutil.pid_exists(pid) for pid, _ in workspace.runs()), seconds=2)
 
 
+def test_a_killed_run_is_told_and_gets_one_more_try(workspace: Workspace) -> None:
+    sweeping = workspace.start_sweep(ONE, CELL_SECONDS="30")
+    for number in range(2):
+        until(lambda n_runs=number + 1: len(workspace.runs()) == n_runs)
+        os.kill(workspace.runs()[number][0], signal.SIGKILL)
+    said, errors = sweeping.communicate(timeout=30)
+    assert sweeping.returncode == 1
+    assert f"{ONE}: to be tried again: killed by SIGKILL" in said
+    assert f"1 failed, 0 never started; the first, {ONE}: killed by SIGKILL" in errors
+    assert "1 made, 1 up to date" in workspace.sweep(ONE).stdout
+
+
+def test_what_a_killed_fork_server_ran_is_run_again_by_the_same_sweep(workspace: Workspace) -> None:
+    sweeping = workspace.start_sweep("--jobs", "2", CELL_SECONDS="0.7")
+    until(lambda: len(workspace.runs()) == 2)
+    psutil.Process(workspace.runs()[0][0]).parent().kill()
+    said, errors = sweeping.communicate(timeout=60)
+    assert sweeping.returncode == 0, errors
+    assert "10 made" in said
+    assert len(workspace.runs()) == 8 + 2
+
+
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_nothing_and_repeat_nothing_committed(
-    workspace: Workspace, finished: Workspace
+def test_fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing_committed(
+    fresh: Workspace, finished: Workspace, tmp_path: Path
 ) -> None:
-    moments = random.Random(5)
-    for _ in range(N_KILLS):
-        committed, n_runs = _committed(workspace), len(workspace.runs())
-        sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="0.3")
-        time.sleep(moments.uniform(0.7, 2.5))
-        sweeping.kill()
-        sweeping.communicate()
-        assert not {record for _, record in workspace.runs()[n_runs:]} & committed
-    assert workspace.sweep("--jobs", "3").returncode == 0
-    assert workspace.records() == finished.records()
-    ours, theirs = workspace.folder / "dvc.lock", finished.folder / "dvc.lock"
-    assert ours.read_bytes() == theirs.read_bytes()
-    n_runs = len(workspace.runs())
-    assert n_runs <= 8 + N_KILLS * 3, "more was repeated than was running at the kills"
+    moments, n_kills, n_rounds = random.Random(5), 0, 0
+    while n_kills < N_KILLS:
+        n_rounds += 1
+        workspace = fresh.copy(tmp_path / f"round{n_rounds}")
+        kills = sweep_under_fire(workspace, moments, N_KILLS - n_kills)
+        assert workspace.records() == finished.records()
+        ours, theirs = workspace.folder / "dvc.lock", finished.folder / "dvc.lock"
+        assert ours.read_bytes() == theirs.read_bytes()
+        n_runs = len(workspace.runs())
+        assert n_runs <= 8 + 3 * kills, "more was repeated than was running at the kills"
+        n_kills += kills
     assert workspace.command("dvc", "repro", "finetune").returncode == 0
     assert len(workspace.runs()) == n_runs
+    assert workspace.tables() == finished.copy(tmp_path / "finished").tables()
+
+
+def sweep_under_fire(workspace: Workspace, moments: random.Random, most: int) -> int:
+    """Sweep until all is made, killing sweeps, fork servers and runs, `most` in all; how many?"""
+    n_kills, exit_code = 0, None
+    while exit_code != 0:
+        committed, n_runs = _committed(workspace), len(workspace.runs())
+        sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="0.2")
+        sweep = psutil.Process(sweeping.pid)
+        early = moments.random() < 0.2
+        while sweeping.poll() is None and n_kills < most:
+            time.sleep(moments.uniform(0, 0.5))
+            victims = _victims(sweep)
+            if early or len(victims) > 1:
+                moments.choice(victims).kill()
+                n_kills += 1
+        said, errors = sweeping.communicate()
+        exit_code = sweeping.returncode
+        assert exit_code in (0, 1, -signal.SIGKILL), f"{said}{errors}"
+        assert exit_code != 1 or "killed by SIGKILL" in errors, errors
+        assert not {record for _, record in workspace.runs()[n_runs:]} & committed
+    return n_kills
+
+
+def _victims(sweep: psutil.Process) -> list[psutil.Process]:
+    """The sweep, its fork server and the runs, as far as they are there."""
+    try:
+        below = [(each, " ".join(each.cmdline())) for each in sweep.children(recursive=True)]
+    except psutil.NoSuchProcess:  # one has just ended
+        return [sweep]
+    return [sweep, *(each for each, command in below if "forkserver" in command)]
 
 
 def _committed(workspace: Workspace) -> set[str]:
@@ -268,6 +318,86 @@ def test_a_hold_ends_with_its_process_not_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "holder.json").write_text('{"pid": 1, "host": "gone", "since": "2020"}')
     with hold(tmp_path):
         assert json.loads((tmp_path / "holder.json").read_text())["pid"] == os.getpid()
+
+
+@pytest.fixture(scope="module")
+def pushed(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The finished one with a DVC remote that has all it made and knows, its run-cache too."""
+    folder = tmp_path_factory.mktemp("pushed")
+    workspace = finished.copy(folder / "workspace")
+    with (workspace.folder / ".dvc/config").open("a") as config:
+        config.write(f"    remote = shared\n['remote \"shared\"']\n    url = {folder / 'remote'}\n")
+    done = workspace.command("dvc", "push", "--run-cache")
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+def clone(pushed: Workspace, fresh: Workspace, folder: Path, *files: str) -> Workspace:
+    """What git would clone of a workspace: nothing of its cache, of its files those named."""
+    second = fresh.copy(folder)
+    for name in (".dvc/config", *files):
+        (folder / name).write_bytes((pushed.folder / name).read_bytes())
+    return second
+
+
+def test_a_second_clone_pulls_every_run_and_trains_nothing(
+    pushed: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    second = clone(pushed, fresh, tmp_path / "second", "dvc.lock")
+    done = second.sweep("--pull")
+    assert done.stdout.strip().endswith("10 from DVC's cache"), done.stdout + done.stderr
+    assert second.records() == pushed.records()
+    assert not second.runs()
+
+
+def test_a_clone_without_dvc_lock_finds_the_runs_in_the_remotes_run_cache(
+    pushed: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    second = clone(pushed, fresh, tmp_path / "second")
+    assert "2 made, 8 from DVC's cache" in second.sweep("--pull").stdout  # datasets are made
+    assert second.records() == pushed.records()
+    assert second.lock() == pushed.lock()
+    assert not second.runs()
+
+
+def test_a_second_clone_can_do_it_with_dvc_alone(
+    pushed: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    second = clone(pushed, fresh, tmp_path / "second", "dvc.lock")
+    for words in (["pull", "--run-cache", "dataset", "finetune"], ["repro", "finetune"]):
+        done = second.command("dvc", *words)
+        assert done.returncode == 0, done.stderr
+    assert second.records() == pushed.records()
+    assert not second.runs()
+
+
+def test_pull_without_a_remote_is_one_line(workspace: Workspace) -> None:
+    done = workspace.sweep("--pull")
+    assert done.returncode == 1
+    assert "no remote specified" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_packed_runs_are_told_so_and_exclusive_ones_are_alone(workspace: Workspace) -> None:
+    n_cores = len(os.sched_getaffinity(0))
+    assert workspace.sweep("--jobs", str(2 * n_cores), "finetune").returncode == 0
+    assert workspace.shared() == [True] * 8
+    workspace.change(RECIPE, lr=0.5)
+    assert "8 made" in workspace.sweep("--exclusive").stdout
+    assert workspace.shared()[8:] == [False] * 8
+
+
+def test_the_cheap_runs_go_first(workspace: Workspace) -> None:
+    """By what the records say that the last runs of the cell took."""
+    seconds = {"digits": {MODELS[0]: 3, MODELS[1]: 1}, "digit_mosaic": {MODELS[0]: 2, MODELS[1]: 4}}
+    for dataset, models in seconds.items():
+        for model, value in models.items():
+            record = workspace.folder / "data/runs" / dataset / model / "quickstart/0.json"
+            record.parent.mkdir(parents=True)
+            record.write_text(json.dumps({"cost": {"fit_seconds": value}}))
+    assert "10 made" in workspace.sweep("--jobs", "1").stdout
+    ran = [Path(record).parts[2:4] for _, record in workspace.runs()]
+    assert [seconds[dataset][model] for dataset, model in ran] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
 def test_runs_share_no_core_while_there_are_enough() -> None:

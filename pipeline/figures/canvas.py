@@ -26,6 +26,8 @@ from pipeline.files import replacing
 
 INK, FAINT = "#222222", "#666666"
 WIDTH_INCHES = 9.0
+TICKS, TICKS_OF_HALF = 16, 8  # of a logarithmic axis at the full width and at half of it
+LOG_TICKS = ((1, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))  # per decade, the densest first
 LOOK: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -126,9 +128,15 @@ def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def plain_log(axis: Axis) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5: 200, 500, 1k, 2k."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def plain_log(axis: Axis, most: int = TICKS) -> None:
+    """Round ticks of a logarithmic axis, as dense as `most` of them allow: 200, 500, 1k, 2k.
+
+    Call it when all is drawn: it looks at the axis's range.
+    """
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = next((each for each in LOG_TICKS if decades * len(each) <= most), LOG_TICKS[-1])
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_short))
 

@@ -29,6 +29,7 @@ SYMBOLS = (  # plotly's names, in the same order
     *("pentagon", "hexagon", "triangle-left", "triangle-right", "diamond-tall", "octagon"),
 )
 GREY = "#9a9a9a"
+LEAST_FOR_LOG = 4  # the largest value over the smallest
 MODE_NAMES = {"infer": "inference", "train": "training"}
 
 # The 2022 notebook's eight with a trend line come first: one colour each.
@@ -79,6 +80,11 @@ def front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
     best_before = np.maximum.accumulate(np.r_[-np.inf, more[order]])[:-1]
     chosen: np.ndarray = order[more[order] > best_before]
     return chosen
+
+
+def spans_decades(values: pd.Series) -> bool:
+    """Whether an axis of these positive values is better logarithmic than half empty."""
+    return bool(values.max() >= LEAST_FOR_LOG * values.min())
 
 
 def speed_source(rows: pd.DataFrame) -> str:

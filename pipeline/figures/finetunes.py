@@ -5,14 +5,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.figures.canvas import FAINT, INK, family_handles, figure, scatter_families
-from pipeline.figures.charts import accuracy_source, legend_families, style
-from pipeline.figures.labels import place_labels
+from pipeline.figures.canvas import (
+    FAINT,
+    INK,
+    TICKS_OF_HALF,
+    family_handles,
+    figure,
+    plain_log,
+    scatter_families,
+)
+from pipeline.figures.charts import accuracy_source, legend_families, spans_decades, style
+from pipeline.figures.labels import NO_POINTS, place_labels
 
 COLUMNS = 2
 PANEL_INCHES = 4.0
 MOST_FAMILIES = 24
-NAMED = 15  # models per panel, the best first; further ones where there is room for none
+NAMED = 15  # models per panel: the front, then the best; where there is no room, none
 FEW = 6  # models whose names need room at the sides
 LINES_OF_MANY = "#c4c4c4"
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
@@ -31,6 +39,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     )
     families = legend_families(board["family"], MOST_FAMILIES)
     ok = runs[(runs["status"] == "ok") & runs["fit_seconds"].notna()]
+    drawn = []
     for axes, part in panels:
         here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")
         here["error_percent"] = 100 * here["error_rate"]
@@ -38,8 +47,12 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "fit_seconds_median")
         axes.set_xlabel("fit time (s)")
-    for axes, part in panels:  # names last: they freeze the layout of all panels
-        _name_best(axes, part, "fit_seconds_median", _draw_front(axes, part))
+        if spans_decades(here["fit_seconds"]):
+            axes.set_xscale("log")
+            plain_log(axes.xaxis, TICKS_OF_HALF)
+        drawn.append((axes, part, here[["fit_seconds", "error_percent"]].to_numpy(dtype=float)))
+    for axes, part, each in drawn:  # names last: they freeze the layout of all panels
+        _name_best(axes, part, "fit_seconds_median", _draw_front(axes, part), each)
     return made
 
 
@@ -102,7 +115,7 @@ def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
         return name
     counts = sorted(finished["n"].unique())
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    title = f"{name}: {len(finished)} models × {seeds} seeds"
+    title = f"{name}\n{len(finished)} models × {seeds} seeds"
     if pd.isna(first["chance_error_rate"]):
         return title
     chance = 100 * first["chance_error_rate"]
@@ -138,24 +151,42 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
 
 def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
     """A line in steps along the front; returns points on it, so that no label is written across."""
-    front = part[part["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
+    front = _on_front(part).sort_values("fit_seconds_median")
     seconds = front["fit_seconds_median"].to_numpy(dtype=float)
     errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
     axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
-    share = np.linspace(0, 1, 40)[:, None]
-    across = np.stack([seconds[:-1] + np.diff(seconds) * share, errors[:-1] + 0 * share], -1)
+    share = np.linspace(0, 1, 80)[:, None]
+    across = np.stack(
+        [seconds[:-1] * (seconds[1:] / seconds[:-1]) ** share, errors[:-1] + 0 * share], -1
+    )
     down = np.stack([seconds[1:] + 0 * share, errors[:-1] + np.diff(errors) * share], -1)
     return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
 
 
-def _name_best(axes: Axes, part: pd.DataFrame, x: str, line: np.ndarray | None = None) -> None:
-    named = part.dropna(subset=x).nsmallest(NAMED, "error_rate_mean")
-    if len(named):
-        points = named[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
-        drawn = part.dropna(subset=x)
-        marks = drawn[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
-        lines = [_bars(drawn, x)] if line is None else [_bars(drawn, x), line]
-        place_labels(axes, points, named["model"].tolist(), marks, np.vstack(lines))
+def _on_front(part: pd.DataFrame) -> pd.DataFrame:
+    return part[part["on_front"].fillna(False).astype(bool)]
+
+
+def _name_best(
+    axes: Axes,
+    part: pd.DataFrame,
+    x: str,
+    front: np.ndarray = NO_POINTS,
+    runs: np.ndarray = NO_POINTS,
+) -> None:
+    """Name the models on the front and the best, where there is room; none across a mark or it."""
+    drawn = part.dropna(subset=x)
+    best = drawn.nsmallest(NAMED, "error_rate_mean")
+    if len(front):
+        best = pd.concat([_on_front(best), best]).drop_duplicates("model")
+    if len(best):
+        points, marks = _points(best, x), _points(drawn, x)
+        hard, soft = np.vstack([marks, front]), np.vstack([_bars(drawn, x), runs])
+        place_labels(axes, points, best["model"].tolist(), hard, soft)
+
+
+def _points(part: pd.DataFrame, x: str) -> np.ndarray:
+    return part[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
 
 
 def _bars(part: pd.DataFrame, x: str) -> np.ndarray:

@@ -22,7 +22,7 @@ def recipe_effects(effects: pd.DataFrame) -> Figure:
         "Mean difference of the error, same model and seed under both recipes; left is better. "
         "Bars: 95 % t interval between the models of a family, none for one model. "
         "In brackets: models.",
-        1.0 + rows * (0.8 + 0.3 * lines),
+        1.0 + rows * (1.0 + 0.3 * lines),
         rows,
         columns,
     )
@@ -42,5 +42,5 @@ def recipe_effects(effects: pd.DataFrame) -> Figure:
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.axvline(0, color=FAINT, lw=0.8)
         axes.set_xlabel("difference of the error (points)")
-        axes.set_title(f"{first['dataset']}: {first['recipe']} against {first['against']}")
+        axes.set_title(f"{first['dataset']}\n{first['recipe']} against {first['against']}")
     return made

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from pipeline.figures.canvas import (
     FAINT,
     INK,
+    TICKS_OF_HALF,
     family_handles,
     figure,
     plain_log,
@@ -100,7 +101,7 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
         )
         axes.set(xscale="log", yscale="log", xlabel="parameters (million)")
         axes.set_ylabel("samples per second")
-        plain_log(axes.xaxis)
+        plain_log(axes.xaxis, TICKS_OF_HALF)
         plain_log(axes.yaxis)
     made.legend(handles=family_handles(together, families), loc="outside right upper")
     return made

@@ -139,7 +139,7 @@ def _published(
 
 def _speed_file(rows: pd.DataFrame) -> str:
     """Of the files that time the most models on a GPU, the plainest setup and the newest torch."""
-    gpu = rows[(rows["mode"] == "infer") & (rows["backend"] != "cpu")]
+    gpu = rows[(rows["mode"] == "infer") & ~rows["backend"].str.startswith("cpu")]
     if gpu.empty:
         return "-"
     files = gpu.groupby(["benchmark_file", *SETUP])["model"].nunique().rename("n").reset_index()

@@ -107,8 +107,8 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
     if not pd.isna(best["fbeta2_mean"]):
         error += f" (F2 {best['fbeta2_mean']:.3f})"
     time = duration(best["fit_seconds_median"])
-    if best["n_shared"] > 0:
-        time += f", {best['n_shared']} of {best['n_timed']} with others on the device"
+    if best["n_not_timed"] > 0:
+        time += f" ({best['n_timed']} of {best['n']} runs; {best['not_timed']})"
     return [
         ("error", error),
         ("seeds", str(best["n"])),

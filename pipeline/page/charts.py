@@ -1,152 +1,141 @@
-"""The report's interactive charts, as plotly figures without a theme: the page's script adds it.
+"""The report's interactive charts of the error, as plotly figures; the page's script themes them.
 
 Every text from a table passes `plain`: plotly reads a little HTML in names and hovers, and a model
 called `<a href=...>` has to stay text.
 """
 
-import html
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from pipeline.figures.charts import OTHERS, legend_families, style
+from pipeline.figures.charts import OTHERS, legend_families, spans_decades, style
 from pipeline.page.answer import duration, percent
+from pipeline.page.escape import in_script, plain
+from pipeline.page.explorer import MOST_FAMILIES
+from pipeline.page.names import text_positions
 
-MOST_FAMILIES = 18  # with a legend entry of their own
 MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
-
-
-def plain(text: object) -> str:
-    """`text` as plotly shows it letter by letter."""
-    return html.escape(str(text), quote=False)
+BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
+MARGIN = 0.06  # of the axis, at both ends
+STEPS = 60  # points along a line that no name may cross
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
     """Mean error against median fit time of one dataset's models of one recipe."""
-    made = _error_against(board, "fit_seconds_median", _cost)
-    front = board[board["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
+    rows = board.dropna(subset=["error_rate_mean", "fit_seconds_median"])
+    front = rows[rows["on_front"].fillna(False).astype(bool)].sort_values("fit_seconds_median")
+    corners = front[["fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
+    made = _error_against(rows, "fit_seconds_median", _steps(corners))
     made.add_scatter(
-        x=front["fit_seconds_median"].to_numpy(dtype="float32"),
-        y=100 * front["error_rate_mean"].to_numpy(dtype="float32"),
+        x=corners[:, 0].astype("float32"),
+        y=corners[:, 1].astype("float32"),
         mode="lines",
-        line={"shape": "hv", "dash": "dash", "width": 1.5, "color": FRONT_COLOUR},
+        line={"shape": "hv", "width": 1.5, "color": FRONT_COLOUR},
         name="front",
         hoverinfo="skip",
         legendrank=3000,
     )
-    made.update_layout(xaxis_title="fit time (s)")
+    seconds = rows["fit_seconds_median"]
+    decades = float(np.log10(seconds.max() / seconds.min()))
+    made.update_layout(xaxis_title="fit time (s)", meta={"decades": decades})
     return made
 
 
 def error_against_imagenet(board: pd.DataFrame) -> Figure:
     """Mean error against ImageNet top-1 of one dataset's models of one recipe."""
-    made = _error_against(board, "imagenet_top1", _imagenet)
+    rows = board.dropna(subset=["error_rate_mean", "imagenet_top1"])
+    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)))
     made.update_layout(xaxis_title="ImageNet top-1 (%)")
-    return made
-
-
-def accuracy_against_speed(rows: pd.DataFrame, title: str) -> Figure:
-    """ImageNet top-1 against published speed, log x, the image size as the mark's size."""
-    more = ["img_size", "batch_size", "params_m"]
-    marks = pd.DataFrame(
-        {
-            "family": rows["family"],
-            "x": rows["samples_per_second"],
-            "y": rows["top1"],
-            "bar": None,
-            "bar_below": None,
-            "size": 7 * rows["img_size"] / 224,
-            "hover": rows["model"].map(plain),
-            "name": "",
-            **{name: rows[name] for name in more},
-        }
-    )
-    hover = (
-        "<b>%{hovertext}</b><br>top-1 %{y:.2f} % at %{customdata[0]} pixels<br>"
-        "%{x:,.0f} samples/s, batch %{customdata[1]}<br>%{customdata[2]:,.1f} million parameters"
-    )
-    made = _by_family(marks, hover, more)
-    made.update_layout(xaxis={"type": "log", "title": title}, yaxis_title="ImageNet top-1 (%)")
-    return made
-
-
-def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Validation loss over epochs of these models' runs of one dataset and recipe.
-
-    A trace per model: its runs lie one after the other, a null between them breaks the line.
-    """
-    made = Figure()
-    dashes: Counter[str] = Counter()
-    for model in models:
-        rows = history[history["model"] == model]
-        if rows.empty:
-            continue
-        ends = np.flatnonzero(np.diff(rows["seed"])) + 1
-        family = str(rows["family"].iloc[0])
-        made.add_scatter(
-            x=np.insert(rows["epoch"].to_numpy(dtype="float32"), ends, np.nan),
-            y=np.insert(rows["valid_loss"].to_numpy(dtype="float32"), ends, np.nan),
-            customdata=np.insert(rows["seed"].to_numpy(dtype="float64"), ends, np.nan),
-            mode="lines+markers",
-            name=plain(model),
-            line={"color": style(family).colour, "dash": DASHES[dashes[family] % len(DASHES)]},
-            hovertemplate=f"{plain(model)}<br>seed %{{customdata}}, epoch %{{x}}: %{{y:.4f}}"
-            "<extra></extra>",
-        )
-        dashes[family] += 1
-    made.update_layout(xaxis_title="epoch", yaxis_title="validation loss", showlegend=True)
-    made.update_xaxes(dtick=1 if history["epoch"].nunique() < 15 else None)
     return made
 
 
 def as_json(figures: Sequence[Figure]) -> list[str]:
     """Each figure as JSON that cannot end the `<script>` it stands in."""
-    return [
-        figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-        for figure in figures
-    ]
+    return [in_script(figure.to_json()) for figure in figures]
 
 
-def _error_against(board: pd.DataFrame, x: str, tell: Callable[[Any], str]) -> Figure:
-    rows = board.dropna(subset=["error_rate_mean", x])
+def is_logarithmic(figure: Figure) -> bool:
+    return bool(figure.layout.xaxis.type == "log")
+
+
+def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray) -> Figure:
+    """A mark with its bar per row; `line` [n, 2] holds points that no name may lie across."""
+    error = 100 * rows["error_rate_mean"]
     marks = pd.DataFrame(
         {
             "family": rows["family"],
             "x": rows[x],
-            "y": 100 * rows["error_rate_mean"],
-            "bar": 100 * (rows["error_rate_high"] - rows["error_rate_mean"]),
-            "bar_below": 100 * (rows["error_rate_mean"] - rows["error_rate_low"]),
-            "size": 11.0,
-            "hover": [f"{_error(row)}<br>{tell(row)}" for row in rows.itertuples()],
-            "name": rows["model"].map(plain) if len(rows) <= MOST_NAMED else "",
+            "y": error,
+            "bar": 100 * rows["error_rate_high"] - error,
+            "bar_below": error - 100 * rows["error_rate_low"],
+            "hover": [_hover(row) for row in rows.itertuples()],
+            "name": "",
+            "place": "middle right",
         }
     )
-    made = _by_family(marks)
-    made.update_layout(yaxis_title="error rate (%)")
+    log = x == "fit_seconds_median" and spans_decades(rows[x])
+    made = Figure()
+    if log:
+        made.update_layout(xaxis_type="log")
+    if len(rows) <= MOST_NAMED:
+        marks["name"] = rows["model"].map(plain)
+        _place_names(made, marks, rows["model"].tolist(), line, log)
+    _add_families(made, marks)
+    made.update_layout(yaxis_title="error rate (%)", showlegend=True)
     return made
 
 
-def _by_family(
-    marks: pd.DataFrame, hover: str = "%{hovertext}", more: Sequence[str] = ()
-) -> Figure:
-    """A trace per family of the marks; small families share a grey one.
+def _place_names(
+    made: Figure, marks: pd.DataFrame, names: list[str], line: np.ndarray, log: bool
+) -> None:
+    """Fix the axes' ranges, and give every mark its name's place, or no name where no room is."""
+    low = marks["y"] - marks["bar_below"].fillna(0)
+    high = marks["y"] + marks["bar"].fillna(0)
+    share = np.linspace(0, 1, STEPS)[:, None]
+    bars = low.to_numpy() + share * (high - low).to_numpy()
+    across = np.stack([marks["x"].to_numpy() + 0 * share, bars], -1).reshape(-1, 2)
+    points = marks[["x", "y"]].to_numpy(dtype=float)
+    scale = np.log10 if log else np.asarray
+    ends = [_range(scale(points[:, 0])), _range(np.append(low, high))]
+    made.update_layout(xaxis_range=ends[0], yaxis_range=ends[1])
 
-    `hover` is plotly's template; the columns `more` are its `customdata`.
-    """
-    made = Figure()
-    marks = marks.astype(
-        dict.fromkeys(("x", "y", "bar", "bar_below", "size"), "float32")
-    )  # half the size
+    def normed(each: np.ndarray) -> np.ndarray:
+        moved = [(scale(each[:, 0]), ends[0]), (each[:, 1], ends[1])]
+        return np.stack([(value - start) / (end - start) for value, (start, end) in moved], -1)
+
+    places = text_positions(normed(points), names, normed(line), normed(across))
+    marks["name"] = [
+        name if place else "" for name, place in zip(marks["name"], places, strict=True)
+    ]
+    marks["place"] = [place or "middle right" for place in places]
+
+
+def _range(values: np.ndarray) -> list[float]:
+    low, high = float(values.min()), float(values.max())
+    margin = MARGIN * (high - low) or 1.0
+    return [low - margin, high + margin]
+
+
+def _steps(corners: np.ndarray) -> np.ndarray:
+    """Points along the front through these corners [n, 2], from left to right."""
+    share = np.linspace(0, 1, STEPS)[:, None]
+    x, y = corners[:, 0], corners[:, 1]
+    across = np.stack([x[:-1] + share * np.diff(x), y[:-1] + 0 * share], -1)
+    down = np.stack([x[1:] + 0 * share, y[:-1] + share * np.diff(y)], -1)
+    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
+
+
+def _add_families(made: Figure, marks: pd.DataFrame) -> None:
+    """A trace per family of the marks; small families share a grey one."""
+    numbers = dict.fromkeys(("x", "y", "bar", "bar_below"), "float32")  # half the size
+    marks = marks.astype(numbers)
     families = legend_families(marks["family"], MOST_FAMILIES)
     shown = marks["family"].where(marks["family"].isin(families), "")
     named = bool(marks["name"].any())
-    middle = (marks["x"].min() + marks["x"].max()) / 2
     for family in ["", *families]:  # the grey ones beneath, but last in the legend
         here = marks[shown == family]
         if here.empty:
@@ -160,53 +149,61 @@ def _by_family(
                 "arrayminus": here["bar_below"],
                 "thickness": 1,
                 "width": 0,
+                "color": look.colour if named else BARS_OF_MANY,
             },
             mode="markers+text" if named else "markers",
             text=here["name"] if named else None,
-            textposition=["middle left" if x > middle else "middle right" for x in here["x"]]
-            if named
-            else None,
+            textposition=here["place"] if named else None,
             cliponaxis=False,
             name=plain(family) if family else f"{here['family'].nunique()} more families",
             legendrank=1000 if family else 2000,
             marker={
                 "color": look.colour,
                 "symbol": look.symbol,
-                "size": here["size"],
-                "opacity": 0.75,
+                "size": 11,
+                "opacity": 0.85,
                 "line": {"width": 0},
             },
             hovertext=here["hover"],
-            hovertemplate=f"{hover}<extra></extra>",
-            customdata=here[list(more)] if more else None,
+            hovertemplate="%{hovertext}<extra></extra>",
         )
-    made.update_layout(showlegend=True)
-    return made
 
 
-def _error(row: Any) -> str:
+def _hover(row: Any) -> str:
     interval = ""
     if not pd.isna(row.error_rate_low):
         interval = f" [{percent(row.error_rate_low)}, {percent(row.error_rate_high)}]"
-    sure = "" if pd.isna(row.p_best) else f"<br>P(best) {row.p_best:.2f}"
-    return (
-        f"<b>{plain(row.model)}</b><br>error {percent(row.error_rate_mean)}{interval}, "
-        f"n = {row.n}{sure}"
-    )
+    sure = "" if pd.isna(row.p_best) else f", P(best) {row.p_best:.2f}"
+    lines = [
+        f"<b>{plain(row.model)}</b>",
+        f"error {percent(row.error_rate_mean)}{interval}",
+        f"n = {row.n}{sure}",
+        _cost(row),
+        _published(row),
+    ]
+    return "<br>".join(line for line in lines if line)
 
 
 def _cost(row: Any) -> str:
-    memory = (
-        f"{row.peak_rss_gib_max:.2f} GiB of host memory"
-        if pd.isna(row.peak_memory_gib_max)
-        else f"{row.peak_memory_gib_max:.2f} GiB of GPU memory"
-    )
-    return f"fit {duration(row.fit_seconds_median)}, score {row.score_mean:.2f}<br>{memory}"
+    if pd.isna(row.fit_seconds_median):
+        return "no fit time"
+    time = f"fit {duration(row.fit_seconds_median)}"
+    if row.n_shared > 0:
+        time += f", {row.n_shared} of {row.n_timed} runs with others on the device"
+    memory = [
+        f"{size:.2f} GiB of {where} memory"
+        for size, where in ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
+        if not pd.isna(size)
+    ]
+    score = f", score {row.score_mean:.2f}"
+    return "<br>".join([time + score, *([", ".join(memory)] if memory else [])])
 
 
-def _imagenet(row: Any) -> str:
+def _published(row: Any) -> str:
+    if pd.isna(row.imagenet_top1):
+        return ""
     size = row.imagenet_img_size
     return (
-        f"ImageNet top-1 {row.imagenet_top1:.2f} % at {size:.0f} pixels<br>"
+        f"ImageNet top-1 {row.imagenet_top1:.2f} % at {size:.0f} pixels, "
         f"{row.params_m:,.1f} M parameters"
     )

@@ -6,18 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.figures.correlations import NAMES
 from pipeline.page.answer import duration, percent
 
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
-NAMES = {
-    "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
-    "imagenet_top1": "ImageNet top-1",
-    "params_m": "parameters",
-    "infer_samples_per_second": "published inference speed",
-    "train_samples_per_second": "published training speed",
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,8 @@ def leaderboard(board: pd.DataFrame) -> Table:
 
 def correlations(rows: pd.DataFrame) -> Table:
     """Every rank correlation that there is, with a remark where it has no interval."""
-    return table(rows.dropna(subset="spearman"), _CORRELATIONS)
+    known = rows.dropna(subset="spearman")
+    return table(known, _CORRELATIONS if known["reason"].notna().any() else _CORRELATIONS[:-1])
 
 
 def recipes(effects: pd.DataFrame) -> Table:
@@ -87,13 +81,11 @@ def recipes(effects: pd.DataFrame) -> Table:
 
 
 def failures(runs: pd.DataFrame) -> Table:
-    """The runs that gave no result, the missing ones summed up per model."""
-    ended = runs[runs["status"].isin(["failed", "diverged"])]
-    missing = runs[runs["status"] == "missing"]
-    names = ["dataset", "model", "recipe"]
-    summed = missing.groupby(names, sort=False)["seed"].agg(_listed).reset_index()
-    rows = pd.concat([ended.astype({"seed": "str"}), summed.assign(status="missing")])
-    return table(rows, _FAILURES)
+    """The runs that gave no result, the seeds of a model that ended alike in one row."""
+    ended = runs[runs["status"] != "ok"]
+    names = ["dataset", "model", "recipe", "status", "reason"]
+    rows = ended.groupby(names, sort=False, dropna=False)["seed"].agg(_listed).reset_index()
+    return table(rows.sort_values("status", kind="stable"), _FAILURES)
 
 
 def identities(runs: pd.DataFrame) -> Table:

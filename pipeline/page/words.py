@@ -1,5 +1,7 @@
 """The report's sentences: what ran, what the columns mean, where it comes from, what it is not."""
 
+from typing import Any
+
 import pandas as pd
 
 from pipeline.figures.charts import MODE_NAMES, accuracy_source
@@ -33,13 +35,28 @@ def note(board: pd.DataFrame) -> str:
         else "Error is the share of wrong validation images. "
     )
     return (
-        f"{unit}Click a heading to sort. The error's interval (95 %) covers "
-        f"{first['interval_covers'] if not pd.isna(first['interval_covers']) else 'nothing'}. "
-        "Models that may be the best share rank 1; P(best) is the probability of the lowest true "
-        "error. “Behind best” is the difference over common seeds with the 95 % interval of the "
-        "runs' noise, on these very images. “On front” is the probability that no other model is "
-        "both as quick and as good. Fit time is the median of the runs on one device; score is "
-        "error × (fit time + overhead), computed per run, then averaged."
+        f"{unit}Click a heading to sort. {_covered(first['interval_covers'])} Models that may be "
+        "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
+        "best” is the difference over common seeds with the 95 % interval of the runs' noise, on "
+        "these very images. “On front” is the probability that no other model is both as quick "
+        "and as good. Fit time is the median of the runs on one device; score is error × (fit "
+        "time + overhead), computed per run, then averaged."
+    )
+
+
+def _covered(covers: Any) -> str:
+    if pd.isna(covers):
+        return "Errors have no interval: the number of validation images is unknown."
+    return f"The error's interval (95 %) covers {covers}."
+
+
+def explorer(table: pd.DataFrame) -> str:
+    """What the explorer's marks are."""
+    files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
+    return (
+        f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
+        "image size; the line joins what no other beats in both. A search fades what lacks a word, "
+        "and names what it finds if that is little."
     )
 
 

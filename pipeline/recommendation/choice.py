@@ -4,6 +4,7 @@ Models are compared again among those within the limits: which are tied, and how
 best, depends on who takes part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +12,23 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.page.answer import duration, percent
-from pipeline.recommendation.limits import Limit
+from pipeline.recommendation.limits import Excludes
+from pipeline.tables.answers import image_noise
 from pipeline.tables.comparison import IMAGES, compare
+from pipeline.tables.images import ImageNoise
 
 
 @dataclass(frozen=True)
 class Choice:
     """`rows` are one recipe's models within the limits, the recommended first, then by place.
 
-    `errors` [models, seeds] are in the same order; `covers` is what the intervals cover.
+    `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
+    cannot be paired image by image. `covers` is what the intervals cover.
     """
 
     rows: pd.DataFrame
     errors: np.ndarray
+    images: ImageNoise | None
     covers: str
     excluded: list[str]
 
@@ -32,16 +37,12 @@ class Choice:
         return int(self.rows["tied"].sum())
 
 
-def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: list[Limit]) -> Choice:
-    """Choose from the leaderboard's ranked rows of one dataset and its finished runs."""
-    kept = pd.Series(True, index=board.index)
-    for limit in limits:
-        kept &= limit.keeps(board)
-    told = [limit.told(board) for limit in limits if not limit.keeps(board).all()]
-    if not kept.any():
-        together = "" if len(told) == 1 else "no model keeps all limits together: "
-        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(told)}")
-    within = board[kept]
+def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: Sequence[Excludes]) -> Choice:
+    """Choose from the leaderboard's ranked rows of one dataset and its finished runs.
+
+    `runs` has the columns of runs.csv and of valid_wrong.csv.
+    """
+    within, told = _within(board, limits)
     recipe = within["recipe"].iloc[int(within["error_rate_mean"].argmin())]
     within = within[within["recipe"] == recipe].set_index("model", drop=False)
     if within["n_valid"].isna().any():
@@ -49,16 +50,37 @@ def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: list[Limit]) -> Choi
             f"{board['dataset'].iloc[0]}: its records hold no number of validation images, so "
             "nothing can be said about how sure an order is: run `dvc repro`"
         )
-    of_recipe = runs[(runs["recipe"] == recipe) & (runs["status"] == "ok")]
-    errors = of_recipe.pivot(index="model", columns="seed", values="error_rate")
-    errors = errors.loc[errors.index.isin(within.index)]
-    found = compare(errors.to_numpy(dtype=float), int(within["n_valid"].iloc[0]))
+    runs = runs[(runs["recipe"] == recipe) & (runs["status"] == "ok")]
+    runs = runs[runs["model"].isin(within.index)]
+    errors = runs.pivot(index="model", columns="seed", values="error_rate")
+    images = image_noise(runs, errors.index)
+    values = errors.to_numpy(dtype=float)
+    found = compare(values, int(within["n_valid"].iloc[0]), images)
     rows = within.loc[errors.index].assign(tied=found.tied, p_best=found.p_best)
     rows = rows.assign(error_rate_low=found.low, error_rate_high=found.high, behind=~found.tied)
     rows["cost"] = rows["fit_seconds_median"].where(found.tied).fillna(np.inf)
+    rows = rows.assign(row=range(len(rows)))
     rows = rows.sort_values(["behind", "cost", "error_rate_mean"], kind="stable")
-    values = errors.loc[rows.index].to_numpy(dtype=float)
-    return Choice(rows.reset_index(drop=True), values, found.covers, told)
+    order = rows["row"].to_numpy()
+    return Choice(
+        rows=rows.reset_index(drop=True),
+        errors=values[order],
+        images=None if images is None else images.of(order),
+        covers=found.covers,
+        excluded=told,
+    )
+
+
+def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that keep every limit, and what each limit excludes."""
+    kept = pd.Series(True, index=board.index)
+    for limit in limits:
+        kept &= limit.keeps(board)
+    told = [limit.told(board) for limit in limits if not limit.keeps(board).all()]
+    if not kept.any():
+        together = "" if len(told) == 1 else "no model keeps all limits together: "
+        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(told)}")
+    return board[kept], told
 
 
 def reason(choice: Choice) -> str:
@@ -71,7 +93,8 @@ def reason(choice: Choice) -> str:
         return f"It has the lowest error and is told apart from all {n - 1} others."
     group = f"the {choice.n_tied} models that may be the best of {n}"
     if pd.isna(first["fit_seconds_median"]):
-        return f"It is one of {group}; no fit time of them is known."
+        why = f" ({first['not_timed']})" if pd.notna(first["not_timed"]) else ""
+        return f"It is one of {group}; no fit time of them counts{why}."
     quick = f"It is the quickest to fine-tune ({duration(first['fit_seconds_median'])}) of {group}"
     if lowest["model"] == first["model"]:
         return f"{quick}, and has the lowest mean error."

@@ -5,18 +5,19 @@ compared again, and the tie sets that come out are counted.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from pipeline.recommendation.choice import Choice
+from pipeline.recommendation.commands import SWEEP, TABLES, one_more_seed, what_is_missing
 from pipeline.tables.comparison import RunNoise, compare, run_noise
+from pipeline.tables.images import ImageNoise, independent, scale_of
 from pipeline.tables.study import Study
 
 DRAWS = 40
 MOST_MODELS = 40  # of the tie set and next to it, that are played through
-LEAST_GAIN = 0.25  # models: a smaller expected change of the tie set is none
+LEAST_GAIN = 0.25  # models: a smaller difference between tie sets is none
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Experiment:
     """`tied_after` is the expected number of models that may be the best; None if not known."""
 
     what: str
-    command: str | None
+    commands: list[str]
     tied_after: float | None
 
 
@@ -32,85 +33,89 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
     """The best of: missing runs, one more seed for the tied or for all, more images."""
     first = choice.rows.iloc[0]
     if missing:
-        return Experiment(f"finish the {missing} missing runs of the grid", "dvc repro", None)
+        runs = "run" if missing == 1 else "runs"
+        what = f"finish the {missing} missing {runs} of the grid"
+        return Experiment(what, what_is_missing(), None)
     if len(choice.rows) == 1 or choice.n_tied == 1:
-        return Experiment("no further run of these models: the best is told apart", None, 1.0)
+        return Experiment("no further run of these models: the best is told apart", [], 1.0)
     noise = run_noise(choice.errors, int(first["n_valid"]))
-    if noise is None or noise.residual is None:
-        return Experiment(
-            "a second seed, to see how runs vary", _one_seed(study, first, None), None
-        )
+    if noise is None:
+        commands = one_more_seed(study, first["dataset"], first["recipe"], None)
+        return Experiment("a second seed, to see how runs vary", commands, None)
     tried = [
-        Experiment(what, command, _tied_after(choice, noise, again, images))
-        for what, command, again, images in _options(study, choice)
+        Experiment(what, commands, _tied_after(choice, noise, again, images))
+        for what, commands, again, images in _options(study, choice)
     ]
-    after, best = min(((each.tied_after or 0.0, each) for each in tried), key=lambda pair: pair[0])
-    if after > choice.n_tied - LEAST_GAIN:
+    best = min(tried, key=lambda each: round((each.tied_after or 0.0) / LEAST_GAIN))
+    if (best.tied_after or 0.0) > choice.n_tied - LEAST_GAIN:
         what = "none of one more seed or twice the validation images: the tie set would stay"
-        return Experiment(what, None, after)
+        return Experiment(what, [], best.tied_after)
     return best
 
 
-def _options(study: Study, choice: Choice) -> Iterator[tuple[str, str | None, np.ndarray, int]]:
-    """What could be done: in words, as a command, which models run again, on how many images."""
+def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.ndarray, int]]:
+    """What could be done, fewest runs first: in words, as commands, which models run again, on how
+    many images.
+    """
     first = choice.rows.iloc[0]
+    dataset, recipe = str(first["dataset"]), str(first["recipe"])
     n_valid, seed = int(first["n_valid"]), max(study.seeds) + 1
     tied = choice.rows["tied"].to_numpy(dtype=bool)
     names = choice.rows.loc[tied, "model"].tolist()
     one_run = f"one more seed ({seed}) for"
-    command = _one_seed(study, first, names)
-    yield f"{one_run} the {len(names)} tied models", command, tied, n_valid
-    command = _one_seed(study, first, None)
-    yield f"{one_run} all {len(tied)} models", command, np.ones_like(tied), n_valid
+    commands = one_more_seed(study, dataset, recipe, names)
+    yield f"{one_run} the {len(names)} tied models", commands, tied, n_valid
+    if len(names) < len(tied):
+        commands = one_more_seed(study, dataset, recipe, choice.rows["model"].tolist())
+        yield f"{one_run} all {len(tied)} models", commands, np.ones_like(tied), n_valid
     more = (
-        f"twice as many validation images as the {n_valid:,} there are (the split of "
-        f"conf/dataset/{first['dataset']}.yaml); more seeds on these images tell less"
+        f"twice as many validation images as the {n_valid:,} there are (change the split in "
+        f"conf/dataset/{dataset}.yaml first); more seeds on these images tell less"
     )
-    yield more, None, np.zeros_like(tied), 2 * n_valid
+    yield more, [SWEEP, TABLES], np.zeros_like(tied), 2 * n_valid
 
 
-def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, images: int) -> float:
-    """The expected size of the tie set after one more run of the models `again`, on `images`.
+def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int) -> float:
+    """The expected size of the tie set after one more run of the models `again`, on `n_valid`.
 
     Tied models behind the first MOST_MODELS are not played through, and counted as they are.
     """
-    n_valid = int(choice.rows["n_valid"].iloc[0])
     order = np.argsort(np.nanmean(choice.errors, axis=1), kind="stable")
     beyond = int(choice.rows["tied"].to_numpy(dtype=bool)[order[MOST_MODELS:]].sum())
-    errors, again = choice.errors[order[:MOST_MODELS]], again[order[:MOST_MODELS]]
+    order = order[:MOST_MODELS]
+    errors, mean = choice.errors[order], np.nanmean(choice.errors[order], axis=1)
+    now = independent(mean, int(choice.rows["n_valid"].iloc[0]))
+    if choice.images is not None:
+        now = choice.images.of(order)
+    later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
     sizes = [
-        compare(drawn, images).tied.sum() for drawn in _drawn(errors, n_valid, noise, again, images)
+        compare(drawn, n_valid, later).tied.sum()
+        for drawn in _drawn(errors, noise, again[order], now, later)
     ]
     return float(np.mean(sizes)) + beyond
 
 
+def _later(now: ImageNoise, runs: np.ndarray, again: np.ndarray, n_valid: int) -> ImageNoise:
+    """The noise of `n_valid` images after one more run of the models `again`."""
+    fewer = now.n_valid / n_valid
+    shared = now.alone * (1 / runs - 1 / (runs + again))
+    covariance = fewer * (now.covariance - np.diag(shared))
+    return replace(now, n_valid=n_valid, covariance=covariance, alone=fewer * now.alone)
+
+
 def _drawn(
-    errors: np.ndarray, n_valid: int, noise: RunNoise, again: np.ndarray, images: int
+    errors: np.ndarray, noise: RunNoise, again: np.ndarray, now: ImageNoise, later: ImageNoise
 ) -> Iterator[np.ndarray]:
     """Error rates [models, seeds + 1] as they might be after the experiment."""
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
-    scale = np.sqrt(np.clip(mean, 1 / n_valid, 1 - 1 / n_valid) * (1 - mean.clip(0, 0.99)))
-    of_runs = np.sqrt(noise.residual or 0.0)
-    for _ in range(DRAWS):
-        here = mean + scale * of_runs / np.sqrt(runs) * rng.standard_normal(len(mean))
-        run = here + scale * of_runs * rng.standard_normal(len(mean))
-        moved = scale * np.sqrt(1 / n_valid - 1 / images) * rng.standard_normal(len(mean))
+    of_runs = scale_of(mean, now.n_valid) * np.sqrt(noise.residual)
+    lasting = now.covariance - np.diag(now.alone / runs)
+    moves = rng.multivariate_normal(
+        np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"
+    )
+    for moved in moves:
+        here = mean + of_runs / np.sqrt(runs) * rng.standard_normal(len(mean))
+        run = here + of_runs * rng.standard_normal(len(mean))
         more = np.where(again, run, np.nan)[:, None]
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
-
-
-def _one_seed(study: Study, first: pd.Series, models: list[str] | None) -> str:
-    """The dvc command that adds a seed to the dataset and recipe of `first`.
-
-    With `models` to these alone; the others leave the study's tables in that experiment.
-    """
-    seeds = ",".join(str(each) for each in (*study.seeds, max(study.seeds) + 1))
-    parts = [f"-S 'grid.seeds=[{seeds}]'"]
-    if models is not None:
-        parts.append(f"-S 'grid.models=[{','.join(models)}]'")
-    if len(study.datasets) > 1:
-        parts.append(f"-S 'grid.datasets=[{first['dataset']}]'")
-    if len(study.recipes) > 1:
-        parts.append(f"-S 'grid.recipes=[{first['recipe']}]'")
-    return "dvc exp run " + " ".join(parts)

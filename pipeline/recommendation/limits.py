@@ -6,10 +6,12 @@ A model whose need is not known is excluded as well: it cannot be said to keep t
 import math
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import pandas as pd
 
 from pipeline.errors import PipelineError
+from pipeline.tables.small_fast import small_and_fast
 
 GIB_OF = {
     **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
@@ -17,6 +19,32 @@ GIB_OF = {
 }
 SECONDS_OF = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
+
+
+class Excludes(Protocol):
+    """Which rows of the leaderboard a limit keeps, and what it excludes, in words."""
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series: ...
+
+    def told(self, rows: pd.DataFrame) -> str: ...
+
+
+@dataclass(frozen=True)
+class SmallAndFast:
+    """Keeps the rows of small_and_fast.csv."""
+
+    option: str
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row: below the median in memory and in time, of its dataset and recipe."""
+        small = small_and_fast(rows)
+        key = ["dataset", "recipe", "model"]
+        kept = rows.set_index(key).index.isin(small.set_index(key).index)
+        return pd.Series(kept, index=rows.index)
+
+    def told(self, rows: pd.DataFrame) -> str:
+        out = int((~self.keeps(rows)).sum())
+        return f"{self.option} excludes {out} of {len(rows)} {_models(rows)}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +70,7 @@ class Limit:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
         out = rows[~self.keeps(rows)]
         values = rows[self.column].astype(float)
-        models = "models" if rows["model"].is_unique else "pairs of model and recipe"
-        text = f"{self.option} excludes {len(out)} of {len(rows)} {models}"
+        text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
         unknown = int(values.isna().sum())
         if unknown:
             text += f" ({self.column} is not known for {unknown})"
@@ -52,6 +79,10 @@ class Limit:
             model = rows["model"].iloc[int((values == nearest).argmax())]
             text += f"; the nearest, {model}, has {nearest:.3g} {self.unit}"
         return text
+
+
+def _models(rows: pd.DataFrame) -> str:
+    return "models" if rows["model"].is_unique else "pairs of model and recipe"
 
 
 def memory_gib(option: str, text: str) -> float:

@@ -12,9 +12,7 @@ def answer_text(told: dict[str, Any]) -> str:
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
-        return "\n".join(
-            [*lines, "", f"Next: {told['next']['what']}:", f"  {told['next']['command']}"]
-        )
+        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     first, *others = told["models"]
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
@@ -30,9 +28,11 @@ def answer_text(told: dict[str, Any]) -> str:
     hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
     hope = hope and f"{hope}{after:.1f})"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
-    if told["next"]["command"]:
-        lines.append(f"  {told['next']['command']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _commands(experiment: dict[str, Any]) -> list[str]:
+    return [f"  {command}" for command in experiment["commands"]]
 
 
 def _numbers(model: dict[str, Any]) -> str:

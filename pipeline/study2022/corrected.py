@@ -169,8 +169,8 @@ def _intervals(table: pd.DataFrame, noise: RunNoise) -> dict[str, Any]:
     images_se = np.sqrt(error * (1 - error) / IMAGES.get(table["dataset"].iloc[0], np.nan))
     score_images_se = (table["fit_time_mean"] + OVERHEAD_SECONDS) * images_se
     mean, se = table["score_mean"].to_numpy(), score_se.to_numpy()
-    both = np.hypot(se, score_images_se.to_numpy())
-    low, high = rank_intervals(mean, se, freedom)
+    of_runs, both = np.diag(se**2), np.diag(se**2 + score_images_se.to_numpy() ** 2)
+    low, high = rank_intervals(mean, of_runs, freedom)
     return {
         "error_rate_low": error - noise.error.width * error_se,
         "error_rate_high": error + noise.error.width * error_se,
@@ -179,7 +179,7 @@ def _intervals(table: pd.DataFrame, noise: RunNoise) -> dict[str, Any]:
         "score_high": mean + noise.error.width * se,
         "rank_low": low,
         "rank_high": high,
-        "tied": may_be_best(mean, se, freedom),
+        "tied": may_be_best(mean, of_runs, freedom),
         "tied_with_images": may_be_best(mean, both, freedom) if np.isfinite(both).all() else None,
     }
 

@@ -1,35 +1,49 @@
 """The engine of one machine: a fork server with everything imported, a fresh child per run.
 
-Each of the places that `jobs` gives has cores of its own while there are enough, so that a run
-which asks for all free threads never fights with its neighbour, and, where there are GPUs, one of
-them. A run is never given fewer cores than it has threads: two threads that wait for each other on
-one core take ten times as long as one.
+Each run has a place: cores of its own while there are enough, so that a run which asks for all free
+threads never fights with its neighbour, and, where there are GPUs, one of them. It is never given
+fewer cores than it has threads: two threads that wait for each other on one core take ten times as
+long as one. The surprising fact: the fork server may be killed alone. Its runs end with it, and
+multiprocessing says of each that it ended with 255.
 """
 
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeline.sweeping.jobs import Ended, Job, last_line
 from pipeline.sweeping.worker import work
+from pipeline.trainer.hardware import rest_while_waiting
 
 GRACE_SECONDS = 10.0
-PRELOADED = ["pipeline.sweeping.lifeline", "pipeline.sweeping.preloaded"]
+LOST = 255  # the exit code of a child whose fork server was killed
+PRELOADED = [f"pipeline.sweeping.{name}" for name in ("lifeline", "engine", "preloaded")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run goes. `shared`: another place has its GPU too, or without GPUs its cores."""
+
+    cores: frozenset[int]
+    gpu: str | None
+    shared: bool
 
 
 class LocalEngine:
     """Runs up to `jobs` jobs of `threads` threads each at once on this machine."""
 
     def __init__(self, jobs: int, threads: int) -> None:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+        rest_while_waiting()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        self._gpus = visible_gpus()
-        self._cores = shares(sorted(os.sched_getaffinity(0)), jobs, threads)
+        cores = sorted(os.sched_getaffinity(0))
+        self._places = places(visible_gpus(), cores, jobs, threads)
         self._free = list(range(jobs))
         self._jobs: dict[int, tuple[Job, BaseProcess]] = {}
 
@@ -43,9 +57,10 @@ class LocalEngine:
 
     def start(self, job: Job) -> None:
         place = self._free.pop(0)
-        gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
-        process = self._context.Process(target=work, args=(job, self._cores[place], gpu))
-        process.start()
+        try:
+            process = self._child(job, self._places[place])
+        except (OSError, EOFError):  # the fork server was killed: a new one comes by itself
+            process = self._child(job, self._places[place])
         self._jobs[place] = (job, process)
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -68,7 +83,13 @@ class LocalEngine:
         process.join()
         _signal_group(process, signal.SIGKILL)  # what the job left running
         self._free.append(place)
-        return Ended(job, process.exitcode or 0, last_line(job.log))
+        exit_code = -signal.SIGKILL if process.exitcode == LOST else process.exitcode or 0
+        return Ended(job, exit_code, last_line(job.log))
+
+    def _child(self, job: Job, place: Place) -> BaseProcess:
+        process = self._context.Process(target=work, args=(job, place))
+        process.start()
+        return process
 
 
 def default_jobs(threads: int) -> int:
@@ -88,6 +109,17 @@ def visible_gpus() -> list[str]:
     except pynvml.NVMLError:
         return []
     return [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+def places(gpus: list[str], cores: list[int], jobs: int, threads: int) -> list[Place]:
+    """`jobs` places: each GPU in turn, cores of their own while there are enough."""
+    own = [gpus[number % len(gpus)] if gpus else None for number in range(jobs)]
+    runs_on, runs_in = Counter(own), shares(cores, jobs, threads)
+    uses = Counter(core for each in runs_in for core in each)
+    return [
+        Place(each, gpu, runs_on[gpu] > 1 if gpu else any(uses[core] > 1 for core in each))
+        for each, gpu in zip(runs_in, own, strict=True)
+    ]
 
 
 def shares(cores: list[int], jobs: int, threads: int) -> list[frozenset[int]]:

@@ -9,8 +9,9 @@ import os
 import sys
 from multiprocessing.connection import Connection
 
-from pipeline.sweeping.engine import LocalEngine, default_jobs
+from pipeline.sweeping.engine import LocalEngine
 from pipeline.sweeping.jobs import Job
+from pipeline.sweeping.options import Options
 
 POLL_SECONDS = 0.05
 
@@ -28,7 +29,8 @@ def serve(connection: Connection) -> None:
     cores = sorted(os.sched_getaffinity(0))[: settings["cores"]]
     os.sched_setaffinity(0, cores)
     threads = settings["threads"]
-    engine = LocalEngine(settings["jobs"] or default_jobs(threads), threads)
+    jobs = Options(**settings["options"]).runs_at_a_time(threads)
+    engine = LocalEngine(jobs, threads)
     connection.send(engine.free)
     while True:
         if connection.poll(None if not engine.running else 0):

@@ -5,9 +5,12 @@ Engine.wait(s)      the jobs that ended within s seconds, with their exit code a
 Engine.stop()       end every job and come back when all are gone
 """
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+TRY_AGAIN = 75  # the exit code of a run that asks for another try
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,28 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended; `reason` is the last line it printed, None where it printed none."""
+    """How a job ended; `reason` is the last line it printed, None where it printed none.
+
+    An exit code below zero is the signal that killed it.
+    """
 
     job: Job
     exit_code: int
     reason: str | None
+
+    @property
+    def again(self) -> bool:
+        """Was it killed, or does it ask for another try?"""
+        return self.exit_code < 0 or self.exit_code == TRY_AGAIN
+
+    @property
+    def why(self) -> str:
+        """Why it failed, in a few words."""
+        if self.exit_code == -signal.SIGKILL:
+            return "killed by SIGKILL, as the kernel does where memory runs out: try fewer --jobs"
+        if self.exit_code < 0:
+            return f"killed by {signal.Signals(-self.exit_code).name}"
+        return self.reason or f"exit code {self.exit_code}"
 
 
 class Engine(Protocol):

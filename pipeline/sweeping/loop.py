@@ -9,14 +9,17 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pipeline.sweeping.jobs import Ended, Engine, Job
-from pipeline.sweeping.project import Project, Stage
+from pipeline.sweeping.options import CHEAP, Options
+from pipeline.sweeping.order import Prices
+from pipeline.sweeping.project import Project
 from pipeline.sweeping.view import View
+from pipeline.sweeping.workspace import Stage
 
 TICK_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 2.0
 COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
 PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
-TRY_AGAIN, ATTEMPTS = 75, 2
+ATTEMPTS = 2  # of a run that is killed or asks for another try
 
 
 @dataclass
@@ -42,11 +45,12 @@ class Sweep:
         view: View,
         stages: list[Stage],
         needs: dict[str, set[str]],
-        max_failures: int | None,
+        options: Options,
     ) -> None:
         self.project, self.engine, self.view = project, engine, view
         self.stages = {stage.addressing: stage for stage in stages}
-        self.needs, self.max_failures = needs, max_failures
+        self.needs, self.options = needs, options
+        self.price = Prices(project.root)
         self.result = Result()
         self.stopping = False
         self._unplanned = list(self.stages)
@@ -59,7 +63,6 @@ class Sweep:
     def run(self) -> Result:
         """Go on until all is made, cannot be made, or `stopping` is set."""
         try:
-            self.view.total = len(self._unplanned)
             self._plan()
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
                 self._start()
@@ -77,38 +80,47 @@ class Sweep:
 
     def _plan(self) -> bool:
         """Look at each stage whose needs are all there; is there anything to start now?"""
-        planned: set[str] = set()
         with self.project.locked(PATIENCE_SECONDS):
-            for name in self._unplanned:  # what is needed comes first
-                if self.needs[name] <= self._finished:
-                    self._plan_one(self.stages[name])
-                    planned.add(name)
-        self._unplanned = [name for name in self._unplanned if name not in planned]
-        to_come = len(self._ready) + len(self._unplanned) + len(self.engine.running)
-        self.view.total = self.view.n_ended + to_come
+            while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
+                self._look([self.stages[name] for name in self._unplanned if name in batch])
+                self._unplanned = [name for name in self._unplanned if name not in batch]
+        if self.options.order == CHEAP:
+            self._ready = deque(sorted(self._ready, key=lambda job: self.price(job.command)))
+        commands = {job.name: job.command for job in self._ready}
+        commands |= {name: self.stages[name].cmd for name in self._unplanned}
+        self.view.waiting = {name: self.price(command) for name, command in commands.items()}
         self._commit()
         return bool(self._ready)
 
-    def _plan_one(self, stage: Stage) -> None:
-        project, name = self.project, stage.addressing
-        inputs_changed = project.inputs_changed(stage)
-        job = project.job(stage)
-        if not inputs_changed and not project.outs_changed(stage):
-            self.result.fresh.append(name)
-        elif project.is_made(job):
-            self.result.kept.append(name)
+    def _look(self, stages: list[Stage]) -> None:
+        """Find what is done already; the rest is ready to start."""
+        project, to_do = self.project, []
+        for stage in stages:
+            inputs_changed = project.inputs_changed(stage)
+            job = project.job(stage)
+            if not inputs_changed and not project.outs_changed(stage):
+                self._finish(stage, self.result.fresh)
+            elif project.is_made(job):
+                self._finish(stage, self.result.kept)
+            else:
+                to_do.append((stage, job, project.version(stage, inputs_changed)))
+        if self.options.pull:
+            project.pull_outs([version for _, _, version in to_do if version])
+        for stage, job, version in to_do:
+            if version and version.outs_cached():
+                project.restore(stage, version)
+                self._finish(stage, self.result.restored)
+            else:
+                self._ready.append(job)
+
+    def _finish(self, stage: Stage, how: list[str]) -> None:
+        how.append(stage.addressing)
+        self._finished.add(stage.addressing)
+        if how is not self.result.fresh:
             self._uncommitted.append(stage)
-        elif version := project.cached(stage, inputs_changed):
-            project.restore(stage, version)
-            self.result.restored.append(name)
-            self._uncommitted.append(stage)
-        else:
-            self._ready.append(job)
-            return
-        self._finished.add(name)
 
     def _start(self) -> None:
-        limit = self.max_failures
+        limit = self.options.max_failures
         if limit is not None and len(self.result.failed) >= limit:
             self.stopping = not self.engine.running
             return
@@ -121,22 +133,20 @@ class Sweep:
 
     def _hear(self, end: Ended) -> None:
         name = end.job.name
-        if end.exit_code == TRY_AGAIN and self._attempts[name] < ATTEMPTS:
+        if end.again and self._attempts[name] < ATTEMPTS:
             self.view.again(end)
             self._ready.append(end.job)
             return
         self.view.ended(end)
         missing = [out for out in end.job.outs if not (self.project.root / out).exists()]
         if end.exit_code != 0:
-            self.result.failed[name] = end.reason or f"exit code {end.exit_code}"
+            self.result.failed[name] = end.why
         elif missing:
             self.result.failed[name] = f"it ended well, without {', '.join(missing)}"
         else:
-            self.result.made.append(name)
-            self._finished.add(name)
-            self._uncommitted.append(self.stages[name])
+            self._finish(self.stages[name], self.result.made)
             if any(name in needs for needs in self.needs.values()):
-                self.project.forget()
+                self.project.inputs.forget()
                 self._plan()
 
     def _commit_is_due(self) -> bool:

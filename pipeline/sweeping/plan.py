@@ -2,7 +2,8 @@
 
 from rich.console import Console
 
-from pipeline.sweeping.project import Project, Stage
+from pipeline.sweeping.project import Project
+from pipeline.sweeping.workspace import Stage
 
 
 def plan(

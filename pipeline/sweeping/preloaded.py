@@ -1,13 +1,22 @@
-"""What every fine-tune imports: loaded once by the fork server, there already in each run.
+"""What every fine-tune imports and looks up: done once by the fork server, there in each run.
 
-Imports only: a seed, a CUDA context or a running thread here would be shared by all runs.
+No seed, CUDA context or running thread here: all runs would share it. What is there before the
+first run is frozen, so that no run's garbage collector walks through it or copies its pages.
 """
 
+import gc
 import warnings
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+
+from hydra.core.plugins import Plugins  # noqa: E402
 
 from pipeline import hydra_app, records  # noqa: E402, F401 - loaded to be there
 from pipeline.datasets import prepared  # noqa: E402, F401
 from pipeline.names import resolve, vision_learner  # noqa: E402, F401
 from pipeline.trainer import hardware, recipe, training, weights  # noqa: E402, F401
+
+Plugins.instance()  # it searches every installed package for plugins of Hydra
+resolve.weights()  # timm's whole registry
+gc.collect()
+gc.freeze()

@@ -10,6 +10,7 @@ import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.files import replacing
 from pipeline.sweeping import parcels, ray_host
 from pipeline.sweeping.engine import GRACE_SECONDS, LocalEngine
 from pipeline.sweeping.jobs import Ended, Job
+from pipeline.sweeping.options import Options
 from pipeline.sweeping.parcels import Parcels
 from pipeline.sweeping.ray_cluster import RemoteHost, alive, answers, host_on, join, leave
 from pipeline.sweeping.sent_weights import find_weights
@@ -35,20 +37,20 @@ FAULTS = 3  # of a node in a row, before it is left alone; of a run's hosts, bef
 
 
 class RayEngine:
-    """Runs jobs of `threads` threads each on all nodes of the cluster, `jobs` at a time on each.
+    """Runs jobs of `threads` threads each on all nodes, on each as `options` would have them there.
 
-    Without `jobs`, each node has as many places as it would have alone. `say` tells the user of
-    hosts that come and go.
+    `say` tells the user of hosts that come and go.
     """
 
     def __init__(
-        self, address: str, root: Path, jobs: int | None, threads: int, say: Callable[[str], None]
+        self, options: Options, root: Path, threads: int, say: Callable[[str], None]
     ) -> None:
-        self._ray = join(address)
+        self._address = str(options.address)
+        self._ray = join(self._address)
         for module in (parcels, ray_host):
             self._ray.cloudpickle.register_pickle_by_value(module)
-        self._address, self._root, self._say = address, root, say
-        self._settings = {"jobs": jobs, "threads": threads}
+        self._root, self._say = root, say
+        self._settings = {"options": asdict(options), "threads": threads}
         self._here = LocalEngine(1, threads)
         self._parcels = Parcels()
         self._code = self._parcels.of(root, *CODE)

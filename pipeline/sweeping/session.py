@@ -10,10 +10,11 @@ from types import FrameType
 from rich.console import Console
 
 from pipeline.errors import PipelineError, TryAgain
-from pipeline.sweeping.engine import LocalEngine, default_jobs
+from pipeline.sweeping.engine import LocalEngine
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.jobs import Engine
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
+from pipeline.sweeping.options import Options
 from pipeline.sweeping.plan import plan
 from pipeline.sweeping.project import Project
 from pipeline.sweeping.view import View
@@ -21,44 +22,36 @@ from pipeline.sweeping.view import View
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def session(
-    root: Path,
-    targets: Sequence[str],
-    jobs: int | None,
-    dry_run: bool,
-    max_failures: int | None,
-    address: str | None,
-) -> None:
+def session(root: Path, targets: Sequence[str], options: Options) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
-    for name, value in (("--jobs", jobs), ("--max-failures", max_failures)):
-        if value is not None and value < 1:
-            raise PipelineError(f"{name} {value}: write 1 or more")
+    options.check()
     project, console = Project(root), Console(highlight=False)
     stages, needs = project.collect(targets)
     threads = threads_of(stage.cmd for stage in stages)
-    n_jobs = jobs if jobs is not None else default_jobs(threads)
-    if dry_run:
+    n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
+    if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
             plan(project, stages, needs, console)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
-        engine = engine_at(address, project.root, jobs, threads, view)
-        sweep = Sweep(project, engine, view, stages, needs, max_failures)
+        if options.pull:
+            with project.locked(PATIENCE_SECONDS):
+                project.pull_run_cache()
+        engine = engine_for(options, project.root, n_jobs, threads, view)
+        sweep = Sweep(project, engine, view, stages, needs, options)
         with stopping_on_signals(sweep):
             result = sweep.run()
     console.print(summary(result), soft_wrap=True, markup=False)
     _complain(result, sweep.stopping, project.folder)
 
 
-def engine_at(
-    address: str | None, root: Path, jobs: int | None, threads: int, view: View
-) -> Engine:
+def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
     """The engine of this machine, or with an address that of a Ray cluster."""
-    if address is None:
-        return LocalEngine(jobs or default_jobs(threads), threads)
+    if options.address is None:
+        return LocalEngine(n_jobs, threads)
     from pipeline.sweeping.ray_engine import RayEngine
 
-    return RayEngine(address, root, jobs, threads, view.say)
+    return RayEngine(options, root, threads, view.say)
 
 
 def threads_of(commands: Iterable[str]) -> int:

@@ -14,18 +14,29 @@ from pipeline.sweeping.jobs import Ended, Job, last_line
 
 REFRESH_SECONDS = 0.5
 PLACE = re.compile(r"^\[\d+/\d+\] ")  # of a run in the grid; here its place in the sweep is told
+TITLE = re.compile(r"^.*  (?=epoch \d)")  # what a run prints before its epoch: which run it is
+MOST_ROWS = 16  # of running runs in the table
 
 
 class View(AbstractContextManager["View"]):
-    """Counts what is done and shows what runs; `total` is the number of runs to make."""
+    """Counts what is done and shows what runs.
+
+    `waiting` is what each run that has not started is thought to cost, in any unit.
+    """
 
     def __init__(self, console: Console, jobs: int) -> None:
-        self.total = self.n_ended = self.n_failed = 0
+        self.waiting: dict[str, float] = {}
+        self.n_ended = self.n_failed = 0
         self._console, self._jobs = console, jobs
-        self._started: dict[Job, float] = {}
-        self._seconds: list[float] = []
+        self._started: dict[Job, tuple[float, float]] = {}  # price, when
+        self._ended_seconds = self._ended_price = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_at = 0.0
+
+    @property
+    def total(self) -> int:
+        """How many runs there are to make in all."""
+        return self.n_ended + len(self._started) + len(self.waiting)
 
     def __enter__(self) -> "View":
         if self._live:
@@ -43,43 +54,70 @@ class View(AbstractContextManager["View"]):
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def started(self, job: Job) -> None:
-        self._started[job] = time.monotonic()
+        self._started[job] = self.waiting.pop(job.name), time.monotonic()
 
     def ended(self, end: Ended) -> None:
-        seconds = time.monotonic() - self._started.pop(end.job)
+        price, started = self._started.pop(end.job)
         self.n_ended += 1
-        self._seconds.append(seconds)
+        self._ended_seconds += time.monotonic() - started
+        self._ended_price += price
         said = PLACE.sub("", end.reason or end.job.name)
         if end.exit_code != 0:
             self.n_failed += 1
-            said = f"FAILED {end.job.name}: {end.reason or f'exit code {end.exit_code}'}"
+            said = f"FAILED {end.job.name}: {end.why}"
         self.say(f"[{self.n_ended}/{self.total}] {said}")
 
     def again(self, end: Ended) -> None:
-        """A job that asked for another try."""
-        self._started.pop(end.job)
-        self.say(f"{end.job.name}: to be tried again: {end.reason}")
+        """A job that was killed or asked for another try."""
+        self.waiting[end.job.name], _ = self._started.pop(end.job)
+        self.say(f"{end.job.name}: to be tried again: {end.why}")
 
     def refresh(self) -> None:
         """Show the running jobs anew, twice a second at most."""
         now = time.monotonic()
         if self._live and now - self._shown_at >= REFRESH_SECONDS:
             self._shown_at = now
-            self._live.update(Group(self._table(now), Text(self._summary())), refresh=True)
+            self._live.update(Group(self._table(now), self._summary(now)), refresh=True)
+
+    def seconds_left(self, now: float) -> float | None:
+        """If the rest takes as long for its price as what has ended; None before anything has."""
+        if not self._ended_price:
+            return None
+        rate = self._ended_seconds / self._ended_price
+        running = [
+            max(0.0, rate * price - (now - begun)) for price, begun in self._started.values()
+        ]
+        rest = sum(running) + rate * sum(self.waiting.values())
+        at_a_time = max(self._jobs, len(self._started))  # of a cluster it is known only meanwhile
+        return max([rest / at_a_time, *running])
 
     def _table(self, now: float) -> Table:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for job, started in self._started.items():
-            table.add_row(f"{now - started:4.0f} s", job.name, Text(last_line(job.log) or ""))
+        table = Table.grid(padding=(0, 2))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, ratio=1, style="dim")
+        for job, (_, started) in list(self._started.items())[:MOST_ROWS]:
+            told = TITLE.sub("", last_line(job.log) or "")
+            name = job.name.removeprefix("finetune@")
+            table.add_row(f"{now - started:.0f} s", name, Text(told))
         return table
 
-    def _summary(self) -> str:
-        waiting = self.total - self.n_ended - len(self._started)
-        parts = [f"{self.n_ended} of {self.total} ended", f"{waiting} waiting"]
-        if self.n_failed:
-            parts.append(f"{self.n_failed} failed")
-        if self._seconds:
-            mean = sum(self._seconds) / len(self._seconds)
-            left = mean * (self.total - self.n_ended) / self._jobs
-            parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left")
-        return ", ".join(parts)
+    def _summary(self, now: float) -> Text:
+        parts = [
+            (f"{self.n_ended - self.n_failed} done", "green"),
+            (f"{len(self._started)} running", "cyan"),
+            *([(f"{self.n_failed} failed", "bold red")] if self.n_failed else []),
+            (f"{len(self.waiting)} waiting", ""),
+        ]
+        left = self.seconds_left(now)
+        if left is not None:
+            parts.append((f"{duration(left)} left", "bold"))
+        return Text(", ").join(Text(*each) for each in parts)
+
+
+def duration(seconds: float) -> str:
+    """As a reader says it: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

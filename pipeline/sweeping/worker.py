@@ -13,24 +13,30 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.files import sha256, write_json
 from pipeline.parent import end_with_parent
 from pipeline.sweeping.jobs import Job
 
+if TYPE_CHECKING:
+    from pipeline.sweeping.engine import Place
+
 PYTHON = ["python", "-m"]
+SHARED = "WB_SHARED_DEVICE"  # tells the run that its times will rank nothing
 
 
-def work(job: Job, cores: frozenset[int] | None, gpu: str | None) -> None:
-    """Run `job` on these cores and this GPU; the process's exit code is the command's."""
+def work(job: Job, place: "Place") -> None:
+    """Run `job` in its place; the process's exit code is the command's."""
     _end_with_parent()
     os.setpgid(0, 0)  # what the command starts ends with it; Ctrl-C reaches the sweep alone
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_DFL)
-    if cores is not None:
-        os.sched_setaffinity(0, cores)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.sched_setaffinity(0, place.cores)
+    if place.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
+    if place.shared:
+        os.environ[SHARED] = "1"
     os.chdir(job.root)
     os.environ.setdefault("DVC_ROOT", str(job.root))
     os.environ["DVC_STAGE"] = job.name

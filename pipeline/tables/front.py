@@ -30,7 +30,8 @@ def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.Da
     costs = costs[here]
     seconds = costs["fit_seconds_median"].to_numpy(dtype=float)
     seconds_se = relative_noise(timed) / np.sqrt(costs["n_timed"].to_numpy(dtype=float))
-    errors = found.mean[here] + draw_errors(found.se[here], found.freedom)
+    covariance = found.covariance[np.ix_(here, here)]
+    errors = found.mean[here] + draw_errors(covariance, found.freedom)
     rng = np.random.default_rng(1)
     times = seconds * np.exp(seconds_se * rng.standard_normal(errors.shape))
     index = costs.index

@@ -1,7 +1,8 @@
 """The leaderboard: per dataset and recipe, the models by mean error over the seeds that finished.
 
-Times are compared on one device only, the one that ran most of the dataset's fine-tunes: runs from
-other devices count for the error and not for the time, and `n_timed` says how many did.
+Every finished run counts for the error. Times are those of runs that had the dataset's main device
+for themselves (tables/timing.py): `n_timed` and `n_not_timed` say how many, `not_timed` why not.
+Memory does not depend on who else is there: it is the peak of all runs on that device.
 
 Intervals, ties and probabilities are those of tables/comparison.py. Models that may be the best
 share rank 1; the others follow by mean error.
@@ -11,35 +12,42 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.tables.answers import image_noise
 from pipeline.tables.comparison import compare
 from pipeline.tables.front import COLUMNS, fronts
 from pipeline.tables.results import LEADERBOARD
 from pipeline.tables.study import Study
+from pipeline.tables.timing import main_devices
 
 GROUP = ["dataset", "recipe", "model"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
     *(("error_rate_low", "low"), ("error_rate_high", "high"), ("interval_covers", "covers")),
-    *(("p_best", "p_best"), ("tied", "tied"), ("tied_here", "tied_here")),
+    *(("images", "images"), ("p_best", "p_best"), ("tied", "tied"), ("tied_here", "tied_here")),
     *(("gap_to_best", "gap"), ("gap_low", "gap_low"), ("gap_high", "gap_high")),
     ("n_common", "n_common"),
 )
 
 
-def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def leaderboard(
+    study: Study, runs: pd.DataFrame, answers: pd.DataFrame, published: pd.DataFrame
+) -> pd.DataFrame:
     """One row per dataset, recipe and model of the grid; best first, the unranked last."""
     board = runs.groupby(GROUP, sort=False).agg(
         n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
         n_missing=("status", lambda status: int((status == "missing").sum())),
     )
-    ok = runs[runs["status"] == "ok"].copy()
-    ok["on_device"] = ok["device"] == ok["dataset"].map(main_devices(ok))
-    board = board.join(_quality(ok)).join(_cost(ok[ok["on_device"]]))
+    ok = runs[runs["status"] == "ok"]
+    ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
+    timed = ok[ok["not_timed"].isna()]
+    devices = main_devices(timed).combine_first(main_devices(ok))
+    on_device = ok[ok["device"] == ok["dataset"].map(devices)]
+    board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
     data = runs.dropna(subset="chance_error_rate").drop_duplicates("dataset")
     data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid)).reset_index()
-    board["device"] = board["dataset"].map(main_devices(ok)).where(board["n_timed"] > 0)
-    counts = ["n", "n_timed", "n_shared", "n_common"]
+    board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
+    counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)
     truths = ["tied", "tied_here", "on_front"]
     board[truths] = board[truths].astype("boolean")
@@ -47,13 +55,6 @@ def leaderboard(study: Study, runs: pd.DataFrame, published: pd.DataFrame) -> pd
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
     return _sorted(study, board)[list(LEADERBOARD)]
-
-
-def main_devices(ok: pd.DataFrame) -> pd.Series:
-    """Per dataset, the device that finished most of its runs; a tie goes to the first by name."""
-    counts = ok.groupby(["dataset", "device"]).size().rename("runs").reset_index()
-    ordered = counts.sort_values(["runs", "device"], ascending=[False, True])
-    return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
@@ -65,17 +66,29 @@ def _quality(ok: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _cost(timed: pd.DataFrame) -> pd.DataFrame:
+def _times(timed: pd.DataFrame) -> pd.DataFrame:
     return timed.groupby(GROUP).agg(
         fit_seconds_median=("fit_seconds", "median"),
         fit_seconds_sd=("fit_seconds", "std"),
         energy_wh_median=("energy_wh", "median"),
         score_mean=("score", "mean"),
         images_per_second_median=("images_per_second", "median"),
+        n_timed=("fit_seconds", "count"),
+    )
+
+
+def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
+    return ok.groupby(GROUP).agg(
+        n_not_timed=("not_timed", "count"),
+        not_timed=("not_timed", lambda why: "; ".join(sorted(set(why.dropna()))) or None),
+        n_shared=("shared", lambda shared: int((shared == True).sum())),  # noqa: E712 - may be null
+    )
+
+
+def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
+    return on_device.groupby(GROUP).agg(
         peak_memory_gib_max=("peak_memory_gib", "max"),
         peak_rss_gib_max=("peak_rss_gib", "max"),
-        n_timed=("fit_seconds", "count"),
-        n_shared=("shared", lambda shared: int((shared == True).sum())),  # noqa: E712 - may be null
     )
 
 
@@ -85,12 +98,13 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
     for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
         if dataset in n_valid:
             errors = runs.pivot(index="model", columns="seed", values="error_rate")
-            found = compare(errors.to_numpy(dtype=float), n_valid[dataset])
+            images = image_noise(runs, errors.index)
+            found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
             table = table.assign(**names).set_index(GROUP)
             cost = costs.reindex(table.index)
-            tables.append(table.join(fronts(found, cost, runs[runs["on_device"]])))
+            tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
     if not tables:
         names = {"columns": [*GROUP, *(name for name, _ in COMPARED), *COLUMNS]}
         return pd.DataFrame(**names).set_index(GROUP)

@@ -3,7 +3,7 @@
 The first recipe of params.yaml is what the others are held against. A model's effect is its mean
 difference over the seeds that finished under both; a family's is the mean over its models with a
 t interval between models, because other models of the family are what one wants to know about. Two
-models are the least for an interval. Fit times are compared as ratios, on one device only.
+models are the least for an interval. Fit times are compared as ratios, of runs whose times count.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.tables.intervals import CONFIDENCE
-from pipeline.tables.leaderboard import main_devices
 from pipeline.tables.results import RECIPES
 from pipeline.tables.study import Study
 
@@ -24,8 +23,7 @@ EVERY_FAMILY = "all"  # no family of timm's names is called so
 def recipe_effects(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per dataset, recipe but the first, and family, `all` of them first."""
     ok = runs[runs["status"] == "ok"].copy()
-    on_device = ok["device"] == ok["dataset"].map(main_devices(ok))
-    ok["timed"] = ok["fit_seconds"].where(on_device)
+    ok["timed"] = ok["fit_seconds"].where(ok["not_timed"].isna())
     first = ok[ok["recipe"] == study.recipes[0]]
     pairs = ok.merge(
         first[["dataset", "model", "seed", "error_rate", "timed"]],

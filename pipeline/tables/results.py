@@ -19,7 +19,7 @@ RUNS = (
     *("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss"),
     *("fit_seconds", "seconds_per_epoch", "images_per_second", "score"),
     *("peak_memory_gib", "peak_memory_allocated_gib", "peak_rss_gib", "energy_wh"),
-    *("device", "shared", "versions", "started_at"),
+    *("device", "shared", "not_timed", "versions", "started_at"),
     *("weights_source", "weights_origin", "weights_sha256"),
     *("data_fingerprint", "data_kind", "n_train", "n_valid", "chance_error_rate"),
 )
@@ -29,11 +29,13 @@ HISTORY = (
 )
 LEADERBOARD = (
     *("dataset", "recipe", "rank", "model", "family", "n", "n_failed", "n_missing"),
-    *("error_rate_mean", "error_rate_low", "error_rate_high", "interval_covers", "error_rate_sd"),
+    *("error_rate_mean", "error_rate_low", "error_rate_high", "interval_covers", "images"),
+    "error_rate_sd",
     *("p_best", "tied", "tied_here", "gap_to_best", "gap_low", "gap_high", "n_common"),
     *("fbeta2_mean", "fit_seconds_median", "fit_seconds_sd", "score_mean"),
     *("images_per_second_median", "energy_wh_median"),
-    *("peak_memory_gib_max", "peak_rss_gib_max", "n_timed", "n_shared", "device"),
+    *("peak_memory_gib_max", "peak_rss_gib_max"),
+    *("n_timed", "n_not_timed", "not_timed", "n_shared", "device"),
     *("on_front", "p_front", "p_front_memory"),
     *("chance_error_rate", "data_kind", "n_train", "n_valid"),
     *("pretraining", "imagenet_top1", "imagenet_img_size", "params_m"),
@@ -43,8 +45,15 @@ LEADERBOARD = (
 CORRELATIONS = (
     *("dataset", "recipe", "outcome", "predictor", "n"),
     *("spearman", "spearman_low", "spearman_high", "kendall", "kendall_low", "kendall_high"),
+    *("pairs_lower", "pairs_lower_low", "pairs_lower_high"),
     "reason",
 )
+SMALL_FAST = (
+    *("dataset", "recipe", "place", "model", "family", "rank", "tied"),
+    *("error_rate_mean", "error_rate_low", "error_rate_high", "fit_seconds_median", "memory_gib"),
+    *("memory_of", "memory_gib_below", "fit_seconds_below", "score_mean", "n", "n_timed", "device"),
+)
+ANSWERS = ("dataset", "recipe", "model", "seed", "labels", "valid_wrong")
 RECIPES = (
     *("dataset", "recipe", "against", "family", "n_models", "n_pairs"),
     *("error_difference", "error_difference_low", "error_difference_high"),
@@ -53,7 +62,8 @@ RECIPES = (
 _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
     *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
-    *("versions", "started_at", "outcome", "predictor", "interval_covers", "against"),
+    *("versions", "started_at", "outcome", "predictor", "interval_covers", "images", "against"),
+    *("not_timed", "valid_wrong", "memory_of"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -81,6 +91,11 @@ def read_results(folder: Path) -> Results:
         correlations=_read(folder / "correlations.csv", CORRELATIONS),
         recipes=_read(folder / "recipes.csv", RECIPES),
     )
+
+
+def read_answers(folder: Path) -> pd.DataFrame:
+    """The table of which images each run erred on."""
+    return _read(folder / "valid_wrong.csv", ANSWERS)
 
 
 def write_result(path: Path, table: pd.DataFrame) -> None:

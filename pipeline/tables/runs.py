@@ -13,8 +13,10 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
+from pipeline.tables.answers import check_answers
 from pipeline.tables.results import HISTORY, RUNS
 from pipeline.tables.study import Cell, Study
+from pipeline.tables.timing import why_not_timed
 from pipeline.timm_results.families import family
 
 Records = dict[Cell, Record]
@@ -49,7 +51,11 @@ def read_records(study: Study, folder: Path) -> Records:
         if (holds := Cell(record.dataset, record.model, record.recipe, record.seed)) != cell:
             raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
         _check_image_size(study, path, record)
+        check_answers(path, record)
     _refuse_mixture(records, folder, "data", lambda cell: cell.dataset, _fingerprint)
+    _refuse_mixture(
+        records, folder, "numbers of validation images", lambda cell: cell.dataset, _n_valid
+    )
     _refuse_mixture(records, folder, "weights", lambda cell: cell.model, _weights)
     _refuse_mixture(records, folder, "settings", lambda cell: cell.recipe, _recipe)
     return records
@@ -58,7 +64,9 @@ def read_records(study: Study, folder: Path) -> Records:
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
     """One row per cell, in the grid's order; only a run with status "ok" has metrics."""
     rows = [_row(cell, records.get(cell)) for cell in study.cells()]
-    table = pd.DataFrame(rows, columns=list(RUNS))
+    table = pd.DataFrame(rows, columns=[*RUNS, "not_for_speed"])
+    table["not_timed"] = why_not_timed(table)
+    table = table.drop(columns="not_for_speed")
     numbers = [*METRICS, *COSTS, "n_train", "n_valid", "chance_error_rate"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
@@ -115,6 +123,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         **{column: record.cost.get(key) for column, key in COSTS.items()},
         "device": device_label(record.device),
         "shared": record.device.get("shared"),
+        "not_for_speed": record.not_for_speed,
         "weights_source": record.weights.get("source"),
         "weights_origin": record.weights.get("origin"),
         "weights_sha256": record.weights.get("sha256"),
@@ -156,6 +165,10 @@ def _refuse_mixture(
 
 def _fingerprint(record: Record) -> Any:
     return record.data.get("fingerprint")
+
+
+def _n_valid(record: Record) -> Any:
+    return record.data.get("n_valid")
 
 
 def _weights(record: Record) -> Any:

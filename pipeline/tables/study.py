@@ -30,8 +30,9 @@ class Cell:
 class Study:
     """What runs, and what its tables and charts need to know.
 
-    `charts` maps infer and train to the published benchmark file that stands beside ImageNet
-    accuracy; `overhead_seconds` is the constant of score = error_rate * (fit_seconds + overhead).
+    `weights` names where they come from; `charts` maps infer and train to the published benchmark
+    file that stands beside ImageNet accuracy; `overhead_seconds` is the constant of
+    score = error_rate * (fit_seconds + overhead).
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Study:
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     image_size: int
+    weights: str
     charts: dict[str, str]
     overhead_seconds: float
 
@@ -61,6 +63,11 @@ def read_study(path: Path) -> Study:
         raise PipelineError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise PipelineError(f"{path}: not YAML: {error}") from None
+    return study_of(path, params)
+
+
+def study_of(path: Path, params: Any) -> Study:
+    """The study of params.yaml's content, checked; `path` is named in errors."""
     grid = {
         key: _grid_list(path, params, key, int if key == "seeds" else str)
         for key in ("datasets", "models", "recipes", "seeds")
@@ -70,6 +77,7 @@ def read_study(path: Path) -> Study:
         timm_source=_value(path, params, "timm.source", str),
         **grid,
         image_size=_value(path, params, "image_size", int),
+        weights=_value(path, params, "weights", str),
         charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},
         overhead_seconds=float(_value(path, params, "score.overhead_seconds", (int, float))),
     )

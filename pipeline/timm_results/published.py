@@ -11,6 +11,14 @@ import pandas as pd
 from pipeline.errors import PipelineError, near_matches
 from pipeline.tables.study import MODES, Study
 from pipeline.timm_results.families import family, pretraining
+from pipeline.timm_results.tables import OTHER_SETS
+
+ACCURACIES = {  # column: that of imagenet.csv
+    "imagenet_top1": "top1",
+    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
+}
+SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
+WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
@@ -31,8 +39,9 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     table = pd.DataFrame({"model": study.models})
     table["family"] = table["model"].map(family)
     table["pretraining"] = table["model"].map(pretraining)
-    accuracy = _nearest(study, imagenet)[["model", "top1", "img_size", "params_m"]]
-    accuracy = accuracy.rename(columns={"top1": "imagenet_top1", "img_size": "imagenet_img_size"})
+    table["pretraining_scale"] = table["pretraining"].map(pretraining_scale)
+    names = {old: new for new, old in ACCURACIES.items()} | {"img_size": "imagenet_img_size"}
+    accuracy = _nearest(study, imagenet)[["model", "params_m", *names]].rename(columns=names)
     table = table.merge(accuracy, on="model", how="left", validate="one_to_one")
     for mode in MODES:
         speed = _nearest(study, chart_rows(study, imagenet, path, mode))
@@ -45,6 +54,11 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     sizes = [column for column in table.columns if column.endswith("img_size")]
     table[sizes] = table[sizes].astype("Int64")
     return table
+
+
+def pretraining_scale(collection: str) -> float:
+    """1 for ImageNet-1k alone, 2 for its larger parents, 3 for more than that; unknown is NaN."""
+    return float("nan") if collection == "other" else SCALES.get(collection, WEB)
 
 
 def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:

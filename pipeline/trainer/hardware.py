@@ -11,10 +11,11 @@ from typing import Any
 import psutil
 
 from pipeline.errors import PipelineError
+from pipeline.trainer import nvml
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB, GIB = 2**20, 2**30
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
 def choose_device(wanted: str) -> Any:
@@ -41,30 +42,46 @@ def free_threads(wanted: str | int) -> int:
         return wanted
     if wanted != "auto":
         raise PipelineError(f"threads={wanted}: write auto or a number of threads")
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     busy = psutil.cpu_percent(interval=0.3) / 100 * (os.cpu_count() or 1)
-    return max(1, round(min(allowed or 1, (os.cpu_count() or 1) - busy)))
+    return max(1, round(min(allowed_cores(), (os.cpu_count() or 1) - busy)))
+
+
+def allowed_cores() -> int:
+    """The cores that this process may use, which a sweep or a batch system may have cut down."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def rest_while_waiting() -> None:
+    """Let threads that wait leave their core to others; call before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def keep_freed_memory() -> None:
     """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2047 * MIB)
+        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks too: an activation at 224 pixels has 150 MiB
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never
         libc.mallopt(_M_TOP_PAD, 256 * MIB)
 
 
 def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
-    """The record's `device`: kind, name, threads and the precision that was really used."""
+    """The record's `device`: what it is, threads and the precision that was really used."""
     import torch
 
     cuda = device.type == "cuda"
+    gpu = nvml.gpu_of(device)
     return {
         "kind": device.type,
         "name": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
-        "threads": threads,
+        **(gpu.facts() if gpu else dict.fromkeys(nvml.FACTS)),
+        "cuda": torch.version.cuda if cuda else None,
+        "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "cores_allowed": allowed_cores(),
+        "threads": threads,
         "precision": precision if cuda else "fp32",
         "shared": None,
     }
@@ -81,15 +98,15 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def peak_memory() -> dict[str, float | None]:
+def peak_memory(device: Any) -> dict[str, float | None]:
     """Peak memory of this process in GiB: CUDA's (None without it) and the host's resident set."""
     import torch
 
-    cuda = torch.cuda.is_initialized()
+    cuda = torch.cuda if device.type == "cuda" else None
     scale = 1 if platform.system() == "Darwin" else 1024
     return {
-        "peak_memory_reserved_gib": torch.cuda.max_memory_reserved() / GIB if cuda else None,
-        "peak_memory_allocated_gib": torch.cuda.max_memory_allocated() / GIB if cuda else None,
+        "peak_memory_reserved_gib": cuda.max_memory_reserved(device) / GIB if cuda else None,
+        "peak_memory_allocated_gib": cuda.max_memory_allocated(device) / GIB if cuda else None,
         "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB,
     }
 

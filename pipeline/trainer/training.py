@@ -1,32 +1,27 @@
-"""One fine-tune with fastai: loaders over prepared arrays, a learner over timm weights, a fit.
+"""One fine-tune with fastai: a learner over timm weights, and its fit.
 
-The arrays hold what fastai's own item transforms would give, so a run from them equals a run from
-the image files bit for bit. The surprising fact: `seed_everything` is needed twice, because a
-loader draws its shuffling from Python's `random` when it is made, and the head its weights from
-torch.
+A run is fastai's `vision_learner` and `fine_tune`, as in 2022; what is faster than fastai's own is
+put in its place by `speed`, each part by itself. The surprising fact: `seed_everything` is needed
+twice, because a loader draws its shuffling from Python's `random` when it is made, and the head its
+weights from torch.
 """
 
 import gc
-import time
+import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from fastai.vision.all import (
+    Adam,
     BCEWithLogitsLossFlat,
-    Callback,
     CrossEntropyLossFlat,
     DataLoaders,
     FBetaMulti,
-    IntToFloatTensor,
+    GradientAccumulation,
     Learner,
-    TensorCategory,
-    TensorImage,
-    TensorMultiCategory,
-    TfmdDL,
     accuracy,
     accuracy_multi,
     set_seed,
@@ -35,101 +30,67 @@ from fastai.vision.all import (
 
 from pipeline.datasets.prepared import Prepared
 from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
+from pipeline.trainer.callbacks import Diverged, Epochs, WrongAnswers, keep_losses_on_device
+from pipeline.trainer.loading import loaders
+from pipeline.trainer.optimizer import FusedAdamW
+from pipeline.trainer.precision import in_precision, leave_autocast, precision_of
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.speed import Speed, gains_from_channels_last
+from pipeline.trainer.telemetry import Watch
 from pipeline.trainer.weights import Weights
 
 
-class Diverged(Exception):
-    """The loss is no longer a finite number: any metric of this run would be a lie."""
+@dataclass(frozen=True)
+class Run:
+    """What one fine-tune needs, all of it found and checked."""
 
-
-@dataclass(eq=False)
-class Epochs(Callback):
-    """Stops a diverged run, and keeps one row per epoch: losses, error_rate, seconds.
-
-    `tell` is called with each row as it comes.
-    """
-
-    tell: Callable[[dict[str, Any]], None] = lambda row: None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    order = 60  # after fastai's Recorder (50), which computes the epoch's values
-
-    def before_epoch(self) -> None:
-        self.started = time.perf_counter()
-
-    def after_loss(self) -> None:
-        if not torch.isfinite(self.loss.detach()).all():
-            part = "training" if self.training else "validation"
-            raise Diverged(f"{part} loss is not finite in epoch {len(self.rows) + 1}")
-
-    def after_train(self) -> None:
-        self.train_seconds = time.perf_counter() - self.started
-
-    def after_epoch(self) -> None:
-        train_loss, valid_loss, right = [float(value) for value in self.recorder.log[1:4]]
-        row = {
-            "epoch": len(self.rows) + 1,
-            "train_loss": train_loss,
-            "valid_loss": valid_loss,
-            "error_rate": 1 - right,
-            "train_seconds": self.train_seconds,
-            "seconds": time.perf_counter() - self.started,
-        }
-        self.rows.append(row)
-        self.tell(row)
-
-
-class ArrayLoader(TfmdDL):
-    """fastai's loader over rows of a uint8 array: same order, same transforms, one read a batch."""
-
-    def __init__(self, dataset: Any, images: Any = None, labels: Any = None, **kwargs: Any) -> None:
-        self.images, self.labels = images, labels
-        super().__init__(dataset, **kwargs)
-
-    def create_batch(self, rows: list[int]) -> tuple[TensorImage, torch.Tensor]:
-        where = np.asarray(rows)
-        labels = torch.from_numpy(self.labels[where])
-        kind = TensorCategory if labels.ndim == 1 else TensorMultiCategory
-        return TensorImage(torch.from_numpy(np.ascontiguousarray(self.images[where]))), kind(labels)
-
-    def retain(self, batch: Any, _items: Any) -> Any:
-        return batch
+    data: Prepared
+    recipe: Recipe
+    model: str
+    weights: Weights
+    seed: int
+    image_size: int
+    device: torch.device
+    speed: Speed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished fit gives: metrics of the last epoch, one row per epoch, and what it cost."""
+    """What a finished fit gives: metrics of the last epoch, one row per epoch, and what it cost.
+
+    `wrong` holds the wrong answers on each validation image in the last epoch, int64 [images].
+    """
 
     metrics: dict[str, float | None]
     test_metrics: dict[str, float | None]
+    wrong: np.ndarray
     history: list[dict[str, Any]]
     cost: dict[str, float | None]
 
 
-def loaders(data: Prepared, recipe: Recipe, image_size: int, device: torch.device) -> DataLoaders:
-    """fastai's loaders over the prepared array; call `seed_everything` just before."""
-    source = {"images": data.array(image_size, recipe.resize), "labels": data.labels}
-    train = ArrayLoader(
-        data.rows("train").tolist(),
-        **source,
-        bs=recipe.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=0,
-        device=device,
-        after_batch=[IntToFloatTensor()],
-    )
-    rest = [
-        train.new(data.rows(part).tolist(), **source, shuffle=False, drop_last=False)
-        for part in _parts(data)
-    ]
-    return DataLoaders(train, *rest, device=device)
+def seeded_learner(run: Run, parts: int = 1) -> Learner:
+    """A learner that has not begun; each step's batch comes in `parts`, whose gradients add up."""
+    seed_everything(run.seed)
+    dls = loaders(run.data, run.recipe, run.image_size, run.device, run.speed, parts)
+    seed_everything(run.seed)
+    learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed)
+    if parts > 1:
+        learn.add_cb(GradientAccumulation(run.recipe.batch_size))
+    return learn
 
 
 def learner(
-    dls: DataLoaders, data: Prepared, recipe: Recipe, model: str, weights: Weights
+    dls: DataLoaders,
+    data: Prepared,
+    recipe: Recipe,
+    model: str,
+    weights: Weights,
+    speed: Speed,
 ) -> Learner:
-    """fastai's `vision_learner` over timm's `model`; seed again just before this call."""
+    """fastai's `vision_learner` over timm's `model`; seed again just before this call.
+
+    `learner.precision` is what it computes in.
+    """
     single = data.kind == "single"
     metrics = [accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")]
     overlay = dict(weights.overlay)
@@ -143,41 +104,51 @@ def learner(
         metrics=metrics,
         concat_pool=recipe.pool == "concat",
         pretrained_cfg_overlay=overlay,
+        opt_func=FusedAdamW if speed.fused_optimizer else Adam,
     )
-    return _in_precision(learn, recipe.precision)
+    if speed.channels_last and gains_from_channels_last(learn.model, dls.device):
+        learn.model.to(memory_format=torch.channels_last)
+    if speed.losses_on_device:
+        keep_losses_on_device(learn)
+    learn.precision = precision_of(recipe.precision, learn.model, dls.device, speed)
+    return in_precision(learn, learn.precision, speed)
 
 
-def fit(learn: Learner, data: Prepared, recipe: Recipe, epochs: Epochs) -> Outcome:
-    """Train as the recipe says (fastai's `fine_tune`) and measure; raises `Diverged`."""
-    _synchronize()
-    started, cpu_started = time.perf_counter(), time.process_time()
+def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
+    """Train as the recipe says (fastai's `fine_tune`) under `watch`; raises `Diverged`."""
+    wrong = WrongAnswers()
     with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
-        learn.fine_tune(
-            recipe.epochs,
-            recipe.lr,
-            freeze_epochs=recipe.frozen_epochs,
-            lr_mult=recipe.lr_mult,
-            cbs=epochs,
-        )
-        _synchronize()
-        fit_seconds = time.perf_counter() - started
-        cpu_seconds = time.process_time() - cpu_started
-        last = [float(value) for value in learn.recorder.values[-1]]
-        test = learn.validate(ds_idx=2) if "test" in _parts(data) else None
+        try:
+            with watch:
+                learn.fine_tune(
+                    recipe.epochs,
+                    recipe.lr,
+                    freeze_epochs=recipe.frozen_epochs,
+                    lr_mult=recipe.lr_mult,
+                    cbs=[epochs, wrong],
+                )
+            last = [float(value) for value in learn.recorder.values[-1]]
+            tested = (
+                [float(value) for value in learn.validate(ds_idx=2)] if _has_test(learn) else []
+            )
+        finally:
+            leave_autocast(learn)
+    if not all(math.isfinite(value) for value in tested):
+        raise Diverged("test loss is not finite")
     unfrozen = epochs.rows[recipe.frozen_epochs :]
-    trained = len(learn.dls.train) * recipe.batch_size
+    trained = len(learn.dls.train) * learn.dls.train.bs
     return Outcome(
         metrics={**_metrics(last[1:]), "train_loss": last[0]},
-        test_metrics={} if test is None else _metrics([float(value) for value in test]),
+        test_metrics=_metrics(tested) if tested else {},
+        wrong=wrong.counts(),
         history=epochs.rows,
         cost={
-            "fit_seconds": fit_seconds,
-            "cpu_seconds": cpu_seconds,
+            "fit_seconds": watch.telemetry["seconds"],
+            "cpu_seconds": watch.telemetry["cpu_seconds"],
             "seconds_per_epoch": float(np.median([row["seconds"] for row in unfrozen])),
             "images_per_second": trained
             / float(np.median([row["train_seconds"] for row in unfrozen])),
-            "energy_wh": None,
         },
     )
 
@@ -205,17 +176,5 @@ def _metrics(values: list[float]) -> dict[str, float | None]:
     }
 
 
-def _parts(data: Prepared) -> list[str]:
-    return [part for part in ("valid", "test") if len(data.rows(part))]
-
-
-def _in_precision(learn: Learner, precision: str) -> Learner:
-    """fp16 and bf16 are CUDA's; on a CPU a run is fp32, and its record says so."""
-    if learn.dls.device.type != "cuda" or precision == "fp32":
-        return learn
-    return learn.to_fp16() if precision == "fp16" else learn.to_bf16()
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _has_test(learn: Learner) -> bool:
+    return len(learn.dls.loaders) > 2

@@ -1,0 +1,118 @@
+"""What is watched while fastai trains: epochs, divergence, the answers on each validation image.
+
+On CUDA every look at a number waits for all work before it. So losses are summed where they are,
+and looked at every 32 steps: a loss that stops being finite never becomes finite again in them.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.learner import AvgSmoothLoss
+from fastai.vision.all import Callback, Learner
+
+LOOK_EVERY = 32  # steps
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number: any metric of this run would be a lie."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason  # fastai adds lines of its own to an error's text
+        super().__init__(reason)
+
+
+@dataclass(eq=False)
+class Epochs(Callback):
+    """Stops a diverged run, and keeps one row per epoch: losses, error_rate, seconds.
+
+    `tell` is called with each row as it comes.
+    """
+
+    tell: Callable[[dict[str, Any]], None] = lambda row: None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    order = 60  # after fastai's Recorder (50), which computes the epoch's values
+
+    def before_epoch(self) -> None:
+        self.started = time.perf_counter()
+
+    def after_batch(self) -> None:
+        if self.training and self.recorder.smooth_loss.count % LOOK_EVERY == 0:
+            self._stop_unless_finite(self.recorder.smooth_loss.val, "training")
+
+    def after_train(self) -> None:
+        self._stop_unless_finite(self.recorder.smooth_loss.val, "training")
+        self.train_seconds = time.perf_counter() - self.started
+
+    def after_validate(self) -> None:
+        self._stop_unless_finite(self.recorder.loss.value, "validation")
+
+    def after_epoch(self) -> None:
+        train_loss, valid_loss, right = [float(value) for value in self.recorder.log[1:4]]
+        row = {
+            "epoch": len(self.rows) + 1,
+            "train_loss": train_loss,
+            "valid_loss": valid_loss,
+            "error_rate": 1 - right,
+            "train_seconds": self.train_seconds,
+            "seconds": time.perf_counter() - self.started,
+        }
+        self.rows.append(row)
+        self.tell(row)
+
+    def _stop_unless_finite(self, loss: torch.Tensor, part: str) -> None:
+        if not torch.isfinite(loss):
+            raise Diverged(f"{part} loss is not finite in epoch {len(self.rows) + 1}")
+
+
+class WrongAnswers(Callback):
+    """Counts the wrong answers on each validation image, from the predictions that are scored.
+
+    One label: 0 or 1. Several: how many tags, at a probability of a half as fastai's metric has it.
+    """
+
+    order = 60
+
+    def before_validate(self) -> None:
+        self.batches: list[torch.Tensor] = []
+
+    def after_batch(self) -> None:
+        if not self.training:
+            self.batches.append(wrong_answers(self.pred, self.y))
+
+    def counts(self) -> np.ndarray:
+        """Of the last validation, in the loader's order, int64 [images]."""
+        counts: np.ndarray = torch.cat(self.batches).cpu().numpy()
+        return counts
+
+
+def wrong_answers(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """From logits [images, classes] and labels [images] or [images, classes]: int64 [images]."""
+    if labels.ndim == 1:
+        return (predicted.argmax(dim=-1) != labels).long()
+    return ((predicted.sigmoid() > 0.5) != labels.bool()).sum(dim=1)
+
+
+class SmoothLossOnDevice(AvgSmoothLoss):
+    """fastai's smoothed training loss, which is not copied from the device at every step."""
+
+    val: torch.Tensor
+
+    def accumulate(self, learn: Learner) -> None:
+        self.count += 1
+        loss = learn.loss.detach().mean()
+        self.val = torch.lerp(loss, self.val.to(loss.device), self.beta)
+
+
+def keep_losses_on_device(learn: Learner) -> None:
+    """Let `learn` sum losses and accuracies where they are and read them once an epoch."""
+    learn.recorder.smooth_loss = SmoothLossOnDevice(learn.recorder.smooth_loss.beta)
+    learn.to_detach = _detached
+
+
+def _detached(value: torch.Tensor, cpu: bool = True, gather: bool = True) -> torch.Tensor:
+    """fastai's `to_detach`, for which single numbers stay on the device."""
+    return value.detach() if value.ndim == 0 or not cpu else value.detach().cpu()

@@ -1,0 +1,108 @@
+"""What the hardware did during a run: `watch = Watch(device)`, then `with watch:` around the fit.
+
+A CPU is read before and after; a GPU also once a second meanwhile, because utilisation, clocks and
+neighbours have no counters. Energy has one where the GPU is Volta or newer; elsewhere the sampled
+power is integrated. Whatever cannot be known is None.
+"""
+
+import os
+from types import TracebackType
+from typing import Any
+
+from pipeline.trainer import cores, nvml
+from pipeline.trainer.sampling import EVERY_SECONDS, Sampler, integrated_joules, summary
+
+SHORTEST_SECONDS = 2.0  # the energy counter moves every 0.1 s at worst: 5 % of this
+LONGEST_WAIT = 0.1  # share of its time that a run may wait for a core and still be timed
+JOULES_PER_WH = 3600.0
+
+
+class Watch:
+    """Sees a run on torch's `device`; filled when the block ends, be it by an error.
+
+    shared         were others on the device? On a CPU: did the run wait for cores? None: unknown
+    not_for_speed  why its times rank nothing, or None
+    energy_wh      of this run alone: None where others shared the device
+    telemetry      the record's: docs/hardware.md has every key
+    """
+
+    def __init__(self, device: Any, every_seconds: float = EVERY_SECONDS) -> None:
+        self.device, self.every_seconds = device, every_seconds
+        self.shared: bool | None = None
+        self.not_for_speed: str | None = None
+        self.energy_wh: float | None = None
+        self.telemetry: dict[str, Any] = {}
+
+    def __enter__(self) -> "Watch":
+        self._sampler = Sampler(nvml.gpu_of(self.device), self.every_seconds)
+        finish_work(self.device)
+        self._begin = cores.read()
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:  # after one of CUDA's own, waiting for it would raise once more
+            finish_work(self.device)
+        end = cores.read()
+        self._sampler.stop()
+        self._fill(self._begin, end, self._sampler)
+
+    def _fill(self, begin: cores.Reading, end: cores.Reading, sampler: Sampler) -> None:
+        seconds, samples = end.at - begin.at, sampler.samples
+        joules, source = _energy(sampler, seconds)
+        waited = cores.waited_share(begin, end)
+        gpu = summary([sample for _, sample in samples])
+        self.telemetry = {
+            "seconds": seconds,
+            "cpu_seconds": end.cpu_seconds - begin.cpu_seconds,
+            "cpu_waited_share": waited,
+            "cpu_others_cores": cores.others_cores(begin, end),
+            "load_at_start": begin.load,
+            "load_at_end": end.load,
+            **gpu,
+            "gpu_energy_wh": None if joules is None else joules / JOULES_PER_WH,
+            "gpu_energy_source": source,
+            "gpu_sampling_share": sampler.sampling_seconds / seconds if samples else None,
+        }
+        packed = os.environ.get("WB_SHARED_DEVICE") == "1"
+        self.shared = _shared(packed, self.device.type == "cpu", waited, gpu["gpu_others"])
+        self.not_for_speed = _why_not(packed, waited, gpu["gpu_others"])
+        self.energy_wh = None if self.shared else self.telemetry["gpu_energy_wh"]
+
+
+def finish_work(device: Any) -> None:
+    """Wait for what was started on a GPU; a CPU does its work at once."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _energy(sampler: Sampler, seconds: float) -> tuple[float | None, str | None]:
+    """Joules of the whole device, and how they were found."""
+    if seconds < SHORTEST_SECONDS:
+        return None, None
+    if sampler.counted_joules is not None:
+        return sampler.counted_joules, "counter"
+    joules = integrated_joules(sampler.samples)
+    return joules, None if joules is None else "power"
+
+
+def _shared(packed: bool, cpu: bool, waited: float | None, others: int | None) -> bool | None:
+    if packed:
+        return True
+    if cpu:
+        return None if waited is None else waited > LONGEST_WAIT
+    return None if others is None else others > 0
+
+
+def _why_not(packed: bool, waited: float | None, others: int | None) -> str | None:
+    if packed:
+        return "the device was shared: several runs were packed on it"
+    if others:
+        return f"the device was shared: up to {others} other processes computed on it"
+    if waited is not None and waited > LONGEST_WAIT:
+        return f"it waited for a core for {waited:.0%} of the time it could have run"
+    return None
