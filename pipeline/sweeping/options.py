@@ -20,6 +20,7 @@ class Options:
     pull: bool = False
     max_failures: int | None = None
     keep_going: bool = False
+    address: str | None = None
     dry_run: bool = False
     price_per_hour: float | None = None
 
