@@ -188,8 +188,8 @@ def _cost(row: Any) -> str:
     if pd.isna(row.fit_seconds_median):
         return "no fit time"
     time = f"fit {duration(row.fit_seconds_median)}"
-    if row.n_shared > 0:
-        time += f", {row.n_shared} of {row.n_timed} runs with others on the device"
+    if row.n_not_timed > 0:
+        time += f" ({row.n_timed} of {row.n} runs; {plain(row.not_timed)})"
     memory = [
         f"{size:.2f} GiB of {where} memory"
         for size, where in ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
