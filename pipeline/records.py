@@ -95,7 +95,7 @@ def read_record(path: Path) -> Record:
     """Read and check one record; a damaged or foreign file is one clear line."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(
             f"{path}: not a whole record ({error}): delete it to run again"
         ) from None
@@ -153,14 +153,18 @@ def _check_kinds(path: Path, record: Record) -> None:
     for name, kinds in KINDS.items():
         value = getattr(record, name)
         if not isinstance(value, kinds) or isinstance(value, bool):
-            raise PipelineError(f"{path}: {name} is {value!r}, not {kinds[0].__name__}")
+            found = type(value).__name__
+            raise PipelineError(f"{path}: {name} is of type {found}: delete it to run again")
     for name, kinds_of in NESTED.items():
         for key, kinds in kinds_of.items():
             value = getattr(record, name).get(key)
             if value is not None and not isinstance(value, kinds):
-                raise PipelineError(f"{path}: {name}.{key} is {value!r}, not {kinds[0].__name__}")
+                found = type(value).__name__
+                raise PipelineError(
+                    f"{path}: {name}.{key} is of type {found}: delete it to run again"
+                )
     if not all(isinstance(row, dict) for row in record.history):
-        raise PipelineError(f"{path}: history is not a list of rows")
+        raise PipelineError(f"{path}: history has a row without names: delete it to run again")
     for name, value in record.cost.items():
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
             raise PipelineError(f"{path}: cost.{name} is {value!r}, not a finite number")

@@ -99,6 +99,11 @@ def read_results(folder: Path) -> Results:
     )
 
 
+def read_small_and_fast(folder: Path) -> pd.DataFrame:
+    """The table of the models below the median in memory and in fit time."""
+    return _read(folder / "small_and_fast.csv", SMALL_FAST)
+
+
 def read_answers(folder: Path) -> pd.DataFrame:
     """The table of which images each run erred on."""
     return _read(folder / "valid_wrong.csv", ANSWERS)

@@ -62,6 +62,7 @@ def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
     _refuse_mixture(found, "numbers of validation images", lambda cell: cell.dataset, _n_valid)
     _refuse_mixture(found, "weights", lambda cell: cell.model, _weights)
     _refuse_mixture(found, "settings", lambda cell: cell.recipe, _recipe)
+    _refuse_mixture(found, "code", lambda cell: "the trainer", _code)
 
 
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
@@ -179,3 +180,7 @@ def _weights(record: Record) -> Any:
 def _recipe(record: Record) -> Any:
     recipe = record.config.get("recipe")
     return None if recipe is None else json.dumps(recipe, sort_keys=True)
+
+
+def _code(record: Record) -> Any:
+    return record.versions.get("code")
