@@ -48,6 +48,8 @@ def test_a_record_tells_its_work_from_what_it_did(tmp_path: Path) -> None:
     assert run.work == Work("digits", LITE[0], "quickstart", 64, IMAGES)
     assert run.fit_seconds == 21
     assert timed(read_record(write_failure(tmp_path, LITE[0], 1, "out of memory"))) is None
+    cost = {"fit_seconds": -1.0}
+    assert timed(read_record(write_run(tmp_path, LITE[0], 1, 0.1, cost=cost))) is None
 
 
 def test_more_images_and_more_pixels_are_more_work() -> None:
@@ -233,6 +235,11 @@ def test_timms_training_speeds_are_scaled_by_a_published_inference_file_of_the_d
     source, speed = first(project, "Big GPU 9", LITE[2], twin)
     assert source.name == "timm's training speeds on rtx3090"
     assert speed == pytest.approx(2 * 750 * 224**2 / 1e6)
+
+
+def test_a_published_speed_of_nothing_is_none(project: Path) -> None:
+    nothing = on("big_gpu_9", {LITE[1]: 0.0}, "train")
+    assert "unscaled" in first(project, "Big GPU 9", LITE[1], nothing)[0].name
 
 
 def test_an_unknown_gpu_is_told_with_a_wide_range_and_an_unknown_cpu_not_at_all(
