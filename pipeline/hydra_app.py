@@ -7,6 +7,7 @@ gets, because Hydra would compose it twice more. Anything else is Hydra's own: `
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command import one_line_errors
+from pipeline.conf_files import check_conf_file
 from pipeline.errors import PipelineError, near_matches
+from pipeline.launchers import prepare
 
 CONF = Path(__file__).parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
@@ -39,13 +42,19 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
             if overrides == sys.argv[1:] and not any("hydra" in each for each in overrides):
                 main(config)
                 return
+            sys.argv += prepare(overrides)
+    here = os.getpid()
 
     def task(config: DictConfig) -> None:
+        if os.getpid() != here:  # a launcher's process: Hydra brings the error back to this one
+            main(config)
+            return
         with one_line_errors():
             main(config)
 
     task.__module__ = "__main__"
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
@@ -151,6 +160,7 @@ def _check_choice(override: Override) -> None:
                 f"unknown {group} {str(value)!r}: {near_matches(str(value), _choices(group))} "
                 f"(conf/{group}/*.yaml)"
             )
+        check_conf_file(CONF / group / f"{value}.yaml")
 
 
 def _choices(group: str) -> list[str]:

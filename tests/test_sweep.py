@@ -93,7 +93,14 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     said = swept.sweep("--dry-run").stdout
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
     assert "8 of 10 stages to do" in said
+    assert "0 of 8 fits estimated" in said  # of fake runs that took no time
     assert (swept.records(), swept.lock(), swept.runs()) == before
+
+
+def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
+    done = workspace.sweep("--dry-run", "--price-per-hour", "-1")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "--price-per-hour -1: write a number from 0 on" in done.stderr
 
 
 def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> None:
@@ -171,6 +178,7 @@ def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) 
     second = workspace.sweep()
     assert second.returncode == 75
     assert f"process {first.pid} on " in second.stderr
+    assert "sweeps here: wait for it or end it" in second.stderr
     assert "since 20" in second.stderr
     by_dvc = workspace.command("dvc", "repro", "finetune")
     assert by_dvc.returncode != 0, "dvc started what the sweep was making"

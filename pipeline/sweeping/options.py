@@ -19,7 +19,10 @@ class Options:
     order: str = CHEAP
     pull: bool = False
     max_failures: int | None = None
+    keep_going: bool = False
+    address: str | None = None
     dry_run: bool = False
+    price_per_hour: float | None = None
 
     def check(self) -> None:
         """Raise for a value that cannot be, or two that contradict each other."""
@@ -28,6 +31,9 @@ class Options:
                 raise PipelineError(f"{name} {value}: write 1 or more")
         if self.order not in (CHEAP, GRID):
             raise PipelineError(f"--order {self.order}: {near_matches(self.order, (CHEAP, GRID))}")
+        price = self.price_per_hour
+        if price is not None and not 0 <= price < float("inf"):
+            raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
         share = self.gpus_per_run
         if share is not None and not 0 < share <= 1:
             raise PipelineError(

@@ -87,7 +87,8 @@ class View(AbstractContextManager["View"]):
             max(0.0, rate * price - (now - begun)) for price, begun in self._started.values()
         ]
         rest = sum(running) + rate * sum(self.waiting.values())
-        return max([rest / self._jobs, *running])
+        at_a_time = max(self._jobs, len(self._started))  # of a cluster it is known only meanwhile
+        return max([rest / at_a_time, *running])
 
     def _rows(self, now: float) -> list[Text]:
         """A line per running run, none longer than the terminal is wide."""

@@ -106,5 +106,10 @@ def one_line() -> Iterator[None]:
         raise PipelineError(f"DVC: {first_line(error)}") from None
 
 
+def command_of(stage: Stage) -> str:
+    """The stage's command; of several, which DVC runs one after the other, a line each."""
+    return stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
+
+
 def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
