@@ -27,7 +27,7 @@ def give(workspace: Workspace, command: str) -> str:
 def test_the_commands_for_a_second_seed_run_its_cells_and_no_other(tmp_path: Path):
     workspace = make_workspace(tmp_path / "project", seeds=1)
     shutil.copytree(ROOT / ".dvc/plots", workspace.folder / ".dvc/plots")
-    give(workspace, "dvc repro --quiet aggregate")
+    give(workspace, "dvc repro --quiet aggregate study2022")
     told = json.loads(give(workspace, "python -m pipeline.recommend --dataset digits --json"))
     before = set(workspace.records())
     for command in told["next"]["commands"]:
