@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import CollectCacheError
 from dvc.stage.cache import _can_hash
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -16,7 +17,7 @@ from pipeline.files import sha256
 from pipeline.sweeping.inputs import Inputs
 from pipeline.sweeping.jobs import Job
 from pipeline.sweeping.lockfile import add_entries
-from pipeline.sweeping.workspace import Stage, Workspace
+from pipeline.sweeping.workspace import Stage, Workspace, command_of
 
 
 class Project(Workspace):
@@ -40,8 +41,9 @@ class Project(Workspace):
         plain = name.replace("/", "_")
         return Job(
             name=name,
-            command=stage.cmd,
+            command=command_of(stage),
             key=self.inputs.key(stage),
+            deps=tuple(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)),
             outs=tuple(out.def_path for out in stage.outs),
             root=self.root,
             log=self.folder / "logs" / f"{plain}.log",
