@@ -12,6 +12,7 @@ TABLES = [
     "history.csv",
     "recipes.csv",
     "small_and_fast.csv",
+    "valid_wrong.csv",
 ]
 
 
