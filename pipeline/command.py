@@ -19,6 +19,8 @@ from typing import Any
 
 from pipeline.errors import PipelineError, TryAgain, system_error
 
+GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
+
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call `main` with the command line's arguments and leave the process with its exit code."""
@@ -95,6 +97,9 @@ def _ending_on_signals() -> Iterator[None]:
             os._exit(128 + number)
         name = signal.Signals(number).name
         print(f"error: stopped by {name}, nothing half-written stays: call again", file=sys.stderr)
+        late = threading.Timer(GRACE_SECONDS, os._exit, (TryAgain.exit_code,))
+        late.daemon = True  # for a library that swallows the exit, or a step that takes minutes
+        late.start()
         sys.exit(TryAgain.exit_code)
 
     in_main_thread = threading.current_thread() is threading.main_thread()

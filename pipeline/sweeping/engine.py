@@ -23,6 +23,7 @@ from pipeline.trainer.hardware import rest_while_waiting
 
 GRACE_SECONDS = 10.0
 LOST = 255  # the exit code of a child whose fork server was killed
+STARTS = 5  # of one run, where one fork server after the other is killed
 PRELOADED = [f"pipeline.sweeping.{name}" for name in ("lifeline", "engine", "preloaded")]
 
 
@@ -57,11 +58,13 @@ class LocalEngine:
 
     def start(self, job: Job) -> None:
         place = self._free.pop(0)
-        try:
-            process = self._child(job, self._places[place])
-        except (OSError, EOFError):  # the fork server was killed: a new one comes by itself
-            process = self._child(job, self._places[place])
-        self._jobs[place] = (job, process)
+        for attempt in range(1, STARTS + 1):
+            try:
+                self._jobs[place] = (job, self._child(job, self._places[place]))
+                return
+            except (OSError, EOFError):  # the fork server was killed: a new one comes by itself
+                if attempt == STARTS:
+                    raise
 
     def wait(self, seconds: float) -> list[Ended]:
         places: dict[Any, int] = {
