@@ -1,11 +1,13 @@
 """A Hydra app whose mistakes are one clear line with the near matches.
 
-Hydra itself runs the app, so `--multirun`, `--cfg job`, launchers and sweepers are Hydra's own.
-Before it does, the overrides are checked here, every value of a sweep included: an unknown dataset
-is told before the first run of a multirun starts, not after the last.
+Overrides are checked here, every value of a sweep included: an unknown dataset is told before the
+first run of a multirun starts, not after the last. What the check has composed is what a single run
+gets, because Hydra would compose it twice more. Anything else is Hydra's own: `--multirun`,
+`--cfg job`, launchers, sweepers, its own keys.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.command import one_line_errors
 from pipeline.conf_files import check_conf_file
 from pipeline.errors import PipelineError, near_matches
+from pipeline.launchers import prepare
 
 CONF = Path(__file__).parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
@@ -34,14 +37,24 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     if not any(each.partition("=")[0] in HYDRAS_OPTIONS for each in sys.argv[1:]):
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
-            check(config_name, overrides, sweeps=bool({"-m", "--multirun"} & set(sys.argv)))
+            sweeps = bool({"-m", "--multirun"} & set(sys.argv))
+            config = check(config_name, overrides, sweeps)
+            if overrides == sys.argv[1:] and not any("hydra" in each for each in overrides):
+                main(config)
+                return
+            sys.argv += prepare(overrides)
+    here = os.getpid()
 
     def task(config: DictConfig) -> None:
+        if os.getpid() != here:  # a launcher's process: Hydra brings the error back to this one
+            main(config)
+            return
         with one_line_errors():
             main(config)
 
     task.__module__ = "__main__"
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
@@ -71,13 +84,14 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:
     """The configuration that these overrides give (no sweeps); mistakes are one line."""
-    check(config_name, overrides)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(config_name, overrides)
+    return check(config_name, overrides)
 
 
-def check(config_name: str, overrides: list[str], sweeps: bool = False) -> None:
-    """Raise `PipelineError` for a wrong key, an unknown choice or a missing value."""
+def check(config_name: str, overrides: list[str], sweeps: bool = False) -> DictConfig:
+    """The configuration with the first value of each sweep; mistakes are a `PipelineError`.
+
+    Those are a wrong key, an unknown choice, a missing value.
+    """
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
@@ -92,10 +106,10 @@ def check(config_name: str, overrides: list[str], sweeps: bool = False) -> None:
     for group, chosen in _defaults(config_name).items():
         if chosen == "???" and group not in given:
             raise PipelineError(f"{group}=... is missing: {near_matches('', _choices(group))}")
-    _compose_one(config_name, [_one_value(override) for override in parsed], parsed)
+    return _compose_one(config_name, [_one_value(override) for override in parsed], parsed)
 
 
-def _compose_one(config_name: str, overrides: list[str], parsed: list[Override]) -> None:
+def _compose_one(config_name: str, overrides: list[str], parsed: list[Override]) -> DictConfig:
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(config_name, overrides)
@@ -108,6 +122,7 @@ def _compose_one(config_name: str, overrides: list[str], parsed: list[Override])
         raise PipelineError(_first_line(error)) from None
     if missing := sorted(key for key, node in _nodes(config) if node._is_missing()):
         raise PipelineError(f"{', '.join(f'{key}=...' for key in missing)} must be given")
+    return config
 
 
 def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) -> set[str]:

@@ -13,6 +13,7 @@ TABLES = [
     "recipes.csv",
     "small_and_fast.csv",
     "valid_wrong.csv",
+    "estimates.csv",
 ]
 
 

@@ -24,6 +24,7 @@ class Job:
     name: str
     command: str
     key: str
+    deps: tuple[str, ...]
     outs: tuple[str, ...]
     root: Path
     log: Path

@@ -53,7 +53,6 @@ class Sweep:
         self.stages = {stage.addressing: stage for stage in stages}
         self.needs, self.options = needs, options
         self.streak = None if options.keep_going else Streak()
-        self.price = Prices(project.root)
         self.result = Result()
         self.stopping = False
         self._unplanned = list(self.stages)
@@ -87,13 +86,18 @@ class Sweep:
             while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
                 self._look([self.stages[name] for name in self._unplanned if name in batch])
                 self._unplanned = [name for name in self._unplanned if name not in batch]
-        if self.options.order == CHEAP:
-            self._ready = deque(sorted(self._ready, key=lambda job: self.price(job.command)))
-        commands = {job.name: job.command for job in self._ready}
-        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
-        self.view.waiting = {name: self.price(command) for name, command in commands.items()}
+        self._order()
         self._commit()
         return bool(self._ready)
+
+    def _order(self) -> None:
+        """Put cheap runs first, and tell the view what all that wait will cost."""
+        price = Prices(self.project.root)  # anew: another dataset may be there
+        if self.options.order == CHEAP:
+            self._ready = deque(sorted(self._ready, key=lambda job: price(job.command)))
+        commands = {job.name: job.command for job in self._ready}
+        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
+        self.view.waiting = {name: price(command) for name, command in commands.items()}
 
     def _look(self, stages: list[Stage]) -> None:
         """Find what is done already; the rest is ready to start."""

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import CollectCacheError
 from dvc.stage.cache import _can_hash
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -42,6 +43,7 @@ class Project(Workspace):
             name=name,
             command=command_of(stage),
             key=self.inputs.key(stage),
+            deps=tuple(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)),
             outs=tuple(out.def_path for out in stage.outs),
             root=self.root,
             log=self.folder / "logs" / f"{plain}.log",

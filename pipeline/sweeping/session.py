@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.sweeping.engine import LocalEngine
 from pipeline.sweeping.hold import hold
+from pipeline.sweeping.jobs import Engine
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.options import Options
 from pipeline.sweeping.plan import plan
@@ -31,21 +32,30 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     stages, needs = project.collect(targets)
     threads = threads_of(map(command_of, stages))
-    n_jobs = options.runs_at_a_time(threads)
+    n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
-            plan(project, stages, needs, console)
+            plan(project, stages, needs, console, n_jobs, options.price_per_hour)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked(PATIENCE_SECONDS):
                 project.pull_run_cache()
-        engine = LocalEngine(n_jobs, threads)
+        engine = engine_for(options, project.root, n_jobs, threads, view)
         sweep = Sweep(project, engine, view, stages, needs, options)
         with stopping_on_signals(sweep):
             result = sweep.run()
     console.print(summary(result), soft_wrap=True, markup=False)
     _complain(result, sweep.stopping, project.folder)
+
+
+def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
+    """The engine of this machine, or with an address that of a Ray cluster."""
+    if options.address is None:
+        return LocalEngine(n_jobs, threads)
+    from pipeline.sweeping.ray_engine import RayEngine
+
+    return RayEngine(options, root, threads, view.say)
 
 
 def threads_of(commands: Iterable[str]) -> int:
