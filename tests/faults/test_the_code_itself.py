@@ -72,8 +72,9 @@ def test_nothing_listens_on_a_network(root: Path) -> None:
 
 
 def test_no_duration_is_read_from_the_clock_on_the_wall(root: Path) -> None:
+    ages = {"pipeline/sweeping/ray_host.py"}  # of files, which have times of the wall clock
     for file, node in nodes(root):
-        if isinstance(node, ast.Call) and name_of(node) == "time":
+        if isinstance(node, ast.Call) and name_of(node) == "time" and file not in ages:
             assert not is_call_on(node, "time"), f"{file}:{node.lineno}: time.time() can jump"
 
 
