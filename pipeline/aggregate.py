@@ -8,6 +8,7 @@ Reads the records of the cells that params.yaml names, and no other. Writes to t
     small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
     correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
     recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
+    estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -24,12 +25,13 @@ from pipeline.errors import PipelineError
 from pipeline.files import replacing_folder, write_json
 from pipeline.tables.answers import answers_table
 from pipeline.tables.correlations import correlations
+from pipeline.tables.hindsight import estimates_table
 from pipeline.tables.leaderboard import leaderboard
 from pipeline.tables.recipes import recipe_effects
 from pipeline.tables.results import write_result
-from pipeline.tables.runs import history_table, read_records, runs_table
+from pipeline.tables.runs import Records, history_table, read_records, runs_table
 from pipeline.tables.small_fast import small_and_fast
-from pipeline.tables.study import read_study
+from pipeline.tables.study import Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import published
 
@@ -43,9 +45,20 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             f"{runs}: none of the {sum(1 for _ in study.cells())} records that {params} names "
             "is here: run `dvc repro` first"
         )
+    table, board = write_tables(study, records, imagenet, results)
+    with replacing_folder(metrics) as folder:
+        for dataset in study.datasets:
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+
+
+def write_tables(
+    study: Study, records: Records, imagenet: Path, results: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write every table of these records to `results`; returns runs and leaderboard."""
     table = runs_table(study, records)
     answers = answers_table(records)
-    known = published(study, read_imagenet(imagenet), imagenet)
+    timm = read_imagenet(imagenet)
+    known = published(study, timm, imagenet)
     board = leaderboard(study, table, answers, known)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
@@ -54,9 +67,8 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
     write_result(results / "correlations.csv", correlations(board, known))
     write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
-    with replacing_folder(metrics) as folder:
-        for dataset in study.datasets:
-            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+    write_result(results / "estimates.csv", estimates_table(study, records, timm))
+    return table, board
 
 
 def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:

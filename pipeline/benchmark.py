@@ -16,6 +16,7 @@ from pipeline import hydra_app
 from pipeline.benchmarking.timings import Layout, ModelTimings, Timing, write_timings
 from pipeline.errors import PipelineError, near_matches
 from pipeline.parent import end_with_parent
+from pipeline.trainer import hardware
 
 SIZES = ("study", "published", "both")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -23,7 +24,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 def main(config: DictConfig) -> None:
     """Time one model, as `config` (conf/benchmark.yaml) says, and write `config.out`."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+    hardware.rest_while_waiting()
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)
     found = benchmark(config)
@@ -36,7 +37,6 @@ def benchmark(config: DictConfig) -> ModelTimings:
 
     from pipeline.benchmarking.timing import Setup, timing
     from pipeline.names.resolve import resolve
-    from pipeline.trainer import hardware
 
     check(config)
     model = resolve(config.model)

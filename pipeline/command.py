@@ -5,15 +5,19 @@ docstring into --help, and a `PipelineError` into one line on standard error and
 """
 
 import argparse
+import importlib
 import inspect
 import os
+import signal
 import sys
+import threading
 import typing
-from collections.abc import Callable
-from types import UnionType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, UnionType
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, TryAgain, system_error
 
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
@@ -53,19 +57,56 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     return parser
 
 
-class one_line_errors:
-    """Leave the process with one line and an exit code when the block raises a `PipelineError`.
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Leave the process with one line and an exit code where the block ends as users can meet it:
 
-    `WB_DEBUG=1` keeps the traceback.
+    0 done, 1 the user must change something, 75 call again (network, preempted), 2 usage, and 130
+    after Ctrl-C. SIGTERM and SIGHUP end the block like an error, so what it holds is released and
+    nothing half-written stays. `WB_DEBUG=1` keeps tracebacks.
     """
+    if "WB_FAULT" in os.environ:  # never loaded otherwise, so no stage depends on it
+        importlib.import_module("pipeline.faults").install(os.environ["WB_FAULT"])
+    try:
+        with _ending_on_signals():
+            yield
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (PipelineError, OSError, KeyboardInterrupt) as error:
+        if os.environ.get("WB_DEBUG") == "1":
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
+        told = system_error(error) if isinstance(error, OSError) else error
+        if told is None:
+            raise
+        print(f"error: {' '.join(str(told).split())}", file=sys.stderr)
+        sys.exit(told.exit_code)
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PipelineError) and os.environ.get("WB_DEBUG") != "1":
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(error.exit_code)
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP as exit code 75, where nobody else handles or (nohup) ignores them."""
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a child that was forked from it
+            os._exit(128 + number)
+        name = signal.Signals(number).name
+        print(f"error: stopped by {name}, nothing half-written stays: call again", file=sys.stderr)
+        sys.exit(TryAgain.exit_code)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
+    ours = [each for each in numbers if signal.getsignal(each) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _option(key: str) -> str:

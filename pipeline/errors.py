@@ -3,11 +3,28 @@
     PipelineError        exit 1   the user must change something
     └── TryAgain         exit 75  nothing is wrong with the input: network down, preempted, busy
 
-Anything else that escapes is a bug of ours and keeps its traceback.
+What the operating system refuses (a full disk, a folder that may not be written) is told in the
+same way. Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+REMEDIES = {  # what the system refuses for reasons outside this project: what to do about it
+    errno.ENOSPC: "free some space, then run again",
+    errno.EDQUOT: "free some of your quota, then run again",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), then run again",
+    errno.EROFS: "write to another place, or make it writable",
+    errno.EACCES: "change its permissions or its owner",
+    errno.EPERM: "change its permissions or its owner",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
+    errno.ENFILE: "close other programs, then run again",
+    errno.EIO: "the disk or the network drive has a fault: look at the system's log",
+    errno.ENOTDIR: "a file lies where a folder is needed: move it away",
+    errno.EISDIR: "a folder lies where a file is needed: move it away",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 class PipelineError(Exception):
@@ -20,6 +37,14 @@ class TryAgain(PipelineError):
     """Something outside failed for now (exit code 75, EX_TEMPFAIL): call again later."""
 
     exit_code = 75
+
+
+def system_error(error: OSError) -> PipelineError | None:
+    """The line about what the system refused; None where that may well be a bug of ours."""
+    if error.errno not in REMEDIES or (isinstance(error, PermissionError) and not error.filename):
+        return None
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return PipelineError(f"{where}{error.strerror}: {REMEDIES[error.errno]}")
 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:

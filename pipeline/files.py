@@ -1,7 +1,7 @@
 """Files are written whole or not at all: beside their place, flushed to the disk, then renamed.
 
 A killed writer leaves the old file or folder as it was, and a `.name.writing-PID` that the next
-writer of the same path removes.
+writer of the same path removes. A writer that fails, on a full disk say, leaves nothing.
 """
 
 import ctypes
@@ -25,33 +25,32 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to; it takes `path`'s place only if the block succeeds."""
-    beside = _place_beside(path)
-    try:
-        yield beside
-        _flush_to_disk(beside)
-        beside.replace(path)
-        _flush_to_disk(path.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+    beside = _name_beside(path)
+    with _naming(path, beside):
+        _clear_place(path)
+        try:
+            yield beside
+            _flush_to_disk(beside)
+            _put(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
-    beside = _place_beside(path)
-    beside.mkdir()
-    try:
-        yield beside
-        for file in beside.rglob("*"):
-            _flush_to_disk(file)
-        _flush_to_disk(beside)
-        if path.exists():
-            _exchange(beside, path)
-        else:
-            beside.rename(path)
-        _flush_to_disk(path.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    beside = _name_beside(path)
+    with _naming(path, beside):
+        _clear_place(path)
+        beside.mkdir()
+        try:
+            yield beside
+            for file in beside.rglob("*"):
+                _flush_to_disk(file)
+            _flush_to_disk(beside)
+            _put(beside, path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,14 +73,37 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _place_beside(path: Path) -> Path:
-    """A free name in `path`'s folder, cleared of what killed writers of `path` left there."""
+def _name_beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.writing-{os.getpid()}"
+
+
+def _clear_place(path: Path) -> None:
+    """Make `path`'s folder, and clear it of what killed writers of `path` left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.writing-*"):
         pid = left.name.rpartition("-")[2]
         if not (pid.isdigit() and psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return path.parent / f".{path.name}.writing-{os.getpid()}"
+
+
+def _put(beside: Path, path: Path) -> None:
+    """Let a finished file or folder take its place, for good."""
+    if beside.is_dir() and path.exists():
+        _exchange(beside, path)
+    else:
+        beside.replace(path)
+    _flush_to_disk(path.parent)
+
+
+@contextmanager
+def _naming(path: Path, beside: Path) -> Iterator[None]:
+    """An error while writing names `path`: a full disk names no file, others the one beside."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and str(error.filename or beside).startswith(str(beside)):
+            error.filename = str(path)
+        raise
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     import torch
 
     from pipeline.trainer import attempts
+    from pipeline.trainer.code import code_version
 
     run = run_of(config)
     threads = hardware.free_threads(config.threads)
@@ -56,7 +58,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "model": run.model,
         "recipe": run.recipe.name,
         "seed": run.seed,
-        "versions": hardware.versions(),
+        "versions": {**hardware.versions(), "code": code_version()},
         "weights": {name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
         "data": describe(run.data, run.image_size),
         "config": OmegaConf.to_container(config, resolve=True),
@@ -125,8 +127,9 @@ def held(out: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise TryAgain(f"{out}: process {file.read().strip()} is already making it") from None
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}, since {since},")
         file.flush()
         try:
             yield

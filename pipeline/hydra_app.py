@@ -1,8 +1,9 @@
 """A Hydra app whose mistakes are one clear line with the near matches.
 
-Hydra itself runs the app, so `--multirun`, `--cfg job`, launchers and sweepers are Hydra's own.
-Before it does, the overrides are checked here, every value of a sweep included: an unknown dataset
-is told before the first run of a multirun starts, not after the last.
+Overrides are checked here, every value of a sweep included: an unknown dataset is told before the
+first run of a multirun starts, not after the last. What the check has composed is what a single run
+gets, because Hydra would compose it twice more. Anything else is Hydra's own: `--multirun`,
+`--cfg job`, launchers, sweepers, its own keys.
 """
 
 import inspect
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command import one_line_errors
+from pipeline.conf_files import check_conf_file
 from pipeline.errors import PipelineError, near_matches
 from pipeline.launchers import prepare
 
@@ -35,7 +37,11 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     if not any(each.partition("=")[0] in HYDRAS_OPTIONS for each in sys.argv[1:]):
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
-            check(config_name, overrides, sweeps=bool({"-m", "--multirun"} & set(sys.argv)))
+            sweeps = bool({"-m", "--multirun"} & set(sys.argv))
+            config = check(config_name, overrides, sweeps)
+            if overrides == sys.argv[1:] and not any("hydra" in each for each in overrides):
+                main(config)
+                return
             sys.argv += prepare(overrides)
     here = os.getpid()
 
@@ -78,13 +84,14 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:
     """The configuration that these overrides give (no sweeps); mistakes are one line."""
-    check(config_name, overrides)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(config_name, overrides)
+    return check(config_name, overrides)
 
 
-def check(config_name: str, overrides: list[str], sweeps: bool = False) -> None:
-    """Raise `PipelineError` for a wrong key, an unknown choice or a missing value."""
+def check(config_name: str, overrides: list[str], sweeps: bool = False) -> DictConfig:
+    """The configuration with the first value of each sweep; mistakes are a `PipelineError`.
+
+    Those are a wrong key, an unknown choice, a missing value.
+    """
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
@@ -99,10 +106,10 @@ def check(config_name: str, overrides: list[str], sweeps: bool = False) -> None:
     for group, chosen in _defaults(config_name).items():
         if chosen == "???" and group not in given:
             raise PipelineError(f"{group}=... is missing: {near_matches('', _choices(group))}")
-    _compose_one(config_name, [_one_value(override) for override in parsed], parsed)
+    return _compose_one(config_name, [_one_value(override) for override in parsed], parsed)
 
 
-def _compose_one(config_name: str, overrides: list[str], parsed: list[Override]) -> None:
+def _compose_one(config_name: str, overrides: list[str], parsed: list[Override]) -> DictConfig:
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(config_name, overrides)
@@ -115,6 +122,7 @@ def _compose_one(config_name: str, overrides: list[str], parsed: list[Override])
         raise PipelineError(_first_line(error)) from None
     if missing := sorted(key for key, node in _nodes(config) if node._is_missing()):
         raise PipelineError(f"{', '.join(f'{key}=...' for key in missing)} must be given")
+    return config
 
 
 def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) -> set[str]:
@@ -152,6 +160,7 @@ def _check_choice(override: Override) -> None:
                 f"unknown {group} {str(value)!r}: {near_matches(str(value), _choices(group))} "
                 f"(conf/{group}/*.yaml)"
             )
+        check_conf_file(CONF / group / f"{value}.yaml")
 
 
 def _choices(group: str) -> list[str]:

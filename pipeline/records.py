@@ -10,6 +10,7 @@ import math
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -94,7 +95,7 @@ def read_record(path: Path) -> Record:
     """Read and check one record; a damaged or foreign file is one clear line."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(
             f"{path}: not a whole record ({error}): delete it to run again"
         ) from None
@@ -115,6 +116,7 @@ def read_record(path: Path) -> Record:
 
 
 def _check(path: Path, record: Record) -> None:
+    _check_kinds(path, record)
     if record.status not in ("ok", "failed", "diverged"):
         raise PipelineError(f"{path}: status is {record.status!r}")
     numbers = {name: value for name, value in record.metrics.items() if value is not None}
@@ -125,3 +127,26 @@ def _check(path: Path, record: Record) -> None:
         raise PipelineError(f"{path}: status is ok but metrics.error_rate is absent")
     if record.status != "ok" and numbers:
         raise PipelineError(f"{path}: status is {record.status} but it has metrics")
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "model", "recipe"), (str,)),
+    **dict.fromkeys(("reason", "not_for_speed", "valid_wrong", "started_at"), (str, NoneType)),
+    **dict.fromkeys(("metrics", "test_metrics", "cost", "device", "telemetry"), (dict,)),
+    **dict.fromkeys(("versions", "weights", "data", "config"), (dict,)),
+    **{"seed": (int,), "history": (list,)},
+}
+
+
+def _check_kinds(path: Path, record: Record) -> None:
+    """Others made the file: what every reader takes for granted is checked once, here."""
+    for name, kinds in KINDS.items():
+        value = getattr(record, name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            found = type(value).__name__
+            raise PipelineError(f"{path}: {name} is of type {found}: delete it to run again")
+    if not all(isinstance(row, dict) for row in record.history):
+        raise PipelineError(f"{path}: history has a row without names: delete it to run again")
+    for name, value in record.cost.items():
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise PipelineError(f"{path}: cost.{name} is {value!r}, not a finite number")

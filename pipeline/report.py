@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from pipeline.command import run
 from pipeline.errors import PipelineError
+from pipeline.figures.correlations import name_of
 from pipeline.files import write_text
 from pipeline.page import charts as report_charts
 from pipeline.page import tables as report_tables
@@ -26,8 +27,8 @@ from pipeline.page.answer import answer
 from pipeline.page.charts import Figure
 from pipeline.page.curves import loss_curves
 from pipeline.page.explorer import explorer
-from pipeline.page.forest import rank_correlations
-from pipeline.tables.results import Results, read_results
+from pipeline.page.forest import height_of, rank_correlations
+from pipeline.tables.results import Results, read_results, read_small_and_fast
 from pipeline.tables.study import MODES, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.published import chart_rows
@@ -84,7 +85,7 @@ def main(
     page = {
         "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
-        "parts": _parts(done, charts),
+        "parts": _parts(done, read_small_and_fast(results), charts),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
         "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
@@ -110,14 +111,15 @@ def main(
     write_text(html, text + "\n")
 
 
-def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
-    """A part of the page per dataset and recipe: leaderboard, charts, loss curves."""
+def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
+    """A part of the page per dataset and recipe: leaderboard, charts, small models, loss curves."""
     several = done.board["recipe"].nunique() > 1
     parts = []
     for (dataset, recipe), board in done.board.groupby(["dataset", "recipe"], sort=False):
-        history = done.history[
-            (done.history["dataset"] == dataset) & (done.history["recipe"] == recipe)
-        ]
+        history, smaller = (
+            rows[(rows["dataset"] == dataset) & (rows["recipe"] == recipe)]
+            for rows in (done.history, small)
+        )
         drawn = [
             _chart(charts, draw(board), title, x == "fit_seconds_median")
             for x, draw, title in FINETUNE_CHARTS
@@ -129,6 +131,8 @@ def _parts(done: Results, charts: Charts) -> list[dict[str, Any]]:
                 "board": report_tables.leaderboard(board),
                 "note": report_words.note(board),
                 "charts": drawn,
+                "small": report_tables.small_and_fast(smaller),
+                "small_note": report_words.small_and_fast(smaller),
                 "curves": _curves(board, history, charts),
             }
         )
@@ -154,15 +158,16 @@ def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[
     }
 
 
-def _forests(correlations: pd.DataFrame, charts: Charts) -> list[tuple[int, str, str]]:
+def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
     """A chart of rank correlations per outcome that has any."""
     known = correlations.dropna(subset="spearman")
     return [
-        (
-            charts.add(rank_correlations(known, outcome)),
-            f"What goes with {report_tables.NAMES.get(outcome, outcome)}?",
-            FOREST,
-        )
+        {
+            "number": charts.add(rank_correlations(known, outcome)),
+            "title": f"What goes with {name_of(outcome)}?",
+            "caption": FOREST,
+            "height": height_of(known, outcome),
+        }
         for outcome in known["outcome"].unique()
     ]
 

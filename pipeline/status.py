@@ -5,6 +5,8 @@ Reads params.yaml, the records and the locks of running fine-tunes; takes no loc
 """
 
 import json
+import re
+import socket
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -133,12 +135,15 @@ def _shown(counts: Counter[str]) -> str:
 
 
 def _maker(path: Path) -> int | None:
-    """The living process that holds the record's lock; it is read, never taken."""
+    """The living process of this host that holds the record's lock; it is read, never taken."""
     try:
-        text = path.with_name(f".{path.name}.lock").read_text(encoding="utf-8").strip()
-    except OSError:
+        text = path.with_name(f".{path.name}.lock").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return None
-    return int(text) if text.isdigit() and psutil.pid_exists(int(text)) else None
+    found = re.match(r"(\d+) on (.+), since ", text)
+    if found is None or found[2] != socket.gethostname() or not psutil.pid_exists(int(found[1])):
+        return None
+    return int(found[1])
 
 
 if __name__ == "__main__":

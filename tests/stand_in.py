@@ -13,6 +13,7 @@ TABLES = [
     "recipes.csv",
     "small_and_fast.csv",
     "valid_wrong.csv",
+    "estimates.csv",
 ]
 
 
@@ -40,6 +41,7 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
         "aggregate": lambda: [*(paths[3] / name for name in TABLES), paths[4] / "digits.json"],
         "plot": lambda: [paths[3] / "figure.svg"],
         "report": lambda: [paths[4]],
+        "plain": lambda: [],
     }[stage]()
 
 

@@ -210,10 +210,38 @@ def test_times_of_another_device_count_for_the_error_but_not_for_the_time(study:
     assert set(table["device"]) == {"Some CPU, 2 threads"}
 
 
-def test_runs_that_shared_their_device_are_counted(study: Path):
-    write_run(study / "runs", LITE[0], 1, 0.12, device={**CPU, "shared": True})
+def test_times_of_a_shared_device_or_a_halved_batch_count_nowhere_and_the_table_says_why(
+    study: Path,
+):
+    slow = {"fit_seconds": 500.0, "images_per_second": 1.0, "energy_wh": 9.0, "peak_rss_gib": 2.0}
+    shared = {**CPU, "shared": True}
+    write_run(study / "runs", LITE[0], 1, 0.12, cost=slow, device=shared)
+    write_run(study / "runs", LITE[1], 1, 0.05, cost=slow, not_for_speed="the batch was halved")
     write_run(study / "runs", LITE[2], 1, 0.08, device={**CPU, "shared": None})
-    assert board(study)["n_shared"].to_dict() == {LITE[1]: 0, LITE[2]: 0, LITE[0]: 1}
+    table = board(study)
+    assert table["n_timed"].to_dict() == {LITE[1]: 1, LITE[2]: 2, LITE[0]: 1}
+    assert table["n_not_timed"].to_dict() == {LITE[1]: 1, LITE[2]: 0, LITE[0]: 1}
+    assert table.loc[LITE[0], ["not_timed", "n_shared"]].tolist() == ["the device was shared", 1]
+    assert table.loc[LITE[1], "not_timed"] == "the batch was halved"
+    assert table.loc[LITE[0], "fit_seconds_median"] == 20
+    assert table.loc[LITE[0], "images_per_second_median"] == 100
+    assert table.loc[LITE[0], "score_mean"] == pytest.approx(0.10 * 100)
+    assert table.loc[LITE[0], "energy_wh_median"] != 9
+    assert table.loc[LITE[0], "peak_rss_gib_max"] == 2  # memory does not depend on the others
+    assert table.loc[LITE[0], "n"] == 2
+    runs = read_results(study / "results").runs
+    assert runs["not_timed"].count() == 2
+
+
+def test_a_study_that_shared_its_device_throughout_has_ranks_and_no_times(study: Path):
+    for model in LITE:
+        for seed in (0, 1):
+            shared = {**CPU, "shared": True}
+            write_run(study / "runs", model, seed, 0.1 + seed / 100, device=shared)
+    table = board(study)
+    assert table["rank"].tolist() == [1, 1, 1]
+    assert table[["fit_seconds_median", "p_front", "score_mean", "device"]].isna().all(axis=None)
+    assert json.loads((study / "metrics/digits.json").read_text())["fit_seconds"] is None
 
 
 def test_published_numbers_are_those_at_the_image_size_nearest_to_the_study(study: Path):
@@ -300,9 +328,10 @@ def test_the_same_records_give_the_same_bytes(study: Path):
 
 def test_too_few_models_have_no_correlation_but_a_reason(study: Path):
     table = pd.read_csv(run(study) / "correlations.csv")
-    assert set(table["n"]) == {3}
+    of_numbers = table[table["predictor"] != "pretraining_scale"]
+    assert set(of_numbers.loc[of_numbers["n"] > 0, "n"]) == {3}
     assert table["spearman"].isna().all()
-    assert set(table["reason"]) == {"n = 3: at least 4 models are needed"}
+    assert "n = 3: at least 4 models are needed" in set(table["reason"])
 
 
 def test_rank_correlations_are_scipys_with_ties():
@@ -312,6 +341,47 @@ def test_rank_correlations_are_scipys_with_ties():
     found = rank_correlation(x, y)
     assert found["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic)
     assert found["kendall"] == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_pairs_lower_is_the_share_of_pairs_in_which_more_goes_with_less():
+    x = np.array([1.0, 1.0, 2.0, 2.0, 3.0])
+    y = np.array([5.0, 4.0, 4.0, 1.0, 2.0])
+    right = {(0, 2): 1, (0, 3): 1, (0, 4): 1, (1, 2): 0.5, (1, 3): 1, (1, 4): 1, (2, 4): 1}
+    assert rank_correlation(x, y)["pairs_lower"] == pytest.approx(sum(right.values()) / 8)
+
+
+def test_pairs_lower_of_two_groups_is_mann_whitneys():
+    random = np.random.default_rng(3)
+    few, many = random.normal(0.2, 0.05, 20), random.normal(0.15, 0.05, 12)
+    found = rank_correlation(np.repeat([1.0, 3.0], [20, 12]), np.concatenate([few, many]))
+    expected = stats.mannwhitneyu(few, many).statistic / 20 / 12
+    assert found["pairs_lower"] == pytest.approx(expected)
+    assert found["pairs_lower_low"] < expected < found["pairs_lower_high"]
+
+
+def test_more_pretraining_data_is_a_predictor_in_three_steps(study: Path):
+    models = ["a.in1k", "b.fb_in22k_ft_in1k", "c.sw_in12k", "d.laion2b_ft_in1k", "e.no_known_set"]
+    write_study(study, models=models)
+    write_imagenet(study / "imagenet.csv", models)
+    for model, error in zip(models, (0.4, 0.3, 0.2, 0.1, 0.9), strict=True):
+        write_run(study / "runs", model, 0, error)
+    table = pd.read_csv(run(study) / "correlations.csv").set_index("predictor")
+    assert table.loc["pretraining_scale", ["n", "pairs_lower"]].tolist() == [4, 1]
+    assert table.loc["pretraining_scale", "spearman"] < 0
+
+
+def test_the_errors_of_two_datasets_are_compared_over_the_models_that_both_have(study: Path):
+    models = [f"m{number}.in1k" for number in range(9)]
+    write_study(study, models=models, datasets=["digits", "pets"])
+    write_imagenet(study / "imagenet.csv", models)
+    for number, model in enumerate(models):
+        write_run(study / "runs", model, 0, 0.1 + number / 100)
+        if number:
+            write_run(study / "runs", model, 0, 0.5 - number / 100, dataset="pets")
+    table = pd.read_csv(run(study) / "correlations.csv").set_index("predictor")
+    row = table.loc["error_rate_mean on pets"]
+    assert (row["dataset"], row["n"], row["spearman"]) == ("digits", 8, pytest.approx(-1))
+    assert "error_rate_mean on digits" not in table.index
 
 
 def test_bootstrap_intervals_are_those_of_resampled_models():

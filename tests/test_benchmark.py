@@ -27,6 +27,8 @@ from pipeline.benchmarking.timings import ModelTimings, Timing, read_timings, wr
 from pipeline.errors import PipelineError
 from pipeline.merge import main as merge_main
 from pipeline.merge import merge
+from pipeline.tables.study import read_study
+from pipeline.timm_results.published import published
 from pipeline.timm_results.tables import read_benchmark, setup_of
 
 ROOT = Path(__file__).parent.parent
@@ -323,6 +325,18 @@ def test_own_speed_stands_beside_the_accuracy_of_the_same_size(tmp_path: Path) -
     assert lost.to_numpy().tolist() == [
         [INFER, "tf_efficientnet_lite0", 48, "no accuracy at this size: known at 224"]
     ]
+
+
+def test_charts_may_name_an_own_table(tmp_path: Path) -> None:
+    own = tables(tmp_path, *(timings_of(model) for model in LITE))
+    params = yaml.safe_load((ROOT / "studies/quickstart.yaml").read_text(encoding="utf-8"))
+    params["charts"] = {"infer": INFER, "train": TRAIN}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(params))
+    study = read_study(tmp_path / "study.yaml")
+    table = published(study, merge(ROOT / "data/sample/results", own)[0], tmp_path)
+    lite0 = table.set_index("model").loc[LITE0]
+    assert (lite0["infer_samples_per_second"], lite0["infer_img_size"]) == (1000, 224)
+    assert lite0["train_samples_per_second"] == 1000
 
 
 def test_what_is_in_no_own_table_is_told_in_unmatched(tmp_path: Path) -> None:

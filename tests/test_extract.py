@@ -12,6 +12,7 @@ from pipeline.datasets import extract as module
 from pipeline.datasets.download import Archive
 from pipeline.datasets.extract import extract, only_folder, unpacked, unpacked_file
 from pipeline.errors import PipelineError
+from pipeline.faults import install
 from pipeline.files import sha256
 
 
@@ -133,14 +134,7 @@ def test_killed_while_extracting_the_next_call_gets_it_right(
     archive = tar(tmp_path / "a.tgz", *members)
     child = os.fork()
     if child == 0:
-        original = module._write
-
-        def dying(path: Path, one: module._Member, folder: Path) -> None:
-            original(path, one, folder)
-            if one.name == "set/4.txt":
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        module._write = dying
+        install("kill@in_extract:5")
         unpacked_file(archive)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

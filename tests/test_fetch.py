@@ -13,6 +13,7 @@ import pytest
 from git_http import git_server
 
 from pipeline.errors import PipelineError, TryAgain
+from pipeline.faults import install
 from pipeline.fetch import main as fetch
 from pipeline.timm_results import git as git_module
 from pipeline.timm_results.git_results import results_at
@@ -248,7 +249,7 @@ def test_what_a_plain_folder_says_of_its_commit_is_checked(tmp_path: Path) -> No
     for said in ("{", "[]", '{"commit": "abcdef0"}', '{"commit": 7, "date": "2026-08-08"}'):
         (tmp_path / "folder" / "quoted_from.json").write_text(said)
         line = error_of(tmp_path / "folder", "-", tmp_path / "out")
-        assert "quoted_from.json: must give commit and date" in line
+        assert "quoted_from.json: must give commit and date (ISO 8601); " in line
 
 
 def test_timms_own_tables_come_at_either_commit(shared: Path, tmp_path: Path) -> None:
@@ -337,14 +338,14 @@ def test_a_folder_that_is_not_ours_is_not_replaced(upstream: Upstream, tmp_path:
 
 NO_TABLES = {
     b"\x89PNG\r\n\x1a\n\xff\xfe": "not UTF-8",
-    b"model,top1\nnet,\x00\n": "NUL",
+    b"model,top1\nnet,\x00\n": "not text (it holds a NUL byte)",
     b"model,top1\nnet," + b"9" * 20_000 + b"\n": "more than 1000 characters",
     b"model,top1\nnet," + b"9" * 200_000 + b"\n": "field larger than field limit",
     b'model,top1\n"net,70\n': "not CSV",
-    b"model,top1\nnet,70,80\n": "row 1 has 3 cells",
+    b"model,top1\nnet,70,80\n": "row 1 has 3 cells, the header has 2; it is damaged or cut off",
     b"model,top1\nnet,70\ncut": "cut off",
     b"model,top1\n": "no rows",
-    b"": "no rows",
+    b"": "no rows; it is empty or cut off",
     b"model,top1,top1\nnet,70,80\n": "two columns are called 'top1'",
     b"version https://git-lfs.github.com/spec/v1\n": "no rows",
 }
@@ -370,7 +371,9 @@ def test_a_link_among_the_tables_is_refused(upstream: Upstream, tmp_path: Path) 
     (upstream.path / "results" / "results-link.csv").symlink_to("/etc/passwd")
     upstream("add", "-A")
     upstream("commit", "-qm", "link")
-    assert "results-link.csv" in error_of(upstream.path, "main", tmp_path / "out")
+    assert "'results-link.csv', which is no plain file" in error_of(
+        upstream.path, "main", tmp_path / "out"
+    )
 
 
 def test_a_table_that_lost_a_fifth_is_refused_until_accepted(
@@ -560,7 +563,9 @@ def test_a_server_that_says_nothing_is_not_waited_for(
     with git_server(tmp_path / "up") as (url, manners):
         manners.silent = True
         began = time.monotonic()
-        assert "no answer" in error_of(f"{url}/timm/.git", "main", tmp_path / "out", TryAgain)
+        assert "no answer in 1 s" in error_of(
+            f"{url}/timm/.git", "main", tmp_path / "out", TryAgain
+        )
         assert time.monotonic() - began < 10
 
 
@@ -581,6 +586,25 @@ def test_a_connection_that_drops_anywhere_leaves_the_old_copy_and_the_next_call_
         manners.cut_after = None
         fetch(source, new, out)
     assert read_source(out).commit == new
+
+
+def test_killed_with_all_transferred_and_nothing_written_the_old_copy_stays(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    upstream.tables(3, day=1)
+    fetch(str(upstream.path), "main", out)
+    before, new = held(out), upstream.tables(4, day=2)
+    child = os.fork()
+    if child == 0:
+        install("kill@in_fetch")
+        fetch(str(upstream.path), "main", out)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert held(out) == before
+    fetch(str(upstream.path), "main", out)
+    assert read_source(out).commit == new
+    assert {path.name for path in tmp_path.iterdir()} == {"up", "out"}
 
 
 def _killed_after(seconds: float, arguments: list[str], root: Path) -> None:

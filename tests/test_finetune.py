@@ -16,7 +16,7 @@ from pipeline import hydra_app
 from pipeline.datasets.prepared import open_prepared
 from pipeline.errors import PipelineError, TryAgain
 from pipeline.finetune import finetune, held, main, record_path, run_of
-from pipeline.records import read_record
+from pipeline.records import read_record, unpack_counts
 from pipeline.trainer import training
 
 ROOT = Path(__file__).parent.parent
@@ -145,15 +145,28 @@ def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> No
 def test_a_multi_label_error_is_one_minus_the_accuracy_over_tags(tiny_multi: Path) -> None:
     found = finetune(config_of(tiny_multi, "recipe.batch_size=16"))
     assert found.metrics["error_rate"] == pytest.approx(1 - found.metrics["accuracy"])
+    wrong = unpack_counts(found.valid_wrong)
+    answers = found.data["n_valid"] * found.data["n_classes"]
+    assert len(wrong) == found.data["n_valid"]
+    assert wrong.sum() / answers == pytest.approx(found.metrics["error_rate"], abs=1e-6)
     assert 0 <= found.metrics["fbeta2"] <= 1
     assert found.data["kind"] == "multi"
+
+
+def test_the_wrong_answers_on_each_validation_image_add_up_to_the_error(
+    record: Any, tiny: Path
+) -> None:
+    wrong = unpack_counts(record.valid_wrong)
+    assert len(wrong) == record.data["n_valid"]
+    assert set(wrong.tolist()) == {0, 1}
+    assert wrong.mean() == pytest.approx(record.metrics["error_rate"], abs=1e-6)
 
 
 def test_a_run_whose_loss_is_not_finite_is_diverged_and_has_no_metrics(tiny: Path) -> None:
     found = finetune(config_of(tiny, "recipe.lr=1e30"))
     assert found.status == "diverged"
-    assert found.metrics == {}
-    assert "loss is not finite in epoch" in found.reason
+    assert (found.metrics, found.valid_wrong) == ({}, None)
+    assert found.reason == "training loss is not finite in epoch 1"
 
 
 def test_running_out_of_gpu_memory_is_a_result_and_the_next_run_is_clean(
@@ -210,7 +223,10 @@ def test_a_record_that_another_process_is_making_is_refused(tmp_path: Path) -> N
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(TryAgain, match=f"process {other.pid} is already making it"), held(out):
+    with (
+        pytest.raises(TryAgain, match=rf"process {other.pid} on .*, since 20.*, is already"),
+        held(out),
+    ):
         pass
     other.kill()
     other.wait()

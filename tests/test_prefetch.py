@@ -79,5 +79,5 @@ def test_an_unknown_source_names_the_known_ones(study: Path) -> None:
 def test_a_folder_that_nobody_named_is_told(study: Path) -> None:
     assert "???" in (CONF / "weights/folder.yaml").read_text(encoding="utf-8")
     change(study, weights="folder")
-    with pytest.raises(PipelineError, match=r"folder\.yaml: path must be given"):
+    with pytest.raises(PipelineError, match=r"folder\.yaml: path must be given there"):
         prefetch.main()

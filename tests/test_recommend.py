@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
+from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, recommend
 from pipeline.errors import PipelineError
 from pipeline.recommendation import experiment
+from pipeline.recommendation.commands import SWEEP, TABLES
 from pipeline.recommendation.limits import memory_gib, seconds
 
 
@@ -79,6 +81,35 @@ def test_of_two_recipes_the_one_with_the_lowest_error_is_answered_for(study: Pat
     told = ask(study, capsys, max_fit_time="100s")
     assert told["recipe"] == "quickstart"
     assert told["excluded"] == ["--max-fit-time excludes 1 of 4 pairs of model and recipe"]
+
+
+def test_the_tie_set_is_that_of_models_compared_image_by_image(study: Path, capsys):
+    """lite1 errs where lite2 does and on 14 images more: by their means alone they are tied."""
+    for model, last in zip(LITE, (160, 54, 40), strict=True):
+        for seed in range(3):
+            wrong = (np.arange(400) < last + seed % 2).astype(np.uint8)
+            write_answers(study / "runs", model, seed, wrong)
+    told = ask(tables(study), capsys)
+    assert (told["n_tied"], told["models"][0]["model"]) == (1, LITE[2])
+    assert [each["tied"] for each in told["models"]] == [True, False, False]
+    told = ask(study, capsys, max_fit_time="21.5s")
+    assert told["n_tied"] == 1
+
+
+def test_small_and_fast_is_a_limit_and_told_as_one(study: Path, capsys):
+    told = ask(tables(study), capsys, smaller_and_faster_than_median=True)
+    assert [each["model"] for each in told["models"]] == [LITE[0]]
+    assert told["excluded"] == ["--smaller-and-faster-than-median excludes 2 of 3 models"]
+    assert ask(study, capsys, "planet", smaller_and_faster_than_median=True)["not_judged"] == [
+        "--smaller-and-faster-than-median"
+    ]
+
+
+def test_a_prior_of_models_that_no_wheel_carries_asks_for_the_hub(study: Path, capsys):
+    models = [*LITE, "resnet18.a1_in1k"]
+    write_imagenet(study / "imagenet.csv", models)
+    told = ask(study, capsys, "planet", top=4)
+    assert " weights=hub" in told["next"]["commands"][0]
 
 
 def test_a_limit_takes_models_out_and_the_rest_is_compared_anew(study: Path, capsys):
@@ -160,11 +191,11 @@ def test_the_further_experiment_is_commands_that_add_a_seed_and_run_its_cells(st
     told = ask(tables(study), capsys)
     assert told["n_tied"] == 2
     assert told["next"]["tied_after"] < 2
-    change, sweep, make = told["next"]["commands"]
+    change, sweep, tables_again = told["next"]["commands"]
     assert change == "python -m pipeline.change 'grid.seeds=[0, 1, 2, 3]'"
     cells = [f"finetune@digits-{model}-quickstart-3" for model in LITE[1:]]
     assert sorted(sweep.split()) == sorted(["python", "-m", "pipeline.sweep", *cells])
-    assert make == "make report"
+    assert tables_again == TABLES
 
 
 def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsys):
@@ -174,7 +205,7 @@ def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsy
     told = ask(tables(study), capsys)
     assert told["n_tied"] == 2
     assert told["next"]["what"].startswith("twice as many validation images as the 360")
-    assert told["next"]["commands"] == ["python -m pipeline.sweep", "make report"]
+    assert told["next"]["commands"] == [SWEEP, TABLES]
 
 
 def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, capsys, monkeypatch):
@@ -190,7 +221,7 @@ def test_missing_runs_come_before_new_ones(study: Path, capsys):
     (study / "runs/digits" / LITE[1] / "quickstart/2.json").unlink()
     told = ask(tables(study), capsys)
     assert told["next"]["what"] == "finish the 1 missing run of the grid"
-    assert told["next"]["commands"] == ["python -m pipeline.sweep", "make report"]
+    assert told["next"]["commands"] == [SWEEP, TABLES]
 
 
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
@@ -204,8 +235,8 @@ def test_a_single_seed_asks_for_a_second(study: Path, capsys):
     assert "nothing is known of how runs vary" in told["certainty"]
     assert told["next"]["commands"] == [
         "python -m pipeline.change 'grid.seeds=[0, 1]'",
-        "python -m pipeline.sweep",
-        "make report",
+        SWEEP,
+        TABLES,
     ]
 
 

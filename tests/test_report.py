@@ -2,19 +2,21 @@
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, report
+from pipeline import aggregate, merge, report
 from pipeline.errors import PipelineError
 from pipeline.page.answer import answer, duration
+from pipeline.page.names import text_positions
+from pipeline.page.tables import failures
 from pipeline.study2022 import __main__ as study2022
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -69,7 +71,16 @@ def words(folder: Path) -> str:
 
 
 def figures_of(html: str) -> list:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.S)
+    return _json_of(html, "figures")
+
+
+def published_in(html: str) -> dict:
+    """The explorer's data."""
+    return _json_of(html, "published")
+
+
+def _json_of(html: str, name: str) -> Any:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)
     assert found
     return json.loads(found[1])
 
@@ -80,6 +91,9 @@ def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(study: Pa
     tags = Page(html).tags
     pictures = [attrs.pop("src") or "" for tag, attrs in tags if tag == "img"]
     assert all(address.startswith("data:image/png;base64,") for address in pictures)
+    links = [attrs.pop("href") or "" for tag, attrs in tags if tag == "a"]
+    assert links
+    assert all(address.startswith("#") for address in links)
     assert not [attrs for _, attrs in tags if {"src", "href", "srcset", "action"} & set(attrs)]
     assert not [tag for tag, _ in tags if tag in ("link", "iframe", "object", "embed")]
     assert "@import" not in html.partition("</style>")[0]
@@ -111,15 +125,16 @@ def test_hostile_text_stays_text(study: Path, place: str):
         write_failure(study / "runs", LITE[0], 0, HOSTILE)
     if place == "imagenet":
         table = pd.read_csv(study / "imagenet.csv")
-        table.assign(model=HOSTILE).to_csv(study / "imagenet.csv", index=False)
+        table.replace({LITE[0]: HOSTILE}).to_csv(study / "imagenet.csv", index=False)
     html = render(study)
     page = Page(html)
     assert "onerror=alert" in html
     assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
     assert "alert(1)</script>" not in html
     assert {tag for tag, _ in page.tags} == harmless | {"section"}
-    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
     figures_of(html)
+    assert len(published_in(html)["files"]) == 2
 
 
 def test_failed_diverged_and_missing_runs_are_listed_with_their_reason(study: Path):
@@ -168,6 +183,74 @@ def test_a_model_far_ahead_is_told_apart(study: Path):
     assert "It is told apart from all 2 others: P(best) is 1.00." in words(study)
 
 
+def test_no_name_in_a_chart_lies_across_another_a_mark_or_the_front():
+    name, none = "tf_efficientnet_lite0.in1k", np.empty((0, 2))
+    front = np.stack([np.linspace(0.1, 0.6, 90), np.full(90, 0.5)], -1)
+    points = np.array([[0.1, 0.5], [0.6, 0.5], [0.65, 0.5], [0.99, 0.9], [0.99, 0.91]])
+    places = text_positions(points, [name] * 5, front, none)
+    assert places == ["top right", "top right", "bottom right", "middle left", "top left"]
+
+
+def test_a_name_crosses_a_bar_only_where_it_must():
+    points, none = np.array([[0.9, 0.5]]), np.empty((0, 2))
+    beside = np.array([[0.85, 0.5]])
+    assert text_positions(points, ["a_model.in1k"], none, none) == ["middle left"]
+    assert text_positions(points, ["a_model.in1k"], none, beside) == ["top left"]
+    bar = np.stack([np.full(90, 0.85), np.linspace(0, 1, 90)], -1)
+    assert text_positions(points, ["a_model.in1k"], none, bar) == ["middle left"]
+    assert text_positions(points, ["a_model.in1k"], bar, none) == [""]
+
+
+def test_a_hover_tells_error_interval_time_memory_and_whose_time_does_not_count(study: Path):
+    shared_device = {"kind": "cpu", "name": "Some CPU", "threads": 2, "shared": True}
+    write_run(study / "runs", LITE[1], 0, 0.06, device=shared_device)
+    write_run(study / "runs", LITE[1], 1, 0.06, not_for_speed="the <batch> was halved")
+    html = render(study)
+    text = next(
+        text
+        for trace in figures_of(html)[0]["data"]
+        for text in trace.get("hovertext", [])
+        if LITE[1] in text
+    )
+    why = "(1 of 3 runs; the &lt;batch&gt; was halved; the device was shared)"
+    for part in ("error 6.07 % [", "n = 3, P(best) 0.", f"fit 22.0 s {why}", "ImageNet top-1"):
+        assert part in text
+    assert "0.90 GiB of host memory" in text
+    assert "2 of 3: the <batch> was halved; the device was shared" in Page(html).text
+
+
+def test_a_column_without_a_value_is_left_out(study: Path):
+    assert "GPU GiB" not in words(study)
+    cost = {"fit_seconds": 20.0, "peak_memory_reserved_gib": 3.25}
+    write_run(study / "runs", LITE[1], 0, 0.06, cost=cost)
+    assert "GPU GiB" in words(study)
+
+
+def test_small_and_fast_models_are_listed_with_the_bounds_they_keep(study: Path):
+    for number, model in enumerate(LITE):
+        for seed in range(3):
+            cost = {"fit_seconds": 20.0 + number, "peak_rss_gib": 1.0 + number}
+            write_run(study / "runs", model, seed, 0.1 + seed / 100, cost=cost)
+    text = words(study)
+    section = text[text.index("Small and fast", text.index("Error against ImageNet")) :]
+    bounds = "both in memory of the process (2.00 GiB) and in fit time (21.0 s)"
+    assert bounds in section
+    assert LITE[0] in section[: section.index("What timm publishes")]
+    assert LITE[1] not in section[: section.index("Loss curves")]
+
+
+def test_runs_that_ended_alike_are_one_row():
+    ended = [("failed", "out of memory"), ("failed", "no head"), ("failed", "out of memory")]
+    runs = pd.DataFrame([*ended, ("missing", None), ("ok", None)], columns=["status", "reason"])
+    runs = runs.assign(dataset="d", model="m", recipe="r", seed=range(5))
+    shown = [[cell.shown for cell in row.cells][3:] for row in failures(runs).rows]
+    assert shown == [
+        ["0, 2", "failed", "out of memory"],
+        ["1", "failed", "no head"],
+        ["3", "missing", "–"],
+    ]
+
+
 def board(*rows: dict) -> pd.DataFrame:
     """Rows of a leaderboard with what `answer` reads."""
     usual = {
@@ -181,6 +264,8 @@ def board(*rows: dict) -> pd.DataFrame:
         "tied": True,
         "fbeta2_mean": float("nan"),
         "fit_seconds_median": 10.0,
+        "peak_memory_gib_max": float("nan"),
+        "peak_rss_gib_max": 1.5,
         "n_timed": 3,
         "n_not_timed": 0,
         "device": "CPU",
@@ -228,25 +313,59 @@ def test_a_dataset_without_a_finished_run_has_no_answer():
     assert found.sentences == ["No run has finished: there is no answer yet."]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
-def test_the_search_box_hides_the_rows_that_lack_a_word(study: Path):
-    script = """<script>
-      const box = document.querySelector(".search input");
-      box.value = "LITE2 efficientnet"; box.dispatchEvent(new Event("input"));
-    </script></body>"""
-    page = study / "searched.html"
-    page.write_text(render(study).replace("</body>", script))
-    done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
+def test_the_explorer_holds_each_accuracy_once_and_every_speed_of_every_file(study: Path):
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    newer = table[table["mode"] == "infer"].assign(
+        benchmark_file="benchmark-infer-bf16-y.csv",
+        precision="bf16",
+        torch="2.10.0",
+        device="rtx9090",
+        compile="dynamo",
+        samples_per_second="12345.678",
     )
-    rows = [attrs for tag, attrs in Page(done.stdout.partition("</table>")[0]).tags if tag == "tr"]
-    assert ["hidden" in attrs for attrs in rows] == [False, True, False, True]
-    assert '<span class="faint" role="status">1 of 3</span>' in done.stdout
+    untimed = table.head(1).assign(model="new.in1k", benchmark_file="", samples_per_second="")
+    rows = pd.concat([table, newer[newer["model"] != LITE[0]], untimed])
+    rows.to_csv(study / "imagenet.csv", index=False)
+    data = published_in(render(study))
+    assert data["model"] == [*(model for model in LITE for _ in range(2)), "new.in1k"]
+    assert data["pixels"] == [224, 288] * 3 + [224]
+    assert data["studied"] == [0, 1, 2, 3, 4, 5]
+    files = {file["name"]: file for file in data["files"]}
+    assert [(file["mode"], file["device"]) for file in data["files"]] == [
+        ("infer", "rtx3090"),
+        ("infer", "rtx9090"),
+        ("train", "rtx3090"),
+    ]
+    assert files["benchmark-infer-bf16-y.csv"]["speed"] == [0, 0, 12350, 12350, 12350, 12350, 0]
+    assert files["benchmark-infer-bf16-y.csv"]["setup"] == "bf16, nchw, torch 2.10.0, cu117, dynamo"
+    assert data["files"][data["start"]]["name"] == "benchmark-infer-amp-x.csv"
+    assert data["files"][data["start"]]["batch"] == [256] * 6 + [0]
+
+
+def test_of_one_device_the_newest_torch_comes_first(study: Path):
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    for torch in ("2.9.1", "2.10.0"):
+        newer = table.head(1).assign(benchmark_file=f"benchmark-infer-{torch}.csv", torch=torch)
+        table = pd.concat([table, newer])
+    table.to_csv(study / "imagenet.csv", index=False)
+    files = published_in(render(study))["files"]
+    torch = [file["setup"].split(", ")[2] for file in files if file["mode"] == "infer"]
+    assert torch == ["torch 2.10.0", "torch 2.9.1", "torch 1.13"]
+
+
+@pytest.mark.slow
+def test_all_that_timm_publishes_fits_in_seven_megabytes(study: Path, shared: Path):
+    merge.main(shared / "timm-results", study / "imagenet.csv", study / "unmatched.csv")
+    text = (study / "params.yaml").read_text()
+    text = text.replace("benchmark-infer-amp-x", "benchmark-infer-amp-nchw-pt291-cu130-5090")
+    text = text.replace("benchmark-train-amp-x", "benchmark-train-amp-nchw-pt112-cu113-rtx3090")
+    (study / "params.yaml").write_text(text)
+    html = render(study)
+    assert len(html.encode()) < 7_000_000
+    data = published_in(html)
+    rows = pd.read_csv(study / "imagenet.csv", usecols=["benchmark_file"]).dropna()
+    assert len(data["files"]) == rows["benchmark_file"].nunique() > 20
+    assert sum(speed > 0 for file in data["files"] for speed in file["speed"]) == len(rows)
 
 
 def test_the_section_on_the_2022_study_is_markup_in_the_page(study: Path, shared: Path):

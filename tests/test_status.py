@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,13 @@ def test_a_run_under_way_is_shown_with_its_process(
 ) -> None:
     record = write_run(runs, LITE[0], 0, 0.1)
     lock = record.with_name(f".{record.name}.lock")
-    lock.write_text(str(os.getpid()))
+    lock.write_text(f"{os.getpid()} on {socket.gethostname()}, since 2026")
     status.main(json=True)
     first = json.loads(capsys.readouterr().out)["cells"][0]
     assert (first["state"], first["pid"]) == ("running", os.getpid())
-    lock.write_text("999999999")  # its process was killed
-    assert states(capsys)["done"] == 1
+    for left in (f"999999999 on {socket.gethostname()}", f"{os.getpid()} on another-host", "", "9"):
+        lock.write_text(f"{left}, since 2026")  # its process was killed, or is not this one
+        assert states(capsys)["done"] == 1
 
 
 def test_stale_runs_are_those_that_a_sweep_would_make(tmp_path: Path) -> None:

@@ -13,10 +13,8 @@ import pytest
 import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
-from pipeline.sweeping.engine import shares
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.lockfile import add_entries, merged, split_stages
-from pipeline.sweeping.session import threads_of
 
 N_KILLS = 50
 ONE = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
@@ -92,7 +90,14 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     said = swept.sweep("--dry-run").stdout
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
     assert "8 of 10 stages to do" in said
+    assert "0 of 8 fits estimated" in said  # of fake runs that took no time
     assert (swept.records(), swept.lock(), swept.runs()) == before
+
+
+def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
+    done = workspace.sweep("--dry-run", "--price-per-hour", "-1")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "--price-per-hour -1: write a number from 0 on" in done.stderr
 
 
 def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> None:
@@ -170,6 +175,7 @@ def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) 
     second = workspace.sweep()
     assert second.returncode == 75
     assert f"process {first.pid} on " in second.stderr
+    assert "sweeps here: wait for it or end it" in second.stderr
     assert "since 20" in second.stderr
     by_dvc = workspace.command("dvc", "repro", "finetune")
     assert by_dvc.returncode != 0, "dvc started what the sweep was making"
@@ -398,15 +404,3 @@ def test_the_cheap_runs_go_first(workspace: Workspace) -> None:
     assert "10 made" in workspace.sweep("--jobs", "1").stdout
     ran = [Path(record).parts[2:4] for _, record in workspace.runs()]
     assert [seconds[dataset][model] for dataset, model in ran] == [1, 1, 2, 2, 3, 3, 4, 4]
-
-
-def test_runs_share_no_core_while_there_are_enough() -> None:
-    assert shares([0, 1, 2, 3], 2, 1) == [{0, 1}, {2, 3}]
-    assert shares([4, 5, 6], 3, 1) == [{4}, {5}, {6}]
-    assert shares([0, 1], 4, 1) == [{0}, {1}, {0}, {1}]
-
-
-def test_a_run_never_has_fewer_cores_than_threads() -> None:
-    assert shares([0, 1, 2, 3], 4, 2) == [{0, 1}, {2, 3}, {0, 1}, {2, 3}]
-    assert shares([0], 2, 2) == [{0}, {0}]
-    assert threads_of(["a threads=2", "b threads=auto", "c"]) == 2

@@ -89,7 +89,7 @@ def test_a_neighbour_seen_once_shares_the_device_and_the_energy_is_not_the_runs(
         energies_mj=[5_000_000, 8_600_000],
     )
     assert watch.shared is True
-    assert watch.not_for_speed == "the device was shared: up to 1 other processes computed on it"
+    assert watch.not_for_speed == "the device was shared: others computed on it, up to 1 at a time"
     assert watch.energy_wh is None
     assert watch.telemetry["gpu_energy_wh"] == pytest.approx(1.0)
 

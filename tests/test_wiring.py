@@ -63,7 +63,7 @@ def covered(file: Path, deps: list[str]) -> bool:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
-    assert f"python -m pipeline.{stage} " in STAGES[stage]["cmd"]
+    assert f"python -m pipeline.{stage} " in str(STAGES[stage]["cmd"])
     deps = STAGES[stage]["deps"]
     missing = [
         file.relative_to(ROOT).as_posix()

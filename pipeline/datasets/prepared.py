@@ -15,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError  # of numpy, which reads an array's header as Python
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ LABEL_SEPARATOR = "|"
 FORMAT = 1
 PARTS = ("train", "valid", "test")
 Kind = Literal["single", "multi"]
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ class Prepared:
                 f"`python -m pipeline.dataset dataset={self.name} image_size={image_size} "
                 f"resize={resize} out={self.folder}`"
             )
-        pixels: np.ndarray = np.load(path, mmap_mode="r")
+        pixels = _load(path)
         array: np.ndarray | Crops = pixels
         if resize == "crop":
-            shapes = np.load(path.with_name(f"{path.stem}-shapes.npy"))
+            shapes = _load(path.with_name(f"{path.stem}-shapes.npy"))
             array = Crops(Ragged(pixels, shapes), image_size, self.parts == "train")
         if len(array) != len(self.files):
             raise PipelineError(f"{path}: {len(array)} images, but index.csv has {len(self.files)}")
@@ -121,18 +123,24 @@ class Crops:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open what stage `dataset` wrote to `folder`."""
+    """Open what stage `dataset` wrote to `folder`; a damaged one is one clear line."""
+    again = f"run `python -m pipeline.dataset dataset={folder.name} out={folder}`"
     if not (folder / "meta.json").is_file():
-        raise PipelineError(
-            f"{folder}: no prepared dataset here: run "
-            f"`python -m pipeline.dataset dataset={folder.name} out={folder}`"
-        )
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    if meta.get("format") != FORMAT:
-        raise PipelineError(
-            f"{folder}: prepared by another version (format {meta.get('format')}, expected "
-            f"{FORMAT}): run `python -m pipeline.dataset dataset={folder.name} out={folder}`"
-        )
+        raise PipelineError(f"{folder}: no prepared dataset here: {again}")
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if meta.get("format") == FORMAT:
+            return _opened(folder, meta)
+    except (FileNotFoundError, *_DAMAGED) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise PipelineError(f"{folder}: a damaged dataset ({what}): {again}") from None
+    raise PipelineError(
+        f"{folder}: prepared by another version (format {meta.get('format')}, expected "
+        f"{FORMAT}): {again}"
+    )
+
+
+def _opened(folder: Path, meta: dict[str, Any]) -> Prepared:
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
     tags = [labels.split(LABEL_SEPARATOR) if labels else [] for labels in index["labels"]]
     return Prepared(
@@ -145,6 +153,17 @@ def open_prepared(folder: Path) -> Prepared:
         parts=index["part"].to_numpy(dtype=str),
         meta=meta,
     )
+
+
+def _load(path: Path) -> np.ndarray:
+    """An array file, memory-mapped; numpy runs nothing that a file holds (no pickle)."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, SyntaxError, TokenError, *_DAMAGED) as error:
+        raise PipelineError(f"{path}: not an array ({error}): delete it, prepare again") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "ui" or array.ndim == 0:
+        raise PipelineError(f"{path}: not an array of pixels: delete it, prepare again")
+    return array
 
 
 def label_array(kind: str, classes: Sequence[str], tags: Sequence[Sequence[str]]) -> np.ndarray:

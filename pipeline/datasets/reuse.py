@@ -48,8 +48,13 @@ class Earlier:
 
 def find_earlier(folder: Path, source: Source) -> Earlier | None:
     """What `folder` holds of these very bytes; None if there is nothing to save."""
-    if not (folder / "meta.json").is_file() or not (folder / "decoded.csv").is_file():
+    try:
+        return _find_earlier(folder, source)
+    except (OSError, ValueError, TypeError, LookupError):  # not there, or damaged
         return None
+
+
+def _find_earlier(folder: Path, source: Source) -> Earlier | None:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     if meta["format"] != FORMAT or meta["decoder"] != decoder():
         return None
@@ -57,10 +62,7 @@ def find_earlier(folder: Path, source: Source) -> Earlier | None:
     files = [image.file for image in source.images]
     if table["file"].tolist() != files:
         return None
-    try:
-        hashes = [hashlib.sha256(source.read(file)).hexdigest() for file in files]
-    except OSError:
-        return None
+    hashes = [hashlib.sha256(source.read(file)).hexdigest() for file in files]
     if table["sha256"].tolist() != hashes:
         return None
     decoded = [Decoded(*row) for row in table[["sha256", "peculiar", "reason"]].to_numpy().tolist()]

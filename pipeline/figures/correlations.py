@@ -8,19 +8,35 @@ from matplotlib.lines import Line2D
 
 from pipeline.figures.canvas import FAINT, INK, figure
 from pipeline.figures.charts import COLOURS
+from pipeline.tables.correlations import ELSEWHERE
 
 COLUMNS = 2
 NAMES = {  # of the columns that are compared
     "error_rate_mean": "mean error",
     "fit_seconds_median": "median fit time",
     "imagenet_top1": "ImageNet top-1",
+    "imagenet_real_top1": "ImageNet-ReaL top-1",
+    "imagenet_v2_top1": "ImageNetV2 top-1",
+    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
+    "imagenet_a_top1": "ImageNet-A top-1",
+    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
+    "imagenet_r_top1": "ImageNet-R top-1",
+    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
     "params_m": "parameters",
     "infer_samples_per_second": "published inference speed",
     "train_samples_per_second": "published training speed",
+    "pretraining_scale": "scale of pretraining",
 }
 ENDS = ["spearman", "spearman_low", "spearman_high"]
 MARKERS = "osD^v"  # of outcomes, as their colours
 APART = 0.28  # rows, between the outcomes of one predictor
+
+
+def name_of(column: str) -> str:
+    """The column of correlations.csv's outcome or predictor in words."""
+    if column.startswith(ELSEWHERE):
+        return f"mean error on {column.removeprefix(ELSEWHERE)}"
+    return NAMES.get(column, column)
 
 
 def rank_correlations(correlations: pd.DataFrame) -> Figure:
@@ -36,7 +52,7 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
         "Spearman's rank correlation over models with a 95 % bootstrap interval, hollow where "
         "there are too few models for one. Left of 0: where the predictor is higher, the error or "
         "the time is lower. At the right: models. A correlation is no cause.",
-        1.3 + rows * (0.9 + 0.42 * len(predictors)),
+        1.3 + rows * (0.9 + 0.34 * len(predictors)),
         rows,
         columns,
     )
@@ -68,12 +84,12 @@ def _panel(axes: Axes, part: pd.DataFrame, outcomes: list[str], predictors: list
             axes.text(1.04, place, f"{row.n}", va="center", size=7.5, color=FAINT)
     axes.axvline(0, color=INK, lw=0.8, zorder=1)
     axes.set_xlim(-1.03, 1.03)
-    axes.set_yticks(range(len(predictors)), [NAMES.get(name, name) for name in predictors])
+    axes.set_yticks(range(len(predictors)), [name_of(name) for name in predictors])
     axes.set_ylim(len(predictors) - 0.5, -0.5)
 
 
 def _handles(outcomes: list[str]) -> list[Line2D]:
     return [
-        Line2D([], [], color=colour, marker=marker, lw=1.6, label=f"with {NAMES.get(name, name)}")
+        Line2D([], [], color=colour, marker=marker, lw=1.6, label=f"with {name_of(name)}")
         for name, colour, marker in zip(outcomes, COLOURS, MARKERS, strict=False)
     ]

@@ -100,20 +100,32 @@ def duration(seconds: Any) -> str:
     )
 
 
+def fit_time(row: Any) -> str:
+    """The median time, and where not every run's time counts, of how many it is and why."""
+    time = duration(row.fit_seconds_median)
+    if row.n_not_timed > 0:
+        time += f" ({row.n_timed} of {row.n} runs; {row.not_timed})"
+    return time
+
+
+def memory(row: Any) -> str:
+    """The most that a run took: `3.12 GiB of GPU memory, 2.60 GiB of host memory`, or ""."""
+    sizes = ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
+    return ", ".join(f"{size:.2f} GiB of {where} memory" for size, where in sizes if pd.notna(size))
+
+
 def _facts(best: pd.Series) -> list[tuple[str, str]]:
     error = percent(best["error_rate_mean"])
     if not pd.isna(best["error_rate_low"]):
         error += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
     if not pd.isna(best["fbeta2_mean"]):
         error += f" (F2 {best['fbeta2_mean']:.3f})"
-    time = duration(best["fit_seconds_median"])
-    if best["n_not_timed"] > 0:
-        time += f" ({best['n_timed']} of {best['n']} runs; {best['not_timed']})"
     return [
         ("error", error),
         ("seeds", str(best["n"])),
         ("chance error", percent(best["chance_error_rate"])),
-        ("fit time", time),
+        ("fit time", fit_time(best)),
+        ("memory", memory(best) or "–"),
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
 

@@ -24,12 +24,12 @@ function themed(layout) {
 
 // Few enough ticks that plotly takes 1, 2 and 5, or in a narrow window powers of ten; zooming in adds some.
 function logAxis(decades) {
-  const apart = wide.matches || decades < 2 ? 0.4 : 1;
+  const apart = wide.matches || decades < 2 ? 0.4 : 0.75;
   return { type: "log", tickformat: "~s", nticks: Math.max(2, Math.floor(decades / apart)) };
 }
 
 // On a dark page a thin light line around a mark keeps dark colours apart from the ground.
-const outline = () => ({ width: dark.matches ? 0.7 : 0, color: "rgba(255, 255, 255, 0.7)" });
+const outline = () => ({ width: dark.matches ? 0.5 : 0, color: "rgba(255, 255, 255, 0.7)" });
 
 function drawFigure(div) {
   const { data, layout } = figures[Number(div.dataset.figure)];

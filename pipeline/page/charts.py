@@ -12,7 +12,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.figures.charts import OTHERS, legend_families, spans_decades, style
-from pipeline.page.answer import duration, percent
+from pipeline.page.answer import fit_time, memory, percent
 from pipeline.page.escape import in_script, plain
 from pipeline.page.explorer import MOST_FAMILIES
 from pipeline.page.names import text_positions
@@ -185,18 +185,9 @@ def _hover(row: Any) -> str:
 
 
 def _cost(row: Any) -> str:
-    if pd.isna(row.fit_seconds_median):
-        return "no fit time"
-    time = f"fit {duration(row.fit_seconds_median)}"
-    if row.n_shared > 0:
-        time += f", {row.n_shared} of {row.n_timed} runs with others on the device"
-    memory = [
-        f"{size:.2f} GiB of {where} memory"
-        for size, where in ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
-        if not pd.isna(size)
-    ]
-    score = f", score {row.score_mean:.2f}"
-    return "<br>".join([time + score, *([", ".join(memory)] if memory else [])])
+    score = "" if pd.isna(row.score_mean) else f", score {row.score_mean:.2f}"
+    lines = [f"fit {plain(fit_time(row))}{score}", memory(row)]
+    return "<br>".join(line for line in lines if line)
 
 
 def _published(row: Any) -> str:

@@ -6,10 +6,11 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.figures.charts import COLOURS, SYMBOLS
-from pipeline.figures.correlations import NAMES
+from pipeline.figures.correlations import name_of
 from pipeline.page.escape import plain
 
-SPREAD = 0.6  # of a row, over which the datasets' marks are spread
+SPREAD = 0.7  # of a row, over which the datasets' marks are spread
+MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
 
 
 def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
@@ -40,7 +41,7 @@ def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
             hovertext=[_hover(row) for row in rows.to_dict("records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    names = [plain(NAMES.get(name, name)) for name in predictors]
+    names = [plain(name_of(name)) for name in predictors]
     made.update_layout(
         xaxis={"title": "Spearman's ρ", "range": [-1.05, 1.05], "zeroline": True},
         yaxis={"tickvals": list(range(len(names))), "ticktext": names},
@@ -50,10 +51,18 @@ def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
     return made
 
 
+def height_of(correlations: pd.DataFrame, outcome: str) -> int:
+    """Pixels that the chart's rows, axis and legend need."""
+    known = correlations[correlations["outcome"] == outcome].dropna(subset="spearman")
+    groups = known.groupby(["dataset", "recipe"]).ngroups
+    row = max(LEAST_ROW, round(MARK * groups / SPREAD))
+    return AXIS + LEGEND * groups + row * known["predictor"].nunique()
+
+
 def _hover(row: dict[Any, Any]) -> str:
     interval = "" if pd.isna(row["spearman_low"]) else " [{spearman_low:.2f}, {spearman_high:.2f}]"
     shown = ("ρ {spearman:.2f}" + interval + ", n = {n}").format(**row).replace("-", "−")
-    predictor = NAMES.get(str(row["predictor"]), row["predictor"])
+    predictor = name_of(row["predictor"])
     return (
         f"<b>{plain(row['dataset'])}</b>, {plain(row['recipe'])}<br>{plain(predictor)}<br>{shown}"
     )

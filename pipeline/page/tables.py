@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.figures.correlations import NAMES
+from pipeline.figures.correlations import name_of
 from pipeline.page.answer import duration, percent
 
 EMPTY = "–"
@@ -53,26 +53,30 @@ class Table:
 
 
 def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
-    """`rows` through `columns`; a null is a dash and is sorted last."""
+    """`rows` through `columns`; a null is a dash and is sorted last, a column of nulls left out."""
+    cells = [[_cell(column, row) for row in rows.itertuples()] for column in columns]
+    kept = [place for place, each in enumerate(cells) if any(cell.shown != EMPTY for cell in each)]
+    across = zip(*(cells[place] for place in kept), strict=True)
+    first = _first(rows)
     return Table(
-        columns,
-        [
-            Row([_cell(column, row) for column in columns], first)
-            for row, first in zip(rows.itertuples(), _first(rows), strict=True)
-        ],
+        [columns[place] for place in kept],
+        [Row(list(each), best) for each, best in zip(across, first, strict=True)],
     )
 
 
 def leaderboard(board: pd.DataFrame) -> Table:
     """The leaderboard of one dataset and recipe."""
-    known = [each for each in _LEADERBOARD if each.text or board[each.key].notna().any()]
-    return table(board, known)
+    return table(board, _LEADERBOARD)
+
+
+def small_and_fast(rows: pd.DataFrame) -> Table:
+    """The models of one dataset and recipe below the medians of memory and fit time."""
+    return table(rows, _SMALL_FAST)
 
 
 def correlations(rows: pd.DataFrame) -> Table:
     """Every rank correlation that there is, with a remark where it has no interval."""
-    known = rows.dropna(subset="spearman")
-    return table(known, _CORRELATIONS if known["reason"].notna().any() else _CORRELATIONS[:-1])
+    return table(rows.dropna(subset="spearman"), _CORRELATIONS)
 
 
 def recipes(effects: pd.DataFrame) -> Table:
@@ -155,16 +159,20 @@ def _ratio(row: Any) -> str:
     return f"{row.fit_time_ratio:.2f}" + _between(row.fit_time_ratio_low, row.fit_time_ratio_high)
 
 
-def _coefficient(name: str) -> Column:
+def _coefficient(title: str, name: str) -> Column:
     def show(row: Any) -> str:
         interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
         return f"{getattr(row, name):.2f}".replace("-", "−") + interval
 
-    return Column({"spearman": "Spearman ρ", "kendall": "Kendall τ"}[name], show, name)
+    return Column(title, show, name)
 
 
 def _failed(row: Any) -> str:
-    return f"{row.n_failed} / {row.n_missing}" if row.n_failed or row.n_missing else ""
+    return f"{row.n_failed} / {row.n_missing}" if row.n_failed or row.n_missing else EMPTY
+
+
+def _not_timed(row: Any) -> str:
+    return f"{row.n_not_timed} of {row.n}: {row.not_timed}" if row.n_not_timed else EMPTY
 
 
 _LEADERBOARD = (
@@ -187,15 +195,28 @@ _LEADERBOARD = (
     _number("at pixels", "imagenet_img_size", ".0f"),
     Column("pretraining", _text("pretraining")),
     Column("failed / missing", _failed),
+    Column("times not counted", _not_timed, long=True),
+)
+_SMALL_FAST = (
+    _number("place", "place", ".0f"),
+    Column("model", _text("model")),
+    Column("family", _text("family")),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    _number("GiB", "memory_gib", ".2f"),
+    _number("score", "score_mean", ".2f"),
+    _number("seeds", "n", ".0f"),
+    _number("rank", "rank", ".0f"),
 )
 _CORRELATIONS = (
     Column("dataset", _text("dataset")),
     Column("recipe", _text("recipe")),
-    Column("of", lambda row: NAMES.get(row.outcome, row.outcome)),
-    Column("with", lambda row: NAMES.get(row.predictor, row.predictor)),
+    Column("of", lambda row: name_of(row.outcome)),
+    Column("with", lambda row: name_of(row.predictor)),
     _number("models", "n", "d"),
-    _coefficient("spearman"),
-    _coefficient("kendall"),
+    _coefficient("Spearman ρ", "spearman"),
+    _coefficient("Kendall τ", "kendall"),
+    _coefficient("pairs with less", "pairs_lower"),
     Column("remark", _text("reason"), long=True),
 )
 _RECIPES = (

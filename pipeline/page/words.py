@@ -5,6 +5,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.figures.charts import MODE_NAMES, accuracy_source
+from pipeline.page.answer import duration
+from pipeline.tables.images import INDEPENDENT, PAIRED
 from pipeline.tables.study import MODES, Study
 
 STATES = ("ok", "failed", "diverged", "missing")
@@ -38,9 +40,31 @@ def note(board: pd.DataFrame) -> str:
         f"{unit}Click a heading to sort. {_covered(first['interval_covers'])} Models that may be "
         "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
         "best” is the difference over common seeds with the 95 % interval of the runs' noise, on "
-        "these very images. “On front” is the probability that no other model is both as quick "
-        "and as good. Fit time is the median of the runs on one device; score is error × (fit "
-        "time + overhead), computed per run, then averaged."
+        f"these very images. {_compared(first['images'])}“On front” is the probability that no "
+        "other model is both as quick "
+        "and as good. Fit time is the median of the runs that had one device for themselves; "
+        "score is error × (fit time + overhead), computed per run, then averaged."
+    )
+
+
+def _compared(images: Any) -> str:
+    """How the choice of validation images counts in the comparison, with a blank at the end."""
+    return {
+        PAIRED: "Models are compared image by image. ",
+        INDEPENDENT: "Models count as if each had validation images of its own. ",
+    }.get(images, "")
+
+
+def small_and_fast(rows: pd.DataFrame) -> str:
+    """What the table of small and fast models holds; "" where it is empty."""
+    if rows.empty:
+        return ""
+    first = rows.iloc[0]
+    which = "GPU memory" if first["memory_of"] == "GPU" else "memory of the process"
+    return (
+        f"Models below the median of all timed ones both in {which} "
+        f"({first['memory_gib_below']:.2f} GiB) and in fit time "
+        f"({duration(first['fit_seconds_below'])}), the best error first."
     )
 
 
@@ -77,8 +101,9 @@ def limits(study: Study) -> list[str]:
         "somewhat too good; the more models are compared, the more so.",
         "Intervals cover initialisation, shuffling and another validation set of this size. They "
         "do not cover another training set, nor the choice of the best among many.",
-        "Validation images count as if models erred independently of each other, and for several "
-        "labels an image counts as one draw: more models stay tied than need be, not fewer.",
+        "Where no record says which images a run erred on, images count as if models erred "
+        "independently, and for several labels an image counts as one draw: more models stay tied "
+        "than need be, not fewer.",
         "Fit times belong to the device named beside them; on another one the order may differ.",
         f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
         "overhead; another constant gives another order.",

@@ -17,7 +17,7 @@ from pipeline.tables.study import Study
 
 DRAWS = 40
 MOST_MODELS = 40  # of the tie set and next to it, that are played through
-LEAST_GAIN = 0.25  # models: a smaller difference between tie sets is none
+LEAST_GAIN = 0.25  # models: by less than this, no experiment is better than a cheaper one
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,13 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
     if noise is None:
         commands = one_more_seed(study, first["dataset"], first["recipe"], None)
         return Experiment("a second seed, to see how runs vary", commands, None)
-    tried = [
-        Experiment(what, commands, _tied_after(choice, noise, again, images))
-        for what, commands, again, images in _options(study, choice)
-    ]
-    best = min(tried, key=lambda each: round((each.tied_after or 0.0) / LEAST_GAIN))
-    if (best.tied_after or 0.0) > choice.n_tied - LEAST_GAIN:
-        what = "none of one more seed or twice the validation images: the tie set would stay"
-        return Experiment(what, [], best.tied_after)
-    return best
+    best, least, tried = None, float(choice.n_tied), []
+    for what, commands, again, images in _options(study, choice):
+        tried.append(after := _tied_after(choice, noise, again, images))
+        if after <= least - LEAST_GAIN:
+            best, least = Experiment(what, commands, after), after
+    none = "none of one more seed or twice the validation images: the tie set would stay"
+    return best or Experiment(none, [], min(tried))
 
 
 def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.ndarray, int]]:

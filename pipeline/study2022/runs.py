@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.names.resolve import names_2022
+from pipeline.tables.small_fast import below
 from pipeline.timm_results.csv_files import Column, number, read_table, text
 
 LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
@@ -96,9 +97,8 @@ def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for dataset, models in published(runs).groupby("dataset"):
         tables[f"{dataset!s}_by_score"] = models
         if dataset in SMALL_FAST:
-            gib, seconds = SMALL_FAST[str(dataset)]
-            small = models[(models["GPU_mem"] < gib) & (models["fit_time"] < seconds)]
-            tables[f"{dataset!s}_small_fast"] = small.sort_values("error_rate", kind="stable")
+            small = below(models, "GPU_mem", "fit_time", "error_rate", SMALL_FAST[str(dataset)])
+            tables[f"{dataset!s}_small_fast"] = small
     return {name: _as_printed(table) for name, table in tables.items()}
 
 

@@ -10,6 +10,7 @@ multiprocessing says of each that it ended with 255.
 import multiprocessing
 import os
 import signal
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,11 +58,7 @@ class LocalEngine:
 
     def start(self, job: Job) -> None:
         place = self._free.pop(0)
-        try:
-            process = self._child(job, self._places[place])
-        except (OSError, EOFError):  # the fork server was killed: a new one comes by itself
-            process = self._child(job, self._places[place])
-        self._jobs[place] = (job, process)
+        self._jobs[place] = (job, self._child(job, self._places[place]))
 
     def wait(self, seconds: float) -> list[Ended]:
         places: dict[Any, int] = {
@@ -87,9 +84,16 @@ class LocalEngine:
         return Ended(job, exit_code, last_line(job.log))
 
     def _child(self, job: Job, place: Place) -> BaseProcess:
-        process = self._context.Process(target=work, args=(job, place))
-        process.start()
-        return process
+        until = time.monotonic() + GRACE_SECONDS
+        while True:
+            process = self._context.Process(target=work, args=(job, place))
+            try:
+                process.start()
+                return process
+            except (OSError, EOFError):  # the fork server is dying; then a new one comes by itself
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def default_jobs(threads: int) -> int:

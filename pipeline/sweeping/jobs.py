@@ -15,7 +15,7 @@ TRY_AGAIN = 75  # the exit code of a run that asks for another try
 
 @dataclass(frozen=True)
 class Job:
-    """One stage's command, and the files that tell of it.
+    """One stage's command (of several, a line each), and the files that tell of it.
 
     `key` is what the stage's inputs were when the job was planned. After success the worker writes
     it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.

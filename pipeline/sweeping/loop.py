@@ -12,8 +12,9 @@ from pipeline.sweeping.jobs import Ended, Engine, Job
 from pipeline.sweeping.options import CHEAP, Options
 from pipeline.sweeping.order import Prices
 from pipeline.sweeping.project import Project
+from pipeline.sweeping.streak import Streak
 from pipeline.sweeping.view import View
-from pipeline.sweeping.workspace import Stage
+from pipeline.sweeping.workspace import Stage, command_of
 
 TICK_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 2.0
@@ -33,6 +34,7 @@ class Result:
     moved: list[str] = field(default_factory=list)  # inputs changed while they ran
     failed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)  # never started
+    streak: str | None = None  # why run after run failed, where that stopped the sweep
 
 
 class Sweep:
@@ -50,7 +52,7 @@ class Sweep:
         self.project, self.engine, self.view = project, engine, view
         self.stages = {stage.addressing: stage for stage in stages}
         self.needs, self.options = needs, options
-        self.price = Prices(project.root)
+        self.streak = None if options.keep_going else Streak()
         self.result = Result()
         self.stopping = False
         self._unplanned = list(self.stages)
@@ -84,13 +86,18 @@ class Sweep:
             while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
                 self._look([self.stages[name] for name in self._unplanned if name in batch])
                 self._unplanned = [name for name in self._unplanned if name not in batch]
-        if self.options.order == CHEAP:
-            self._ready = deque(sorted(self._ready, key=lambda job: self.price(job.command)))
-        commands = {job.name: job.command for job in self._ready}
-        commands |= {name: self.stages[name].cmd for name in self._unplanned}
-        self.view.waiting = {name: self.price(command) for name, command in commands.items()}
+        self._order()
         self._commit()
         return bool(self._ready)
+
+    def _order(self) -> None:
+        """Put cheap runs first, and tell the view what all that wait will cost."""
+        price = Prices(self.project.root)  # anew: another dataset may be there
+        if self.options.order == CHEAP:
+            self._ready = deque(sorted(self._ready, key=lambda job: price(job.command)))
+        commands = {job.name: job.command for job in self._ready}
+        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
+        self.view.waiting = {name: price(command) for name, command in commands.items()}
 
     def _look(self, stages: list[Stage]) -> None:
         """Find what is done already; the rest is ready to start."""
@@ -121,7 +128,8 @@ class Sweep:
 
     def _start(self) -> None:
         limit = self.options.max_failures
-        if limit is not None and len(self.result.failed) >= limit:
+        enough = limit is not None and len(self.result.failed) >= limit
+        if enough or self.result.streak is not None:
             self.stopping = not self.engine.running
             return
         while self.engine.free and self._ready:
@@ -138,6 +146,10 @@ class Sweep:
             self._ready.append(end.job)
             return
         self.view.ended(end)
+        if self.streak is not None:
+            self.streak.hear(end)
+            if self.streak.is_long:
+                self.result.streak = self.streak.reason
         missing = [out for out in end.job.outs if not (self.project.root / out).exists()]
         if end.exit_code != 0:
             self.result.failed[name] = end.why

@@ -17,7 +17,7 @@ from pipeline.files import sha256
 from pipeline.sweeping.inputs import Inputs
 from pipeline.sweeping.jobs import Job
 from pipeline.sweeping.lockfile import add_entries
-from pipeline.sweeping.workspace import Stage, Workspace
+from pipeline.sweeping.workspace import Stage, Workspace, command_of
 
 
 class Project(Workspace):
@@ -41,7 +41,7 @@ class Project(Workspace):
         plain = name.replace("/", "_")
         return Job(
             name=name,
-            command=stage.cmd,
+            command=command_of(stage),
             key=self.inputs.key(stage),
             deps=tuple(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)),
             outs=tuple(out.def_path for out in stage.outs),

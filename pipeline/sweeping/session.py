@@ -17,7 +17,10 @@ from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.options import Options
 from pipeline.sweeping.plan import plan
 from pipeline.sweeping.project import Project
+from pipeline.sweeping.streak import LIMIT
 from pipeline.sweeping.view import View
+from pipeline.sweeping.workspace import command_of
+from pipeline.tables.plain import refuse_odd_words
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -26,12 +29,13 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
     options.check()
     project, console = Project(root), Console(highlight=False)
+    refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     stages, needs = project.collect(targets)
-    threads = threads_of(stage.cmd for stage in stages)
+    threads = threads_of(map(command_of, stages))
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
-            plan(project, stages, needs, console)
+            plan(project, stages, needs, console, n_jobs, options.price_per_hour)
         return
     with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
@@ -90,6 +94,11 @@ def summary(result: Result) -> str:
 
 
 def _complain(result: Result, stopped: bool, folder: Path) -> None:
+    if result.streak is not None:
+        raise PipelineError(
+            f"stopped, {len(result.left)} not done: {LIMIT} runs in a row failed for one reason: "
+            f"{result.streak}: mend it and delete such records, or go on with --keep-going"
+        )
     if result.failed:
         name, reason = next(iter(result.failed.items()))
         raise PipelineError(

@@ -7,14 +7,13 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.sweeping.jobs import Ended, Job, last_line
 
 REFRESH_SECONDS = 0.5
 PLACE = re.compile(r"^\[\d+/\d+\] ")  # of a run in the grid; here its place in the sweep is told
-TITLE = re.compile(r"^.*  (?=epoch \d)")  # what a run prints before its epoch: which run it is
+EPOCH = re.compile(r"epoch (\S+)  .*valid loss (\S+)  error (\S+)")  # as stage finetune prints it
 MOST_ROWS = 16  # of running runs in the table
 
 
@@ -77,7 +76,7 @@ class View(AbstractContextManager["View"]):
         now = time.monotonic()
         if self._live and now - self._shown_at >= REFRESH_SECONDS:
             self._shown_at = now
-            self._live.update(Group(self._table(now), self._summary(now)), refresh=True)
+            self._live.update(Group(*self._rows(now), self._summary(now)), refresh=True)
 
     def seconds_left(self, now: float) -> float | None:
         """If the rest takes as long for its price as what has ended; None before anything has."""
@@ -91,16 +90,20 @@ class View(AbstractContextManager["View"]):
         at_a_time = max(self._jobs, len(self._started))  # of a cluster it is known only meanwhile
         return max([rest / at_a_time, *running])
 
-    def _table(self, now: float) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, ratio=1, style="dim")
-        for job, (_, started) in list(self._started.items())[:MOST_ROWS]:
-            told = TITLE.sub("", last_line(job.log) or "")
-            name = job.name.removeprefix("finetune@")
-            table.add_row(f"{now - started:.0f} s", name, Text(told))
-        return table
+    def _rows(self, now: float) -> list[Text]:
+        """A line per running run, none longer than the terminal is wide."""
+        shown = list(self._started.items())[:MOST_ROWS]
+        names = [job.name.removeprefix("finetune@") for job, _ in shown]
+        width = max(map(len, names), default=0)
+        rows = []
+        for name, (job, (_, started)) in zip(names, shown, strict=True):
+            told = Text(told_of(last_line(job.log) or ""), style="dim")
+            row = Text(f"{duration(now - started):>8}  {name:<{width}}  ").append_text(told)
+            row.truncate(self._console.width, overflow="ellipsis")
+            rows.append(row)
+        if hidden := len(self._started) - len(shown):
+            rows.append(Text(f"{'':8}  and {hidden} more"))
+        return rows
 
     def _summary(self, now: float) -> Text:
         parts = [
@@ -113,6 +116,12 @@ class View(AbstractContextManager["View"]):
         if left is not None:
             parts.append((f"{duration(left)} left", "bold"))
         return Text(", ").join(Text(*each) for each in parts)
+
+
+def told_of(line: str) -> str:
+    """What a run's last line says of how far it is."""
+    match = EPOCH.search(line)
+    return f"epoch {match[1]}, loss {match[2]}, error {match[3]}" if match else line
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""One job in a fresh child of the fork server: the stage's own command, and a receipt at the end.
+"""One job in a fresh child of the fork server: the stage's own commands, and a receipt at the end.
 
 `python -m pipeline.X ...` runs right here, its imports already made; any other command goes to the
 shell, as under DVC. When the sweep is killed the kernel ends the fork server, and then the child.
@@ -41,7 +41,8 @@ def work(job: Job, place: "Place") -> None:
     os.environ.setdefault("DVC_ROOT", str(job.root))
     os.environ["DVC_STAGE"] = job.name
     _write_to(job.log)
-    exit_code = _run(job.command)
+    exit_codes = map(_run, job.command.splitlines())  # the first that fails is the last
+    exit_code = next((code for code in exit_codes if code != 0), 0)
     if exit_code == 0:
         write_receipt(job)
     sys.exit(exit_code)

@@ -18,6 +18,7 @@ from dvc.utils.strictyaml import YAMLSyntaxError
 from pipeline.errors import PipelineError, TryAgain, near_matches
 from pipeline.sweeping.lockfile import mend_rwlock, not_whole
 
+PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
 Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
 
 
@@ -25,7 +26,9 @@ class Workspace:
     """A folder with DVC in it. Only DVC's lock is held here, never while something trains."""
 
     def __init__(self, root: Path) -> None:
-        logging.getLogger("dvc").setLevel(logging.ERROR)  # no progress, no warnings
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        for name in PROGRESS_BARS:  # a terminal is the view's alone
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         with one_line():
             self.repo = Repo(str(root))
         self.root = Path(self.repo.root_dir)
@@ -101,6 +104,11 @@ def one_line() -> Iterator[None]:
         ) from None
     except DvcException as error:
         raise PipelineError(f"DVC: {first_line(error)}") from None
+
+
+def command_of(stage: Stage) -> str:
+    """The stage's command; of several, which DVC runs one after the other, a line each."""
+    return stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
 
 
 def first_line(error: BaseException) -> str:

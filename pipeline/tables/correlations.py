@@ -12,6 +12,7 @@ that rho and tau-b cannot reach 1; `pairs_lower` can.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,16 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     if n < LEAST_MODELS_INTERVAL:
         few = f"n = {n}: an interval needs at least {LEAST_MODELS_INTERVAL} models"
         return {**found, "reason": few}
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=BOOTSTRAPS)
-    for name, values in _weighted(draws, *signs).items():
+    for name, values in _weighted(_draws(n), *signs).items():
         found[f"{name}_low"], found[f"{name}_high"] = np.nanquantile(values, [0.025, 0.975])
     return found
+
+
+@cache
+def _draws(n: int) -> np.ndarray:
+    """How often each of n models is drawn [BOOTSTRAPS, n]; most rows of a table share it."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(n, np.full(n, 1 / n), size=BOOTSTRAPS).astype("float32")
 
 
 def _weighted(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

@@ -59,11 +59,15 @@ RECIPES = (
     *("error_difference", "error_difference_low", "error_difference_high"),
     *("fit_time_ratio", "fit_time_ratio_low", "fit_time_ratio_high"),
 )
+ESTIMATES = (
+    *("dataset", "recipe", "model", "seed", "device", "source"),
+    *("estimated_seconds", "fit_seconds", "ratio"),
+)
 _TEXT = (
     *("dataset", "recipe", "model", "family", "pretraining", "status", "reason", "device", "run"),
     *("data_kind", "data_fingerprint", "weights_source", "weights_origin", "weights_sha256"),
     *("versions", "started_at", "outcome", "predictor", "interval_covers", "images", "against"),
-    *("not_timed", "valid_wrong", "memory_of"),
+    *("not_timed", "valid_wrong", "memory_of", "source"),
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -80,17 +84,24 @@ class Results:
     board: pd.DataFrame
     correlations: pd.DataFrame
     recipes: pd.DataFrame
+    estimates: pd.DataFrame
 
 
 def read_results(folder: Path) -> Results:
-    """Read the five tables; one that is missing or of another shape is one clear line."""
+    """Read the six tables; one that is missing or of another shape is one clear line."""
     return Results(
         runs=_read(folder / "runs.csv", RUNS),
         history=_read(folder / "history.csv", HISTORY),
         board=_read(folder / "leaderboard.csv", LEADERBOARD),
         correlations=_read(folder / "correlations.csv", CORRELATIONS),
         recipes=_read(folder / "recipes.csv", RECIPES),
+        estimates=_read(folder / "estimates.csv", ESTIMATES),
     )
+
+
+def read_small_and_fast(folder: Path) -> pd.DataFrame:
+    """The table of the models below the median in memory and in fit time."""
+    return _read(folder / "small_and_fast.csv", SMALL_FAST)
 
 
 def read_answers(folder: Path) -> pd.DataFrame:

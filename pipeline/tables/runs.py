@@ -52,13 +52,17 @@ def read_records(study: Study, folder: Path) -> Records:
             raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
         _check_image_size(study, path, record)
         check_answers(path, record)
-    _refuse_mixture(records, folder, "data", lambda cell: cell.dataset, _fingerprint)
-    _refuse_mixture(
-        records, folder, "numbers of validation images", lambda cell: cell.dataset, _n_valid
-    )
-    _refuse_mixture(records, folder, "weights", lambda cell: cell.model, _weights)
-    _refuse_mixture(records, folder, "settings", lambda cell: cell.recipe, _recipe)
+    refuse_mixtures({cell: (cell.path(folder), record) for cell, record in records.items()})
     return records
+
+
+def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
+    """Raise if finished runs that share a name differ in what the name stands for."""
+    _refuse_mixture(found, "data", lambda cell: cell.dataset, _fingerprint)
+    _refuse_mixture(found, "numbers of validation images", lambda cell: cell.dataset, _n_valid)
+    _refuse_mixture(found, "weights", lambda cell: cell.model, _weights)
+    _refuse_mixture(found, "settings", lambda cell: cell.recipe, _recipe)
+    _refuse_mixture(found, "code", lambda cell: "the trainer", _code)
 
 
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
@@ -143,22 +147,20 @@ def _check_image_size(study: Study, path: Path, record: Record) -> None:
 
 
 def _refuse_mixture(
-    records: Records,
-    folder: Path,
+    found: dict[Cell, tuple[Path, Record]],
     what: str,
     group_of: Callable[[Cell], str],
     identity_of: Callable[[Record], Any],
 ) -> None:
-    """Raise if finished runs that share a name differ in what the name stands for."""
-    first: dict[str, tuple[Any, Cell]] = {}
-    for cell, record in records.items():
+    first: dict[str, tuple[Any, Path]] = {}
+    for cell, (path, record) in found.items():
         identity = identity_of(record)
         if identity is None or record.status != "ok":
             continue
-        known, example = first.setdefault(group_of(cell), (identity, cell))
+        known, example = first.setdefault(group_of(cell), (identity, path))
         if known != identity:
             raise PipelineError(
-                f"{cell.path(folder)} and {example.path(folder)}: {group_of(cell)} has different "
+                f"{path} and {example}: {group_of(cell)} has different "
                 f"{what} in these two records, so they cannot be compared: run `dvc repro`"
             )
 
@@ -178,3 +180,7 @@ def _weights(record: Record) -> Any:
 def _recipe(record: Record) -> Any:
     recipe = record.config.get("recipe")
     return None if recipe is None else json.dumps(recipe, sort_keys=True)
+
+
+def _code(record: Record) -> Any:
+    return record.versions.get("code")

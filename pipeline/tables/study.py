@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.errors import PipelineError
+from pipeline.tables.plain import read_yaml, refuse_odd_values
 
 MODES = ("infer", "train")
 
@@ -57,17 +56,12 @@ class Study:
 
 def read_study(path: Path) -> Study:
     """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
-    try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise PipelineError(f"{path}: not YAML: {error}") from None
-    return study_of(path, params)
+    return study_of(path, read_yaml(path))
 
 
 def study_of(path: Path, params: Any) -> Study:
     """The study of params.yaml's content, checked; `path` is named in errors."""
+    refuse_odd_values(path, params)
     grid = {
         key: _grid_list(path, params, key, int if key == "seeds" else str)
         for key in ("datasets", "models", "recipes", "seeds")

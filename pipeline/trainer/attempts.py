@@ -5,18 +5,21 @@ with each batch in two parts, then four, whose gradients are added up: as many i
 batch norm sees fewer of them at once, and the times rank nothing.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.errors import PipelineError
 from pipeline.records import pack_counts
 from pipeline.trainer import hardware, training
 from pipeline.trainer.callbacks import Diverged, Epochs
 from pipeline.trainer.telemetry import Watch
 
 MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
 Fields = dict[str, Any]
 
 
@@ -49,6 +52,11 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
         out_of_memory = True
         how = {"status": "failed", "reason": _out_of_memory(run, parts)}
     except MODELS_FAULTS as error:
+        if GPUS_FAULT.search(str(error)):
+            raise PipelineError(
+                f"the GPU failed, which is no model's doing: {_first_line(error)}: look at "
+                "nvidia-smi and the system's log"
+            ) from None
         how = {"status": "failed", "reason": _first_line(error)}
     measured = {**hardware.peak_memory(run.device), "energy_wh": watch.energy_wh}
     fields = {

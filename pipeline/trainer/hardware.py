@@ -75,10 +75,10 @@ def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
     gpu = nvml.gpu_of(device)
     return {
         "kind": device.type,
-        "name": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
         **(gpu.facts() if gpu else dict.fromkeys(nvml.FACTS)),
         "cuda": torch.version.cuda if cuda else None,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "cores_allowed": allowed_cores(),
         "threads": threads,
@@ -111,7 +111,7 @@ def peak_memory(device: Any) -> dict[str, float | None]:
     }
 
 
-def _cpu_name() -> str | None:
+def cpu_name() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

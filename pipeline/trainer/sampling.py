@@ -17,30 +17,26 @@ PATIENCE_SECONDS = 10.0  # for a driver that hangs
 
 
 class Sampler:
-    """Samples between `start` and `stop`, both ends included; without a GPU it does nothing."""
+    """Samples between `start` and `stop`, both ends included; without a GPU it does nothing.
+
+    Only its own thread asks the driver, so that one that hangs holds up no run.
+    """
 
     def __init__(self, gpu: Gpu | None, every_seconds: float = EVERY_SECONDS) -> None:
         self.gpu, self.every_seconds = gpu, every_seconds
         self.samples: list[tuple[float, Sample]] = []
         self.counted_joules: float | None = None
         self.sampling_seconds = 0.0
-        self._joules_at_start: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True)
 
     def start(self) -> None:
         if self.gpu:
-            self._joules_at_start = self.gpu.energy_joules()
             self._thread.start()
 
     def stop(self) -> None:
-        """Read the energy counter, take the last sample."""
         if not self.gpu:
             return
-        at_end = self.gpu.energy_joules()
-        if at_end is not None and self._joules_at_start is not None:
-            joules = at_end - self._joules_at_start
-            self.counted_joules = joules if joules >= 0 else None  # less: the driver was reloaded
         self._ending.set()
         self._thread.join(PATIENCE_SECONDS)
         if self._thread.is_alive():  # then the samples do not cover the run
@@ -48,14 +44,19 @@ class Sampler:
 
     def _sample_until_stopped(self) -> None:
         assert self.gpu is not None
-        while True:
-            last = self._ending.is_set()
-            before = time.perf_counter()
-            self.samples.append((before, self.gpu.sample()))
-            self.sampling_seconds += time.perf_counter() - before
-            if last:
-                return
+        at_start = self.gpu.energy_joules()
+        while not self._ending.is_set():
+            self._sample(self.gpu)
             self._ending.wait(self.every_seconds)
+        at_end = self.gpu.energy_joules()
+        self._sample(self.gpu)
+        if at_start is not None and at_end is not None and at_end >= at_start:
+            self.counted_joules = at_end - at_start  # a reloaded driver counts from 0
+
+    def _sample(self, gpu: Gpu) -> None:
+        before = time.perf_counter()
+        self.samples.append((before, gpu.sample()))
+        self.sampling_seconds += time.perf_counter() - before
 
 
 def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:

@@ -102,7 +102,7 @@ def _why_not(packed: bool, waited: float | None, others: int | None) -> str | No
     if packed:
         return "the device was shared: several runs were packed on it"
     if others:
-        return f"the device was shared: up to {others} other processes computed on it"
+        return f"the device was shared: others computed on it, up to {others} at a time"
     if waited is not None and waited > LONGEST_WAIT:
         return f"it waited for a core for {waited:.0%} of the time it could have run"
     return None

@@ -37,7 +37,7 @@ from pipeline.trainer.precision import in_precision, leave_autocast, precision_o
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.speed import Speed, gains_from_channels_last
 from pipeline.trainer.telemetry import Watch
-from pipeline.trainer.weights import Weights
+from pipeline.trainer.weights import Weights, readable
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,17 @@ def learner(
     overlay = dict(weights.overlay)
     if fit_of(model) is NEEDS_OVERLAY:
         overlay["pool_size"] = None
-    learn = vision_learner(
-        dls,
-        model,
-        n_out=len(data.classes),
-        loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
-        metrics=metrics,
-        concat_pool=recipe.pool == "concat",
-        pretrained_cfg_overlay=overlay,
-        opt_func=FusedAdamW if speed.fused_optimizer else Adam,
-    )
+    with readable(weights.file):
+        learn = vision_learner(
+            dls,
+            model,
+            n_out=len(data.classes),
+            loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
+            metrics=metrics,
+            concat_pool=recipe.pool == "concat",
+            pretrained_cfg_overlay=overlay,
+            opt_func=FusedAdamW if speed.fused_optimizer else Adam,
+        )
     if speed.channels_last and gains_from_channels_last(learn.model, dls.device):
         learn.model.to(memory_format=torch.channels_last)
     if speed.losses_on_device:

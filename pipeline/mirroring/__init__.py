@@ -1,0 +1,1 @@
+"""Records shown in experiment trackers, one module per tracker."""

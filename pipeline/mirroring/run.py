@@ -1,0 +1,89 @@
+"""A record as trackers want it: an identity, flat settings, numbers per epoch and final numbers."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.records import Record, read_record
+
+ID_DIGITS = 16  # of the record's SHA-256
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record; `id` follows from the file's content, so a record is one run however often sent.
+
+    `epochs` has a row per epoch: its number, and the numbers that the record has of it.
+    """
+
+    id: str
+    name: str
+    record: Record
+    settings: dict[str, Any]
+    epochs: list[tuple[int, Numbers]]
+    results: Numbers
+
+    @property
+    def file_name(self) -> str:
+        """`name` and `id` as a file's name; names in records of others may hold anything."""
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', self.name).strip('.-')}-{self.id}"
+
+
+class Mirror(Protocol):
+    """One tracker. Whatever it raises means that it cannot be reached now."""
+
+    def has(self, run: Run) -> bool: ...
+    def add(self, run: Run) -> None: ...
+
+
+def run_of(path: Path) -> Run:
+    """Read a record as a run; a damaged one raises `PipelineError`."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:ID_DIGITS]
+    record = read_record(path)
+    settings = {
+        **record.config,
+        "status": record.status,
+        "reason": record.reason,
+        "not_for_speed": record.not_for_speed,
+        "started_at": record.started_at,
+        "record": digest,
+        "device": record.device,
+        "versions": record.versions,
+        "weights": record.weights,
+        "data": record.data,
+    }
+    return Run(
+        id=digest,
+        name=f"{record.dataset} {record.model} {record.recipe} seed {record.seed}",
+        record=record,
+        settings=flat(settings),
+        epochs=[(at, _numbers(row)) for at, row in enumerate(record.history, start=1)],
+        results={
+            **_numbers(record.metrics),
+            **{f"test_{name}": value for name, value in _numbers(record.test_metrics).items()},
+            **_numbers(record.cost),
+        },
+    )
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by dotted key; what is null is left out."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            values |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def _numbers(row: dict[str, Any]) -> Numbers:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float) and math.isfinite(value)
+    }

@@ -1,0 +1,187 @@
+"""What the system refuses is one line that says where and what to do; what was there stays."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Trainer, numbers_of
+
+from pipeline.command import one_line_errors
+from pipeline.errors import REMEDIES, TryAgain
+from pipeline.files import replacing_folder, write_table, write_text
+
+OLD, NEW = "old\n", "n" * 300_000
+
+
+def in_child(work: Callable[[], Any]) -> tuple[int, str]:
+    """Do `work` as a command would, in a child of this process; its exit code and its line."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(writing, 2)
+        sys.stderr = os.fdopen(2, "w", buffering=1)
+        code = 0
+        try:
+            with one_line_errors():
+                work()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException as error:
+            print(f"Traceback: {error!r}", file=sys.stderr)
+            code = 99
+        os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def no_file_above(n_bytes: int) -> None:
+    """As on a full disk: a write beyond it fails in the middle (the kernel's signal is ignored)."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+
+
+def write_a_folder(path: Path, text: str) -> None:
+    with replacing_folder(path) as folder:
+        write_text(folder / "inside.txt", text)
+
+
+def write_a_table(path: Path, text: str) -> None:
+    import pandas as pd
+
+    write_table(path, pd.DataFrame({"column": [text]}))
+
+
+@pytest.mark.parametrize("write", [write_text, write_table, write_a_folder])
+def test_a_write_that_finds_no_room_leaves_the_old_file_and_no_half(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    write = write_a_table if write is write_table else write
+    path = tmp_path / "kept"
+    write(path, OLD)
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+
+    def full() -> None:
+        no_file_above(100_000)
+        write(path, NEW)
+
+    code, said = in_child(full)
+    assert (code, said) == (
+        1,
+        f"error: {path}: {os.strerror(errno.EFBIG)}: {REMEDIES[errno.EFBIG]}\n",
+    )
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
+
+
+@pytest.mark.parametrize("point", ["before_replace", "in_loader:3"])
+def test_a_full_disk_ends_a_run_with_one_line_and_the_next_gives_its_numbers(
+    trainer: Trainer, golden: Path, tmp_path: Path, point: str
+) -> None:
+    out = tmp_path / "0.json"
+    out.write_bytes(golden.read_bytes())
+    ended = trainer.finetune(out, fault=f"enospc@{point}")
+    assert ended.exit_code == 1
+    line = ended.said.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert line.endswith("No space left on device: free some space, then run again")
+    assert "Traceback" not in ended.said
+    assert out.read_bytes() == golden.read_bytes()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("number", sorted(REMEDIES))
+def test_what_the_system_refuses_is_one_line_with_the_path_and_what_to_do(number: int) -> None:
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "data/runs/0.json")
+
+    code, said = in_child(refused)
+    assert code == 1
+    assert said == f"error: data/runs/0.json: {os.strerror(number)}: {REMEDIES[number]}\n"
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir(mode=0o500)
+
+    def write() -> None:
+        if os.getuid() == 0:  # to whom permissions mean nothing
+            os.setuid(65534)
+            os.chdir("/")
+        write_text(tmp_path / "folder" / "0.json", NEW)
+
+    for parent in [tmp_path, *tmp_path.parents]:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    code, said = in_child(write)
+    assert code == 1
+    assert "Permission denied: change its permissions or its owner" in said
+    assert str(tmp_path / "folder" / "0.json") in said
+
+
+def test_a_bug_of_ours_keeps_its_traceback() -> None:
+    def bug() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "never-checked.csv")
+
+    code, said = in_child(bug)
+    assert code == 99
+    assert said.startswith("Traceback")
+
+
+def test_debugging_keeps_every_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WB_DEBUG", "1")
+    with pytest.raises(TryAgain), one_line_errors():
+        raise TryAgain("the network is down")
+
+
+def test_ctrl_c_ends_quietly_with_130() -> None:
+    assert in_child(lambda: os.kill(os.getpid(), signal.SIGINT)) == (130, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_every_command_exits_with_75_when_it_is_preempted(tmp_path: Path, number: int) -> None:
+    def preempted() -> None:
+        with replacing_folder(tmp_path / "out"):
+            os.kill(os.getpid(), number)
+            time.sleep(30)
+
+    code, said = in_child(preempted)
+    assert code == 75
+    assert said.endswith("nothing half-written stays: call again\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(root: Path) -> None:
+    pipe = f"{sys.executable} -m pipeline.status | head -c 1"
+    done = subprocess.run(pipe, shell=True, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def _clock_jumps(overrides: list[str]) -> None:
+    """As if somebody set the clock back by an hour each time that it is read."""
+    from runs import finetune
+
+    now = time.time()
+    hours = iter(range(10**9))
+    time.time = lambda: now - 3600 * next(hours)
+    finetune(overrides)
+
+
+def test_a_clock_that_jumps_changes_no_number_and_no_duration(
+    trainer: Trainer, golden: Path, tmp_path: Path
+) -> None:
+    import json
+
+    out = tmp_path / "0.json"
+    ended = trainer.child(_clock_jumps, trainer.overrides(out))
+    assert ended.exit_code == 0, ended.said
+    assert numbers_of(out) == numbers_of(golden)
+    record = json.loads(out.read_text())
+    assert 0 < record["cost"]["seconds_per_epoch"] < record["cost"]["fit_seconds"] < 120

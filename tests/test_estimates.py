@@ -1,0 +1,260 @@
+"""What a sweep will take: which source is believed, how it is scaled, and what stays unknown."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from study_fakes import CPU, LITE, TRAIN, write_failure, write_imagenet, write_run, write_study
+
+from pipeline import aggregate
+from pipeline.records import read_record
+from pipeline.sweeping import planned_work
+from pipeline.sweeping.estimate import estimate_lines
+from pipeline.sweeping.planned_work import work_of
+from pipeline.tables.estimates import (
+    OtherSeeds,
+    Scaled,
+    Timed,
+    Work,
+    images_of,
+    measured_by_estimated,
+    reach,
+    timed,
+)
+from pipeline.tables.known_speeds import sources
+from pipeline.tables.results import read_results
+from pipeline.tables.study import read_study
+from pipeline.timm_results.imagenet import read_imagenet
+
+DEVICE = "Some CPU, 2 threads"
+IMAGES = images_of(1437, 360, epochs=2)
+
+
+def run_of(model: str, seconds: float, seed: int = 0, **changes: Any) -> Timed:
+    work = {"dataset": "digits", "model": model, "recipe": "quickstart", "image_size": 64}
+    return Timed(Work(**{**work, "images": IMAGES, **changes}), seed, seconds, None)
+
+
+def test_a_validation_image_counts_a_third_of_a_training_image() -> None:
+    assert images_of(n_train=100, n_valid=30, epochs=5) == pytest.approx(5 * 110)
+
+
+def test_a_record_tells_its_work_from_what_it_did(tmp_path: Path) -> None:
+    run = timed(read_record(write_run(tmp_path, LITE[0], 1, 0.1)))
+    assert run is not None
+    assert run.work == Work("digits", LITE[0], "quickstart", 64, IMAGES)
+    assert run.fit_seconds == 21
+    assert timed(read_record(write_failure(tmp_path, LITE[0], 1, "out of memory"))) is None
+
+
+def test_more_images_and_more_pixels_are_more_work() -> None:
+    work = run_of("a", 1.0).work
+    assert run_of("a", 1.0, images=2 * IMAGES).work.megapixels == 2 * work.megapixels
+    assert run_of("a", 1.0, image_size=128).work.megapixels == 4 * work.megapixels
+
+
+def test_a_table_is_scaled_by_the_models_that_are_known_here_too() -> None:
+    table = Scaled("timm", {"a": 100.0, "b": 50.0, "c": 10.0}, {"a": 20.0, "b": 5.0}, 3.0)
+    assert table.speed(run_of("c", 0).work) == pytest.approx(10 * 0.15)
+    assert table.speed(run_of("d", 0).work) is None
+
+
+def test_a_hidden_run_says_nothing_of_itself() -> None:
+    runs = [run_of("a", 10.0, seed=0), run_of("a", 20.0, seed=1)]
+    ratios = measured_by_estimated(OtherSeeds(runs), runs)
+    assert ratios == {runs[0]: pytest.approx(0.5), runs[1]: pytest.approx(2.0)}
+    alone = Scaled("timm", {"a": 1.0}, {"a": runs[0].speed}, 3.0, unscaled=10.0)
+    assert measured_by_estimated(alone, runs[:1]) == {}
+
+
+def test_how_far_a_source_is_off_is_assumed_until_five_runs_have_shown_it() -> None:
+    runs = [run_of("a", seconds, seed) for seed, seconds in enumerate([10, 10, 10, 10, 20])]
+    assert reach(OtherSeeds(runs[:4]), runs[:4]) == (1.25, False)
+    factor, shown = reach(OtherSeeds(runs), runs)
+    assert shown
+    assert 1 < factor <= 2
+
+
+def test_a_table_needs_five_models_to_show_how_far_it_is_off() -> None:
+    models = [f"m{number}" for number in range(5)]
+    runs = [run_of(model, 10.0, seed) for model in models for seed in range(5)]
+    known = {run.work.model: run.speed for run in runs}
+    table = Scaled("timm", dict.fromkeys(models, 1.0), known, 3.0)
+    assert reach(table, runs) == (pytest.approx(1.0), True)
+    assert reach(table, runs[:20]) == (3.0, False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study with nothing run yet, on a CPU; the dataset is prepared."""
+    write_study(tmp_path, seeds=[0, 1, 2])
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text("{epochs: 1, frozen_epochs: 1}")
+    prepare(tmp_path, "digits")
+    monkeypatch.setattr(planned_work, "visible_gpus", list)
+    monkeypatch.setattr(planned_work, "cpu_name", lambda: "Some CPU")
+    return tmp_path
+
+
+def prepare(folder: Path, dataset: str) -> None:
+    meta = folder / "data/datasets" / dataset / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"n_train": 1437, "n_valid": 360}))
+
+
+def command(model: str, seed: int, dataset: str = "digits") -> str:
+    return (
+        f"python -m pipeline.finetune dataset={dataset} model={model} recipe=quickstart "
+        f"seed={seed} image_size=64 weights=wheel threads=2 out=x.json"
+    )
+
+
+def lines(folder: Path, commands: list[str], jobs: int = 1, price: float | None = None) -> str:
+    return "\n".join(estimate_lines(folder, commands, jobs, price))
+
+
+def test_other_seeds_are_believed_before_other_models_and_each_is_named(project: Path) -> None:
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    said = lines(project, [command(LITE[0], 1), command(LITE[0], 2), command(LITE[1], 0)])
+    assert f"3 of 3 fits estimated, on {DEVICE}, 1 at a time:" in said
+    assert "2 from other seeds of the same cell: within a factor of 1.2" in said
+    assert "1 from timm's training speeds on rtx3090: within a factor of 3, assumed" in said
+    seconds = 2 * 20 + 20 * 4000 / 3500  # the second model is published as so much slower
+    assert f"time    {seconds:.1f} s" in said
+
+
+def test_jobs_divide_the_time_and_the_price_is_for_the_whole(project: Path) -> None:
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    commands = [command(LITE[0], seed) for seed in (1, 2)]
+    said = lines(project, commands, jobs=2, price=3600.0)
+    assert "time    20.0 s (16.0 s to 25.0 s)" in said
+    assert "cost    20.00 (16.00 to 25.00), at 3600 an hour" in said
+    assert "cost" not in lines(project, commands)
+    assert "time    20.0 s" in lines(project, commands, jobs=8)
+
+
+def test_energy_is_told_where_runs_measured_it_and_unknown_elsewhere(project: Path) -> None:
+    cost = {"fit_seconds": 20.0, "energy_wh": None}
+    write_run(project / "data/runs", LITE[0], 0, 0.1, cost=cost)
+    assert "energy  unknown: never measured here" in lines(project, [command(LITE[0], 1)])
+    write_run(project / "data/runs", LITE[0], 0, 0.1, cost={**cost, "energy_wh": 0.5})
+    assert "energy  0.5 Wh" in lines(project, [command(LITE[0], 1)])
+
+
+def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
+    said = lines(project, [command(LITE[0], 0), command(LITE[0], 0, "pets")])
+    assert "0 of 2 fits estimated" in said
+    assert "1 not estimated: nothing tells of their models on this device" in said
+    assert "1 not estimated: pets is not prepared yet (`dvc repro dataset@pets`)" in said
+    assert "time" not in said.replace("at a time", "")
+
+
+def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> None:
+    other = {**CPU, "name": "Another CPU"}
+    write_run(project / "data/runs", LITE[0], 0, 0.1, device=other)
+    write_run(project / "data/runs", LITE[0], 1, 0.1).write_text("{")
+    assert "0 of 1 fits estimated" in lines(project, [command(LITE[0], 3)])
+
+
+def test_runs_that_shared_the_device_count_only_where_there_are_no_others(project: Path) -> None:
+    cost, why = {"fit_seconds": 90.0}, "the device was shared"
+    write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
+    said = lines(project, [command(LITE[0], 3)])
+    assert "time    90.0 s" in said
+    assert "each run known here shared the device: a guide at best" in said
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    said = lines(project, [command(LITE[0], 3)])
+    assert "time    20.0 s" in said
+    assert "shared" not in said
+
+
+def test_a_dataset_that_is_not_prepared_is_known_from_its_records(project: Path) -> None:
+    words = planned_work.fine_tune_words(command(LITE[0], 0, "pets"))
+    record = read_record(write_run(project / "data/runs", LITE[0], 0, 0.1, dataset="pets"))
+    assert work_of(project, words, [record]) == Work("pets", LITE[0], "quickstart", 64, IMAGES)
+
+
+def test_commands_of_other_stages_are_no_fits(project: Path) -> None:
+    assert (
+        estimate_lines(project, ["python -m pipeline.dataset dataset=digits out=x"], 1, None) == []
+    )
+
+
+def on(
+    device: str, speeds: dict[str, float], mode: str, backend: str = "cu132"
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A change of imagenet.csv: one more benchmark file, of `device`."""
+
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        rows = table[table["benchmark_file"] == TRAIN].assign(
+            benchmark_file=f"benchmark-{mode}-of-{device}.csv",
+            device=device,
+            mode=mode,
+            backend=backend,
+        )
+        rows = rows[rows["model"].isin(speeds)]
+        return pd.concat([table, rows.assign(samples_per_second=rows["model"].map(speeds))])
+
+    return change
+
+
+def first(folder: Path, device: str, model: str, *changes: Any, cuda: bool = True) -> Any:
+    """The source that is believed of `model` on a device without runs, and its speed."""
+    table = read_imagenet(folder / "data/imagenet.csv")
+    for change in changes:
+        table = change(table)
+    work = run_of(model, 1).work
+    study = read_study(folder / "params.yaml")
+    asked = sources(study, table, device, cuda, [])
+    return next(((each, each.speed(work)) for each in asked if each.speed(work)), (None, None))
+
+
+def test_this_machines_own_benchmark_comes_first(project: Path) -> None:
+    source, speed = first(project, "Big GPU 9", LITE[1], on("big_gpu_9", {LITE[1]: 70.0}, "train"))
+    assert source.name == "a benchmark of this device"
+    assert speed == pytest.approx(70 * 224**2 / 1e6)
+
+
+def test_a_cpus_benchmark_is_of_as_many_threads(project: Path) -> None:
+    table = on("amd_epyc", {LITE[1]: 70.0}, "train", backend="cpu2")
+    assert first(project, "AMD EPYC, 2 threads", LITE[1], table, cuda=False)[1] is not None
+    assert first(project, "AMD EPYC, 1 thread", LITE[1], table, cuda=False) == (None, None)
+
+
+def test_timms_training_speeds_are_scaled_by_a_published_inference_file_of_the_device(
+    project: Path,
+) -> None:
+    """Trained at 1000 on timm's card; inference here is 6000, which is training at 2000."""
+    twin = on("big_gpu_9", {LITE[0]: 6000.0}, "infer")
+    source, speed = first(project, "Big GPU 9", LITE[2], twin)
+    assert source.name == "timm's training speeds on rtx3090"
+    assert speed == pytest.approx(2 * 750 * 224**2 / 1e6)
+
+
+def test_an_unknown_gpu_is_told_with_a_wide_range_and_an_unknown_cpu_not_at_all(
+    project: Path,
+) -> None:
+    source, speed = first(project, "New GPU", LITE[0])
+    assert source.assumed == 10
+    assert speed == pytest.approx(1000 * 224**2 / 1e6)
+    assert first(project, "Old CPU, 1 thread", LITE[0], cuda=False) == (None, None)
+
+
+def test_the_results_tell_what_each_run_took_by_what_each_source_had_said(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    for seed in (0, 1):
+        write_run(tmp_path / "runs", LITE[0], seed, 0.1)
+        write_run(tmp_path / "runs", LITE[1], seed, 0.1, cost={"fit_seconds": 40.0})
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(tmp_path / name for name in names))
+    table = read_results(tmp_path / "results").estimates.set_index(["source", "model", "seed"])
+    seeds = "other seeds of the same cell"
+    assert table.loc[(seeds, LITE[0], 1), "ratio"] == pytest.approx(21 / 20)
+    assert table.loc[(seeds, LITE[0], 1), "estimated_seconds"] == pytest.approx(20)
+    speeds = "timm's training speeds on rtx3090"
+    assert table.loc[(speeds, LITE[0], 0), "estimated_seconds"] == pytest.approx(40 * 3500 / 4000)

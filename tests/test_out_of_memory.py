@@ -1,0 +1,121 @@
+"""Out of GPU memory: a record that says so, or another try with each batch in parts."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastai.vision.all import Callback, GradientAccumulation
+from tiny_runs import run_on, write_squares
+
+from pipeline.trainer import attempts, training
+from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.speed import Speed
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_squares(tmp_path_factory.mktemp("data") / "squares", n_train=75, n_valid=20)
+
+
+class Small(Callback):
+    """A device with room for so many images; it runs out in the first unfrozen epoch."""
+
+    order = 5
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def after_pred(self) -> None:
+        if self.training and len(self.x) > self.room and self.opt.frozen_idx == 0:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+def on_a_small_device(
+    folder: Path, room: int, monkeypatch: pytest.MonkeyPatch, **recipe: Any
+) -> dict[str, Any]:
+    make, built = training.seeded_learner, []
+
+    def small(run: training.Run, parts: int = 1) -> Any:
+        built.append(parts)
+        return make(run, parts).add_cb(Small(room))
+
+    monkeypatch.setattr(training, "seeded_learner", small)
+    fields = attempts.train(run_on(folder, Speed(), **recipe), lambda row: None)
+    return {**fields, "built": built}
+
+
+def test_a_run_that_needs_too_much_is_recorded_with_its_batch_size_and_peak(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peak = {"peak_memory_reserved_gib": 23.4}
+    monkeypatch.setattr(attempts.hardware, "peak_memory", lambda device: dict(peak))
+    fields = on_a_small_device(squares, 8, monkeypatch)
+    assert fields["status"] == "failed"
+    assert fields["reason"] == "out of GPU memory at batch size 16, 23.4 GiB reserved"
+    assert fields["cost"]["peak_memory_reserved_gib"] == 23.4
+    assert fields["built"] == [1]
+    assert "halved" not in (fields["not_for_speed"] or "")
+
+
+def test_halved_batches_finish_the_run_and_bar_it_from_speed(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = on_a_small_device(squares, 4, monkeypatch, oom="halve")
+    assert fields["status"] == "ok"
+    assert fields["built"] == [1, 2, 4]
+    reasons = fields["not_for_speed"].split("; ")  # a busy machine is one more
+    assert reasons[0] == "the batch was halved to 4: out of GPU memory at 8"
+    assert [row["epoch"] for row in fields["history"]] == [1, 2], "of the last try alone"
+
+
+def test_a_batch_that_cannot_be_halved_any_more_is_a_failed_run(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = on_a_small_device(squares, 1, monkeypatch, oom="halve")
+    assert fields["status"] == "failed"
+    assert fields["reason"] == "out of GPU memory at batch size 2"
+
+
+@pytest.mark.parametrize(("size", "parts"), [(32, [1, 2, 4, 8, 16]), (12, [1, 2, 4]), (25, [1])])
+def test_parts_are_equal_and_of_two_images_or_more(size: int, parts: list[int]) -> None:
+    recipe = Recipe("tiny", 1, 1, 0.01, 10, size, "concat", "squish", "fp32", oom="halve")
+    assert recipe.parts == parts
+    assert replace(recipe, oom="record").parts == [1]
+
+
+class Gradients(Callback):
+    """Keeps what each step of the optimizer is made from."""
+
+    order = GradientAccumulation.order + 1
+
+    def __init__(self) -> None:
+        self.steps: list[list[torch.Tensor]] = []
+
+    def before_step(self) -> None:
+        self.steps.append([p.grad.clone() for p in self.model.parameters() if p.grad is not None])
+
+
+def test_a_step_of_parts_learns_from_the_gradients_of_the_whole_batch(squares: Path) -> None:
+    """Norms and dropout do nothing random here; what batch norm does differs by its nature."""
+    whole, parted = (first_gradients(squares, parts) for parts in (1, 4))
+    assert len(whole) == len(parted) == 4  # steps: 75 images, 16 a step
+    for one, other in zip(whole[0], parted[0], strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def first_gradients(folder: Path, parts: int) -> list[list[torch.Tensor]]:
+    learn = training.seeded_learner(run_on(folder, Speed()), parts)
+    gradients = Gradients()
+    learn.add_cbs([gradients, StillNorms()])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 1e-3)
+    return gradients.steps
+
+
+class StillNorms(Callback):
+    """Norms and dropout as in validation."""
+
+    def before_batch(self) -> None:
+        self.model.eval()

@@ -1,0 +1,217 @@
+"""Models compared image by image: coverage and tie sets over synthetic sweeps, and what falls back.
+
+An answer is wrong where a latent normal number is below the threshold of the model's error. It has
+a part that the image gives every model, one of model and image, and one of the run and image.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from study_fakes import LITE, write_answers, write_imagenet, write_run, write_study
+
+from pipeline import aggregate
+from pipeline.errors import PipelineError
+from pipeline.records import pack_counts
+from pipeline.tables.comparison import IMAGES, SEEDS_AND_IMAGES, compare, error_intervals, run_noise
+from pipeline.tables.images import independent, paired
+
+MODELS, IMAGES_HELD = 12, 360
+
+
+def answers(
+    rng: np.random.Generator,
+    truth: np.ndarray,
+    seeds: int,
+    alike: float = 0.6,
+    own: float = 0.1,
+    phi: float = 0.5 / IMAGES_HELD,
+    labels: int = 1,
+    dependent: float = 0.0,
+) -> np.ndarray:
+    """Wrong answers [models, seeds, images] of models with these true errors.
+
+    `alike` and `own` are the shares of the latent number that are the image's and the run's,
+    `dependent` that which an image's labels have in common; `phi` moves whole runs.
+    """
+    shapes = ((1, 1, IMAGES_HELD), (len(truth), 1, IMAGES_HELD), (len(truth), seeds, IMAGES_HELD))
+    shares = (alike, 1 - alike - own, own)
+    moved = truth[:, None] + np.sqrt(phi * truth * (1 - truth))[:, None] * rng.standard_normal(
+        (len(truth), seeds)
+    )
+    threshold = stats.norm.ppf(np.clip(moved, 1e-4, 0.99))[:, :, None]
+    common = [math.sqrt(dependent) * rng.standard_normal(shape) for shape in shapes]
+    wrong = np.zeros(shapes[2], dtype=np.uint8)
+    for _ in range(labels):
+        latent = sum(
+            math.sqrt(share) * (base + math.sqrt(1 - dependent) * rng.standard_normal(base.shape))
+            for share, base in zip(shares, common, strict=True)
+        )
+        wrong += latent < threshold
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "seeds"),
+    [
+        ({"alike": 0.9, "own": 0.02, "phi": 0.0}, 2),  # almost only images
+        ({"alike": 0.5, "own": 0.3, "phi": 4 / IMAGES_HELD}, 3),  # runs matter more
+        ({"labels": 6, "dependent": 0.5}, 2),
+    ],
+    ids=["images", "runs", "labels"],
+)
+def test_intervals_cover_the_true_error_in_93_to_97_of_100_sweeps(kind: dict, seeds: int):
+    rng = np.random.default_rng(1)
+    inside, narrower, sweeps = 0, 0.0, 1000
+    for _ in range(sweeps):
+        truth = np.exp(rng.uniform(math.log(0.02), math.log(0.4), MODELS))
+        labels = kind.get("labels", 1)
+        wrong = answers(rng, truth, seeds, **kind)
+        errors = wrong.mean(axis=2) / labels
+        mean, runs, noise = errors.mean(axis=1), np.full(MODELS, seeds), run_noise(errors, 360)
+        low, high = error_intervals(mean, runs, paired(list(wrong), labels), noise)
+        bound = error_intervals(mean, runs, independent(mean, IMAGES_HELD), noise)
+        inside += int(((low <= truth) & (truth <= high)).sum())
+        narrower += float((high - low).sum() / (bound[1] - bound[0]).sum()) / sweeps
+    assert 0.93 <= inside / sweeps / MODELS <= 0.97
+    assert narrower < (0.97 if kind.get("labels", 1) == 1 else 0.75)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [{}, {"labels": 6, "dependent": 0.5}], ids=["single", "multi"])
+def test_tie_sets_are_smaller_and_hold_the_best_in_95_of_100_sweeps(kind: dict):
+    rng = np.random.default_rng(2)
+    kept, sizes, likely, sweeps = 0, np.zeros(2), np.zeros(2), 120
+    for _ in range(sweeps):
+        truth = np.clip(0.1 + rng.choice([0.003, 0.01, 0.03]) * rng.standard_normal(8), 0.01, 1)
+        labels = kind.get("labels", 1)
+        wrong = answers(rng, truth, 3, **kind)
+        errors, best = wrong.mean(axis=2) / labels, int(truth.argmin())
+        both = [compare(errors, IMAGES_HELD, each) for each in (paired(list(wrong), labels), None)]
+        kept += int(both[0].tied[best])
+        sizes += [found.tied.sum() for found in both]
+        likely += [found.p_best[best] for found in both]
+    assert kept / sweeps >= 0.95
+    assert sizes[0] < 0.9 * sizes[1]
+    assert likely[0] > likely[1]
+
+
+@pytest.mark.slow
+def test_of_equal_models_each_is_in_the_tie_set_in_95_of_100_sweeps():
+    """The hardest case there is; 250 sweeps of eight models, and room for their own noise."""
+    rng = np.random.default_rng(3)
+    kept = 0
+    for _ in range(250):
+        wrong = answers(rng, np.full(8, 0.05), 2)
+        kept += int(compare(wrong.mean(axis=2), IMAGES_HELD, paired(list(wrong), 1)).tied.sum())
+    assert kept / 250 / 8 >= 0.935
+
+
+def test_the_variance_of_a_difference_is_that_of_the_differences_image_by_image():
+    rng = np.random.default_rng(4)
+    wrong = answers(rng, np.array([0.1, 0.2, 0.15]), 3)
+    found = paired(list(wrong), 1).covariance
+    difference = wrong[0].mean(axis=0) - wrong[1].mean(axis=0)
+    expected = difference.var(ddof=1) / IMAGES_HELD + 2 / IMAGES_HELD**2
+    assert found[0, 0] + found[1, 1] - 2 * found[0, 1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_a_run_alone_gets_wrong_is_told_from_what_all_runs_get_wrong():
+    rng = np.random.default_rng(5)
+    always = paired(list(np.repeat(answers(rng, np.full(4, 0.2), 1), 3, axis=1)), 1)
+    assert (always.share, always.own) == pytest.approx((1, 0), abs=0.01)
+    never = paired(list(answers(rng, np.full(4, 0.2), 3, alike=0, own=1, phi=0)), 1)
+    assert (never.share, never.own) == pytest.approx((0, 1), abs=0.05)
+
+
+def test_models_that_answer_all_alike_cannot_be_told_apart():
+    wrong = np.zeros((3, 2, 100), dtype=np.uint8)
+    wrong[:, :, :10] = 1
+    wrong[2, :, 10] = 1
+    found = compare(wrong.mean(axis=2), 100, paired(list(wrong), 1))
+    assert found.tied.all()
+    assert found.p_best[:2] == pytest.approx([0.4, 0.4], abs=0.1)
+
+
+def test_no_mistake_at_all_still_leaves_an_interval():
+    wrong = np.zeros((2, 2, 100), dtype=np.uint8)
+    found = compare(wrong.mean(axis=2), 100, paired(list(wrong), 1))
+    assert found.high.tolist() == pytest.approx(
+        [stats.binomtest(0, 100).proportion_ci(0.95, "wilson").high] * 2, abs=1e-3
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Three models and two seeds on 400 images: lite1 errs where lite0 does, and on 14 more."""
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, last in zip(LITE, (40, 54, 160), strict=True):
+        for seed in (0, 1):
+            wrong = (np.arange(400) < last + seed).astype(np.uint8)
+            write_answers(tmp_path / "runs", model, seed, wrong)
+    return tmp_path
+
+
+def board(folder: Path) -> pd.DataFrame:
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(folder / name for name in names))
+    return pd.read_csv(folder / "results/leaderboard.csv").set_index("model")
+
+
+def test_a_model_that_never_errs_less_is_told_apart_by_the_images(study: Path):
+    table = board(study)
+    assert set(table["images"]) == {"paired"}
+    assert table["tied"].to_dict() == {LITE[0]: True, LITE[1]: False, LITE[2]: False}
+    assert table.loc[LITE[1], "gap_low"] > 0
+
+
+def test_one_record_without_answers_leaves_its_group_unpaired(study: Path):
+    wrong = (np.arange(400) < 161).astype(np.uint8)
+    write_answers(study / "runs", LITE[2], 1, wrong, valid_wrong=None)
+    table = board(study)
+    assert set(table["images"]) == {"independent"}
+    assert table["tied"].to_dict() == {LITE[0]: True, LITE[1]: True, LITE[2]: False}
+
+
+def test_models_that_ran_once_are_not_paired(study: Path):
+    """Nothing shows how runs vary; the surplus of the bound makes up for a part of it."""
+    write_study(study, seeds=[0])
+    table = board(study)
+    assert set(table["images"]) == {"independent"}
+    assert set(table["interval_covers"]) == {IMAGES}
+
+
+def test_the_answers_of_every_run_that_has_them_are_kept_beside_the_tables(study: Path):
+    assert set(board(study)["interval_covers"]) == {SEEDS_AND_IMAGES}
+    kept = pd.read_csv(study / "results/valid_wrong.csv")
+    assert len(kept) == 6
+    assert kept.loc[0, "valid_wrong"] == pack_counts(np.arange(400) < 40)
+    assert set(kept["labels"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"valid_wrong": pack_counts(np.zeros(399))}, "has 399 images, but data.n_valid is 400"),
+        ({"valid_wrong": pack_counts(np.zeros(400))}, "gives an error rate of 0.00000, metrics"),
+        ({"valid_wrong": "not packed"}, "valid_wrong: .*delete it to run again"),
+    ],
+)
+def test_answers_that_contradict_their_record_are_one_line(study: Path, changes: dict, line: str):
+    wrong = (np.arange(400) < 40).astype(np.uint8)
+    path = write_answers(study / "runs", LITE[0], 0, wrong, **changes)
+    with pytest.raises(PipelineError, match=line) as error:
+        board(study)
+    assert str(path) in str(error.value)
+
+
+def test_records_of_different_numbers_of_validation_images_are_one_line(study: Path):
+    data = {"fingerprint": "print", "kind": "single", "n_valid": 399}
+    write_run(study / "runs", LITE[0], 0, 0.1, data=data)
+    with pytest.raises(PipelineError, match="digits has different numbers of validation images"):
+        board(study)

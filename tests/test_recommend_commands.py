@@ -1,0 +1,73 @@
+"""The commands that `recommend` prints, given to a shell one by one, and `change` alone."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from study_fakes import write_study
+from sweep_workspace import MODELS, ROOT, Workspace, make_workspace
+
+from pipeline import change
+from pipeline.errors import PipelineError
+from pipeline.tables.study import read_study
+
+
+def give(workspace: Workspace, command: str) -> str:
+    python, *words = shlex.split(command)
+    if python == "python":
+        assert words.pop(0) == "-m"
+    done = workspace.command(*([python] if python != "python" else []), *words)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_second_seed_run_its_cells_and_no_other(tmp_path: Path):
+    workspace = make_workspace(tmp_path / "project", seeds=1)
+    shutil.copytree(ROOT / ".dvc/plots", workspace.folder / ".dvc/plots")
+    give(workspace, "dvc repro --quiet aggregate")
+    told = json.loads(give(workspace, "python -m pipeline.recommend --dataset digits --json"))
+    before = set(workspace.records())
+    for command in told["next"]["commands"]:
+        give(workspace, command)
+    assert set(workspace.records()) - before == {
+        f"digits/{model}/quickstart/1.json" for model in MODELS
+    }
+    told = json.loads(give(workspace, "python -m pipeline.recommend --dataset digits --json"))
+    assert {each["seeds"] for each in told["models"]} == {2}
+    assert (workspace.folder / "results/report.html").is_file()
+
+
+def test_a_change_keeps_comments_and_all_other_keys(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    change.main("grid.seeds=[0, 1, 2]", "grid.models=[a.b, c.d]", "weights=hub", params=path)
+    study, before = read_study(path), read_study(ROOT / "params.yaml")
+    assert (study.seeds, study.models, study.weights) == ((0, 1, 2), ("a.b", "c.d"), "hub")
+    assert (study.datasets, study.charts) == (before.datasets, before.charts)
+    assert path.read_text().count("#") == (ROOT / "params.yaml").read_text().count("#")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ((), "no change given"),
+        (("grid.sedes=[0]",), "no key grid.sedes: did you mean grid.seeds"),
+        (("grid=[0]",), "no key grid: "),
+        (("grid.seeds=[x]",), "grid.seeds has 'x', not a whole number"),
+        (("grid.seeds=[",), "is not YAML"),
+        (("weights",), "write KEY=VALUE"),
+        (("image_size=64", "weights="), "weights is missing: give it text"),
+    ],
+)
+def test_a_change_that_makes_no_study_is_one_line_and_changes_nothing(
+    tmp_path: Path, given: tuple[str, ...], line: str
+):
+    path = write_study(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(PipelineError, match=line.replace("[", r"\[")) as error:
+        change.main(*given, params=path)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before

@@ -1,0 +1,180 @@
+"""What a sweep is asked for: how many at a time, where, and in which order."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_fakes import LITE, write_imagenet, write_study
+
+from pipeline.errors import PipelineError
+from pipeline.sweeping import options as options_module
+from pipeline.sweeping.engine import places, shares
+from pipeline.sweeping.options import Options
+from pipeline.sweeping.order import Prices
+from pipeline.sweeping.session import threads_of
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """machine(gpus=2, cores=8): what the options see."""
+
+    def set_to(gpus: int, cores: int) -> None:
+        names = [str(number) for number in range(gpus)]
+        monkeypatch.setattr(options_module, "visible_gpus", lambda: names)
+        monkeypatch.setattr("pipeline.sweeping.engine.visible_gpus", lambda: names)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+
+    return set_to
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "asked", "runs"),
+    [
+        (0, 8, {}, 8),
+        (0, 1, {}, 1),
+        (0, 8, {"jobs": 20}, 20),
+        (0, 8, {"exclusive": True}, 8),
+        (2, 16, {}, 2),
+        (2, 16, {"jobs": 5}, 5),
+        (2, 16, {"gpus_per_run": 0.25}, 8),
+        (2, 16, {"gpus_per_run": 0.3}, 6),
+        (2, 16, {"gpus_per_run": 0.1}, 20),
+        (2, 16, {"gpus_per_run": 0.25, "jobs": 3}, 3),
+        (2, 16, {"exclusive": True}, 2),
+        (8, 4, {"exclusive": True}, 4),
+    ],
+)
+def test_so_many_runs_go_at_a_time(
+    machine: Any, gpus: int, cores: int, asked: dict[str, Any], runs: int
+) -> None:
+    machine(gpus, cores)
+    options = Options(**asked)
+    options.check()
+    assert options.runs_at_a_time(threads=1) == runs
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "line"),
+    [
+        (0, {"jobs": 0}, "--jobs 0: write 1 or more"),
+        (0, {"max_failures": 0}, "--max-failures 0: write 1 or more"),
+        (0, {"order": "chaep"}, "--order chaep: did you mean cheap?"),
+        (0, {"gpus_per_run": 0.5}, "--gpus-per-run 0.5: no GPU is visible here"),
+        (2, {"gpus_per_run": 2.0}, "--gpus-per-run 2.0: write a part of one GPU"),
+        (2, {"gpus_per_run": 0.0}, "--gpus-per-run 0.0: write a part of one GPU"),
+        (2, {"gpus_per_run": 0.5, "exclusive": True}, "leave one out"),
+        (
+            2,
+            {"gpus_per_run": 0.5, "jobs": 5},
+            "--gpus-per-run 0.5: 2 GPUs have room for 4",
+        ),
+        (2, {"exclusive": True, "jobs": 3}, "--jobs 3 --exclusive: 2 GPUs have room for 2"),
+        (0, {"exclusive": True, "jobs": 9}, "--jobs 9 --exclusive: 8 cores have room for 8"),
+        (
+            0,
+            {"pull": True, "dry_run": True},
+            "--dry-run touches nothing, --pull fetches",
+        ),
+    ],
+)
+def test_a_contradiction_is_one_line(
+    machine: Any, gpus: int, asked: dict[str, Any], line: str
+) -> None:
+    machine(gpus, 8)
+    options = Options(**asked)
+    with pytest.raises(PipelineError) as caught:  # noqa: PT012 - whichever of the two sees it
+        options.check()
+        options.runs_at_a_time(threads=1)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_share_no_core_while_there_are_enough() -> None:
+    assert shares([0, 1, 2, 3], 2, 1) == [{0, 1}, {2, 3}]
+    assert shares([4, 5, 6], 3, 1) == [{4}, {5}, {6}]
+    assert shares([0, 1], 4, 1) == [{0}, {1}, {0}, {1}]
+
+
+def test_a_run_never_has_fewer_cores_than_threads() -> None:
+    assert shares([0, 1, 2, 3], 4, 2) == [{0, 1}, {2, 3}, {0, 1}, {2, 3}]
+    assert shares([0], 2, 2) == [{0}, {0}]
+    assert threads_of(["a threads=2", "b threads=auto", "c"]) == 2
+
+
+def test_gpus_are_filled_in_turn_and_a_place_knows_whether_it_shares_one() -> None:
+    cores = list(range(8))
+    assert [each.gpu for each in places(["0", "GPU-f1"], cores, 4, 1)] == ["0", "GPU-f1"] * 2
+    assert [each.shared for each in places(["0", "1"], cores, 2, 1)] == [False, False]
+    assert [each.shared for each in places(["0", "1"], cores, 3, 1)] == [True, False, True]
+
+
+def test_without_gpus_a_place_shares_where_its_cores_are_anothers_too() -> None:
+    assert [each.shared for each in places([], [0, 1], 2, 1)] == [False, False]
+    assert [each.shared for each in places([], [0, 1], 3, 1)] == [True, False, True]
+    assert [each.shared for each in places([], [0, 1], 2, 2)] == [True, True]
+
+
+def command(dataset: str, model: str, recipe: str = "quickstart") -> str:
+    return (
+        f"python -m pipeline.finetune dataset={dataset} model={model} recipe={recipe} seed=0 "
+        f"image_size=64 out=data/runs/{dataset}/{model}/{recipe}/0.json"
+    )
+
+
+def write_sizes(root: Path, **n_train: int) -> None:
+    for dataset, count in n_train.items():
+        folder = root / "data/datasets" / dataset
+        folder.mkdir(parents=True)
+        (folder / "meta.json").write_text(json.dumps({"n_train": count}))
+
+
+def write_seconds(root: Path, dataset: str, model: str, seconds: float) -> None:
+    path = root / "data/runs" / dataset / model / "quickstart/7.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"cost": {"fit_seconds": seconds}}))
+
+
+def test_a_price_is_what_the_cell_took_before(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    write_seconds(tmp_path, "digits", LITE[0], 12)
+    assert Prices(tmp_path)(command("digits", LITE[0])) == 12
+
+
+def test_without_runs_prices_follow_published_speed_images_and_epochs(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    write_sizes(tmp_path, digits=100, pets=300)
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    for recipe, epochs in (("quickstart", 1), ("long", 3)):
+        text = f"epochs: {epochs}\nfrozen_epochs: 1\n"
+        (tmp_path / f"conf/recipe/{recipe}.yaml").write_text(text)
+    price = Prices(tmp_path)
+    one = price(command("digits", LITE[0]))
+    assert price(command("pets", LITE[0])) == pytest.approx(3 * one)
+    assert price(command("digits", LITE[0], "long")) == pytest.approx(2 * one)
+    slower = price(command("digits", LITE[2]))  # 4000 and 3000 samples per second
+    assert slower == pytest.approx(one * 4 / 3)
+
+
+def test_published_prices_are_in_the_seconds_of_the_runs_there_are(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    write_sizes(tmp_path, digits=100)
+    write_seconds(tmp_path, "digits", LITE[0], 12)
+    assert Prices(tmp_path)(command("digits", LITE[2])) == pytest.approx(16)
+
+
+def test_a_model_of_which_nothing_is_known_is_neither_first_nor_last(tmp_path: Path) -> None:
+    models = [*LITE, "nobody_knows.it"]
+    write_study(tmp_path, models=models)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    price = Prices(tmp_path)
+    ordered = sorted(models, key=lambda model: price(command("digits", model)))
+    assert ordered[0] == LITE[0]
+    assert ordered[-1] == LITE[2]
+
+
+def test_what_others_need_goes_first(tmp_path: Path) -> None:
+    assert Prices(tmp_path)("python -m pipeline.dataset dataset=digits image_size=64") == 0

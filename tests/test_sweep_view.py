@@ -1,0 +1,123 @@
+"""What a sweep shows while it goes."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from sweep_workspace import make_workspace
+
+from pipeline.sweeping import view as view_module
+from pipeline.sweeping.jobs import Ended, Job
+from pipeline.sweeping.view import View, duration, told_of
+
+TITLE = "[5/12] digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
+EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12 s"
+CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
+
+
+def job(folder: Path, name: str) -> Job:
+    log = folder / f"{name}.log"
+    log.write_text(EPOCH + "\n")
+    return Job(f"finetune@{name}", "true", "key", (), folder, log, folder / f"{name}.receipt")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the view sees; write them to `clock[0]`."""
+    now = [1000.0]
+    monkeypatch.setattr(view_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_terminal_shows_each_run_on_one_line_and_the_counts(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    shown = io.StringIO()
+    view = View(Console(file=shown, force_terminal=True, width=60, color_system=None), 2)
+    runs = [job(tmp_path, name) for name in ("digits-a-0", "digits-a-1", "digits-bcd-0")]
+    view.waiting = {each.name: 1.0 for each in runs}
+    with view:
+        for each in runs[:2]:
+            view.started(each)
+        view.ended(Ended(runs[0], 1, "error: no such weights"))
+        view.started(runs[2])
+        clock[0] += 75
+        view.refresh()
+        lines = CONTROL.sub("", shown.getvalue()).splitlines()
+    assert "[1/3] FAILED finetune@digits-a-0: error: no such weights" in lines[0]
+    assert "75 s  digits-a-1    epoch 2/4, loss 0.987, error 0.1234" in lines[-3]
+    assert "0 done, 2 running, 1 failed, 0 waiting" in lines[-1]
+    assert all(len(line) <= 60 for line in lines[-3:])
+
+
+def test_what_is_left_follows_the_prices_of_what_has_ended(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    view = View(Console(file=io.StringIO()), jobs=2)
+    cheap, dear = job(tmp_path, "cheap"), job(tmp_path, "dear")
+    view.waiting = {cheap.name: 1.0, dear.name: 5.0, "another": 3.0}
+    view.started(cheap)
+    assert view.seconds_left(clock[0]) is None
+    clock[0] += 10
+    view.ended(Ended(cheap, 0, None))
+    assert view.seconds_left(clock[0]) == (5 + 3) * 10 / 2
+    view.started(dear)
+    clock[0] += 20
+    assert view.seconds_left(clock[0]) == (50 - 20 + 30) / 2
+    view.waiting.clear()
+    assert view.seconds_left(clock[0]) == 30, "one run cannot be shared by two places"
+
+
+def test_a_run_that_is_tried_again_waits_again(tmp_path: Path, clock: list[float]) -> None:
+    said = io.StringIO()
+    view, one = View(Console(file=said, width=200), 1), job(tmp_path, "one")
+    view.waiting = {one.name: 2.0}
+    view.started(one)
+    view.again(Ended(one, -9, EPOCH))
+    assert (view.waiting, view.total, view.n_ended) == ({one.name: 2.0}, 1, 0)
+    assert "finetune@one: to be tried again: killed by SIGKILL" in said.getvalue()
+
+
+def test_a_line_that_tells_no_epoch_is_shown_as_it_is() -> None:
+    assert told_of(EPOCH) == "epoch 2/4, loss 0.987, error 0.1234"
+    assert told_of("downloading 12 %") == "downloading 12 %"
+
+
+def test_durations_are_short() -> None:
+    assert [duration(each) for each in (8, 600, 9000)] == ["8 s", "10 min", "2 h 30 min"]
+
+
+def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", seeds=1)
+    ours, theirs = pty.openpty()
+    sweeping = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.sweep", "--jobs", "4"],
+        cwd=workspace.folder,
+        env=workspace.environment(CELL_SECONDS="1", TERM="xterm", COLUMNS="120"),
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = ""
+    while piece := _read(ours):
+        shown += piece.decode()
+    os.close(ours)
+    assert sweeping.wait() == 0, shown
+    assert "digits-tf_efficientnet_lite0.in1k-quickstart-0" in shown
+    assert "4 running" in shown
+    assert "6 made" in shown
+    assert "Collecting" not in shown
+    assert "Checking" not in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's way to say that nobody writes any more
+        return b""
