@@ -94,6 +94,7 @@ def main(
         "forests": _forests(done.correlations, charts),
         "uncorrelated": report_words.uncorrelated(done.correlations),
         "recipes": report_tables.recipes(done.recipes),
+        "estimates": report_tables.estimates(done.estimates),
         "failures": report_tables.failures(done.runs),
         "identities": report_tables.identities(done.runs),
         "limits": report_words.limits(study),

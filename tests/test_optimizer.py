@@ -13,6 +13,8 @@ from torch.amp import GradScaler
 
 from pipeline.trainer.optimizer import FusedAdamW
 
+torch.set_num_threads(1)  # the net is far too small for two
+
 STEPS = 300
 RATES, MOMENTA = combined_cos(0.25, 0.04, 0.1, 1e-5), combined_cos(0.25, 0.95, 0.85, 0.95)
 

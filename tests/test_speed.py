@@ -143,6 +143,8 @@ def test_channels_last_is_left_where_it_is_slower() -> None:
     assert gains_from_layout(DEPTHWISE, cuda)
     assert not gains_from_layout(GROUPED, cuda)
     assert gains_from_layout(GROUPED, CPU)
+    assert not gains_from_layout(DEPTHWISE, CPU), "as in ConvNeXt"
+    assert gains_from_layout(network(DEPTHWISE, torch.nn.BatchNorm2d(8)), CPU)
 
 
 def test_bf16_is_for_nets_and_processors_that_gain_from_it(

@@ -19,6 +19,8 @@ from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.speed import Speed
 from pipeline.trainer.telemetry import Watch
 
+torch.set_num_threads(1)  # two that wait for each other on a busy machine take ten times as long
+
 SIZE = 32
 CPU = torch.device("cpu")
 MODEL = "test_resnet.r160_in1k"
@@ -77,7 +79,6 @@ def run_on(
 
 def fitted(run: training.Run, parts: int = 1) -> tuple[training.Outcome, dict[str, torch.Tensor]]:
     """The outcome of a run, and its weights."""
-    torch.set_num_threads(1)
     learn = training.seeded_learner(run, parts)
     outcome = training.fit(learn, run.recipe, Epochs(), Watch(CPU))
     return outcome, weights_of(learn)

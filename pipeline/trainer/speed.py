@@ -40,17 +40,19 @@ def speed_of(config: DictConfig) -> Speed:
 def gains_from_channels_last(model: nn.Module, device: torch.device) -> bool:
     """Whether this net's convolutions are no slower when they read memory channel by channel.
 
-    On CUDA grouped ones are (RegNet, ResNeXt): docs/performance.md. It is a rule, not a measurement
-    at the start of a run, so that the same run computes the same.
+    On CUDA grouped ones are (RegNet, ResNeXt), on a CPU depthwise ones with no batch norm
+    (ConvNeXt): docs/performance.md. It is a rule, not a measurement at the start of a run, so that
+    the same run computes the same.
     """
-    grouped = any(1 < each.groups < each.in_channels for each in _convolutions(model))
-    return device.type == "cpu" or not grouped
+    if device.type == "cpu":
+        norms = any(isinstance(each, nn.BatchNorm2d) for each in model.modules())
+        return norms or not _has_depthwise(model)
+    return not any(1 < each.groups < each.in_channels for each in _convolutions(model))
 
 
 def gains_from_bf16(model: nn.Module) -> bool:
     """Whether bf16 is faster than fp32 for this net on this CPU; depthwise convolutions are not."""
-    depthwise = any(1 < each.groups == each.in_channels for each in _convolutions(model))
-    return not depthwise and cpu_multiplies_bf16()
+    return not _has_depthwise(model) and cpu_multiplies_bf16()
 
 
 def cpu_multiplies_bf16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
@@ -61,6 +63,10 @@ def cpu_multiplies_bf16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _has_depthwise(model: nn.Module) -> bool:
+    return any(1 < each.groups == each.in_channels for each in _convolutions(model))
 
 
 def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
