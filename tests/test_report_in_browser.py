@@ -82,7 +82,9 @@ def opened(browser: Browser, page_file: Path) -> Iterator[Opener]:
         if not address.startswith(("file:", "data:")):
             troubles.append(f"request: {address}")
 
-    def open_page(width: int = 1280, scheme: str = "light", file: Path = page_file) -> Page:
+    def open_page(
+        width: int = 1280, scheme: str = "light", file: Path = page_file, before: str = ""
+    ) -> Page:
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
         context.set_default_timeout(120_000)  # a busy machine is no failure
@@ -92,6 +94,7 @@ def opened(browser: Browser, page_file: Path) -> Iterator[Opener]:
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (troubles.append("dialog"), dialog.dismiss()))
         page.on("request", lambda request: note_request(request.url))
+        page.add_init_script(before)
         page.goto(file.as_uri())
         return page
 
@@ -99,6 +102,13 @@ def opened(browser: Browser, page_file: Path) -> Iterator[Opener]:
     for context in contexts:
         context.close()
     assert not troubles
+
+
+def test_a_browser_that_cannot_unpack_the_charts_says_so_and_shows_the_tables(opened: Opener):
+    page = opened(before="delete window.DecompressionStream")
+    page.locator("#old-browser").wait_for()
+    page.locator("#part-1 .search input").fill("lite2")
+    assert page.locator(f"{LEADERBOARD} tbody tr:visible").count() == 1
 
 
 def draw_all(page: Page) -> None:
