@@ -117,16 +117,17 @@ def test_every_chart_has_its_figure(study: Path):
 @pytest.mark.parametrize("place", ["model", "reason", "imagenet"])
 def test_hostile_text_stays_text(study: Path, place: str):
     harmless = {tag for tag, _ in Page(render(study)).tags}
-    if place == "model":
-        model = f"tf_{HOSTILE}".replace("/", "_")  # as far as a folder's name can be hostile
-        write_study(study, models=[*LITE, model], seeds=[0, 1, 2])
-        write_run(study / "runs", model, 0, 0.01)
     if place == "reason":
         write_failure(study / "runs", LITE[0], 0, HOSTILE)
     if place == "imagenet":
         table = pd.read_csv(study / "imagenet.csv")
         table.replace({LITE[0]: HOSTILE}).to_csv(study / "imagenet.csv", index=False)
     html = render(study)
+    if place == "model":  # a study cannot name one like that, a table may hold it
+        for path in (study / "results").glob("*.csv"):
+            pd.read_csv(path).replace({LITE[0]: HOSTILE}).to_csv(path, index=False)
+        report.main(*paths(study))
+        html = (study / "report.html").read_text()
     page = Page(html)
     assert "onerror=alert" in html
     assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
