@@ -90,6 +90,15 @@ def test_without_the_number_of_images_models_are_ranked_by_their_mean(study: Pat
     assert table["interval_covers"].isna().all()
 
 
+def test_an_unknown_chance_error_takes_no_interval_away(study: Path):
+    for model in LITE:
+        for seed in (0, 1):
+            write_run(study / "runs", model, seed, 0.1, data={"kind": "single", "n_valid": 360})
+    table = board(study)
+    assert table["chance_error_rate"].isna().all()
+    assert (table["error_rate_low"] < table["error_rate_mean"]).all()
+
+
 def test_the_score_is_computed_per_run_and_then_averaged(study: Path):
     expected = (0.10 * (20 + 80) + 0.12 * (21 + 80)) / 2
     assert board(study).loc[LITE[0], "score_mean"] == pytest.approx(expected)

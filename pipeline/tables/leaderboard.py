@@ -42,8 +42,8 @@ def leaderboard(
     devices = main_devices(timed).combine_first(main_devices(ok))
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
-    data = runs.dropna(subset="chance_error_rate").drop_duplicates("dataset")
-    data = data[["dataset", "data_kind", "n_train", "n_valid", "chance_error_rate"]]
+    about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
+    data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid)).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
