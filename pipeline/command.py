@@ -19,6 +19,8 @@ from typing import Any
 
 from pipeline.errors import PipelineError, TryAgain, system_error
 
+GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
+
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call `main` with the command line's arguments and leave the process with its exit code."""
@@ -57,6 +59,10 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     return parser
 
 
+class _Stopped(SystemExit):
+    """A signal asks this process to end: on its way out everything held is released."""
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Leave the process with one line and an exit code where the block ends as users can meet it:
@@ -70,6 +76,10 @@ def one_line_errors() -> Iterator[None]:
     try:
         with _ending_on_signals():
             yield
+    except _Stopped as end:  # all is released; to take torch down as well would cost seconds
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(end.code or 0))
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -95,7 +105,10 @@ def _ending_on_signals() -> Iterator[None]:
             os._exit(128 + number)
         name = signal.Signals(number).name
         print(f"error: stopped by {name}, nothing half-written stays: call again", file=sys.stderr)
-        sys.exit(TryAgain.exit_code)
+        late = threading.Timer(GRACE_SECONDS, os._exit, (TryAgain.exit_code,))
+        late.daemon = True  # for a library that swallows the exit, or a step that takes minutes
+        late.start()
+        raise _Stopped(TryAgain.exit_code)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()

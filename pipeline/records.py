@@ -136,6 +136,16 @@ KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("versions", "weights", "data", "config"), (dict,)),
     **{"seed": (int,), "history": (list,)},
 }
+NESTED: dict[str, dict[str, tuple[type, ...]]] = {  # each may be null or absent
+    "config": {"image_size": (int,)},
+    "data": {
+        **dict.fromkeys(("n_train", "n_valid"), (int,)),
+        **dict.fromkeys(("fingerprint", "kind"), (str,)),
+        "chance_error_rate": (float, int),
+    },
+    "device": {"name": (str,), "kind": (str,), "threads": (int,)},
+    "weights": dict.fromkeys(("source", "origin", "sha256"), (str,)),
+}
 
 
 def _check_kinds(path: Path, record: Record) -> None:
@@ -145,6 +155,14 @@ def _check_kinds(path: Path, record: Record) -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
             found = type(value).__name__
             raise PipelineError(f"{path}: {name} is of type {found}: delete it to run again")
+    for name, kinds_of in NESTED.items():
+        for key, kinds in kinds_of.items():
+            value = getattr(record, name).get(key)
+            if value is not None and not isinstance(value, kinds):
+                found = type(value).__name__
+                raise PipelineError(
+                    f"{path}: {name}.{key} is of type {found}: delete it to run again"
+                )
     if not all(isinstance(row, dict) for row in record.history):
         raise PipelineError(f"{path}: history has a row without names: delete it to run again")
     for name, value in record.cost.items():

@@ -120,6 +120,9 @@ def test_a_file_that_is_no_record_is_one_line_that_names_it(
         {"config": []},
         {"reason": 5},
         {"data": None},
+        {"data": {"n_train": "many"}},
+        {"device": {"name": {}}},
+        {"config": {"image_size": "big"}},
     ],
     ids=str,
 )

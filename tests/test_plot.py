@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
@@ -182,6 +183,18 @@ def test_no_name_is_written_across_the_front(study: Path):
     for text in names:
         box = text.get_window_extent()
         assert not any(box.contains(*pixel) for pixel in np.vstack([across, down])), text
+
+
+def test_a_run_whose_time_does_not_count_is_counted_below_and_not_drawn(study: Path):
+    write_run(study / "runs", LITE[0], 0, 0.1, not_for_speed="the batch was halved")
+    collect(study)
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        made = error_against_fit_time(done.board, done.runs)
+    marks = [each for each in made.axes[0].collections if isinstance(each, PathCollection)]
+    assert sum(len(each.get_offsets()) for each in marks) == 5
+    note = " ".join(made.texts[1].get_text().split())
+    assert note.endswith("Runs left out, whose time does not count: 1.")
 
 
 def test_a_logarithmic_axis_has_no_more_ticks_than_there_is_room_for():

@@ -13,7 +13,7 @@ from study_fakes import LITE, write_answers, write_failure, write_imagenet, writ
 from pipeline import aggregate, recommend
 from pipeline.errors import PipelineError
 from pipeline.recommendation import experiment
-from pipeline.recommendation.commands import SWEEP, TABLES
+from pipeline.recommendation.commands import REST, SWEEP, TABLES
 from pipeline.recommendation.limits import memory_gib, seconds
 
 
@@ -205,7 +205,7 @@ def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsy
     told = ask(tables(study), capsys)
     assert told["n_tied"] == 2
     assert told["next"]["what"].startswith("twice as many validation images as the 360")
-    assert told["next"]["commands"] == [SWEEP, TABLES]
+    assert told["next"]["commands"] == [SWEEP, REST]
 
 
 def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, capsys, monkeypatch):
@@ -221,7 +221,7 @@ def test_missing_runs_come_before_new_ones(study: Path, capsys):
     (study / "runs/digits" / LITE[1] / "quickstart/2.json").unlink()
     told = ask(tables(study), capsys)
     assert told["next"]["what"] == "finish the 1 missing run of the grid"
-    assert told["next"]["commands"] == [SWEEP, TABLES]
+    assert told["next"]["commands"] == [SWEEP, REST]
 
 
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
@@ -236,7 +236,7 @@ def test_a_single_seed_asks_for_a_second(study: Path, capsys):
     assert told["next"]["commands"] == [
         "python -m pipeline.change 'grid.seeds=[0, 1]'",
         SWEEP,
-        TABLES,
+        REST,
     ]
 
 

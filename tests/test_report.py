@@ -164,6 +164,14 @@ def test_two_recipes_are_compared_and_one_is_not(study: Path):
     assert "−1.03 [−1.18, −0.89]" in text  # -1.0, -1.0 and -1.1 points
 
 
+def test_measured_fit_times_stand_beside_estimated_ones_by_source(study: Path):
+    page = words(study)
+    section = page.partition("How good are estimates of the fit time?")[2]
+    assert "other seeds of the same cell" in section
+    assert "1.00 [0.93, 1.07]" in section  # of 20, 21 and 22 s, each by the mean of the others
+    assert "timm's training speeds on rtx3090" in section
+
+
 def test_a_study_without_failures_says_so(study: Path):
     assert "None: every run of the grid finished." in words(study)
 

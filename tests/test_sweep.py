@@ -4,14 +4,17 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import yaml
-from sweep_workspace import MODELS, Workspace, make_workspace
+from sweep_workspace import MODELS, ROOT, Workspace, make_workspace
 
 from pipeline.sweeping.hold import hold
 from pipeline.sweeping.lockfile import add_entries, merged, split_stages
@@ -404,3 +407,41 @@ def test_the_cheap_runs_go_first(workspace: Workspace) -> None:
     assert "10 made" in workspace.sweep("--jobs", "1").stdout
     ran = [Path(record).parts[2:4] for _, record in workspace.runs()]
     assert [seconds[dataset][model] for dataset, model in ran] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+READER = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.datasets.prepared import Prepared
+
+folder, nothing = Path(sys.argv[1]), np.zeros(0)
+data = Prepared(folder, "d", "single", [], ["a.jpg"] * 2000, nothing, nothing, {})
+pixels = data.array(64)
+pixels.sum()
+print("read", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_runs_of_a_host_hold_a_datasets_pixels_in_memory_once(tmp_path: Path) -> None:
+    path = tmp_path / "squish-64.npy"
+    np.save(path, np.ones((2000, 3, 64, 64), dtype=np.uint8))
+    words = [sys.executable, "-c", READER, str(tmp_path)]
+    readers = [
+        subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        for each in readers:
+            assert each.stdout is not None
+            assert each.stdout.readline() == b"read\n"
+        maps = [psutil.Process(each.pid).memory_maps() for each in readers]
+    finally:
+        for each in readers:
+            each.communicate()
+    mapped = [place for each in maps for place in each if place.path == str(path)]
+    size = path.stat().st_size
+    assert all(place.rss >= 0.9 * size for place in mapped), "both have read all of it"
+    assert len(mapped) == 2
+    assert sum(place.pss for place in mapped) < 1.1 * size

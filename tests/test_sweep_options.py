@@ -139,7 +139,9 @@ def write_seconds(root: Path, dataset: str, model: str, seconds: float) -> None:
 def test_a_price_is_what_the_cell_took_before(tmp_path: Path) -> None:
     write_study(tmp_path)
     write_seconds(tmp_path, "digits", LITE[0], 12)
-    assert Prices(tmp_path)(command("digits", LITE[0])) == 12
+    one = command("digits", LITE[0])
+    assert Prices(tmp_path)(one) == 12
+    assert Prices(tmp_path)(f"python -m pipeline.another before\n{one}") == 12
 
 
 def test_without_runs_prices_follow_published_speed_images_and_epochs(tmp_path: Path) -> None:

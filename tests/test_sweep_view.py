@@ -24,7 +24,7 @@ CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
 def job(folder: Path, name: str) -> Job:
     log = folder / f"{name}.log"
     log.write_text(EPOCH + "\n")
-    return Job(f"finetune@{name}", "true", "key", (), folder, log, folder / f"{name}.receipt")
+    return Job(f"finetune@{name}", "true", "key", (), (), folder, log, folder / f"{name}.receipt")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ data/datasets/NAME/
 
 import json
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +159,10 @@ def _opened(folder: Path, meta: dict[str, Any]) -> Prepared:
 def _load(path: Path) -> np.ndarray:
     """An array file, memory-mapped; numpy runs nothing that a file holds (no pickle)."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, EOFError, SyntaxError, TokenError, *_DAMAGED) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy would mend an odd header, and go on
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, SyntaxError, TokenError, Warning, *_DAMAGED) as error:
         raise PipelineError(f"{path}: not an array ({error}): delete it, prepare again") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "ui" or array.ndim == 0:
         raise PipelineError(f"{path}: not an array of pixels: delete it, prepare again")

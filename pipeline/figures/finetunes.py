@@ -31,14 +31,16 @@ FRONT = "Line: the front, no other model is as quick and as good"
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
     devices = sorted(board["device"].dropna().unique())
+    uncounted = int(runs["not_timed"].notna().sum())
+    left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
     made, panels = _panels(
         "Fine-tune error against fit time",
         f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
-        f"runs. {FRONT}. Timed on: {'; '.join(devices) or 'no device'}.",
+        f"runs. {FRONT}. Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
-    ok = runs[(runs["status"] == "ok") & runs["fit_seconds"].notna()]
+    ok = runs[(runs["status"] == "ok") & runs["fit_seconds"].notna() & runs["not_timed"].isna()]
     drawn = []
     for axes, part in panels:
         here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")

@@ -56,14 +56,14 @@
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
     const inLegend = i => data.families[data.family[i]].legend;
     const others = pairs.filter(i => !inLegend(i)), count = distinct(others.map(i => data.family[i])).length;
-    const named = found && found.size <= MOST_NAMED ? [...found] : [], own = data.studied.filter(i => file.speed[i]);
+    const named = found && found.size <= MOST_NAMED ? [...found].sort((a, b) => data.top1[b] - data.top1[a]) : [], own = data.studied.filter(i => file.speed[i]);
     const best = front(pairs, file), speeds = pairs.map(i => file.speed[i]);
     const traces = [
       family(others, file, found, { ...data.others, name: `${count} more`, rank: 2000 }),
       ...data.families.map((each, k) => each.legend && family(pairs.filter(i => data.family[i] === k), file, found, { ...each, rank: 1000 })).filter(Boolean),
       { ...points(best, file), mode: "lines", name: "front", uid: "front", hoverinfo: "skip", legendrank: 3000, line: { shape: "vh", width: 1.2, color: ink } },
       { ...points(own, file), mode: "markers", name: "of this study", uid: "own", hoverinfo: "skip", legendrank: 3001, visible: own.length <= MOST_NAMED || "legendonly", marker: { symbol: "circle-open", size: 15, color: ink, line: { width: 1.5 } } },
-      { ...points(named, file), mode: "text", text: named.map(i => plain(data.model[i])), textposition: "top center", hoverinfo: "skip", showlegend: false, uid: "named", cliponaxis: false },
+      { ...points(named, file), mode: "markers+text", marker: { size: 14, opacity: 0 }, text: named.map(i => plain(data.model[i])), textposition: named.map((_, place) => place % 2 ? "middle left" : "middle right"), hoverinfo: "skip", showlegend: false, uid: "named", cliponaxis: false },
     ].map(trace => ({ ...trace, showlegend: trace.showlegend ?? trace.x.length > 0 }));
     Plotly.react(chart, traces, themed({
       xaxis: { ...logAxis(Math.log10(Math.max(...speeds) / Math.min(...speeds))), title: { text: `${MODES[file.mode] ?? file.mode}, samples per second` }, uirevision: file.name },

@@ -84,6 +84,18 @@ def recipes(effects: pd.DataFrame) -> Table:
     return table(effects, _RECIPES)
 
 
+def estimates(rows: pd.DataFrame) -> Table:
+    """By device and source of an estimate, how measured fit times compare with it."""
+    ratios = rows.groupby(["device", "source"], sort=False)["ratio"]
+    summed = ratios.agg(
+        runs="count",
+        ratio="median",
+        low=lambda each: each.quantile(0.1),
+        high=lambda each: each.quantile(0.9),
+    )
+    return table(summed.reset_index(), _ESTIMATES)
+
+
 def failures(runs: pd.DataFrame) -> Table:
     """The runs that gave no result, the seeds of a model that ended alike in one row."""
     ended = runs[runs["status"] != "ok"]
@@ -159,6 +171,10 @@ def _ratio(row: Any) -> str:
     return f"{row.fit_time_ratio:.2f}" + _between(row.fit_time_ratio_low, row.fit_time_ratio_high)
 
 
+def _off(row: Any) -> str:
+    return f"{row.ratio:.2f}" + _between(row.low, row.high)
+
+
 def _coefficient(title: str, name: str) -> Column:
     def show(row: Any) -> str:
         interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
@@ -228,6 +244,12 @@ _RECIPES = (
     _number("pairs of runs", "n_pairs", "d"),
     Column("error, points [95 %]", _change, "error_difference"),
     Column("fit time, ratio [95 %]", _ratio, "fit_time_ratio"),
+)
+_ESTIMATES = (
+    Column("device", _text("device")),
+    Column("estimated from", _text("source")),
+    _number("runs", "runs", "d"),
+    Column("measured / estimated, median [10 %, 90 %]", _off, "ratio"),
 )
 _FAILURES = (
     Column("dataset", _text("dataset")),

@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.tables.study import Study
 
 SWEEP = "python -m pipeline.sweep"
-TABLES = "dvc repro --single-item aggregate plot report"  # as `make report`; runs no missing cell
+REST = "dvc repro"  # tables, figures and report, where every cell is there
+TABLES = "dvc repro --single-item aggregate plot report"  # the same, and no missing cell runs
 LEAST_SEEDS = 2  # one shows nothing of how runs vary
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 USUAL_SIZE = 224  # pixels
@@ -25,17 +26,15 @@ def one_more_seed(
     seed = max(study.seeds) + 1
     alone = len(study.datasets) == len(study.recipes) == 1
     whole = alone and (models is None or set(models) == set(study.models))
-    names = [] if whole else models or study.models
-    cells = [f"finetune@{dataset}-{model}-{recipe}-{seed}" for model in names]
-    return [
-        _change({"grid.seeds": [*study.seeds, seed]}),
-        shlex.join([*shlex.split(SWEEP), *cells]),
-        TABLES,
-    ]
+    change = _change({"grid.seeds": [*study.seeds, seed]})
+    if whole:
+        return [change, SWEEP, REST]
+    cells = [f"finetune@{dataset}-{model}-{recipe}-{seed}" for model in models or study.models]
+    return [change, shlex.join([*shlex.split(SWEEP), *cells]), TABLES]
 
 
 def what_is_missing() -> list[str]:
-    return [SWEEP, TABLES]
+    return [SWEEP, REST]
 
 
 def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
@@ -47,7 +46,7 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
         changes["weights"] = "hub"
     if (size := first_size(study)) != study.image_size:
         changes["image_size"] = size
-    return [_change(changes), SWEEP, TABLES]
+    return [_change(changes), SWEEP, REST]
 
 
 def first_size(study: Study) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.recommendation.choice import Choice
-from pipeline.recommendation.commands import SWEEP, TABLES, one_more_seed, what_is_missing
+from pipeline.recommendation.commands import REST, SWEEP, one_more_seed, what_is_missing
 from pipeline.tables.comparison import RunNoise, compare, run_noise
 from pipeline.tables.images import ImageNoise, independent, scale_of
 from pipeline.tables.study import Study
@@ -70,7 +70,7 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
         f"twice as many validation images as the {n_valid:,} there are (change the split in "
         f"conf/dataset/{dataset}.yaml first); more seeds on these images tell less"
     )
-    yield more, [SWEEP, TABLES], np.zeros_like(tied), 2 * n_valid
+    yield more, [SWEEP, REST], np.zeros_like(tied), 2 * n_valid
 
 
 def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int) -> float:

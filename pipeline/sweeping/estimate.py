@@ -130,7 +130,7 @@ def _by_source(told: Sequence[Told], reaches: dict[str, tuple[float, bool]]) -> 
     """How many fits each source told of, and how far it is off."""
     counts = Counter(each.source for each in told)
     return [
-        f"{counts[name]} from {name}: within a factor of {factor:.2g}, "
+        f"{counts[name]} from {name}: within a factor of {factor:.3g}, "
         + ("as 9 of 10 runs here were" if shown else "assumed, too few runs here to tell")
         for name, (factor, shown) in reaches.items()
         if counts[name]

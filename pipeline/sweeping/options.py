@@ -44,7 +44,6 @@ class Options:
                 f"--exclusive gives each run a GPU of its own, --gpus-per-run {share} does not: "
                 "leave one out"
             )
-
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
 

@@ -29,9 +29,10 @@ class Prices:
 
     def __call__(self, command: str) -> float:
         """The price of a stage's command; what is no fine-tune costs nothing and goes first."""
-        if not command.startswith(FINE_TUNE):
+        line = next((line for line in command.splitlines() if line.startswith(FINE_TUNE)), None)
+        if line is None:
             return 0.0
-        cell = dict(word.split("=", 1) for word in command.split() if "=" in word)
+        cell = dict(word.split("=", 1) for word in line.split() if "=" in word)
         known = self._known.get((cell["dataset"], cell["model"], cell["recipe"]))
         return known if known is not None else self._scale * self._published_price(cell)
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from pipeline.sweeping.project import Project
-from pipeline.sweeping.workspace import Stage
+from pipeline.sweeping.workspace import Stage, command_of
 
 RUN, AFTER = "run", "after "
 
@@ -38,7 +38,7 @@ def _commands(stages: list[Stage], found: dict[str, str]) -> list[str]:
     """The commands that would run; what comes from the cache costs nothing."""
     verdicts = {stage.addressing: found.get(stage.addressing, "") for stage in stages}
     return [
-        stage.cmd
+        command_of(stage)
         for stage in stages
         if verdicts[stage.addressing] == RUN or verdicts[stage.addressing].startswith(AFTER)
     ]

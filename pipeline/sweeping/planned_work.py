@@ -22,10 +22,10 @@ FINETUNE = ["python", "-m", "pipeline.finetune"]
 
 def fine_tune_words(command: str) -> dict[str, str]:
     """The KEY=VALUE words of a fine-tune's command; none of another stage's."""
-    words = command.split()
-    if words[:3] != FINETUNE:
-        return {}
-    return dict(word.split("=", 1) for word in words[3:] if "=" in word)
+    for words in map(str.split, command.splitlines()):
+        if words[:3] == FINETUNE:
+            return dict(word.split("=", 1) for word in words[3:] if "=" in word)
+    return {}
 
 
 def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:

@@ -71,24 +71,33 @@ def join(address: str) -> Any:
         raise PipelineError(
             "--address needs the package ray: pip install 'which-backbone[ray]'"
         ) from None
+    nobody = TryAgain(
+        f"--address {address}: no Ray cluster with a node on this machine answers there: "
+        "run `ray start` here first, see docs/cluster.md"
+    )
+    if ":" in address and not takes_connections(address):  # Ray would ask for minutes
+        raise nobody
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
         options["include_dashboard"] = False
     try:
         ray.init(address=address, **options)
-    except ConnectionError as error:
-        raise TryAgain(
-            f"--address {address}: no Ray cluster with a node on this machine answers "
-            f"({_first(error)}): run `ray start` here first, see docs/cluster.md"
-        ) from None
+    except ConnectionError:
+        raise nobody from None
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise PipelineError(f"--address {address}: {_first(error)}") from None
     return ray
 
 
 def answers(ray: Any) -> bool:
-    """Does the cluster's head take connections? To ask Ray itself would end this process."""
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    """Does the cluster's head take connections? To ask Ray itself could end this process."""
+    return takes_connections(ray.get_runtime_context().gcs_address)
+
+
+def takes_connections(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise PipelineError(f"--address {address}: write HOST:PORT, auto or {LOCAL}")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except OSError:

@@ -139,7 +139,9 @@ def timed(record: Record) -> Timed | None:
     """What a record tells of speed; None where the run did not finish or a number is missing."""
     size, data = record.config.get("image_size"), record.data
     fit_seconds, energy_wh = record.cost.get("fit_seconds"), record.cost.get("energy_wh")
-    if record.status != "ok" or not fit_seconds or not size or not data.get("n_train"):
+    if record.status != "ok" or not (fit_seconds and size and data.get("n_train")):
+        return None
+    if min(fit_seconds, size, data["n_train"]) <= 0:  # of others, who may have written anything
         return None
     images = images_of(data["n_train"], data.get("n_valid") or 0, len(record.history))
     work = Work(record.dataset, record.model, record.recipe, size, images)

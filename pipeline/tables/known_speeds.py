@@ -47,8 +47,11 @@ def _published(
     for mode in ("train", "infer"):
         rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
         if len(rows):
-            name = f"timm's {NAMES[mode]} speeds on {rows['device'].iloc[0]}"
             table = training_speeds(study, rows)
-            scale = next((speeds for speeds in known if speeds.keys() & table.keys()), {})
+            scale: Mapping[str, float] = next(
+                (speeds for speeds in known if speeds.keys() & table.keys()), {}
+            )
+            name = f"timm's {NAMES[mode]} speeds on {rows['device'].iloc[0]}"
+            name += "" if scale else ", unscaled"
             found.append(Scaled(name, table, scale, SCALED, UNSCALED if cuda else None))
     return found

@@ -14,7 +14,7 @@ TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
 
 def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
     """Megapixels per second by model, from one benchmark file's `rows`, at the nearest size."""
-    rows = rows[rows["model"].isin(study.models)]
+    rows = rows[rows["model"].isin(study.models) & (rows["samples_per_second"] > 0)]
     distance = (rows["img_size"] - study.image_size).abs()
     nearest = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
     nearest = nearest.drop_duplicates("model")

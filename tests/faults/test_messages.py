@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 from study_fakes import write_study
 from sweep_workspace import make_workspace
 
-from pipeline import change, hydra_app, merge, models, prefetch, recommend, report
+from pipeline import change, hydra_app, launchers, merge, models, prefetch, recommend, report
 from pipeline.benchmarking.timings import read_timings
 from pipeline.datasets import arrays
 from pipeline.datasets.extract import extract
@@ -32,9 +33,11 @@ from pipeline.recommendation.prior import shortlist
 from pipeline.records import Record
 from pipeline.study2022 import records
 from pipeline.study2022.source import sweep_file
+from pipeline.sweeping import ray_engine
 from pipeline.sweeping.lockfile import not_whole, split_stages
 from pipeline.sweeping.options import Options
 from pipeline.sweeping.project import Project
+from pipeline.sweeping.ray_cluster import join
 from pipeline.tables.results import read_results
 from pipeline.tables.study import read_study
 from pipeline.timm_results.source import read_source
@@ -212,6 +215,27 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
     limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", least=True)
     one_line(lambda: shortlist(none, none, [limit], 1), "by published speed, ")
     one_line(models.main, "name at least one model or pattern: resnet50")
+
+
+def test_a_launcher_that_cannot_work_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    slurm = ["hydra/launcher=submitit_slurm"]
+    one_line(lambda: launchers.prepare(slurm), "no `srun` here: run it where Slurm is")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install"
+    one_line(lambda: launchers.prepare(slurm), said)
+
+
+def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        one_line(lambda: join("auto"), "--address needs the package ray: pip install")
+    parcels = SimpleNamespace(of=lambda *_: SimpleNamespace(digest="new"))
+    engine = SimpleNamespace(_parcels=parcels, _root=Path(), _code=SimpleNamespace(digest="old"))
+    said = "pipeline/, conf/ or params.yaml changed while it ran: call again"
+    one_line(lambda: ray_engine.RayEngine._send(engine, None, None), said)
 
 
 def test_the_2022_study_from_a_folder_is_one_line(tmp_path: Path) -> None:

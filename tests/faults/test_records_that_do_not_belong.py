@@ -78,6 +78,7 @@ def test_a_record_of_an_older_version_is_refused_by_name(study: Path) -> None:
         ({"metrics": {"error_rate": float("nan")}}, "metrics.error_rate is nan, not a finite"),
         ({"metrics": {"error_rate": "0.1"}}, "metrics.error_rate is '0.1', not a finite"),
         ({"metrics": [0.1]}, "metrics is of type list"),
+        ({"cost": {"fit_seconds": "1"}}, "cost.fit_seconds is '1', not a finite number"),
         ({"seed": "0"}, "seed is of type str"),
         ({"history": [1]}, "history has a row without names"),
     ],

@@ -1,5 +1,6 @@
 """What the system refuses is one line that says where and what to do; what was there stays."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from runs import Trainer, numbers_of
 
+from pipeline import command
 from pipeline.command import one_line_errors
 from pipeline.errors import REMEDIES, TryAgain
 from pipeline.files import replacing_folder, write_table, write_text
@@ -156,6 +158,17 @@ def test_every_command_exits_with_75_when_it_is_preempted(tmp_path: Path, number
     assert code == 75
     assert said.endswith("nothing half-written stays: call again\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preemption_that_a_library_swallows_ends_the_process_all_the_same() -> None:
+    def swallowing() -> None:
+        command.GRACE_SECONDS = 0.2
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        time.sleep(30)
+
+    assert in_child(swallowing)[0] == 75
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(root: Path) -> None:

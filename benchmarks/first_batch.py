@@ -1,0 +1,83 @@
+"""From the start of a run's process to the end of its first batch, within a sweep, on real models.
+
+    python -m benchmarks.first_batch
+
+Takes the quickstart's cells in a fresh copy of the project, one at a time, and ends each after its
+first batch. The first run finds neither timm's registry nor any file read before; the fork server's
+own start is not in these numbers. CPU seconds are the ones to trust on a machine that does other
+things too.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent.parent
+COPIED = ["conf", "pipeline", "dvc.yaml", ".dvcignore"]
+STOP_AFTER_ONE_BATCH = """
+
+import os, time
+import psutil
+from fastai.learner import Learner
+
+one_batch = Learner.one_batch
+
+
+def one_batch_only(self, *arguments):
+    one_batch(self, *arguments)
+    seconds = time.time() - psutil.Process().create_time()
+    with open("first_batches.log", "a") as log:
+        log.write(f"{os.environ['DVC_STAGE']} {seconds:.2f} {time.process_time():.2f}\\n")
+    os._exit(1)
+
+
+Learner.one_batch = one_batch_only
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "project"
+        make_workspace(folder)
+        sweep(folder, "dataset")
+        sweep(folder, "finetune")
+        lines = (folder / "first_batches.log").read_text().splitlines()
+    table = Table("run", "s", "CPU s")
+    for line in lines:
+        table.add_row(*line.split())
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    Console(width=120).print(table, f"{os.cpu_count()} cores, load average {load}, n = 1")
+
+
+def make_workspace(folder: Path) -> None:
+    """The project as it is, whose runs end after one batch."""
+    folder.mkdir()
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "studies/quickstart.yaml", folder / "params.yaml")
+    with (folder / "pipeline/sweeping/preloaded.py").open("a", encoding="utf-8") as preloaded:
+        preloaded.write(STOP_AFTER_ONE_BATCH)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+
+
+def sweep(folder: Path, target: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.sweep", target, "--jobs", "1", "--order", "grid"],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=target != "finetune",  # those end badly on purpose
+    )
+
+
+if __name__ == "__main__":
+    main()
