@@ -6,6 +6,7 @@ what is left to gain.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from fastai.vision.all import Learner
@@ -61,24 +62,24 @@ def work_of_a_step(learn: Learner) -> Work:
         loss.backward()
     parameters = [each for each in learn.model.parameters() if each.grad is not None]
     learn.model.zero_grad()
-    for each in parameters:
+    for each in learn.model.parameters():
         kept.pop(each.untyped_storage().data_ptr(), None)
     size = sum(each.numel() * each.element_size() for each in parameters)
     return Work(float(flops.get_total_flops()), float(sum(kept.values())), float(size))
 
 
 def rates_of(device: torch.device, dtype: torch.dtype, side: int = 4096, times: int = 20) -> Rates:
-    """Square matrix products in `dtype`, and copies of as much memory, the best of `times`."""
+    """Square matrix products in `dtype`, and copies of 16 such matrices: medians of `times`."""
     matrix = torch.randn(side, side, device=device).to(dtype)
     target = torch.empty_like(matrix)
-    product_seconds = _best(lambda: torch.mm(matrix, matrix, out=target), device, times)
+    product_seconds = _median_seconds(lambda: torch.mm(matrix, matrix, out=target), device, times)
     blocks = torch.empty(16 * matrix.nbytes, dtype=torch.uint8, device=device)
     copied = torch.empty_like(blocks)
-    copy_seconds = _best(lambda: copied.copy_(blocks), device, times)
+    copy_seconds = _median_seconds(lambda: copied.copy_(blocks), device, times)
     return Rates(2 * side**3 / product_seconds, 2 * blocks.nbytes / copy_seconds)
 
 
-def _best(work: Callable[[], object], device: torch.device, times: int) -> float:
+def _median_seconds(work: Callable[[], object], device: torch.device, times: int) -> float:
     seconds = []
     for _ in range(times):
         finish_work(device)
@@ -86,4 +87,4 @@ def _best(work: Callable[[], object], device: torch.device, times: int) -> float
         work()
         finish_work(device)
         seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+    return median(seconds)
