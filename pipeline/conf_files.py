@@ -6,13 +6,15 @@ record. Neither is needed here, so a file that has one is refused before Hydra r
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pipeline.errors import PipelineError
 
-_RESOLVER = re.compile(r"\$\{[^}]*:")
+_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
 
 
 def check_conf_file(path: Path) -> None:
@@ -30,5 +32,19 @@ def check_conf_file(path: Path) -> None:
         raise PipelineError(
             f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
         )
-    if found := _RESOLVER.search(text):
-        raise PipelineError(f"{path}: {found[0]}...}} asks for more than a key: write the value")
+    for said in _texts(value):
+        if found := _RESOLVER.search(said):
+            raise PipelineError(
+                f"{path}: {found[1]}...}} asks for more than a key: write the value"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a YAML file's value, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value

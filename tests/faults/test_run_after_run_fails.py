@@ -24,7 +24,7 @@ def ended(root: Path, model: str, seed: int, code: int, said: str, status: str =
     command = f"python -m pipeline.finetune dataset=digits model={model} seed={seed} out={out}"
     if code == 0:
         (root / out).write_text(json.dumps({"status": status, "reason": said}))
-    return Ended(Job(out, command, "key", (out,), root, root, root), code, said)
+    return Ended(Job(out, command, "key", (), (out,), root, root, root), code, said)
 
 
 def is_long(ends: Sequence[Ended]) -> bool:
