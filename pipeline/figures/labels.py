@@ -14,7 +14,7 @@ NO_POINTS = np.empty((0, 2))
 _DIRECTIONS = np.array(
     [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
 )
-_DISTANCES_POINTS = (7, 12, 20, 30, 45)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
 _LEADER_FROM_POINTS = 11
 
 
