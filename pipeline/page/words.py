@@ -41,8 +41,8 @@ def note(board: pd.DataFrame) -> str:
         "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
         "best” is the mean difference over common seeds, with an interval that covers the same. "
         f"{_compared(first['images'])}“On front” is the probability that no other model is both "
-        "as quick and as good. Fit time is the median of the runs that had one device for themselves; "
-        "score is error × (fit time + overhead), computed per run, then averaged."
+        "as quick and as good. Fit time is the median of the runs that had one device for "
+        "themselves; score is error × (fit time + overhead), computed per run, then averaged."
     )
 
 

@@ -31,6 +31,9 @@ def in_child(work: Callable[[], Any]) -> tuple[int, str]:
         os.dup2(writing, 2)
         sys.stderr = os.fdopen(2, "w", buffering=1)
         code = 0
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may
+        for number in (signal.SIGTERM, signal.SIGHUP):  # have them ignored, as nohup does
+            signal.signal(number, signal.SIG_DFL)
         try:
             with one_line_errors():
                 work()
@@ -158,6 +161,15 @@ def test_every_command_exits_with_75_when_it_is_preempted(tmp_path: Path, number
     assert code == 75
     assert said.endswith("nothing half-written stays: call again\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
+    def under_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with one_line_errors():
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    assert in_child(under_nohup) == (0, "")
 
 
 def test_a_preemption_that_a_library_swallows_ends_the_process_all_the_same() -> None:
