@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pynvml
 import pytest
 from study_fakes import CPU, LITE, TRAIN, write_failure, write_imagenet, write_run, write_study
 
@@ -13,6 +14,7 @@ from pipeline import aggregate
 from pipeline.records import read_record
 from pipeline.sweeping import planned_work
 from pipeline.sweeping.estimate import estimate_lines
+from pipeline.sweeping.jobs import fine_tune_words
 from pipeline.sweeping.planned_work import work_of
 from pipeline.tables.estimates import (
     OtherSeeds,
@@ -175,7 +177,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
 
 
 def test_a_dataset_that_is_not_prepared_is_known_from_its_records(project: Path) -> None:
-    words = planned_work.fine_tune_words(command(LITE[0], 0, "pets"))
+    words = fine_tune_words(command(LITE[0], 0, "pets"))
     record = read_record(write_run(project / "data/runs", LITE[0], 0, 0.1, dataset="pets"))
     assert work_of(project, words, [record]) == Work("pets", LITE[0], "quickstart", 64, IMAGES)
 
@@ -266,3 +268,14 @@ def test_the_results_tell_what_each_run_took_by_what_each_source_had_said(tmp_pa
     assert table.loc[(seeds, LITE[0], 1), "estimated_seconds"] == pytest.approx(20)
     speeds = "timm's training speeds on rtx3090"
     assert table.loc[(speeds, LITE[0], 0), "estimated_seconds"] == pytest.approx(40 * 3500 / 4000)
+
+
+def test_a_gpu_that_no_driver_tells_of_has_no_name_and_stops_no_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", missing)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert planned_work.this_device(1) == ("this GPU", True)

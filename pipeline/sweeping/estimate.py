@@ -13,12 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.page.answer import duration
-from pipeline.sweeping.planned_work import (
-    fine_tune_words,
-    readable_records,
-    this_device,
-    work_of,
-)
+from pipeline.sweeping.jobs import fine_tune_words
+from pipeline.sweeping.planned_work import readable_records, this_device, work_of
 from pipeline.tables.estimates import Source, Timed, Work, reach
 from pipeline.tables.hindsight import by_device
 from pipeline.tables.known_speeds import sources

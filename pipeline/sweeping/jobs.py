@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+FINE_TUNE = ["python", "-m", "pipeline.finetune"]
+
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
 
 
@@ -67,6 +69,14 @@ class Engine(Protocol):
     def start(self, job: Job) -> None: ...
     def wait(self, seconds: float) -> list[Ended]: ...
     def stop(self) -> None: ...
+
+
+def fine_tune_words(command: str) -> dict[str, str]:
+    """The KEY=VALUE words of a fine-tune's command; none of another stage's."""
+    for words in map(str.split, command.splitlines()):
+        if words[:3] == FINE_TUNE:
+            return dict(word.split("=", 1) for word in words[3:] if "=" in word)
+    return {}
 
 
 def last_line(log: Path) -> str | None:

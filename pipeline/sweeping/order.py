@@ -16,9 +16,8 @@ from statistics import median
 
 import yaml
 
+from pipeline.sweeping.jobs import fine_tune_words
 from pipeline.tables.study import read_study
-
-FINE_TUNE = "python -m pipeline.finetune "
 
 
 class Prices:
@@ -29,10 +28,9 @@ class Prices:
 
     def __call__(self, command: str) -> float:
         """The price of a stage's command; what is no fine-tune costs nothing and goes first."""
-        line = next((line for line in command.splitlines() if line.startswith(FINE_TUNE)), None)
-        if line is None:
+        cell = fine_tune_words(command)
+        if not cell:
             return 0.0
-        cell = dict(word.split("=", 1) for word in line.split() if "=" in word)
         known = self._known.get((cell["dataset"], cell["model"], cell["recipe"]))
         return known if known is not None else self._scale * self._published_price(cell)
 

@@ -36,11 +36,10 @@ def plan(
 
 def _commands(stages: list[Stage], found: dict[str, str]) -> list[str]:
     """The commands that would run; what comes from the cache costs nothing."""
-    verdicts = {stage.addressing: found.get(stage.addressing, "") for stage in stages}
     return [
         command_of(stage)
         for stage in stages
-        if verdicts[stage.addressing] == RUN or verdicts[stage.addressing].startswith(AFTER)
+        if found.get(stage.addressing, "").startswith((RUN, AFTER))
     ]
 
 

@@ -17,16 +17,6 @@ from pipeline.tables.estimates import Work, images_of
 from pipeline.tables.runs import device_label
 from pipeline.trainer.hardware import cpu_name
 
-FINETUNE = ["python", "-m", "pipeline.finetune"]
-
-
-def fine_tune_words(command: str) -> dict[str, str]:
-    """The KEY=VALUE words of a fine-tune's command; none of another stage's."""
-    for words in map(str.split, command.splitlines()):
-        if words[:3] == FINETUNE:
-            return dict(word.split("=", 1) for word in words[3:] if "=" in word)
-    return {}
-
 
 def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:
     """What a fine-tune has to compute, or why that is not known."""
@@ -63,9 +53,12 @@ def this_device(threads: int) -> tuple[str, bool]:
         return device_label(cpu) or "this CPU", False
     import pynvml
 
-    pynvml.nvmlInit()
-    if gpus[0].isdigit():
-        handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
-    else:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
-    return str(pynvml.nvmlDeviceGetName(handle)), True
+    try:
+        pynvml.nvmlInit()
+        if gpus[0].isdigit():
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
+        return str(pynvml.nvmlDeviceGetName(handle)), True
+    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver tells of
+        return "this GPU", True
