@@ -1,8 +1,8 @@
 """Hosts for tests of the cluster: Ray nodes on this machine that share nothing but Ray.
 
-Where network namespaces are allowed each host has one of its own, with a cable to the other that
-can be cut, and the second sees none of the first one's files. Elsewhere both are Ray nodes on
-loopback addresses, and to cut a host off is to kill it.
+Hosts apart have a network namespace each, with a cable to the other that can be cut, and the second
+sees none of the first one's files. The others are Ray nodes on loopback addresses, which any
+machine allows, and to cut one off is to kill it.
 """
 
 import os
@@ -53,20 +53,13 @@ class Host:
         if hide is not None and self.namespace:  # `ip netns exec` gives a mount namespace too
             script = f'mount -t tmpfs none {hide} && mkdir {self.folder} && exec "$@"'
             command = ["sh", "-c", script, "sh", *command]
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         own = {"WB_HOST_FOLDER": f"{self.folder}/kept", "TMPDIR": str(self.folder)}
-        own |= {"RAY_USAGE_STATS_ENABLED": "0", **variables}
+        own |= QUICK | SECRET | {"RAY_USAGE_STATS_ENABLED": "0"} | variables
         self.node = subprocess.Popen(
             [*self.prefix, *command],
             cwd="/",
-            env={
-                **os.environ,
-                **QUICK,
-                **SECRET,
-                "RAY_USAGE_STATS_ENABLED": "0",
-                **own,
-                **variables,
-            },
+            env=os.environ | own,
             stdin=subprocess.DEVNULL,
             stdout=self.folder.with_suffix(".log").open("wb"),
             stderr=subprocess.STDOUT,
@@ -90,6 +83,13 @@ class Host:
         self.node.wait()
         self.node = None
 
+    def kill_part(self, name: str) -> None:
+        """Kill the one process of its Ray node with this name."""
+        assert self.node is not None
+        family = psutil.Process(self.node.pid).children(recursive=True)
+        (part,) = (process for process in family if process.name() == name)
+        part.kill()
+
     def cut(self) -> None:
         """Nothing reaches the host any more, and nothing comes from it."""
         if self.namespace is None:
@@ -99,18 +99,15 @@ class Host:
 
 
 @contextmanager
-def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Two hosts side by side, nothing started; their folders are neighbours in one that goes."""
+def two_hosts(apart: bool) -> Iterator[tuple[Host, Host]]:
+    """Two hosts, nothing started; their folders are neighbours in one that goes."""
     base = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))  # sockets need a short path
     names = [f"wb{os.getpid()}{letter}" for letter in "ab"]
-    apart = namespaces_allowed()
     addresses = ["10.213.7.1", "10.213.7.2"] if apart else ["127.0.0.2", "127.0.0.3"]
     hosts = [
         Host(base / letter, address, name if apart else None)
         for letter, address, name in zip("ab", addresses, names, strict=True)
     ]
-    if not apart:
-        print("no network namespaces here: two Ray nodes on loopback stand in", file=sys.stderr)
     try:
         if apart:
             _connect(names, addresses)

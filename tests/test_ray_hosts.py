@@ -1,15 +1,18 @@
-"""A study across two hosts that share no file, with a killed sweep and a host that is cut off."""
+"""A study across two hosts that share no file, with a killed sweep and a host that is cut off; and
+what becomes of a sweep whose cluster loses its head.
+"""
 
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from ray_hosts import SECRET, Host, free_port, two_hosts
+from ray_hosts import SECRET, Host, free_port, namespaces_allowed, two_hosts
 from sweep_workspace import FINETUNE, Workspace, make_workspace
 
 pytestmark = pytest.mark.slow
@@ -22,6 +25,11 @@ class Cluster:
     def __init__(self, first: Host, second: Host, workspace: Workspace) -> None:
         self.first, self.second, self.workspace = first, second, workspace
         self.port = free_port()
+
+    def start_head(self) -> None:
+        words = ["--head", "--port", str(self.port), "--include-dashboard", "false"]
+        self.first.start_ray(*words, CELL_SECONDS="1.5")
+        self.first.wait_for_ray()
 
     def start_sweep(self) -> "subprocess.Popen[str]":
         address = f"{self.first.address}:{self.port}"
@@ -50,17 +58,25 @@ class Cluster:
         return sum("error 0.1" in text for text in self.logs(host))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with two_hosts() as (first, second):
+@contextmanager
+def make_cluster(apart: bool) -> Iterator[Cluster]:
+    """Two hosts, Ray's head on the first; nothing runs on the second."""
+    with two_hosts(apart) as (first, second):
         base = first.folder.parent
         workspace = make_workspace(base / "workspace", seeds=2)
         fake = workspace.folder / "pipeline/finetune.py"
         fake.write_text(FINETUNE.replace("epoch 1/1", "process {os.getpid()}"))
         cluster = Cluster(first, second, workspace)
-        head = ["--head", "--port", str(cluster.port), "--include-dashboard", "false"]
-        first.start_ray(*head, CELL_SECONDS="1.5")
-        first.wait_for_ray()
+        cluster.start_head()
+        yield cluster
+
+
+@pytest.fixture(scope="module", params=["network namespaces", "loopback addresses"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    apart = request.param == "network namespaces"
+    if apart and not namespaces_allowed():
+        pytest.skip("no network namespaces here: the nodes on loopback stand in")
+    with make_cluster(apart) as cluster:
         yield cluster
 
 
@@ -69,6 +85,13 @@ def until(fact: Callable[[], object], sweep: "subprocess.Popen[str]") -> None:
     while not fact():
         assert sweep.poll() is None, sweep.communicate()
         assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def wait_for_the_end_of(pids: list[int]) -> None:
+    end = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in pids):
+        assert time.monotonic() < end, "runs outlived the sweep"
         time.sleep(0.05)
 
 
@@ -83,10 +106,7 @@ def test_no_run_elsewhere_outlives_a_killed_sweep_and_the_next_call_goes_on(
     pids = cluster.running(cluster.first) + cluster.running(cluster.second)
     sweep.kill()
     sweep.communicate()
-    end = time.monotonic() + 10
-    while any(psutil.pid_exists(pid) for pid in pids):
-        assert time.monotonic() < end, "runs outlived the sweep"
-        time.sleep(0.05)
+    wait_for_the_end_of(pids)
 
 
 def test_a_study_on_two_hosts_is_complete_though_one_is_cut_off(
@@ -110,3 +130,23 @@ def test_a_study_on_two_hosts_is_complete_though_one_is_cut_off(
     assert ours.read_bytes() == theirs.read_bytes()
     if cluster.second.namespace:
         assert not list(cluster.second.folder.iterdir()), "its files were never among ours"
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_a_sweep_whose_head_is_killed_ends_for_another_try_and_loses_nothing(part: str) -> None:
+    with make_cluster(apart=False) as cluster:
+        sweep = cluster.start_sweep()
+        until(lambda: cluster.n_done(cluster.first) and cluster.running(cluster.first), sweep)
+        pids = cluster.running(cluster.first)
+        cluster.first.kill_part(part)
+        _, errors = sweep.communicate(timeout=60)
+        assert sweep.returncode == 75, errors
+        assert "Traceback" not in errors
+        wait_for_the_end_of(pids)
+        made = cluster.workspace.records()
+        cluster.first.kill()
+        cluster.start_head()
+        sweep = cluster.start_sweep()
+        said, errors = sweep.communicate(timeout=90)
+        assert sweep.returncode == 0, errors
+        assert f"{CELLS - len(made)} made" in said

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 MAX_CHARACTERS = 200
 
 
@@ -28,7 +29,7 @@ def main(params: Path) -> None:
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file that holds data only; anything else is one clear line."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
