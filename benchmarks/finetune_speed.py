@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks.phases import PHASES
 from benchmarks.speed_arms import ARMS, Job, against_floor, counts, fit
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
 from pipeline.dataset import prepare
 from pipeline.datasets.config import read_config
 from pipeline.trainer import hardware, weights

@@ -19,8 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "dvc.yaml", ".dvcignore"]
+from benchmarks.project_copy import copy_project
+
 STOP_AFTER_ONE_BATCH = """
 
 import os, time
@@ -59,15 +59,10 @@ def main() -> None:
 
 def make_workspace(folder: Path) -> None:
     """The project as it is, whose runs end after one batch."""
-    folder.mkdir()
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    shutil.copy(ROOT / "studies/quickstart.yaml", folder / "params.yaml")
+    copy_project(folder)
+    shutil.copy(folder / "studies/quickstart.yaml", folder / "params.yaml")
     with (folder / "pipeline/sweeping/preloaded.py").open("a", encoding="utf-8") as preloaded:
         preloaded.write(STOP_AFTER_ONE_BATCH)
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
 
 
 def sweep(folder: Path, target: str) -> None:

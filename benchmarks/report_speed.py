@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 from pipeline.merge import merge
 from pipeline.records import Record, pack_counts, write_record
 

@@ -13,7 +13,6 @@ import argparse
 import ctypes
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,8 +25,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-COPIED = ["conf", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore"]
+from benchmarks.project_copy import copy_project
+
 PR_SET_CHILD_SUBREAPER = 36
 COLUMNS = ["cells", "sweep s", "CPU s", "ms/cell", "CPU ms/cell", "no-op s", "CPU s"]
 OF_DVC = ["dvc repro s", "CPU s", "ratio", "CPU ratio"]
@@ -118,18 +117,13 @@ def _children_cpu_seconds() -> float:
 
 def make_workspace(folder: Path, n_cells: int) -> None:
     """The project with one dataset, one model, one recipe, as many seeds, and no work."""
-    folder.mkdir()
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    copy_project(folder)
     for name, text in {
         "dataset.py": WORK,
         "finetune.py": WORK,
-        "sweeping/preloaded.py": "from pipeline import files\n",
+        "sweeping/preloaded.py": "from pipeline.core import files\n",
     }.items():
         (folder / "pipeline" / name).write_text(text)
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     models = params["grid"]["models"][:1]
     params["grid"].update(datasets=["digits"], models=models, seeds=list(range(n_cells)))

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 
 TARGET_SECONDS = 10
 

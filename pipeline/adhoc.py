@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.aggregate import write_tables
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 from pipeline.page.answer import duration, percent
 from pipeline.records import Record, read_record
 from pipeline.tables.answers import check_answers

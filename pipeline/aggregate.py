@@ -20,9 +20,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, write_json
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json
 from pipeline.tables.answers import answers_table
 from pipeline.tables.correlations import correlations
 from pipeline.tables.hindsight import estimates_table

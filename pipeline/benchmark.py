@@ -12,10 +12,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pipeline import hydra_app
 from pipeline.benchmarking.timings import Layout, ModelTimings, Timing, write_timings
-from pipeline.errors import PipelineError, near_matches
-from pipeline.parent import end_with_parent
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.parent import end_with_parent
 from pipeline.trainer import hardware
 
 SIZES = ("study", "published", "both")

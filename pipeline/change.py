@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.command import run
-from pipeline.errors import PipelineError, near_matches
-from pipeline.files import write_text
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import write_text
 from pipeline.tables.study import study_of
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json, write_table
 from pipeline.datasets.array_files import Array, array_name, keep_rows
 from pipeline.datasets.arrays import Decoded, decode_all
 from pipeline.datasets.checks import Chosen, Faulty, choose
@@ -24,8 +26,6 @@ from pipeline.datasets.meta import array_meta, describe, duplicates_across_parts
 from pipeline.datasets.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.datasets.reuse import decoded_table, find_earlier
 from pipeline.datasets.sources import Fault, Source
-from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, write_json, write_table
 
 SHOWN_FAULTS = 50
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ POINTS = {
     "after_load": Point("pipeline.trainer.training", "learner", "after"),  # weights are in
     "in_loader": Point("pipeline.trainer.loading", "ArrayLoader.create_batch"),
     "epoch_end": Point("pipeline.trainer.callbacks", "Epochs.after_epoch"),
-    "before_replace": Point("pipeline.files", "_put"),  # each file and folder that is written
-    "after_replace": Point("pipeline.files", "_put", "after"),
+    "before_replace": Point("pipeline.core.files", "_put"),  # each file and folder that is written
+    "after_replace": Point("pipeline.core.files", "_put", "after"),
     "in_commit": Point("pipeline.sweeping.project", "add_entries"),  # cache done, dvc.lock not
     "in_extract": Point("pipeline.datasets.extract", "_write"),  # each member of an archive
     "in_fetch": Point("pipeline.timm_results.git_results", "_contents"),  # git has all, we nothing

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, write_json
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json
 from pipeline.timm_results.git import shown
 from pipeline.timm_results.git_results import Results, results_at
 from pipeline.timm_results.source import NAME, Source, read_source, table_file

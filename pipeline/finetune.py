@@ -5,28 +5,24 @@ fit, runs out of GPU memory or diverges is a result: its record says so and the 
 is not the model's doing (no data, no weights, no disk) fails the stage and leaves no record.
 """
 
-import fcntl
 import hashlib
 import itertools
 import json
 import os
 import signal
-import socket
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
+from pipeline.core.hold import hold
+from pipeline.core.parent import end_with_parent
+from pipeline.core.yaml_files import read_yaml
 from pipeline.datasets.prepared import Prepared, open_prepared
-from pipeline.errors import TryAgain
-from pipeline.parent import end_with_parent
 from pipeline.records import Record, write_record
 from pipeline.trainer import hardware
 from pipeline.trainer.recipe import recipe_of
@@ -38,7 +34,7 @@ def main(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out = record_path(config)
-    with held(out):
+    with hold(out.with_name(f".{out.name}.lock"), out):
         record = finetune(config, tell=progress(config))
         write_record(out, record)
     print(f"{_title(config)}  {_outcome(record)}", flush=True)
@@ -116,27 +112,6 @@ def describe(data: Prepared, image_size: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def held(out: Path) -> Iterator[None]:
-    """Hold `out` for this process; a second trainer of the same record says who has it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lock = out.with_name(f".{out.name}.lock")
-    with lock.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise TryAgain(f"{out}: process {file.read().strip()} is already making it") from None
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}, since {since},")
-        file.flush()
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
 def die_with_parent() -> None:
     """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
     if "DVC_STAGE" in os.environ:
@@ -167,7 +142,7 @@ def _place_in_grid(config: DictConfig) -> str:
     """`[5/12] ` under DVC: which of the study's runs this is, for the reader of the log."""
     if "DVC_ROOT" not in os.environ:
         return ""
-    params = yaml.safe_load((Path(os.environ["DVC_ROOT"]) / "params.yaml").read_text("utf-8"))
+    params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
     grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
     cells = list(itertools.product(*grid))
     cell = (config.dataset.name, config.model, config.recipe.name, config.seed)

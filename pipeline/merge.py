@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.benchmarking.own_speed import LEFT_OUT, write_own_speed
-from pipeline.command import run
-from pipeline.errors import PipelineError
-from pipeline.files import write_table
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_table
 from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
 from pipeline.timm_results.imagenet import COLUMNS, SETUP_COLUMNS
 from pipeline.timm_results.registry import registry

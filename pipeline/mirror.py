@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.command import run
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.mirroring.run import Mirror, Run, run_of
 
 TRACKERS = ("dvclive", "mlflow", "trackio", "wandb")

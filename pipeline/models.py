@@ -6,10 +6,10 @@ Reads timm's registry and, where it is there, the table that stage `merge` write
 import sys
 from pathlib import Path
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
-from pipeline.names.rows import TABLE, rows_of
-from pipeline.names.table import print_json, print_table
+from pipeline.catalogue.rows import TABLE, rows_of
+from pipeline.catalogue.table import print_json, print_table
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 
 
 def main(

@@ -12,7 +12,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from pipeline.command import run
+from pipeline.core.command import run
+from pipeline.core.files import replacing_folder
 from pipeline.figures.canvas import LOOK, save
 from pipeline.figures.correlations import rank_correlations
 from pipeline.figures.finetunes import error_against_fit_time, error_against_imagenet
@@ -23,7 +24,6 @@ from pipeline.figures.speed import (
     speed_against_parameters,
 )
 from pipeline.figures.weights import accuracy_by_image_size, models_per_family
-from pipeline.files import replacing_folder
 from pipeline.tables.results import read_results
 from pipeline.tables.study import MODES, read_study
 from pipeline.timm_results.imagenet import read_imagenet

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from pipeline.command import run
-from pipeline.errors import PipelineError, TryAgain, near_matches
-from pipeline.hydra_app import CONF
+from pipeline.configuration.hydra_app import CONF
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.yaml_files import read_yaml
 from pipeline.tables.study import read_study
 
 WIDTH = 200  # characters, where the output is no terminal
@@ -53,7 +53,7 @@ def weights_config(params: Path) -> Any:
     """conf/weights/*.yaml, the one that `weights` in params.yaml names."""
     from omegaconf import OmegaConf
 
-    name = yaml.safe_load(params.read_text(encoding="utf-8")).get("weights")
+    name = read_yaml(params).get("weights")
     choices = [path.stem for path in (CONF / "weights").glob("*.yaml")]
     if name not in choices:
         raise PipelineError(f"{params}: weights is {name!r}: {near_matches(str(name), choices)}")

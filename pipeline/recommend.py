@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.command import run
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.recommendation.asked import Asked
 from pipeline.recommendation.choice import Choice, certainty, choose, reason
 from pipeline.recommendation.commands import first_runs, first_size

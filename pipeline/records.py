@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.errors import PipelineError
-from pipeline.files import write_json
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_json
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000

@@ -17,10 +17,10 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_text
 from pipeline.figures.correlations import name_of
-from pipeline.files import write_text
 from pipeline.page import charts as report_charts
 from pipeline.page import tables as report_tables
 from pipeline.page import words as report_words

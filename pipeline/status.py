@@ -16,8 +16,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 from pipeline.records import read_record
 from pipeline.tables.study import Cell, Study, read_study
 

@@ -4,7 +4,7 @@ Afterwards `dvc repro` finds them done. Ended or killed at any moment, the next 
 there. Imports stay inside the function: each run's process imports this module once more.
 """
 
-from pipeline.command import run
+from pipeline.core.command import run
 
 CELLS = "finetune"
 

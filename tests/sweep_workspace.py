@@ -15,16 +15,8 @@ from typing import Any
 import yaml
 from study_fakes import INFER, TRAIN, write_imagenet
 
-ROOT = Path(__file__).parent.parent
-COPIED = [
-    "conf",
-    "pipeline",
-    "data/sample",
-    "data/benchmark/README.md",
-    "dvc.yaml",
-    "params.yaml",
-    ".dvcignore",
-]
+from benchmarks.project_copy import copy_project
+
 MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 DATASET = """
 import sys
@@ -68,7 +60,7 @@ beside.write_text(json.dumps({
 beside.replace(out)
 print(f"{name} error 0.1")
 """
-PRELOADED = "from pipeline import files\n"
+PRELOADED = "from pipeline.core import files\n"
 
 
 class Workspace:
@@ -147,18 +139,13 @@ class Workspace:
 
 def make_workspace(folder: Path, seeds: int = 2) -> Workspace:
     """Two datasets, two models, one recipe and `seeds` seeds; nothing has run."""
-    for name in COPIED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    copy_project(folder)
     for name, text in {
         "dataset.py": DATASET,
         "finetune.py": FINETUNE,
         "sweeping/preloaded.py": PRELOADED,
     }.items():
         (folder / "pipeline" / name).write_text(text)
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["grid"].update(models=MODELS, recipes=["quickstart"], seeds=list(range(seeds)))
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline import adhoc
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.tables.results import read_results
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.tables.correlations import rank_correlation
 from pipeline.tables.results import read_results
 

@@ -22,7 +22,7 @@ from fastai.vision.all import (
 from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
 from pipeline.dataset import prepare
 from pipeline.datasets.config import read_config
 from pipeline.datasets.find_images import find_images

@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from pipeline import hydra_app
 from pipeline.benchmark import benchmark, main, said, sizes
 from pipeline.benchmarking import timing
 from pipeline.benchmarking.own_speed import (
@@ -24,7 +23,8 @@ from pipeline.benchmarking.own_speed import (
     write_own_speed,
 )
 from pipeline.benchmarking.timings import ModelTimings, Timing, read_timings, write_timings
-from pipeline.errors import PipelineError
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.merge import main as merge_main
 from pipeline.merge import merge
 from pipeline.tables.study import read_study

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import dataset, hydra_app
+from pipeline import dataset
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.dataset import main, prepare
 from pipeline.datasets import arrays
 from pipeline.datasets.config import read_config
 from pipeline.datasets.images import crop, decode, squish
 from pipeline.datasets.prepared import Crops, Prepared, open_prepared
-from pipeline.errors import PipelineError
 
 
 def photo(seed: int, width: int = 12, height: int = 8) -> Image.Image:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.datasets import download
 from pipeline.datasets.download import Archive, get_archive
-from pipeline.errors import PipelineError, TryAgain
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()

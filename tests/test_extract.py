@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import sha256
 from pipeline.datasets import extract as module
 from pipeline.datasets.download import Archive
 from pipeline.datasets.extract import extract, only_folder, unpacked, unpacked_file
-from pipeline.errors import PipelineError
 from pipeline.faults import install
-from pipeline.files import sha256
 
 
 def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

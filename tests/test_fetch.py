@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from git_http import git_server
 
-from pipeline.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.faults import install
 from pipeline.fetch import main as fetch
 from pipeline.timm_results import git as git_module

@@ -12,10 +12,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, open_dict
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.datasets.prepared import open_prepared
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.finetune import finetune, held, main, record_path, run_of
+from pipeline.finetune import finetune, main, record_path, run_of
 from pipeline.records import read_record, unpack_counts
 from pipeline.trainer import training
 
@@ -210,28 +210,26 @@ def test_a_fault_that_is_not_the_models_leaves_no_record(tiny: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_that_another_process_is_making_is_refused(tmp_path: Path) -> None:
-    out = tmp_path / "0.json"
-    hold = "import sys; from pathlib import Path; from pipeline.finetune import held\n"
-    hold += "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    other = subprocess.Popen(
-        [sys.executable, "-c", hold, str(out)],
+def test_a_record_that_another_process_is_making_is_refused(tiny: Path, tmp_path: Path) -> None:
+    config = config_of(tiny)
+    with open_dict(config):
+        config.out = str(tmp_path / "0.json")
+    code = "import sys; from pathlib import Path; from pipeline.core.hold import hold\n"
+    code += "with hold(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / ".0.json.lock")],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert other.stdout is not None
-    assert other.stdout.readline() == "held\n"
-    with (
-        pytest.raises(TryAgain, match=rf"process {other.pid} on .*, since 20.*, is already"),
-        held(out),
-    ):
-        pass
-    other.kill()
-    other.wait()
-    with held(out):
-        pass
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(TryAgain, match=rf"process {other.pid} on .*, since 20.*, is at work"):
+            main(config)
+        other.kill()
+    main(config)
+    assert [path.name for path in tmp_path.glob("*")] == ["0.json"]
 
 
 def test_runs_that_differ_in_one_value_get_records_of_their_own(tiny: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import launchers
-from pipeline.errors import PipelineError
+from pipeline.configuration import launchers
+from pipeline.core.errors import PipelineError
 
 ROOT = Path(__file__).parent.parent
 APP = """
 import os
 from pathlib import Path
-from pipeline import hydra_app
-from pipeline.errors import TryAgain
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import TryAgain
 
 def main(config):
     if config.seed == 2:

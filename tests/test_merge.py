@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.fetch import main as fetch
 from pipeline.merge import main, merge
 from pipeline.timm_results.imagenet import COLUMNS, TEXT_COLUMNS, read_imagenet

@@ -10,7 +10,9 @@ import subprocess
 
 import pytest
 import yaml
-from sweep_workspace import MODELS, ROOT, Workspace, make_workspace
+from sweep_workspace import MODELS, Workspace, make_workspace
+
+from benchmarks.project_copy import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.catalogue.rows import TABLE, rows_of
+from pipeline.catalogue.table import print_json, print_table, since_2022
+from pipeline.core.errors import PipelineError
 from pipeline.merge import merge
 from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
-from pipeline.names.rows import TABLE, rows_of
-from pipeline.names.table import print_json, print_table, since_2022
 from pipeline.names.vision_learner import fit_of
 from pipeline.timm_results.imagenet import COLUMNS
 

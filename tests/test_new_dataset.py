@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.datasets import new as new_dataset
 from pipeline.datasets.config import read_config
 from pipeline.datasets.find_images import find_images
 from pipeline.datasets.new import dataset_yaml
 from pipeline.datasets.recognise import recognise
-from pipeline.errors import PipelineError
 
 
 def pictures(root: Path, *files: str) -> Path:

@@ -14,7 +14,7 @@ from scipy import stats
 from study_fakes import LITE, write_answers, write_imagenet, write_run, write_study
 
 from pipeline import aggregate
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import pack_counts
 from pipeline.tables.comparison import IMAGES, SEEDS_AND_IMAGES, compare, error_intervals, run_noise
 from pipeline.tables.images import independent, paired

@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, plot
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.figures.canvas import LOOK, TICKS_OF_HALF, figure, plain_log
 from pipeline.figures.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
 from pipeline.figures.correlations import rank_correlations

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from pipeline import prefetch
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.hydra_app import CONF
+from pipeline.configuration.hydra_app import CONF
+from pipeline.core.errors import PipelineError, TryAgain
 
 LITE = "tf_efficientnet_lite0.in1k"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import TryAgain
+from pipeline.core.errors import TryAgain
 from pipeline.sweeping import parcels, ray_engine
 from pipeline.sweeping.jobs import Job
 from pipeline.sweeping.options import Options

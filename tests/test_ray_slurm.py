@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 from ray_hosts import QUICK, free_port
-from sweep_workspace import ROOT, Workspace, make_workspace
+from sweep_workspace import Workspace, make_workspace
+
+from benchmarks.project_copy import ROOT
 
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "studies/sweep.sbatch"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import hydra_app
+from pipeline.configuration import hydra_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

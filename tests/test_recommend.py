@@ -11,7 +11,7 @@ import pytest
 from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, recommend
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.recommendation import experiment
 from pipeline.recommendation.commands import REST, SWEEP, TABLES
 from pipeline.recommendation.limits import memory_gib, seconds

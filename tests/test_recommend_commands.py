@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from study_fakes import write_study
-from sweep_workspace import MODELS, ROOT, Workspace, make_workspace
+from sweep_workspace import MODELS, Workspace, make_workspace
 
+from benchmarks.project_copy import ROOT
 from pipeline import change
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.recommendation.commands import TABLES
 from pipeline.tables.study import read_study
 

@@ -13,7 +13,7 @@ from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline import aggregate, merge, report
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.page.answer import answer, duration
 from pipeline.page.names import text_positions
 from pipeline.page.tables import failures

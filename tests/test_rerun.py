@@ -15,19 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.project_copy import ROOT, copy_project
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
-COPIED = [
-    "conf",
-    "pipeline",
-    "data/sample",
-    "data/benchmark/README.md",
-    "dvc.yaml",
-    "params.yaml",
-    "studies",
-    ".dvcignore",
-]
 BELOW = {"aggregate", "plot", "report"}
 
 
@@ -87,12 +78,7 @@ def cells(
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A study of two datasets, two models, two recipes and one seed, run once."""
     folder = tmp_path_factory.mktemp("finished")
-    for name in COPIED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    copy_project(folder)
     (folder / "bin").mkdir()
     stand_in = (ROOT / "tests/stand_in.py").read_text(encoding="utf-8")
     (folder / "bin/python").write_text(f"#!{sys.executable}\n{stand_in}", encoding="utf-8")

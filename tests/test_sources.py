@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import PipelineError
 from pipeline.datasets.find_images import find_images
 from pipeline.datasets.label_tables import huggingface, in_csv
 from pipeline.datasets.sources import Fault, Found, Source, by_name, in_class_folders
-from pipeline.errors import PipelineError
 
 
 def touch(root: Path, *files: str) -> Path:

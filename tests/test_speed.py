@@ -21,8 +21,8 @@ from fastai.vision.all import (
 )
 from tiny_runs import CPU, MODEL, OFF, fitted, run_on, same_bits, weights_of, write_squares
 
-from pipeline import hydra_app
-from pipeline.errors import PipelineError
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.trainer import hardware, speed, training
 from pipeline.trainer.precision import LossScaling, leave_autocast, precision_of
 from pipeline.trainer.speed import Speed, cpu_multiplies_bf16

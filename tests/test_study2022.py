@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from jinja2 import Environment
 
-from pipeline.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.records import read_record
 from pipeline.study2022.__main__ import main, section
 from pipeline.study2022.corrected import corrected, run_noise, survivors

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from study_fakes import LITE, write_imagenet, write_study
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.sweeping import options as options_module
 from pipeline.sweeping.engine import places, shares
 from pipeline.sweeping.options import Options

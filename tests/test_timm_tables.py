@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.timm_results.csv_files import parse_cells
 from pipeline.timm_results.registry import registry
 from pipeline.timm_results.tables import OTHER_SETS, Setup, read_accuracy, read_benchmark, setup_of

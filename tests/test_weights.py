@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from pipeline.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.trainer.weights import WHEELS, find, folder, wheel
 
 ROOT = Path(__file__).parent.parent
@@ -146,7 +146,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 FROM_HUB = """
 import json, sys
-from pipeline.command import one_line_errors
+from pipeline.core.command import one_line_errors
 from pipeline.trainer.weights import hub
 with one_line_errors():
     found = hub(sys.argv[1])

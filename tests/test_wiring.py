@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import hydra_app
-from pipeline.errors import PipelineError
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.trainer.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from pipeline.benchmarking.timings import ModelTimings, Timing, read_timings
-from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, write_json, write_table
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json, write_table
+from pipeline.core.yaml_files import read_yaml
 
 LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
@@ -39,7 +39,7 @@ def write_own_speed(study: Path, benchmarks: Path, out: Path) -> None:
 
 def models_of(study: Path) -> list[str]:
     """`benchmark.models` of the study."""
-    params = yaml.safe_load(study.read_text(encoding="utf-8"))
+    params = read_yaml(study)
     try:
         models = params["benchmark"]["models"]
     except (TypeError, KeyError):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import PipelineError
-from pipeline.files import write_json
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_json
 
 FORMAT = 1
 Mode = Literal["infer", "train"]

@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.core.errors import PipelineError
+from pipeline.core.parent import end_with_parent
 from pipeline.datasets.array_files import Array, ArrayWriter, array_name
 from pipeline.datasets.images import RESIZES, NotAnImage, decode
 from pipeline.datasets.sources import Source
-from pipeline.errors import PipelineError
-from pipeline.parent import end_with_parent
 
 IMAGES_PER_TASK = 32
 _read: Callable[[str], bytes]  # set once in each worker

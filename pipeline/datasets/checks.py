@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.core.errors import PipelineError
 from pipeline.datasets.prepared import LABEL_SEPARATOR
 from pipeline.datasets.sources import Fault, Found
 from pipeline.datasets.splits import Split, split_images
-from pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True)

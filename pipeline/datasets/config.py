@@ -7,13 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.datasets.array_files import Array
 from pipeline.datasets.checks import Policy
 from pipeline.datasets.download import Archive
 from pipeline.datasets.extract import unpacked, unpacked_file
 from pipeline.datasets.images import check_resize
 from pipeline.datasets.splits import Split
-from pipeline.errors import PipelineError, near_matches
 
 _REQUIRED = ("name", "kind", "images")
 _OPTIONAL = ("source", "archive", "classes")

@@ -11,9 +11,9 @@ from typing import TypeVar
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.core.files import replacing
 from pipeline.datasets.images import NotAnImage, decode
 from pipeline.datasets.sources import Found, Source
-from pipeline.files import replacing
 
 COLUMNS, MAX_TILES = 8, 64
 TILE, CAPTION, GAP, HEAD = 150, 46, 10, 60  # pixels

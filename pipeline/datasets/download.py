@@ -25,8 +25,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.files import sha256, write_text
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.files import sha256, write_text
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 60

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, sha256
 from pipeline.datasets.download import Archive, archives_folder, get_archive, known_sha256
-from pipeline.errors import PipelineError
-from pipeline.files import replacing_folder, sha256
 
 MAX_FILES = 5_000_000
 MAX_RATIO = 50  # of photographs it is about 1

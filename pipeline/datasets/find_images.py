@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.datasets.digits import digits, mosaics
 from pipeline.datasets.label_tables import huggingface, in_csv
 from pipeline.datasets.sources import Source, by_name, in_class_folders
-from pipeline.errors import PipelineError, near_matches
 
 _ALL: tuple[Callable[..., Source], ...] = (
     *(in_class_folders, by_name, in_csv, huggingface),

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, features
 from PIL import __version__ as pillow_version
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 
 FILTER = "bilinear"
 SUFFIXES = frozenset(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.sources import PART_NAMES, Fault, FolderReader, Found, Source, part_named
-from pipeline.errors import PipelineError, near_matches
 
 _BOOLEAN_PARTS = {"true": "valid", "false": "train"}
 

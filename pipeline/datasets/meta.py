@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.files import sha256
 from pipeline.datasets.array_files import Array, array_files, stream_rows
 from pipeline.datasets.arrays import Decoded
 from pipeline.datasets.checks import Chosen
 from pipeline.datasets.images import decoder
 from pipeline.datasets.prepared import FORMAT, PARTS, label_array
-from pipeline.files import sha256
 
 
 def describe(name: str, kind: str, chosen: Chosen, facts: Sequence[Decoded]) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from typing import Any
 
 import yaml
 
-from pipeline import hydra_app
-from pipeline.command import run
+from pipeline.configuration import hydra_app
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_text
 from pipeline.datasets.checks import sorted_classes
 from pipeline.datasets.contact_sheet import draw_sheet
 from pipeline.datasets.extract import unpacked_file
 from pipeline.datasets.find_images import find_images
 from pipeline.datasets.recognise import Recognised, recognise
 from pipeline.datasets.sources import Source
-from pipeline.errors import PipelineError
-from pipeline.files import write_text
 
 SHEETS = Path("data/contact_sheets")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.label_tables import part_of
 from pipeline.datasets.sources import data_files, part_named
-from pipeline.errors import PipelineError
 
 LABEL_COLUMNS = ("label", "labels", "tag", "tags", "class", "classes", "category", "target", "y")
 GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "scene")

@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.files import sha256
 from pipeline.datasets.array_files import Array, array_files, array_name
 from pipeline.datasets.arrays import Decoded
 from pipeline.datasets.images import decoder
 from pipeline.datasets.prepared import FORMAT
 from pipeline.datasets.sources import Source
-from pipeline.files import sha256
 
 
 @dataclass(frozen=True)

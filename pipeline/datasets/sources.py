@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.datasets.images import SUFFIXES
-from pipeline.errors import PipelineError, near_matches
 
 PART_NAMES = {
     "train": ("train", "training"),

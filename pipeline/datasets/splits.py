@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.datasets.sources import Found
-from pipeline.errors import PipelineError, near_matches
 
 
 @dataclass(frozen=True)

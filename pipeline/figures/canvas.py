@@ -21,8 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
+from pipeline.core.files import replacing
 from pipeline.figures.charts import OTHERS, style
-from pipeline.files import replacing
 
 INK, FAINT = "#222222", "#666666"
 WIDTH_INCHES = 9.0

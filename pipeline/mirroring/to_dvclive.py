@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvclive import Live
 
-from pipeline.files import replacing_folder
+from pipeline.core.files import replacing_folder
 from pipeline.mirroring.run import Run
 
 

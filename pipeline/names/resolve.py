@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 
 NAMES_2022 = Path(__file__).parent / "names2022.csv"
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)

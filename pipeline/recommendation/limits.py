@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.tables.small_fast import small_and_fast
 
 GIB_OF = {

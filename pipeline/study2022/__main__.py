@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 from matplotlib import rc_context
 
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json, write_table, write_text
 from pipeline.figures.canvas import LOOK, save
-from pipeline.files import replacing_folder, write_json, write_table, write_text
 from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
 from pipeline.study2022.figure import published_against_runs
 from pipeline.study2022.records import write_records

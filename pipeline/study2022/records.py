@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.progress import track
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import Record, write_record
 from pipeline.study2022.corrected import IMAGES
 from pipeline.study2022.runs import LEARNING_RATES

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.names.resolve import names_2022
 from pipeline.tables.small_fast import below
 from pipeline.timm_results.csv_files import Column, number, read_table, text

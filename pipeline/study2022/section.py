@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.study2022.corrected import TOP
 from pipeline.study2022.runs import LEARNING_RATES
 

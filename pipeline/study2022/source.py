@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import sha256
 from pipeline.fetch import git_url
-from pipeline.files import sha256
 from pipeline.timm_results.git import is_full_id, shown
 from pipeline.timm_results.git_results import results_at
 

@@ -3,6 +3,6 @@
 Python's fork server ends when a pipe closes, but every child holds that pipe open too.
 """
 
-from pipeline.parent import end_with_parent
+from pipeline.core.parent import end_with_parent
 
 end_with_parent()

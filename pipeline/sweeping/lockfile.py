@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import PipelineError
-from pipeline.files import write_text
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_text
 
 HEAD = ["schema: '2.0'", "stages:"]
 Entry = dict[str, Any]

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.sweeping.engine import default_jobs, visible_gpus
 
 CHEAP, GRID = "cheap", "grid"

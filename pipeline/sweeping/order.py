@@ -14,8 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median
 
-import yaml
-
+from pipeline.core.yaml_files import read_yaml
 from pipeline.sweeping.jobs import fine_tune_words
 from pipeline.tables.study import read_study
 
@@ -47,7 +46,7 @@ class Prices:
     @cached_property
     def _scale(self) -> float:
         """Seconds for one unit of `_published_price`, by the cells whose seconds are known."""
-        size = yaml.safe_load((self.root / "params.yaml").read_text("utf-8"))["image_size"]
+        size = read_yaml(self.root / "params.yaml")["image_size"]
         ratios = []
         for (dataset, model, recipe), seconds in self._known.items():
             cell = {"dataset": dataset, "model": model, "recipe": recipe, "image_size": size}
@@ -76,7 +75,7 @@ class Prices:
     def _epochs(self) -> dict[str, int]:
         found = {}
         for path in self.root.glob("conf/recipe/*.yaml"):
-            recipe = yaml.safe_load(path.read_text("utf-8"))
+            recipe = read_yaml(path)
             found[path.stem] = int(recipe["epochs"]) + int(recipe["frozen_epochs"])
         return found
 

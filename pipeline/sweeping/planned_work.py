@@ -8,9 +8,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
+from pipeline.core.yaml_files import read_yaml
 from pipeline.records import Record, read_record
 from pipeline.sweeping.engine import visible_gpus
 from pipeline.tables.estimates import Work, images_of
@@ -21,7 +20,7 @@ from pipeline.trainer.hardware import cpu_name
 def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:
     """What a fine-tune has to compute, or why that is not known."""
     dataset = words["dataset"]
-    recipe = yaml.safe_load((root / f"conf/recipe/{words['recipe']}.yaml").read_text("utf-8"))
+    recipe = read_yaml(root / f"conf/recipe/{words['recipe']}.yaml")
     meta = root / "data/datasets" / dataset / "meta.json"
     if meta.is_file():
         data = json.loads(meta.read_text("utf-8"))

@@ -11,7 +11,8 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
 from hydra.core.plugins import Plugins  # noqa: E402
 
-from pipeline import hydra_app, records  # noqa: E402, F401 - loaded to be there
+from pipeline import records  # noqa: E402, F401 - loaded to be there
+from pipeline.configuration import hydra_app  # noqa: E402, F401
 from pipeline.datasets import prepared  # noqa: E402, F401
 from pipeline.names import resolve, vision_learner  # noqa: E402, F401
 from pipeline.trainer import hardware, recipe, training, weights  # noqa: E402, F401

@@ -13,7 +13,7 @@ from dvc.exceptions import CollectCacheError
 from dvc.stage.cache import _can_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 
-from pipeline.files import sha256
+from pipeline.core.files import sha256
 from pipeline.sweeping.inputs import Inputs
 from pipeline.sweeping.jobs import Job
 from pipeline.sweeping.lockfile import add_entries

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.ray_alone import keep_usage_private, listen_to_this_machine_only
+from pipeline.configuration.ray_alone import keep_usage_private, listen_to_this_machine_only
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.sweeping.jobs import Job
 
 LOCAL = "local"

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.files import replacing
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.files import replacing
 from pipeline.sweeping import parcels, ray_host
 from pipeline.sweeping.engine import GRACE_SECONDS, LocalEngine
 from pipeline.sweeping.jobs import Ended, Job

@@ -9,9 +9,9 @@ from types import FrameType
 
 from rich.console import Console
 
-from pipeline.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.hold import hold
 from pipeline.sweeping.engine import LocalEngine
-from pipeline.sweeping.hold import hold
 from pipeline.sweeping.jobs import Engine
 from pipeline.sweeping.loop import PATIENCE_SECONDS, Result, Sweep
 from pipeline.sweeping.options import Options
@@ -37,7 +37,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         with project.locked(PATIENCE_SECONDS):
             plan(project, stages, needs, console, n_jobs, options.price_per_hour)
         return
-    with hold(project.folder), View(console, n_jobs) as view, project.busy(stages):
+    with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked(PATIENCE_SECONDS):
                 project.pull_run_cache()

@@ -15,8 +15,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.files import sha256, write_json
-from pipeline.parent import end_with_parent
+from pipeline.core.files import sha256, write_json
+from pipeline.core.parent import end_with_parent
 from pipeline.sweeping.jobs import Job
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import rwlock
 from dvc.utils.strictyaml import YAMLSyntaxError
 
-from pipeline.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.errors import PipelineError, TryAgain, near_matches
 from pipeline.sweeping.lockfile import mend_rwlock, not_whole
 
 PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")

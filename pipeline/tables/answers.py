@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import Record, unpack_counts
 from pipeline.tables.images import ImageNoise, paired
 from pipeline.tables.results import ANSWERS

@@ -10,32 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pipeline.command import run
-from pipeline.errors import PipelineError
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.yaml_files import read_yaml
 
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 MAX_CHARACTERS = 200
 
 
 def main(params: Path) -> None:
     """Refuse PARAMS (params.yaml) if a value in it is more than a word, a number or a list."""
     refuse_odd_words(params)
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file that holds data only; anything else is one clear line."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PipelineError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise PipelineError(f"{path}: not YAML: {error}") from None
 
 
 def refuse_odd_words(path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
-from pipeline.files import write_table
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_table
 
 CELL = ("dataset", "recipe", "model", "family", "seed")
 RUNS = (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
 from pipeline.tables.answers import check_answers
 from pipeline.tables.results import HISTORY, RUNS

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
-from pipeline.tables.plain import read_yaml, refuse_odd_values
+from pipeline.core.errors import PipelineError
+from pipeline.core.yaml_files import read_yaml
+from pipeline.tables.plain import refuse_odd_values
 
 MODES = ("infer", "train")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 
 MAX_BYTES = 32 * 2**20  # timm's largest table has 0.2 MiB
 MAX_CELL = 1_000  # characters; timm's longest name has 60

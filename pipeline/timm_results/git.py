@@ -10,8 +10,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from pipeline.errors import PipelineError, TryAgain
-from pipeline.parent import end_with_parent
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.parent import end_with_parent
 
 GIT_SECONDS = 300  # for one git command; timm's tables are 3 MB
 _SETTINGS = [

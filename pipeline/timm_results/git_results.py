@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.timm_results.git import Git, is_full_id
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")

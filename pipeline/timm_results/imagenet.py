@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.timm_results.tables import OTHER_SETS, Setup
 
 SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]

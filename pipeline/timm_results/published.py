@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.tables.study import MODES, Study
 from pipeline.timm_results.families import family, pretraining
 from pipeline.timm_results.tables import OTHER_SETS

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
-from pipeline.files import sha256
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import sha256
 from pipeline.timm_results.csv_files import parse_cells
 
 NAME = "source.json"

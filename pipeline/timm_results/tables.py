@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.timm_results.csv_files import number, read_cells, read_table, text
 
 IMAGENET = "results-imagenet.csv"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import pack_counts
 from pipeline.trainer import hardware, training
 from pipeline.trainer.callbacks import Diverged, Epochs

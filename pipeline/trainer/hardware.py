@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.trainer import nvml
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")

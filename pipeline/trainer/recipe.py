@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 
 CHOICES = {
     "pool": ("concat", "average"),

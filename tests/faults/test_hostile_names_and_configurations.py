@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sweep_workspace import make_workspace
 
-from pipeline import hydra_app
-from pipeline.conf_files import check_conf_file
-from pipeline.errors import PipelineError
+from pipeline.configuration import hydra_app
+from pipeline.configuration.conf_files import check_conf_file
+from pipeline.core.errors import PipelineError
 from pipeline.tables.plain import main as check_study
 from pipeline.tables.plain import refuse_odd_values
 from pipeline.tables.study import Cell

@@ -18,15 +18,16 @@ from omegaconf import OmegaConf
 from study_fakes import write_study
 from sweep_workspace import make_workspace
 
-from pipeline import change, hydra_app, launchers, merge, models, prefetch, recommend, report
+from pipeline import change, merge, models, prefetch, recommend, report
 from pipeline.benchmarking.timings import read_timings
+from pipeline.configuration import hydra_app, launchers
+from pipeline.core.errors import REMEDIES, PipelineError
 from pipeline.datasets import arrays
 from pipeline.datasets.extract import extract
 from pipeline.datasets.label_tables import huggingface, in_csv
 from pipeline.datasets.prepared import _load, open_prepared
 from pipeline.datasets.recognise import recognise
 from pipeline.datasets.sources import in_class_folders
-from pipeline.errors import REMEDIES, PipelineError
 from pipeline.faults import install
 from pipeline.recommendation.limits import Limit, throughput
 from pipeline.recommendation.prior import shortlist

@@ -9,7 +9,7 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline import aggregate
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.records import FORMAT, read_record
 from pipeline.trainer.code import code_version, meaning_of
 

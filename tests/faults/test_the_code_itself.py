@@ -9,8 +9,8 @@ from pathlib import Path
 
 from runs import Trainer
 
+from pipeline.core.hold import hold
 from pipeline.faults import KINDS, POINTS, _place_of
-from pipeline.finetune import held
 
 DOORS = {  # what could run somebody else's code or data, as a call
     *("eval", "exec", "compile", "__import__", "system", "popen", "load_learner", "unsafe_load"),
@@ -135,6 +135,8 @@ def test_a_lock_file_that_was_left_behind_blocks_nobody(tmp_path: Path) -> None:
     lock = tmp_path / ".0.json.lock"
     for left in ("999999999 on this-host, since 2020,", "1 on another-host, since 2020,", "", "\0"):
         lock.write_text(left)
-        with held(tmp_path / "0.json"):
-            assert lock.read_text().startswith(f"{os.getpid()} on {socket.gethostname()}, since 20")
+        with hold(lock, "this"):
+            assert lock.read_text().startswith(
+                f"process {os.getpid()} on {socket.gethostname()}, since 20"
+            )
         assert not lock.exists()

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from runs import Trainer, numbers_of
 
-from pipeline import command
-from pipeline.command import one_line_errors
-from pipeline.errors import REMEDIES, TryAgain
-from pipeline.files import replacing_folder, write_table, write_text
+from pipeline.core import command
+from pipeline.core.command import one_line_errors
+from pipeline.core.errors import REMEDIES, TryAgain
+from pipeline.core.files import replacing_folder, write_table, write_text
 
 OLD, NEW = "old\n", "n" * 300_000
 

@@ -104,7 +104,7 @@ def test_weights_that_are_damaged_or_a_pickle_are_one_line_and_run_nothing(
 
 
 def _load_as_from_the_hub(file: Path) -> None:
-    from pipeline.command import one_line_errors
+    from pipeline.core.command import one_line_errors
     from pipeline.trainer.weights import _from_file, _in_timms_names, readable
 
     for load in (_in_timms_names, _through_timm):

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from pipeline.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
 from pipeline.names.vision_learner import Fit, fit_of
 from pipeline.timm_results.imagenet import read_imagenet

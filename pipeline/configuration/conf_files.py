@@ -10,22 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
+from pipeline.core.yaml_files import read_yaml
 
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
 
 
 def check_conf_file(path: Path) -> None:
     """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise PipelineError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise PipelineError(f"{path}: not YAML: {error}") from None
+    value, text = read_yaml(path), path.read_text(encoding="utf-8")
     if not isinstance(value, dict):
         raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
     if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:

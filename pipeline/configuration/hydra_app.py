@@ -20,12 +20,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.command import one_line_errors
-from pipeline.conf_files import check_conf_file
-from pipeline.errors import PipelineError, near_matches
-from pipeline.launchers import prepare
+from pipeline.configuration.conf_files import check_conf_file
+from pipeline.configuration.launchers import prepare
+from pipeline.core.command import one_line_errors
+from pipeline.core.errors import PipelineError, near_matches
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parent.parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 

@@ -5,8 +5,8 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from pipeline.errors import PipelineError
-from pipeline.ray_alone import keep_usage_private, listen_to_this_machine_only
+from pipeline.configuration.ray_alone import keep_usage_private, listen_to_this_machine_only
+from pipeline.core.errors import PipelineError
 
 PLUGINS = {
     "joblib": "joblib",

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, UnionType
 from typing import Any
 
-from pipeline.errors import PipelineError, TryAgain, system_error
+from pipeline.core.errors import PipelineError, TryAgain, system_error
 
 GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.names.rows import COUNTED, Row
+from pipeline.catalogue.rows import COUNTED, Row
 
 WIDTH = 200  # characters, where the output is no terminal
 

@@ -1,0 +1,21 @@
+"""A copy of the project in a folder of its own, where nothing has run, for benchmarks and tests."""
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("conf", "pipeline", "studies", "data/sample")
+FILES = ("dvc.yaml", "params.yaml", ".dvcignore", "data/benchmark/README.md")
+DVC_CONFIG = "[core]\n    analytics = false\n    no_scm = true\n"
+
+
+def copy_project(folder: Path) -> None:
+    """All that the stages read, and DVC without git."""
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=without_caches)
+    for name in FILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text(DVC_CONFIG, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""How a command of Hydra is read: configuration, files of conf/, launchers."""
