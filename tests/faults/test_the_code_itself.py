@@ -1,12 +1,15 @@
 """What is true of the whole code, the lock file and the list of guarantees; read, not run."""
 
 import ast
+import fcntl
 import os
 import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+import pytest
 from runs import Trainer
 
 from pipeline.core.hold import hold
@@ -129,6 +132,24 @@ def _look_up() -> None:
     for point in POINTS.values():
         owner, name = _place_of(point)
         assert callable(getattr(owner, name)), point
+
+
+def test_a_hold_on_a_file_that_was_just_removed_is_no_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, locked = tmp_path / "lock", []
+
+    def remove_once_and_lock(file: TextIO, how: int) -> None:
+        if not locked:
+            lock.unlink()  # the holder before us lets go between our open and our lock
+        locked.append(how)
+        flock(file, how)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", remove_once_and_lock)
+    with hold(lock, "this"):
+        assert len(locked) == 2
+        assert lock.read_text().startswith("process")
 
 
 def test_a_lock_file_that_was_left_behind_blocks_nobody(tmp_path: Path) -> None:
