@@ -183,7 +183,11 @@ def timings_of(
     gpu = {"kind": "cuda", "name": "NVIDIA GeForce RTX 4090", "precision": "fp16"}
     device = (cpu if kind == "cpu" else gpu) | {"threads": threads, "cuda": "13.2"}
     timings = [
-        Timing(mode, size, 32, 32, 1000.0, 32.0, [1000.0], 4.652, joules_per_sample=0.2)
+        Timing(
+            *(mode, size, 32, 32, 1000.0, 32.0, [1000.0], 4.652),
+            peak_rss_gib=1.5,
+            joules_per_sample=0.2,
+        )
         for size in (224, 48)
         for mode in ("infer", "train")
     ]
@@ -321,6 +325,9 @@ def test_own_speed_stands_beside_the_accuracy_of_the_same_size(tmp_path: Path) -
     row = rows.iloc[0]
     assert (row["img_size"], row["samples_per_second"], row["backend"]) == (224, 1000, "cpu2")
     assert math.isclose(row["top1"], 74.846)
+    assert (row["peak_rss_gib"], row["joules_per_image"]) == (1.5, 0.2)
+    timms = imagenet[~imagenet["benchmark_file"].isin([INFER, TRAIN])]
+    assert timms[["peak_memory_gib", "peak_rss_gib", "joules_per_image"]].isna().all(axis=None)
     lost = unmatched[unmatched["file"] == INFER]
     assert lost.to_numpy().tolist() == [
         [INFER, "tf_efficientnet_lite0", 48, "no accuracy at this size: known at 224"]

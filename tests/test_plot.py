@@ -185,6 +185,16 @@ def test_no_name_is_written_across_the_front(study: Path):
         assert not any(box.contains(*pixel) for pixel in np.vstack([across, down])), text
 
 
+@pytest.mark.parametrize(
+    ("on_front", "told"), [([True, True, False], True), ([True, False, False], False)]
+)
+def test_the_front_is_told_of_where_it_is_a_line(study: Path, on_front: list[bool], told: bool):
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        made = error_against_fit_time(done.board.assign(on_front=on_front), done.runs)
+    assert ("Dashed: the front" in " ".join(made.texts[1].get_text().split())) is told
+
+
 def test_a_run_whose_time_does_not_count_is_counted_below_and_not_drawn(study: Path):
     write_run(study / "runs", LITE[0], 0, 0.1, not_for_speed="the batch was halved")
     collect(study)

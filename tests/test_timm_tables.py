@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ SPEED_HEADER = (
     "model,infer_img_size,infer_samples_per_sec,infer_step_time,infer_batch_size,"
     "param_count,infer_gmacs,infer_macts"
 )
+OWN = ["peak_memory_gib", "peak_rss_gib", "joules_per_image"]
 SPEED_ROW = "net,224,1000.5,1.023,1024.0,5.29,0.4,6.7"
 
 
@@ -124,7 +126,18 @@ def test_a_benchmark_says_what_it_timed_and_how(tmp_path: Path) -> None:
             "gmacs": 0.4,
             "macts": 6.7,
             "speed_params_m": 5.29,
+            **dict.fromkeys(OWN, pytest.approx(math.nan, nan_ok=True)),
         }
+    ]
+
+
+def test_own_tables_tell_memory_and_energy_beside(tmp_path: Path) -> None:
+    own = ",infer_peak_memory_reserved_gib,infer_peak_rss_gib,infer_joules_per_sample"
+    rows = [SPEED_ROW + ",2.5,1.5,0.2", SPEED_ROW.replace("net", "other") + ",,1.5,"]
+    read = read_benchmark(table(tmp_path / SPEED, SPEED_HEADER + own, *rows))
+    assert read[OWN].to_numpy().tolist() == [
+        [2.5, 1.5, 0.2],
+        pytest.approx([math.nan, 1.5, math.nan], nan_ok=True),
     ]
 
 

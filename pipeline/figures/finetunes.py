@@ -25,7 +25,7 @@ FEW = 6  # models whose names need room at the sides
 LINES_OF_MANY = "#c4c4c4"
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
 BARS = "95 % interval of the error, over seeds and images where models have repeats"
-FRONT = "Line: the front, no other model is as quick and as good"
+FRONT = " Dashed: the front, no other model is as quick and as good."
 
 
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
@@ -33,10 +33,12 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     devices = sorted(board["device"].dropna().unique())
     uncounted = int(runs["not_timed"].notna().sum())
     left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
+    on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
+    front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     made, panels = _panels(
         "Fine-tune error against fit time",
         f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
-        f"runs. {FRONT}. Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
+        f"runs.{front} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)

@@ -14,7 +14,10 @@ from pipeline.timm_results.tables import OTHER_SETS, Setup
 
 SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
 SETUP_COLUMNS = ["benchmark_file", *(field.name for field in fields(Setup))]
-SPEED_COLUMNS = ["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"]
+SPEED_COLUMNS = [
+    *["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"],
+    *["peak_memory_gib", "peak_rss_gib", "joules_per_image"],  # of own benchmarks alone
+]
 COLUMNS = [
     *["model", "arch", "tag", "family", "pretraining", "img_size", "top1", "top5"],
     *SET_COLUMNS,

@@ -5,6 +5,7 @@ models named by the bare architecture). Columns change their order, and one its 
 from year to year; the setup of a benchmark (precision, device, ...) stands only in its file's name.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ OTHER_SETS = {  # prefix of its columns -> file
     "r_clean": "results-imagenet-r-clean.csv",
 }
 KEY = ["model", "img_size"]
+COUNTED = [  # in some benchmark files; the last three in this machine's own only
+    *["gmacs", "macts", "peak_memory_reserved_gib", "peak_rss_gib", "joules_per_sample"],
+]
 
 _PIXELS = number(1, 10_000, whole=True)
 _PERCENT = number(0, 100)
@@ -88,12 +92,13 @@ def read_accuracy(path: Path) -> pd.DataFrame:
 
 
 def read_benchmark(path: Path) -> pd.DataFrame:
-    """model, img_size, batch_size, samples_per_second, step_ms, gmacs, macts, speed_params_m.
+    """model, img_size, batch_size, samples_per_second, step_ms, speed_params_m, gmacs, macts,
+    peak_memory_gib (a GPU's), peak_rss_gib (the process's), joules_per_image.
 
-    Speed is NaN where timm's own run of the model failed; gmacs and macts where not counted.
+    Speed is NaN where timm's own run of the model failed, the last five where nobody counted.
     """
     mode = setup_of(path.name).mode
-    counted = [name for name in ("gmacs", "macts") if f"{mode}_{name}" in read_cells(path)[0]]
+    counted = [name for name in COUNTED if f"{mode}_{name}" in read_cells(path)[0]]
     table = read_table(
         path,
         {
@@ -107,11 +112,14 @@ def read_benchmark(path: Path) -> pd.DataFrame:
         },
     )
     table.columns = table.columns.str.removeprefix(f"{mode}_")
+    table = table.assign(**{name: math.nan for name in COUNTED if name not in counted})
     table = table.rename(
         columns={
             "samples_per_sec": "samples_per_second",
             "step_time": "step_ms",
             "param_count": "speed_params_m",
+            "peak_memory_reserved_gib": "peak_memory_gib",
+            "joules_per_sample": "joules_per_image",
         }
     )
     speed = table[["batch_size", "samples_per_second", "step_ms"]].isna()
@@ -120,7 +128,7 @@ def read_benchmark(path: Path) -> pd.DataFrame:
             f"{path}: row {half.index[0] + 1}, {half.iloc[0]['model']}: of batch size, samples per"
             " second and step time, some are empty and some are not"
         )
-    return _unique(path, table.reindex(columns=[*table.columns, *{"gmacs", "macts"} - {*counted}]))
+    return _unique(path, table)
 
 
 def _torch_version(digits: str) -> str:
