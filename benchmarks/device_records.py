@@ -9,7 +9,6 @@ each fine-tune (recipe.epochs=1). A model whose records are in OUT already is no
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.project_copy import ROOT
+from pipeline.benchmarking.timings import ModelTimings, read_timings
+from pipeline.records import Record, read_record
 from pipeline.trainer.weights import WHEELS
 
 MODELS = [
@@ -47,15 +48,16 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--image-size", type=int, default=224)
     given = parser.parse_args()
-    table = Table(*COLUMNS)
+    table, names = Table(*COLUMNS), set()
     with tempfile.TemporaryDirectory() as folder:
         for model in given.models:
             record, speed = made(model, Path(folder), given)
-            table.add_row(model.partition(".")[0], *row(record, speed))
-    Console(width=160).print(table, f"{record['device']['name']}, n = 1")
+            table.add_row(f"{model}, {record.status}", *row(record, speed))
+            names.add(record.device["name"])
+    Console(width=180).print(table, f"{', '.join(sorted(names))}, n = 1")
 
 
-def made(model: str, folder: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+def made(model: str, folder: Path, given: argparse.Namespace) -> tuple[Record, ModelTimings]:
     """The model's record and its timings, as they are in `given.out`."""
     here = [f"image_size={given.image_size}"]
     there = [f"model={model}", "recipe=fastai2022", f"device={given.device}"]
@@ -70,7 +72,7 @@ def made(model: str, folder: Path, given: argparse.Namespace) -> list[dict[str, 
         run("finetune", *words, *here, *there, *given.overrides, f"out={record}")
     if not speed.exists():
         run("benchmark", "sizes=study", *here, *there, f"out={speed}")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in (record, speed)]
+    return read_record(record), read_timings(speed)
 
 
 def run(command: str, *words: str) -> None:
@@ -87,28 +89,29 @@ def weights(model: str, folder: Path) -> list[str]:
     return ["weights=folder", f"weights.path={folder}"]
 
 
-def row(record: dict[str, Any], speed: dict[str, Any]) -> list[str]:
-    cost, telemetry = record["cost"], record["telemetry"]
+def row(record: Record, speed: ModelTimings) -> list[str]:
+    """What the record and the timings tell; a run that failed or diverged has no error."""
+    cost, telemetry = record.cost, record.telemetry
     counted, integrated = counter_and_power_wh(telemetry)
-    rates = {each["mode"]: each["samples_per_second"] for each in speed["timings"]}
-    ratio = counted / integrated if counted and integrated else None
+    rates = {each.mode: each.samples_per_second for each in speed.timings}
     values = [
-        (cost["fit_seconds"], ".1f"),
-        (record["metrics"]["error_rate"], ".4f"),
-        (telemetry["gpu_utilisation_mean_percent"], ".0f"),
-        (cost["peak_memory_allocated_gib"], ".2f"),
-        (cost["peak_memory_reserved_gib"], ".2f"),
-        (telemetry["gpu_process_memory_peak_gib"], ".2f"),
-        *((counted, ".3f"), (integrated, ".3f"), (ratio, ".3f")),
+        (cost.get("fit_seconds"), ".1f"),
+        (record.metrics.get("error_rate"), ".4f"),
+        (telemetry.get("gpu_utilisation_mean_percent"), ".0f"),
+        (cost.get("peak_memory_allocated_gib"), ".2f"),
+        (cost.get("peak_memory_reserved_gib"), ".2f"),
+        (telemetry.get("gpu_process_memory_peak_gib"), ".2f"),
+        *((counted, ".3f"), (integrated, ".3f")),
+        (counted / integrated if counted and integrated else None, ".3f"),
         *((rates["infer"], ".0f"), (rates["train"], ".0f")),
     ]
-    return ["unknown" if value is None else format(value, spec) for value, spec in values]
+    return ["-" if value is None else format(value, spec) for value, spec in values]
 
 
 def counter_and_power_wh(telemetry: dict[str, Any]) -> tuple[float | None, float | None]:
     """The fit's energy by the driver's counter, and by its sampled power; None where unknown."""
-    by_counter = telemetry["gpu_energy_source"] == "counter"
-    power = telemetry["gpu_power_mean_w"]
+    by_counter = telemetry.get("gpu_energy_source") == "counter"
+    power = telemetry.get("gpu_power_mean_w")
     return (
         telemetry["gpu_energy_wh"] if by_counter else None,
         None if power is None else power * telemetry["seconds"] / SECONDS_PER_HOUR,
