@@ -15,9 +15,11 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 from pipeline import aggregate, merge, report
 from pipeline.core.errors import PipelineError
 from pipeline.page.answer import answer, duration
+from pipeline.page.charts import error_against_time
 from pipeline.page.names import text_positions
 from pipeline.page.tables import failures
 from pipeline.study2022 import __main__ as study2022
+from pipeline.tables.results import read_results
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -190,6 +192,15 @@ def test_a_model_far_ahead_is_told_apart(study: Path):
     for seed in range(3):
         write_run(study / "runs", LITE[2], seed, 0.25 + seed / 1000)
     assert "It is told apart from all 2 others: P(best) is 1.00." in words(study)
+
+
+def test_the_legend_names_a_front_where_there_is_a_line(study: Path):
+    render(study)
+    board = read_results(study / "results").board
+    for on_front in ([True, True, False], [True, False, False]):
+        chart = error_against_time(board.assign(on_front=on_front))
+        (front,) = [each for each in chart.data if each.name == "front"]
+        assert front.showlegend is (sum(on_front) > 1)
 
 
 def test_no_name_in_a_chart_lies_across_another_a_mark_or_the_front():

@@ -36,6 +36,7 @@ def error_against_time(board: pd.DataFrame) -> Figure:
         mode="lines",
         line={"shape": "hv", "width": 1.5, "color": FRONT_COLOUR},
         name="front",
+        showlegend=len(corners) > 1,  # of one model there is no line
         hoverinfo="skip",
         legendrank=3000,
     )
