@@ -17,7 +17,7 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_table
 from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
-from pipeline.timm_results.imagenet import COLUMNS, SETUP_COLUMNS
+from pipeline.timm_results.imagenet import COLUMNS, OWN, SETUP_COLUMNS, TIMM
 from pipeline.timm_results.registry import registry
 from pipeline.timm_results.source import read_source
 from pipeline.timm_results.tables import (
@@ -68,7 +68,8 @@ def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataF
     timed = []
     for path in [*benchmarks, *own_tables]:
         speed = read_benchmark(path)
-        timed.append(_joined(accuracy, speed, path))
+        measured_by = OWN if path in own_tables else TIMM
+        timed.append(_joined(accuracy, speed, path).assign(measured_by=measured_by))
         timed_here = accuracy["arch"].isin(speed["model"])  # own tables are of the study's models
         expected = accuracy[timed_here] if path in own_tables else accuracy
         unmatched += [_no_speed(expected, speed, path), _no_accuracy(accuracy, speed, path)]

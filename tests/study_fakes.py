@@ -143,6 +143,7 @@ def write_imagenet(path: Path, models: list[str] | None = None) -> Path:
                         "crop_pct": 0.875,
                         "interpolation": "bicubic",
                         "benchmark_file": file,
+                        "measured_by": "timm",
                         "mode": mode,
                         "precision": "amp",
                         "layout": "nchw",

@@ -326,6 +326,7 @@ def test_own_speed_stands_beside_the_accuracy_of_the_same_size(tmp_path: Path) -
     assert (row["img_size"], row["samples_per_second"], row["backend"]) == (224, 1000, "cpu2")
     assert math.isclose(row["top1"], 74.846)
     assert (row["peak_rss_gib"], row["joules_per_image"]) == (1.5, 0.2)
+    assert (row["measured_by"], set(imagenet["measured_by"])) == ("own", {"own", "timm"})
     timms = imagenet[~imagenet["benchmark_file"].isin([INFER, TRAIN])]
     assert timms[["peak_memory_gib", "peak_rss_gib", "joules_per_image"]].isna().all(axis=None)
     lost = unmatched[unmatched["file"] == INFER]

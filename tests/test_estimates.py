@@ -223,6 +223,20 @@ def test_this_machines_own_benchmark_comes_first(project: Path) -> None:
     assert speed == pytest.approx(70 * 224**2 / 1e6)
 
 
+def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path) -> None:
+    table = read_imagenet(project / "data/imagenet.csv").assign(measured_by="own")
+    study = read_study(project / "params.yaml")
+    names = [
+        [source.name for source in sources(study, table, device, True, [])]
+        for device in ("Small GPU 1", "NVIDIA GeForce RTX 3090")
+    ]
+    elsewhere = ["own training speeds on rtx3090", "own inference speeds on rtx3090"]
+    assert names[0][-2:] == [f"{name}, unscaled" for name in elsewhere]
+    assert names[1][0] == "a benchmark of this device"
+    assert names[1][-1] == elsewhere[1]
+    assert elsewhere[0] not in names[1]
+
+
 def test_a_cpus_benchmark_is_of_as_many_threads(project: Path) -> None:
     table = on("amd_epyc", {LITE[1]: 70.0}, "train", backend="cpu2")
     assert first(project, "AMD EPYC, 2 threads", LITE[1], table, cuda=False)[1] is not None

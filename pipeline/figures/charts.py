@@ -90,17 +90,17 @@ def spans_decades(values: pd.Series) -> bool:
 def speed_source(rows: pd.DataFrame) -> str:
     """The benchmark files that these rows of imagenet.csv come from, their devices and commit."""
     files = [
-        f"{row.benchmark_file} ({row.device}, {row.precision}, torch {row.torch})"
+        f"{row.measured_by} {row.benchmark_file} ({row.device}, {row.precision}, torch {row.torch})"
         for row in rows.drop_duplicates("benchmark_file").itertuples()
     ]
-    return f"timm {' and '.join(files)}, {_commit(rows)}"
+    return f"{' and '.join(files)}; timm at {_commit(rows)}"
 
 
 def accuracy_source(rows: pd.DataFrame) -> str:
     """Where the accuracy in these rows of imagenet.csv comes from."""
-    return f"timm results-imagenet.csv, {_commit(rows)}"
+    return f"timm results-imagenet.csv at {_commit(rows)}"
 
 
 def _commit(rows: pd.DataFrame) -> str:
     commits = sorted({commit[:10] for commit in rows["commit"].unique() if commit})
-    return f"commit {', '.join(commits)}" if commits else "of no known commit"
+    return f"commit {', '.join(commits)}" if commits else "no known commit"

@@ -18,6 +18,7 @@ from pipeline.tables.estimates import (
     speed_by_model,
 )
 from pipeline.tables.study import MODES, Study
+from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.training_speeds import rows_of_device, training_speeds
 
 # Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
@@ -32,26 +33,30 @@ def sources(
     records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
     if imagenet is None:
         return records
-    here = {mode: training_speeds(study, rows_of_device(imagenet, mode, device)) for mode in MODES}
+    rows = {mode: rows_of_device(imagenet, mode, device) for mode in MODES}
+    here = {mode: training_speeds(study, rows[mode]) for mode in MODES}
     by_runs = speed_by_model(runs)
     own = Scaled("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
     known = [by_runs, here["train"], here["infer"]]
-    return [own, *records, *_published(study, imagenet, cuda, known)]
+    others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
+    return [own, *records, *_published(study, others, cuda, known)]
 
 
 def _published(
     study: Study, imagenet: pd.DataFrame, cuda: bool, known: Sequence[Mapping[str, float]]
 ) -> list[Source]:
-    """timm's two files of the charts; unscaled they say something of GPUs, of CPUs nothing."""
+    """The two files of the charts; unscaled they say something of GPUs, of CPUs nothing."""
     found: list[Source] = []
     for mode in ("train", "infer"):
         rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
         if len(rows):
+            first = rows.iloc[0]
             table = training_speeds(study, rows)
             scale: Mapping[str, float] = next(
                 (speeds for speeds in known if speeds.keys() & table.keys()), {}
             )
-            name = f"timm's {NAMES[mode]} speeds on {rows['device'].iloc[0]}"
+            whose = "own" if first["measured_by"] == OWN else "timm's"
+            name = f"{whose} {NAMES[mode]} speeds on {first['device']}"
             name += "" if scale else ", unscaled"
             found.append(Scaled(name, table, scale, SCALED, UNSCALED if cuda else None))
     return found

@@ -13,7 +13,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.timm_results.tables import OTHER_SETS, Setup
 
 SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
-SETUP_COLUMNS = ["benchmark_file", *(field.name for field in fields(Setup))]
+TIMM, OWN = "timm", "own"  # who measured a speed
+SETUP_COLUMNS = ["benchmark_file", "measured_by", *(field.name for field in fields(Setup))]
 SPEED_COLUMNS = [
     *["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"],
     *["peak_memory_gib", "peak_rss_gib", "joules_per_image"],  # of own benchmarks alone
