@@ -337,6 +337,7 @@ def test_the_explorer_holds_each_accuracy_once_and_every_speed_of_every_file(stu
     table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
     newer = table[table["mode"] == "infer"].assign(
         benchmark_file="benchmark-infer-bf16-y.csv",
+        measured_by="own",
         precision="bf16",
         torch="2.10.0",
         device="rtx9090",
@@ -357,7 +358,9 @@ def test_the_explorer_holds_each_accuracy_once_and_every_speed_of_every_file(stu
         ("train", "rtx3090"),
     ]
     assert files["benchmark-infer-bf16-y.csv"]["speed"] == [0, 0, 12350, 12350, 12350, 12350, 0]
-    assert files["benchmark-infer-bf16-y.csv"]["setup"] == "bf16, nchw, torch 2.10.0, cu117, dynamo"
+    setup = "own, bf16, nchw, torch 2.10.0, cu117, dynamo"
+    assert files["benchmark-infer-bf16-y.csv"]["setup"] == setup
+    assert files["benchmark-infer-amp-x.csv"]["setup"] == "amp, nchw, torch 1.13, cu117"
     assert data["files"][data["start"]]["name"] == "benchmark-infer-amp-x.csv"
     assert data["files"][data["start"]]["batch"] == [256] * 6 + [0]
 

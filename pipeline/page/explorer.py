@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.figures.charts import OTHERS, Style, legend_families, style
 from pipeline.page.escape import in_script
 from pipeline.tables.study import Study
+from pipeline.timm_results.imagenet import OWN
 
 PAIR = ["model", "img_size"]
 MOST_FAMILIES = 18  # with a legend entry of their own
@@ -73,8 +74,9 @@ def _look(look: Style) -> dict[str, str]:
 
 
 def _setup(file: pd.Series) -> str:
-    """`amp, nchw, torch 2.9.1, cu130, dynamo`."""
-    known = [file["precision"], file["layout"], f"torch {file['torch']}", file["backend"]]
+    """`amp, nchw, torch 2.9.1, cu130, dynamo`, after `own` if it is this machine's."""
+    own = "own" if file["measured_by"] == OWN else ""
+    known = [own, file["precision"], file["layout"], f"torch {file['torch']}", file["backend"]]
     return ", ".join(part for part in [*known, "dynamo" * (file["compile"] == "dynamo")] if part)
 
 
