@@ -1,11 +1,17 @@
 """Fixtures for every test. Real data lies outside the repository and its tests skip without it."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+# Whatever started the tests may have these ignored, as nohup and `&` do, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,6 @@ def in_child(work: Callable[[], Any]) -> tuple[int, str]:
         os.dup2(writing, 2)
         sys.stderr = os.fdopen(2, "w", buffering=1)
         code = 0
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may
-        for number in (signal.SIGTERM, signal.SIGHUP):  # have them ignored, as nohup does
-            signal.signal(number, signal.SIG_DFL)
         try:
             with one_line_errors():
                 work()
