@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
+from matplotlib.lines import Line2D
 from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
@@ -215,6 +217,20 @@ def test_a_logarithmic_axis_has_no_more_ticks_than_there_is_room_for():
         plain_log(axes.xaxis, TICKS_OF_HALF)
         shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert least <= len(shown) <= TICKS_OF_HALF + 2
+
+
+@pytest.mark.parametrize("decades", [0.5, 1, 1.6, 2.4, 2.6, 3.1, 3.3])
+def test_ticks_of_a_logarithmic_axis_do_not_touch(decades: float):
+    with mpl.rc_context(LOOK):
+        made, (axes,) = figure("title", "note", 5)
+        axes.set(xscale="log", xlim=(20, 20 * 10**decades))
+        made.legend(handles=[Line2D([], [], label="efficientnetv2")], loc="outside right upper")
+        plain_log(axes.xaxis)
+        made.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    inside = [box for box in boxes if box.x0 > axes.bbox.x0 - 50 and box.x1 < axes.bbox.x1 + 50]
+    assert len(inside) >= 2
+    assert all(right.x0 - left.x1 > 4 for left, right in pairwise(inside))
 
 
 def test_the_first_label_wins_where_there_is_room_for_one_only():

@@ -27,7 +27,7 @@ from pipeline.figures.charts import OTHERS, style
 INK, FAINT = "#222222", "#666666"
 WIDTH_INCHES = 9.0
 TICKS, TICKS_OF_HALF = 16, 8  # of a logarithmic axis at the full width and at half of it
-LOG_TICKS = ((1, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))  # per decade, the densest first
+LOG_TICKS = ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # per decade, the densest first
 LOOK: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
