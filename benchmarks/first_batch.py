@@ -3,10 +3,10 @@
     python -m benchmarks.first_batch
 
 Takes the quickstart's cells in a fresh copy of the project, one at a time, and ends each after its
-first batch. The first run finds neither timm's registry nor any file read before; the fork server's
-own start is not in these numbers. CPU seconds are the ones to trust on a machine that does other
-things too. Seconds are counted since the boot, because /proc/stat rounds the time of the boot, on
-which psutil's start of a process rests, down to a second. Linux only.
+first batch. The fork server's own start, which reads timm's registry, is not in these numbers. CPU
+seconds are the ones to trust on a machine that does other things too. Seconds are counted since the
+boot, because /proc/stat rounds the time of the boot, on which psutil's start of a process rests,
+down to a second. Linux only.
 """
 
 import os
