@@ -20,9 +20,9 @@ from rich.table import Table
 
 from benchmarks.project_copy import ROOT
 from benchmarks.random_weights import save_random_weights
-from pipeline.benchmarking.timings import ModelTimings, read_timings
+from pipeline.benchmark.timings import ModelTimings, read_timings
+from pipeline.finetune.weights import WHEELS
 from pipeline.records import Record, read_record
-from pipeline.trainer.weights import WHEELS
 
 MODELS = [
     *(f"tf_efficientnet_lite{size}.in1k" for size in range(3)),

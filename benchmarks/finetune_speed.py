@@ -28,10 +28,11 @@ from benchmarks.phases import PHASES
 from benchmarks.random_weights import save_random_weights
 from benchmarks.speed_arms import ARMS, Job, against_floor, counts, fit
 from pipeline.configuration import hydra_app
-from pipeline.dataset import prepare
-from pipeline.datasets.config import read_config
-from pipeline.trainer import hardware, weights
-from pipeline.trainer.recipe import recipe_of
+from pipeline.dataset.__main__ import prepare
+from pipeline.dataset.config import read_config
+from pipeline.finetune import weights
+from pipeline.finetune.recipe import recipe_of
+from pipeline.hardware import machine
 
 MODELS = ["tf_efficientnet_lite0.in1k", "resnet18.tv_in1k"]
 Row = dict[str, Any]
@@ -126,8 +127,8 @@ def alone(work: Callable[[Job], Row], job: Job) -> Row:
 def report(rows: list[Row], given: argparse.Namespace) -> None:
     """Medians of each model and arm, and ratios of the script's to ours."""
     console = Console(width=110)
-    device = hardware.describe(hardware.choose_device(given.device), given.threads, "")
-    versions = ", ".join(f"{name} {version}" for name, version in hardware.versions().items())
+    device = machine.describe(machine.choose_device(given.device), given.threads, "")
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
     console.print(f"{device['name']}, {given.threads} threads; {versions}; n = {given.repeats}")
     for model in given.models:
         of_model = [row for row in rows if row["model"] == model]

@@ -61,7 +61,7 @@ def make_workspace(folder: Path) -> None:
     """The project as it is, whose runs end after one batch."""
     copy_project(folder)
     shutil.copy(folder / "studies/quickstart.yaml", folder / "params.yaml")
-    with (folder / "pipeline/sweeping/preloaded.py").open("a", encoding="utf-8") as preloaded:
+    with (folder / "pipeline/sweep/preloaded.py").open("a", encoding="utf-8") as preloaded:
         preloaded.write(STOP_AFTER_ONE_BATCH)
 
 

@@ -12,7 +12,7 @@ import torch
 from fastai.vision.all import Learner
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.trainer.telemetry import finish_work
+from pipeline.hardware.telemetry import finish_work
 
 ADAM_PASSES = 7  # reads weight, gradient and two moments; writes weight and two moments
 

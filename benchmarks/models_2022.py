@@ -18,11 +18,12 @@ import torch
 import yaml
 from fastai.vision.all import DataLoaders, IntToFloatTensor, TensorCategory, TensorImage, TfmdDL
 
-from pipeline.datasets.prepared import Prepared
-from pipeline.trainer import hardware, training
-from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.speed import Speed
-from pipeline.trainer.weights import Weights
+from pipeline.dataset.prepared import Prepared
+from pipeline.finetune import training
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed
+from pipeline.finetune.weights import Weights
+from pipeline.hardware import machine
 
 STUDY = Path(__file__).parent.parent / "studies/fastai2022.yaml"
 RECIPE = Recipe("step", 1, 1, 0.001, 1, 2, "concat", "squish", "fp32")
@@ -87,7 +88,7 @@ def learner_on_noise(model: str, batch: int, image_size: int) -> training.Learne
     weights = Weights("folder", "random", Path("random"), "0" * 64, {"state_dict": state})
     labels, parts = np.arange(batch) % 2, np.full(batch, "train")
     data = Prepared(Path(), "noise", "single", ["a", "b"], [], labels, parts, {})
-    dls = DataLoaders(*loaders, device=hardware.choose_device("cpu"))
+    dls = DataLoaders(*loaders, device=machine.choose_device("cpu"))
     return training.learner(dls, data, RECIPE, model, weights, Speed())
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.dataset import prepare
-from pipeline.datasets.array_files import Array
-from pipeline.datasets.arrays import decode_all, free_cores
-from pipeline.datasets.checks import Policy
-from pipeline.datasets.config import Preparation
-from pipeline.datasets.images import SUFFIXES
-from pipeline.datasets.sources import FolderReader, Found, Source
-from pipeline.datasets.splits import Split
+from pipeline.dataset.__main__ import prepare
+from pipeline.dataset.array_files import Array
+from pipeline.dataset.arrays import decode_all, free_cores
+from pipeline.dataset.checks import Policy
+from pipeline.dataset.config import Preparation
+from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.sources import FolderReader, Found, Source
+from pipeline.dataset.splits import Split
 
 REPEATS = 7
 ONE: list[Array] = [("squish", 224)]
@@ -83,7 +83,7 @@ def _prepare_and_report(folder: Path) -> int:
         Preparation(
             policy=Policy("copies", "single", None, bad="fail", rare="keep", min_class_images=1),
             split=Split("stratified", valid_pct=0.2, test_pct=0, split_seed=42),
-            images={"_target_": "pipeline.datasets.sources.in_class_folders"},
+            images={"_target_": "pipeline.dataset.sources.in_class_folders"},
             source=folder / "in",
             archive=None,
             arrays=ONE,

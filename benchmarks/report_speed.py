@@ -25,7 +25,7 @@ import yaml
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.merge import merge
+from pipeline.merge.__main__ import merge
 from pipeline.records import Record, pack_counts, write_record
 
 TARGET_SECONDS, TARGET_GIB = 60, 2

@@ -28,12 +28,13 @@ from fastai.vision.all import (
 from benchmarks.floor import floor_seconds, rates_of, work_of_a_step
 from benchmarks.phases import cpu_seconds, synchronised_seconds, watch_phases
 from benchmarks.step_counts import Looks, Operations, counts_of_a_step, profiled_step
-from pipeline.datasets.prepared import Prepared, open_prepared
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.finetune import training
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed
+from pipeline.finetune.weights import Weights
+from pipeline.hardware import machine
 from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
-from pipeline.trainer import hardware, training
-from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.speed import Speed
-from pipeline.trainer.weights import Weights
 
 ARMS = ("script", "ours")
 
@@ -161,7 +162,7 @@ def against_floor(job: Job) -> dict[str, Any]:
 def _prepared_learner(job: Job) -> Learner:
     torch.set_num_threads(job.threads)
     if job.arm == "ours" and job.device == "cpu":
-        hardware.keep_freed_memory()
+        machine.keep_freed_memory()
     return learner_of(job)
 
 
@@ -178,5 +179,5 @@ def _seconds(job: Job) -> dict[str, float]:
 
 def _peak_gib(job: Job) -> float:
     """The device's reserved memory, on a CPU the process's."""
-    memory = hardware.peak_memory(torch.device(job.device))
+    memory = machine.peak_memory(torch.device(job.device))
     return float(memory["peak_rss_gib" if job.device == "cpu" else "peak_memory_reserved_gib"] or 0)

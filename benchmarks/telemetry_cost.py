@@ -20,10 +20,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.trainer import nvml
-from pipeline.trainer.nvml import Gpu
-from pipeline.trainer.sampling import EVERY_SECONDS
-from pipeline.trainer.telemetry import Watch
+from pipeline.hardware import nvml
+from pipeline.hardware.nvml import Gpu
+from pipeline.hardware.telemetry import EVERY_SECONDS, Watch
 
 SAMPLES_ALONE = 50
 TARGET = 0.01

@@ -31,14 +31,14 @@ class Point:
 
 
 POINTS = {
-    "after_load": Point("pipeline.trainer.training", "learner", "after"),  # weights are in
-    "in_loader": Point("pipeline.trainer.loading", "ArrayLoader.create_batch"),
-    "epoch_end": Point("pipeline.trainer.callbacks", "Epochs.after_epoch"),
+    "after_load": Point("pipeline.finetune.training", "learner", "after"),  # weights are in
+    "in_loader": Point("pipeline.finetune.loading", "ArrayLoader.create_batch"),
+    "epoch_end": Point("pipeline.finetune.callbacks", "Epochs.after_epoch"),
     "before_replace": Point("pipeline.core.files", "_put"),  # each file and folder that is written
     "after_replace": Point("pipeline.core.files", "_put", "after"),
-    "in_commit": Point("pipeline.sweeping.project", "add_entries"),  # cache done, dvc.lock not
-    "in_extract": Point("pipeline.datasets.extract", "_write"),  # each member of an archive
-    "in_fetch": Point("pipeline.timm_results.git_results", "_contents"),  # git has all, we nothing
+    "in_commit": Point("pipeline.sweep.project", "add_entries"),  # cache done, dvc.lock not
+    "in_extract": Point("pipeline.dataset.extract", "_write"),  # each member of an archive
+    "in_fetch": Point("pipeline.fetch.git", "_contents"),  # git has all, we nothing
 }
 
 

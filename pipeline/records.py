@@ -168,3 +168,11 @@ def _check_kinds(path: Path, record: Record) -> None:
     for name, value in record.cost.items():
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
             raise PipelineError(f"{path}: cost.{name} is {value!r}, not a finite number")
+
+
+def device_label(device: dict[str, Any]) -> str | None:
+    """What times can be compared on: the device's name, for a CPU with its number of threads."""
+    name = device.get("name") or device.get("kind")
+    if name is None or device.get("kind") != "cpu" or device.get("threads") is None:
+        return name
+    return f"{name}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"

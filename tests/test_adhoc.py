@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
-from pipeline import adhoc
+from pipeline.adhoc import __main__ as adhoc
 from pipeline.core.errors import PipelineError
-from pipeline.tables.results import read_results
+from pipeline.results import read_results
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.tables.correlations import rank_correlation
-from pipeline.tables.results import read_results
+from pipeline.results import read_results
+from pipeline.statistics.correlations import rank_correlation
 
 
 @pytest.fixture

@@ -23,16 +23,16 @@ from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
 from pipeline.configuration import hydra_app
-from pipeline.dataset import prepare
-from pipeline.datasets.config import read_config
-from pipeline.datasets.find_images import find_images
-from pipeline.datasets.prepared import Crops, Prepared, open_prepared
-from pipeline.datasets.splits import Split, split_images
-from pipeline.trainer import training
-from pipeline.trainer.callbacks import Epochs
-from pipeline.trainer.speed import Speed
-from pipeline.trainer.telemetry import Watch
-from pipeline.trainer.weights import Weights
+from pipeline.dataset.__main__ import prepare
+from pipeline.dataset.config import read_config
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.prepared import Crops, Prepared, open_prepared
+from pipeline.dataset.splits import Split, split_images
+from pipeline.finetune import training
+from pipeline.finetune.callbacks import Epochs
+from pipeline.finetune.speed import Speed
+from pipeline.finetune.weights import Weights
+from pipeline.hardware.telemetry import Watch
 
 SIZE = 64
 DATASETS = {"pets": "oxford_pets_370", "planet_sample": "planet_sample"}

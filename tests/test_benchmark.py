@@ -13,23 +13,17 @@ import pytest
 import torch
 import yaml
 
-from pipeline.benchmark import benchmark, main, said, sizes
-from pipeline.benchmarking import timing
-from pipeline.benchmarking.own_speed import (
-    LEFT_OUT,
-    file_name,
-    models_of,
-    short_name,
-    write_own_speed,
-)
-from pipeline.benchmarking.timings import ModelTimings, Timing, read_timings, write_timings
+from pipeline.benchmark import timing
+from pipeline.benchmark.__main__ import benchmark, main, said, sizes
+from pipeline.benchmark.timings import ModelTimings, Timing, read_timings, write_timings
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
-from pipeline.merge import main as merge_main
-from pipeline.merge import merge
-from pipeline.tables.study import read_study
-from pipeline.timm_results.published import published
-from pipeline.timm_results.tables import read_benchmark, setup_of
+from pipeline.merge.__main__ import main as merge_main
+from pipeline.merge.__main__ import merge
+from pipeline.merge.own_speed import LEFT_OUT, file_name, models_of, write_own_speed
+from pipeline.study.params import read_study
+from pipeline.timm_results.imagenet import published
+from pipeline.timm_results.published_tables import read_benchmark, setup_of, short_name
 
 ROOT = Path(__file__).parent.parent
 LITE = [f"tf_efficientnet_lite{n}.in1k" for n in range(3)]

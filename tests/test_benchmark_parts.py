@@ -8,7 +8,7 @@ from tiny_runs import CPU, OFF, run_on, write_squares
 
 from benchmarks.floor import ADAM_PASSES, Rates, Work, floor_seconds, rates_of, work_of_a_step
 from benchmarks.phases import PHASES, PhaseClock, watch_phases
-from pipeline.trainer import training
+from pipeline.finetune import training
 
 
 def test_the_time_between_two_switches_belongs_to_one_phase() -> None:

@@ -8,10 +8,10 @@ import torch
 from fastai.vision.all import Callback
 from tiny_runs import CPU, OFF, run_on, write_squares
 
-from pipeline.trainer import training
-from pipeline.trainer.callbacks import LOOK_EVERY, Diverged, Epochs, WrongAnswers, wrong_answers
-from pipeline.trainer.speed import Speed
-from pipeline.trainer.telemetry import Watch
+from pipeline.finetune import training
+from pipeline.finetune.callbacks import LOOK_EVERY, Diverged, Epochs, WrongAnswers, wrong_answers
+from pipeline.finetune.speed import Speed
+from pipeline.hardware.telemetry import Watch
 
 
 @pytest.fixture(scope="module")

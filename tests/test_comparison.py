@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.tables.comparison import (
+from pipeline.statistics.comparison import (
     IMAGES,
     SEEDS_AND_IMAGES,
     compare,
     error_intervals,
     run_noise,
 )
-from pipeline.tables.images import independent
+from pipeline.statistics.validation_images import independent
 
 SWEEPS, MODELS, IMAGES_HELD = 1000, 12, 360
 

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import dataset
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
-from pipeline.dataset import main, prepare
-from pipeline.datasets import arrays
-from pipeline.datasets.config import read_config
-from pipeline.datasets.images import crop, decode, squish
-from pipeline.datasets.prepared import Crops, Prepared, open_prepared
+from pipeline.dataset import __main__ as dataset
+from pipeline.dataset import arrays
+from pipeline.dataset.__main__ import main, prepare
+from pipeline.dataset.config import read_config
+from pipeline.dataset.images import crop, decode, squish
+from pipeline.dataset.prepared import Crops, Prepared, open_prepared
 
 
 def photo(seed: int, width: int = 12, height: int = 8) -> Image.Image:
@@ -41,7 +41,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-FOLDERS = {"_target_": "pipeline.datasets.sources.in_class_folders"}
+FOLDERS = {"_target_": "pipeline.dataset.sources.in_class_folders"}
 
 
 def wanted(
@@ -294,7 +294,7 @@ def test_the_same_picture_in_two_parts_is_told(
 
 
 def test_chance_is_the_best_constant_guess_that_train_teaches() -> None:
-    from pipeline.datasets.meta import chance_error_rate
+    from pipeline.dataset.meta import chance_error_rate
 
     parts = np.array(["train"] * 3 + ["valid"] * 4)
     single = np.array([0, 0, 1, 0, 1, 1, 1])
@@ -373,7 +373,7 @@ def test_the_datasets_that_need_no_network_are_ready(tmp_path: Path, name: str) 
 
 
 def test_no_digit_of_a_valid_mosaic_is_in_a_train_mosaic() -> None:
-    from pipeline.datasets.digits import mosaics
+    from pipeline.dataset.digits import mosaics
 
     source = mosaics(count=1200, valid_pct=0.2, seed=42)
     shown: dict[str, set[bytes]] = {"train": set(), "valid": set()}
@@ -477,7 +477,7 @@ class removing:
         self.file = file
 
     def __call__(self, recipe: Any, root: Path) -> Any:
-        from pipeline.datasets.find_images import find_images
+        from pipeline.dataset.find_images import find_images
 
         source = find_images(recipe, root)
         self.file.unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.device_records import counter_and_power_wh
 from benchmarks.project_copy import ROOT
-from pipeline.benchmarking.timings import read_timings
+from pipeline.benchmark.timings import read_timings
 from pipeline.records import read_record
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.datasets import download
-from pipeline.datasets.download import Archive, get_archive
+from pipeline.dataset import download
+from pipeline.dataset.download import Archive, get_archive
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -10,13 +10,9 @@ import pynvml
 import pytest
 from study_fakes import CPU, LITE, TRAIN, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
-from pipeline.records import read_record
-from pipeline.sweeping import planned_work
-from pipeline.sweeping.estimate import estimate_lines
-from pipeline.sweeping.jobs import fine_tune_words
-from pipeline.sweeping.planned_work import work_of
-from pipeline.tables.estimates import (
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.estimates import planned
+from pipeline.estimates.estimate import (
     OtherSeeds,
     Scaled,
     Timed,
@@ -26,9 +22,12 @@ from pipeline.tables.estimates import (
     reach,
     timed,
 )
-from pipeline.tables.known_speeds import sources
-from pipeline.tables.results import read_results
-from pipeline.tables.study import read_study
+from pipeline.estimates.evidence import sources
+from pipeline.estimates.planned import estimate_lines, work_of
+from pipeline.records import read_record
+from pipeline.results import read_results
+from pipeline.study.params import read_study
+from pipeline.sweep.jobs import fine_tune_words
 from pipeline.timm_results.imagenet import read_imagenet
 
 DEVICE = "Some CPU, 2 threads"
@@ -99,8 +98,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "conf/recipe").mkdir(parents=True)
     (tmp_path / "conf/recipe/quickstart.yaml").write_text("{epochs: 1, frozen_epochs: 1}")
     prepare(tmp_path, "digits")
-    monkeypatch.setattr(planned_work, "visible_gpus", list)
-    monkeypatch.setattr(planned_work, "cpu_name", lambda: "Some CPU")
+    monkeypatch.setattr(planned, "visible_gpus", list)
+    monkeypatch.setattr(planned, "cpu_name", lambda: "Some CPU")
     return tmp_path
 
 
@@ -292,4 +291,4 @@ def test_a_gpu_that_no_driver_tells_of_has_no_name_and_stops_no_plan(
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert planned_work.this_device(1) == ("this GPU", True)
+    assert planned.this_device(1) == ("this GPU", True)

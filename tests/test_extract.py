@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import sha256
-from pipeline.datasets import extract as module
-from pipeline.datasets.download import Archive
-from pipeline.datasets.extract import extract, only_folder, unpacked, unpacked_file
+from pipeline.dataset import extract as module
+from pipeline.dataset.download import Archive
+from pipeline.dataset.extract import extract, only_folder, unpacked, unpacked_file
 from pipeline.faults import install
 
 

@@ -14,9 +14,9 @@ from git_http import git_server
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.faults import install
-from pipeline.fetch import main as fetch
-from pipeline.timm_results import git as git_module
-from pipeline.timm_results.git_results import results_at
+from pipeline.fetch import git as git_module
+from pipeline.fetch.__main__ import main as fetch
+from pipeline.fetch.git import results_at
 from pipeline.timm_results.source import read_source
 
 ACCURACY = "results-imagenet.csv"

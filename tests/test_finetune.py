@@ -14,10 +14,10 @@ from omegaconf import DictConfig, open_dict
 
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.datasets.prepared import open_prepared
-from pipeline.finetune import finetune, main, record_path, run_of
+from pipeline.dataset.prepared import open_prepared
+from pipeline.finetune import training
+from pipeline.finetune.__main__ import finetune, main, record_path, run_of
 from pipeline.records import read_record, unpack_counts
-from pipeline.trainer import training
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -214,7 +214,7 @@ def test_a_record_that_another_process_is_making_is_refused(tiny: Path, tmp_path
     config = config_of(tiny)
     with open_dict(config):
         config.out = str(tmp_path / "0.json")
-    code = "import sys; from pathlib import Path; from pipeline.core.hold import hold\n"
+    code = "import sys; from pathlib import Path; from pipeline.core.processes import hold\n"
     code += "with hold(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / ".0.json.lock")],

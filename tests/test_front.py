@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
-from pipeline.tables.front import front_of_three, front_of_two
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.statistics.front import front_of_three, front_of_two
 
 
 def brute(values: np.ndarray) -> list[bool]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets.images import NotAnImage, crop, decode, squish
+from pipeline.dataset.images import NotAnImage, crop, decode, squish
 
 RANDOM = np.random.RandomState(0)
 PHOTO = Image.fromarray(RANDOM.randint(0, 256, (8, 12, 3), dtype=np.uint8)).resize((48, 32))

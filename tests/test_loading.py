@@ -8,9 +8,9 @@ import torch
 from tiny_runs import CPU, OFF, RECIPE, SIZE, write_squares
 from torch.overrides import TorchFunctionMode
 
-from pipeline.datasets.prepared import Prepared, open_prepared
-from pipeline.trainer import loading, training
-from pipeline.trainer.speed import Speed
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.finetune import loading, training
+from pipeline.finetune.speed import Speed
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import PipelineError
-from pipeline.fetch import main as fetch
-from pipeline.merge import main, merge
+from pipeline.fetch.__main__ import main as fetch
+from pipeline.merge.__main__ import main, merge
 from pipeline.timm_results.imagenet import COLUMNS, TEXT_COLUMNS, read_imagenet
-from pipeline.timm_results.tables import OTHER_SETS
+from pipeline.timm_results.published_tables import OTHER_SETS
 
 RTX_5090 = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
 SPEED = "benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv"

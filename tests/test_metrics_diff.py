@@ -63,7 +63,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Two commits: the study at a learning rate of 0.02, and at 0.01 with a third seed to come."""
     made = make_workspace(tmp_path_factory.mktemp("diff"))
     folder = made.folder
-    (folder / "pipeline/finetune.py").write_text(FINETUNE)
+    (folder / "pipeline/finetune/__main__.py").write_text(FINETUNE)
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     shutil.copy(ROOT / ".gitignore", folder)

@@ -14,7 +14,7 @@ import yaml
 from study_fakes import LITE, write_failure, write_run
 from tracker_servers import MlflowServer, WandbServer, serving
 
-from pipeline.mirroring.run import run_of
+from pipeline.mirror.run import run_of
 
 ROOT = Path(__file__).parent.parent
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.catalogue.rows import TABLE, rows_of
-from pipeline.catalogue.table import print_json, print_table, since_2022
 from pipeline.core.errors import PipelineError
-from pipeline.merge import merge
+from pipeline.merge.__main__ import merge
+from pipeline.models.__main__ import print_json, print_table, since_2022
+from pipeline.models.rows import TABLE, rows_of
 from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
 from pipeline.names.vision_learner import fit_of
 from pipeline.timm_results.imagenet import COLUMNS

@@ -8,11 +8,11 @@ from PIL import Image
 
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
-from pipeline.datasets import new as new_dataset
-from pipeline.datasets.config import read_config
-from pipeline.datasets.find_images import find_images
-from pipeline.datasets.new import dataset_yaml
-from pipeline.datasets.recognise import recognise
+from pipeline.dataset import new as new_dataset
+from pipeline.dataset.config import read_config
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.recognise import recognise
 
 
 def pictures(root: Path, *files: str) -> Path:

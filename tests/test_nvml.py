@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_nvml import Board, FakeNvml, Slice, install
 
-from pipeline.trainer import nvml
+from pipeline.hardware import nvml
 
 ME, OTHER, THIRD = os.getpid(), 4_000_001, 4_000_002
 A, B = "aaaaaaaa-1111", "bbbbbbbb-2222"

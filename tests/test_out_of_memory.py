@@ -9,9 +9,9 @@ import torch
 from fastai.vision.all import Callback, GradientAccumulation
 from tiny_runs import run_on, write_squares
 
-from pipeline.trainer import attempts, training
-from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.speed import Speed
+from pipeline.finetune import attempts, training
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,17 @@ import pytest
 from scipy import stats
 from study_fakes import LITE, write_answers, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.records import pack_counts
-from pipeline.tables.comparison import IMAGES, SEEDS_AND_IMAGES, compare, error_intervals, run_noise
-from pipeline.tables.images import independent, paired
+from pipeline.statistics.comparison import (
+    IMAGES,
+    SEEDS_AND_IMAGES,
+    compare,
+    error_intervals,
+    run_noise,
+)
+from pipeline.statistics.validation_images import independent, paired
 
 MODELS, IMAGES_HELD = 12, 360
 

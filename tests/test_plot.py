@@ -15,14 +15,14 @@ from matplotlib.lines import Line2D
 from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, plot
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.figures.canvas import LOOK, TICKS_OF_HALF, figure, plain_log
-from pipeline.figures.charts import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
-from pipeline.figures.correlations import rank_correlations
-from pipeline.figures.finetunes import error_against_fit_time
-from pipeline.figures.labels import place_labels
-from pipeline.tables.results import read_results
+from pipeline.figures.look import LOOK, TICKS_OF_HALF, figure, place_labels, plain_log
+from pipeline.figures.style import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
+from pipeline.plot import __main__ as plot
+from pipeline.plot.effects import rank_correlations
+from pipeline.plot.finetunes import error_against_fit_time
+from pipeline.results import read_results
 from pipeline.timm_results.families import FAMILIES
 
 FIGURES = {
@@ -277,7 +277,7 @@ def test_the_stages_of_tables_and_figures_do_not_import_torch(root: Path):
 
 @pytest.mark.slow
 def test_timms_whole_table_is_drawn(study: Path, shared: Path):
-    from pipeline import merge
+    from pipeline.merge import __main__ as merge
 
     merge.main(shared / "timm-results", study / "imagenet.csv", study / "unmatched.csv")
     text = (study / "params.yaml").read_text()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import prefetch
 from pipeline.configuration.hydra_app import CONF
 from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.prefetch import __main__ as prefetch
 
 LITE = "tf_efficientnet_lite0.in1k"
 

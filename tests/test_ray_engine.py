@@ -27,7 +27,7 @@ TARGET = f"finetune@digits-{MODEL}-quickstart-0"
 def workspace(tmp_path: Path) -> Workspace:
     """Its fake runs tell where their weights are; the weights are a folder of this machine."""
     workspace = make_workspace(tmp_path / "workspace", seeds=1)
-    fake = workspace.folder / "pipeline/finetune.py"
+    fake = workspace.folder / "pipeline/finetune/__main__.py"
     assert FINETUNE.count(BEFORE) == 1
     fake.write_text(FINETUNE.replace(BEFORE, ASK_FOR_WEIGHTS + BEFORE))
     folder = tmp_path / "weights"

@@ -64,7 +64,7 @@ def make_cluster(apart: bool) -> Iterator[Cluster]:
     with two_hosts(apart) as (first, second):
         base = first.folder.parent
         workspace = make_workspace(base / "workspace", seeds=2)
-        fake = workspace.folder / "pipeline/finetune.py"
+        fake = workspace.folder / "pipeline/finetune/__main__.py"
         fake.write_text(FINETUNE.replace("epoch 1/1", "process {os.getpid()}"))
         cluster = Cluster(first, second, workspace)
         cluster.start_head()
@@ -122,8 +122,8 @@ def test_a_study_on_two_hosts_is_complete_though_one_is_cut_off(
     assert cluster.n_done(cluster.first) + cluster.n_done(cluster.second) == CELLS
     assert f"{CELLS - len(made)} made" in said
     undisturbed = make_workspace(tmp_path / "workspace", seeds=2)
-    fake = undisturbed.folder / "pipeline/finetune.py"
-    fake.write_text((cluster.workspace.folder / "pipeline/finetune.py").read_text())
+    fake = undisturbed.folder / "pipeline/finetune/__main__.py"
+    fake.write_text((cluster.workspace.folder / "pipeline/finetune/__main__.py").read_text())
     assert undisturbed.sweep("--jobs", "4").returncode == 0
     assert cluster.workspace.records() == undisturbed.records()
     ours, theirs = (each.folder / "dvc.lock" for each in (cluster.workspace, undisturbed))

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import TryAgain
-from pipeline.sweeping import parcels, ray_engine
-from pipeline.sweeping.jobs import Job
-from pipeline.sweeping.options import Options
-from pipeline.sweeping.ray_cluster import Node, RemoteHost
+from pipeline.sweep import ray_engine, ray_parcels
+from pipeline.sweep.jobs import Job, Options
+from pipeline.sweep.ray_cluster import Node, RemoteHost
 
 
 class RayError(Exception): ...
@@ -61,7 +60,9 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_engine, "alive", lambda ray: [])
     monkeypatch.setattr(ray_engine, "LOOK_SECONDS", -1.0)
     monkeypatch.setattr(ray_engine, "find_weights", lambda name, params: None)
-    monkeypatch.setattr(parcels, "_pack", lambda root, files: parcels.Parcel(_text(files), (), ()))
+    monkeypatch.setattr(
+        ray_parcels, "_pack", lambda root, files: ray_parcels.Parcel(_text(files), (), ())
+    )
     return ray
 
 

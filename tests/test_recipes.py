@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, plot
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.plot import __main__ as plot
 
 MODELS = [*LITE, "resnet18.a1_in1k"]
 CHANGES = (0.010, 0.014, 0.021, -0.030)

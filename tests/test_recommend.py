@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, recommend
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.recommendation import experiment
-from pipeline.recommendation.commands import REST, SWEEP, TABLES
-from pipeline.recommendation.limits import memory_gib, seconds
+from pipeline.recommend import __main__ as recommend
+from pipeline.recommend import experiment
+from pipeline.recommend.experiment import REST, SWEEP, TABLES
+from pipeline.recommend.limits import memory_gib, seconds
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from study_fakes import write_study
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
-from pipeline import change
+from pipeline.change import __main__ as change
 from pipeline.core.errors import PipelineError
-from pipeline.recommendation.commands import TABLES
-from pipeline.tables.study import read_study
+from pipeline.recommend.experiment import TABLES
+from pipeline.study.params import read_study
 
 
 def give(workspace: Workspace, command: str) -> str:

@@ -12,14 +12,16 @@ import pytest
 from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, merge, report
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.page.answer import answer, duration
-from pipeline.page.charts import error_against_time
-from pipeline.page.names import text_positions
-from pipeline.page.tables import failures
+from pipeline.core.text import duration
+from pipeline.merge import __main__ as merge
+from pipeline.report import __main__ as report
+from pipeline.report.charts import error_against_time, text_positions
+from pipeline.report.tables import failures
+from pipeline.report.words import answer
+from pipeline.results import read_results
 from pipeline.study2022 import __main__ as study2022
-from pipeline.tables.results import read_results
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

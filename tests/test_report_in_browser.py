@@ -14,7 +14,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
-from pipeline import aggregate, merge, report
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.merge import __main__ as merge
+from pipeline.report import __main__ as report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

@@ -129,7 +129,7 @@ def test_a_comment_in_a_configuration_re_runs_nothing(workspace: Workspace) -> N
 
 
 def test_the_code_of_a_plot_re_runs_the_plot_and_the_report(workspace: Workspace) -> None:
-    plot = workspace.folder / "pipeline/plot.py"
+    plot = workspace.folder / "pipeline/plot/__main__.py"
     plot.write_text(plot.read_text() + "\n# changed\n")
     assert workspace.repro() == {"plot", "report"}
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
-from pipeline.study2022.runs import printed_tables, published, read_sweep
-from pipeline.tables.small_fast import below
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.statistics.front import below
+from pipeline.study2022.printed import printed_tables, published, read_sweep
 
 MODELS = [*LITE, "resnet18.a1_in1k", "resnet34.a1_in1k"]
 COSTS = ((10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0), (5, 9.0))  # seconds and GiB; medians 20 and 3

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import PipelineError
-from pipeline.datasets.find_images import find_images
-from pipeline.datasets.label_tables import huggingface, in_csv
-from pipeline.datasets.sources import Fault, Found, Source, by_name, in_class_folders
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.label_tables import huggingface, in_csv
+from pipeline.dataset.sources import Fault, Found, Source, by_name, in_class_folders
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -155,14 +155,14 @@ def test_a_missing_column_or_csv_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_source_is_chosen_by_name_and_its_keys_are_checked(tmp_path: Path) -> None:
     touch(tmp_path, "cat/a.jpg")
-    folders = "pipeline.datasets.sources.in_class_folders"
+    folders = "pipeline.dataset.sources.in_class_folders"
     assert rows(find_images({"_target_": folders}, tmp_path)) == [("cat/a.jpg", None, "cat")]
     for recipe, root, message in [
         ({"_target_": folders, "part": {}}, tmp_path, "images.part is no key of .*mean parts"),
-        ({"_target_": "pipeline.datasets.sources.by_name"}, tmp_path, "images.files is missing"),
+        ({"_target_": "pipeline.dataset.sources.by_name"}, tmp_path, "images.files is missing"),
         ({"_target_": folders}, None, "give dataset.source or dataset.archive"),
         ({"_target_": folders}, tmp_path / "gone", "no such folder"),
-        ({"_target_": "pipeline.datasets.sources.nothing"}, tmp_path, "did you mean"),
+        ({"_target_": "pipeline.dataset.sources.nothing"}, tmp_path, "did you mean"),
         ({"_target_": "os.system", "command": "true"}, tmp_path, "images._target_"),
         ({}, tmp_path, "images._target_"),
     ]:
@@ -172,7 +172,7 @@ def test_a_source_is_chosen_by_name_and_its_keys_are_checked(tmp_path: Path) -> 
 
 def test_a_folder_without_images_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="found no images"):
-        find_images({"_target_": "pipeline.datasets.sources.in_class_folders"}, tmp_path)
+        find_images({"_target_": "pipeline.dataset.sources.in_class_folders"}, tmp_path)
 
 
 def test_a_hugging_face_dataset_on_disk_is_read(tmp_path: Path) -> None:

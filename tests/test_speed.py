@@ -23,10 +23,11 @@ from tiny_runs import CPU, MODEL, OFF, fitted, run_on, same_bits, weights_of, wr
 
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
-from pipeline.trainer import hardware, speed, training
-from pipeline.trainer.precision import LossScaling, leave_autocast, precision_of
-from pipeline.trainer.speed import Speed, cpu_multiplies_bf16
-from pipeline.trainer.speed import gains_from_channels_last as gains_from_layout
+from pipeline.finetune import speed, training
+from pipeline.finetune.precision import LossScaling, leave_autocast, precision_of
+from pipeline.finetune.speed import Speed, cpu_multiplies_bf16
+from pipeline.finetune.speed import gains_from_channels_last as gains_from_layout
+from pipeline.hardware import machine
 
 FUSED = replace(OFF, fused_optimizer=True)
 
@@ -95,7 +96,7 @@ def test_kept_memory_changes_no_bit_and_spares_page_faults(squares: Path) -> Non
 def error_and_page_faults(folder: Path, keep: bool) -> tuple[dict[str, float | None], int]:
     """Metrics of a fit, and page faults of ten blocks as large as an activation at 224 pixels."""
     if keep:
-        hardware.keep_freed_memory()
+        machine.keep_freed_memory()
     metrics = fitted(run_on(folder))[0].metrics
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError
-from pipeline.datasets.label_tables import in_csv
-from pipeline.datasets.sources import Found
-from pipeline.datasets.splits import Split, split_images
+from pipeline.dataset.label_tables import in_csv
+from pipeline.dataset.sources import Found
+from pipeline.dataset.splits import Split, split_images
 
 STRATIFIED = Split("stratified", valid_pct=0.2, test_pct=0.0, split_seed=42)
 WITH_TEST = Split("stratified", valid_pct=0.2, test_pct=0.1, split_seed=42)

@@ -9,8 +9,8 @@ import pytest
 from study_fakes import LITE, write_failure, write_run
 from sweep_workspace import make_workspace
 
-from pipeline import status
-from pipeline.tables.study import read_study
+from pipeline.status import __main__ as status
+from pipeline.study.params import read_study
 
 
 @pytest.fixture

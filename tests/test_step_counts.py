@@ -15,8 +15,8 @@ import torch
 from tiny_runs import CPU, OFF, fitted, run_on, write_squares
 
 from benchmarks.step_counts import Looks, Operations, busy_seconds, counts_of_a_step
-from pipeline.trainer import training
-from pipeline.trainer.speed import Speed
+from pipeline.finetune import training
+from pipeline.finetune.speed import Speed
 
 OPERATIONS = 214
 

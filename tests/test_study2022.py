@@ -16,10 +16,10 @@ from jinja2 import Environment
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.records import read_record
+from pipeline.statistics.intervals import may_be_best, pooled, rank_intervals
 from pipeline.study2022.__main__ import main, section
 from pipeline.study2022.corrected import corrected, run_noise, survivors
-from pipeline.study2022.runs import printed_tables, published, read_sweep
-from pipeline.tables.intervals import may_be_best, pooled, rank_intervals
+from pipeline.study2022.printed import printed_tables, published, read_sweep
 from pipeline.timm_results.imagenet import COLUMNS
 
 HEADER = "dataset,model_name,GPU_mem,error_rate,valid_loss,train_loss,fit_time\n"

@@ -17,7 +17,7 @@ import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
-from pipeline.sweeping.lockfile import add_entries, merged, split_stages
+from pipeline.sweep.lockfile import add_entries, merged, split_stages
 
 N_KILLS = 50
 ONE = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
@@ -134,7 +134,7 @@ def test_a_record_made_but_not_committed_is_committed_and_not_run_again(
 
 def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) -> None:
     """Its configuration is equal: only what made it differs."""
-    trainer = swept.folder / "pipeline/trainer/recipe.py"
+    trainer = swept.folder / "pipeline/finetune/recipe.py"
     trainer.write_text(trainer.read_text() + "\n# changed\n")
     assert "8 made, 2 up to date" in swept.sweep().stdout
 

@@ -9,11 +9,11 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
-from pipeline.sweeping import options as options_module
-from pipeline.sweeping.engine import places, shares
-from pipeline.sweeping.options import Options
-from pipeline.sweeping.order import Prices
-from pipeline.sweeping.session import threads_of
+from pipeline.estimates.planned import Prices
+from pipeline.sweep import jobs as options_module
+from pipeline.sweep.engine import places, shares
+from pipeline.sweep.jobs import Options
+from pipeline.sweep.session import threads_of
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def set_to(gpus: int, cores: int) -> None:
         names = [str(number) for number in range(gpus)]
         monkeypatch.setattr(options_module, "visible_gpus", lambda: names)
-        monkeypatch.setattr("pipeline.sweeping.engine.visible_gpus", lambda: names)
+        monkeypatch.setattr("pipeline.sweep.engine.visible_gpus", lambda: names)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
 
     return set_to

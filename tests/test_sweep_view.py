@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from sweep_workspace import make_workspace
 
-from pipeline.sweeping import view as view_module
-from pipeline.sweeping.jobs import Ended, Job
-from pipeline.sweeping.view import View, duration, told_of
+from pipeline.sweep import view as view_module
+from pipeline.sweep.jobs import Ended, Job
+from pipeline.sweep.view import View, duration, told_of
 
 TITLE = "[5/12] digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
 EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12 s"

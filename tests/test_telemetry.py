@@ -12,9 +12,9 @@ import pytest
 import torch
 from fake_nvml import Board, FakeNvml, install
 
-from pipeline.trainer import cores, hardware, sampling, telemetry
-from pipeline.trainer.nvml import Sample
-from pipeline.trainer.telemetry import Watch
+from pipeline.hardware import cores, machine, telemetry
+from pipeline.hardware.nvml import Sample
+from pipeline.hardware.telemetry import Watch
 
 ROOT = Path(__file__).parent.parent
 ME, OTHER = os.getpid(), 4_000_001
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def watched(monkeypatch: pytest.MonkeyPatch, **board: Any) -> Watch:
     """A run on one made-up GPU, sampled twice: when it begins and when it ends."""
     board.setdefault("processes", [(ME, 2 * 2**30)])
-    monkeypatch.setattr("pipeline.trainer.nvml.sees_all_processes", lambda: True)
+    monkeypatch.setattr("pipeline.hardware.nvml.sees_all_processes", lambda: True)
     install(monkeypatch, FakeNvml([Board(f"GPU-{UUID}", **board)]), UUID)
     with Watch(CUDA, every_seconds=3600) as watch:
         sampled_once(watch)
@@ -118,9 +118,9 @@ def test_hidden_processes_leave_it_unknown_whether_the_device_was_shared(
 
 def test_without_a_counter_the_sampled_power_is_integrated() -> None:
     samples = [(at, _sample(power)) for at, power in [(0.0, 100.0), (1.0, 300.0), (3.0, 300.0)]]
-    assert sampling.integrated_joules(samples) == 200 + 600
-    assert sampling.integrated_joules([*samples, (4.0, _sample(None))]) is None
-    assert sampling.integrated_joules(samples[:1]) is None
+    assert telemetry.integrated_joules(samples) == 200 + 600
+    assert telemetry.integrated_joules([*samples, (4.0, _sample(None))]) is None
+    assert telemetry.integrated_joules(samples[:1]) is None
 
 
 def test_a_gpu_without_a_counter_says_that_its_energy_is_of_the_power(
@@ -171,7 +171,7 @@ def test_a_gpu_lost_during_a_run_ends_in_nulls(
 def test_a_driver_that_hangs_holds_up_no_run(monkeypatch: pytest.MonkeyPatch, clock: None) -> None:
     fake = install(monkeypatch, FakeNvml([Board(f"GPU-{UUID}")]), UUID)
     hung = threading.Event()
-    monkeypatch.setattr(sampling, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(telemetry, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(fake, "nvmlDeviceGetPowerUsage", lambda handle: hung.wait() and 0)
     with Watch(CUDA) as watch:
         pass
@@ -205,11 +205,11 @@ def test_the_device_is_described_with_what_the_driver_knows(
 ) -> None:
     install(monkeypatch, FakeNvml([Board(f"GPU-{UUID}")]), UUID)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Fake 100")
-    described = hardware.describe(CUDA, 4, "fp16")
+    described = machine.describe(CUDA, 4, "fp16")
     assert described["name"] == "NVIDIA Fake 100"
     assert described["uuid"] == f"GPU-{UUID}"
     assert described["precision"] == "fp16"
-    on_cpu = hardware.describe(CPU, 4, "fp16")
+    on_cpu = machine.describe(CPU, 4, "fp16")
     assert set(on_cpu) == set(described)
     assert on_cpu["name"] == on_cpu["cpu"]
     assert (on_cpu["uuid"], on_cpu["driver"], on_cpu["precision"]) == (None, None, "fp32")

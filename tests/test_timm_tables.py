@@ -6,9 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError
-from pipeline.timm_results.csv_files import parse_cells
-from pipeline.timm_results.registry import registry
-from pipeline.timm_results.tables import OTHER_SETS, Setup, read_accuracy, read_benchmark, setup_of
+from pipeline.merge.__main__ import registry
+from pipeline.timm_results.published_tables import (
+    OTHER_SETS,
+    Setup,
+    parse_cells,
+    read_accuracy,
+    read_benchmark,
+    setup_of,
+)
 
 SPEED = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
 ACCURACY_HEADER = "model,img_size,top1,top1_err,top5,top5_err,param_count,crop_pct,interpolation"

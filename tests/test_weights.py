@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.trainer.weights import WHEELS, find, folder, wheel
+from pipeline.finetune.weights import WHEELS, find, folder, wheel
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,7 +88,7 @@ def test_a_model_without_a_wheel_is_one_clear_line() -> None:
 
 def test_an_unknown_source_is_refused() -> None:
     with pytest.raises(PipelineError, match="did you mean wheel"):
-        find(OmegaConf.create({"_target_": "pipeline.trainer.weights.whel"}), "resnet18.a1_in1k")
+        find(OmegaConf.create({"_target_": "pipeline.finetune.weights.whel"}), "resnet18.a1_in1k")
     with pytest.raises(PipelineError, match=r"weights\._target_ os\.system"):
         find(OmegaConf.create({"_target_": "os.system"}), "resnet18.a1_in1k")
 

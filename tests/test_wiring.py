@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
-from pipeline.trainer.recipe import recipe_of
+from pipeline.finetune.recipe import recipe_of
 
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

@@ -12,12 +12,12 @@ import timm
 import torch
 from fastai.vision.all import Learner
 
-from pipeline.datasets.prepared import open_prepared
-from pipeline.trainer import training, weights
-from pipeline.trainer.callbacks import Epochs
-from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.speed import Speed
-from pipeline.trainer.telemetry import Watch
+from pipeline.dataset.prepared import open_prepared
+from pipeline.finetune import training, weights
+from pipeline.finetune.callbacks import Epochs
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed
+from pipeline.hardware.telemetry import Watch
 
 torch.set_num_threads(1)  # two that wait for each other on a busy machine take ten times as long
 

@@ -8,6 +8,7 @@ gets, because Hydra would compose it twice more. Anything else is Hydra's own: `
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +21,40 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.configuration.conf_files import check_conf_file
 from pipeline.configuration.launchers import prepare
 from pipeline.core.command import one_line_errors
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import read_yaml
+
+_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
+
+
+def check_conf_file(path: Path) -> None:
+    """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
+    value, text = read_yaml(path), path.read_text(encoding="utf-8")
+    if not isinstance(value, dict):
+        raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
+    if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:
+        raise PipelineError(
+            f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
+        )
+    for said in _texts(value):
+        if found := _RESOLVER.search(said):
+            raise PipelineError(
+                f"{path}: {found[1]}...}} asks for more than a key: write the value"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a YAML file's value, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
+
 
 CONF = Path(__file__).parent.parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}

@@ -1,8 +1,4 @@
-"""Files are written whole or not at all: beside their place, flushed to the disk, then renamed.
-
-A killed writer leaves the old file or folder as it was, and a `.name.writing-PID` that the next
-writer of the same path removes. A writer that fails, on a full disk say, leaves nothing.
-"""
+"""YAML files of data: params.yaml, conf/, recipes."""
 
 import ctypes
 import hashlib
@@ -12,12 +8,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import psutil
+import yaml
 
-if TYPE_CHECKING:  # it takes a third of a second to import
-    import pandas as pd
+from pipeline.core.errors import PipelineError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -127,3 +124,16 @@ def _exchange(beside: Path, path: Path) -> None:
         path.rename(old)
         beside.rename(path)
         shutil.rmtree(old)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file that holds data only; anything else is one clear line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # C if built
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise PipelineError(f"{path}: not YAML: {error}") from None

@@ -9,8 +9,8 @@ Writes a folder:
     published_against_runs.svg, .png
     summary.json                source, counts, noise, tie sets
     section.html                all that for the report
-and, if asked, a record per run (pipeline/study2022/records.py). The surprising fact stands in
-pipeline/study2022/runs.py: what looked like noise on Planet was the learning rate.
+and, if asked, a record per run (pipeline/study2022/as_records.py). The surprising fact stands in
+pipeline/study2022/printed.py: what looked like noise on Planet was the learning rate.
 """
 
 from pathlib import Path
@@ -22,16 +22,22 @@ from matplotlib import rc_context
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table, write_text
-from pipeline.figures.canvas import LOOK, save
+from pipeline.figures.look import LOOK, save
+from pipeline.statistics.intervals import pooled
+from pipeline.study2022.as_records import write_records
 from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
 from pipeline.study2022.figure import published_against_runs
-from pipeline.study2022.records import write_records
-from pipeline.study2022.runs import LEARNING_RATES, printed_tables, published, read_sweep
+from pipeline.study2022.printed import (
+    LEARNING_RATES,
+    Source,
+    printed_tables,
+    published,
+    read_sweep,
+    sweep_file,
+)
 from pipeline.study2022.section import section
-from pipeline.study2022.source import Source, sweep_file
-from pipeline.tables.intervals import pooled
 from pipeline.timm_results.imagenet import read_imagenet
-from pipeline.timm_results.tables import read_accuracy
+from pipeline.timm_results.published_tables import read_accuracy
 
 __all__ = ["section"]
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.study2022.runs import LEARNING_RATES, OVERHEAD_SECONDS, published
-from pipeline.tables.correlations import rank_correlation
-from pipeline.tables.intervals import Noise, may_be_best, pooled, rank_intervals
+from pipeline.statistics.correlations import rank_correlation
+from pipeline.statistics.intervals import Noise, may_be_best, pooled, rank_intervals
+from pipeline.study2022.printed import LEARNING_RATES, OVERHEAD_SECONDS, published
 
 IMAGES = {"pets": 1478, "planet": 200}  # validation images: a fifth of 7,390 and of 1,000
 TOP = 15  # models that the study shows

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from pipeline.figures.canvas import FAINT, INK, figure
+from pipeline.figures.look import FAINT, INK, figure
 from pipeline.study2022.corrected import TOP
-from pipeline.study2022.runs import LEARNING_RATES
+from pipeline.study2022.printed import LEARNING_RATES
 
 MAY_BE_BEST, NOT_BEST, OTHER_RATE = "#56b4e9", "#d4d4d4", "#d55e00"
 TITLES = {"pets": "Pets", "planet": "Planet sample"}

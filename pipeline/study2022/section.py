@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.core.errors import PipelineError
 from pipeline.study2022.corrected import TOP
-from pipeline.study2022.runs import LEARNING_RATES
+from pipeline.study2022.printed import LEARNING_RATES
 
 TEMPLATE = "section.html.j2"
 TITLES = {"pets": "Pets", "planet": "Planet sample"}

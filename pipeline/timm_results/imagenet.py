@@ -1,7 +1,7 @@
-"""`imagenet.csv`, the table that stage `merge` writes and others read: columns and types.
+"""What timm publishes of the study's models: ImageNet accuracy, and speed on the chart's devices.
 
-One row per weights x image size x benchmark file. Text is never missing ("" stands for no tag),
-numbers may be.
+A model is published at several image sizes. Its row here is the one nearest to the study's size,
+for accuracy and for each speed on its own; each carries the size it was measured at.
 """
 
 from dataclasses import fields
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
-from pipeline.timm_results.tables import OTHER_SETS, Setup
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.study.params import MODES, Study
+from pipeline.timm_results.families import family, pretraining
+from pipeline.timm_results.published_tables import OTHER_SETS, Setup
 
 SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
 TIMM, OWN = "timm", "own"  # who measured a speed
@@ -49,3 +51,59 @@ def read_imagenet(path: Path) -> pd.DataFrame:
         na_values={name: [""] for name in numbers},
     )
     return table.astype({"img_size": "int64", "batch_size": "Int64"})
+
+
+ACCURACIES = {  # column: that of imagenet.csv
+    "imagenet_top1": "top1",
+    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
+}
+SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
+WEB = 3  # every other collection: 15 million images and more, from the web
+
+
+def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
+    """The rows of `imagenet` that the study's benchmark file for `mode` gave a speed to."""
+    name = study.charts[mode]
+    rows = imagenet[imagenet["benchmark_file"] == name]
+    if rows.empty:
+        files = set(imagenet["benchmark_file"]) - {""}
+        raise PipelineError(
+            f"{study.path}: charts.{mode} is {name}, which {path} does not have: "
+            f"{near_matches(name, files)}"
+        )
+    return rows
+
+
+def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """One row per model of the study; what timm does not publish of it is null."""
+    table = pd.DataFrame({"model": study.models})
+    table["family"] = table["model"].map(family)
+    table["pretraining"] = table["model"].map(pretraining)
+    table["pretraining_scale"] = table["pretraining"].map(pretraining_scale)
+    names = {old: new for new, old in ACCURACIES.items()} | {"img_size": "imagenet_img_size"}
+    accuracy = _nearest(study, imagenet)[["model", "params_m", *names]].rename(columns=names)
+    table = table.merge(accuracy, on="model", how="left", validate="one_to_one")
+    for mode in MODES:
+        speed = _nearest(study, chart_rows(study, imagenet, path, mode))
+        columns = {
+            "samples_per_second": f"{mode}_samples_per_second",
+            "img_size": f"{mode}_img_size",
+        }
+        speed = speed[["model", *columns]].rename(columns=columns)
+        table = table.merge(speed, on="model", how="left", validate="one_to_one")
+    sizes = [column for column in table.columns if column.endswith("img_size")]
+    table[sizes] = table[sizes].astype("Int64")
+    return table
+
+
+def pretraining_scale(collection: str) -> float:
+    """1 for ImageNet-1k alone, 2 for its larger parents, 3 for more than that; unknown is NaN."""
+    return float("nan") if collection == "other" else SCALES.get(collection, WEB)
+
+
+def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each model of the study, the row at the image size nearest to the study's."""
+    rows = rows[rows["model"].isin(study.models)]
+    distance = (rows["img_size"] - study.image_size).abs()
+    ordered = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
+    return ordered.drop_duplicates("model")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import sha256
-from pipeline.timm_results.csv_files import parse_cells
+from pipeline.timm_results.published_tables import parse_cells
 
 NAME = "source.json"
 

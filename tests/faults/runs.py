@@ -58,7 +58,7 @@ class Trainer:
 def make_trainer(folder: Path) -> Trainer:
     """Prepare the images and the weights once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.sweeping.preloaded"])
+    context.set_forkserver_preload(["pipeline.sweep.preloaded"])
     trainer = Trainer(folder, context)
     made = trainer.child(_prepare, folder)
     assert made.exit_code == 0, made.said
@@ -67,7 +67,7 @@ def make_trainer(folder: Path) -> Trainer:
 
 def finetune(overrides: list[str]) -> None:
     from pipeline.configuration import hydra_app
-    from pipeline.finetune import main
+    from pipeline.finetune.__main__ import main
 
     sys.argv = ["finetune", *overrides]
     hydra_app.run(main, "finetune")
@@ -99,7 +99,7 @@ def _prepare(folder: Path) -> None:
     import torch
 
     from pipeline.configuration.hydra_app import compose
-    from pipeline.dataset import main
+    from pipeline.dataset.__main__ import main
 
     shape = ["dataset.images.count=96", "image_size=32", f"out={folder / 'digit_mosaic'}"]
     main(compose("dataset", ["dataset=digit_mosaic", *shape]))

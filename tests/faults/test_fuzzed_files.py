@@ -17,15 +17,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.configuration.conf_files import check_conf_file
+from pipeline.configuration.hydra_app import check_conf_file
 from pipeline.core.errors import PipelineError
-from pipeline.datasets.extract import extract
-from pipeline.datasets.prepared import open_prepared
+from pipeline.dataset.extract import extract
+from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Record, read_record
-from pipeline.status import state_of
-from pipeline.tables.plain import main as check_study
-from pipeline.tables.study import Cell
-from pipeline.timm_results.csv_files import parse_cells
+from pipeline.status.__main__ import state_of
+from pipeline.study.params import Cell
+from pipeline.study.params import main as check_study
+from pipeline.timm_results.published_tables import parse_cells
 
 fuzz = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -34,7 +34,7 @@ RECORD = json.dumps(
     asdict(Record("ok", "digits", "a.b", "quickstart", 0, metrics={"error_rate": 0.1}))
 )
 CSV = "model,img_size,top1\nnet0.in1k,224,70.5\nnet1.in1k,288,71.5\n"
-YAML = "name: digits\nkind: single\nimages: {_target_: pipeline.datasets.digits.digits}\n"
+YAML = "name: digits\nkind: single\nimages: {_target_: pipeline.dataset.digits.digits}\n"
 
 
 @st.composite

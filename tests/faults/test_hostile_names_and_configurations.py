@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from sweep_workspace import make_workspace
 
 from pipeline.configuration import hydra_app
-from pipeline.configuration.conf_files import check_conf_file
+from pipeline.configuration.hydra_app import check_conf_file
 from pipeline.core.errors import PipelineError
-from pipeline.tables.plain import main as check_study
-from pipeline.tables.plain import refuse_odd_values
-from pipeline.tables.study import Cell
+from pipeline.study.params import Cell, refuse_odd_values
+from pipeline.study.params import main as check_study
 
 PARAMS = Path("params.yaml")
 HOSTILE = [
@@ -99,7 +98,7 @@ def test_every_command_with_a_value_in_it_follows_the_check(root: Path) -> None:
     }
     assert {"fetch", "dataset", "finetune", "study2022"} <= set(with_values)
     for name, commands in with_values.items():
-        assert commands[0] == "python -m pipeline.tables.plain params.yaml", name
+        assert commands[0] == "python -m pipeline.study params.yaml", name
 
 
 @pytest.mark.parametrize("words", [["repro"], ["repro", "--force", "--single-item"]])

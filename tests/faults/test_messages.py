@@ -18,32 +18,37 @@ from omegaconf import OmegaConf
 from study_fakes import write_study
 from sweep_workspace import make_workspace
 
-from pipeline import change, merge, models, prefetch, recommend, report
-from pipeline.benchmarking.timings import read_timings
+from pipeline.benchmark.timings import read_timings
+from pipeline.change import __main__ as change
 from pipeline.configuration import hydra_app, launchers
 from pipeline.core.errors import REMEDIES, PipelineError
-from pipeline.datasets import arrays
-from pipeline.datasets.extract import extract
-from pipeline.datasets.label_tables import huggingface, in_csv
-from pipeline.datasets.prepared import _load, open_prepared
-from pipeline.datasets.recognise import recognise
-from pipeline.datasets.sources import in_class_folders
+from pipeline.dataset import arrays
+from pipeline.dataset.extract import extract
+from pipeline.dataset.label_tables import huggingface, in_csv
+from pipeline.dataset.prepared import _load, open_prepared
+from pipeline.dataset.recognise import recognise
+from pipeline.dataset.sources import in_class_folders
 from pipeline.faults import install
-from pipeline.recommendation.limits import Limit, throughput
-from pipeline.recommendation.prior import shortlist
+from pipeline.finetune import weights
+from pipeline.finetune.speed import speed_of
+from pipeline.merge import __main__ as merge
+from pipeline.models import __main__ as models
+from pipeline.prefetch import __main__ as prefetch
+from pipeline.recommend import __main__ as recommend
+from pipeline.recommend.limits import Limit, throughput
+from pipeline.recommend.prior import shortlist
 from pipeline.records import Record
-from pipeline.study2022 import records
-from pipeline.study2022.source import sweep_file
-from pipeline.sweeping import ray_engine
-from pipeline.sweeping.lockfile import not_whole, split_stages
-from pipeline.sweeping.options import Options
-from pipeline.sweeping.project import Project
-from pipeline.sweeping.ray_cluster import join
-from pipeline.tables.results import read_results
-from pipeline.tables.study import read_study
+from pipeline.report import __main__ as report
+from pipeline.results import read_results
+from pipeline.study.params import read_study
+from pipeline.study2022 import as_records
+from pipeline.study2022.printed import sweep_file
+from pipeline.sweep import ray_engine
+from pipeline.sweep.jobs import Options
+from pipeline.sweep.lockfile import not_whole, split_stages
+from pipeline.sweep.project import Project
+from pipeline.sweep.ray_cluster import join
 from pipeline.timm_results.source import read_source
-from pipeline.trainer import weights
-from pipeline.trainer.speed import speed_of
 
 LONGEST = 200  # letters that are always there: two lines of a terminal
 ENOUGH = 12  # letters of a message, said in a test, that tell it from all others
@@ -186,7 +191,7 @@ def test_what_a_dataset_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_decoder_that_the_kernel_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.datasets.sources import Found, Source
+    from pipeline.dataset.sources import Found, Source
 
     source = Source([Found("a.png", ("a",))], _kill_me)
     said = "a decoding process was killed: is memory short?"
@@ -254,9 +259,9 @@ def test_runs_of_2022_that_cannot_be_files_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
     record = Record("failed", "pets", model, "fastai2022", 0)
-    monkeypatch.setattr(records, "record_of", lambda row, source: record)
+    monkeypatch.setattr(as_records, "record_of", lambda row, source: record)
     rows = pd.DataFrame({"a": [1, 2]})
-    one_line(lambda: records.write_records(rows, tmp_path, "s.csv"), said)
+    one_line(lambda: as_records.write_records(rows, tmp_path, "s.csv"), said)
 
 
 def test_another_dvc_command_in_the_workspace_is_one_line(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
-from pipeline import aggregate
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
+from pipeline.finetune.code import code_version, meaning_of
 from pipeline.records import FORMAT, read_record
-from pipeline.trainer.code import code_version, meaning_of
 
 
 @pytest.fixture

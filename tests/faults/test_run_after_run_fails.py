@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sweep_workspace import Workspace, make_workspace
 
-from pipeline.sweeping.jobs import Ended, Job
-from pipeline.sweeping.streak import LIMIT, Streak, without_names
+from pipeline.sweep.jobs import Ended, Job
+from pipeline.sweep.loop import LIMIT, Streak, without_names
 
 BOTH_DATASETS = {"dataset@digits", "dataset@digit_mosaic"}
 

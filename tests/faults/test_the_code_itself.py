@@ -12,7 +12,7 @@ from typing import TextIO
 import pytest
 from runs import Trainer
 
-from pipeline.core.hold import hold
+from pipeline.core.processes import hold
 from pipeline.faults import KINDS, POINTS, _place_of
 
 DOORS = {  # what could run somebody else's code or data, as a call
@@ -21,7 +21,7 @@ DOORS = {  # what could run somebody else's code or data, as a call
 }
 MODULES = {"pickle", "dill", "joblib", "marshal", "shelve", "http.server", "socketserver", "xmlrpc"}
 ALLOWED = {
-    ("pipeline/trainer/weights.py", "pickle"),  # for the name of the error that a pickle is
+    ("pipeline/finetune/weights.py", "pickle"),  # for the name of the error that a pickle is
 }
 LISTENING = {"bind", "listen", "create_server", "serve_forever", "start_server"}
 
@@ -65,7 +65,7 @@ def test_the_code_has_no_door_for_code(root: Path) -> None:
             assert "SafeLoader" in options["Loader"], f"{file}:{node.lineno}"
         if options.get("shell") == "True":
             shells.add(file)
-    assert shells == {"pipeline/sweeping/worker.py"}  # commands of dvc.yaml, as under DVC
+    assert shells == {"pipeline/sweep/engine.py"}  # commands of dvc.yaml, as under DVC
 
 
 def test_nothing_listens_on_a_network(root: Path) -> None:
@@ -75,7 +75,7 @@ def test_nothing_listens_on_a_network(root: Path) -> None:
 
 
 def test_no_duration_is_read_from_the_clock_on_the_wall(root: Path) -> None:
-    ages = {"pipeline/sweeping/ray_host.py"}  # of files, which have times of the wall clock
+    ages = {"pipeline/sweep/ray_host.py"}  # of files, which have times of the wall clock
     for file, node in nodes(root):
         if isinstance(node, ast.Call) and name_of(node) == "time" and file not in ages:
             assert not is_call_on(node, "time"), f"{file}:{node.lineno}: time.time() can jump"

@@ -8,9 +8,9 @@ import pytest
 from runs import MODEL, Trainer, numbers_of
 from study_fakes import write_imagenet, write_study
 
-from pipeline import aggregate
+from pipeline.aggregate import __main__ as aggregate
 from pipeline.records import read_record
-from pipeline.tables.results import read_results
+from pipeline.results import read_results
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_no_table_has_a_number_of_it(
@@ -58,7 +58,7 @@ def test_a_model_that_fails_is_a_record_with_the_reason_and_no_metrics(
 def _gpu_fails(overrides: list[str]) -> None:
     from runs import finetune
 
-    from pipeline.trainer import training
+    from pipeline.finetune import training
 
     def fit(*arguments: object) -> None:
         raise RuntimeError(
@@ -105,7 +105,7 @@ def test_weights_that_are_damaged_or_a_pickle_are_one_line_and_run_nothing(
 
 def _load_as_from_the_hub(file: Path) -> None:
     from pipeline.core.command import one_line_errors
-    from pipeline.trainer.weights import _from_file, _in_timms_names, readable
+    from pipeline.finetune.weights import _from_file, _in_timms_names, readable
 
     for load in (_in_timms_names, _through_timm):
         try:

@@ -1,0 +1,109 @@
+"""Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
+
+Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
+    runs.csv            one row per cell, missing ones included      (tables/runs.py)
+    history.csv         one row per run and epoch: the loss curves   (tables/runs.py)
+    valid_wrong.csv     which validation images each run erred on    (tables/answers.py)
+    leaderboard.csv     one row per dataset, recipe and model        (tables/leaderboard.py)
+    small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
+    correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
+    recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
+    estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
+and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
+
+The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
+or diverged one is listed, never ranked and never averaged.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.aggregate.leaderboard import leaderboard, recipe_effects
+from pipeline.aggregate.runs_table import Records, history_table, read_records, runs_table
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json
+from pipeline.estimates.evidence import estimates_table
+from pipeline.results import write_result
+from pipeline.statistics.correlations import correlations
+from pipeline.statistics.front import small_and_fast
+from pipeline.statistics.validation_images import answers_table
+from pipeline.study.params import Study, read_study
+from pipeline.timm_results.imagenet import published, read_imagenet
+
+
+def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path) -> None:
+    """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS."""
+    study = read_study(params)
+    records = read_records(study, runs)
+    if not records:
+        raise PipelineError(
+            f"{runs}: none of the {sum(1 for _ in study.cells())} records that {params} names "
+            "is here: run `dvc repro` first"
+        )
+    table, board = write_tables(study, records, imagenet, results)
+    with replacing_folder(metrics) as folder:
+        for dataset in study.datasets:
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+
+
+def write_tables(
+    study: Study, records: Records, imagenet: Path, results: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write every table of these records to `results`; returns runs and leaderboard."""
+    table = runs_table(study, records)
+    answers = answers_table(records)
+    timm = read_imagenet(imagenet)
+    known = published(study, timm, imagenet)
+    board = leaderboard(study, table, answers, known)
+    write_result(results / "runs.csv", table)
+    write_result(results / "valid_wrong.csv", answers)
+    write_result(results / "history.csv", history_table(records))
+    write_result(results / "leaderboard.csv", board)
+    write_result(results / "correlations.csv", correlations(board, known))
+    write_result(results / "small_and_fast.csv", small_and_fast(board))
+    write_result(results / "recipes.csv", recipe_effects(study, table))
+    write_result(results / "estimates.csv", estimates_table(study, records, timm))
+    return table, board
+
+
+def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
+    """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
+
+    `p_best` and `n_tied`, the models that may be the best, are among the models of its recipe.
+    """
+    status = runs.loc[runs["dataset"] == dataset, "status"]
+    counts = {
+        "n_failed": int(status.isin(["failed", "diverged"]).sum()),
+        "n_missing": int((status == "missing").sum()),
+        "n_ok": int((status == "ok").sum()),
+    }
+    ranked = board[(board["dataset"] == dataset) & (board["n"] > 0)]
+    if ranked.empty:
+        return counts
+    best = ranked.sort_values("error_rate_mean", kind="stable").iloc[0]
+    rivals = ranked[ranked["recipe"] == best["recipe"]]
+    return {
+        "best_model": best["model"],
+        "chance_error_rate": _number(best["chance_error_rate"]),
+        "error_rate": _number(best["error_rate_mean"]),
+        "error_rate_high": _number(best["error_rate_high"]),
+        "error_rate_low": _number(best["error_rate_low"]),
+        "error_rate_sd": _number(best["error_rate_sd"]),
+        "fit_seconds": _number(best["fit_seconds_median"]),
+        "n_tied": int(rivals["tied"].sum()) if rivals["tied"].notna().any() else None,
+        "p_best": _number(best["p_best"]),
+        "recipe": best["recipe"],
+        "score": _number(best["score_mean"]),
+        **counts,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,190 @@
+"""What a recipe changes, in pairs: each model under two recipes, seed by seed, then over models.
+
+The first recipe of params.yaml is what the others are held against. A model's effect is its mean
+difference over the seeds that finished under both; a family's is the mean over its models with a
+t interval between models, because other models of the family are what one wants to know about. Two
+models are the least for an interval. Fit times are compared as ratios, of runs whose times count.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pipeline.aggregate.runs_table import main_devices
+from pipeline.results import LEADERBOARD, RECIPES
+from pipeline.statistics.comparison import compare
+from pipeline.statistics.front import COLUMNS, fronts
+from pipeline.statistics.intervals import CONFIDENCE
+from pipeline.statistics.validation_images import image_noise
+from pipeline.study.params import Study
+
+GROUP = ["dataset", "recipe", "model"]
+COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
+    *(("error_rate_low", "low"), ("error_rate_high", "high"), ("interval_covers", "covers")),
+    *(("images", "images"), ("p_best", "p_best"), ("tied", "tied"), ("tied_here", "tied_here")),
+    *(("gap_to_best", "gap"), ("gap_low", "gap_low"), ("gap_high", "gap_high")),
+    ("n_common", "n_common"),
+)
+
+
+def leaderboard(
+    study: Study, runs: pd.DataFrame, answers: pd.DataFrame, published: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per dataset, recipe and model of the grid; best first, the unranked last."""
+    board = runs.groupby(GROUP, sort=False).agg(
+        n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
+        n_missing=("status", lambda status: int((status == "missing").sum())),
+    )
+    ok = runs[runs["status"] == "ok"]
+    ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
+    timed = ok[ok["not_timed"].isna()]
+    devices = main_devices(timed).combine_first(main_devices(ok))
+    on_device = ok[ok["device"] == ok["dataset"].map(devices)]
+    board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
+    about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
+    data = runs.groupby("dataset", sort=False)[about].first().reset_index()
+    n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
+    board = board.join(compared(ok, board, n_valid)).reset_index()
+    board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
+    counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
+    board[counts] = board[counts].fillna(0).astype(int)
+    truths = ["tied", "tied_here", "on_front"]
+    board[truths] = board[truths].astype("boolean")
+    board["rank"] = _ranks(board)
+    board = board.merge(data, on="dataset", how="left", validate="many_to_one")
+    board = board.merge(published, on="model", how="left", validate="many_to_one")
+    return _sorted(study, board)[list(LEADERBOARD)]
+
+
+def _quality(ok: pd.DataFrame) -> pd.DataFrame:
+    return ok.groupby(GROUP).agg(
+        n=("error_rate", "count"),
+        error_rate_mean=("error_rate", "mean"),
+        error_rate_sd=("error_rate", "std"),
+        fbeta2_mean=("fbeta2", "mean"),
+    )
+
+
+def _times(timed: pd.DataFrame) -> pd.DataFrame:
+    return timed.groupby(GROUP).agg(
+        fit_seconds_median=("fit_seconds", "median"),
+        fit_seconds_sd=("fit_seconds", "std"),
+        energy_wh_median=("energy_wh", "median"),
+        score_mean=("score", "mean"),
+        images_per_second_median=("images_per_second", "median"),
+        n_timed=("fit_seconds", "count"),
+    )
+
+
+def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
+    return ok.groupby(GROUP).agg(
+        n_not_timed=("not_timed", "count"),
+        not_timed=("not_timed", lambda why: "; ".join(sorted(set(why.dropna()))) or None),
+        n_shared=("shared", lambda shared: int((shared == True).sum())),  # noqa: E712 - may be null
+    )
+
+
+def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
+    return on_device.groupby(GROUP).agg(
+        peak_memory_gib_max=("peak_memory_gib", "max"),
+        peak_rss_gib_max=("peak_rss_gib", "max"),
+    )
+
+
+def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
+    """The comparison and fronts of each dataset's and recipe's models; needs `n_valid`."""
+    tables = []
+    for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
+        if dataset in n_valid:
+            errors = runs.pivot(index="model", columns="seed", values="error_rate")
+            images = image_noise(runs, errors.index)
+            found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
+            table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
+            names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
+            table = table.assign(**names).set_index(GROUP)
+            cost = costs.reindex(table.index)
+            tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
+    if not tables:
+        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), *COLUMNS]}
+        return pd.DataFrame(**names).set_index(GROUP)
+    return pd.concat(tables)
+
+
+def _ranks(board: pd.DataFrame) -> pd.Series:
+    """1 for the tied, the others by mean error behind them; null without a finished run."""
+    place = board["error_rate_mean"].where(~board["tied"].fillna(False).astype(bool), -1.0)
+    ranks = board.assign(place=place).groupby(GROUP[:2])["place"].rank(method="min")
+    return ranks.astype("Int64")
+
+
+def _sorted(study: Study, board: pd.DataFrame) -> pd.DataFrame:
+    """In params.yaml's order of datasets and recipes, then by rank, error, params.yaml's order."""
+    place = pd.DataFrame(
+        {
+            "dataset": board["dataset"].map(study.datasets.index),
+            "recipe": board["recipe"].map(study.recipes.index),
+            "rank": board["rank"],
+            "error": board["error_rate_mean"],
+            "model": board["model"].map({name: i for i, name in enumerate(study.models)}),
+        }
+    )
+    return board.loc[place.sort_values(list(place.columns)).index].reset_index(drop=True)
+
+
+EVERY_FAMILY = "all"  # no family of timm's names is called so
+
+
+def recipe_effects(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per dataset, recipe but the first, and family, `all` of them first."""
+    ok = runs[runs["status"] == "ok"].copy()
+    ok["timed"] = ok["fit_seconds"].where(ok["not_timed"].isna())
+    first = ok[ok["recipe"] == study.recipes[0]]
+    pairs = ok.merge(
+        first[["dataset", "model", "seed", "error_rate", "timed"]],
+        on=["dataset", "model", "seed"],
+        suffixes=("", "_first"),
+        validate="many_to_one",
+    )
+    pairs = pairs[pairs["recipe"] != study.recipes[0]]
+    pairs["difference"] = pairs["error_rate"] - pairs["error_rate_first"]
+    pairs["log_ratio"] = np.log(pairs["timed"] / pairs["timed_first"])
+    models = pairs.groupby(["dataset", "recipe", "family", "model"], sort=False).agg(
+        difference=("difference", "mean"), log_ratio=("log_ratio", "mean"), pairs=("seed", "count")
+    )
+    rows = list(_rows(study, models.reset_index()))
+    return pd.DataFrame(rows, columns=list(RECIPES))
+
+
+def _rows(study: Study, models: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for dataset in study.datasets:
+        for recipe in study.recipes[1:]:
+            part = models[(models["dataset"] == dataset) & (models["recipe"] == recipe)]
+            groups = [(EVERY_FAMILY, part), *part.groupby("family")] if len(part) else []
+            for family, few in groups:
+                error, ratio = _mean(few["difference"]), np.exp(_mean(few["log_ratio"].dropna()))
+                yield {
+                    "dataset": dataset,
+                    "recipe": recipe,
+                    "against": study.recipes[0],
+                    "family": family,
+                    "n_models": len(few),
+                    "n_pairs": int(few["pairs"].sum()),
+                    **dict(zip(_ERROR, error, strict=True)),
+                    **dict(zip(_RATIO, ratio, strict=True)),
+                }
+
+
+_ERROR = ("error_difference", "error_difference_low", "error_difference_high")
+_RATIO = ("fit_time_ratio", "fit_time_ratio_low", "fit_time_ratio_high")
+
+
+def _mean(values: pd.Series) -> np.ndarray:
+    """The mean and the ends of its 95 % t interval [3]; NaN where there are too few values."""
+    mean, half = values.mean(), np.nan
+    if len(values) > 1:
+        width = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+        half = width * values.std() / np.sqrt(len(values))
+    return np.array([mean, mean - half, mean + half], dtype=float)

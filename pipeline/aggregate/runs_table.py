@@ -1,0 +1,201 @@
+"""The grid's records as two tables: one row per cell, and one row per run and epoch.
+
+A missing cell is a row too. Records of different data, weights or recipes under one name are
+refused: an average over them would be a number about nothing.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.records import METRICS, Record, device_label, read_record
+from pipeline.results import HISTORY, RUNS
+from pipeline.statistics.validation_images import check_answers
+from pipeline.study.params import Cell, Study
+from pipeline.timm_results.families import family
+
+SHARED, ELSEWHERE, UNKNOWN = "the device was shared", "another device than most", "no time known"
+
+
+def why_not_timed(runs: pd.DataFrame) -> pd.Series:
+    """Per row of the runs table, why its time ranks nothing; null where it counts.
+
+    `not_for_speed` is the record's own reason. A run that did not finish has no time to count.
+    """
+    reason = runs["not_for_speed"].astype("object")
+    reason = reason.where(reason.notna() | (runs["shared"] != True), SHARED)  # noqa: E712 - may be null
+    ok = runs["status"] == "ok"
+    elsewhere = runs["device"] != runs["dataset"].map(main_devices(runs[ok & reason.isna()]))
+    reason = reason.where(reason.notna() | ~elsewhere, ELSEWHERE)
+    reason = reason.where(reason.notna() | runs["fit_seconds"].notna(), UNKNOWN)
+    return reason.where(ok, None)
+
+
+def main_devices(runs: pd.DataFrame) -> pd.Series:
+    """Per dataset, the device of most of these runs; a tie goes to the first by name."""
+    counts = runs.groupby(["dataset", "device"]).size().rename("runs").reset_index()
+    ordered = counts.sort_values(["runs", "device"], ascending=[False, True])
+    return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
+
+
+Records = dict[Cell, Record]
+
+COSTS = {  # column: key in the record's cost
+    "fit_seconds": "fit_seconds",
+    "seconds_per_epoch": "seconds_per_epoch",
+    "images_per_second": "images_per_second",
+    "peak_memory_gib": "peak_memory_reserved_gib",
+    "peak_memory_allocated_gib": "peak_memory_allocated_gib",
+    "peak_rss_gib": "peak_rss_gib",
+    "energy_wh": "energy_wh",
+}
+DATA = {  # column: key in the record's data
+    "data_fingerprint": "fingerprint",
+    "data_kind": "kind",
+    "n_train": "n_train",
+    "n_valid": "n_valid",
+    "chance_error_rate": "chance_error_rate",
+}
+EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
+
+
+def read_records(study: Study, folder: Path) -> Records:
+    """The records of the grid that are there; refused where they do not belong together."""
+    records = {}
+    for cell in study.cells():
+        path = cell.path(folder)
+        if not path.is_file():
+            continue
+        record = records[cell] = read_record(path)
+        if (holds := Cell(record.dataset, record.model, record.recipe, record.seed)) != cell:
+            raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
+        _check_image_size(study, path, record)
+        check_answers(path, record)
+    refuse_mixtures({cell: (cell.path(folder), record) for cell, record in records.items()})
+    return records
+
+
+def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
+    """Raise if finished runs that share a name differ in what the name stands for."""
+    _refuse_mixture(found, "data", lambda cell: cell.dataset, _fingerprint)
+    _refuse_mixture(found, "numbers of validation images", lambda cell: cell.dataset, _n_valid)
+    _refuse_mixture(found, "weights", lambda cell: cell.model, _weights)
+    _refuse_mixture(found, "settings", lambda cell: cell.recipe, _recipe)
+    _refuse_mixture(found, "code", lambda cell: "the trainer", _code)
+
+
+def runs_table(study: Study, records: Records) -> pd.DataFrame:
+    """One row per cell, in the grid's order; only a run with status "ok" has metrics."""
+    rows = [_row(cell, records.get(cell)) for cell in study.cells()]
+    table = pd.DataFrame(rows, columns=[*RUNS, "not_for_speed"])
+    table["not_timed"] = why_not_timed(table)
+    table = table.drop(columns="not_for_speed")
+    numbers = [*METRICS, *COSTS, "n_train", "n_valid", "chance_error_rate"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
+    table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
+    return _with_family(table)
+
+
+def history_table(records: Records) -> pd.DataFrame:
+    """One row per run and epoch; `run` names model and seed, for a curve's legend."""
+    rows = [
+        {
+            "dataset": cell.dataset,
+            "recipe": cell.recipe,
+            "model": cell.model,
+            "seed": cell.seed,
+            "run": f"{cell.model}, seed {cell.seed}",
+            "status": record.status,
+            **{name: epoch.get(name) for name in EPOCH},
+        }
+        for cell, record in records.items()
+        for epoch in record.history
+    ]
+    return _with_family(pd.DataFrame(rows, columns=list(HISTORY)))
+
+
+def _with_family(table: pd.DataFrame) -> pd.DataFrame:
+    known = {model: family(model) for model in table["model"].unique()}
+    return table.assign(family=table["model"].map(known))
+
+
+def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
+    named = {
+        "dataset": cell.dataset,
+        "model": cell.model,
+        "recipe": cell.recipe,
+        "seed": cell.seed,
+    }
+    if record is None:
+        return {**named, "status": "missing"}
+    versions = sorted((name, value) for name, value in record.versions.items() if value)
+    return {
+        **named,
+        "status": record.status,
+        "reason": record.reason,
+        **{name: record.metrics.get(name) for name in METRICS},
+        **{column: record.cost.get(key) for column, key in COSTS.items()},
+        "device": device_label(record.device),
+        "shared": record.device.get("shared"),
+        "not_for_speed": record.not_for_speed,
+        "weights_source": record.weights.get("source"),
+        "weights_origin": record.weights.get("origin"),
+        "weights_sha256": record.weights.get("sha256"),
+        "versions": ", ".join(f"{name} {value}" for name, value in versions) or None,
+        "started_at": record.started_at,
+        **{column: record.data.get(key) for column, key in DATA.items()},
+    }
+
+
+def _check_image_size(study: Study, path: Path, record: Record) -> None:
+    made_at = record.config.get("image_size")
+    if made_at is not None and made_at != study.image_size:
+        raise PipelineError(
+            f"{path}: made at image_size {made_at}, but {study.path} says {study.image_size}: "
+            "run `dvc repro`"
+        )
+
+
+def _refuse_mixture(
+    found: dict[Cell, tuple[Path, Record]],
+    what: str,
+    group_of: Callable[[Cell], str],
+    identity_of: Callable[[Record], Any],
+) -> None:
+    first: dict[str, tuple[Any, Path]] = {}
+    for cell, (path, record) in found.items():
+        identity = identity_of(record)
+        if identity is None or record.status != "ok":
+            continue
+        known, example = first.setdefault(group_of(cell), (identity, path))
+        if known != identity:
+            raise PipelineError(
+                f"{path} and {example}: {group_of(cell)} has different "
+                f"{what} in these two records, so they cannot be compared: run `dvc repro`"
+            )
+
+
+def _fingerprint(record: Record) -> Any:
+    return record.data.get("fingerprint")
+
+
+def _n_valid(record: Record) -> Any:
+    return record.data.get("n_valid")
+
+
+def _weights(record: Record) -> Any:
+    return record.weights.get("sha256")
+
+
+def _recipe(record: Record) -> Any:
+    recipe = record.config.get("recipe")
+    return None if recipe is None else json.dumps(recipe, sort_keys=True)
+
+
+def _code(record: Record) -> Any:
+    return record.versions.get("code")

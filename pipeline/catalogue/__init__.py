@@ -1,1 +1,0 @@
-"""The list of models that `python -m pipeline.models` shows."""

@@ -1,0 +1,70 @@
+"""`python -m pipeline.change KEY=VALUE ...`: change what the study runs, comments kept.
+
+Reads and writes params.yaml. A key must be there already, a value is YAML, and the changed study
+must be a valid one, or nothing is written. `dvc exp run -S` changes keys too, but then runs one
+model after the other; after this, `python -m pipeline.sweep` runs what is new.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import write_text
+from pipeline.study.params import study_of
+
+
+def main(*changes: str, params: Path = Path("params.yaml")) -> None:
+    """Make CHANGES such as 'grid.seeds=[0, 1, 2]' or weights=hub to PARAMS."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    if not changes:
+        raise PipelineError("no change given: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
+    try:
+        content = parse_yaml_for_update(params.read_text(encoding="utf-8"), str(params))
+    except OSError as error:
+        raise PipelineError(f"{params}: {error.strerror}") from None
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise PipelineError(f"{change!r}: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
+        _set(params, content, key, _parsed(change, value))
+    text = dumps_yaml(content)
+    study_of(params, yaml.safe_load(text))
+    write_text(params, text)
+    print(f"{params}: {', '.join(changes)}")
+
+
+def _parsed(change: str, value: str) -> Any:
+    """`value` as YAML that is written back as it was given."""
+    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml_for_update
+
+    try:
+        return parse_yaml_for_update(f"value: {value}", change)["value"]
+    except (YAMLFileCorruptedError, TypeError, KeyError):
+        raise PipelineError(f"{change!r}: {value!r} is not YAML") from None
+
+
+def _set(params: Path, content: Any, key: str, value: Any) -> None:
+    if key not in (known := list(_keys(content))):
+        raise PipelineError(f"{params}: no key {key}: {near_matches(key, known)}")
+    *folders, last = key.split(".")
+    for folder in folders:
+        content = content[folder]
+    content[last] = value
+
+
+def _keys(content: Any, before: str = "") -> Iterator[str]:
+    """Every key that holds a value, dotted."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
+
+
+if __name__ == "__main__":
+    run(main)

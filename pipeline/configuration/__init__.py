@@ -1,1 +1,0 @@
-"""How a command of Hydra is read: configuration, files of conf/, launchers."""

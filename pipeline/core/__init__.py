@@ -1,1 +1,0 @@
-"""What every stage stands on: errors, files, commands, processes that end with their parent."""

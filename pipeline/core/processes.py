@@ -1,0 +1,58 @@
+"""One process at a time: the second that wants the same is told who is at work on it.
+
+The kernel drops the hold when its process ends, however it ends; the file's text only tells who.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.core.errors import TryAgain
+
+_PR_SET_PDEATHSIG = 1
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's; looked up before any fork
+
+
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to end this process when its parent ends (Linux; elsewhere no effect)."""
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, by)
+
+
+@contextmanager
+def hold(file: Path, what: str | Path) -> Iterator[None]:
+    """Hold `what` by a lock on `file`, which is there only meanwhile, or raise `TryAgain`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with file.open("a+", encoding="utf-8") as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                opened.seek(0)
+                who = opened.read().strip() or "another process"  # it is just writing who it is
+                raise TryAgain(f"{what}: {who} is at work on it: wait for it or end it") from None
+            if not _is_still_at(file, opened):
+                continue  # who had it has just let it go
+            since = datetime.now().astimezone().isoformat(timespec="seconds")
+            opened.truncate(0)
+            opened.write(f"process {os.getpid()} on {socket.gethostname()}, since {since},")
+            opened.flush()
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+            return
+
+
+def _is_still_at(file: Path, opened: TextIO) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(opened.fileno()))
+    except FileNotFoundError:
+        return False

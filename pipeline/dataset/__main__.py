@@ -1,0 +1,138 @@
+"""Stage `dataset`: images and labels, whatever their shape on disk, as one prepared folder.
+
+Reads what `conf/dataset/NAME.yaml` names; writes index.csv, meta.json, decoded.csv, rejected.csv
+and one uint8 array per resize and image size (`datasets/prepared.py` says what is in them), whole
+or not at all. The same input gives the same bytes: no time, no path of this machine is written.
+"""
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder, write_json, write_table
+from pipeline.dataset.array_files import Array, array_name, keep_rows
+from pipeline.dataset.arrays import Decoded, decode_all
+from pipeline.dataset.checks import Chosen, Faulty, choose
+from pipeline.dataset.config import Preparation, read_config
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.meta import array_meta, describe, duplicates_across_parts
+from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
+from pipeline.dataset.reuse import decoded_table, find_earlier
+from pipeline.dataset.sources import Fault, Source
+
+SHOWN_FAULTS = 50
+
+
+def main(config: DictConfig) -> None:
+    """Prepare; where the data have faults, list all of them in a file and the first on screen."""
+    wanted = read_config(config)
+    listing = wanted.out.with_name(f"{wanted.out.name}.faults.csv")
+    try:
+        meta = prepare(wanted)
+    except Faulty as error:
+        write_table(listing, _fault_table(error.faults))
+        for fault in error.faults[:SHOWN_FAULTS]:
+            print(f"{fault.file}: {fault.reason}", file=sys.stderr)
+        raise PipelineError(f"{error}: all {len(error.faults)} are listed in {listing}") from None
+    listing.unlink(missing_ok=True)
+    _tell(wanted.out, meta)
+
+
+def prepare(wanted: Preparation) -> dict[str, Any]:
+    """Find, decode, check, split and write one dataset; returns its meta.json."""
+    root, archive_sha256 = wanted.root()
+    source = find_images(wanted.images, root)
+    with replacing_folder(wanted.out) as folder:
+        decoded, chosen = _write_arrays(wanted, source, folder)
+        facts = [decoded[row] for row in chosen.rows]
+        write_table(folder / "decoded.csv", decoded_table(source, decoded))
+        write_table(folder / "index.csv", _index(chosen, facts))
+        write_table(folder / "rejected.csv", _fault_table(chosen.rejected))
+        meta = {
+            **describe(wanted.policy.name, wanted.policy.kind, chosen, facts),
+            "duplicates_across_parts": duplicates_across_parts(chosen, folder, wanted.arrays[0]),
+            "split": vars(wanted.split),
+            "archive_sha256": archive_sha256,
+            "arrays": {array_name(array): array_meta(folder, array) for array in wanted.arrays},
+        }
+        write_json(folder / "meta.json", meta)
+    return meta
+
+
+def _write_arrays(
+    wanted: Preparation, source: Source, folder: Path
+) -> tuple[list[Decoded], Chosen]:
+    """The arrays of the images to use; of what was prepared before, only the rest is decoded."""
+    missing = wanted.arrays
+    if earlier := find_earlier(wanted.out, source):
+        chosen = _choose(wanted, source, earlier.decoded)
+        if [image.file for image in chosen.images] == earlier.files:
+            missing = [array for array in missing if not earlier.link(array, folder)]
+            if not missing:
+                return earlier.decoded, chosen
+    decoded = decode_all(source, missing, folder)
+    chosen = _choose(wanted, source, decoded)
+    _leave_out(folder, missing, decoded, chosen)
+    return decoded, chosen
+
+
+def _choose(wanted: Preparation, source: Source, decoded: Sequence[Decoded]) -> Chosen:
+    reasons = [each.reason for each in decoded]
+    return choose(source.images, reasons, source.faults, wanted.policy, wanted.split)
+
+
+def _leave_out(
+    folder: Path, arrays: Sequence[Array], decoded: Sequence[Decoded], chosen: Chosen
+) -> None:
+    """Drop from the arrays the images that were decoded but not chosen."""
+    rows = set(chosen.rows)
+    keep = [row in rows for row, facts in enumerate(decoded) if not facts.reason]
+    if not all(keep):
+        for array in arrays:
+            keep_rows(folder, array, keep)
+
+
+def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "file": [image.file for image in chosen.images],
+            "labels": [LABEL_SEPARATOR.join(image.labels) for image in chosen.images],
+            "part": chosen.parts,
+            "sha256": [each.sha256 for each in facts],
+        }
+    )
+
+
+def _fault_table(faults: Sequence[Fault]) -> pd.DataFrame:
+    return pd.DataFrame([(each.file, each.reason) for each in faults], columns=["file", "reason"])
+
+
+def _tell(out: Path, meta: dict[str, Any]) -> None:
+    parts = ", ".join(f"{meta[f'n_{part}']} {part}" for part in PARTS if meta[f"n_{part}"])
+    print(
+        f"{out}: {meta['n_images']} images ({parts}), {meta['n_classes']} classes, "
+        f"{meta['kind']}-label, {meta['n_rejected']} rejected, "
+        f"chance error {meta['chance_error_rate']:.3f}"
+    )
+    for note in meta["notes"]:
+        print(f"note: {note}")
+    if alike := meta["duplicates_across_parts"]:
+        print(
+            f"warning: {len(alike)} pictures are in more than one part, which flatters the error: "
+            f"see duplicates_across_parts in {out}/meta.json (first: {' = '.join(alike[0][:2])})"
+        )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--new"]:  # a program of its own, on which no output of this one depends
+        del sys.argv[1]
+        runpy.run_module("pipeline.dataset.new", run_name="__main__", alter_sys=True)
+    else:
+        hydra_app.run(main, "dataset")

@@ -1,0 +1,172 @@
+"""What is wrong with a dataset, all of it, before any fine-tune starts.
+
+Faults of files (unreadable, missing, without a usable label) follow the dataset's `bad`, faults of
+classes (too few images, missing in a part) its `rare`: fail, drop, or for classes keep.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.prepared import LABEL_SEPARATOR
+from pipeline.dataset.sources import Fault, Found
+from pipeline.dataset.splits import Split, split_images
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a dataset's YAML says about labels and faults."""
+
+    name: str
+    kind: str
+    classes: list[str] | None
+    bad: str
+    rare: str
+    min_class_images: int
+
+    def __post_init__(self) -> None:
+        for key, value, choices in (
+            ("kind", self.kind, ("single", "multi")),
+            ("bad", self.bad, ("fail", "drop")),
+            ("rare", self.rare, ("fail", "drop", "keep")),
+        ):
+            if value not in choices:
+                raise PipelineError(f"dataset.{key}={value}: choose from {', '.join(choices)}")
+
+
+class Faulty(PipelineError):
+    """The data have faults that their policy does not allow for."""
+
+    def __init__(self, message: str, faults: list[Fault]) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What goes into the index, and what was left out or is worth knowing."""
+
+    rows: list[int]  # of the images found
+    images: list[Found]
+    parts: list[str]
+    classes: list[str]
+    rejected: list[Fault]
+    notes: list[str]
+
+
+def choose(
+    found: Sequence[Found],
+    reasons: Sequence[str],
+    faults: Sequence[Fault],
+    policy: Policy,
+    split: Split,
+) -> Chosen:
+    """Check everything, split what is usable, and fail with the whole list or drop by policy.
+
+    `reasons` says for each image found why it could not be decoded, or is empty.
+    """
+    file_faults, rows = list(faults), []
+    for row, (image, reason) in enumerate(zip(found, reasons, strict=True)):
+        if reason := reason or label_fault(image, policy.kind, policy.classes):
+            file_faults.append(Fault(image.file, reason))
+        else:
+            rows.append(row)
+    images = [found[row] for row in rows]
+    classes = policy.classes or sorted_classes({tag for image in images for tag in image.labels})
+    rare = few_images(images, classes, policy.min_class_images)
+    if policy.rare == "drop":
+        rows, images, classes, dropped = without_classes(rows, images, classes, rare)
+        file_faults += dropped
+    parts = split_images(images, split) if images else []
+    missing = missing_in_part(images, parts, classes)
+    if policy.rare == "drop" and missing:
+        part_of = dict(zip(rows, parts, strict=True))
+        rows, images, classes, dropped = without_classes(rows, images, classes, missing)
+        parts = [part_of[row] for row in rows]
+        file_faults += dropped
+    class_faults = [
+        Fault(f"class {label}", reason)
+        for reasons in (rare, missing)
+        for label, reason in reasons.items()
+    ]
+    _fail(policy, file_faults, class_faults)
+    if not {"train", "valid"} <= set(parts):
+        raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
+    notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
+    return Chosen(rows, images, parts, classes, file_faults, notes)
+
+
+def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
+    """Print every fault that the policy does not allow for, then fail in one line."""
+    listed, remedies = [], []
+    if files and policy.bad == "fail":
+        listed += files
+        remedies.append(f"{len(files)} bad files (dataset.bad=drop leaves them out)")
+    if classes and policy.rare == "fail":
+        listed += classes
+        remedies.append(
+            f"{len(classes)} classes with too few images "
+            "(dataset.rare=drop leaves them out, dataset.rare=keep accepts them)"
+        )
+    if remedies:
+        raise Faulty(f"{policy.name}: {' and '.join(remedies)}", listed)
+
+
+def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
+    """Why this image's labels cannot be used; empty if they can."""
+    if not image.labels:
+        return "no label"
+    if kind == "single" and len(image.labels) > 1:
+        return f"{len(image.labels)} labels in a single-label dataset: {', '.join(image.labels)}"
+    for label in image.labels:
+        if LABEL_SEPARATOR in label:
+            return f"label {label!r} contains {LABEL_SEPARATOR!r}, which separates labels"
+        if classes is not None and label not in classes:
+            return f"unknown label {label!r}"
+    return ""
+
+
+def sorted_classes(labels: set[str]) -> list[str]:
+    """Alphabetical, or by number where every label is one."""
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def few_images(images: Sequence[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
+    """The classes with fewer than `minimum` images, and how few."""
+    counts = Counter(label for image in images for label in image.labels)
+    return {
+        label: f"{counts[label]} image{'' if counts[label] == 1 else 's'}, "
+        f"fewer than min_class_images={minimum}"
+        for label in classes
+        if counts[label] < minimum
+    }
+
+
+def missing_in_part(
+    images: Sequence[Found], parts: Sequence[str], classes: Sequence[str]
+) -> dict[str, str]:
+    """The classes with no image in some part, and which."""
+    present: dict[str, set[str]] = {part: set() for part in ("train", "valid", "test")}
+    for image, part in zip(images, parts, strict=True):
+        present[part].update(image.labels)
+    used = [part for part in present if part in set(parts)]
+    absent = {label: [p for p in used if label not in present[p]] for label in classes}
+    return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}
+
+
+def without_classes(
+    rows: Sequence[int], images: Sequence[Found], classes: Sequence[str], reasons: dict[str, str]
+) -> tuple[list[int], list[Found], list[str], list[Fault]]:
+    """The same without the classes in `reasons`; an image left without a label is a fault."""
+    kept_rows, kept, faults = [], [], []
+    for row, image in zip(rows, images, strict=True):
+        if labels := tuple(label for label in image.labels if label not in reasons):
+            kept_rows.append(row)
+            kept.append(replace(image, labels=labels))
+        else:
+            label = image.labels[0]
+            faults.append(Fault(image.file, f"class {label}: {reasons[label]}"))
+    return kept_rows, kept, [label for label in classes if label not in reasons], faults

@@ -1,0 +1,172 @@
+"""Which images are learned from (train), compared on (valid) and only reported on (test).
+
+Each split is a pure function of the images found and a seed of its own. `RandomState` and not
+`default_rng`: its numbers are promised never to change, so neither does a split.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.sources import Found
+
+
+@dataclass(frozen=True)
+class Split:
+    """How to split: the name of a rule, the shares of valid and test, a seed."""
+
+    split: str
+    valid_pct: float
+    test_pct: float
+    split_seed: int
+
+    def shares(self) -> dict[str, float]:
+        """The share of each part there is; train first, because a rare label goes there first."""
+        shares = {"train": 1 - self.valid_pct - self.test_pct, "valid": self.valid_pct}
+        if self.test_pct:
+            shares["test"] = self.test_pct
+        if not all(0 < share < 1 for share in shares.values()):
+            raise PipelineError(
+                f"valid_pct={self.valid_pct} test_pct={self.test_pct}: "
+                "each part must be more than 0 and less than 1 of the images"
+            )
+        return shares
+
+
+def split_images(images: Sequence[Found], split: Split) -> list[str]:
+    """The part of each image; images of one group always share theirs."""
+    if split.split not in SPLITS:
+        raise PipelineError(
+            f"unknown split {split.split!r}: {near_matches(split.split, list(SPLITS))}"
+        )
+    parts = SPLITS[split.split](images, split)
+    _check_groups(images, parts)
+    return parts
+
+
+def stratified(images: Sequence[Found], split: Split) -> list[str]:
+    """Every label in the same proportion in each part, whole groups at a time.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML 2011), with one addition: a
+    label with enough groups has at least one image in every part, train being served first.
+    """
+    units = _units(images)
+    order = np.random.RandomState(split.split_seed).permutation(len(units)).tolist()
+    order.sort(key=lambda unit: -len(units[unit]))  # stable: equal groups stay shuffled
+    labels = [Counter(tag for row in unit for tag in images[row].labels) for unit in units]
+    wanted = _wanted(labels, split.shares())
+    room = {part: share * len(images) for part, share in split.shares().items()}
+    holders: dict[str, list[int]] = {}
+    for unit in order:
+        for tag in labels[unit]:
+            holders.setdefault(tag, []).append(unit)
+    left = {tag: sum(labels[unit][tag] for unit in holders[tag]) for tag in holders}
+    part_of: dict[int, str] = {}
+    while left:
+        rarest = min(left, key=lambda tag: (left[tag], tag))
+        for unit in [*holders.pop(rarest)]:
+            if unit in part_of:
+                continue
+            part = max(room, key=lambda part: (wanted[part].get(rarest, 0.0), room[part]))
+            part_of[unit] = part
+            room[part] -= len(units[unit])
+            for tag, count in labels[unit].items():
+                wanted[part][tag] -= count
+                if tag in left:
+                    left[tag] -= count
+        del left[rarest]
+    parts = [""] * len(images)
+    for unit, part in part_of.items():
+        for row in units[unit]:
+            parts[row] = part
+    return parts
+
+
+def given(images: Sequence[Found], split: Split) -> list[str]:
+    """The parts that the folders or the CSV name; without a valid part, it is taken from train."""
+    if missing := [image.file for image in images if image.part is None]:
+        raise PipelineError(
+            f"split: given, but {len(missing)} images have no part (first: {missing[0]}): "
+            "name the folders or the column of the parts, or use split: stratified"
+        )
+    parts = [str(image.part) for image in images]
+    if "valid" in parts:
+        return parts
+    rows = [row for row, part in enumerate(parts) if part == "train"]
+    within = Split("stratified", split.valid_pct, 0.0, split.split_seed)
+    for row, part in zip(rows, stratified([images[row] for row in rows], within), strict=True):
+        parts[row] = part
+    return parts
+
+
+def fastai2022(images: Sequence[Found], split: Split) -> list[str]:
+    """fastai's `RandomSplitter(valid_pct, seed)`, to the image, on the images' order here.
+
+    That order is the CSV's, or sorted file names. The 2022 study listed folders in whatever order
+    its file system gave, so on a folder its own draw cannot be repeated by anybody.
+    """
+    if split.test_pct:
+        raise PipelineError("split: fastai2022 has no test part: set test_pct: 0")
+    shuffled = _torch_randperm(len(images), split.split_seed)
+    parts = ["train"] * len(images)
+    for row in shuffled[: int(split.valid_pct * len(images))]:
+        parts[row] = "valid"
+    return parts
+
+
+SPLITS: dict[str, Callable[[Sequence[Found], Split], list[str]]] = {
+    "stratified": stratified,
+    "given": given,
+    "fastai2022": fastai2022,
+}
+
+
+def _units(images: Sequence[Found]) -> list[list[int]]:
+    """The rows that must stay together: one group, or one image that has none."""
+    units: dict[tuple[str, str], list[int]] = {}
+    for row, image in enumerate(images):
+        key = ("file", image.file) if image.group is None else ("group", image.group)
+        units.setdefault(key, []).append(row)
+    return list(units.values())
+
+
+def _wanted(labels: list[Counter[str]], shares: dict[str, float]) -> dict[str, dict[str, float]]:
+    """How many images of each label each part should have."""
+    images_of: Counter[str] = Counter()
+    units_of: Counter[str] = Counter()
+    for unit in labels:
+        images_of.update(unit)
+        units_of.update(unit.keys())
+    wanted: dict[str, dict[str, float]] = {part: {} for part in shares}
+    for tag, count in images_of.items():
+        rest = float(count)
+        for place, part in reversed(list(enumerate(shares))):
+            if place == 0:
+                wanted[part][tag] = rest
+            else:
+                wanted[part][tag] = max(shares[part] * count, 1) if units_of[tag] > place else 0.0
+                rest -= wanted[part][tag]
+    return wanted
+
+
+def _check_groups(images: Sequence[Found], parts: Sequence[str]) -> None:
+    part_of: dict[str, str] = {}
+    for image, part in zip(images, parts, strict=True):
+        if image.group is not None and part_of.setdefault(image.group, part) != part:
+            raise PipelineError(
+                f"group {image.group!r} has images in {part_of[image.group]} and in {part}: "
+                "use split: stratified, which keeps groups whole"
+            )
+
+
+def _torch_randperm(n: int, seed: int) -> list[int]:
+    """`torch.manual_seed(seed); torch.randperm(n)` of the CPU, without torch."""
+    draws = np.random.RandomState(seed).randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32)
+    order = list(range(n))
+    for place, draw in enumerate(draws.tolist()):
+        other = place + draw % (n - place)
+        order[place], order[other] = order[other], order[place]
+    return order

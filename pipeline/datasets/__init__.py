@@ -1,1 +1,0 @@
-"""Images and labels of any kind -> index, split and uint8 arrays."""

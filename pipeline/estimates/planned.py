@@ -1,0 +1,287 @@
+"""Which runs go first: the cheap ones, so that the tables fill early.
+
+Reads, where they are there, the fit times of earlier records, timm's published speeds in
+data/imagenet.csv and the sizes of prepared datasets. Only ratios of prices count: a cell without a
+record gets what its model is published to take for one pixel, times its pixels, in the scale of the
+cells that have one.
+"""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
+from pipeline.core.text import duration
+from pipeline.estimates.estimate import Source, Timed, Work, images_of, reach
+from pipeline.estimates.evidence import by_device, sources
+from pipeline.hardware.machine import cpu_name, visible_gpus
+from pipeline.records import Record, device_label, read_record
+from pipeline.study.params import read_study
+from pipeline.sweep.jobs import fine_tune_words
+from pipeline.timm_results.imagenet import read_imagenet
+
+
+def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:
+    """What a fine-tune has to compute, or why that is not known."""
+    dataset = words["dataset"]
+    recipe = read_yaml(root / f"conf/recipe/{words['recipe']}.yaml")
+    meta = root / "data/datasets" / dataset / "meta.json"
+    if meta.is_file():
+        data = json.loads(meta.read_text("utf-8"))
+    else:
+        data = next((each.data for each in records if each.dataset == dataset), {})
+    if not data.get("n_train"):
+        return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
+    epochs = recipe["epochs"] + recipe["frozen_epochs"]
+    images = images_of(data["n_train"], data.get("n_valid") or 0, epochs)
+    return Work(dataset, words["model"], words["recipe"], int(words["image_size"]), images)
+
+
+def readable_records(folder: Path) -> list[Record]:
+    """Every record below the folder, of this study or an earlier one; damaged ones tell nothing."""
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            found.append(read_record(path))
+        except (OSError, PipelineError):
+            continue
+    return found
+
+
+def this_device(threads: int) -> tuple[str, bool]:
+    """The label that records give the device, and whether it is CUDA's."""
+    gpus = visible_gpus()
+    if not gpus:
+        cpu = {"kind": "cpu", "name": cpu_name(), "threads": threads}
+        return device_label(cpu) or "this CPU", False
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        if gpus[0].isdigit():
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
+        return str(pynvml.nvmlDeviceGetName(handle)), True
+    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver tells of
+        return "this GPU", True
+
+
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Told:
+    """A fit's estimate: seconds, the factor it may be off either way, and its watt-hours."""
+
+    source: str
+    seconds: float
+    factor: float
+    energy_wh: float | None
+
+
+def estimate_lines(
+    root: Path, commands: Iterable[str], jobs: int, price_per_hour: float | None
+) -> list[str]:
+    """What the fits among `commands` will take, `jobs` at a time, as lines to print."""
+    cells = [words for words in map(fine_tune_words, commands) if words]
+    if not cells:
+        return []
+    threads = cells[0].get("threads", "1")
+    device, cuda = this_device(int(threads) if threads.isdigit() else 1)
+    records = readable_records(root / "data/runs")
+    here = device, cuda
+    alone = by_device(records).get(here, [])
+    runs = alone or by_device(records, whatever_ran_beside=True).get(here, [])
+    imagenet = root / "data/imagenet.csv"
+    table = read_imagenet(imagenet) if imagenet.is_file() else None
+    asked = sources(read_study(root / "params.yaml"), table, device, cuda, runs)
+    reaches = {source.name: reach(source, runs) for source in asked}
+    told: list[Told] = []
+    unknown: Counter[str] = Counter()
+    for words in cells:
+        work = work_of(root, words, records)
+        found = _told(work, asked, reaches, runs) if isinstance(work, Work) else work
+        if isinstance(found, Told):
+            told.append(found)
+        else:
+            unknown[found] += 1
+    return [
+        f"{len(told)} of {len(cells)} fits estimated, on {device}, {jobs} at a time:",
+        *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
+        *(f"  {line}" for line in _by_source(told, reaches)),
+        *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
+        *(
+            []
+            if alone or not runs
+            else ["  each run known here shared the device: a guide at best"]
+        ),
+    ]
+
+
+def _told(
+    work: Work,
+    asked: Sequence[Source],
+    reaches: dict[str, tuple[float, bool]],
+    runs: Sequence[Timed],
+) -> Told | str:
+    """The estimate of the first source that knows the model's speed, or that none does."""
+    for source in asked:
+        speed = source.speed(work)
+        if speed:
+            seconds = work.megapixels / speed
+            watts = _watts(work.model, runs)
+            energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
+            return Told(source.name, seconds, reaches[source.name][0], energy_wh)
+    return "nothing tells of their models on this device: one finished run is a start"
+
+
+def _watts(model: str, runs: Sequence[Timed]) -> float | None:
+    """The median power of the model's runs, else of all runs; None where none measured it."""
+    watts = [
+        (run.work.model, run.energy_wh * SECONDS_PER_HOUR / run.fit_seconds)
+        for run in runs
+        if run.energy_wh is not None
+    ]
+    of_model = [value for name, value in watts if name == model]
+    powers = of_model or [value for _, value in watts]
+    return float(np.median(powers)) if powers else None
+
+
+def _totals(told: Sequence[Told], jobs: int, price_per_hour: float | None) -> list[str]:
+    """Time, energy and cost. All fits are taken to be off the same way, so their ranges add up."""
+    if not told:
+        return []
+    ends = [sum(each.seconds * each.factor**sign for each in told) / jobs for sign in (0, -1, 1)]
+    middle, low, high = map(duration, ends)
+    lines = [f"time    {middle} ({low} to {high})"]
+    energy = [each.energy_wh for each in told if each.energy_wh is not None]
+    complete = len(energy) == len(told)
+    lines.append(
+        f"energy  {sum(energy):.3g} Wh" if complete else "energy  unknown: never measured here"
+    )
+    if price_per_hour is not None:
+        cost, least, most = (seconds * price_per_hour / SECONDS_PER_HOUR for seconds in ends)
+        lines.append(
+            f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), at {price_per_hour:g} an hour"
+        )
+    return lines
+
+
+def _by_source(told: Sequence[Told], reaches: dict[str, tuple[float, bool]]) -> list[str]:
+    """How many fits each source told of, and how far it is off."""
+    counts = Counter(each.source for each in told)
+    return [
+        f"{counts[name]} from {name}: within a factor of {factor:.3g}, "
+        + ("as 9 of 10 runs here were" if shown else "assumed, too few runs here to tell")
+        for name, (factor, shown) in reaches.items()
+        if counts[name]
+    ]
+
+
+class Prices:
+    """What each command will cost, in seconds or in a scale of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, command: str) -> float:
+        """The price of a stage's command; what is no fine-tune costs nothing and goes first."""
+        cell = fine_tune_words(command)
+        if not cell:
+            return 0.0
+        known = self._known.get((cell["dataset"], cell["model"], cell["recipe"]))
+        return known if known is not None else self._scale * self._published_price(cell)
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, str], float]:
+        """The median fit time of each (dataset, model, recipe) with records, of whatever code."""
+        found = defaultdict(list)
+        for path in self.root.glob("data/runs/*/*/*/*.json"):
+            seconds = _fit_seconds(path)
+            if seconds is not None:
+                found[path.parts[-4:-1]].append(seconds)
+        return {(cell[0], cell[1], cell[2]): median(each) for cell, each in found.items()}
+
+    @cached_property
+    def _scale(self) -> float:
+        """Seconds for one unit of `_published_price`, by the cells whose seconds are known."""
+        size = read_yaml(self.root / "params.yaml")["image_size"]
+        ratios = []
+        for (dataset, model, recipe), seconds in self._known.items():
+            cell = {"dataset": dataset, "model": model, "recipe": recipe, "image_size": size}
+            ratios.append(seconds / self._published_price(cell))
+        return median(ratios) if ratios else 1.0
+
+    def _published_price(self, cell: dict[str, str]) -> float:
+        pixels = int(cell["image_size"]) ** 2 * self._images(cell["dataset"])
+        per_pixel = self._per_pixel.get(cell["model"], 1.0)
+        return pixels * self._epochs.get(cell["recipe"], 1) * per_pixel
+
+    @cached_property
+    def _per_pixel(self) -> dict[str, float]:
+        imagenet = self.root / "data/imagenet.csv"
+        return per_pixel(self.root / "params.yaml", imagenet) if imagenet.is_file() else {}
+
+    def _images(self, dataset: str) -> int:
+        """How many images one epoch learns from; 1 where the dataset is not prepared yet."""
+        try:
+            meta = json.loads((self.root / "data/datasets" / dataset / "meta.json").read_text())
+            return int(meta["n_train"])
+        except (OSError, ValueError, KeyError):
+            return 1
+
+    @cached_property
+    def _epochs(self) -> dict[str, int]:
+        found = {}
+        for path in self.root.glob("conf/recipe/*.yaml"):
+            recipe = read_yaml(path)
+            found[path.stem] = int(recipe["epochs"]) + int(recipe["frozen_epochs"])
+        return found
+
+
+def per_pixel(params: Path, path: Path) -> dict[str, float]:
+    """Published seconds per pixel of each model: by its training or inference speed or parameters.
+
+    The second and third are brought into the scale of the first by models that have both.
+    """
+    from pipeline.timm_results.imagenet import published, read_imagenet
+
+    study = read_study(params)
+    table = published(study, read_imagenet(path), path)
+    measures = [
+        1 / (table[f"{mode}_samples_per_second"] * table[f"{mode}_img_size"].astype(float) ** 2)
+        for mode in ("train", "infer")
+    ]
+    measures.append(table["params_m"])
+    prices: list[float] = [math.nan] * len(table)
+    for measure in measures:
+        values = [float(value) for value in measure]
+        ratio = _median_or_one(price / value for price, value in zip(prices, values, strict=True))
+        prices = [
+            ratio * value if math.isnan(price) else price
+            for price, value in zip(prices, values, strict=True)
+        ]
+    middle = _median_or_one(prices)
+    known = [middle if math.isnan(price) else price for price in prices]
+    return dict(zip(table["model"], known, strict=True))
+
+
+def _median_or_one(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return median(known) if known else 1.0
+
+
+def _fit_seconds(path: Path) -> float | None:
+    try:
+        return float(json.loads(path.read_text("utf-8"))["cost"]["fit_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

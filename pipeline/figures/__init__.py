@@ -1,1 +1,0 @@
-"""matplotlib figures of the tables."""

@@ -1,0 +1,237 @@
+"""Names beside points, without overlap: each where there is room, the important ones first."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from PIL import Image
+
+from pipeline.core.files import replacing
+from pipeline.figures.style import OTHERS, style
+
+INK, FAINT = "#222222", "#666666"
+WIDTH_INCHES = 9.0
+TICKS, TICKS_OF_HALF = 16, 8  # of a logarithmic axis at the full width and at half of it
+LOG_TICKS = ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # per decade, the densest first
+LOOK: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "svg.hashsalt": "which-backbone",
+}
+
+
+def figure(
+    title: str, note: str, height_inches: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a title above, a small note on the source below, and a grid of panels."""
+    made = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(made)
+    lines = textwrap.wrap(note, 140)
+    below = (0.14 + 0.14 * len(lines)) / height_inches
+    above = 0.4 / height_inches
+    engine = made.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0.005, below, 0.99, 1 - below - above))
+    made.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
+    made.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
+    panels = made.subplots(rows, columns, squeeze=False)
+    return made, list(panels.flat)
+
+
+def save(made: Figure, folder: Path, name: str) -> None:
+    """Write NAME.svg and NAME.png, whole or not at all."""
+    with replacing(folder / f"{name}.svg") as path:
+        made.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    pixels = io.BytesIO()
+    made.savefig(pixels, format="png", dpi=150)
+    with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
+        _with_palette(image).save(path, format="png", optimize=True)
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
+
+    Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
+    """
+    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(np.int32)
+    packed = pixels @ np.array([65536, 256, 1], dtype=np.int32)
+    colours, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1)
+    palette = rgb[np.argsort(-counts, kind="stable")[:256]]
+    squares = (palette**2).sum(1) - 2 * rgb @ palette.T  # distance, up to the colour's own square
+    made = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
+    made.putpalette(palette.astype("uint8").tobytes())
+    return made
+
+
+def scatter_families(
+    axes: Axes,
+    rows: pd.DataFrame,
+    families: Sequence[str],
+    x: str,
+    y: str,
+    area: pd.Series | float = 18.0,
+) -> None:
+    """A mark per row in its family's style; families not listed lie beneath, in grey."""
+    shown = rows["family"].where(rows["family"].isin(families), "")
+    for family in ["", *families]:
+        part = rows[shown == family]
+        look = style(family)
+        axes.scatter(
+            part[x],
+            part[y],
+            s=area.loc[part.index] if isinstance(area, pd.Series) else area,
+            color=look.colour,
+            marker=look.marker,
+            alpha=0.65 if family else 0.35,
+            linewidth=0,
+        )
+
+
+def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
+    """Legend entries of these families, and one for the others among the rows, drawn in grey."""
+    entries = [(family, style(family)) for family in families]
+    if others := set(rows["family"]) - set(families):
+        entries.append((f"{len(others)} more", OTHERS))
+    return [
+        Line2D([], [], linestyle="", color=look.colour, marker=look.marker, ms=7, label=name)
+        for name, look in entries
+    ]
+
+
+def plain_log(axis: Axis, most: int = TICKS) -> None:
+    """Round ticks of a logarithmic axis, as dense as `most` of them allow: 200, 500, 1k, 2k.
+
+    Call it when all is drawn: it looks at the axis's range.
+    """
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = next((each for each in LOG_TICKS if decades * len(each) <= most), LOG_TICKS[-1])
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_short))
+
+
+def _short(value: float, _: object) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
+
+
+NO_POINTS = np.empty((0, 2))
+_DIRECTIONS = np.array(
+    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
+)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
+_LEADER_FROM_POINTS = 11
+
+
+def place_labels(
+    axes: Axes,
+    points: np.ndarray,
+    texts: Sequence[str],
+    marks: np.ndarray = NO_POINTS,
+    lines: np.ndarray = NO_POINTS,
+) -> list[Annotation]:
+    """Write each text beside its point [n, 2] where there is room, the most important first.
+
+    No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
+    where there is no better place. A text without room is left out. Call it when all else is drawn:
+    it settles the layout and freezes it.
+    """
+    made = axes.get_figure(root=True)
+    assert isinstance(made, Figure)
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    axes.autoscale(False)
+    frame = axes.get_window_extent()
+    scale = made.dpi / 72  # pixels per point
+    at = axes.transData.transform(points)
+    hard = np.vstack([at, axes.transData.transform(marks)])
+    soft = np.vstack([hard, axes.transData.transform(lines)])
+    taken: list[np.ndarray] = []
+    placed = []
+    for point, data, text in zip(at, points, texts, strict=True):
+        label = axes.annotate(
+            text,
+            tuple(data),
+            xytext=(0, 0),
+            textcoords="offset points",
+            size=8,
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+        size = np.asarray(label.get_window_extent().size) + 2 * scale
+        within = np.array([frame.min, frame.max])
+        box = _free_box(point, size, scale, within, soft, taken)
+        if box is None:
+            box = _free_box(point, size, scale, within, hard, taken)
+        if box is None:
+            label.remove()
+            continue
+        taken.append(box)
+        offset = (box.mean(axis=0) - point) / scale
+        label.set_position(tuple(offset))
+        placed.append(label)
+        _draw_leader(axes, data, point, box, scale)
+    return placed
+
+
+def _free_box(
+    point: np.ndarray,
+    size: np.ndarray,
+    scale: float,
+    frame: np.ndarray,
+    avoid: np.ndarray,
+    taken: list[np.ndarray],
+) -> np.ndarray | None:
+    """The first box [[left, low], [right, high]] in pixels that hides nothing; None if none."""
+    for distance in _DISTANCES_POINTS:
+        for direction in _DIRECTIONS:
+            centre = point + direction * distance * scale + np.sign(direction) * size / 2
+            box = np.array([centre - size / 2, centre + size / 2])
+            if (box[0] < frame[0]).any() or (box[1] > frame[1]).any():
+                continue
+            if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
+                continue
+            if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
+                return box
+    return None
+
+
+def _draw_leader(
+    axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
+) -> None:
+    """A thin line from a label to its point, where the two are far apart."""
+    nearest = np.clip(point, box[0], box[1])
+    if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale:
+        end = axes.transData.inverted().transform(nearest)
+        axes.plot(*zip(data, end, strict=True), color=FAINT, linewidth=0.6, zorder=5)

@@ -1,0 +1,161 @@
+"""Stage `finetune`: one dataset, one model, one recipe, one seed -> one record.
+
+Reads a prepared dataset and one file of pretrained weights; writes `out`. A model that does not
+fit, runs out of GPU memory or diverges is a result: its record says so and the exit code is 0. What
+is not the model's doing (no data, no weights, no disk) fails the stage and leaves no record.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import signal
+import time
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.configuration import hydra_app
+from pipeline.core.files import read_yaml
+from pipeline.core.processes import end_with_parent, hold
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.finetune.recipe import recipe_of
+from pipeline.hardware import machine
+from pipeline.records import Record, write_record
+
+
+def main(config: DictConfig) -> None:
+    """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
+    machine.rest_while_waiting()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    die_with_parent()
+    out = record_path(config)
+    with hold(out.with_name(f".{out.name}.lock"), out):
+        record = finetune(config, tell=progress(config))
+        write_record(out, record)
+    print(f"{_title(config)}  {_outcome(record)}", flush=True)
+
+
+def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
+    """The record of one fine-tune; `tell` is called with each epoch's row."""
+    import torch
+
+    from pipeline.finetune import attempts
+    from pipeline.finetune.code import code_version
+
+    run = run_of(config)
+    threads = machine.free_threads(config.threads)
+    common: dict[str, Any] = {
+        "dataset": run.data.name,
+        "model": run.model,
+        "recipe": run.recipe.name,
+        "seed": run.seed,
+        "versions": {**machine.versions(), "code": code_version()},
+        "weights": {name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+        "data": describe(run.data, run.image_size),
+        "config": OmegaConf.to_container(config, resolve=True),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    device = machine.describe(run.device, threads, run.recipe.precision)
+    torch.set_num_threads(threads)
+    if run.speed.keep_freed_memory and run.device.type == "cpu":
+        machine.keep_freed_memory()
+    fields = attempts.train(run, tell)
+    fields["device"] = {**device, **fields["device"]}
+    return Record(**common, **fields)
+
+
+def run_of(config: DictConfig) -> Any:
+    """The `Run` that `config` asks for; what is wrong or missing is one clear line."""
+    from pipeline.finetune import training, weights
+    from pipeline.finetune.speed import speed_of
+    from pipeline.names.resolve import resolve
+
+    data, model = open_prepared(Path(config.data)), resolve(config.model)
+    return training.Run(
+        data=data,
+        recipe=recipe_of(config.recipe),
+        model=model,
+        weights=weights.find(config.weights, model),
+        seed=config.seed,
+        image_size=config.image_size,
+        device=machine.choose_device(config.device),
+        speed=speed_of(config.speed),
+    )
+
+
+def record_path(config: DictConfig) -> Path:
+    """Where the record goes: `config.out`, or in that folder a name that no other run shares."""
+    out = Path(config.out)
+    if out.suffix == ".json":
+        return out
+    settings = OmegaConf.to_container(config, resolve=True)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    run = f"{config.dataset.name}-{config.model}-{config.recipe.name}-{config.seed}"
+    return out / f"{run}-{digest}.json"
+
+
+def describe(data: Prepared, image_size: int) -> dict[str, Any]:
+    """The record's `data`: what was learned from, and what a constant guess would score."""
+    return {
+        "fingerprint": data.fingerprint,
+        "kind": data.kind,
+        "image_size": image_size,
+        "n_classes": len(data.classes),
+        **{f"n_{part}": len(data.rows(part)) for part in ("train", "valid", "test")},
+        "n_rejected": data.meta["n_rejected"],
+        "chance_error_rate": data.meta["chance_error_rate"],
+    }
+
+
+def die_with_parent() -> None:
+    """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
+    if "DVC_STAGE" in os.environ:
+        end_with_parent(signal.SIGTERM)
+
+
+def progress(config: DictConfig) -> Any:
+    """A function that prints one line per epoch: losses, error, seconds so far."""
+    total, started = config.recipe.frozen_epochs + config.recipe.epochs, time.perf_counter()
+
+    def tell(row: dict[str, Any]) -> None:
+        print(
+            f"{_title(config)}  epoch {row['epoch']}/{total}  train loss {row['train_loss']:.3f}  "
+            f"valid loss {row['valid_loss']:.3f}  error {row['error_rate']:.4f}  "
+            f"{time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
+
+    return tell
+
+
+def _title(config: DictConfig) -> str:
+    run = f"{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
+    return _place_in_grid(config) + run
+
+
+def _place_in_grid(config: DictConfig) -> str:
+    """`[5/12] ` under DVC: which of the study's runs this is, for the reader of the log."""
+    if "DVC_ROOT" not in os.environ:
+        return ""
+    params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
+    grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
+    cells = list(itertools.product(*grid))
+    cell = (config.dataset.name, config.model, config.recipe.name, config.seed)
+    return f"[{cells.index(cell) + 1}/{len(cells)}] " if cell in cells else ""
+
+
+def _outcome(record: Record) -> str:
+    if record.status != "ok":
+        return f"{record.status}: {record.reason}"
+    return (
+        f"error {record.metrics['error_rate']:.4f} "
+        f"(chance {record.data['chance_error_rate']:.4f}) in {record.cost['fit_seconds']:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    hydra_app.run(main, "finetune")

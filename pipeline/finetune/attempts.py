@@ -1,0 +1,100 @@
+"""How a fine-tune ended, as fields of its record: a model's own faults are results, not accidents.
+
+Running out of GPU memory fails the run, or, where the recipe says `oom: halve`, starts it again
+with each batch in two parts, then four, whose gradients are added up: as many images a step, but
+batch norm sees fewer of them at once, and the times rank nothing.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.core.errors import PipelineError
+from pipeline.finetune import training
+from pipeline.finetune.callbacks import Diverged, Epochs
+from pipeline.hardware import machine
+from pipeline.hardware.telemetry import Watch
+from pipeline.records import pack_counts
+
+MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
+Fields = dict[str, Any]
+
+
+def train(run: training.Run, tell: Callable[[dict[str, Any]], None]) -> Fields:
+    """Fine-tune, and say how it went; `tell` is called with each epoch's row."""
+    fields: Fields = {}
+    for parts in run.recipe.parts:
+        fields, out_of_memory = _attempt(run, parts, tell)
+        if not out_of_memory:
+            break
+    return fields
+
+
+def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
+    """Fields of the record, and whether it was the GPU's memory that did not suffice.
+
+    The error is gone when this returns, and with it all that its frames held on the device.
+    """
+    training.clear_peak_memory()
+    epochs, watch = Epochs(tell=tell), Watch(run.device)
+    device: Fields = {}
+    out_of_memory = False
+    try:
+        learn = training.seeded_learner(run, parts)
+        device = {"precision": learn.precision}
+        how = _ended_well(training.fit(learn, run.recipe, epochs, watch))
+    except Diverged as error:
+        how = {"status": "diverged", "reason": error.reason}
+    except torch.cuda.OutOfMemoryError:
+        out_of_memory = True
+        how = {"status": "failed", "reason": _out_of_memory(run, parts)}
+    except MODELS_FAULTS as error:
+        if GPUS_FAULT.search(str(error)):
+            raise PipelineError(
+                f"the GPU failed, which is no model's doing: {_first_line(error)}: look at "
+                "nvidia-smi and the system's log"
+            ) from None
+        how = {"status": "failed", "reason": _first_line(error)}
+    measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
+    fields = {
+        **how,
+        "history": epochs.rows,
+        "cost": {**how.get("cost", {}), **measured},
+        "device": {**device, "shared": watch.shared},
+        "telemetry": watch.telemetry,
+        "not_for_speed": _not_for_speed(run, parts, watch),
+    }
+    return fields, out_of_memory
+
+
+def _ended_well(outcome: training.Outcome) -> Fields:
+    countable = outcome.wrong.max() <= np.iinfo(np.uint8).max
+    return {
+        "status": "ok",
+        "metrics": outcome.metrics,
+        "test_metrics": outcome.test_metrics,
+        "valid_wrong": pack_counts(outcome.wrong) if countable else None,
+        "cost": outcome.cost,
+    }
+
+
+def _out_of_memory(run: training.Run, parts: int) -> str:
+    peak = machine.peak_memory(run.device)["peak_memory_reserved_gib"]
+    reached = "" if peak is None else f", {peak:.1f} GiB reserved"
+    return f"out of GPU memory at batch size {run.recipe.batch_size // parts}{reached}"
+
+
+def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
+    whole = run.recipe.batch_size
+    halved = f"the batch was halved to {whole // parts}: out of GPU memory at {2 * whole // parts}"
+    reasons = [*([halved] if parts > 1 else []), watch.not_for_speed]
+    return "; ".join(reason for reason in reasons if reason) or None
+
+
+def _first_line(error: Exception) -> str:
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first.strip()}"[:300]

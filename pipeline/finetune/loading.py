@@ -1,0 +1,129 @@
+"""fastai's loaders over a prepared array: the order and transforms of fastai's own, and no workers.
+
+The arrays hold what fastai's item transforms would give, so a batch is one read. On CUDA it is read
+into pinned memory and copied from there while the device still computes.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.vision.all import (
+    DataLoaders,
+    IntToFloatTensor,
+    TensorCategory,
+    TensorImage,
+    TensorMultiCategory,
+    TfmdDL,
+)
+
+from pipeline.dataset.prepared import Prepared
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed
+
+pinned = partial(torch.empty, pin_memory=True)  # torch uses such a block again after its copy
+
+
+class ItemLoader(TfmdDL):
+    """fastai's loader over rows of a uint8 array, read one by one and collated."""
+
+    def __init__(self, dataset: Any, images: Any = None, labels: Any = None, **kwargs: Any) -> None:
+        self.images, self.labels = images, labels
+        super().__init__(dataset, **kwargs)
+
+    def create_item(self, place: int | None) -> tuple[TensorImage, torch.Tensor]:
+        row = self.dataset[place or 0]
+        pixels, label = self.images[[row]][0], torch.as_tensor(self.labels[row])
+        return TensorImage(torch.from_numpy(pixels)), _label_type(self.labels)(label)
+
+
+class ArrayLoader(TfmdDL):
+    """The same batches, each one read: with `pin` into pinned memory, to be copied from there.
+
+    Where a batch is a part of what one step of the optimizer learns from, `step_size` is the whole
+    of it: images beyond the last whole step are dropped, as whole batches would drop them.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        images: Any = None,
+        labels: Any = None,
+        pin: bool = False,
+        step_size: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.images, self.labels, self.pin, self.step_size = images, labels, pin, step_size
+        super().__init__(dataset, **kwargs)
+
+    def __len__(self) -> int:
+        return -(-(self.n - self.n % self.step_size) // self.bs)
+
+    def get_idxs(self) -> list[int]:
+        places: list[int] = super().get_idxs()
+        return places[: len(places) - len(places) % self.step_size]
+
+    def create_batch(self, rows: list[int]) -> tuple[TensorImage, torch.Tensor]:
+        where = np.asarray(rows)
+        pixels, labels = self._read(self.images, where), self._read(self.labels, where)
+        return TensorImage(pixels), _label_type(self.labels)(labels)
+
+    def retain(self, batch: Any, _items: Any) -> Any:
+        return batch
+
+    def _read(self, source: Any, where: np.ndarray) -> torch.Tensor:
+        """These rows of `source`, on the loader's device or on their way there."""
+        if not self.pin:
+            return torch.from_numpy(source[where])
+        if isinstance(source, np.ndarray):
+            kind = torch.from_numpy(np.empty(0, source.dtype)).dtype
+            batch = pinned((len(where), *source.shape[1:]), dtype=kind)
+            np.take(source, where, axis=0, out=batch.numpy(), mode="clip")  # "clip": no copy first
+        else:
+            batch = torch.from_numpy(source[where]).pin_memory()
+        return batch.to(self.device, non_blocking=True)
+
+
+def loaders(
+    data: Prepared,
+    recipe: Recipe,
+    image_size: int,
+    device: torch.device,
+    speed: Speed | None = None,
+    parts: int = 1,
+) -> DataLoaders:
+    """fastai's loaders over the prepared array; call `seed_everything` just before.
+
+    Each step's batch comes in `parts`, for gradients to be added up over them.
+    """
+    speed = speed or Speed()
+    source: dict[str, Any] = {
+        "images": data.array(image_size, recipe.resize),
+        "labels": data.labels,
+    }
+    kind, step = ItemLoader, {}
+    if speed.whole_batches or parts > 1:
+        kind, step = ArrayLoader, {"step_size": recipe.batch_size}
+        source["pin"] = speed.pinned_copies and device.type == "cuda"
+    train = kind(
+        data.rows("train").tolist(),
+        **source,
+        **step,
+        bs=recipe.batch_size // parts,
+        shuffle=True,
+        drop_last=True,
+        num_workers=0,
+        device=device,
+        after_batch=[IntToFloatTensor()],
+    )
+    rest = [
+        train.new(data.rows(part).tolist(), **source, shuffle=False, drop_last=False)
+        for part in ("valid", "test")
+        if len(data.rows(part))
+    ]
+    return DataLoaders(train, *rest, device=device)
+
+
+def _label_type(labels: np.ndarray) -> type[torch.Tensor]:
+    return TensorCategory if labels.ndim == 1 else TensorMultiCategory

@@ -1,0 +1,181 @@
+"""One fine-tune with fastai: a learner over timm weights, and its fit.
+
+A run is fastai's `vision_learner` and `fine_tune`, as in 2022; what is faster than fastai's own is
+put in its place by `speed`, each part by itself. The surprising fact: `seed_everything` is needed
+twice, because a loader draws its shuffling from Python's `random` when it is made, and the head its
+weights from torch.
+"""
+
+import gc
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.vision.all import (
+    Adam,
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    DataLoaders,
+    FBetaMulti,
+    GradientAccumulation,
+    Learner,
+    accuracy,
+    accuracy_multi,
+    set_seed,
+    vision_learner,
+)
+
+from pipeline.dataset.prepared import Prepared
+from pipeline.finetune.callbacks import Diverged, Epochs, WrongAnswers, keep_losses_on_device
+from pipeline.finetune.loading import loaders
+from pipeline.finetune.optimizer import FusedAdamW
+from pipeline.finetune.precision import in_precision, leave_autocast, precision_of
+from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.speed import Speed, gains_from_channels_last
+from pipeline.finetune.weights import Weights, readable
+from pipeline.hardware.telemetry import Watch
+from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one fine-tune needs, all of it found and checked."""
+
+    data: Prepared
+    recipe: Recipe
+    model: str
+    weights: Weights
+    seed: int
+    image_size: int
+    device: torch.device
+    speed: Speed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished fit gives: metrics of the last epoch, one row per epoch, and what it cost.
+
+    `wrong` holds the wrong answers on each validation image in the last epoch, int64 [images].
+    """
+
+    metrics: dict[str, float | None]
+    test_metrics: dict[str, float | None]
+    wrong: np.ndarray
+    history: list[dict[str, Any]]
+    cost: dict[str, float | None]
+
+
+def seeded_learner(run: Run, parts: int = 1) -> Learner:
+    """A learner that has not begun; each step's batch comes in `parts`, whose gradients add up."""
+    seed_everything(run.seed)
+    dls = loaders(run.data, run.recipe, run.image_size, run.device, run.speed, parts)
+    seed_everything(run.seed)
+    learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed)
+    if parts > 1:
+        learn.add_cb(GradientAccumulation(run.recipe.batch_size))
+    return learn
+
+
+def learner(
+    dls: DataLoaders,
+    data: Prepared,
+    recipe: Recipe,
+    model: str,
+    weights: Weights,
+    speed: Speed,
+) -> Learner:
+    """fastai's `vision_learner` over timm's `model`; seed again just before this call.
+
+    `learner.precision` is what it computes in.
+    """
+    single = data.kind == "single"
+    metrics = [accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")]
+    overlay = dict(weights.overlay)
+    if fit_of(model) is NEEDS_OVERLAY:
+        overlay["pool_size"] = None
+    with readable(weights.file):
+        learn = vision_learner(
+            dls,
+            model,
+            n_out=len(data.classes),
+            loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
+            metrics=metrics,
+            concat_pool=recipe.pool == "concat",
+            pretrained_cfg_overlay=overlay,
+            opt_func=FusedAdamW if speed.fused_optimizer else Adam,
+        )
+    if speed.channels_last and gains_from_channels_last(learn.model, dls.device):
+        learn.model.to(memory_format=torch.channels_last)
+    if speed.losses_on_device:
+        keep_losses_on_device(learn)
+    learn.precision = precision_of(recipe.precision, learn.model, dls.device, speed)
+    return in_precision(learn, learn.precision, speed)
+
+
+def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
+    """Train as the recipe says (fastai's `fine_tune`) under `watch`; raises `Diverged`."""
+    wrong = WrongAnswers()
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
+        try:
+            with watch:
+                learn.fine_tune(
+                    recipe.epochs,
+                    recipe.lr,
+                    freeze_epochs=recipe.frozen_epochs,
+                    lr_mult=recipe.lr_mult,
+                    cbs=[epochs, wrong],
+                )
+            last = [float(value) for value in learn.recorder.values[-1]]
+            tested = (
+                [float(value) for value in learn.validate(ds_idx=2)] if _has_test(learn) else []
+            )
+        finally:
+            leave_autocast(learn)
+    if not all(math.isfinite(value) for value in tested):
+        raise Diverged("test loss is not finite")
+    unfrozen = epochs.rows[recipe.frozen_epochs :]
+    trained = len(learn.dls.train) * learn.dls.train.bs
+    return Outcome(
+        metrics={**_metrics(last[1:]), "train_loss": last[0]},
+        test_metrics=_metrics(tested) if tested else {},
+        wrong=wrong.counts(),
+        history=epochs.rows,
+        cost={
+            "fit_seconds": watch.telemetry["seconds"],
+            "cpu_seconds": watch.telemetry["cpu_seconds"],
+            "seconds_per_epoch": float(np.median([row["seconds"] for row in unfrozen])),
+            "images_per_second": trained
+            / float(np.median([row["train_seconds"] for row in unfrozen])),
+        },
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch; call before `loaders` and again before `learner`."""
+    set_seed(seed, reproducible=True)
+
+
+def clear_peak_memory() -> None:
+    """Start CUDA's peak memory counters afresh."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _metrics(values: list[float]) -> dict[str, float | None]:
+    """From [valid_loss, accuracy, F-beta or nothing]."""
+    return {
+        "error_rate": 1 - values[1],
+        "accuracy": values[1],
+        "fbeta2": values[2] if len(values) > 2 else None,
+        "valid_loss": values[0],
+    }
+
+
+def _has_test(learn: Learner) -> bool:
+    return len(learn.dls.loaders) > 2

@@ -1,0 +1,139 @@
+"""What a run ran on: device, threads that are really free, versions, memory. Unknown is None."""
+
+import ctypes
+import os
+import platform
+import resource
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline.core.errors import PipelineError
+from pipeline.hardware import nvml
+
+PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
+MIB, GIB = 2**20, 2**30
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
+
+def choose_device(wanted: str) -> Any:
+    """torch's device for `auto`, `cpu`, `cuda` or `cuda:N`."""
+    import torch
+
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise PipelineError(f"device={wanted}: write auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise PipelineError(f"device={wanted}: torch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def free_threads(wanted: str | int) -> int:
+    """How many threads to compute with; `auto` is the cores that nobody else is using now.
+
+    Two OpenMP threads beside another busy process are several times slower than one.
+    """
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0:
+        return wanted
+    if wanted != "auto":
+        raise PipelineError(f"threads={wanted}: write auto or a number of threads")
+    busy = psutil.cpu_percent(interval=0.3) / 100 * (os.cpu_count() or 1)
+    return max(1, round(min(allowed_cores(), (os.cpu_count() or 1) - busy)))
+
+
+def allowed_cores() -> int:
+    """The cores that this process may use, which a sweep or a batch system may have cut down."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def rest_while_waiting() -> None:
+    """Let threads that wait leave their core to others; call before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks too: an activation at 224 pixels has 150 MiB
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never
+        libc.mallopt(_M_TOP_PAD, 256 * MIB)
+
+
+def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
+    """The record's `device`: what it is, threads and the precision that was really used."""
+    import torch
+
+    cuda = device.type == "cuda"
+    gpu = nvml.gpu_of(device)
+    return {
+        "kind": device.type,
+        "name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
+        **(gpu.facts() if gpu else dict.fromkeys(nvml.FACTS)),
+        "cuda": torch.version.cuda if cuda else None,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "cores_allowed": allowed_cores(),
+        "threads": threads,
+        "precision": precision if cuda else "fp32",
+        "shared": None,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def peak_memory(device: Any) -> dict[str, float | None]:
+    """Peak memory of this process in GiB: CUDA's (None without it) and the host's resident set."""
+    import torch
+
+    cuda = torch.cuda if device.type == "cuda" else None
+    scale = 1 if platform.system() == "Darwin" else 1024
+    return {
+        "peak_memory_reserved_gib": cuda.max_memory_reserved(device) / GIB if cuda else None,
+        "peak_memory_allocated_gib": cuda.max_memory_allocated(device) / GIB if cuda else None,
+        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB,
+    }
+
+
+def cpu_name() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA would count, asked without starting CUDA, which no fork may inherit."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    return [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+def default_jobs(threads: int) -> int:
+    """One run per GPU, else as many as have `threads` cores each of those this process may use."""
+    return len(visible_gpus()) or max(1, len(os.sched_getaffinity(0)) // threads)

@@ -1,0 +1,201 @@
+"""What the hardware did during a run: `watch = Watch(device)`, then `with watch:` around the fit.
+
+A CPU is read before and after; a GPU also once a second meanwhile, because utilisation, clocks and
+neighbours have no counters. Energy has one where the GPU is Volta or newer; elsewhere the sampled
+power is integrated. Whatever cannot be known is None.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+from pipeline.hardware import cores, nvml
+from pipeline.hardware.nvml import Gpu, Sample
+
+EVERY_SECONDS = 1.0
+PATIENCE_SECONDS = 10.0  # for a driver that hangs
+
+
+class Sampler:
+    """Samples between `start` and `stop`, both ends included; without a GPU it does nothing.
+
+    Only its own thread asks the driver, so that one that hangs holds up no run.
+    """
+
+    def __init__(self, gpu: Gpu | None, every_seconds: float = EVERY_SECONDS) -> None:
+        self.gpu, self.every_seconds = gpu, every_seconds
+        self.samples: list[tuple[float, Sample]] = []
+        self.counted_joules: float | None = None
+        self.sampling_seconds = 0.0
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True)
+
+    def start(self) -> None:
+        if self.gpu:
+            self._thread.start()
+
+    def stop(self) -> None:
+        if not self.gpu:
+            return
+        self._ending.set()
+        self._thread.join(PATIENCE_SECONDS)
+        if self._thread.is_alive():  # then the samples do not cover the run
+            self.samples = []
+
+    def _sample_until_stopped(self) -> None:
+        assert self.gpu is not None
+        at_start = self.gpu.energy_joules()
+        while not self._ending.is_set():
+            self._sample(self.gpu)
+            self._ending.wait(self.every_seconds)
+        at_end = self.gpu.energy_joules()
+        self._sample(self.gpu)
+        if at_start is not None and at_end is not None and at_end >= at_start:
+            self.counted_joules = at_end - at_start  # a reloaded driver counts from 0
+
+    def _sample(self, gpu: Gpu) -> None:
+        before = time.perf_counter()
+        self.samples.append((before, gpu.sample()))
+        self.sampling_seconds += time.perf_counter() - before
+
+
+def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:
+    """The energy under the sampled power; None where a sample lacks it or fewer than two are."""
+    powers = [(at, sample.power_w) for at, sample in samples if sample.power_w is not None]
+    if len(powers) < max(2, len(samples)):
+        return None
+    return sum((b - a) * (power_a + power_b) / 2 for (a, power_a), (b, power_b) in pairwise(powers))
+
+
+def summary(samples: list[Sample]) -> dict[str, Any]:
+    """The record's keys about the GPU, from samples at equal distances."""
+    return {
+        "gpu_samples": len(samples),
+        "gpu_utilisation_mean_percent": _mean(each.utilisation_percent for each in samples),
+        "gpu_utilisation_peak_percent": _most(each.utilisation_percent for each in samples),
+        "gpu_process_memory_peak_gib": _most(each.process_memory_gib for each in samples),
+        "gpu_power_mean_w": _mean(each.power_w for each in samples),
+        "gpu_power_peak_w": _most(each.power_w for each in samples),
+        "gpu_sm_clock_mean_mhz": _mean(each.sm_clock_mhz for each in samples),
+        "gpu_temperature_peak_c": _most(each.temperature_c for each in samples),
+        "gpu_slowdowns": _slowdowns(samples),
+        "gpu_others": _most(each.others for each in samples),
+    }
+
+
+def _slowdowns(samples: list[Sample]) -> dict[str, float] | None:
+    """Reason -> share of the samples in which the driver held the clocks down for it."""
+    told = [each.slowdowns for each in samples if each.slowdowns is not None]
+    if not told:
+        return None
+    seen = sorted({reason for reasons in told for reason in reasons})
+    return {reason: sum(reason in reasons for reasons in told) / len(told) for reason in seen}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+SHORTEST_SECONDS = 2.0  # the energy counter moves every 0.1 s at worst: 5 % of this
+LONGEST_WAIT = 0.1  # share of its time that a run may wait for a core and still be timed
+JOULES_PER_WH = 3600.0
+
+
+class Watch:
+    """Sees a run on torch's `device`; filled when the block ends, be it by an error.
+
+    shared         were others on the device? On a CPU: did the run wait for cores? None: unknown
+    not_for_speed  why its times rank nothing, or None
+    energy_wh      of this run alone: None where others shared the device
+    telemetry      the record's: docs/hardware.md has every key
+    """
+
+    def __init__(self, device: Any, every_seconds: float = EVERY_SECONDS) -> None:
+        self.device, self.every_seconds = device, every_seconds
+        self.shared: bool | None = None
+        self.not_for_speed: str | None = None
+        self.energy_wh: float | None = None
+        self.telemetry: dict[str, Any] = {}
+
+    def __enter__(self) -> "Watch":
+        self._sampler = Sampler(nvml.gpu_of(self.device), self.every_seconds)
+        finish_work(self.device)
+        self._begin = cores.read()
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:  # after one of CUDA's own, waiting for it would raise once more
+            finish_work(self.device)
+        end = cores.read()
+        self._sampler.stop()
+        self._fill(self._begin, end, self._sampler)
+
+    def _fill(self, begin: cores.Reading, end: cores.Reading, sampler: Sampler) -> None:
+        seconds, samples = end.at - begin.at, sampler.samples
+        joules, source = _energy(sampler, seconds)
+        waited = cores.waited_share(begin, end)
+        gpu = summary([sample for _, sample in samples])
+        self.telemetry = {
+            "seconds": seconds,
+            "cpu_seconds": end.cpu_seconds - begin.cpu_seconds,
+            "cpu_waited_share": waited,
+            "cpu_others_cores": cores.others_cores(begin, end),
+            "load_at_start": begin.load,
+            "load_at_end": end.load,
+            **gpu,
+            "gpu_energy_wh": None if joules is None else joules / JOULES_PER_WH,
+            "gpu_energy_source": source,
+            "gpu_sampling_share": sampler.sampling_seconds / seconds if samples else None,
+        }
+        packed = os.environ.get("WB_SHARED_DEVICE") == "1"
+        self.shared = _shared(packed, self.device.type == "cpu", waited, gpu["gpu_others"])
+        self.not_for_speed = _why_not(packed, waited, gpu["gpu_others"])
+        self.energy_wh = None if self.shared else self.telemetry["gpu_energy_wh"]
+
+
+def finish_work(device: Any) -> None:
+    """Wait for what was started on a GPU; a CPU does its work at once."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _energy(sampler: Sampler, seconds: float) -> tuple[float | None, str | None]:
+    """Joules of the whole device, and how they were found."""
+    if seconds < SHORTEST_SECONDS:
+        return None, None
+    if sampler.counted_joules is not None:
+        return sampler.counted_joules, "counter"
+    joules = integrated_joules(sampler.samples)
+    return joules, None if joules is None else "power"
+
+
+def _shared(packed: bool, cpu: bool, waited: float | None, others: int | None) -> bool | None:
+    if packed:
+        return True
+    if cpu:
+        return None if waited is None else waited > LONGEST_WAIT
+    return None if others is None else others > 0
+
+
+def _why_not(packed: bool, waited: float | None, others: int | None) -> str | None:
+    if packed:
+        return "the device was shared: several runs were packed on it"
+    if others:
+        return f"the device was shared: others computed on it, up to {others} at a time"
+    if waited is not None and waited > LONGEST_WAIT:
+        return f"it waited for a core for {waited:.0%} of the time it could have run"
+    return None

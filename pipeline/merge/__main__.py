@@ -1,0 +1,225 @@
+"""Stage `merge`: timm's published speed, and this machine's own, beside timm's published accuracy.
+
+Reads a folder of timm's CSVs and the timings of stage `benchmark`. Writes `imagenet.csv` (one row
+per weights x image size x benchmark file), `unmatched.csv` (what found no partner in which file,
+and why) and a folder of own tables in timm's format. Speed files name the architecture, accuracy
+files `architecture.tag`, so several weights share one speed row; and the architecture alone would
+pair the speed at one image size with the accuracy at another.
+"""
+
+import ast
+import importlib.util
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_table
+from pipeline.merge.own_speed import LEFT_OUT, write_own_speed
+from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
+from pipeline.timm_results.imagenet import COLUMNS, OWN, SETUP_COLUMNS, TIMM
+from pipeline.timm_results.published_tables import (
+    IMAGENET,
+    KEY,
+    OTHER_SETS,
+    read_accuracy,
+    read_benchmark,
+    setup_of,
+)
+from pipeline.timm_results.source import read_source
+
+_ENTRY = re.compile(r"^@register_model\s*\n(?:[@#].*\n)*def (\w+)\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """timm's architectures, and its former names with what each is called today."""
+
+    architectures: frozenset[str]
+    renamed: dict[str, str]
+
+
+@cache
+def registry() -> Registry:
+    """What the installed timm registers."""
+    found = importlib.util.find_spec("timm")
+    assert found is not None
+    assert found.origin is not None
+    architectures: set[str] = set()
+    renamed: dict[str, str] = {}
+    for path in sorted((Path(found.origin).parent / "models").glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        architectures.update(_ENTRY.findall(source))
+        renamed.update(_deprecations(source))
+    return Registry(frozenset(architectures), renamed)
+
+
+def _deprecations(source: str) -> dict[str, str]:
+    """The literal in `register_model_deprecations(__name__, {old: new})`; "" for no heir."""
+    start = source.find("\nregister_model_deprecations(__name__, {")
+    if start < 0:
+        return {}
+    opened = source.index("{", start)
+    literal = ast.literal_eval(source[opened : source.index("}", opened) + 1])
+    return {old: new or "" for old, new in literal.items()}
+
+
+def main(
+    folder: Path,
+    imagenet_csv: Path,
+    unmatched_csv: Path,
+    *,
+    study: Path | None = None,
+    benchmarks: Path | None = None,
+    own_speed: Path | None = None,
+) -> None:
+    """Merge timm's result tables in FOLDER into one table, and list what found no partner.
+
+    OWN_SPEED gets this machine's own tables, of the models that STUDY has in folder BENCHMARKS;
+    they are merged like timm's.
+    """
+    if study and benchmarks and own_speed:
+        write_own_speed(study, benchmarks, own_speed)
+    elif study or benchmarks or own_speed:
+        raise PipelineError("--study, --benchmarks and --own-speed go together: give all or none")
+    imagenet, unmatched = merge(folder, own_speed)
+    write_table(imagenet_csv, imagenet)
+    write_table(unmatched_csv, unmatched)
+    timed = imagenet[imagenet["benchmark_file"] != ""]
+    print(
+        f"{imagenet_csv}: {len(timed)} rows of {timed['model'].nunique()} models in"
+        f" {timed['benchmark_file'].nunique()} benchmark files;"
+        f" {unmatched_csv}: {len(unmatched)} without a partner"
+    )
+
+
+def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of `imagenet.csv` and that of `unmatched.csv`; `own` is a folder of own tables."""
+    source = read_source(folder)
+    own_tables = sorted(own.glob("benchmark-*.csv")) if own else []
+    benchmarks = _timms_tables(folder, {path.name for path in own_tables})
+    accuracy, unmatched = accuracy_of(folder)
+    timed = []
+    for path in [*benchmarks, *own_tables]:
+        speed = read_benchmark(path)
+        measured_by = OWN if path in own_tables else TIMM
+        timed.append(_joined(accuracy, speed, path).assign(measured_by=measured_by))
+        timed_here = accuracy["arch"].isin(speed["model"])  # own tables are of the study's models
+        expected = accuracy[timed_here] if path in own_tables else accuracy
+        unmatched += [_no_speed(expected, speed, path), _no_accuracy(accuracy, speed, path)]
+    if own:
+        unmatched.append(pd.read_csv(own / LEFT_OUT, dtype={"img_size": "int64"}))
+    rows = pd.concat(timed, ignore_index=True)
+    untimed = accuracy[~accuracy.set_index(KEY).index.isin(rows.set_index(KEY).index)]
+    imagenet = pd.concat([rows, untimed], ignore_index=True).assign(commit=source.commit or "")
+    imagenet[SETUP_COLUMNS] = imagenet[SETUP_COLUMNS].fillna("")
+    imagenet["batch_size"] = imagenet["batch_size"].astype("Int64")
+    return imagenet[COLUMNS], pd.concat(unmatched, ignore_index=True)
+
+
+def _timms_tables(folder: Path, own_names: set[str]) -> list[Path]:
+    """timm's benchmark files, without such as this machine has under the same name."""
+    benchmarks = sorted(folder.glob("benchmark-*.csv"))
+    if not benchmarks:
+        raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
+    known = {IMAGENET, *OTHER_SETS.values(), *(path.name for path in benchmarks)}
+    if others := sorted({path.name for path in folder.glob("*.csv")} - known):
+        print(f"{folder}: not read, as no benchmark and no known accuracy: {', '.join(others)}")
+    if twice := sorted(own_names & known):
+        print(f"{folder}: not read, as this machine's own have the same names: {', '.join(twice)}")
+    return [path for path in benchmarks if path.name not in own_names]
+
+
+def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """One row per weights and image size, accuracy on every set, and what has no partner."""
+    if not (folder / IMAGENET).is_file():
+        raise PipelineError(f"{folder}: no {IMAGENET}; fetch timm's results again")
+    accuracy = read_accuracy(folder / IMAGENET)
+    unmatched = []
+    for prefix, file in OTHER_SETS.items():
+        tops = {top: f"{prefix}_{top}" for top in ("top1", "top5")}
+        if not (folder / file).is_file():
+            print(f"{folder}: no {file}; the columns {prefix}_* stay empty")
+            accuracy[list(tops.values())] = float("nan")
+            continue
+        other = read_accuracy(folder / file)[[*KEY, *tops]].rename(columns=tops)
+        both = accuracy.merge(other, on=KEY, how="outer", validate="one_to_one", indicator=True)
+        for side, reason in (("left_only", "no accuracy"), ("right_only", f"not in {IMAGENET}")):
+            lost = both[both["_merge"] == side]
+            unmatched.append(_unmatched(file, lost, [reason] * len(lost)))
+        accuracy = accuracy.merge(other, on=KEY, how="left", validate="one_to_one")
+    return accuracy.assign(
+        arch=accuracy["model"].map(arch_of),
+        tag=accuracy["model"].map(tag_of),
+        family=accuracy["model"].map(family),
+        pretraining=accuracy["model"].map(pretraining),
+    ), unmatched
+
+
+def _joined(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The weights that one benchmark file times at the image size of their accuracy."""
+    speed = speed.dropna(subset="samples_per_second").rename(columns={"model": "arch"})
+    joined = accuracy.merge(speed, on=["arch", "img_size"], how="inner", validate="many_to_one")
+    return joined.assign(benchmark_file=path.name, **asdict(setup_of(path.name)))
+
+
+def _no_speed(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The weights that this benchmark file does not time, with the reason."""
+    timed = speed.dropna(subset="samples_per_second")
+    sizes = _sizes(timed, "model")
+    failed = set(speed["model"]) - set(timed["model"])
+    lost = accuracy[
+        [
+            size not in sizes.get(arch, ())
+            for arch, size in zip(accuracy["arch"], accuracy["img_size"], strict=True)
+        ]
+    ]
+    reasons = [
+        f"no speed at this size: timed at {' '.join(map(str, sorted(sizes[arch])))}"
+        if arch in sizes
+        else "no speed: its run failed"
+        if arch in failed
+        else "no speed"
+        for arch in lost["arch"]
+    ]
+    return _unmatched(path.name, lost, reasons)
+
+
+def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of this benchmark file that no published accuracy goes with, with the reason."""
+    sizes = _sizes(accuracy, "arch")
+    lost = speed[
+        [
+            size not in sizes.get(arch, ())
+            for arch, size in zip(speed["model"], speed["img_size"], strict=True)
+        ]
+    ]
+    return _unmatched(path.name, lost, [_why_no_accuracy(name, sizes) for name in lost["model"]])
+
+
+def _why_no_accuracy(name: str, sizes: dict[str, set[int]]) -> str:
+    if name in sizes:
+        return f"no accuracy at this size: known at {' '.join(map(str, sorted(sizes[name])))}"
+    if name in registry().renamed:
+        return f"deprecated name: today {registry().renamed[name] or 'gone'}"
+    return "no accuracy" if name in registry().architectures else "gone from timm"
+
+
+def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
+    """The image sizes that stand in `table` for each value of column `name`."""
+    sizes: dict[str, set[int]] = {}
+    for value, size in zip(table[name], table["img_size"], strict=True):
+        sizes.setdefault(value, set()).add(size)
+    return sizes
+
+
+def _unmatched(file: str, rows: pd.DataFrame, reasons: list[str]) -> pd.DataFrame:
+    return rows[KEY].assign(file=file, reason=reasons)[["file", *KEY, "reason"]]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,107 @@
+"""`python -m pipeline.mirror TRACKER`: records shown in W&B, MLflow, trackio or DVCLive.
+
+Reads records; writes to the tracker alone. The record stays the truth: nothing is ever read back,
+no run waits for a tracker, and one that cannot be reached costs a warning.
+"""
+
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.mirror.run import Mirror, Run, run_of
+
+TRACKERS = ("dvclive", "mlflow", "trackio", "wandb")
+EVERY_SECONDS = 5.0
+
+
+def main(
+    tracker: str,
+    *,
+    records: Path = Path("data/runs"),
+    project: str = "which-backbone",
+    watch: bool = False,
+) -> None:
+    """Show every record below RECORDS that TRACKER (dvclive, mlflow, trackio, wandb) has not yet.
+
+    PROJECT is what the tracker files them under. WATCH goes on with records as they come, until
+    Ctrl-C.
+    """
+    if tracker not in TRACKERS:
+        raise PipelineError(f"unknown tracker {tracker!r}: {near_matches(tracker, TRACKERS)}")
+    if not records.is_dir():
+        raise PipelineError(f"{records}: no folder of records")
+    mirror = Mirroring(tracker, project)
+    try:
+        mirror.show(records)
+        while watch:
+            time.sleep(EVERY_SECONDS)
+            mirror.show(records)
+    except KeyboardInterrupt:
+        pass
+    print(f"{tracker}: {mirror.n_added} runs added, {mirror.n_known} were there")
+
+
+class Mirroring:
+    """One tracker, what it has been shown so far, and whether its silence was told."""
+
+    def __init__(self, tracker: str, project: str) -> None:
+        self.tracker, self.project = tracker, project
+        self.n_added = self.n_known = 0
+        self._mirror: Mirror | None = None
+        self._shown: set[str] = set()
+        self._warned = False
+
+    def show(self, folder: Path) -> None:
+        """Show the records below `folder`; where the tracker fails, warn once and come back."""
+        for path in sorted(folder.rglob("*.json")):
+            try:
+                made = run_of(path)
+            except FileNotFoundError:  # a sweep has just removed it
+                continue
+            if made.id in self._shown:
+                continue
+            try:
+                self._show(made)
+            except PipelineError:
+                raise
+            except Exception as error:  # whatever a tracker raises, it is no reason to fail
+                self._warn(error)
+                return
+            self._shown.add(made.id)
+
+    def _show(self, made: Run) -> None:
+        self._mirror = self._mirror or mirror_of(self.tracker, self.project)
+        if self._mirror.has(made):
+            self.n_known += 1
+        else:
+            self._mirror.add(made)
+            self.n_added += 1
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            said = next((line for line in str(error).splitlines() if line.strip()), "")
+            print(
+                f"warning: {self.tracker}: {type(error).__name__}: {said.strip()[:200]}: records "
+                "are complete without it; call again later",
+                file=sys.stderr,
+            )
+        self._warned = True
+
+
+def mirror_of(tracker: str, project: str) -> Mirror:
+    try:
+        module = importlib.import_module(f"pipeline.mirroring.to_{tracker}")
+    except ModuleNotFoundError as error:
+        raise PipelineError(
+            f"{tracker}: {error.name} is not installed: install the extra {tracker!r} of "
+            "pyproject.toml"
+        ) from None
+    mirror: Mirror = module.Mirror(project)
+    return mirror
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,1 +1,0 @@
-"""Records shown in experiment trackers, one module per tracker."""

@@ -1,1 +1,0 @@
-"""The report's words, tables and interactive charts."""

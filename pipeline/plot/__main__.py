@@ -1,0 +1,61 @@
+"""Stage `plot`: the figures of the study and of timm's tables, each as SVG and PNG.
+
+Reads params.yaml, imagenet.csv and the tables of `aggregate`; writes a folder of figures. Charts of
+published speed use the two benchmark files that params.yaml names under `charts`, and no other:
+speeds of two devices never stand in one panel.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from pipeline.core.command import run
+from pipeline.core.files import replacing_folder
+from pipeline.figures.look import LOOK, save
+from pipeline.plot.effects import rank_correlations, recipe_effects
+from pipeline.plot.finetunes import error_against_fit_time, error_against_imagenet
+from pipeline.plot.published import (
+    accuracy_against_speed,
+    accuracy_against_speed_trends,
+    accuracy_by_image_size,
+    models_per_family,
+    speed_against_parameters,
+)
+from pipeline.results import read_results
+from pipeline.study.params import MODES, read_study
+from pipeline.timm_results.imagenet import chart_rows, read_imagenet
+
+
+def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:
+    """Draw every figure from IMAGENET and the tables in RESULTS into the folder FIGURES."""
+    study = read_study(params)
+    table = read_imagenet(imagenet)
+    charts = {mode: chart_rows(study, table, imagenet, mode) for mode in MODES}
+    done = read_results(results)
+    weights = table.sort_values(["model", "img_size"]).drop_duplicates("model")
+    sizes = table.drop_duplicates(["model", "img_size"])
+    board = done.board
+    drawings: dict[str, Callable[[], Figure]] = {
+        "error_against_fit_time": partial(error_against_fit_time, board, done.runs),
+        "error_against_imagenet": partial(error_against_imagenet, board, done.correlations, table),
+        "parameters": partial(speed_against_parameters, charts),
+        "models_per_family": partial(models_per_family, weights),
+        "image_size": partial(accuracy_by_image_size, sizes),
+    }
+    if done.correlations["spearman"].notna().any():
+        drawings["correlations"] = partial(rank_correlations, done.correlations)
+    if len(done.recipes):
+        drawings["recipes"] = partial(recipe_effects, done.recipes)
+    for mode, rows in charts.items():
+        drawings[f"{mode}_speed"] = partial(accuracy_against_speed, rows, mode, study.models)
+        drawings[f"{mode}_speed_trends"] = partial(accuracy_against_speed_trends, rows, mode)
+    with replacing_folder(figures) as folder, rc_context(LOOK):
+        for name, draw in drawings.items():
+            save(draw(), folder, name)
+
+
+if __name__ == "__main__":
+    run(main)

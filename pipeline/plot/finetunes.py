@@ -1,0 +1,218 @@
+"""Figures of the study's own fine-tunes: error against fit time, and against ImageNet accuracy."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.figures.look import (
+    FAINT,
+    INK,
+    NO_POINTS,
+    TICKS_OF_HALF,
+    family_handles,
+    figure,
+    place_labels,
+    plain_log,
+    scatter_families,
+)
+from pipeline.figures.style import accuracy_source, legend_families, spans_decades, style
+
+COLUMNS = 2
+PANEL_INCHES = 4.0
+MOST_FAMILIES = 24
+NAMED = 15  # models per panel: the front, then the best; where there is no room, none
+FEW = 6  # models whose names need room at the sides
+LINES_OF_MANY = "#c4c4c4"
+UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
+BARS = "95 % interval of the error, over seeds and images where models have repeats"
+FRONT = " Dashed: the front, no other model is as quick and as good."
+
+
+def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """A large mark per model, mean error at median time, and a small one per run."""
+    devices = sorted(board["device"].dropna().unique())
+    uncounted = int(runs["not_timed"].notna().sum())
+    left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
+    on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
+    front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
+    made, panels = _panels(
+        "Fine-tune error against fit time",
+        f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
+        f"runs.{front} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
+        board,
+    )
+    families = legend_families(board["family"], MOST_FAMILIES)
+    ok = runs[(runs["status"] == "ok") & runs["fit_seconds"].notna() & runs["not_timed"].isna()]
+    drawn = []
+    for axes, part in panels:
+        here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")
+        here["error_percent"] = 100 * here["error_rate"]
+        _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
+        scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
+        _draw_means(axes, part, "fit_seconds_median")
+        axes.set_xlabel("fit time (s)")
+        if spans_decades(here["fit_seconds"]):
+            axes.set_xscale("log")
+            plain_log(axes.xaxis, TICKS_OF_HALF)
+        drawn.append((axes, part, here[["fit_seconds", "error_percent"]].to_numpy(dtype=float)))
+    for axes, part, each in drawn:  # names last: they freeze the layout of all panels
+        _name_best(axes, part, "fit_seconds_median", _draw_front(axes, part), each)
+    return made
+
+
+def error_against_imagenet(
+    board: pd.DataFrame, correlations: pd.DataFrame, published: pd.DataFrame
+) -> Figure:
+    """Does ImageNet accuracy tell which model fine-tunes well? A panel per dataset and recipe."""
+    made, panels = _panels(
+        "Fine-tune error against ImageNet accuracy",
+        f"{accuracy_source(published)}. Bars: {BARS}. ρ: Spearman's rank correlation with a 95 % "
+        "bootstrap interval over models.",
+        board,
+    )
+    wanted = correlations[
+        (correlations["outcome"] == "error_rate_mean")
+        & (correlations["predictor"] == "imagenet_top1")
+    ].set_index(["dataset", "recipe"])
+    for axes, part in panels:
+        _draw_means(axes, part, "imagenet_top1")
+        axes.set_xlabel("ImageNet top-1 (%)")
+        rho = _rho(wanted.loc[(part["dataset"].iloc[0], part["recipe"].iloc[0])])
+        axes.text(0.99, 0.99, rho, ha="right", va="top", size=8, transform=axes.transAxes)
+    for axes, part in panels:
+        _name_best(axes, part, "imagenet_top1")
+    return made
+
+
+def _panels(
+    title: str, note: str, board: pd.DataFrame
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A panel per dataset and recipe, and those that have something to draw, with their rows."""
+    parts = [part for _, part in board.groupby(["dataset", "recipe"], sort=False)]
+    columns = min(COLUMNS, len(parts))
+    rows = -(-len(parts) // columns)
+    made, panels = figure(title, note, 0.9 + PANEL_INCHES * rows, rows, columns)
+    for unused in panels[len(parts) :]:
+        unused.set_axis_off()
+    several = board["recipe"].nunique() > 1
+    drawn = []
+    for axes, part in zip(panels, parts, strict=False):
+        axes.set_title(_panel_title(part, several))
+        axes.set_ylabel(UNITS.get(str(part["data_kind"].iloc[0]), UNITS["single"]))
+        ranked = part[part["n"] > 0]
+        if ranked.empty:
+            axes.set(xticks=[], yticks=[])
+            axes.text(0.5, 0.5, "no finished run", ha="center", transform=axes.transAxes)
+        else:
+            drawn.append((axes, ranked))
+    families = legend_families(board["family"], MOST_FAMILIES)
+    if len(handles := family_handles(board, families)) > 1:
+        made.legend(handles=handles, loc="outside right upper")
+    return made, drawn
+
+
+def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
+    first = part.iloc[0]
+    name = f"{first['dataset']}, {first['recipe']}" if several_recipes else str(first["dataset"])
+    finished = part[part["n"] > 0]
+    if finished.empty:
+        return name
+    counts = sorted(finished["n"].unique())
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    title = f"{name}\n{len(finished)} models × {seeds} seeds"
+    if pd.isna(first["chance_error_rate"]):
+        return title
+    chance = 100 * first["chance_error_rate"]
+    return f"{title}\n{first['n_valid']:,} validation images, chance {chance:.1f} %"
+
+
+def _tie_to_mean(axes: Axes, runs: pd.DataFrame) -> None:
+    """A thin line from every run to its model's large mark."""
+    gap = np.full(len(runs), np.nan)
+    x = np.stack([runs["fit_seconds"], runs["fit_seconds_median"], gap], -1)
+    y = np.stack([runs["error_percent"], 100 * runs["error_rate_mean"], gap], -1)
+    axes.plot(x.ravel(), y.ravel(), color=FAINT, linewidth=0.4, alpha=0.6)
+
+
+def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
+    for family, few in part.dropna(subset=x).groupby("family"):
+        look = style(str(family))
+        axes.errorbar(
+            few[x],
+            100 * few["error_rate_mean"],
+            _reach(few).T,
+            ls="",
+            marker=look.marker,
+            ms=8,
+            color=look.colour,
+            mec="white",
+            mew=0.6,
+            elinewidth=0.9,
+            ecolor=FAINT if len(part) <= NAMED else LINES_OF_MANY,
+        )
+    axes.margins(0.3 if len(part) <= FEW else 0.12, 0.14)
+
+
+def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
+    """A line in steps along the front; returns points on it, so that no label is written across."""
+    front = _on_front(part).sort_values("fit_seconds_median")
+    seconds = front["fit_seconds_median"].to_numpy(dtype=float)
+    errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
+    axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
+    share = np.linspace(0, 1, 80)[:, None]
+    across = np.stack(
+        [seconds[:-1] * (seconds[1:] / seconds[:-1]) ** share, errors[:-1] + 0 * share], -1
+    )
+    down = np.stack([seconds[1:] + 0 * share, errors[:-1] + np.diff(errors) * share], -1)
+    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
+
+
+def _on_front(part: pd.DataFrame) -> pd.DataFrame:
+    return part[part["on_front"].fillna(False).astype(bool)]
+
+
+def _name_best(
+    axes: Axes,
+    part: pd.DataFrame,
+    x: str,
+    front: np.ndarray = NO_POINTS,
+    runs: np.ndarray = NO_POINTS,
+) -> None:
+    """Name the models on the front and the best, where there is room; none across a mark or it."""
+    drawn = part.dropna(subset=x)
+    best = drawn.nsmallest(NAMED, "error_rate_mean")
+    if len(front):
+        best = pd.concat([_on_front(best), best]).drop_duplicates("model")
+    if len(best):
+        points, marks = _points(best, x), _points(drawn, x)
+        hard, soft = np.vstack([marks, front]), np.vstack([_bars(drawn, x), runs])
+        place_labels(axes, points, best["model"].tolist(), hard, soft)
+
+
+def _points(part: pd.DataFrame, x: str) -> np.ndarray:
+    return part[[x, "error_rate_mean"]].to_numpy(dtype=float) * [1, 100]
+
+
+def _bars(part: pd.DataFrame, x: str) -> np.ndarray:
+    """Points along every model's mark and bar, so that no label is written across it."""
+    share = np.linspace(0, 1, 21)[:, None]
+    error, reach = 100 * part["error_rate_mean"].to_numpy(dtype=float), _reach(part)
+    ends = np.vstack([error - share * reach[:, 0], error + share * reach[:, 1]])
+    return np.stack([part[x].to_numpy(dtype=float) + 0 * ends, ends], -1).reshape(-1, 2)
+
+
+def _reach(part: pd.DataFrame) -> np.ndarray:
+    """How far the interval reaches below and above the mean [n, 2], in percent; 0 for none."""
+    mean = part["error_rate_mean"]
+    ends = [mean - part["error_rate_low"], part["error_rate_high"] - mean]
+    return 100 * np.stack([each.fillna(0).to_numpy(dtype=float).clip(0) for each in ends], -1)
+
+
+def _rho(row: pd.Series) -> str:
+    if pd.isna(row["spearman"]):
+        return f"no ρ: {row['reason']}"
+    if pd.isna(row["spearman_low"]):
+        return f"ρ = {row['spearman']:.2f}, n = {row['n']} (too few for an interval)"
+    low, high = row["spearman_low"], row["spearman_high"]
+    return f"ρ = {row['spearman']:.2f} [{low:.2f}, {high:.2f}], n = {row['n']}"

@@ -1,0 +1,213 @@
+"""Figures of the published weights themselves: how many per family, and accuracy by image size."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pipeline.figures.look import (
+    FAINT,
+    INK,
+    TICKS_OF_HALF,
+    family_handles,
+    figure,
+    place_labels,
+    plain_log,
+    scatter_families,
+)
+from pipeline.figures.style import (
+    MODE_NAMES,
+    TREND_FAMILIES,
+    accuracy_source,
+    front,
+    legend_families,
+    speed_source,
+    style,
+)
+
+MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apart
+MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
+LEAST_FOR_TREND = 4  # points of a family
+BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
+
+
+def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
+    """ImageNet top-1 against speed, every family; the study's models and the front are named."""
+    made, (axes,) = figure(
+        f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {rows['model'].nunique():,} weights",
+        f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size, each measured "
+        "once. The line joins the weights that no other beats in both.",
+        6.4,
+    )
+    families = legend_families(rows["family"], MOST_FAMILIES)
+    area = _bubble_area(rows["img_size"])
+    scatter_families(axes, rows, families, "samples_per_second", "top1", area)
+    best = rows.iloc[front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
+    axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
+    _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
+    own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
+    named = pd.concat([own, best]).drop_duplicates("arch")
+    obstacles = np.vstack([_points(rows), _steps(_points(best))])
+    place_labels(axes, _points(named), named["arch"].tolist(), obstacles)
+    return made
+
+
+def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
+    """The families of the 2022 notebook's chart, each with its trend over log speed."""
+    chosen = rows[rows["family"].isin(TREND_FAMILIES)]
+    made, (axes,) = figure(
+        f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {len(TREND_FAMILIES)} families",
+        f"{speed_source(rows)}. n = {len(chosen):,} pairs of weights and image size, each measured "
+        f"once. Trends: least squares over log speed, for {LEAST_FOR_TREND} points or more; hollow "
+        "and dashed: pretrained on more than ImageNet-1k.",
+        6.4,
+    )
+    for (family, only_in1k), part in chosen.groupby(["family", chosen["pretraining"] == "in1k"]):
+        look = style(str(family))
+        axes.scatter(
+            part["samples_per_second"],
+            part["top1"],
+            s=_bubble_area(part["img_size"]),
+            facecolor=look.colour if only_in1k else "none",
+            edgecolor=look.colour,
+            marker=look.marker,
+            alpha=0.7,
+            linewidth=1,
+        )
+        _draw_trend(axes, part, look.colour, "-" if only_in1k else "--")
+    present = [family for family in TREND_FAMILIES if (chosen["family"] == family).any()]
+    _finish(made, axes, mode, family_handles(chosen, present), chosen["img_size"])
+    return made
+
+
+def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
+    """Speed against parameters, both logarithmic, one panel per mode."""
+    together = pd.concat(rows.values())
+    made, panels = figure(
+        "Speed against parameters",
+        f"{speed_source(together)}. ρ is Spearman's rank correlation.",
+        5.0,
+        columns=len(rows),
+    )
+    families = legend_families(together["family"], MOST_FAMILIES)
+    for axes, (mode, part) in zip(panels, rows.items(), strict=True):
+        scatter_families(axes, part, families, "params_m", "samples_per_second")
+        rho = part["params_m"].corr(part["samples_per_second"], method="spearman")
+        axes.set_title(
+            f"{MODE_NAMES[mode]}, {part['device'].iloc[0]}: n = {len(part):,}, ρ = {rho:.2f}"
+        )
+        axes.set(xscale="log", yscale="log", xlabel="parameters (million)")
+        axes.set_ylabel("samples per second")
+        plain_log(axes.xaxis, TICKS_OF_HALF)
+        plain_log(axes.yaxis)
+    made.legend(handles=family_handles(together, families), loc="outside right upper")
+    return made
+
+
+def _finish(
+    made: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
+) -> None:
+    """Axes and both legends: families, and the image sizes that bubbles stand for."""
+    axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
+    axes.set_xlabel(f"{MODE_NAMES[mode]}, samples per second (faster →)")
+    plain_log(axes.xaxis)
+    bubbles = [
+        Line2D(
+            [], [], ls="", marker="o", color=FAINT, ms=_bubble_area(size) ** 0.5, label=f"{size} px"
+        )
+        for size in BUBBLES
+        if img_sizes.min() <= size <= img_sizes.max()
+    ]
+    made.legend(handles=[*handles, *bubbles], loc="outside right upper")
+
+
+def _bubble_area(img_size: Any) -> Any:
+    """The marker's area in square points, as the image's area."""
+    return 24 * (img_size / 224) ** 2
+
+
+def _draw_trend(axes: Axes, rows: pd.DataFrame, colour: str, line: str) -> None:
+    speed = np.log10(rows["samples_per_second"].to_numpy())
+    if len(rows) < LEAST_FOR_TREND or np.ptp(speed) == 0:
+        return
+    slope, level = np.polyfit(speed, rows["top1"], 1)
+    ends = np.array([speed.min(), speed.max()])
+    axes.plot(10**ends, level + slope * ends, color=colour, ls=line, lw=1.8, zorder=4)
+
+
+def _steps(corners: np.ndarray) -> np.ndarray:
+    """Points along the front's line, so that no label is written across it."""
+    share = np.linspace(0, 1, 40)[:, None]
+    speed, top1 = corners[:, 0], corners[:, 1]
+    across = np.stack([speed[:-1] * (speed[1:] / speed[:-1]) ** share, top1[:-1] + 0 * share], -1)
+    up = np.stack([speed[1:] + 0 * share, top1[:-1] + np.diff(top1) * share], -1)
+    return np.vstack([across.reshape(-1, 2), up.reshape(-1, 2)])
+
+
+def _points(rows: pd.DataFrame) -> np.ndarray:
+    return rows[["samples_per_second", "top1"]].to_numpy(dtype=float)
+
+
+MOST_BARS = 30
+LEAST_FOR_MEDIAN = 15  # weights at one image size
+TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
+SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
+
+
+def models_per_family(weights: pd.DataFrame) -> Figure:
+    """Bars of how many weights each family has, by what they were pretrained on."""
+    counts = weights["family"].value_counts()
+    families = sorted(counts.index, key=lambda name: (-counts[name], name))[:MOST_BARS]
+    left_out = counts.drop(families)
+    note = (
+        f"{accuracy_source(weights)}. n = {len(weights):,} weights, {weights['arch'].nunique():,} "
+    )
+    note += "architectures. Pale: pretrained on more than ImageNet-1k."
+    if len(left_out):
+        note += f" Not shown: {len(left_out)} families with {left_out.sum():,} weights."
+    made, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))
+    only_in1k = weights[weights["pretraining"] == "in1k"]["family"].value_counts()
+    architectures = weights.groupby("family")["arch"].nunique()
+    for place, family in enumerate(families):
+        colour = style(family).colour
+        first = int(only_in1k.get(family, 0))
+        axes.barh(place, first, color=colour)
+        axes.barh(place, counts[family] - first, left=first, color=colour, alpha=0.45)
+        text = f" {counts[family]} in {architectures[family]}"
+        axes.text(counts[family], place, text, va="center", size=8, color=INK)
+    axes.set_yticks(range(len(families)), families)
+    axes.set(xlabel="weights (number in number of architectures)", ylim=(len(families) - 0.4, -0.6))
+    axes.set_xlim(0, counts.max() * 1.12)
+    axes.grid(visible=False, axis="y")
+    return made
+
+
+def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
+    """ImageNet top-1 of every pair of weights and image size, with the median per size."""
+    made, (axes,) = figure(
+        "ImageNet accuracy by image size",
+        f"{accuracy_source(sizes)}. n = {len(sizes):,} pairs of weights and image size. Black: the "
+        f"median of each size with {LEAST_FOR_MEDIAN} or more.",
+        5.6,
+    )
+    families = legend_families(sizes["family"], MOST_FAMILIES)
+    beside = np.random.default_rng(0).normal(0, SPREAD, len(sizes))
+    placed = sizes.assign(x=np.log2(sizes["img_size"].to_numpy()) + beside)
+    scatter_families(axes, placed, families, "x", "top1", 16)
+    by_size = sizes.groupby("img_size")["top1"].agg(["median", "count"])
+    known = by_size[by_size["count"] >= LEAST_FOR_MEDIAN]
+    middles = np.log2(known.index.to_numpy())
+    axes.hlines(known["median"], middles - 3 * SPREAD, middles + 3 * SPREAD, INK, lw=2)
+    shown = [
+        tick for tick in TICKS if placed["x"].min() - 0.1 < np.log2(tick) < placed["x"].max() + 0.1
+    ]
+    axes.set_xticks(np.log2(shown), [str(tick) for tick in shown])
+    axes.set(xlabel="image size (pixels)", ylabel="ImageNet top-1 (%)")
+    median = Line2D([], [], color=INK, lw=2, label="median")
+    handles = [*family_handles(sizes, families), *([median] if len(known) else [])]
+    made.legend(handles=handles, loc="outside right upper")
+    return made

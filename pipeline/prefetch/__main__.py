@@ -1,0 +1,105 @@
+"""`python -m pipeline.prefetch`: every model's weights found and checked before a sweep.
+
+Reads params.yaml and conf/weights/; source `hub` downloads what its cache lacks. Prints one row per
+model. After one model for which the hub did not answer, the others are looked for in the cache
+only: a hub that is down costs ten seconds, not ten for each model.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.finetune.weights import weights_config
+from pipeline.study.params import read_study
+
+WIDTH = 200  # characters, where the output is no terminal
+
+
+@dataclass(frozen=True)
+class Found:
+    """The weights of one model: where they are from, the file, its size and SHA-256."""
+
+    model: str
+    source: str
+    origin: str
+    file: str
+    bytes: int
+    sha256: str
+
+
+def main(*, json: bool = False) -> None:
+    """Find and check the weights of every model of the study, fetching what is not here.
+
+    All that are missing are told in one line, with the reason of the first. JSON prints one object
+    per model that was found.
+    """
+    study = read_study(Path("params.yaml"))
+    found, missing = find_all(study.models, weights_config(study.path))
+    print_json(found) if json else print_table(found)
+    if missing:
+        raise shortage(missing, len(study.models))
+
+
+def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[str, PipelineError]]:
+    """What was found, in the order of `models`, and why each other model's weights were not."""
+    from huggingface_hub import constants
+
+    from pipeline.finetune.weights import find
+    from pipeline.names.resolve import resolve
+
+    found: list[Found] = []
+    missing: dict[str, PipelineError] = {}
+    console = Console(stderr=True)
+    for model in track(models, "weights", console=console, disable=not console.is_terminal):
+        try:
+            weights = find(config, resolve(model))
+        except PipelineError as error:
+            missing[model] = error
+            if isinstance(error, TryAgain):
+                constants.HF_HUB_OFFLINE = True
+            continue
+        size = weights.file.stat().st_size
+        file = str(weights.file)
+        found.append(Found(model, weights.source, weights.origin, file, size, weights.sha256))
+    return found, missing
+
+
+def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
+    """One error for all that is missing; worth another try if the first was."""
+    first = next(iter(missing.values()))
+    others = list(missing)[1:]
+    also = f"; also missing: {', '.join(others)}" if others else ""
+    kind = TryAgain if isinstance(first, TryAgain) else PipelineError
+    return kind(f"weights of {len(missing)} of {n_models} models are missing: {first}{also}")
+
+
+def print_json(found: list[Found]) -> None:
+    json.dump([asdict(each) for each in found], sys.stdout, indent=2)
+    print()
+
+
+def print_table(found: list[Found]) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("model", "source", "origin", "sha256"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    for each in found:
+        size = f"{each.bytes / 1e6:.1f}"
+        table.add_row(each.model, each.source, each.origin, each.sha256[:12], size, each.file)
+    total = sum(each.bytes for each in found)
+    console.print(table)
+    console.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
+
+
+if __name__ == "__main__":
+    run(main)

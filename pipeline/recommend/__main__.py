@@ -1,0 +1,186 @@
+"""Command `recommend`: which backbone to take for a dataset, why, and how sure that is.
+
+Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. Of the models that
+cannot be told from the best it names the one that is quickest to fine-tune, not the one with the
+lowest mean. A dataset without runs gets a shortlist from published numbers, called a prior.
+"""
+
+import json as json_text
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.text import duration, percent
+from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.recommend.experiment import first_runs, first_size, next_experiment
+from pipeline.recommend.limits import Asked
+from pipeline.recommend.prior import shortlist
+from pipeline.results import Results, read_answers, read_results
+from pipeline.study.params import Study, read_study
+from pipeline.timm_results.imagenet import chart_rows, read_imagenet
+
+
+def answer_text(told: dict[str, Any]) -> str:
+    """The answer of `pipeline.recommend`, the dictionary that --json writes, for a person."""
+    if told["basis"] == "prior":
+        lines = [f"{told['note']}.", ""]
+        lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
+        if told["not_judged"]:
+            lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
+        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
+    first, *others = told["models"]
+    lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
+    lines += [told["reason"], told["certainty"]]
+    lines += [f"Limits: {text}." for text in told["excluded"]]
+    if others:
+        lines += ["", "Runner-ups:"]
+        lines += [
+            f"  {each['model']} ({_numbers(each)}"
+            + (f", P(best) {each['p_best']:.2f})" if each["tied"] else ", told from the best)")
+            for each in others
+        ]
+    after = told["next"]["tied_after"]
+    hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
+    hope = hope and f"{hope}{after:.1f})"
+    lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
+    return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _commands(experiment: dict[str, Any]) -> list[str]:
+    return [f"  {command}" for command in experiment["commands"]]
+
+
+def _numbers(model: dict[str, Any]) -> str:
+    return f"error {percent(model['error_rate'])}, fit {duration(model['fit_seconds'])}"
+
+
+PRIOR = (
+    "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
+    "other datasets, and nothing more"
+)
+
+
+def main(
+    *,
+    dataset: str,
+    max_memory: str | None = None,
+    max_fit_time: str | None = None,
+    min_throughput: float | None = None,
+    smaller_and_faster_than_median: bool = False,
+    top: int = 3,
+    json: bool = False,
+    params: Path = Path("params.yaml"),
+    results: Path = Path("results"),
+    imagenet: Path = Path("data/imagenet.csv"),
+) -> None:
+    """Recommend a backbone for DATASET, within limits such as 4GiB, 2min and 500 images/s.
+
+    --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning.
+    """
+    if top < 1:
+        raise PipelineError(f"--top {top}: give 1 or more")
+    asked = Asked(max_memory, max_fit_time, min_throughput, smaller_and_faster_than_median)
+    study = read_study(params)
+    done = read_results(results) if (results / "leaderboard.csv").is_file() else None
+    if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
+        told = _from_runs(study, done, read_answers(results), dataset, asked, top)
+    else:
+        _check_name(study, dataset)
+        told = _prior(study, done, imagenet, dataset, asked, top)
+    print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
+
+
+def _from_runs(
+    study: Study, done: Results, answers: pd.DataFrame, dataset: str, asked: Asked, top: int
+) -> dict[str, Any]:
+    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    runs = done.runs[done.runs["dataset"] == dataset]
+    runs = runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
+    choice = choose(ranked, runs, asked.of_runs(ranked))
+    missing = len(telling(runs[runs["status"] == "missing"], done.board, choice))
+    return {
+        "dataset": dataset,
+        "basis": "runs",
+        "recipe": str(choice.rows["recipe"].iloc[0]),
+        "models": _models(choice, top),
+        "reason": reason(choice),
+        "certainty": certainty(choice),
+        "n_tied": choice.n_tied,
+        "excluded": choice.excluded,
+        "next": asdict(next_experiment(study, choice, missing)),
+    }
+
+
+def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """The missing runs that could change the answer: of tied models, or of models without a run."""
+    tied = choice.rows.loc[choice.rows["tied"], ["recipe", "model"]]
+    begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
+    begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
+    key = missing.set_index(["recipe", "model"]).index
+    return missing[
+        key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
+    ]
+
+
+def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
+    """The first rows as JSON values; the first is the recommended one."""
+    numbers = {
+        "error_rate": "error_rate_mean",
+        "error_rate_low": "error_rate_low",
+        "error_rate_high": "error_rate_high",
+        "p_best": "p_best",
+        "fit_seconds": "fit_seconds_median",
+        "images_per_second": "images_per_second_median",
+        "peak_memory_gib": "peak_memory_gib_max",
+        "peak_rss_gib": "peak_rss_gib_max",
+    }
+    return [
+        {
+            "model": row["model"],
+            "tied": bool(row["tied"]),
+            "seeds": int(row["n"]),
+            **{
+                name: None if pd.isna(row[column]) else round(float(row[column]), 6)
+                for name, column in numbers.items()
+            },
+            "device": None if pd.isna(row["device"]) else row["device"],
+        }
+        for _, row in choice.rows.head(top).iterrows()
+    ]
+
+
+def _prior(
+    study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
+) -> dict[str, Any]:
+    rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
+    distance = (rows["img_size"] - first_size(study)).abs()
+    nearest = rows.assign(distance=distance).sort_values(["model", "distance"])
+    board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
+    found = shortlist(nearest.drop_duplicates("model"), board, asked.of_published(), top)
+    return {
+        "dataset": dataset,
+        "basis": "prior",
+        "models": [asdict(each) for each in found],
+        "note": PRIOR.format(dataset=dataset),
+        "not_judged": asked.not_judged(),
+        "next": {
+            "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
+            "commands": first_runs(study, dataset, [each.model for each in found]),
+        },
+    }
+
+
+def _check_name(study: Study, dataset: str) -> None:
+    """A dataset without runs must at least have a configuration."""
+    folder = study.path.parent / "conf" / "dataset"
+    known = {*study.datasets, *(path.stem for path in folder.glob("*.yaml"))}
+    if dataset not in known:
+        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
+
+
+if __name__ == "__main__":
+    run(main)

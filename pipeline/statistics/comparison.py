@@ -1,0 +1,200 @@
+"""One group's models compared: intervals of their errors, which may be the best, how likely.
+
+A group is a dataset and a recipe: models x seeds, all measured on the same validation images. The
+mean error of a model differs from what it would be over all seeds and all images because of
+
+- its runs: variance `phi * p * (1 - p) / n` of n runs. `phi` is pooled over the group's models,
+  because two or three runs say next to nothing about one model. It is relative to p(1 - p), as
+  the sampling of images is: the 2022 study's 166 models with three runs vary like that.
+- the images: variance `share * p * (1 - p) / n_valid`, see tables/images.py.
+
+Together they are a binomial with fewer images, so the interval is Wilson's with that number.
+Between models, what a seed does to all of them cancels, and so does what an image does to all of
+them where records say which images their runs erred on.
+docs/statistics.md has the reasons and the measured coverage.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from pipeline.statistics.intervals import CONFIDENCE, likely_best, may_be_best, se_of_differences
+from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
+
+SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
+MANY = 1e6  # degrees of freedom that are as good as infinitely many
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """Variances of one run, as shares of p(1 - p), with their degrees of freedom.
+
+    `total` is around the model's mean; `residual` is what remains of it, and `seed` what is
+    common to all models with the same seed. Where one model alone has repeats, nothing tells the
+    two apart: then all of it is `residual`.
+    """
+
+    total: float
+    freedom: float
+    seed: float
+    residual: float
+    residual_freedom: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Per model [n]: the error's interval, the probability to be the best, whether it may be.
+
+    `gap` is how far behind the lowest mean it is on the `n_common` seeds that both ran, with its
+    interval; NaN for the lowest itself and where they share no seed. `tied` counts runs and
+    images, `tied_here` runs alone: it asks about these very validation images. Where no model was
+    run twice, `covers` is "images" and nothing counts the runs. `images` is how the images were
+    counted; `covariance` [n, n] is that of the means beside each other, with `freedom`.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_best: np.ndarray
+    tied: np.ndarray
+    tied_here: np.ndarray | None
+    gap: np.ndarray
+    gap_low: np.ndarray
+    gap_high: np.ndarray
+    n_common: np.ndarray
+    covariance: np.ndarray
+    freedom: float
+    covers: str
+    images: str
+
+
+def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) -> Comparison:
+    """Compare the models of error rates [models, seeds], NaN where a run did not finish.
+
+    Every model has at least one run. Without `images` the models count as independent.
+    """
+    noise = run_noise(errors, n_valid)
+    runs = np.isfinite(errors).sum(axis=1)
+    mean = np.nanmean(errors, axis=1)
+    images = images or independent(mean, n_valid)
+    low, high = error_intervals(mean, runs, images, noise)
+    of_runs, freedom = _comparable(runs, noise)
+    of_runs *= scale_of(mean, n_valid) ** 2
+    gap, half, n_common = _gaps(errors, noise, images)
+    tied_here = may_be_best(mean, np.diag(of_runs), freedom) if of_runs.all() else None
+    covariance = images.covariance + np.diag(np.maximum(of_runs - images.alone / runs, 0))
+    freedom = _freedom_of_both(int(mean.argmin()), of_runs, freedom, covariance)
+    return Comparison(
+        mean=mean,
+        low=low,
+        high=high,
+        p_best=likely_best(mean, covariance, freedom),
+        tied=may_be_best(mean, covariance, freedom),
+        tied_here=tied_here,
+        gap=gap,
+        gap_low=gap - half,
+        gap_high=gap + half,
+        n_common=n_common,
+        covariance=covariance,
+        freedom=freedom,
+        covers=IMAGES if noise is None else SEEDS_AND_IMAGES,
+        images=images.kind,
+    )
+
+
+def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
+    """The noise of error rates [models, seeds], NaN where missing; None without a repeated model.
+
+    Models and seeds are fitted as two additive effects, by least squares where cells are missing.
+    """
+    there = np.isfinite(errors)
+    runs = there.sum(axis=1)
+    repeated = runs > 1
+    if not repeated.any():
+        return None
+    there, runs, errors = there[repeated], runs[repeated], errors[repeated]
+    mean = np.nanmean(errors, axis=1)
+    residuals = np.where(there, (errors - mean[:, None]) / scale_of(mean, n_valid)[:, None], 0)
+    within, freedom = float((residuals**2).sum()), int((runs - 1).sum())
+    by_seed = residuals.sum(axis=0)
+    normal = np.diag(there.sum(axis=0)) - there.T @ (there / runs[:, None])
+    effects, _, rank, _ = np.linalg.lstsq(normal, by_seed, rcond=1e-9)
+    explained = float(effects @ by_seed)
+    left = freedom - int(rank)
+    per_seed = explained / rank
+    if left < 1:
+        return RunNoise(within / freedom, freedom, 0.0, within / freedom, freedom)
+    residual = max(within - explained, 0.0) / left
+    models = freedom / rank  # per seed, were none missing
+    weighted = (rank / freedom * per_seed) ** 2 / rank + (left / freedom * residual) ** 2 / left
+    total = within / freedom
+    return RunNoise(
+        total=total,
+        freedom=total**2 / weighted if weighted > 0 else freedom,
+        seed=max(per_seed - residual, 0.0) / models,
+        residual=residual,
+        residual_freedom=left,
+    )
+
+
+def error_intervals(
+    mean: np.ndarray, runs: np.ndarray, images: ImageNoise, noise: RunNoise | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % intervals of mean errors [models] over these many runs, as low and high ends."""
+    of_runs = np.zeros(len(mean)) if noise is None else noise.total / runs
+    freedom = np.inf if noise is None else noise.freedom
+    of_images = images.share / images.n_valid
+    size = 1 / (np.maximum(of_runs, images.own / images.n_valid / runs) + of_images)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, _satterthwaite(of_runs, freedom, of_images))
+    middle = (mean + reach**2 / (2 * size)) / (1 + reach**2 / size)
+    half = np.sqrt(mean * (1 - mean) / size + (reach / (2 * size)) ** 2) * reach
+    half /= 1 + reach**2 / size
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def _gaps(
+    errors: np.ndarray, noise: RunNoise | None, images: ImageNoise
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gaps [models] to the lowest mean over common seeds, half their intervals, common seeds."""
+    there = np.isfinite(errors)
+    mean = np.nanmean(errors, axis=1)
+    best = int(mean.argmin())
+    differences = errors - errors[best]
+    n_common = (there & there[best]).sum(axis=1)
+    n_common[best] = 0
+    counted = np.where(n_common > 0, n_common, np.nan)
+    gap = np.nansum(differences, axis=1) / counted
+    lasting = images.covariance - np.diag(images.alone / there.sum(axis=1))
+    known = se_of_differences(lasting, best) ** 2
+    residual, freedom = (noise.residual, noise.residual_freedom) if noise else (0.0, np.inf)
+    of_run = np.maximum(residual * scale_of(mean, images.n_valid) ** 2, images.alone)
+    estimated = (of_run + of_run[best]) / counted
+    width = stats.t.ppf((1 + CONFIDENCE) / 2, _satterthwaite(estimated, freedom, known))
+    return gap, width * np.sqrt(estimated + known), n_common
+
+
+def _comparable(runs: np.ndarray, noise: RunNoise | None) -> tuple[np.ndarray, float]:
+    """The variances [models] of means beside each other, as shares of p(1 - p), and freedom.
+
+    Where a model lacks a seed that others have, what that seed does to all does not cancel.
+    """
+    if noise is None:
+        return np.zeros(len(runs)), np.inf
+    return noise.residual / runs + noise.seed * (1 / runs - 1 / runs.max()), noise.residual_freedom
+
+
+def _freedom_of_both(
+    best: int, of_runs: np.ndarray, freedom: float, covariance: np.ndarray
+) -> float:
+    """The degrees of freedom that the least certain difference to the best model has."""
+    others = np.arange(len(of_runs)) != best
+    estimated = of_runs + of_runs[best]
+    known = np.maximum(se_of_differences(covariance, best) ** 2 - estimated, 0)
+    return float(_satterthwaite(estimated, freedom, known)[others].min(initial=MANY))
+
+
+def _satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
+    """The degrees of freedom of an estimated variance plus a known one."""
+    estimated = np.maximum(estimated, 1e-12)
+    return np.minimum(freedom * ((estimated + known) / estimated) ** 2, MANY)

@@ -1,0 +1,110 @@
+"""The small and fast: models below the median in memory and in fit time, best error first.
+
+The 2022 study printed such tables, with the medians rounded to 2.7 GiB and 110 (Pets) or 25
+(Planet) seconds. Here the medians are those of each dataset's and recipe's timed models. Memory is
+the GPU's where it is known of any of them, else the process's.
+"""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.results import SMALL_FAST
+from pipeline.statistics.comparison import Comparison
+from pipeline.statistics.intervals import draw_errors, pooled
+
+COLUMNS = ("on_front", "p_front", "p_front_memory")
+MOST_DRAWS = 1000  # with memory, which compares every pair of models
+
+
+def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
+    """COLUMNS per row of `costs`, the compared models' rows in their order; null if not timed.
+
+    `timed` are the runs that the times are from. `p_front_memory` counts memory as well, where it
+    is known of every timed model.
+    """
+    table = pd.DataFrame({name: np.nan for name in COLUMNS}, index=costs.index)
+    table = table.astype({"on_front": "boolean"})
+    here = costs["fit_seconds_median"].notna().to_numpy()
+    if not here.any():
+        return table
+    costs = costs[here]
+    seconds = costs["fit_seconds_median"].to_numpy(dtype=float)
+    seconds_se = relative_noise(timed) / np.sqrt(costs["n_timed"].to_numpy(dtype=float))
+    covariance = found.covariance[np.ix_(here, here)]
+    errors = found.mean[here] + draw_errors(covariance, found.freedom)
+    rng = np.random.default_rng(1)
+    times = seconds * np.exp(seconds_se * rng.standard_normal(errors.shape))
+    index = costs.index
+    table.loc[index, "on_front"] = front_of_two(found.mean[None, here], seconds[None])[0]
+    table.loc[index, "p_front"] = front_of_two(errors, times).mean(axis=0)
+    if costs["peak_memory_gib_max"].notna().all():
+        memory = costs["peak_memory_gib_max"].to_numpy(dtype=float)
+        drawn = front_of_three(errors[:MOST_DRAWS], times[:MOST_DRAWS], memory)
+        table.loc[index, "p_front_memory"] = drawn.mean(axis=0)
+    return table
+
+
+def relative_noise(timed: pd.DataFrame) -> float:
+    """The standard deviation of a fit time as a share of it; 0 where no model has two."""
+    relative = timed["fit_seconds"] / timed.groupby("model")["fit_seconds"].transform("mean")
+    noise = pooled(relative, timed["model"])
+    return 0.0 if noise is None else noise.sd
+
+
+def front_of_two(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Bool [draws, n]: who has a lower error than all that are as quick."""
+    order = np.lexsort((errors, seconds), axis=1)
+    ordered = np.take_along_axis(errors, order, axis=1)
+    least = np.minimum.accumulate(ordered, axis=1)
+    before = np.concatenate([np.full((len(errors), 1), np.inf), least[:, :-1]], axis=1)
+    front = np.empty(errors.shape, dtype=bool)
+    np.put_along_axis(front, order, ordered < before, axis=1)
+    return front
+
+
+def front_of_three(errors: np.ndarray, seconds: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """Bool [draws, n]: whom none beats that needs no more memory [n]; errors are all different."""
+    front = np.empty(errors.shape, dtype=bool)
+    for i in range(len(memory)):
+        rivals = memory <= memory[i]
+        rivals[i] = False
+        as_good = errors[:, rivals] <= errors[:, [i]]
+        front[:, i] = ~(as_good & (seconds[:, rivals] <= seconds[:, [i]])).any(axis=1)
+    return front
+
+
+GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
+
+
+def small_and_fast(board: pd.DataFrame) -> pd.DataFrame:
+    """One row per model below both medians of its dataset and recipe, `place` by mean error."""
+    parts = [_of_group(rows) for _, rows in board.groupby(["dataset", "recipe"], sort=False)]
+    table = pd.concat(parts) if parts else pd.DataFrame()
+    return table.reindex(columns=list(SMALL_FAST)).reset_index(drop=True)
+
+
+def below(
+    models: pd.DataFrame, memory: str, seconds: str, error: str, bounds: tuple[float, float]
+) -> pd.DataFrame:
+    """The rows whose columns `memory` and `seconds` are below `bounds`, by column `error`."""
+    kept = models[(models[memory] < bounds[0]) & (models[seconds] < bounds[1])]
+    return kept.sort_values(error, kind="stable")
+
+
+def memory_column(rows: pd.DataFrame) -> str:
+    """The leaderboard's column that says how much memory these models need."""
+    return GPU if rows[GPU].notna().any() else PROCESS
+
+
+def _of_group(rows: pd.DataFrame) -> pd.DataFrame:
+    memory = memory_column(rows)
+    timed = rows.dropna(subset=[memory, "fit_seconds_median"])
+    bounds = float(timed[memory].median()), float(timed["fit_seconds_median"].median())
+    found = below(timed, memory, "fit_seconds_median", "error_rate_mean", bounds)
+    return found.assign(
+        place=range(1, len(found) + 1),
+        memory_gib=found[memory],
+        memory_of="GPU" if memory == GPU else "process",
+        memory_gib_below=bounds[0],
+        fit_seconds_below=bounds[1],
+    )

@@ -1,0 +1,151 @@
+"""Which validation images each run erred on: from the records to valid_wrong.csv, and from there
+to the noise that the choice of images leaves in a group's errors.
+
+The table has one row per finished run that recorded it, packed as in the record: `recommend`
+compares models again, and a fresh clone has no records.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.records import Record, unpack_counts
+from pipeline.results import ANSWERS
+from pipeline.study.params import Cell
+
+PAIRED, INDEPENDENT = "paired", "independent"
+
+
+@dataclass(frozen=True)
+class ImageNoise:
+    """The noise of mean errors [models] that `n_valid` images leave.
+
+    `covariance` [models, models] is that of the means over the runs there are. A run's variance
+    over images has two parts, pooled over the models as shares of p(1 - p): `share`, of mistakes
+    that all runs of a model make, and `own`, of those that it makes alone. `alone` [models] is what
+    the latter adds to the variance of one run's error.
+    """
+
+    kind: str
+    n_valid: int
+    covariance: np.ndarray
+    share: float
+    own: float
+    alone: np.ndarray
+
+    def of(self, models: np.ndarray) -> "ImageNoise":
+        """The same of these models alone, in this order."""
+        covariance = self.covariance[np.ix_(models, models)]
+        return replace(self, covariance=covariance, alone=self.alone[models])
+
+
+def independent(mean: np.ndarray, n_valid: int) -> ImageNoise:
+    """The bound where the answers are not known: binomial, every model on images of its own."""
+    covariance = np.diag(scale_of(mean, n_valid) ** 2 / n_valid)
+    return ImageNoise(INDEPENDENT, n_valid, covariance, 1.0, 0.0, np.zeros(len(mean)))
+
+
+def paired(answers: Sequence[np.ndarray], labels: int) -> ImageNoise:
+    """From each model's wrong answers [runs, images], of `labels` to an image.
+
+    As if every model had made one more mistake, on an image of its own: models that answered all
+    alike are not told apart with certainty.
+    """
+    n_valid = answers[0].shape[1]
+    shares = [wrong.astype("float32") / labels for wrong in answers]
+    of_images = np.stack([wrong.mean(axis=0) for wrong in shares])
+    scale = scale_of(of_images.mean(axis=1, dtype=float), n_valid)
+    covariance = np.atleast_2d(np.cov(of_images, dtype=float)) / n_valid
+    covariance[np.diag_indices_from(covariance)] += (1 / labels / n_valid) ** 2
+    repeats = np.array([len(wrong) - 1 for wrong in shares])
+    own = 0.0
+    if repeats.any():
+        alone = np.array([_alone(wrong) for wrong in shares])
+        own = float((repeats * alone / scale**2).sum() / repeats.sum())
+    of_runs = np.array([wrong.var(axis=1, ddof=1, dtype=float).mean() for wrong in shares])
+    whole = float(np.clip((of_runs / scale**2).mean(), 1 / labels, 1))
+    share = max(whole - own, 0.0)
+    return ImageNoise(PAIRED, n_valid, covariance, share, own, own * scale**2 / n_valid)
+
+
+def scale_of(mean: np.ndarray, n_valid: int) -> np.ndarray:
+    """sqrt(p(1 - p)) of mean errors, p with one error and one hit more, so that it is never 0."""
+    p = (mean * n_valid + 1) / (n_valid + 2)
+    spread: np.ndarray = np.sqrt(p * (1 - p))
+    return spread
+
+
+def _alone(wrong: np.ndarray) -> float:
+    """The variance over images of what one run [runs, images] has that the others do not."""
+    runs, images = wrong.shape
+    if runs == 1:
+        return 0.0
+    left = wrong - wrong.mean(axis=0) - wrong.mean(axis=1, keepdims=True) + wrong.mean()
+    return float((left**2).sum() / ((runs - 1) * (images - 1)))
+
+
+ROUNDING = 1e-4  # that the error rate of single precision may differ from the counted one
+
+
+def answers_table(records: dict[Cell, Record]) -> pd.DataFrame:
+    """One row per finished run whose record has its answers, in the grid's order."""
+    rows = [
+        {
+            "dataset": cell.dataset,
+            "recipe": cell.recipe,
+            "model": cell.model,
+            "seed": cell.seed,
+            "labels": labels_of(record),
+            "valid_wrong": record.valid_wrong,
+        }
+        for cell, record in records.items()
+        if record.status == "ok" and record.valid_wrong is not None
+    ]
+    return pd.DataFrame(rows, columns=list(ANSWERS))
+
+
+def check_answers(path: Path, record: Record) -> None:
+    """Raise if the answers are not one for each validation image, or give another error rate."""
+    if record.status != "ok" or record.valid_wrong is None:
+        return
+    try:
+        wrong = unpack_counts(record.valid_wrong)
+    except ValueError as error:
+        raise PipelineError(f"{path}: valid_wrong: {error}: delete it to run again") from None
+    n_valid = record.data.get("n_valid")
+    if len(wrong) != n_valid:
+        raise PipelineError(
+            f"{path}: valid_wrong has {len(wrong)} images, but data.n_valid is {n_valid}: "
+            "delete it to run again"
+        )
+    counted, said = float(wrong.mean()) / labels_of(record), record.metrics["error_rate"]
+    if said is None or abs(counted - said) > ROUNDING:
+        raise PipelineError(
+            f"{path}: valid_wrong gives an error rate of {counted:.5f}, metrics.error_rate is "
+            f"{said}: delete it to run again"
+        )
+
+
+def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
+    """The noise of the images in one group's mean errors, in the order of `models`.
+
+    `runs` are finished ones with ANSWERS' columns; None where one of them lacks its answers, or
+    where no model ran twice: then nothing shows what a run adds to what its images do.
+    """
+    if runs["valid_wrong"].isna().any() or runs["model"].is_unique:
+        return None
+    answers = {
+        model: np.stack([unpack_counts(packed) for packed in of_model])
+        for model, of_model in runs.groupby("model")["valid_wrong"]
+    }
+    return paired([answers[model] for model in models], int(runs["labels"].iloc[0]))
+
+
+def labels_of(record: Record) -> int:
+    """How many answers a model gives on an image."""
+    return int(record.data["n_classes"]) if record.data.get("kind") == "multi" else 1

@@ -1,0 +1,149 @@
+"""`python -m pipeline.status`: the study's grid at any time, also while it is being run.
+
+Reads params.yaml, the records and the locks of running fine-tunes; takes no lock itself. The state
+`stale` costs a look through DVC's eyes and is asked for with --stale.
+"""
+
+import json
+import re
+import socket
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.records import read_record
+from pipeline.study.params import Cell, Study, read_study
+
+STATES = {  # state: how the table shows it
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "diverged": "red",
+    "damaged": "red",
+    "stale": "yellow",
+    "missing": "dim",
+}
+WIDTH = 200  # characters, where the output is no terminal
+
+
+@dataclass(frozen=True)
+class State:
+    """One cell: its state, why it is so, the process that makes it, the error of a done run."""
+
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+    state: str
+    reason: str | None = None
+    pid: int | None = None
+    error_rate: float | None = None
+
+
+def main(*, json: bool = False, stale: bool = False) -> None:
+    """The study as a table model x dataset: how many runs are done, running, failed, missing.
+
+    STALE also asks DVC which finished runs no longer belong to today's configuration, data and
+    code (some seconds). JSON prints one object per run.
+    """
+    study = read_study(Path("params.yaml"))
+    outdated = stale_cells(study) if stale else set()
+    states = [state_of(cell, Path("data/runs"), cell in outdated) for cell in study.cells()]
+    print_json(states) if json else print_table(study, states)
+
+
+def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
+    """The state of one cell, from its record and from the lock of the run that makes it."""
+    path = cell.path(runs)
+    if pid := _maker(path):
+        return State(**asdict(cell), state="running", pid=pid)
+    if not path.is_file():
+        return State(**asdict(cell), state="missing")
+    try:
+        record = read_record(path)
+    except PipelineError as error:
+        return State(**asdict(cell), state="damaged", reason=str(error))
+    except FileNotFoundError:  # a sweep has just removed it
+        return State(**asdict(cell), state="missing")
+    state = {"ok": "done"}.get(record.status, record.status)
+    return State(
+        **asdict(cell),
+        state="stale" if outdated else state,
+        reason=record.reason,
+        error_rate=record.metrics.get("error_rate"),
+    )
+
+
+def stale_cells(study: Study) -> set[Cell]:
+    """The cells that `dvc repro` would run, for another reason than a missing record alone."""
+    from pipeline.sweep.project import Project, one_line
+    from pipeline.sweep.session import verdict_of
+
+    project = Project(Path.cwd())
+    cells = {str(cell.path(Path("data/runs"))): cell for cell in study.cells()}
+    stages, _ = project.collect(["finetune"])
+    found = set()
+    with one_line():
+        for stage in stages:
+            cell = cells.get(stage.outs[0].def_path)
+            if cell is not None and verdict_of(project, stage) is not None:
+                found.add(cell)
+    return found
+
+
+def print_json(states: list[State]) -> None:
+    counts = dict(Counter(state.state for state in states))
+    value = {"counts": counts, "cells": [asdict(state) for state in states]}
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+def print_table(study: Study, states: list[State]) -> None:
+    """A row per model, a column per dataset, and below the reasons of what went wrong."""
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("model", *study.datasets):
+        table.add_column(name, no_wrap=True)
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for state in states:
+        counts.setdefault((state.model, state.dataset), Counter())[state.state] += 1
+    for model in study.models:
+        table.add_row(model, *(_shown(counts[model, dataset]) for dataset in study.datasets))
+    console.print(table)
+    for state in states:
+        if state.reason:
+            name = f"{state.dataset} {state.model} {state.recipe} seed {state.seed}"
+            line = f"{name}: {state.state}: {state.reason}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    total = Counter(state.state for state in states)
+    console.print(f"{len(states)} runs: {_shown(total)}")
+
+
+def _shown(counts: Counter[str]) -> str:
+    parts = [
+        f"[{style}]{counts[state]} {state}[/]" for state, style in STATES.items() if counts[state]
+    ]
+    return ", ".join(parts)
+
+
+def _maker(path: Path) -> int | None:
+    """The living process of this host that holds the record's lock; it is read, never taken."""
+    try:
+        text = path.with_name(f".{path.name}.lock").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.match(r"(\d+) on (.+), since ", text)
+    if found is None or found[2] != socket.gethostname() or not psutil.pid_exists(int(found[1])):
+        return None
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,158 @@
+"""The study that params.yaml names: its cells, and where the record of each cell lies."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
+
+_WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+MAX_CHARACTERS = 200
+
+
+def main(params: Path) -> None:
+    """Refuse PARAMS (params.yaml) if a value in it is more than a word, a number or a list."""
+    refuse_odd_words(params)
+
+
+def refuse_odd_words(path: Path) -> None:
+    """`refuse_odd_values` of what the file at `path` holds."""
+    refuse_odd_values(path, read_yaml(path))
+
+
+def refuse_odd_values(path: Path, params: Any) -> None:
+    """Raise for the first text that a shell or a file system could take for more than a word."""
+    for key, text in _texts(params, ""):
+        rule = _NAME if key.startswith(("grid.", "benchmark.")) else _WORD
+        if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
+            allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
+            raise PipelineError(
+                f"{path}: {key} has {_shown(text)}, which becomes part of a shell command: write "
+                f"{allowed} only, {MAX_CHARACTERS} of them at most"
+            )
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Every text in `value` with the key it stands under."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _texts(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
+
+
+MODES = ("infer", "train")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fine-tune of the grid."""
+
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+
+    def path(self, runs: Path) -> Path:
+        """Where its record lies in the folder of runs."""
+        return runs / self.dataset / self.model / self.recipe / f"{self.seed}.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What runs, and what its tables and charts need to know.
+
+    `weights` names where they come from; `charts` maps infer and train to the published benchmark
+    file that stands beside ImageNet accuracy; `overhead_seconds` is the constant of
+    score = error_rate * (fit_seconds + overhead).
+    """
+
+    path: Path
+    timm_source: str
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    image_size: int
+    weights: str
+    charts: dict[str, str]
+    overhead_seconds: float
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell of the grid, in params.yaml's order."""
+        for dataset in self.datasets:
+            for model in self.models:
+                for recipe in self.recipes:
+                    for seed in self.seeds:
+                        yield Cell(dataset, model, recipe, seed)
+
+
+def read_study(path: Path) -> Study:
+    """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
+    return study_of(path, read_yaml(path))
+
+
+def study_of(path: Path, params: Any) -> Study:
+    """The study of params.yaml's content, checked; `path` is named in errors."""
+    refuse_odd_values(path, params)
+    grid = {
+        key: _grid_list(path, params, key, int if key == "seeds" else str)
+        for key in ("datasets", "models", "recipes", "seeds")
+    }
+    return Study(
+        path=path,
+        timm_source=_value(path, params, "timm.source", str),
+        **grid,
+        image_size=_value(path, params, "image_size", int),
+        weights=_value(path, params, "weights", str),
+        charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},
+        overhead_seconds=float(_value(path, params, "score.overhead_seconds", (int, float))),
+    )
+
+
+def _grid_list(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]:
+    values = _value(path, params, f"grid.{key}", list)
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise PipelineError(f"{path}: grid.{key} has {value!r}, not {_KINDS[kind]}")
+    if not values:
+        raise PipelineError(f"{path}: grid.{key} is empty: name at least one")
+    if len(set(values)) < len(values):
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
+    return tuple(values)
+
+
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    str: "text",
+    list: "a list",
+    (int, float): "a number",
+}
+
+
+def _value(path: Path, params: Any, key: str, kind: Any) -> Any:
+    value = params
+    for part in key.split("."):
+        if not isinstance(value, dict) or value.get(part) is None:
+            raise PipelineError(f"{path}: {key} is missing: give it {_KINDS[kind]}")
+        value = value[part]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise PipelineError(f"{path}: {key} is {value!r}, not {_KINDS[kind]}")
+    return value
+
+
+if __name__ == "__main__":
+    run(main)

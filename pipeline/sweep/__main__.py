@@ -1,0 +1,57 @@
+"""`python -m pipeline.sweep`: the study's fine-tunes, many at a time, committed to DVC.
+
+Afterwards `dvc repro` finds them done. Ended or killed at any moment, the next call goes on from
+there. Imports stay inside the function: each run's process imports this module once more.
+"""
+
+from pipeline.core.command import run
+
+CELLS = "finetune"
+
+
+def main(
+    *targets: str,
+    jobs: int | None = None,
+    gpus_per_run: float | None = None,
+    exclusive: bool = False,
+    order: str = "cheap",
+    pull: bool = False,
+    max_failures: int | None = None,
+    keep_going: bool = False,
+    address: str | None = None,
+    dry_run: bool = False,
+    price_per_hour: float | None = None,
+) -> None:
+    """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
+
+    Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
+    DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
+    packs four runs on each GPU, and their times rank nothing; EXCLUSIVE lets no two share a GPU or
+    a core. ORDER: cheap runs first, or as the grid has them. Stops starting runs after
+    MAX_FAILURES stages without a record, and, unless KEEP_GOING, after five in a row that failed
+    for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
+    `local` starts Ray on this machine alone. DRY_RUN only tells, with an estimate of time and
+    energy, and of the cost where PRICE_PER_HOUR is that of all machines used.
+    """
+    from pathlib import Path
+
+    from pipeline.sweep.jobs import Options
+    from pipeline.sweep.session import session
+
+    options = Options(
+        jobs=jobs,
+        gpus_per_run=gpus_per_run,
+        exclusive=exclusive,
+        order=order,
+        pull=pull,
+        max_failures=max_failures,
+        keep_going=keep_going,
+        address=address,
+        dry_run=dry_run,
+        price_per_hour=price_per_hour,
+    )
+    session(Path.cwd(), targets or (CELLS,), options)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,149 @@
+"""What a sweep was asked for; what contradicts itself or the machine is told at once."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.hardware.machine import default_jobs, visible_gpus
+
+FINE_TUNE = ["python", "-m", "pipeline.finetune"]
+
+TRY_AGAIN = 75  # the exit code of a run that asks for another try
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage's command (of several, a line each), and the files that tell of it.
+
+    `key` is what the stage's inputs were when the job was planned. After success the worker writes
+    it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.
+    """
+
+    name: str
+    command: str
+    key: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    root: Path
+    log: Path
+    receipt: Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended; `reason` is the last line it printed, None where it printed none.
+
+    An exit code below zero is the signal that killed it.
+    """
+
+    job: Job
+    exit_code: int
+    reason: str | None
+
+    @property
+    def again(self) -> bool:
+        """Was it killed, or does it ask for another try?"""
+        return self.exit_code < 0 or self.exit_code == TRY_AGAIN
+
+    @property
+    def why(self) -> str:
+        """Why it failed, in a few words."""
+        if self.exit_code == -signal.SIGKILL:
+            return "killed by SIGKILL, as the kernel does where memory runs out: try fewer --jobs"
+        if self.exit_code < 0:
+            return f"killed by {signal.Signals(-self.exit_code).name}"
+        return self.reason or f"exit code {self.exit_code}"
+
+
+class Engine(Protocol):
+    """Where jobs run. Whatever happens to this process, no job may outlive it."""
+
+    @property
+    def free(self) -> int: ...
+    @property
+    def running(self) -> list[Job]: ...
+    def start(self, job: Job) -> None: ...
+    def wait(self, seconds: float) -> list[Ended]: ...
+    def stop(self) -> None: ...
+
+
+def fine_tune_words(command: str) -> dict[str, str]:
+    """The KEY=VALUE words of a fine-tune's command; none of another stage's."""
+    for words in map(str.split, command.splitlines()):
+        if words[:3] == FINE_TUNE:
+            return dict(word.split("=", 1) for word in words[3:] if "=" in word)
+    return {}
+
+
+def last_line(log: Path) -> str | None:
+    """The last line with text in a job's log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4000))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+
+
+CHEAP, GRID = "cheap", "grid"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `python -m pipeline.sweep`; what they mean stands in docs/sweep.md."""
+
+    jobs: int | None = None
+    gpus_per_run: float | None = None
+    exclusive: bool = False
+    order: str = CHEAP
+    pull: bool = False
+    max_failures: int | None = None
+    keep_going: bool = False
+    address: str | None = None
+    dry_run: bool = False
+    price_per_hour: float | None = None
+
+    def check(self) -> None:
+        """Raise for a value that cannot be, or two that contradict each other."""
+        for name, value in (("--jobs", self.jobs), ("--max-failures", self.max_failures)):
+            if value is not None and value < 1:
+                raise PipelineError(f"{name} {value}: write 1 or more")
+        if self.order not in (CHEAP, GRID):
+            raise PipelineError(f"--order {self.order}: {near_matches(self.order, (CHEAP, GRID))}")
+        price = self.price_per_hour
+        if price is not None and not 0 <= price < float("inf"):
+            raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
+        share = self.gpus_per_run
+        if share is not None and not 0 < share <= 1:
+            raise PipelineError(
+                f"--gpus-per-run {share}: write a part of one GPU, above 0 and at most 1"
+            )
+        if share is not None and share < 1 and self.exclusive:
+            raise PipelineError(
+                f"--exclusive gives each run a GPU of its own, --gpus-per-run {share} does not: "
+                "leave one out"
+            )
+        if self.pull and self.dry_run:
+            raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
+
+    def runs_at_a_time(self, threads: int) -> int:
+        """How many runs of so many threads go at a time on this machine."""
+        n_gpus, n_cores = len(visible_gpus()), len(os.sched_getaffinity(0))
+        if self.gpus_per_run is not None and not n_gpus:
+            raise PipelineError(f"--gpus-per-run {self.gpus_per_run}: no GPU is visible here")
+        if self.exclusive:
+            own = max(1, n_cores // threads)
+            room = min(n_gpus, own) if n_gpus else own
+        elif self.gpus_per_run is not None:
+            room = n_gpus * int(1 / self.gpus_per_run + 1e-9)
+        else:
+            return self.jobs or default_jobs(threads)
+        if self.jobs is not None and self.jobs > room:
+            asked = "--exclusive" if self.exclusive else f"--gpus-per-run {self.gpus_per_run}"
+            what = f"{n_gpus} GPUs" if n_gpus else f"{n_cores} cores"
+            raise PipelineError(f"--jobs {self.jobs} {asked}: {what} have room for {room}")
+        return self.jobs or room

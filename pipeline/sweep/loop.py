@@ -1,0 +1,232 @@
+"""The sweep's loop: plan what is ready, start it, hear of its end, commit in batches.
+
+Between any two steps the process may be killed. What is then in dvc.lock is done; what has outputs
+and a receipt is committed by the next sweep; the rest is run again.
+"""
+
+import json
+import re
+import shlex
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.estimates.planned import Prices
+from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options
+from pipeline.sweep.project import Project, Stage, command_of
+from pipeline.sweep.view import View
+
+LIMIT = 5
+
+
+class Streak:
+    """Counts the ends of runs that failed for one reason, one directly after the other."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._same: str | None = None
+        self._who: set[str] = set()
+
+    def hear(self, end: Ended) -> None:
+        """Count this end, or start anew if it is a good one or has another reason."""
+        failed_itself = end.exit_code == 0
+        reason = _recorded_failure(end) if failed_itself else end.reason
+        same = None if reason is None else without_names(reason, end.job.command)
+        if same != self._same:
+            self._who = set()
+        self._same, self.reason = same, reason
+        if same is not None:
+            self._who.add(_model(end.job.command) if failed_itself else end.job.name)
+
+    @property
+    def is_long(self) -> bool:
+        return len(self._who) >= LIMIT
+
+
+def without_names(reason: str, command: str) -> str:
+    """The reason without what differs from run to run: the run's own words, and numbers."""
+    words = {word.rpartition("=")[2] for word in shlex.split(command)}
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) > 2:
+            reason = reason.replace(word, "...")
+    return re.sub(r"\d+", "0", reason)
+
+
+def _recorded_failure(end: Ended) -> str | None:
+    """The reason in the record that the run made, if it says `failed`."""
+    for out in end.job.outs:
+        try:
+            record = json.loads((end.job.root / Path(out)).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a folder, or no record
+            continue
+        if isinstance(record, dict) and record.get("status") == "failed":
+            return str(record.get("reason"))
+    return None
+
+
+def _model(command: str) -> str:
+    return next((word for word in shlex.split(command) if word.startswith("model=")), command)
+
+
+TICK_SECONDS = 0.25
+COMMIT_EVERY_SECONDS = 2.0
+COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
+PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
+ATTEMPTS = 2  # of a run that is killed or asks for another try
+
+
+@dataclass
+class Result:
+    """What became of each stage, by name."""
+
+    fresh: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # were made before, and only not committed
+    made: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)  # inputs changed while they ran
+    failed: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)  # never started
+    streak: str | None = None  # why run after run failed, where that stopped the sweep
+
+
+class Sweep:
+    """Makes `stages` (what is needed first) and holds what is known of them meanwhile."""
+
+    def __init__(
+        self,
+        project: Project,
+        engine: Engine,
+        view: View,
+        stages: list[Stage],
+        needs: dict[str, set[str]],
+        options: Options,
+    ) -> None:
+        self.project, self.engine, self.view = project, engine, view
+        self.stages = {stage.addressing: stage for stage in stages}
+        self.needs, self.options = needs, options
+        self.streak = None if options.keep_going else Streak()
+        self.result = Result()
+        self.stopping = False
+        self._unplanned = list(self.stages)
+        self._ready: deque[Job] = deque()
+        self._finished: set[str] = set()
+        self._uncommitted: list[Stage] = []
+        self._attempts: dict[str, int] = {}
+        self._committed_at, self._commit_seconds = time.monotonic(), 0.0
+
+    def run(self) -> Result:
+        """Go on until all is made, cannot be made, or `stopping` is set."""
+        try:
+            self._plan()
+            while not self.stopping and (self._ready or self.engine.running or self._plan()):
+                self._start()
+                for end in self.engine.wait(TICK_SECONDS):
+                    self._hear(end)
+                self.view.refresh()
+                if self._commit_is_due():
+                    self._commit()
+        finally:
+            self.engine.stop()
+            self._commit()
+        settled = {*self._finished, *self.result.failed, *self.result.moved}
+        self.result.left = [name for name in self.stages if name not in settled]
+        return self.result
+
+    def _plan(self) -> bool:
+        """Look at each stage whose needs are all there; is there anything to start now?"""
+        with self.project.locked(PATIENCE_SECONDS):
+            while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
+                self._look([self.stages[name] for name in self._unplanned if name in batch])
+                self._unplanned = [name for name in self._unplanned if name not in batch]
+        self._order()
+        self._commit()
+        return bool(self._ready)
+
+    def _order(self) -> None:
+        """Put cheap runs first, and tell the view what all that wait will cost."""
+        price = Prices(self.project.root)  # anew: another dataset may be there
+        if self.options.order == CHEAP:
+            self._ready = deque(sorted(self._ready, key=lambda job: price(job.command)))
+        commands = {job.name: job.command for job in self._ready}
+        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
+        self.view.waiting = {name: price(command) for name, command in commands.items()}
+
+    def _look(self, stages: list[Stage]) -> None:
+        """Find what is done already; the rest is ready to start."""
+        project, to_do = self.project, []
+        for stage in stages:
+            inputs_changed = project.inputs_changed(stage)
+            job = project.job(stage)
+            if not inputs_changed and not project.outs_changed(stage):
+                self._finish(stage, self.result.fresh)
+            elif project.is_made(job):
+                self._finish(stage, self.result.kept)
+            else:
+                to_do.append((stage, job, project.version(stage, inputs_changed)))
+        if self.options.pull:
+            project.pull_outs([version for _, _, version in to_do if version])
+        for stage, job, version in to_do:
+            if version and version.outs_cached():
+                project.restore(stage, version)
+                self._finish(stage, self.result.restored)
+            else:
+                self._ready.append(job)
+
+    def _finish(self, stage: Stage, how: list[str]) -> None:
+        how.append(stage.addressing)
+        self._finished.add(stage.addressing)
+        if how is not self.result.fresh:
+            self._uncommitted.append(stage)
+
+    def _start(self) -> None:
+        limit = self.options.max_failures
+        enough = limit is not None and len(self.result.failed) >= limit
+        if enough or self.result.streak is not None:
+            self.stopping = not self.engine.running
+            return
+        while self.engine.free and self._ready:
+            job = self._ready.popleft()
+            self.project.remove_outs(self.stages[job.name])
+            self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
+            self.engine.start(job)
+            self.view.started(job)
+
+    def _hear(self, end: Ended) -> None:
+        name = end.job.name
+        if end.again and self._attempts[name] < ATTEMPTS:
+            self.view.again(end)
+            self._ready.append(end.job)
+            return
+        self.view.ended(end)
+        if self.streak is not None:
+            self.streak.hear(end)
+            if self.streak.is_long:
+                self.result.streak = self.streak.reason
+        missing = [out for out in end.job.outs if not (self.project.root / out).exists()]
+        if end.exit_code != 0:
+            self.result.failed[name] = end.why
+        elif missing:
+            self.result.failed[name] = f"it ended well, without {', '.join(missing)}"
+        else:
+            self._finish(self.stages[name], self.result.made)
+            if any(name in needs for needs in self.needs.values()):
+                self.project.inputs.forget()
+                self._plan()
+
+    def _commit_is_due(self) -> bool:
+        wait = max(COMMIT_EVERY_SECONDS, self._commit_seconds / COMMIT_SHARE)
+        return bool(self._uncommitted) and time.monotonic() - self._committed_at > wait
+
+    def _commit(self) -> None:
+        if not self._uncommitted:
+            return
+        begin = time.monotonic()
+        with self.project.locked(PATIENCE_SECONDS):
+            moved = self.project.commit(self._uncommitted, list(self.stages))
+        for stage in moved:
+            self.result.moved.append(stage.addressing)
+            self._finished.discard(stage.addressing)
+        self._uncommitted.clear()
+        self._committed_at = time.monotonic()
+        self._commit_seconds = self._committed_at - begin

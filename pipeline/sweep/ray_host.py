@@ -1,0 +1,173 @@
+"""A host of the cluster: the actor that the sweep has on each.
+
+Ray brings this module by value, so it imports nothing of the project: it unpacks the project's code
+as the sweep has it and starts `pipeline.sweep.ray_host` there. Each run has a folder of its own with
+links to the code and to its inputs; its outputs go back as values, its folder goes.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pipeline.sweep.engine import LocalEngine
+from pipeline.sweep.jobs import Job, Options
+from pipeline.sweep.ray_parcels import Parcel, forget_unused, unpack
+
+POLL_SECONDS = 0.05
+
+
+def main(descriptor: int) -> None:
+    connection: Connection = Connection(descriptor)
+    try:
+        serve(connection)
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def serve(connection: Connection) -> None:
+    settings = connection.recv()
+    cores = sorted(os.sched_getaffinity(0))[: settings["cores"]]
+    os.sched_setaffinity(0, cores)
+    threads = settings["threads"]
+    jobs = Options(**settings["options"]).runs_at_a_time(threads)
+    engine = LocalEngine(jobs, threads)
+    connection.send(engine.free)
+    while True:
+        if connection.poll(None if not engine.running else 0):
+            job = connection.recv()
+            if job is None:
+                engine.stop()
+                return
+            engine.start(Job(**job))
+        for end in engine.wait(POLL_SECONDS):
+            connection.send((end.job.name, end.exit_code, end.reason))
+
+
+HEAR_SECONDS = 1.0
+KEEP_SECONDS = 7 * 24 * 3600.0  # what no run used for so long is removed
+LOG_BYTES = 2**20  # of one run's log in one answer
+FOLDER = "WB_HOST_FOLDER"  # set before `ray start`: where this host keeps what it is sent
+Inputs = dict[str, tuple[Parcel, str]]  # path in the run's folder: a parcel, and the path in it
+
+
+class Host:
+    """Runs jobs on this host. Ray calls `start` and `hear` on two threads, each once at a time."""
+
+    def __init__(self, code: Parcel, settings: dict[str, Any], variables: dict[str, str]) -> None:
+        folder = _folder()
+        self._store, self._runs = folder / "store", folder / "runs" / str(os.getpid())
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._read: dict[str, int] = {}  # bytes of each run's log that went out
+        self._stopping = False
+        _remove_dead(self._runs.parent)
+        self._runs.mkdir(parents=True)
+        forget_unused(self._store, time.time() - KEEP_SECONDS)
+        self._code = unpack(code, self._store)
+        self._connection, theirs = Pipe()
+        with (self._runs / "host.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.sweep.ray_host", str(theirs.fileno())],
+                cwd=self._code,
+                env=environment(os.environ, variables),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        theirs.close()
+        self._connection.send(settings)
+        self._places = self._receive()
+
+    def start(self, job: dict[str, Any], inputs: Inputs, files: dict[str, str]) -> None:
+        """Begin a job, with these inputs and these small files in its folder."""
+        root = Path(tempfile.mkdtemp(dir=self._runs))
+        links = {each.name: each for each in self._code.iterdir()}
+        for path, (parcel, name) in inputs.items():
+            links[path] = unpack(parcel, self._store) / name
+        for path, target in links.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).symlink_to(target)
+        for path, text in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+        places = {"root": root, "log": root / "run.log", "receipt": root / "receipt.json"}
+        self._read[job["name"]], self._jobs[job["name"]] = 0, job | places
+        self._connection.send(job | places)
+
+    def hear(self) -> dict[str, Any]:
+        """Comes back after a second, or when a run ended.
+
+        `places` for runs; `logs`: what each run printed since; `ended`: name, exit code, reason,
+        and the outputs' bytes by path.
+        """
+        ends = []
+        seconds = HEAR_SECONDS
+        while self._connection.poll(seconds) and not self._stopping:
+            ends.append(self._receive())
+            seconds = 0
+        logs = {name: self._printed(name) for name in list(self._jobs)}
+        ended = [(*end, self._outs(end[0])) for end in ends]
+        for name, *_ in ends:
+            logs[name] += self._printed(name)
+            shutil.rmtree(self._jobs.pop(name)["root"], ignore_errors=True)
+        return {"places": self._places, "logs": logs, "ended": ended}
+
+    def stop(self) -> None:
+        """End all runs; comes back when they are gone."""
+        self._stopping = True
+        self._connection.send(None)
+        self._process.wait()
+        shutil.rmtree(self._runs, ignore_errors=True)
+
+    def _receive(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            said = (self._runs / "host.log").read_text("utf-8", "replace").strip().splitlines()
+            code = self._process.wait()
+            reason = said[-1] if said else "it printed nothing"
+            raise RuntimeError(f"the runs' process ended with code {code}: {reason}") from None
+
+    def _printed(self, name: str) -> bytes:
+        try:
+            with self._jobs[name]["log"].open("rb") as log:
+                log.seek(self._read[name])
+                text: bytes = log.read(LOG_BYTES)
+        except FileNotFoundError:  # it has not begun
+            return b""
+        self._read[name] += len(text)
+        return text
+
+    def _outs(self, name: str) -> dict[str, bytes]:
+        root, outs = self._jobs[name]["root"], self._jobs[name]["outs"]
+        return {out: (root / out).read_bytes() for out in outs if (root / out).is_file()}
+
+
+def environment(here: Mapping[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """The host's own variables without what Ray set for its workers, and the sweep's few."""
+    ours = {key: value for key, value in here.items() if not key.startswith(("RAY_", "OMP_"))}
+    return {**ours, **variables}
+
+
+def _folder() -> Path:
+    default = Path(tempfile.gettempdir()) / f"which-backbone-{os.getuid()}"
+    return Path(os.environ.get(FOLDER, default)).absolute()
+
+
+def _remove_dead(runs: Path) -> None:
+    """Remove the folders of actors that were killed."""
+    for folder in runs.glob("*"):
+        if not Path(f"/proc/{folder.name}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

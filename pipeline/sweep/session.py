@@ -1,0 +1,167 @@
+"""One call of the sweep: hold the workspace, run the loop, end cleanly on signals, tell the end."""
+
+import re
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.processes import hold
+from pipeline.study.params import refuse_odd_words
+from pipeline.sweep.engine import LocalEngine
+from pipeline.sweep.jobs import Engine, Options
+from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep
+from pipeline.sweep.project import Project, Stage, command_of
+from pipeline.sweep.view import View
+
+RUN, AFTER = "run", "after "
+
+
+def plan(
+    project: Project,
+    stages: list[Stage],
+    needs: dict[str, set[str]],
+    console: Console,
+    jobs: int,
+    price_per_hour: float | None,
+) -> dict[str, str]:
+    """Print and return what would become of each stage that is not up to date."""
+    from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
+
+    found: dict[str, str] = {}
+    for stage in stages:
+        name = stage.addressing
+        verdict = verdict_of(project, stage)
+        if made := sorted(need for need in needs[name] if need in found):
+            verdict = f"{AFTER}{', '.join(made)}"
+        if verdict is not None:
+            found[name] = verdict
+            console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+    console.print(f"{len(found)} of {len(stages)} stages to do")
+    for line in estimate_lines(project.root, _commands(stages, found), jobs, price_per_hour):
+        console.print(line, markup=False, soft_wrap=True)
+    return found
+
+
+def _commands(stages: list[Stage], found: dict[str, str]) -> list[str]:
+    """The commands that would run; what comes from the cache costs nothing."""
+    return [
+        command_of(stage)
+        for stage in stages
+        if found.get(stage.addressing, "").startswith((RUN, AFTER))
+    ]
+
+
+def verdict_of(project: Project, stage: Stage) -> str | None:
+    """What a sweep would do to the stage as things are; None if it is up to date."""
+    inputs_changed = _inputs_changed(project, stage)
+    if inputs_changed is None:
+        return RUN
+    if not inputs_changed and not project.outs_changed(stage):
+        return None
+    if project.is_made(project.job(stage)):
+        return "commit"
+    return "restore from DVC's cache" if project.cached(stage, inputs_changed) else RUN
+
+
+def _inputs_changed(project: Project, stage: Stage) -> bool | None:
+    """None if inputs are not there yet."""
+    if any(not dep.exists for dep in stage.deps):
+        return None
+    return project.inputs_changed(stage)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def session(root: Path, targets: Sequence[str], options: Options) -> None:
+    """Sweep `targets` of the workspace `root`; anything left undone is an error."""
+    options.check()
+    project, console = Project(root), Console(highlight=False)
+    refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
+    stages, needs = project.collect(targets)
+    threads = threads_of(map(command_of, stages))
+    n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
+    if options.dry_run:
+        with project.locked(PATIENCE_SECONDS):
+            plan(project, stages, needs, console, n_jobs, options.price_per_hour)
+        return
+    with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
+        if options.pull:
+            with project.locked(PATIENCE_SECONDS):
+                project.pull_run_cache()
+        engine = engine_for(options, project.root, n_jobs, threads, view)
+        sweep = Sweep(project, engine, view, stages, needs, options)
+        with stopping_on_signals(sweep):
+            result = sweep.run()
+    console.print(summary(result), soft_wrap=True, markup=False)
+    _complain(result, sweep.stopping, project.folder)
+
+
+def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
+    """The engine of this machine, or with an address that of a Ray cluster."""
+    if options.address is None:
+        return LocalEngine(n_jobs, threads)
+    from pipeline.sweep.ray_engine import RayEngine
+
+    return RayEngine(options, root, threads, view.say)
+
+
+def threads_of(commands: Iterable[str]) -> int:
+    """The most threads that one of these commands names; one where none does."""
+    named = (re.search(r"\sthreads=(\d+)", command) for command in commands)
+    return max([int(match[1]) for match in named if match], default=1)
+
+
+@contextmanager
+def stopping_on_signals(sweep: Sweep) -> Iterator[None]:
+    """On SIGINT, SIGTERM and SIGHUP end the runs, commit what is done, and come back."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sweep.stopping = True
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summary(result: Result) -> str:
+    """One line: how many stages went which way."""
+    counts = {
+        "made": result.made,
+        "from DVC's cache": result.restored,
+        "made before and now committed": result.kept,
+        "up to date": result.fresh,
+        "failed": result.failed,
+        "changed meanwhile": result.moved,
+        "not started": result.left,
+    }
+    return ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+
+
+def _complain(result: Result, stopped: bool, folder: Path) -> None:
+    if result.streak is not None:
+        raise PipelineError(
+            f"stopped, {len(result.left)} not done: {LIMIT} runs in a row failed for one reason: "
+            f"{result.streak}: mend it and delete such records, or go on with --keep-going"
+        )
+    if result.failed:
+        name, reason = next(iter(result.failed.items()))
+        raise PipelineError(
+            f"{len(result.failed)} failed, {len(result.left)} never started; the first, {name}: "
+            f"{reason} (logs: {folder / 'logs'})"
+        )
+    if result.moved:
+        raise TryAgain(
+            f"{len(result.moved)} runs are not committed, their inputs changed while they ran: "
+            "call again"
+        )
+    if stopped:
+        raise TryAgain(f"stopped, {len(result.left)} not done: call again to go on")

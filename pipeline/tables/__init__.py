@@ -1,1 +1,0 @@
-"""Records -> tables: the study's grid, leaderboards, correlations, intervals."""

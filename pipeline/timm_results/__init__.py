@@ -1,1 +1,0 @@
-"""timm's published tables: fetched, read, checked, named."""

@@ -1,1 +1,0 @@
-"""One fine-tune: recipe, weights, learner, hardware."""
