@@ -42,6 +42,7 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     """The argument parser that `main`'s signature and docstring describe."""
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else main.__module__
+    name = name.removesuffix(".__main__")
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=inspect.getdoc(main))
     hints = typing.get_type_hints(main)
     for key, parameter in inspect.signature(main).parameters.items():

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 PIPELINE = Path(__file__).parent.parent
-MODULES = ("finetune.py", "datasets/prepared.py", "trainer/*.py")
+MODULES = ("dataset/prepared.py", "finetune/*.py", "hardware/*.py", "names/*.py")
 
 
 @cache

@@ -31,7 +31,7 @@ from pipeline.results import Results, read_results, read_small_and_fast
 from pipeline.study.params import MODES, read_study
 from pipeline.timm_results.imagenet import chart_rows, read_imagenet
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent
 SCRIPTS = ("charts.js", "tables.js", "explorer.js")
 MOST_CURVES = 40  # models in a chart of loss curves
 FINETUNE_CHARTS = (

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CHARACTERS = 200
-
-
-def main(params: Path) -> None:
-    """Refuse PARAMS (params.yaml) if a value in it is more than a word, a number or a list."""
-    refuse_odd_words(params)
 
 
 def refuse_odd_words(path: Path) -> None:
@@ -152,7 +146,3 @@ def _value(path: Path, params: Any, key: str, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise PipelineError(f"{path}: {key} is {value!r}, not {_KINDS[kind]}")
     return value
-
-
-if __name__ == "__main__":
-    run(main)

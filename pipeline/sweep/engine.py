@@ -101,7 +101,7 @@ def _write_to(log: Path) -> None:
 
 GRACE_SECONDS = 10.0
 LOST = 255  # the exit code of a child whose fork server was killed
-PRELOADED = [f"pipeline.sweeping.{name}" for name in ("lifeline", "engine", "preloaded")]
+PRELOADED = ["pipeline.sweep.preloaded"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A host of the cluster: the actor that the sweep has on each.
 
 Ray brings this module by value, so it imports nothing of the project: it unpacks the project's code
-as the sweep has it and starts `pipeline.sweep.ray_host` there. Each run has a folder of its own with
+as the sweep has it and starts `pipeline.sweep.host` there. Each run has a folder of its own with
 links to the code and to its inputs; its outputs go back as values, its folder goes.
 """
 
@@ -13,43 +13,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipeline.sweep.engine import LocalEngine
-from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.ray_parcels import Parcel, forget_unused, unpack
-
-POLL_SECONDS = 0.05
-
-
-def main(descriptor: int) -> None:
-    connection: Connection = Connection(descriptor)
-    try:
-        serve(connection)
-    except (EOFError, OSError):
-        os._exit(1)
-
-
-def serve(connection: Connection) -> None:
-    settings = connection.recv()
-    cores = sorted(os.sched_getaffinity(0))[: settings["cores"]]
-    os.sched_setaffinity(0, cores)
-    threads = settings["threads"]
-    jobs = Options(**settings["options"]).runs_at_a_time(threads)
-    engine = LocalEngine(jobs, threads)
-    connection.send(engine.free)
-    while True:
-        if connection.poll(None if not engine.running else 0):
-            job = connection.recv()
-            if job is None:
-                engine.stop()
-                return
-            engine.start(Job(**job))
-        for end in engine.wait(POLL_SECONDS):
-            connection.send((end.job.name, end.exit_code, end.reason))
-
 
 HEAR_SECONDS = 1.0
 KEEP_SECONDS = 7 * 24 * 3600.0  # what no run used for so long is removed
@@ -74,7 +41,7 @@ class Host:
         self._connection, theirs = Pipe()
         with (self._runs / "host.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.sweep.ray_host", str(theirs.fileno())],
+                [sys.executable, "-m", "pipeline.sweep.host", str(theirs.fileno())],
                 cwd=self._code,
                 env=environment(os.environ, variables),
                 pass_fds=[theirs.fileno()],
@@ -167,7 +134,3 @@ def _remove_dead(runs: Path) -> None:
     for folder in runs.glob("*"):
         if not Path(f"/proc/{folder.name}").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
