@@ -119,9 +119,9 @@ def make_workspace(folder: Path, n_cells: int) -> None:
     """The project with one dataset, one model, one recipe, as many seeds, and no work."""
     copy_project(folder)
     for name, text in {
-        "dataset.py": WORK,
-        "finetune.py": WORK,
-        "sweeping/preloaded.py": "from pipeline.core import files\n",
+        "dataset/__main__.py": WORK,
+        "finetune/__main__.py": WORK,
+        "sweep/preloaded.py": "from pipeline.core import files\n",
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

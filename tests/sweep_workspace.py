@@ -141,9 +141,9 @@ def make_workspace(folder: Path, seeds: int = 2) -> Workspace:
     """Two datasets, two models, one recipe and `seeds` seeds; nothing has run."""
     copy_project(folder)
     for name, text in {
-        "dataset.py": DATASET,
-        "finetune.py": FINETUNE,
-        "sweeping/preloaded.py": PRELOADED,
+        "dataset/__main__.py": DATASET,
+        "finetune/__main__.py": FINETUNE,
+        "sweep/preloaded.py": PRELOADED,
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

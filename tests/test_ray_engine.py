@@ -13,7 +13,7 @@ from sweep_workspace import FINETUNE, Workspace, make_workspace
 
 ASK_FOR_WEIGHTS = """
 from omegaconf import OmegaConf
-from pipeline.trainer.weights import find
+from pipeline.finetune.weights import find
 found = find(OmegaConf.load("conf/weights/folder.yaml"), given["model"])
 print("weights in", found.file)
 recipe += f"{found.source} {found.origin} {found.sha256}"

@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def set_to(gpus: int, cores: int) -> None:
         names = [str(number) for number in range(gpus)]
         monkeypatch.setattr(options_module, "visible_gpus", lambda: names)
-        monkeypatch.setattr("pipeline.sweep.engine.visible_gpus", lambda: names)
+        monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: names)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
 
     return set_to
