@@ -121,7 +121,7 @@ def make_workspace(folder: Path, n_cells: int) -> None:
     for name, text in {
         "dataset/__main__.py": WORK,
         "finetune/__main__.py": WORK,
-        "sweep/preloaded.py": "from pipeline.core import files\n",
+        "sweep/preloaded.py": "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n",
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

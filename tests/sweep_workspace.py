@@ -60,7 +60,7 @@ beside.write_text(json.dumps({
 beside.replace(out)
 print(f"{name} error 0.1")
 """
-PRELOADED = "from pipeline.core import files\n"
+PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
 
 
 class Workspace:
