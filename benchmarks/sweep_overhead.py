@@ -50,6 +50,9 @@ class Took:
     cpu_seconds: float
 
 
+PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[48, 150])
@@ -121,7 +124,7 @@ def make_workspace(folder: Path, n_cells: int) -> None:
     for name, text in {
         "dataset/__main__.py": WORK,
         "finetune/__main__.py": WORK,
-        "sweep/preloaded.py": "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n",
+        "sweep/preloaded.py": PRELOADED,
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
