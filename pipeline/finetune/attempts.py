@@ -21,7 +21,7 @@ from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
 from pipeline.hardware.telemetry import Watch
-from pipeline.records import pack_counts
+from pipeline.records import Cost, Metrics, pack_counts
 
 OURS = "pipeline"
 THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
@@ -67,7 +67,7 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     fields = {
         **how,
         "history": epochs.rows,
-        "cost": {**how.get("cost", {}), **measured},
+        "cost": Cost(**how.get("cost", {}), **measured),
         "device": {**device, "shared": watch.shared},
         "telemetry": watch.telemetry,
         "not_for_speed": _not_for_speed(run, parts, watch),
@@ -79,8 +79,8 @@ def _ended_well(outcome: training.Outcome) -> Fields:
     countable = outcome.wrong.max() <= np.iinfo(np.uint8).max
     return {
         "status": "ok",
-        "metrics": outcome.metrics,
-        "test_metrics": outcome.test_metrics,
+        "metrics": Metrics(**outcome.metrics),
+        "test_metrics": Metrics(**outcome.test_metrics),
         "valid_wrong": pack_counts(outcome.wrong) if countable else None,
         "cost": outcome.cost,
     }
