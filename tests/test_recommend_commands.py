@@ -61,7 +61,7 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
     change.main("grid.models=[a.b, c.d]", params=path)
     changed = path.read_text(encoding="utf-8")
     assert "models: &models [a.b, c.d]" in changed
-    assert "models: *models " in changed
+    assert "models: *models\n" in changed
     assert read_yaml(path)["benchmark"]["models"] == ["a.b", "c.d"]
 
 
