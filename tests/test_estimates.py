@@ -24,7 +24,7 @@ from pipeline.estimates.estimate import (
 )
 from pipeline.estimates.evidence import sources
 from pipeline.estimates.planned import estimate_lines, work_of
-from pipeline.records import read_record
+from pipeline.records import Device, read_record
 from pipeline.results import read_results
 from pipeline.study.params import read_study
 from pipeline.sweep.jobs import fine_tune_words
@@ -205,14 +205,15 @@ def on(
     return change
 
 
-def first(folder: Path, device: str, model: str, *changes: Any, cuda: bool = True) -> Any:
+def first(folder: Path, device: Device | str, model: str, *changes: Any) -> Any:
     """The source that is believed of `model` on a device without runs, and its speed."""
     table = read_imagenet(folder / "data/imagenet.csv")
     for change in changes:
         table = change(table)
     work = run_of(model, 1).work
     study = read_study(folder / "params.yaml")
-    asked = sources(study, table, device, cuda, [])
+    known = device if isinstance(device, Device) else Device(kind="cuda", name=device)
+    asked = sources(study, table, known, [])
     return next(((each, each.speed(work)) for each in asked if each.speed(work)), (None, None))
 
 
@@ -226,7 +227,7 @@ def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path
     table = read_imagenet(project / "data/imagenet.csv").assign(measured_by="own")
     study = read_study(project / "params.yaml")
     names = [
-        [source.name for source in sources(study, table, device, True, [])]
+        [source.name for source in sources(study, table, Device(kind="cuda", name=device), [])]
         for device in ("Small GPU 1", "NVIDIA GeForce RTX 3090")
     ]
     elsewhere = ["own training speeds on rtx3090", "own inference speeds on rtx3090"]
@@ -238,8 +239,9 @@ def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path
 
 def test_a_cpus_benchmark_is_of_as_many_threads(project: Path) -> None:
     table = on("amd_epyc", {LITE[1]: 70.0}, "train", backend="cpu2")
-    assert first(project, "AMD EPYC, 2 threads", LITE[1], table, cuda=False)[1] is not None
-    assert first(project, "AMD EPYC, 1 thread", LITE[1], table, cuda=False) == (None, None)
+    two, one = (Device(kind="cpu", name="AMD EPYC", threads=threads) for threads in (2, 1))
+    assert first(project, two, LITE[1], table)[1] is not None
+    assert first(project, one, LITE[1], table) == (None, None)
 
 
 def test_timms_training_speeds_are_scaled_by_a_published_inference_file_of_the_device(
@@ -264,7 +266,7 @@ def test_an_unknown_gpu_is_told_with_a_wide_range_and_an_unknown_cpu_not_at_all(
     assert source.name == "timm's training speeds on rtx3090, unscaled"
     assert source.assumed == 10
     assert speed == pytest.approx(1000 * 224**2 / 1e6)
-    assert first(project, "Old CPU, 1 thread", LITE[0], cuda=False) == (None, None)
+    assert first(project, Device(kind="cpu", name="Old CPU", threads=1), LITE[0]) == (None, None)
 
 
 def test_the_results_tell_what_each_run_took_by_what_each_source_had_said(tmp_path: Path) -> None:
@@ -291,4 +293,4 @@ def test_a_gpu_that_no_driver_tells_of_has_no_name_and_stops_no_plan(
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert planned.this_device(1) == ("this GPU", True)
+    assert planned.this_device(1) == Device(kind="cuda", name="this GPU")

@@ -20,10 +20,11 @@ import numpy as np
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.core.text import duration
+from pipeline.core.typed import WrongType, build
 from pipeline.estimates.estimate import Source, Timed, Work, images_of, reach
 from pipeline.estimates.evidence import by_device, sources
 from pipeline.hardware.machine import cpu_name, visible_gpus
-from pipeline.records import Record, device_label, read_record
+from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import read_study
 from pipeline.sweep.jobs import fine_tune_words
 from pipeline.timm_results.imagenet import read_imagenet
@@ -33,16 +34,23 @@ def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Wor
     """What a fine-tune has to compute, or why that is not known."""
     dataset = words["dataset"]
     recipe = read_yaml(root / f"conf/recipe/{words['recipe']}.yaml")
-    meta = root / "data/datasets" / dataset / "meta.json"
-    if meta.is_file():
-        data = json.loads(meta.read_text("utf-8"))
-    else:
-        data = next((each.data for each in records if each.dataset == dataset), {})
-    if not data.get("n_train"):
+    data = prepared(root, dataset)
+    if data is None:
+        data = next((each.data for each in records if each.dataset == dataset), Data())
+    if not data.n_train:
         return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
     epochs = recipe["epochs"] + recipe["frozen_epochs"]
-    images = images_of(data["n_train"], data.get("n_valid") or 0, epochs)
+    images = images_of(data.n_train, data.n_valid or 0, epochs)
     return Work(dataset, words["model"], words["recipe"], int(words["image_size"]), images)
+
+
+def prepared(root: Path, dataset: str) -> Data | None:
+    """What is known of a prepared dataset's size; None where it is not prepared."""
+    try:
+        meta = json.loads((root / "data/datasets" / dataset / "meta.json").read_text("utf-8"))
+        return build(Data, meta)
+    except (OSError, ValueError, WrongType):
+        return None
 
 
 def readable_records(folder: Path) -> list[Record]:
@@ -56,12 +64,11 @@ def readable_records(folder: Path) -> list[Record]:
     return found
 
 
-def this_device(threads: int) -> tuple[str, bool]:
-    """The label that records give the device, and whether it is CUDA's."""
+def this_device(threads: int) -> Device:
+    """What times of this machine compare on."""
     gpus = visible_gpus()
     if not gpus:
-        cpu = {"kind": "cpu", "name": cpu_name(), "threads": threads}
-        return device_label(cpu) or "this CPU", False
+        return Device(kind="cpu", name=cpu_name(), threads=threads)
     import pynvml
 
     try:
@@ -70,9 +77,9 @@ def this_device(threads: int) -> tuple[str, bool]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
         else:
             handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
-        return str(pynvml.nvmlDeviceGetName(handle)), True
-    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver tells of
-        return "this GPU", True
+        return Device(kind="cuda", name=str(pynvml.nvmlDeviceGetName(handle)))
+    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver knows
+        return Device(kind="cuda", name="this GPU")
 
 
 SECONDS_PER_HOUR = 3600
@@ -96,14 +103,13 @@ def estimate_lines(
     if not cells:
         return []
     threads = cells[0].get("threads", "1")
-    device, cuda = this_device(int(threads) if threads.isdigit() else 1)
+    device = this_device(int(threads) if threads.isdigit() else 1)
     records = readable_records(root / "data/runs")
-    here = device, cuda
-    alone = by_device(records).get(here, [])
-    runs = alone or by_device(records, whatever_ran_beside=True).get(here, [])
+    alone = by_device(records).get(device, [])
+    runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
     imagenet = root / "data/imagenet.csv"
     table = read_imagenet(imagenet) if imagenet.is_file() else None
-    asked = sources(read_study(root / "params.yaml"), table, device, cuda, runs)
+    asked = sources(read_study(root / "params.yaml"), table, device, runs)
     reaches = {source.name: reach(source, runs) for source in asked}
     told: list[Told] = []
     unknown: Counter[str] = Counter()
@@ -115,7 +121,7 @@ def estimate_lines(
         else:
             unknown[found] += 1
     return [
-        f"{len(told)} of {len(cells)} fits estimated, on {device}, {jobs} at a time:",
+        f"{len(told)} of {len(cells)} fits estimated, on {device.label}, {jobs} at a time:",
         *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(told, reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
@@ -233,11 +239,8 @@ class Prices:
 
     def _images(self, dataset: str) -> int:
         """How many images one epoch learns from; 1 where the dataset is not prepared yet."""
-        try:
-            meta = json.loads((self.root / "data/datasets" / dataset / "meta.json").read_text())
-            return int(meta["n_train"])
-        except (OSError, ValueError, KeyError):
-            return 1
+        data = prepared(self.root, dataset)
+        return data.n_train or 1 if data else 1
 
     @cached_property
     def _epochs(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pipeline.core.processes import end_with_parent, hold
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import recipe_of
 from pipeline.hardware import machine
-from pipeline.records import Record, write_record
+from pipeline.records import Data, Record, write_record
 
 
 def main(config: DictConfig) -> None:
@@ -64,7 +65,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     if run.speed.keep_freed_memory and run.device.type == "cpu":
         machine.keep_freed_memory()
     fields = attempts.train(run, tell)
-    fields["device"] = {**device, **fields["device"]}
+    fields["device"] = replace(device, **fields["device"])
     return Record(**common, **fields)
 
 
@@ -98,17 +99,19 @@ def record_path(config: DictConfig) -> Path:
     return out / f"{run}-{digest}.json"
 
 
-def describe(data: Prepared, image_size: int) -> dict[str, Any]:
+def describe(data: Prepared, image_size: int) -> Data:
     """The record's `data`: what was learned from, and what a constant guess would score."""
-    return {
-        "fingerprint": data.fingerprint,
-        "kind": data.kind,
-        "image_size": image_size,
-        "n_classes": len(data.classes),
-        **{f"n_{part}": len(data.rows(part)) for part in ("train", "valid", "test")},
-        "n_rejected": data.meta["n_rejected"],
-        "chance_error_rate": data.meta["chance_error_rate"],
-    }
+    return Data(
+        fingerprint=data.fingerprint,
+        kind=data.kind,
+        image_size=image_size,
+        n_classes=len(data.classes),
+        n_train=len(data.rows("train")),
+        n_valid=len(data.rows("valid")),
+        n_test=len(data.rows("test")),
+        n_rejected=data.meta["n_rejected"],
+        chance_error_rate=data.meta["chance_error_rate"],
+    )
 
 
 def die_with_parent() -> None:
@@ -152,8 +155,8 @@ def _outcome(record: Record) -> str:
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     return (
-        f"error {record.metrics['error_rate']:.4f} "
-        f"(chance {record.data['chance_error_rate']:.4f}) in {record.cost['fit_seconds']:.0f} s"
+        f"error {record.metrics.error_rate:.4f} "
+        f"(chance {record.data.chance_error_rate:.4f}) in {record.cost.fit_seconds:.0f} s"
     )
 
 

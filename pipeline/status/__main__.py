@@ -77,7 +77,7 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
         **asdict(cell),
         state="stale" if outdated else state,
         reason=record.reason,
-        error_rate=record.metrics.get("error_rate"),
+        error_rate=record.metrics.error_rate,
     )
 
 

@@ -76,7 +76,9 @@ def test_a_sweep_stops_with_the_reason_and_goes_on_when_told(workspace: Workspac
 def test_a_sweep_killed_between_the_cache_and_dvc_lock_repeats_no_run(workspace: Workspace) -> None:
     cell = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
     assert workspace.sweep("dataset").returncode == 0
-    assert workspace.sweep(cell, WB_FAULT="kill@in_commit").returncode == -9
+    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    killed = workspace.command("fault", "kill@in_commit", "pipeline.sweep", cell, **here)
+    assert killed.returncode == -9, killed.stderr
     assert (set(workspace.lock()), len(workspace.runs())) == (BOTH_DATASETS, 1)
     assert "1 made before and now committed" in workspace.sweep(cell).stdout
     assert len(workspace.runs()) == 1

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from fault import KINDS, POINTS, _place_of
 from runs import Trainer
 
 from pipeline.core.processes import hold
-from pipeline.faults import KINDS, POINTS, _place_of
 
 DOORS = {  # what could run somebody else's code or data, as a call
     *("eval", "exec", "compile", "__import__", "system", "popen", "load_learner", "unsafe_load"),
