@@ -20,6 +20,8 @@ from pipeline.core.files import write_json
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000
+MOST_BYTES = 32 << 20  # of a record's file; a larger one is not read
+MOST_PREDICTED = 4 << 20  # characters of valid_predictions; what packs to more is left out
 Status = Literal["ok", "failed", "diverged"]
 METRICS = ("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss")
 
@@ -39,6 +41,7 @@ class Record:
     telemetry     what the hardware did meanwhile: utilisation, clocks, temperature, load, others
     not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
     valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
+    valid_predictions  what was predicted on each of them, in index order: see `pack_predictions`
     weights       source, sha256, and file or repository
     data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,
                   chance_error_rate
@@ -59,6 +62,7 @@ class Record:
     telemetry: dict[str, Any] = field(default_factory=dict)
     not_for_speed: str | None = None
     valid_wrong: str | None = None
+    valid_predictions: str | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -77,14 +81,42 @@ def pack_counts(counts: np.ndarray) -> str:
 
 def unpack_counts(text: str) -> np.ndarray:
     """What `pack_counts` packed: uint8 [images]. Raises ValueError where it is anything else."""
+    return np.frombuffer(_unpack(text, MOST_IMAGES), dtype=np.uint8)
+
+
+def pack_predictions(predictions: np.ndarray) -> str | None:
+    """What was predicted on each image, uint8 [images, columns], as text; None where it is too big.
+
+    One label: three columns, the low and the high byte of the class and the probability of that
+    class. Several labels: the probability of each. A probability is in steps of 1/255, and above
+    127 exactly where it is above a half. 10,000 images of 37 classes take about 30 kB, of 17 labels
+    at most 230 kB.
+    """
+    packed = zlib.compress(np.ascontiguousarray(predictions.T).tobytes(), 9)
+    text = base64.b64encode(packed).decode("ascii")
+    return text if len(text) <= MOST_PREDICTED else None
+
+
+def unpack_predictions(text: str, n_images: int, columns: int) -> np.ndarray:
+    """What `pack_predictions` packed: uint8 [images, columns]. Raises ValueError otherwise."""
+    if len(text) > MOST_PREDICTED:
+        raise ValueError(f"{len(text)} characters, more than {MOST_PREDICTED}")
+    content = _unpack(text, n_images * columns)
+    if len(content) != n_images * columns:
+        raise ValueError(f"{len(content)} bytes, not {n_images} images x {columns}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(columns, n_images).T
+
+
+def _unpack(text: str, most: int) -> bytes:
+    """The bytes behind `text`, at most so many."""
     try:
         unpacking = zlib.decompressobj()
-        content = unpacking.decompress(base64.b64decode(text, validate=True), MOST_IMAGES)
+        content = unpacking.decompress(base64.b64decode(text, validate=True), most + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if not unpacking.eof:
-        raise ValueError(f"more than {MOST_IMAGES} images, or cut off")
-    return np.frombuffer(content, dtype=np.uint8)
+    if len(content) > most or not unpacking.eof:
+        raise ValueError(f"more than {most} bytes, or cut off")
+    return content
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -93,6 +125,11 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     """Read and check one record; a damaged or foreign file is one clear line."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise PipelineError(
+            f"{path}: {size:,} bytes, and no record has more than {MOST_BYTES:,}: delete it to run "
+            "again"
+        )
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -131,7 +168,8 @@ def _check(path: Path, record: Record) -> None:
 
 KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("dataset", "model", "recipe"), (str,)),
-    **dict.fromkeys(("reason", "not_for_speed", "valid_wrong", "started_at"), (str, NoneType)),
+    **dict.fromkeys(("reason", "not_for_speed", "started_at"), (str, NoneType)),
+    **dict.fromkeys(("valid_wrong", "valid_predictions"), (str, NoneType)),
     **dict.fromkeys(("metrics", "test_metrics", "cost", "device", "telemetry"), (dict,)),
     **dict.fromkeys(("versions", "weights", "data", "config"), (dict,)),
     **{"seed": (int,), "history": (list,)},

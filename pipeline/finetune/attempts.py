@@ -17,7 +17,7 @@ from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
 from pipeline.hardware.telemetry import Watch
-from pipeline.records import pack_counts
+from pipeline.records import pack_counts, pack_predictions
 
 MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
 GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
@@ -78,6 +78,7 @@ def _ended_well(outcome: training.Outcome) -> Fields:
         "metrics": outcome.metrics,
         "test_metrics": outcome.test_metrics,
         "valid_wrong": pack_counts(outcome.wrong) if countable else None,
+        "valid_predictions": pack_predictions(outcome.predictions),
         "cost": outcome.cost,
     }
 
