@@ -25,15 +25,14 @@ from pipeline.estimates.estimate import Source, Timed, Work, images_of, reach
 from pipeline.estimates.evidence import by_device, sources
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
-from pipeline.study.params import read_study
-from pipeline.sweep.jobs import fine_tune_words
+from pipeline.study.params import Cell, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 
 
-def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:
+def work_of(root: Path, cell: Cell, image_size: int, records: Sequence[Record]) -> Work | str:
     """What a fine-tune has to compute, or why that is not known."""
-    dataset = words["dataset"]
-    recipe = read_yaml(root / f"conf/recipe/{words['recipe']}.yaml")
+    dataset = cell.dataset
+    recipe = read_yaml(root / f"conf/recipe/{cell.recipe}.yaml")
     data = prepared(root, dataset)
     if data is None:
         data = next((each.data for each in records if each.dataset == dataset), Data())
@@ -41,7 +40,7 @@ def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Wor
         return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
     epochs = recipe["epochs"] + recipe["frozen_epochs"]
     images = images_of(data.n_train, data.n_valid or 0, epochs)
-    return Work(dataset, words["model"], words["recipe"], int(words["image_size"]), images)
+    return Work(dataset, cell.model, cell.recipe, image_size, images)
 
 
 def prepared(root: Path, dataset: str) -> Data | None:
@@ -96,25 +95,23 @@ class Told:
 
 
 def estimate_lines(
-    root: Path, commands: Iterable[str], jobs: int, price_per_hour: float | None
+    root: Path, cells: Sequence[Cell], threads: int, jobs: int, price_per_hour: float | None
 ) -> list[str]:
-    """What the fits among `commands` will take, `jobs` at a time, as lines to print."""
-    cells = [words for words in map(fine_tune_words, commands) if words]
+    """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    threads = cells[0].get("threads", "1")
-    device = this_device(int(threads) if threads.isdigit() else 1)
+    study, device = read_study(root / "params.yaml"), this_device(threads)
     records = readable_records(root / "data/runs")
     alone = by_device(records).get(device, [])
     runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
     imagenet = root / "data/imagenet.csv"
     table = read_imagenet(imagenet) if imagenet.is_file() else None
-    asked = sources(read_study(root / "params.yaml"), table, device, runs)
+    asked = sources(study, table, device, runs)
     reaches = {source.name: reach(source, runs) for source in asked}
     told: list[Told] = []
     unknown: Counter[str] = Counter()
-    for words in cells:
-        work = work_of(root, words, records)
+    for cell in cells:
+        work = work_of(root, cell, study.image_size, records)
         found = _told(work, asked, reaches, runs) if isinstance(work, Work) else work
         if isinstance(found, Told):
             told.append(found)
@@ -194,17 +191,16 @@ def _by_source(told: Sequence[Told], reaches: dict[str, tuple[float, bool]]) -> 
 
 
 class Prices:
-    """What each command will cost, in seconds or in a scale of its own."""
+    """What each fine-tune will cost, in seconds or in a scale of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def __call__(self, command: str) -> float:
-        """The price of a stage's command; what is no fine-tune costs nothing and goes first."""
-        cell = fine_tune_words(command)
-        if not cell:
+    def __call__(self, cell: Cell | None) -> float:
+        """The price of a cell; what is no fine-tune costs nothing and goes first."""
+        if cell is None:
             return 0.0
-        known = self._known.get((cell["dataset"], cell["model"], cell["recipe"]))
+        known = self._known.get((cell.dataset, cell.model, cell.recipe))
         return known if known is not None else self._scale * self._published_price(cell)
 
     @cached_property
@@ -220,17 +216,20 @@ class Prices:
     @cached_property
     def _scale(self) -> float:
         """Seconds for one unit of `_published_price`, by the cells whose seconds are known."""
-        size = read_yaml(self.root / "params.yaml")["image_size"]
-        ratios = []
-        for (dataset, model, recipe), seconds in self._known.items():
-            cell = {"dataset": dataset, "model": model, "recipe": recipe, "image_size": size}
-            ratios.append(seconds / self._published_price(cell))
+        ratios = [
+            seconds / self._published_price(Cell(*names, seed=0))
+            for names, seconds in self._known.items()
+        ]
         return median(ratios) if ratios else 1.0
 
-    def _published_price(self, cell: dict[str, str]) -> float:
-        pixels = int(cell["image_size"]) ** 2 * self._images(cell["dataset"])
-        per_pixel = self._per_pixel.get(cell["model"], 1.0)
-        return pixels * self._epochs.get(cell["recipe"], 1) * per_pixel
+    def _published_price(self, cell: Cell) -> float:
+        pixels = self._image_size**2 * self._images(cell.dataset)
+        per_pixel = self._per_pixel.get(cell.model, 1.0)
+        return pixels * self._epochs.get(cell.recipe, 1) * per_pixel
+
+    @cached_property
+    def _image_size(self) -> int:
+        return int(read_yaml(self.root / "params.yaml")["image_size"])
 
     @cached_property
     def _per_pixel(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.configuration import hydra_app
 from pipeline.core.files import read_yaml
 from pipeline.core.processes import end_with_parent, hold
+from pipeline.core.progress import FILE, Progress, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import recipe_of
 from pipeline.hardware import machine
@@ -121,16 +122,14 @@ def die_with_parent() -> None:
 
 
 def progress(config: DictConfig) -> Any:
-    """A function that prints one line per epoch: losses, error, seconds so far."""
+    """A function that prints one line per epoch, and reports it to a sweep."""
     total, started = config.recipe.frozen_epochs + config.recipe.epochs, time.perf_counter()
 
     def tell(row: dict[str, Any]) -> None:
-        print(
-            f"{_title(config)}  epoch {row['epoch']}/{total}  train loss {row['train_loss']:.3f}  "
-            f"valid loss {row['valid_loss']:.3f}  error {row['error_rate']:.4f}  "
-            f"{time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+        known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
+        now = Progress(epochs=total, seconds=time.perf_counter() - started, **known)
+        print(f"{_title(config)}  {now}", flush=True)
+        report_progress(now)
 
     return tell
 
@@ -141,8 +140,8 @@ def _title(config: DictConfig) -> str:
 
 
 def _place_in_grid(config: DictConfig) -> str:
-    """`[5/12] ` under DVC: which of the study's runs this is, for the reader of the log."""
-    if "DVC_ROOT" not in os.environ:
+    """`[5/12] ` under DVC: which of the study's runs this is. A sweep counts its own."""
+    if "DVC_ROOT" not in os.environ or FILE in os.environ:
         return ""
     params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
     grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
