@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
 from pipeline.results import HISTORY, RUNS
-from pipeline.statistics.validation_images import check_answers
+from pipeline.statistics.validation_images import check_answers, check_predictions
 from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
 
@@ -75,6 +75,7 @@ def read_records(study: Study, folder: Path) -> Records:
             raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
         _check_image_size(study, path, record)
         check_answers(path, record)
+        check_predictions(path, record)
     refuse_mixtures({cell: (cell.path(folder), record) for cell, record in records.items()})
     return records
 

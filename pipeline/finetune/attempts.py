@@ -21,7 +21,7 @@ from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
 from pipeline.hardware.telemetry import Watch
-from pipeline.records import Cost, Metrics, pack_counts
+from pipeline.records import Cost, Metrics, pack_counts, pack_predictions
 
 OURS = "pipeline"
 THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
@@ -82,6 +82,7 @@ def _ended_well(outcome: training.Outcome) -> Fields:
         "metrics": Metrics(**outcome.metrics),
         "test_metrics": Metrics(**outcome.test_metrics),
         "valid_wrong": pack_counts(outcome.wrong) if countable else None,
+        "valid_predictions": pack_predictions(outcome.predictions),
         "cost": outcome.cost,
     }
 
