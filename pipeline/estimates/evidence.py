@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.aggregate.runs_table import Records
 from pipeline.estimates.estimate import (
     OtherCells,
     OtherSeeds,
@@ -95,11 +94,13 @@ def _published(
     return found
 
 
-def estimates_table(study: Study, records: Records, imagenet: pd.DataFrame) -> pd.DataFrame:
+def estimates_table(
+    study: Study, records: Iterable[Record], imagenet: pd.DataFrame
+) -> pd.DataFrame:
     """One row per finished run and source that knows something of it."""
     rows = [
         row
-        for device, runs in by_device(records.values()).items()
+        for device, runs in by_device(records).items()
         for row in _rows(study, imagenet, device, runs)
     ]
     return pd.DataFrame(rows, columns=list(ESTIMATES))

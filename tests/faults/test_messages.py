@@ -235,7 +235,7 @@ def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
     parcels = SimpleNamespace(of=lambda *_: SimpleNamespace(digest="new"))
     engine = SimpleNamespace(_parcels=parcels, _root=Path(), _code=SimpleNamespace(digest="old"))
     said = "pipeline/, conf/ or params.yaml changed while it ran: call again"
-    one_line(lambda: ray_engine.RayEngine._send(engine, None, None), said)
+    one_line(lambda: ray_engine.RayEngine._send(engine, None, "", None), said)
 
 
 def test_the_2022_study_from_a_folder_is_one_line(tmp_path: Path) -> None:
