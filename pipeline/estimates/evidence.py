@@ -22,7 +22,7 @@ from pipeline.estimates.estimate import (
 from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
 from pipeline.study.params import MODES, Study
-from pipeline.timm_results.imagenet import OWN
+from pipeline.timm_results.imagenet import OWN, at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
@@ -31,9 +31,7 @@ TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
 def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
     """Megapixels per second by model, from one benchmark file's `rows`, at the nearest size."""
     rows = rows[rows["model"].isin(study.models) & (rows["samples_per_second"] > 0)]
-    distance = (rows["img_size"] - study.image_size).abs()
-    nearest = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
-    nearest = nearest.drop_duplicates("model")
+    nearest = at_nearest_size(rows, study.image_size).drop_duplicates("model")
     passes = nearest["mode"].map(TRAINING_PASSES).astype(float)
     speeds = nearest["samples_per_second"] * nearest["img_size"] ** 2 / 1e6 / passes
     return dict(zip(nearest["model"], speeds.astype(float), strict=True))

@@ -9,14 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
+from pipeline.core.text import console
 from pipeline.models.rows import COUNTED, TABLE, Row, rows_of
-
-WIDTH = 200  # characters, where the output is no terminal
 
 
 def print_json(rows: list[Row], out: TextIO) -> None:
@@ -26,7 +24,7 @@ def print_json(rows: list[Row], out: TextIO) -> None:
 
 def print_table(rows: list[Row], out: TextIO) -> None:
     """A table for people; below it, what its words mean and where its numbers come from."""
-    console = Console(file=out) if out.isatty() else Console(file=out, width=WIDTH)
+    shown_on = console(out)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", no_wrap=True)
     for name in ("params M", "input px", "top-1 %", "images/s"):
@@ -44,9 +42,9 @@ def print_table(rows: list[Row], out: TextIO) -> None:
             row.vision_learner.word,
             since_2022(row),
         )
-    console.print(table)
+    shown_on.print(table)
     for line in _notes(rows):
-        console.print(line, highlight=False, soft_wrap=True, style="dim")
+        shown_on.print(line, highlight=False, soft_wrap=True, style="dim")
 
 
 def since_2022(row: Row) -> str:

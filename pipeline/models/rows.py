@@ -16,7 +16,7 @@ from rich.console import Console
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
 from pipeline.names.vision_learner import Fit, fit_of
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 
 TABLE = Path("data/imagenet.csv")
 
@@ -128,9 +128,7 @@ def _published(
         return pd.DataFrame(index=models, columns=columns)
     rows = imagenet[imagenet["model"].isin(models)]
     own_size = pd.Series([weights()[model].input_size[-1] for model in rows["model"]], rows.index)
-    rows = rows.assign(distance=(rows["img_size"] - own_size).abs())
-    nearest = rows["distance"] == rows.groupby("model")["distance"].transform("min")
-    rows = rows[nearest].sort_values("img_size")
+    rows = at_nearest_size(rows, own_size)
     speed = rows[rows["benchmark_file"] == (speed_file or _speed_file(rows))]
     accuracy = rows.drop_duplicates("model").set_index("model")[[*columns[:3], "commit"]]
     speed = speed.drop_duplicates("model").set_index("model")[columns[3:5]]

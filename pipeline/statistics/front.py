@@ -62,6 +62,14 @@ def front_of_two(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return front
 
 
+def along_front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Indices of the points that none beats in both: least `less` first; NaN is never on it."""
+    (known,) = np.nonzero(~np.isnan(less) & ~np.isnan(more))
+    on = known[front_of_two(-more[None, known], less[None, known])[0]]
+    chosen: np.ndarray = on[np.argsort(less[on])]
+    return chosen
+
+
 def front_of_three(errors: np.ndarray, seconds: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """Bool [draws, n]: whom none beats that needs no more memory [n]; errors are all different."""
     front = np.empty(errors.shape, dtype=bool)
