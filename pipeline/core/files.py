@@ -1,4 +1,4 @@
-"""YAML files of data: params.yaml, conf/, recipes."""
+"""Files, written whole or not at all even if the process is killed or the disk full; and YAML."""
 
 import ctypes
 import hashlib

@@ -1,7 +1,7 @@
-"""estimates.csv: each finished run's fit time beside what each source would have said before it.
+"""What is known of fit times on a device: its own runs, its own benchmark, published speeds.
 
-The estimates are those of `python -m pipeline.sweep --dry-run`, made from all other runs of the
-grid on the run's device (a table of speeds is scaled by the other models alone).
+`sources` are what `python -m pipeline.sweep --dry-run` asks. `estimates_table` is estimates.csv:
+each finished run's fit time next to what each source would have estimated without that run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +26,9 @@ from pipeline.timm_results.imagenet import OWN, at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
+# Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
+BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
+NAMES = {"train": "training", "infer": "inference"}
 
 
 def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
@@ -49,11 +52,6 @@ def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.Data
     if rows.empty:
         return rows
     return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
-
-
-# Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
-BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
-NAMES = {"train": "training", "infer": "inference"}
 
 
 def sources(

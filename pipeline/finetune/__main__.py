@@ -46,7 +46,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     import torch
 
     from pipeline.finetune import attempts
-    from pipeline.finetune.code import code_version
+    from pipeline.finetune.attempts import code_version
 
     run = run_of(config)
     threads = machine.free_threads(config.threads)

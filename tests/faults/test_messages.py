@@ -20,7 +20,7 @@ from sweep_workspace import make_workspace
 
 from pipeline.benchmark.timings import read_timings
 from pipeline.change import __main__ as change
-from pipeline.configuration import hydra_app, launchers
+from pipeline.configuration import hydra_app
 from pipeline.core.errors import REMEDIES, PipelineError
 from pipeline.dataset import arrays
 from pipeline.dataset.extract import extract
@@ -45,8 +45,7 @@ from pipeline.study2022.printed import sweep_file
 from pipeline.sweep import ray_engine
 from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
-from pipeline.sweep.lockfile import split_stages
-from pipeline.sweep.project import Project
+from pipeline.sweep.project import Project, split_stages
 from pipeline.sweep.ray_cluster import join
 from pipeline.timm_results.source import read_source
 
@@ -220,10 +219,10 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
 def test_a_launcher_that_cannot_work_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     slurm = ["hydra/launcher=submitit_slurm"]
-    one_line(lambda: launchers.prepare(slurm), "no `srun` here: run it where Slurm is")
+    one_line(lambda: hydra_app.prepare(slurm), "no `srun` here: run it where Slurm is")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install"
-    one_line(lambda: launchers.prepare(slurm), said)
+    one_line(lambda: hydra_app.prepare(slurm), said)
 
 
 def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
