@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, first_line
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
@@ -103,7 +103,7 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
 def _models_fault(error: Exception) -> str:
     """The reason in one line, its traceback printed; raises what is not the model's doing."""
     cause = _cause(error)
-    reason = _first_line(cause)
+    reason = _said(cause)
     if GPUS_FAULT.search(str(cause)):
         raise PipelineError(
             f"the GPU failed, which is no model's doing: {reason}: look at "
@@ -139,7 +139,6 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _first_line(error: BaseException) -> str:
-    text = FASTAIS_WORDS.sub("", str(error))
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first.strip()}"[:300].rstrip(": ")
+def _said(error: BaseException) -> str:
+    name, text = type(error).__name__, FASTAIS_WORDS.sub("", str(error)).strip()
+    return f"{name}: {first_line(text)}"[:300] if text else name
