@@ -39,7 +39,9 @@ class Record:
     telemetry     what the hardware did meanwhile: utilisation, clocks, temperature, load, others
     not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
     valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
-    weights       source, sha256, and file or repository
+    fit           batch_size, epochs and steps, as the recipe and the training part's size gave them
+    weights       source, sha256, file or repository, and left_out: the share of the pretrained
+                  parameters, the classifier's apart, that the recipe's features do not use
     data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,
                   chance_error_rate
     config        the resolved configuration of the run
@@ -61,6 +63,7 @@ class Record:
     valid_wrong: str | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, int] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     started_at: str | None = None
@@ -133,7 +136,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("dataset", "model", "recipe"), (str,)),
     **dict.fromkeys(("reason", "not_for_speed", "valid_wrong", "started_at"), (str, NoneType)),
     **dict.fromkeys(("metrics", "test_metrics", "cost", "device", "telemetry"), (dict,)),
-    **dict.fromkeys(("versions", "weights", "data", "config"), (dict,)),
+    **dict.fromkeys(("versions", "weights", "fit", "data", "config"), (dict,)),
     **{"seed": (int,), "history": (list,)},
 }
 NESTED: dict[str, dict[str, tuple[type, ...]]] = {  # each may be null or absent
@@ -144,7 +147,11 @@ NESTED: dict[str, dict[str, tuple[type, ...]]] = {  # each may be null or absent
         "chance_error_rate": (float, int),
     },
     "device": {"name": (str,), "kind": (str,), "threads": (int,)},
-    "weights": dict.fromkeys(("source", "origin", "sha256"), (str,)),
+    "fit": dict.fromkeys(("batch_size", "epochs", "steps"), (int,)),
+    "weights": {
+        **dict.fromkeys(("source", "origin", "sha256"), (str,)),
+        "left_out": (float, int),
+    },
 }
 
 
