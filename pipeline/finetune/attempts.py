@@ -46,7 +46,9 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     The error is gone when this returns, and with it all that its frames held on the device.
     """
     training.clear_peak_memory()
-    epochs, watch = Epochs(tell=tell), Watch(run.device)
+    total = run.recipe.frozen_epochs + run.recipe.epochs
+    epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
+    watch = Watch(run.device)
     device: Fields = {}
     out_of_memory = False
     try:

@@ -19,6 +19,7 @@ from fastai.vision.all import (
 )
 
 from pipeline.dataset.prepared import Prepared
+from pipeline.finetune.parts import FlipsAndShifts
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
 
@@ -122,6 +123,8 @@ def loaders(
         for part in ("valid", "test")
         if len(data.rows(part))
     ]
+    if recipe.augment == "flips_shifts":
+        train.after_batch.add(FlipsAndShifts())
     return DataLoaders(train, *rest, device=device)
 
 
