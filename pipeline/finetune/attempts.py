@@ -55,6 +55,7 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
         learn = training.seeded_learner(run, parts)
         device = {"precision": learn.precision}
         how = _ended_well(training.fit(learn, run.recipe, epochs, watch))
+        device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
     except torch.cuda.OutOfMemoryError as error:

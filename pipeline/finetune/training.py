@@ -43,6 +43,7 @@ from pipeline.finetune.precision import in_precision, leave_autocast, precision_
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed, gains_from_channels_last
 from pipeline.finetune.weights import Weights
+from pipeline.finetune.whole_step import attach
 from pipeline.hardware.telemetry import Watch
 
 
@@ -84,7 +85,18 @@ def seeded_learner(run: Run, parts: int = 1) -> Learner:
     learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed)
     if parts > 1:
         learn.add_cb(GradientAccumulation(run.recipe.batch_size))
+    if run.speed.whole_step and run.device.type == "cuda":
+        learn.step_by_step = attach(learn)
     return learn
+
+
+def step_mode(learn: Learner) -> str | None:
+    """The record's `device.step`: whether steps were captured as CUDA graphs; None on a CPU."""
+    if torch.device(learn.dls.device).type != "cuda":
+        return None
+    if hasattr(learn, "whole_step"):
+        return str(learn.whole_step.mode)
+    return f"uncaptured: {getattr(learn, 'step_by_step', 'speed.whole_step is off')}"
 
 
 def learner(
