@@ -22,17 +22,26 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
 
 
 def imports(found: Mapping[str, Path]) -> Graph:
-    """Which of these modules each of them imports, at its top or inside functions."""
+    """Which of these modules each of them imports, at its top or inside functions.
+
+    Imports for type checkers alone do not count: nothing runs because of them.
+    """
     graph: Graph = {}
     for name, path in found.items():
         named: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [node for node in tree.body if not _is_for_types(node)]
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 named |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
             elif isinstance(node, ast.Import):
                 named |= {each.name for each in node.names}
         graph[name] = (named & found.keys()) - {name}
     return graph
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def packages(graph: Graph) -> Graph:

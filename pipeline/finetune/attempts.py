@@ -55,13 +55,16 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     The error is gone when this returns, and with it all that its frames held on the device.
     """
     training.clear_peak_memory()
-    epochs, watch = Epochs(tell=tell), Watch(run.device)
+    total = run.recipe.frozen_epochs + run.recipe.epochs
+    epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
+    watch = Watch(run.device)
     device: Fields = {}
     out_of_memory = False
     try:
         learn = training.seeded_learner(run, parts)
         device = {"precision": learn.precision}
         how = _ended_well(training.fit(learn, run.recipe, epochs, watch))
+        device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
     except torch.cuda.OutOfMemoryError as error:
