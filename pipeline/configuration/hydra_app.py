@@ -82,12 +82,14 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
     return "\n".join(
         [
             f"python -m pipeline.{config_name} KEY=VALUE ...: {inspect.getdoc(main)}",
-            *("", "Choices (conf/GROUP/CHOICE.yaml):", *groups),
-            *("", f"Keys of conf/{config_name}.yaml (??? must be given):", *keys),
-            *(
-                "",
-                "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
-            ),
+            "",
+            "Choices (conf/GROUP/CHOICE.yaml):",
+            *groups,
+            "",
+            f"Keys of conf/{config_name}.yaml (??? must be given):",
+            *keys,
+            "",
+            "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
             "The whole configuration: --cfg job. Hydra's options: --hydra-help.",
         ]
     )

@@ -142,7 +142,11 @@ OTHER_SETS = {  # prefix of its columns -> file
 }
 KEY = ["model", "img_size"]
 COUNTED = [  # in some benchmark files; the last three in this machine's own only
-    *["gmacs", "macts", "peak_memory_reserved_gib", "peak_rss_gib", "joules_per_sample"],
+    "gmacs",
+    "macts",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
 ]
 
 _PIXELS = number(1, 10_000, whole=True)
