@@ -9,7 +9,14 @@ from fastai.vision.all import Callback
 from tiny_runs import CPU, OFF, run_on, write_squares
 
 from pipeline.finetune import training
-from pipeline.finetune.callbacks import LOOK_EVERY, Diverged, Epochs, WrongAnswers, wrong_answers
+from pipeline.finetune.callbacks import (
+    LOOK_EVERY,
+    Diverged,
+    Epochs,
+    WrongAnswers,
+    predictions,
+    wrong_answers,
+)
 from pipeline.finetune.speed import Speed
 from pipeline.hardware.telemetry import Watch
 
@@ -68,6 +75,17 @@ def test_wrong_answers_are_counted_per_image() -> None:
     assert wrong_answers(logits - 0.5, tags).tolist() == [2, 0]
 
 
+def test_predictions_are_the_class_and_its_probability_or_that_of_each_label() -> None:
+    logits = torch.zeros(2, 300)
+    logits[0, 299], logits[1, 7] = 9.0, 100.0
+    answer = torch.tensor(9.0).exp() / (torch.tensor(9.0).exp() + 299)
+    low, high, probability = predictions(logits, single=True).T.tolist()
+    assert [a + 256 * b for a, b in zip(low, high, strict=True)] == [299, 7]
+    assert probability == [pytest.approx(255 * float(answer), abs=0.5), 255]
+    tags = predictions(torch.tensor([[0.0, 1e-6, -100.0, 100.0]]), single=False)
+    assert tags.tolist() == [[127, 128, 0, 255]]  # above 127 exactly where it is above a half
+
+
 def test_they_are_those_of_the_last_epoch_in_index_order(squares: Path) -> None:
     run = run_on(squares, Speed(), batch_size=64)
     learn = training.seeded_learner(run)
@@ -77,5 +95,6 @@ def test_they_are_those_of_the_last_epoch_in_index_order(squares: Path) -> None:
         answers = torch.cat([learn.model(images).argmax(1) for images, _ in learn.dls.valid])
     expected = answers.numpy() != run.data.labels[run.data.rows("valid")]
     assert np.array_equal(outcome.wrong, expected)
+    assert np.array_equal(outcome.predictions[:, 0], answers.numpy())
     assert outcome.wrong.mean() == pytest.approx(outcome.metrics["error_rate"], abs=1e-6)
     assert not any(isinstance(each, WrongAnswers) for each in learn.cbs), "gone with the fit"

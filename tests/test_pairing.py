@@ -15,7 +15,7 @@ from study_fakes import LITE, write_answers, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.records import pack_counts
+from pipeline.records import pack_counts, pack_predictions
 from pipeline.statistics.comparison import (
     IMAGES,
     SEEDS_AND_IMAGES,
@@ -206,6 +206,11 @@ def test_the_answers_of_every_run_that_has_them_are_kept_beside_the_tables(study
         ({"valid_wrong": pack_counts(np.zeros(399))}, "has 399 images, but data.n_valid is 400"),
         ({"valid_wrong": pack_counts(np.zeros(400))}, "gives an error rate of 0.00000, metrics"),
         ({"valid_wrong": "not packed"}, "valid_wrong: .*delete it to run again"),
+        ({"valid_predictions": "not packed"}, "valid_predictions: .*delete it to run again"),
+        (
+            {"valid_predictions": pack_predictions(np.zeros((399, 3), dtype=np.uint8))},
+            "valid_predictions: 1197 bytes, not 400 images x 3",
+        ),
     ],
 )
 def test_answers_that_contradict_their_record_are_one_line(study: Path, changes: dict, line: str):

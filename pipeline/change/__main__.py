@@ -52,9 +52,30 @@ def _set(params: Path, content: Any, key: str, value: Any) -> None:
     if key not in (known := list(_keys(content))):
         raise PipelineError(f"{params}: no key {key}: {near_matches(key, known)}")
     *folders, last = key.split(".")
+    parent = content
     for folder in folders:
-        content = content[folder]
-    content[last] = value
+        parent = parent[folder]
+    _replace(content, parent, last, value)
+
+
+def _replace(content: Any, parent: Any, key: str, value: Any) -> None:
+    """Put `value` in place of `parent[key]`, under its anchor and wherever an alias repeats it."""
+    old = parent[key]
+    parent[key] = value
+    if not isinstance(old, list | dict) or not isinstance(value, list | dict):
+        return
+    if anchor := old.yaml_anchor():  # type: ignore[union-attr]
+        value.yaml_set_anchor(anchor.value, always_dump=True)  # type: ignore[union-attr]
+    for mapping in _mappings(content):
+        for name in [name for name, each in mapping.items() if each is old]:
+            mapping[name] = value
+
+
+def _mappings(content: Any) -> Iterator[Any]:
+    yield content
+    for value in content.values():
+        if isinstance(value, dict):
+            yield from _mappings(value)
 
 
 def _keys(content: Any, before: str = "") -> Iterator[str]:

@@ -69,7 +69,7 @@ class Epochs(Callback):
 
 
 class WrongAnswers(Callback):
-    """Counts the wrong answers on each validation image, from the predictions that are scored.
+    """Keeps what is predicted on each validation image, and counts the wrong answers on it.
 
     One label: 0 or 1. Several: how many tags, at a probability of a half as fastai's metric has it.
     """
@@ -78,15 +78,22 @@ class WrongAnswers(Callback):
 
     def before_validate(self) -> None:
         self.batches: list[torch.Tensor] = []
+        self.predicted: list[torch.Tensor] = []
 
     def after_batch(self) -> None:
         if not self.training:
             self.batches.append(wrong_answers(self.pred, self.y))
+            self.predicted.append(predictions(self.pred, single=self.y.ndim == 1))
 
     def counts(self) -> np.ndarray:
         """Of the last validation, in the loader's order, int64 [images]."""
         counts: np.ndarray = torch.cat(self.batches).cpu().numpy()
         return counts
+
+    def predictions(self) -> np.ndarray:
+        """Of the last validation, in the loader's order, uint8: see records' `pack_predictions`."""
+        made: np.ndarray = torch.cat(self.predicted).cpu().numpy()
+        return made
 
 
 def wrong_answers(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -94,6 +101,19 @@ def wrong_answers(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     if labels.ndim == 1:
         return (predicted.argmax(dim=-1) != labels).long()
     return ((predicted.sigmoid() > 0.5) != labels.bool()).sum(dim=1)
+
+
+def predictions(predicted: torch.Tensor, single: bool) -> torch.Tensor:
+    """From logits [images, classes]: uint8 [images, columns], see records' `pack_predictions`."""
+    if not single:
+        return _in_steps(predicted.sigmoid())
+    probability, answer = predicted.softmax(dim=-1).amax(dim=-1), predicted.argmax(dim=-1)
+    return torch.stack([answer % 256, answer // 256, _in_steps(probability)], dim=1).byte()
+
+
+def _in_steps(probability: torch.Tensor) -> torch.Tensor:
+    """To uint8 steps of 1/255; above 127 exactly where it is above a half."""
+    return (probability.float() * 255 - 0.5).ceil().clamp(0, 255).byte()
 
 
 class SmoothLossOnDevice(AvgSmoothLoss):

@@ -58,12 +58,14 @@ class Run:
 class Outcome:
     """What a finished fit gives: metrics of the last epoch, one row per epoch, and what it cost.
 
-    `wrong` holds the wrong answers on each validation image in the last epoch, int64 [images].
+    Of the validation images in the last epoch, `wrong` holds the wrong answers on each, int64
+    [images], and `predictions` what was predicted, uint8 [images, columns].
     """
 
     metrics: dict[str, float | None]
     test_metrics: dict[str, float | None]
     wrong: np.ndarray
+    predictions: np.ndarray
     history: list[dict[str, Any]]
     cost: dict[str, float | None]
 
@@ -143,6 +145,7 @@ def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome
         metrics={**_metrics(last[1:]), "train_loss": last[0]},
         test_metrics=_metrics(tested) if tested else {},
         wrong=wrong.counts(),
+        predictions=wrong.predictions(),
         history=epochs.rows,
         cost={
             "fit_seconds": watch.telemetry["seconds"],

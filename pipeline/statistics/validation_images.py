@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.records import Record, unpack_counts
+from pipeline.records import Record, unpack_counts, unpack_predictions
 from pipeline.results import ANSWERS
 from pipeline.study.params import Cell
 
@@ -89,6 +89,7 @@ def _alone(wrong: np.ndarray) -> float:
     return float((left**2).sum() / ((runs - 1) * (images - 1)))
 
 
+PREDICTION_COLUMNS = 3  # of one label: the class in two bytes, and its probability
 ROUNDING = 1e-4  # that the error rate of single precision may differ from the counted one
 
 
@@ -117,18 +118,36 @@ def check_answers(path: Path, record: Record) -> None:
         wrong = unpack_counts(record.valid_wrong)
     except ValueError as error:
         raise PipelineError(f"{path}: valid_wrong: {error}: delete it to run again") from None
-    n_valid = record.data.get("n_valid")
+    n_valid = record.data.n_valid
     if len(wrong) != n_valid:
         raise PipelineError(
             f"{path}: valid_wrong has {len(wrong)} images, but data.n_valid is {n_valid}: "
             "delete it to run again"
         )
-    counted, said = float(wrong.mean()) / labels_of(record), record.metrics["error_rate"]
+    counted, said = float(wrong.mean()) / labels_of(record), record.metrics.error_rate
     if said is None or abs(counted - said) > ROUNDING:
         raise PipelineError(
             f"{path}: valid_wrong gives an error rate of {counted:.5f}, metrics.error_rate is "
             f"{said}: delete it to run again"
         )
+
+
+def check_predictions(path: Path, record: Record) -> None:
+    """Raise if the predictions are not there for each validation image."""
+    if record.status == "ok" and record.valid_predictions is not None:
+        try:
+            predictions_of(record)
+        except ValueError as error:
+            raise PipelineError(
+                f"{path}: valid_predictions: {error}: delete it to run again"
+            ) from None
+
+
+def predictions_of(record: Record) -> np.ndarray:
+    """The predictions that a finished run has, uint8 [images, columns]: see `pack_predictions`."""
+    columns = labels_of(record) if record.data.kind == "multi" else PREDICTION_COLUMNS
+    n_valid = int(record.data.n_valid or 0)
+    return unpack_predictions(record.valid_predictions or "", n_valid, columns)
 
 
 def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
@@ -148,4 +167,4 @@ def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
 
 def labels_of(record: Record) -> int:
     """How many answers a model gives on an image."""
-    return int(record.data["n_classes"]) if record.data.get("kind") == "multi" else 1
+    return (record.data.n_classes or 1) if record.data.kind == "multi" else 1

@@ -6,7 +6,6 @@ and a receipt is committed by the next sweep; the rest is run again.
 
 import json
 import re
-import shlex
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from pipeline.estimates.planned import Prices
 from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options
-from pipeline.sweep.project import Project, Stage, command_of
+from pipeline.sweep.project import Project, Stage
 from pipeline.sweep.view import View
 
 LIMIT = 5
@@ -32,24 +31,26 @@ class Streak:
         """Count this end, or start anew if it is a good one or has another reason."""
         failed_itself = end.exit_code == 0
         reason = _recorded_failure(end) if failed_itself else end.reason
-        same = None if reason is None else without_names(reason, end.job.command)
+        same = None if reason is None else without_names(reason, end.job)
         if same != self._same:
             self._who = set()
         self._same, self.reason = same, reason
         if same is not None:
-            self._who.add(_model(end.job.command) if failed_itself else end.job.name)
+            cell = end.job.cell
+            self._who.add(cell.model if failed_itself and cell else end.job.name)
 
     @property
     def is_long(self) -> bool:
         return len(self._who) >= LIMIT
 
 
-def without_names(reason: str, command: str) -> str:
-    """The reason without what differs from run to run: the run's own words, and numbers."""
-    words = {word.rpartition("=")[2] for word in shlex.split(command)}
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) > 2:
-            reason = reason.replace(word, "...")
+def without_names(reason: str, job: Job) -> str:
+    """The reason without what differs from run to run: the run's own names, and numbers."""
+    cell = job.cell
+    names = {*job.outs, *((cell.dataset, cell.model, cell.recipe) if cell else ())}
+    for name in sorted(names, key=len, reverse=True):
+        if len(name) > 2:
+            reason = reason.replace(name, "...")
     return re.sub(r"\d+", "0", reason)
 
 
@@ -63,10 +64,6 @@ def _recorded_failure(end: Ended) -> str | None:
         if isinstance(record, dict) and record.get("status") == "failed":
             return str(record.get("reason"))
     return None
-
-
-def _model(command: str) -> str:
-    return next((word for word in shlex.split(command) if word.startswith("model=")), command)
 
 
 TICK_SECONDS = 0.25
@@ -147,10 +144,10 @@ class Sweep:
         """Put cheap runs first, and tell the view what all that wait will cost."""
         price = Prices(self.project.root)  # anew: another dataset may be there
         if self.options.order == CHEAP:
-            self._ready = deque(sorted(self._ready, key=lambda job: price(job.command)))
-        commands = {job.name: job.command for job in self._ready}
-        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
-        self.view.waiting = {name: price(command) for name, command in commands.items()}
+            self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
+        cells = {job.name: job.cell for job in self._ready}
+        cells |= {name: self.project.cell_of(self.stages[name]) for name in self._unplanned}
+        self.view.waiting = {name: price(cell) for name, cell in cells.items()}
 
     def _look(self, stages: list[Stage]) -> None:
         """Find what is done already; the rest is ready to start."""

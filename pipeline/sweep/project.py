@@ -25,10 +25,12 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.strictyaml import YAMLSyntaxError
 
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
-from pipeline.core.files import sha256
+from pipeline.core.files import read_yaml, sha256
+from pipeline.study.params import RUNS, Cell, read_study, threads_of
 from pipeline.sweep.jobs import Job
 from pipeline.sweep.lockfile import add_entries, mend_rwlock, not_whole
 
+BENCHMARK = "benchmark@"
 PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
 Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
 
@@ -186,6 +188,18 @@ class Project(Workspace):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.inputs = Inputs()
+        params = self.root / "params.yaml"
+        self._cells = {cell.path(RUNS).as_posix(): cell for cell in read_study(params).cells()}
+        self._threads = threads_of(read_yaml(params))
+
+    def cell_of(self, stage: Stage) -> Cell | None:
+        """The cell whose record the stage makes; None of a stage that is no fine-tune."""
+        return next((self._cells.get(out.def_path) for out in stage.outs), None)
+
+    def threads_of(self, stage: Stage) -> int:
+        """How many threads the stage computes with."""
+        computes = self.cell_of(stage) is not None or stage.addressing.startswith(BENCHMARK)
+        return self._threads if computes else 1
 
     def inputs_changed(self, stage: Stage) -> bool:
         """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage."""
@@ -208,6 +222,8 @@ class Project(Workspace):
             root=self.root,
             log=self.folder / "logs" / f"{plain}.log",
             receipt=self.folder / "receipts" / f"{plain}.json",
+            cell=self.cell_of(stage),
+            threads=self.threads_of(stage),
         )
 
     def is_made(self, job: Job) -> bool:

@@ -9,7 +9,7 @@ import atexit
 import os
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.configuration.launchers import keep_usage_private, listen_to_this_machine_only
@@ -54,10 +54,14 @@ class RemoteHost:
 
     def start(self, job: Job, *luggage: Any) -> None:
         self.jobs[job.name] = job
-        told: dict[str, Any] = {"name": job.name, "command": job.command, "key": job.key}
-        told |= {"deps": job.deps, "outs": job.outs}
         start = self.actor.start.options(concurrency_group="start")
-        self.calls.add(start.remote(told, *luggage))
+        self.calls.add(start.remote(for_host(job), *luggage))
+
+
+def for_host(job: Job) -> dict[str, Any]:
+    """The job in plain values, because the actor knows no class of ours; its paths are its own."""
+    own = ("root", "log", "receipt")
+    return {key: value for key, value in asdict(job).items() if key not in own}
 
 
 def join(address: str) -> Any:
