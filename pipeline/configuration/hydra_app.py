@@ -27,6 +27,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
+HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 
 def check_conf_file(path: Path) -> None:
@@ -57,7 +58,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 CONF = Path(__file__).parent.parent.parent / "conf"
-HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:

@@ -8,6 +8,14 @@ from collections.abc import Sequence
 
 from pipeline.core.errors import PipelineError
 
+PLUGINS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+}
+RAY = "hydra.launcher.ray.init"
+
 
 def keep_usage_private() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -20,15 +28,6 @@ def listen_to_this_machine_only() -> None:
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),
     )
-
-
-PLUGINS = {
-    "joblib": "joblib",
-    "ray": "ray",
-    "submitit_local": "submitit",
-    "submitit_slurm": "submitit",
-}
-RAY = "hydra.launcher.ray.init"
 
 
 def prepare(overrides: Sequence[str]) -> list[str]:

@@ -63,6 +63,7 @@ _FOR_NOW = (
     r"|too slow|returned error: (429|5\d\d)|SSL_|gnutls|invalid index-pack"
     r"|bad line length|flush packet|Recv failure|Send failure|Operation too"
 )
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 
 class Git:
@@ -142,9 +143,6 @@ def _environment(work: Path) -> dict[str, str]:
         "GCM_INTERACTIVE": "never",
         "LC_ALL": "C",
     }
-
-
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 
 @dataclass(frozen=True)

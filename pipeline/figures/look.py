@@ -45,6 +45,12 @@ LOOK: Any = {
     "ytick.color": FAINT,
     "svg.hashsalt": "which-backbone",
 }
+NO_POINTS = np.empty((0, 2))
+_DIRECTIONS = np.array(
+    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
+)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
+_LEADER_FROM_POINTS = 11
 
 
 def figure(
@@ -141,14 +147,6 @@ def plain_log(axis: Axis, most: int = TICKS) -> None:
 
 def _short(value: float, _: object) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
-
-
-NO_POINTS = np.empty((0, 2))
-_DIRECTIONS = np.array(
-    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
-)
-_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
-_LEADER_FROM_POINTS = 11
 
 
 def place_labels(

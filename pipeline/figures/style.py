@@ -44,6 +44,22 @@ _PROMINENT = (
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
+NAMES = {  # of the columns that are compared
+    "error_rate_mean": "mean error",
+    "fit_seconds_median": "median fit time",
+    "imagenet_top1": "ImageNet top-1",
+    "imagenet_real_top1": "ImageNet-ReaL top-1",
+    "imagenet_v2_top1": "ImageNetV2 top-1",
+    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
+    "imagenet_a_top1": "ImageNet-A top-1",
+    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
+    "imagenet_r_top1": "ImageNet-R top-1",
+    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
+    "params_m": "parameters",
+    "infer_samples_per_second": "published inference speed",
+    "train_samples_per_second": "published training speed",
+    "pretraining_scale": "scale of pretraining",
+}
 
 
 @dataclass(frozen=True)
@@ -105,24 +121,6 @@ def accuracy_source(rows: pd.DataFrame) -> str:
 def _commit(rows: pd.DataFrame) -> str:
     commits = sorted({commit[:10] for commit in rows["commit"].unique() if commit})
     return f"commit {', '.join(commits)}" if commits else "no known commit"
-
-
-NAMES = {  # of the columns that are compared
-    "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
-    "imagenet_top1": "ImageNet top-1",
-    "imagenet_real_top1": "ImageNet-ReaL top-1",
-    "imagenet_v2_top1": "ImageNetV2 top-1",
-    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
-    "imagenet_a_top1": "ImageNet-A top-1",
-    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
-    "imagenet_r_top1": "ImageNet-R top-1",
-    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
-    "params_m": "parameters",
-    "infer_samples_per_second": "published inference speed",
-    "train_samples_per_second": "published training speed",
-    "pretraining_scale": "scale of pretraining",
-}
 
 
 def name_of(column: str) -> str:

@@ -13,6 +13,8 @@ COLUMNS = 2
 ENDS = ["spearman", "spearman_low", "spearman_high"]
 MARKERS = "osD^v"  # of outcomes, as their colours
 APART = 0.28  # rows, between the outcomes of one predictor
+MOST_FAMILIES = 15  # per panel, those with the most models
+EFFECT_ENDS = ["error_difference", "error_difference_low", "error_difference_high"]
 
 
 def rank_correlations(correlations: pd.DataFrame) -> Figure:
@@ -69,11 +71,6 @@ def _handles(outcomes: list[str]) -> list[Line2D]:
         Line2D([], [], color=colour, marker=marker, lw=1.6, label=f"with {name_of(name)}")
         for name, colour, marker in zip(outcomes, COLOURS, MARKERS, strict=False)
     ]
-
-
-MOST_FAMILIES = 15  # per panel, those with the most models
-
-EFFECT_ENDS = ["error_difference", "error_difference_low", "error_difference_high"]
 
 
 def recipe_effects(effects: pd.DataFrame) -> Figure:

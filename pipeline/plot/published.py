@@ -33,6 +33,10 @@ MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apar
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
 LEAST_FOR_TREND = 4  # points of a family
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
+MOST_BARS = 30
+LEAST_FOR_MEDIAN = 15  # weights at one image size
+TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
+SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
 
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
@@ -150,12 +154,6 @@ def _steps(corners: np.ndarray) -> np.ndarray:
 
 def _points(rows: pd.DataFrame) -> np.ndarray:
     return rows[["samples_per_second", "top1"]].to_numpy(dtype=float)
-
-
-MOST_BARS = 30
-LEAST_FOR_MEDIAN = 15  # weights at one image size
-TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
-SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
 
 
 def models_per_family(weights: pd.DataFrame) -> Figure:

@@ -34,6 +34,14 @@ PLACES = {  # plotly's names, the best first: where the name's centre lies, x to
     "top center": (0, 1),
     "bottom center": (0, -1),
 }
+MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
+FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
+BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
+MARGIN = 0.06  # of the axis, at both ends
+STEPS = 60  # points along a line that no name may cross
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
+SPREAD = 0.7  # of a row, over which the datasets' marks are spread
+MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
 
 
 def text_positions(
@@ -70,13 +78,6 @@ def _is_free(box: np.ndarray, obstacles: np.ndarray, taken: np.ndarray) -> bool:
     hides = ((obstacles > box[0]) & (obstacles < box[1])).all(1).any()
     overlaps = ((taken[:, 0] < box[1]) & (taken[:, 1] > box[0])).all(1).any()
     return bool(inside and not hides and not overlaps)
-
-
-MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
-FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
-BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
-MARGIN = 0.06  # of the axis, at both ends
-STEPS = 60  # points along a line that no name may cross
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
@@ -256,9 +257,6 @@ def _published(row: Any) -> str:
     )
 
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
-
-
 def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Validation loss over epochs of these models' runs of one dataset and recipe.
 
@@ -286,10 +284,6 @@ def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
     made.update_layout(xaxis_title="epoch", yaxis_title="validation loss", showlegend=True)
     made.update_xaxes(dtick=1 if history["epoch"].nunique() < 15 else None)
     return made
-
-
-SPREAD = 0.7  # of a row, over which the datasets' marks are spread
-MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
 
 
 def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:

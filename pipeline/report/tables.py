@@ -11,6 +11,7 @@ from pipeline.figures.style import name_of
 
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
+_IDENTITY = ["name", "origin", "SHA256"]
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,6 @@ def identities(runs: pd.DataFrame) -> Table:
     rows = pd.concat([weights, data])
     rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
     return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
-
-
-_IDENTITY = ["name", "origin", "SHA256"]
 
 
 def _first(rows: pd.DataFrame) -> list[bool]:

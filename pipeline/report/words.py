@@ -12,6 +12,8 @@ from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
+STATES = ("ok", "failed", "diverged", "missing")
+
 
 def plain(text: object) -> str:
     """`text` as plotly shows it letter by letter."""
@@ -124,9 +126,6 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
 
 def _points(fraction: float) -> str:
     return f"{100 * fraction:.2f}".replace("-", "−")
-
-
-STATES = ("ok", "failed", "diverged", "missing")
 
 
 def summary(study: Study, runs: pd.DataFrame) -> str:

@@ -12,6 +12,14 @@ from pipeline.core.files import read_yaml
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CHARACTERS = 200
+MODES = ("infer", "train")
+RUNS = Path("data/runs")  # where dvc.yaml has the records
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    str: "text",
+    list: "a list",
+    (int, float): "a number",
+}
 
 
 def refuse_odd_words(path: Path) -> None:
@@ -45,10 +53,6 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
-MODES = ("infer", "train")
-RUNS = Path("data/runs")  # where dvc.yaml has the records
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,6 @@ def _grid_list(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]
         twice = sorted({str(value) for value in values if values.count(value) > 1})
         raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
     return tuple(values)
-
-
-_KINDS: dict[Any, str] = {
-    int: "a whole number",
-    str: "text",
-    list: "a list",
-    (int, float): "a number",
-}
 
 
 def _value(path: Path, params: Any, key: str, kind: Any) -> Any:

@@ -30,6 +30,11 @@ from pipeline.timm_results.published_tables import Column, number, read_table, t
 _IN_GIT = re.compile(
     r"(?P<url>\S+)@(?P<commit>[0-9A-Za-z]+):(?P<file>[A-Za-z0-9][A-Za-z0-9._-]*\.csv)"
 )
+LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
+OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
+SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
+PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
+DIGITS = 6  # that the study printed
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,6 @@ def _fetch(url: str, commit: str, file: str, folder: Path) -> tuple[Path, str | 
     path = folder / file
     path.write_bytes(found.files[file])
     return path, found.id, found.date
-
-
-LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
-OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
-SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
-PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
-DIGITS = 6  # that the study printed
 
 
 def read_sweep(path: Path) -> pd.DataFrame:

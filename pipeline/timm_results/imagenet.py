@@ -33,6 +33,12 @@ TEXT_COLUMNS = [
     *["model", "arch", "tag", "family", "pretraining", "interpolation", "commit"],
     *SETUP_COLUMNS,
 ]
+ACCURACIES = {  # column: that of imagenet.csv
+    "imagenet_top1": "top1",
+    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
+}
+SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
+WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def read_imagenet(path: Path) -> pd.DataFrame:
@@ -51,14 +57,6 @@ def read_imagenet(path: Path) -> pd.DataFrame:
         na_values={name: [""] for name in numbers},
     )
     return table.astype({"img_size": "int64", "batch_size": "Int64"})
-
-
-ACCURACIES = {  # column: that of imagenet.csv
-    "imagenet_top1": "top1",
-    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
-}
-SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
-WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:

@@ -20,6 +20,28 @@ from pipeline.core.errors import PipelineError, near_matches
 MAX_BYTES = 32 * 2**20  # timm's largest table has 0.2 MiB
 MAX_CELL = 1_000  # characters; timm's longest name has 60
 _NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?([eE][+-]?\d+)?")
+IMAGENET = "results-imagenet.csv"
+OTHER_SETS = {  # prefix of its columns -> file
+    "real": "results-imagenet-real.csv",
+    "v2": "results-imagenetv2-matched-frequency.csv",
+    "sketch": "results-sketch.csv",
+    "a": "results-imagenet-a.csv",
+    "a_clean": "results-imagenet-a-clean.csv",
+    "r": "results-imagenet-r.csv",
+    "r_clean": "results-imagenet-r-clean.csv",
+}
+KEY = ["model", "img_size"]
+COUNTED = [  # in some benchmark files; the last three only in this machine's own
+    "gmacs",
+    "macts",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
+]
+_FILE_NAME = re.compile(
+    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
+    r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
+)
 
 
 def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -130,29 +152,10 @@ def _checked_row(row: list[str], line: int, where: str) -> list[str]:
     return row
 
 
-IMAGENET = "results-imagenet.csv"
-OTHER_SETS = {  # prefix of its columns -> file
-    "real": "results-imagenet-real.csv",
-    "v2": "results-imagenetv2-matched-frequency.csv",
-    "sketch": "results-sketch.csv",
-    "a": "results-imagenet-a.csv",
-    "a_clean": "results-imagenet-a-clean.csv",
-    "r": "results-imagenet-r.csv",
-    "r_clean": "results-imagenet-r-clean.csv",
-}
-KEY = ["model", "img_size"]
-COUNTED = [  # in some benchmark files; the last three in this machine's own only
-    *["gmacs", "macts", "peak_memory_reserved_gib", "peak_rss_gib", "joules_per_sample"],
-]
-
 _PIXELS = number(1, 10_000, whole=True)
 _PERCENT = number(0, 100)
 _MILLIONS = number(0, 1e6)
 _MODEL = text(r"[A-Za-z0-9_.+-]{1,120}", "a model's name")
-_FILE_NAME = re.compile(
-    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
-    r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
-)
 
 
 @dataclass(frozen=True)
