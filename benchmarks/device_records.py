@@ -33,8 +33,18 @@ MODELS = [
 ]
 SECONDS_PER_HOUR = 3600
 COLUMNS = [
-    *("model", "fit s", "error", "used %", "GiB allocated", "GiB reserved", "GiB by NVML"),
-    *("Wh by counter", "Wh by power", "ratio", "infer images/s", "train images/s"),
+    "model",
+    "fit s",
+    "error",
+    "used %",
+    "GiB allocated",
+    "GiB reserved",
+    "GiB by NVML",
+    "Wh by counter",
+    "Wh by power",
+    "ratio",
+    "infer images/s",
+    "train images/s",
 ]
 
 

@@ -26,8 +26,19 @@ COLOURS = (
 )
 MARKERS = "osD^vPXph<>d8"  # matplotlib's names
 SYMBOLS = (  # plotly's names, in the same order
-    *("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x"),
-    *("pentagon", "hexagon", "triangle-left", "triangle-right", "diamond-tall", "octagon"),
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "triangle-down",
+    "cross",
+    "x",
+    "pentagon",
+    "hexagon",
+    "triangle-left",
+    "triangle-right",
+    "diamond-tall",
+    "octagon",
 )
 GREY = "#9a9a9a"
 LEAST_FOR_LOG = 4  # the largest value over the smallest
@@ -35,12 +46,36 @@ MODE_NAMES = {"infer": "inference", "train": "training"}
 
 # The 2022 notebook's eight with a trend line come first: one colour each.
 TREND_FAMILIES = (
-    *("convnext", "swin", "levit", "beit", "efficientnetv2", "regnetx", "resnet", "vgg"),
+    "convnext",
+    "swin",
+    "levit",
+    "beit",
+    "efficientnetv2",
+    "regnetx",
+    "resnet",
+    "vgg",
 )
 _PROMINENT = (
-    *("vit", "regnety", "mobilenetv3", "deit3", "maxvit", "efficientnet", "convnextv2", "eva02"),
-    *("resnext", "senet", "xcit", "hgnet", "mobilenetv4", "nfnet", "resnetv2", "cspnet"),
-    *("efficientvit", "mambaout", "swinv2", "caformer"),
+    "vit",
+    "regnety",
+    "mobilenetv3",
+    "deit3",
+    "maxvit",
+    "efficientnet",
+    "convnextv2",
+    "eva02",
+    "resnext",
+    "senet",
+    "xcit",
+    "hgnet",
+    "mobilenetv4",
+    "nfnet",
+    "resnetv2",
+    "cspnet",
+    "efficientvit",
+    "mambaout",
+    "swinv2",
+    "caformer",
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}

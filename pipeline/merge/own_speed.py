@@ -22,8 +22,11 @@ LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
 OWN_COLUMNS = [  # beside timm's
-    *("batch_size_asked", "peak_memory_allocated_gib", "peak_memory_reserved_gib"),
-    *("peak_rss_gib", "joules_per_sample"),
+    "batch_size_asked",
+    "peak_memory_allocated_gib",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
 ]
 
 

@@ -28,8 +28,15 @@ from pipeline.study2022.printed import LEARNING_RATES, OVERHEAD_SECONDS, publish
 IMAGES = {"pets": 1478, "planet": 200}  # validation images: a fifth of 7,390 and of 1,000
 TOP = 15  # models that the study shows
 INTERVALS = (
-    *("error_rate_low", "error_rate_high", "error_rate_images_se", "score_low", "score_high"),
-    *("rank_low", "rank_high", "tied", "tied_with_images"),
+    "error_rate_low",
+    "error_rate_high",
+    "error_rate_images_se",
+    "score_low",
+    "score_high",
+    "rank_low",
+    "rank_high",
+    "tied",
+    "tied_with_images",
 )
 
 

@@ -18,19 +18,42 @@ SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "t
 TIMM, OWN = "timm", "own"  # who measured a speed
 SETUP_COLUMNS = ["benchmark_file", "measured_by", *(field.name for field in fields(Setup))]
 SPEED_COLUMNS = [
-    *["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"],
-    *["peak_memory_gib", "peak_rss_gib", "joules_per_image"],  # of own benchmarks alone
+    "batch_size",
+    "samples_per_second",
+    "step_ms",
+    "gmacs",
+    "macts",
+    "speed_params_m",
+    # of own benchmarks alone
+    "peak_memory_gib",
+    "peak_rss_gib",
+    "joules_per_image",
 ]
 COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "img_size", "top1", "top5"],
+    "model",
+    "arch",
+    "tag",
+    "family",
+    "pretraining",
+    "img_size",
+    "top1",
+    "top5",
     *SET_COLUMNS,
-    *["params_m", "crop_pct", "interpolation"],
+    "params_m",
+    "crop_pct",
+    "interpolation",
     *SETUP_COLUMNS,
     *SPEED_COLUMNS,
     "commit",
 ]
 TEXT_COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "interpolation", "commit"],
+    "model",
+    "arch",
+    "tag",
+    "family",
+    "pretraining",
+    "interpolation",
+    "commit",
     *SETUP_COLUMNS,
 ]
 ACCURACIES = {  # column: that of imagenet.csv
