@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Durations and percentages as text."""
 
 from typing import Any
 
