@@ -1,9 +1,8 @@
-"""A Hydra app whose mistakes are one clear line with the near matches.
+"""A Hydra app that reports mistakes in one line with near matches.
 
-Overrides are checked here, every value of a sweep included: an unknown dataset is told before the
-first run of a multirun starts, not after the last. What the check has composed is what a single run
-gets, because Hydra would compose it twice more. Anything else is Hydra's own: `--multirun`,
-`--cfg job`, launchers, sweepers, its own keys.
+All overrides are checked before the first run, every value of a multirun included. A single run
+uses the configuration that the check composed, because Hydra would compose it twice more.
+`--multirun`, `--cfg job`, launchers, sweepers and Hydra's own keys are left to Hydra.
 """
 
 import inspect
@@ -26,12 +25,13 @@ from pipeline.core.command import one_line_errors
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 
+CONF = Path(__file__).parent.parent.parent / "conf"
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
 
 def check_conf_file(path: Path) -> None:
-    """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
+    """Raise `PipelineError` unless `path` is a YAML mapping of plain data."""
     value, text = read_yaml(path), path.read_text(encoding="utf-8")
     if not isinstance(value, dict):
         raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
@@ -55,9 +55,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
     elif isinstance(value, str):
         yield value
-
-
-CONF = Path(__file__).parent.parent.parent / "conf"
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
@@ -89,7 +86,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
-    """What `--help` prints: Hydra's own needs every choice to be made first."""
+    """The text of `--help`; Hydra's own fails until every choice is made."""
     config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
     groups = [
         f"  {group}={'|'.join(_choices(group))}"
@@ -114,7 +111,7 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
 
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:
-    """The configuration that these overrides give (no sweeps); mistakes are one line."""
+    """The configuration with these overrides (no sweeps); mistakes raise `PipelineError`."""
     return check(config_name, overrides)
 
 

@@ -1,4 +1,4 @@
-"""What `hydra/launcher=...` needs before Hydra runs an ad-hoc `--multirun` on other processes."""
+"""Checks and settings for `hydra/launcher=...` before a `--multirun` starts other processes."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ def keep_usage_private() -> None:
 
 
 def listen_to_this_machine_only() -> None:
-    """For a cluster that this process starts; the token is its own and its children's."""
+    """Keep a Ray cluster of this process on 127.0.0.1, with a token of its own."""
     os.environ.update(
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # Ray's switch for 127.0.0.1 as a node's address
         RAY_AUTH_MODE="token",
@@ -31,7 +31,7 @@ def listen_to_this_machine_only() -> None:
 
 
 def prepare(overrides: Sequence[str]) -> list[str]:
-    """Check that the chosen launcher can work here; returns overrides that it wants besides.
+    """Check that the chosen launcher works here, and return the overrides it needs in addition.
 
     Without an address, launcher `ray` starts Ray for this machine alone.
     """
@@ -40,7 +40,7 @@ def prepare(overrides: Sequence[str]) -> list[str]:
     plugin = PLUGINS.get(launcher)
     if plugin is None:
         return []
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what a run raises comes to us, not to Hydra
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions of a run reach us, not Hydra
     if importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is None:
         raise PipelineError(
             f"hydra/launcher={launcher} needs the package hydra-{plugin}-launcher: "
