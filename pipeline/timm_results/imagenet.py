@@ -1,7 +1,7 @@
-"""What timm publishes of the study's models: ImageNet accuracy, and speed on the chart's devices.
+"""The table `imagenet.csv`, and from it the accuracy and speed of the study's models.
 
-A model is published at several image sizes. Its row here is the one nearest to the study's size,
-for accuracy and for each speed on its own; each carries the size it was measured at.
+Models are published at several image sizes. Accuracy and each speed are taken at the size nearest
+to the study's, and carry the size they were measured at.
 """
 
 from dataclasses import fields
@@ -96,7 +96,7 @@ def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> p
 
 
 def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """One row per model of the study; what timm does not publish of it is null."""
+    """One row per model of the study; unpublished values are null."""
     table = pd.DataFrame({"model": study.models})
     table["family"] = table["model"].map(family)
     table["pretraining"] = table["model"].map(pretraining)

@@ -1,8 +1,8 @@
-"""timm's tables as they are published, checked where they enter.
+"""Readers of timm's published tables, which check every column used.
 
 Reads `results-*.csv` (accuracy, models named `arch.tag` since 2023) and `benchmark-*.csv` (speed,
 models named by the bare architecture). Columns change their order, and one its name (`cropt_pct`),
-from year to year; the setup of a benchmark (precision, device, ...) stands only in its file's name.
+from year to year; the setup of a benchmark (precision, device, ...) is only in its file's name.
 """
 
 import csv
@@ -99,7 +99,7 @@ def read_table(path: Path, columns: dict[str, Callable[["Column"], pd.Series]]) 
 
 
 class Column:
-    """One column's cells, which knows where it stands, to say so when a cell is wrong."""
+    """One column's cells, with file and name for error messages."""
 
     def __init__(self, path: Path, name: str, cells: Sequence[str]) -> None:
         self.path, self.name, self.cells = path, name, cells
@@ -172,7 +172,7 @@ class Setup:
 
 
 def setup_of(file_name: str) -> Setup:
-    """What the name of a benchmark file says; one device has one spelling (`4090` is `rtx4090`)."""
+    """The setup in a benchmark file's name; device names are unified (`4090` is `rtx4090`)."""
     found = _FILE_NAME.fullmatch(file_name)
     if not found:
         raise PipelineError(
@@ -261,7 +261,7 @@ def _unique(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         first = again.iloc[0]
         raise PipelineError(
             f"{path}: row {again.index[0] + 1}: {first['model']} at {first['img_size']} pixels"
-            " stands there twice"
+            " is listed twice"
         )
     return table
 
