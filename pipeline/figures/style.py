@@ -1,8 +1,8 @@
-"""What every chart shares: a family's colour and marker, the Pareto front, the line on the source.
+"""Shared by all charts: the families' colours and markers, the Pareto front, the source lines.
 
 A family looks the same in every figure and in the report, whatever else is drawn: its style follows
-from its place in one fixed list. Eight colours that people with colour blindness can tell apart and
-thirteen markers have no common factor, so neighbours in the list differ in both.
+from its place in one fixed list. Eight colours that are safe for colour blindness and thirteen
+markers have no common factor, so neighbours in the list differ in both.
 """
 
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ def legend_families(families: pd.Series, most: int) -> list[str]:
 
 
 def front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Indices of the points that none beats in both: least `less` first; NaN is never on it."""
+    """Indices of the points on the Pareto front, lowest `less` first; NaN is never on it."""
     order = np.lexsort((-more, less))
     order = order[~np.isnan(less[order]) & ~np.isnan(more[order])]
     best_before = np.maximum.accumulate(np.r_[-np.inf, more[order]])[:-1]
@@ -135,7 +135,7 @@ def front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 
 def spans_decades(values: pd.Series) -> bool:
-    """Whether an axis of these positive values is better logarithmic than half empty."""
+    """Whether an axis of these positive values should be logarithmic."""
     return bool(values.max() >= LEAST_FOR_LOG * values.min())
 
 

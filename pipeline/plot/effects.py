@@ -1,4 +1,4 @@
-"""Figure of what a recipe changes: paired differences of the error, by family."""
+"""Figures with intervals: rank correlations, and paired differences between recipes by family."""
 
 import numpy as np
 import pandas as pd
@@ -51,9 +51,9 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
 
 def _panel(axes: Axes, part: pd.DataFrame, outcomes: list[str], predictors: list[str]) -> None:
     for number, outcome in enumerate(outcomes):
-        beside = APART * (number - (len(outcomes) - 1) / 2)
+        offset = APART * (number - (len(outcomes) - 1) / 2)
         for row in part[part["outcome"] == outcome].itertuples():
-            place = predictors.index(str(row.predictor)) + beside
+            place = predictors.index(str(row.predictor)) + offset
             middle, low, high = (float(getattr(row, end)) for end in ENDS)
             colour = COLOURS[number]
             axes.plot([low, high], [place, place], color=colour, lw=1.6)

@@ -1,4 +1,4 @@
-"""Figures of the published weights themselves: how many per family, and accuracy by image size."""
+"""Figures of timm's published tables: accuracy, speed, parameters, families and image sizes."""
 
 from collections.abc import Collection
 from typing import Any
@@ -29,7 +29,7 @@ from pipeline.figures.style import (
     style,
 )
 
-MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apart
+MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
 LEAST_FOR_TREND = 4  # points of a family
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
@@ -115,7 +115,7 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
 def _finish(
     made: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
 ) -> None:
-    """Axes and both legends: families, and the image sizes that bubbles stand for."""
+    """Axes and both legends: families, and image sizes by bubble size."""
     axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
     axes.set_xlabel(f"{MODE_NAMES[mode]}, samples per second (faster →)")
     plain_log(axes.xaxis)
@@ -178,7 +178,10 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
         text = f" {counts[family]} in {architectures[family]}"
         axes.text(counts[family], place, text, va="center", size=8, color=INK)
     axes.set_yticks(range(len(families)), families)
-    axes.set(xlabel="weights (number in number of architectures)", ylim=(len(families) - 0.4, -0.6))
+    axes.set(
+        xlabel="pretrained weights (labels: weights in architectures)",
+        ylim=(len(families) - 0.4, -0.6),
+    )
     axes.set_xlim(0, counts.max() * 1.12)
     axes.grid(visible=False, axis="y")
     return made
@@ -193,8 +196,8 @@ def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
         5.6,
     )
     families = legend_families(sizes["family"], MOST_FAMILIES)
-    beside = np.random.default_rng(0).normal(0, SPREAD, len(sizes))
-    placed = sizes.assign(x=np.log2(sizes["img_size"].to_numpy()) + beside)
+    jitter = np.random.default_rng(0).normal(0, SPREAD, len(sizes))
+    placed = sizes.assign(x=np.log2(sizes["img_size"].to_numpy()) + jitter)
     scatter_families(axes, placed, families, "x", "top1", 16)
     by_size = sizes.groupby("img_size")["top1"].agg(["median", "count"])
     known = by_size[by_size["count"] >= LEAST_FOR_MEDIAN]
