@@ -1,4 +1,7 @@
-"""The report's interactive chart of rank correlations: a row per predictor, a mark per dataset."""
+"""The report's interactive charts, drawn with plotly: errors, loss curves, rank correlations.
+
+Names are placed next to their marks where there is room; the others are shown on hover.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,7 +37,7 @@ PLACES = {  # plotly's names, the best first: where the name's centre lies, x to
     "top center": (0, 1),
     "bottom center": (0, -1),
 }
-MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
+MOST_NAMED = 12  # models named in the chart; the others on hover
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
 MARGIN = 0.06  # of the axis, at both ends
@@ -47,7 +50,7 @@ MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, 
 def text_positions(
     points: np.ndarray, texts: Sequence[str], lines: np.ndarray, bars: np.ndarray
 ) -> list[str]:
-    """Each text's place beside its point [n, 2], coordinates from 0 to 1; "" where no room is.
+    """Each text's place next to its point [n, 2], coordinates from 0 to 1; "" where no room is.
 
     No name lies across another, a point, or one of the points along `lines` [m, 2]; across points
     along `bars` [k, 2] only where there is no better place.
@@ -111,7 +114,7 @@ def error_against_imagenet(board: pd.DataFrame) -> Figure:
 
 
 def as_json(figures: Sequence[Figure]) -> list[str]:
-    """Each figure as JSON that cannot end the `<script>` it stands in."""
+    """Each figure as JSON that cannot end the `<script>` around it."""
     return [in_script(figure.to_json()) for figure in figures]
 
 
@@ -294,8 +297,8 @@ def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
     groups = list(known.groupby(["dataset", "recipe"], sort=False))
     made = Figure()
     for number, ((dataset, recipe), rows) in enumerate(groups):
-        beside = SPREAD * ((number + 0.5) / len(groups) - 0.5)
-        place = rows["predictor"].map(predictors.index) + beside
+        offset = SPREAD * ((number + 0.5) / len(groups) - 0.5)
+        place = rows["predictor"].map(predictors.index) + offset
         made.add_scatter(
             x=rows["spearman"],
             y=place,
