@@ -1,10 +1,10 @@
-"""The 894 runs of the 2022 study, and its four printed tables as they were made.
+"""The 894 runs of the 2022 study, and its four printed tables.
 
 Reads the study's CSV: dataset, model_name, GPU_mem, error_rate, valid_loss, train_loss, fit_time.
-The surprising fact: learning rate is no column, but the order of the rows keeps it. Every model
-stands there in passes of three runs in a row; the study's sweep definitions give one grid of 57
-models two learning rates, 0.008 and 0.002, and the other models 0.008 alone; newest runs come
-first, so a model's first pass ran at 0.008 and its second, if any, at 0.002. On Planet all 57
+The learning rate is no column, but follows from the order of the rows. Every model has passes of
+three runs in a row; the study's sweep definitions give one grid of 57 models two learning rates,
+0.008 and 0.002, and the other models 0.008 only; newest runs come first, so a model's first pass
+ran at 0.008 and its second, if any, at 0.002. On Planet all 57
 models train and validate worse in the second pass.
 """
 
