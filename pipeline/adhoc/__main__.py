@@ -1,4 +1,4 @@
-"""`python -m pipeline.adhoc adhoc adhoc/tables`: one-off runs, aggregated as the study's are.
+"""`python -m pipeline.adhoc adhoc adhoc/tables`: tables of one-off runs, as those of the study.
 
 Reads every record (*.json) below a folder, params.yaml for the charts and the score, and
 data/imagenet.csv; writes runs.csv, leaderboard.csv and the other tables of stage `aggregate`, and
@@ -27,7 +27,14 @@ from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study
 
-AXES = ("model", "seed", "dataset", "out", "data", "recipe.name")  # told elsewhere, or not at all
+AXES = (
+    "model",
+    "seed",
+    "dataset",
+    "out",
+    "data",
+    "recipe.name",
+)  # columns of their own, or irrelevant
 WIDTH = 200  # characters, where the output is no terminal
 Found = dict[Path, Record]
 

@@ -1,4 +1,4 @@
-"""A record as trackers want it: an identity, flat settings, numbers per epoch and final numbers."""
+"""A record in the form of trackers: an id, flat settings, numbers per epoch, final numbers."""
 
 import hashlib
 import math
@@ -34,7 +34,7 @@ class Run:
 
 
 class Mirror(Protocol):
-    """One tracker. Whatever it raises means that it cannot be reached now."""
+    """One tracker; any exception means that it cannot be reached now."""
 
     def has(self, run: Run) -> bool: ...
     def add(self, run: Run) -> None: ...
@@ -72,7 +72,7 @@ def run_of(path: Path) -> Run:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by dotted key; what is null is left out."""
+    """The values by dotted key, without nulls."""
     values: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
