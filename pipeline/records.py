@@ -71,6 +71,7 @@ class Device:
     cores_allowed: int | None = None
     threads: int | None = None
     precision: str | None = None
+    step: str | None = None  # CUDA: captured (as a graph), or uncaptured and why
     shared: bool | None = None  # were others on it during the run?
 
     @property
@@ -117,7 +118,9 @@ class Record:
     not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
     valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
     valid_predictions  what was predicted on each of them, in index order: see `pack_predictions`
-    weights       source, origin (a file or a repository), sha256
+    weights       source, origin (a file or a repository), sha256, and left_out: the share of
+                  pretrained parameters (without the classifier's) that the features leave out
+    fit           batch_size, epochs and steps, as the recipe and the training part's size gave them
     config        the resolved configuration of the run
     """
 
@@ -137,7 +140,8 @@ class Record:
     valid_wrong: str | None = None
     valid_predictions: str | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
-    weights: dict[str, str | None] = field(default_factory=dict)
+    weights: dict[str, str | float | None] = field(default_factory=dict)
+    fit: dict[str, int] = field(default_factory=dict)
     data: Data = Data()
     config: dict[str, Any] = field(default_factory=dict)
     started_at: str | None = None

@@ -10,7 +10,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from tiny_runs import run_on, write_squares
 
-from pipeline.core.errors import PipelineError
 from pipeline.finetune.frozen import features_of, frozen_features, knn_logits, linear_probe
 
 RNG = np.random.default_rng(0)
@@ -47,7 +46,7 @@ def test_features_are_what_timms_own_classifier_gets(tmp_path: Path) -> None:
 def test_features_that_are_not_finite_are_one_clear_line() -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
     torch.nn.init.constant_(model[1].weight, float("nan"))
-    with pytest.raises(PipelineError, match="expected one finite vector per image"):
+    with pytest.raises(ValueError, match="expected one finite vector per image"):
         features_of(model, np.zeros((4, 3, 2, 2), np.uint8), [0.5] * 3, [0.5] * 3)
 
 

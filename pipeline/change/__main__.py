@@ -19,7 +19,7 @@ from pipeline.study.params import study_of
 
 def main(*changes: str, params: Path = Path("params.yaml")) -> None:
     """Make CHANGES such as 'grid.seeds=[0, 1, 2]' or weights=hub to PARAMS."""
-    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
 
     if not changes:
         raise PipelineError("no change given: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
@@ -40,7 +40,7 @@ def main(*changes: str, params: Path = Path("params.yaml")) -> None:
 
 def _parsed(change: str, value: str) -> Any:
     """`value` as YAML that is written back as it was given."""
-    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml_for_update
+    from pipeline.sweep.dvc_private import YAMLFileCorruptedError, parse_yaml_for_update
 
     try:
         return parse_yaml_for_update(f"value: {value}", change)["value"]

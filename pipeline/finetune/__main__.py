@@ -24,7 +24,7 @@ from pipeline.core.files import read_yaml
 from pipeline.core.processes import end_with_parent, hold
 from pipeline.core.progress import FILE, Progress, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
-from pipeline.finetune.recipe import recipe_of
+from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.hardware import machine
 from pipeline.records import Data, Record, write_record
 
@@ -47,8 +47,11 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
 
     from pipeline.finetune import attempts
     from pipeline.finetune.code import code_version
+    from pipeline.names.features import left_out
 
     run = run_of(config)
+    if said := changes(recipe_of(config.recipe), run.recipe):
+        print(f"{_title(config)}  {said}", flush=True)
     threads = machine.free_threads(config.threads)
     common: dict[str, Any] = {
         "dataset": run.data.name,
@@ -56,7 +59,11 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "recipe": run.recipe.name,
         "seed": run.seed,
         "versions": {**machine.versions(), "code": code_version()},
-        "weights": {name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+        "weights": {
+            **{name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+            "left_out": left_out(run.model, run.recipe.features),
+        },
+        "fit": describe_fit(run.recipe, len(run.data.rows("train"))),
         "data": describe(run.data, run.image_size),
         "config": OmegaConf.to_container(config, resolve=True),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -77,9 +84,10 @@ def run_of(config: DictConfig) -> Any:
     from pipeline.names.resolve import resolve
 
     data, model = open_prepared(Path(config.data)), resolve(config.model)
+    recipe = fitted_to(recipe_of(config.recipe), len(data.rows("train")))
     return training.Run(
         data=data,
-        recipe=recipe_of(config.recipe),
+        recipe=recipe,
         model=model,
         weights=weights.find(config.weights, model),
         seed=config.seed,
@@ -115,6 +123,27 @@ def describe(data: Prepared, image_size: int) -> Data:
     )
 
 
+def describe_fit(recipe: Recipe, n_train: int) -> dict[str, int]:
+    """The record's `fit`: what the optimizer will do, if nothing goes wrong."""
+    epochs = recipe.frozen_epochs + recipe.epochs
+    steps = epochs * (n_train // recipe.batch_size)
+    return {"batch_size": recipe.batch_size, "epochs": epochs, "steps": steps}
+
+
+def changes(asked: Recipe, fitted: Recipe) -> str:
+    """What the size of the training part changed in a recipe, to be said aloud; else empty."""
+    said = []
+    if asked.batch_size != fitted.batch_size:
+        said.append(
+            f"batch size {fitted.batch_size}, not {asked.batch_size}: all training images there are"
+        )
+    if asked.epochs != fitted.epochs:
+        said.append(
+            f"{fitted.epochs} epochs, not {asked.epochs}: at least {asked.least_steps} steps"
+        )
+    return "; ".join(said)
+
+
 def die_with_parent() -> None:
     """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
     if "DVC_STAGE" in os.environ:
@@ -122,12 +151,15 @@ def die_with_parent() -> None:
 
 
 def progress(config: DictConfig) -> Any:
-    """A function that prints one line per epoch, and reports it to a sweep."""
-    total, started = config.recipe.frozen_epochs + config.recipe.epochs, time.perf_counter()
+    """A function that prints one line per epoch, and reports it to a sweep.
+
+    It is called with the row of the record's history, and `of`, how many epochs there will be.
+    """
+    started = time.perf_counter()
 
     def tell(row: dict[str, Any]) -> None:
         known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
-        now = Progress(epochs=total, seconds=time.perf_counter() - started, **known)
+        now = Progress(epochs=row["of"], seconds=time.perf_counter() - started, **known)
         print(f"{_title(config)}  {now}", flush=True)
         report_progress(now)
 

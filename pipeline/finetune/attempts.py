@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, first_line
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
@@ -46,13 +46,16 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     The error is gone when this returns, and with it all that its frames held on the device.
     """
     training.clear_peak_memory()
-    epochs, watch = Epochs(tell=tell), Watch(run.device)
+    total = run.recipe.frozen_epochs + run.recipe.epochs
+    epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
+    watch = Watch(run.device)
     device: Fields = {}
     out_of_memory = False
     try:
         learn = training.seeded_learner(run, parts)
         device = {"precision": learn.precision}
         how = _ended_well(training.fit(learn, run.recipe, epochs, watch))
+        device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
     except torch.cuda.OutOfMemoryError as error:
@@ -103,7 +106,7 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
 def _models_fault(error: Exception) -> str:
     """The reason in one line, its traceback printed; raises what is not the model's doing."""
     cause = _cause(error)
-    reason = _first_line(cause)
+    reason = _said(cause)
     if GPUS_FAULT.search(str(cause)):
         raise PipelineError(
             f"the GPU failed, which is no model's doing: {reason}: look at "
@@ -139,7 +142,6 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _first_line(error: BaseException) -> str:
-    text = FASTAIS_WORDS.sub("", str(error))
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first.strip()}"[:300].rstrip(": ")
+def _said(error: BaseException) -> str:
+    name, text = type(error).__name__, FASTAIS_WORDS.sub("", str(error)).strip()
+    return f"{name}: {first_line(text)}"[:300] if text else name

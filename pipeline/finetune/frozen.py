@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import Crops, Prepared
 from pipeline.finetune.speed import gains_from_channels_last
 from pipeline.finetune.weights import readable
+from pipeline.names.features import body_of
 
 if TYPE_CHECKING:
     from pipeline.finetune.training import Run
@@ -54,26 +54,26 @@ def frozen_features(run: "Run") -> tuple[np.ndarray, float]:
 
     Rows are in the dataset's order. Raises what the model raises where it cannot take the images.
     """
-    import timm
-
     with readable(run.weights.file):
-        model = timm.create_model(
-            run.model, pretrained=True, num_classes=0, pretrained_cfg_overlay=run.weights.overlay
-        )
+        model = body_of(run.model, "timm", True, run.weights.overlay)
     if run.speed.channels_last and gains_from_channels_last(model, run.device):
         model.to(memory_format=torch.channels_last)
-    config: Any = model.pretrained_cfg
+    config: Any = model.model.pretrained_cfg
     started = time.perf_counter()
-    images = still_images(run.data, run.image_size, run.recipe.resize)
+    images = fixed_images(run.data, run.image_size, run.recipe.resize)
     features = features_of(model.to(run.device), images, config["mean"], config["std"])
     return features, time.perf_counter() - started
 
 
-def still_images(data: Prepared, image_size: int, resize: str) -> "np.ndarray | Crops":
+def fixed_images(data: Prepared, image_size: int, resize: str) -> "np.ndarray | Crops":
     """The prepared array; of images to be cropped always the square in the middle."""
-    images = data.array(image_size, resize)
+    return without_chance(data.array(image_size, resize))
+
+
+def without_chance(images: "np.ndarray | Crops") -> "np.ndarray | Crops":
+    """`images`, each of which is the same whenever it is read."""
     if isinstance(images, Crops):
-        return Crops(images.images, image_size, np.zeros(len(images), dtype=bool))
+        return Crops(images.images, images.image_size, np.zeros(len(images), dtype=bool))
     return images
 
 
@@ -86,7 +86,7 @@ def features_of(
 ) -> np.ndarray:
     """What `model` (in eval mode meanwhile) gives for uint8 images: float32 [rows, width].
 
-    Raises `PipelineError` where that is not one finite vector per image.
+    Raises `ValueError` where that is not one finite vector per image.
     """
     rows = np.arange(len(images)) if rows is None else rows
     device = next(model.parameters()).device
@@ -102,7 +102,7 @@ def features_of(
         model.train(was_training)
     features: np.ndarray = torch.cat(found).cpu().numpy()
     if features.ndim != 2 or not np.isfinite(features).all():
-        raise PipelineError(
+        raise ValueError(
             f"features of shape {features.shape}: expected one finite vector per image"
         )
     return features

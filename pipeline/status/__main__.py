@@ -83,7 +83,8 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
 
 def stale_cells() -> set[Cell]:
     """The cells that `dvc repro` would run, for another reason than a missing record alone."""
-    from pipeline.sweep.project import Project, one_line
+    from pipeline.sweep.dvc_private import one_line
+    from pipeline.sweep.project import Project
     from pipeline.sweep.session import verdict_of
 
     project = Project(Path.cwd())

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.estimates.planned import Prices
+from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
 from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options
-from pipeline.sweep.project import Project, Stage
+from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
 LIMIT = 5
@@ -100,7 +101,7 @@ class Sweep:
         options: Options,
     ) -> None:
         self.project, self.engine, self.view = project, engine, view
-        self.stages = {stage.addressing: stage for stage in stages}
+        self.stages = {name_of(stage): stage for stage in stages}
         self.needs, self.options = needs, options
         self.streak = None if options.keep_going else Streak()
         self.result = Result()
@@ -155,7 +156,7 @@ class Sweep:
         for stage in stages:
             inputs_changed = project.inputs_changed(stage)
             job = project.job(stage)
-            if not inputs_changed and not project.outs_changed(stage):
+            if not inputs_changed and not outs_changed(stage):
                 self._finish(stage, self.result.fresh)
             elif project.is_made(job):
                 self._finish(stage, self.result.kept)
@@ -164,15 +165,15 @@ class Sweep:
         if self.options.pull:
             project.pull_outs([version for _, _, version in to_do if version])
         for stage, job, version in to_do:
-            if version and version.outs_cached():
-                project.restore(stage, version)
+            if version and is_cached(version):
+                restore(stage, version)
                 self._finish(stage, self.result.restored)
             else:
                 self._ready.append(job)
 
     def _finish(self, stage: Stage, how: list[str]) -> None:
-        how.append(stage.addressing)
-        self._finished.add(stage.addressing)
+        how.append(name_of(stage))
+        self._finished.add(name_of(stage))
         if how is not self.result.fresh:
             self._uncommitted.append(stage)
 
@@ -184,7 +185,7 @@ class Sweep:
             return
         while self.engine.free and self._ready:
             job = self._ready.popleft()
-            self.project.remove_outs(self.stages[job.name])
+            remove_outs(self.stages[job.name])
             self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
             self.engine.start(job)
             self.view.started(job)
@@ -222,8 +223,8 @@ class Sweep:
         with self.project.locked(PATIENCE_SECONDS):
             moved = self.project.commit(self._uncommitted, list(self.stages))
         for stage in moved:
-            self.result.moved.append(stage.addressing)
-            self._finished.discard(stage.addressing)
+            self.result.moved.append(name_of(stage))
+            self._finished.discard(name_of(stage))
         self._uncommitted.clear()
         self._committed_at = time.monotonic()
         self._commit_seconds = self._committed_at - begin

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.configuration.launchers import keep_usage_private, listen_to_this_machine_only
-from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain, first_line
 from pipeline.sweep.jobs import Job
 
 LOCAL = "local"
@@ -89,7 +89,7 @@ def join(address: str) -> Any:
     except ConnectionError:
         raise nobody from None
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise PipelineError(f"--address {address}: {_first(error)}") from None
+        raise PipelineError(f"--address {address}: {first_line(error)}") from None
     return ray
 
 
@@ -151,7 +151,3 @@ def host_on(ray: Any, node: Node, actor_class: type, *arguments: Any) -> RemoteH
     host = RemoteHost(node, actor)
     host.hear()
     return host
-
-
-def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

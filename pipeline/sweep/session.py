@@ -11,10 +11,11 @@ from rich.console import Console
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.study.params import refuse_odd_words
+from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep
-from pipeline.sweep.project import Project, Stage
+from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
 RUN, AFTER = "run", "after "
@@ -33,7 +34,7 @@ def plan(
 
     found: dict[str, str] = {}
     for stage in stages:
-        name = stage.addressing
+        name = name_of(stage)
         verdict = verdict_of(project, stage)
         if made := sorted(need for need in needs[name] if need in found):
             verdict = f"{AFTER}{', '.join(made)}"
@@ -41,7 +42,7 @@ def plan(
             found[name] = verdict
             console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
     console.print(f"{len(found)} of {len(stages)} stages to do")
-    run = [each for each in stages if found.get(each.addressing, "").startswith((RUN, AFTER))]
+    run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
     threads = max(map(project.threads_of, run), default=1)
     for line in estimate_lines(project.root, cells, threads, jobs, price_per_hour):
@@ -54,7 +55,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
     inputs_changed = _inputs_changed(project, stage)
     if inputs_changed is None:
         return RUN
-    if not inputs_changed and not project.outs_changed(stage):
+    if not inputs_changed and not outs_changed(stage):
         return None
     if project.is_made(project.job(stage)):
         return "commit"
@@ -63,7 +64,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
 
 def _inputs_changed(project: Project, stage: Stage) -> bool | None:
     """None if inputs are not there yet."""
-    if any(not dep.exists for dep in stage.deps):
+    if not inputs_are_there(stage):
         return None
     return project.inputs_changed(stage)
 

@@ -42,8 +42,9 @@ from pipeline.study.params import read_study
 from pipeline.study2022 import as_records
 from pipeline.study2022.printed import sweep_file
 from pipeline.sweep import ray_engine
+from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
-from pipeline.sweep.lockfile import not_whole, split_stages
+from pipeline.sweep.lockfile import split_stages
 from pipeline.sweep.project import Project
 from pipeline.sweep.ray_cluster import join
 from pipeline.timm_results.source import read_source
