@@ -207,9 +207,9 @@ def _fit(cell: Cell) -> dict[str, Any]:
     record = finetune(run_config(cell, recipe, **parts))
     return {
         "reason": record.reason,
-        "error_rate": record.metrics.get("error_rate"),
-        "fbeta2": record.metrics.get("fbeta2"),
-        "cpu_seconds": record.cost.get("cpu_seconds") or 0.0,
+        "error_rate": record.metrics.error_rate,
+        "fbeta2": record.metrics.fbeta2,
+        "cpu_seconds": record.cost.cpu_seconds or 0.0,
         "wrong": record.valid_wrong,
     }
 

@@ -1,6 +1,6 @@
-"""What model names mean today: `python -m pipeline.models NAME ...`, a name or a pattern.
+"""`python -m pipeline.models NAME ...`: the weights that names or patterns load today.
 
-Reads timm's registry and, where it is there, the table that stage `merge` writes.
+Reads timm's registry and, if it exists, the table of stage `merge`.
 """
 
 import json

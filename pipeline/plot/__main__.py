@@ -2,7 +2,7 @@
 
 Reads params.yaml, imagenet.csv and the tables of `aggregate`; writes a folder of figures. Charts of
 published speed use the two benchmark files that params.yaml names under `charts`, and no other:
-speeds of two devices never stand in one panel.
+no panel mixes the speeds of two devices.
 """
 
 from collections.abc import Callable
