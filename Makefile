@@ -9,6 +9,9 @@ help: ## this list
 setup: .venv/.ready ## .venv with the locked dependencies (uv where it is installed, else pip)
 
 run: setup ## the study that params.yaml names, from published tables to the report
+	@git rev-parse --git-dir >/dev/null 2>&1 || { $(BIN)/dvc config --local core.no_scm true && \
+	  echo "No git repository here: DVC works without one, but dvc metrics diff and dvc params diff need it."; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pipeline.sweep
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/dvc metrics show
 	@echo "The report: $(CURDIR)/results/report.html"

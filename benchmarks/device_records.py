@@ -51,7 +51,7 @@ def main() -> None:
         for model in given.models:
             record, speed = made(model, Path(folder), given)
             table.add_row(f"{model}, {record.status}", *row(record, speed))
-            names.add(record.device["name"])
+            names.add(str(record.device.name))
     Console(width=180).print(table, f"{', '.join(sorted(names))}, n = 1")
 
 
@@ -91,11 +91,11 @@ def row(record: Record, speed: ModelTimings) -> list[str]:
     counted, integrated = counter_and_power_wh(telemetry)
     rates = {each.mode: each.samples_per_second for each in speed.timings}
     values = [
-        (cost.get("fit_seconds"), ".1f"),
-        (record.metrics.get("error_rate"), ".4f"),
+        (cost.fit_seconds, ".1f"),
+        (record.metrics.error_rate, ".4f"),
         (telemetry.get("gpu_utilisation_mean_percent"), ".0f"),
-        (cost.get("peak_memory_allocated_gib"), ".2f"),
-        (cost.get("peak_memory_reserved_gib"), ".2f"),
+        (cost.peak_memory_allocated_gib, ".2f"),
+        (cost.peak_memory_reserved_gib, ".2f"),
         (telemetry.get("gpu_process_memory_peak_gib"), ".2f"),
         *((counted, ".3f"), (integrated, ".3f")),
         (counted / integrated if counted and integrated else None, ".3f"),

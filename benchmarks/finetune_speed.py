@@ -129,7 +129,7 @@ def report(rows: list[Row], given: argparse.Namespace) -> None:
     console = Console(width=110)
     device = machine.describe(machine.choose_device(given.device), given.threads, "")
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
-    console.print(f"{device['name']}, {given.threads} threads; {versions}; n = {given.repeats}")
+    console.print(f"{device.name}, {given.threads} threads; {versions}; n = {given.repeats}")
     for model in given.models:
         of_model = [row for row in rows if row["model"] == model]
         console.print(times_table(model, of_model, "cpu" if given.device == "cpu" else "wall"))

@@ -23,10 +23,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from pipeline import records
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import merge
-from pipeline.records import Record, pack_counts, write_record
+from pipeline.records import Data, Device, Metrics, Record, pack_counts, write_record
 
 TARGET_SECONDS, TARGET_GIB = 60, 2
 INFER = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
@@ -135,26 +136,26 @@ def _record(
     ]
     return Record(
         status="ok",
-        metrics={"error_rate": error, "accuracy": 1 - error, "fbeta2": None, **losses},
+        metrics=Metrics(error_rate=error, accuracy=1 - error, **losses),
         history=epochs,
-        cost={
-            "fit_seconds": fit,
-            "seconds_per_epoch": fit / EPOCHS,
-            "images_per_second": 30_000 / fit,
-            "peak_memory_reserved_gib": float(rng.lognormal(1, 0.4)),
-            "peak_rss_gib": 3.0,
-        },
-        device={"kind": "cuda", "name": "Some GPU", "threads": 8, "shared": False},
+        cost=records.Cost(
+            fit_seconds=fit,
+            seconds_per_epoch=fit / EPOCHS,
+            images_per_second=30_000 / fit,
+            peak_memory_reserved_gib=float(rng.lognormal(1, 0.4)),
+            peak_rss_gib=3.0,
+        ),
+        device=Device(kind="cuda", name="Some GPU", threads=8, shared=False),
         versions={"torch": "2.15.0", "timm": "1.0.31"},
         weights={"source": "hub", "origin": f"timm/{model}", "sha256": model.encode().hex()},
-        data={
-            "fingerprint": dataset,
-            "kind": kind,
-            "n_train": 5912,
-            "n_valid": IMAGES,
-            "n_classes": 37 if kind == "single" else labels,
-            "chance_error_rate": 0.97 if kind == "single" else 0.15,
-        },
+        data=Data(
+            fingerprint=dataset,
+            kind=kind,
+            n_train=5912,
+            n_valid=IMAGES,
+            n_classes=37 if kind == "single" else labels,
+            chance_error_rate=0.97 if kind == "single" else 0.15,
+        ),
         config={"image_size": 224, "recipe": {"name": "fastai2022", "lr": 0.008}},
         valid_wrong=pack_counts(wrong),
         **common,

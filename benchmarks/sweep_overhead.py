@@ -50,6 +50,9 @@ class Took:
     cpu_seconds: float
 
 
+PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[48, 150])
@@ -119,9 +122,9 @@ def make_workspace(folder: Path, n_cells: int) -> None:
     """The project with one dataset, one model, one recipe, as many seeds, and no work."""
     copy_project(folder)
     for name, text in {
-        "dataset.py": WORK,
-        "finetune.py": WORK,
-        "sweeping/preloaded.py": "from pipeline.core import files\n",
+        "dataset/__main__.py": WORK,
+        "finetune/__main__.py": WORK,
+        "sweep/preloaded.py": PRELOADED,
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

@@ -1,50 +1,126 @@
 """A record is the truth of one fine-tune: one JSON file, written whole or not at all.
 
-What is unknown is null, never a guess. A run that failed or diverged has no metrics at all.
+What is unknown is null, never a guess. A run that failed or diverged has no metrics at all. To add
+a field, add it below with a default: it is then written, read and checked, and older records have
+the default.
 """
 
 import base64
 import dataclasses
 import json
-import math
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
+from pipeline.core.typed import WrongType, build, checked, plain
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000
 MOST_BYTES = 32 << 20  # of a record's file; a larger one is not read
 MOST_PREDICTED = 4 << 20  # characters of valid_predictions; what packs to more is left out
 Status = Literal["ok", "failed", "diverged"]
-METRICS = ("error_rate", "accuracy", "fbeta2", "valid_loss", "train_loss")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of the last epoch. For several labels error_rate = 1 - accuracy over all (image, tag) pairs.
+
+    fbeta2 is of several labels only.
+    """
+
+    error_rate: float | None = None
+    accuracy: float | None = None
+    fbeta2: float | None = None
+    valid_loss: float | None = None
+    train_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took. Reserved and allocated memory are CUDA's, rss is the host's."""
+
+    fit_seconds: float | None = None
+    cpu_seconds: float | None = None
+    seconds_per_epoch: float | None = None  # the median
+    images_per_second: float | None = None
+    peak_memory_reserved_gib: float | None = None
+    peak_memory_allocated_gib: float | None = None
+    peak_rss_gib: float | None = None
+    energy_wh: float | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a run was on; of a GPU also its driver, limits and whether it is a slice (MIG)."""
+
+    kind: str | None = None  # cpu or cuda
+    name: str | None = None
+    uuid: str | None = None
+    mig: bool | None = None
+    driver: str | None = None
+    power_limit_w: float | None = None
+    max_sm_clock_mhz: float | None = None
+    cuda: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    cores_allowed: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    step: str | None = None  # CUDA: captured (as a graph), or uncaptured and why
+    shared: bool | None = None  # were others on it during the run?
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.kind == "cuda"
+
+    @property
+    def compared(self) -> "Device":
+        """What times can be compared on: the name, of a CPU also the number of threads."""
+        threads = self.threads if self.kind == "cpu" else None
+        return Device(kind=self.kind, name=self.name, threads=threads)
+
+    @property
+    def label(self) -> str | None:
+        """`compared` in words: `AMD EPYC, 2 threads`; None where nothing is known."""
+        name = self.name or self.kind
+        if name is None or self.kind != "cpu" or self.threads is None:
+            return name
+        return f"{name}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was learned from, and what a constant guess would score on it."""
+
+    fingerprint: str | None = None
+    kind: str | None = None  # single or multi
+    image_size: int | None = None
+    n_classes: int | None = None
+    n_train: int | None = None
+    n_valid: int | None = None
+    n_test: int | None = None
+    n_rejected: int | None = None
+    chance_error_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class Record:
     """One fine-tune: which cell of the study it is, how it went, what it cost and on what.
 
-    metrics       error_rate, accuracy, fbeta2 (multi-label only), valid_loss, train_loss; for
-                  multi-label, error_rate = 1 - accuracy over all (image, tag) pairs
-    test_metrics  the same on the test part, where the dataset has one; never used to choose
+    test_metrics  on the test part, where the dataset has one; never used to choose
     history       one row per epoch: epoch, train_loss, valid_loss, error_rate, seconds
-    cost          fit_seconds, seconds_per_epoch (median), images_per_second, cpu_seconds,
-                  peak_memory_reserved_gib and peak_memory_allocated_gib (CUDA),
-                  peak_rss_gib (host), energy_wh
-    device        kind (cpu or cuda), name, threads, shared (were others on it during the run?)
     telemetry     what the hardware did meanwhile: utilisation, clocks, temperature, load, others
     not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
     valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
     valid_predictions  what was predicted on each of them, in index order: see `pack_predictions`
-    weights       source, sha256, and file or repository
-    data          fingerprint, kind, n_train, n_valid, n_test, n_classes, n_rejected,
-                  chance_error_rate
+    weights       source, origin (a file or a repository), sha256, and left_out: the share of
+                  pretrained parameters (without the classifier's) that the features leave out
+    fit           batch_size, epochs and steps, as the recipe and the training part's size gave them
     config        the resolved configuration of the run
     """
 
@@ -54,21 +130,31 @@ class Record:
     recipe: str
     seed: int
     reason: str | None = None
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    test_metrics: dict[str, float | None] = field(default_factory=dict)
+    metrics: Metrics = Metrics()
+    test_metrics: Metrics = Metrics()
     history: list[dict[str, Any]] = field(default_factory=list)
-    cost: dict[str, float | None] = field(default_factory=dict)
-    device: dict[str, Any] = field(default_factory=dict)
+    cost: Cost = Cost()
+    device: Device = Device()
     telemetry: dict[str, Any] = field(default_factory=dict)
     not_for_speed: str | None = None
     valid_wrong: str | None = None
     valid_predictions: str | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
-    weights: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str | float | None] = field(default_factory=dict)
+    fit: dict[str, int] = field(default_factory=dict)
+    data: Data = Data()
     config: dict[str, Any] = field(default_factory=dict)
     started_at: str | None = None
     format: int = FORMAT
+
+    @property
+    def image_size(self) -> int | None:
+        """Pixels, as the configuration says."""
+        size: int | None = self.config.get("image_size")
+        return size
+
+
+METRICS = tuple(each.name for each in dataclasses.fields(Metrics))
 
 
 def pack_counts(counts: np.ndarray) -> str:
@@ -120,7 +206,7 @@ def _unpack(text: str, most: int) -> bytes:
 
 
 def write_record(path: Path, record: Record) -> None:
-    write_json(path, dataclasses.asdict(record))
+    write_json(path, plain(record))
 
 
 def read_record(path: Path) -> Record:
@@ -145,72 +231,17 @@ def read_record(path: Path) -> Record:
     if unknown := set(value) - known:
         raise PipelineError(f"{path}: unknown fields {sorted(unknown)}")
     try:
-        record = Record(**value)
-    except TypeError as error:
+        record = build(Record, value)
+        checked(int | None, record.image_size, "config.image_size")
+        _check_status(record)
+    except (TypeError, WrongType) as error:
         raise PipelineError(f"{path}: {error}: delete it to run again") from None
-    _check(path, record)
     return record
 
 
-def _check(path: Path, record: Record) -> None:
-    _check_kinds(path, record)
-    if record.status not in ("ok", "failed", "diverged"):
-        raise PipelineError(f"{path}: status is {record.status!r}")
-    numbers = {name: value for name, value in record.metrics.items() if value is not None}
-    for name, value in numbers.items():
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise PipelineError(f"{path}: metrics.{name} is {value!r}, not a finite number")
-    if record.status == "ok" and "error_rate" not in numbers:
-        raise PipelineError(f"{path}: status is ok but metrics.error_rate is absent")
-    if record.status != "ok" and numbers:
-        raise PipelineError(f"{path}: status is {record.status} but it has metrics")
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("dataset", "model", "recipe"), (str,)),
-    **dict.fromkeys(("reason", "not_for_speed", "started_at"), (str, NoneType)),
-    **dict.fromkeys(("valid_wrong", "valid_predictions"), (str, NoneType)),
-    **dict.fromkeys(("metrics", "test_metrics", "cost", "device", "telemetry"), (dict,)),
-    **dict.fromkeys(("versions", "weights", "data", "config"), (dict,)),
-    **{"seed": (int,), "history": (list,)},
-}
-NESTED: dict[str, dict[str, tuple[type, ...]]] = {  # each may be null or absent
-    "config": {"image_size": (int,)},
-    "data": {
-        **dict.fromkeys(("n_train", "n_valid"), (int,)),
-        **dict.fromkeys(("fingerprint", "kind"), (str,)),
-        "chance_error_rate": (float, int),
-    },
-    "device": {"name": (str,), "kind": (str,), "threads": (int,)},
-    "weights": dict.fromkeys(("source", "origin", "sha256"), (str,)),
-}
-
-
-def _check_kinds(path: Path, record: Record) -> None:
-    """Others made the file: what every reader takes for granted is checked once, here."""
-    for name, kinds in KINDS.items():
-        value = getattr(record, name)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            found = type(value).__name__
-            raise PipelineError(f"{path}: {name} is of type {found}: delete it to run again")
-    for name, kinds_of in NESTED.items():
-        for key, kinds in kinds_of.items():
-            value = getattr(record, name).get(key)
-            if value is not None and not isinstance(value, kinds):
-                found = type(value).__name__
-                raise PipelineError(
-                    f"{path}: {name}.{key} is of type {found}: delete it to run again"
-                )
-    if not all(isinstance(row, dict) for row in record.history):
-        raise PipelineError(f"{path}: history has a row without names: delete it to run again")
-    for name, value in record.cost.items():
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise PipelineError(f"{path}: cost.{name} is {value!r}, not a finite number")
-
-
-def device_label(device: dict[str, Any]) -> str | None:
-    """What times can be compared on: the device's name, for a CPU with its number of threads."""
-    name = device.get("name") or device.get("kind")
-    if name is None or device.get("kind") != "cpu" or device.get("threads") is None:
-        return name
-    return f"{name}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
+def _check_status(record: Record) -> None:
+    """A run that ended well has an error rate, any other has no metrics at all."""
+    if record.status == "ok" and record.metrics.error_rate is None:
+        raise WrongType("status is ok but metrics.error_rate is absent")
+    if record.status != "ok" and record.metrics != Metrics():
+        raise WrongType(f"status is {record.status} but it has metrics")

@@ -41,7 +41,7 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
         "aggregate": lambda: [*(paths[3] / name for name in TABLES), paths[4] / "digits.json"],
         "plot": lambda: [paths[3] / "figure.svg"],
         "report": lambda: [paths[4]],
-        "plain": lambda: [],
+        "study": lambda: [],
     }[stage]()
 
 

@@ -36,6 +36,10 @@ with open("runs.log", "a") as log:
     log.write(f"{os.getpid()} {given['out']} {os.environ.get('WB_SHARED_DEVICE', '-')}\\n")
 name = f"{given['dataset']} {given['model']} seed {given['seed']}"
 print(f"{name} epoch 1/1", flush=True)
+if "WB_PROGRESS" in os.environ:
+    now = {"epoch": 1, "epochs": 2, "train_loss": 3, "valid_loss": 2, "error_rate": 0.5}
+    with open(os.environ["WB_PROGRESS"], "a") as file:
+        print(json.dumps(now | {"seconds": 1.0}), file=file)
 time.sleep(float(os.environ.get("CELL_SECONDS", "0")))
 if os.environ.get("FAILING", "-") in given["out"]:
     print(f"error: {name}: no such weights", file=sys.stderr)
@@ -60,7 +64,7 @@ beside.write_text(json.dumps({
 beside.replace(out)
 print(f"{name} error 0.1")
 """
-PRELOADED = "from pipeline.core import files\n"
+PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
 
 
 class Workspace:
@@ -141,9 +145,9 @@ def make_workspace(folder: Path, seeds: int = 2) -> Workspace:
     """Two datasets, two models, one recipe and `seeds` seeds; nothing has run."""
     copy_project(folder)
     for name, text in {
-        "dataset.py": DATASET,
-        "finetune.py": FINETUNE,
-        "sweeping/preloaded.py": PRELOADED,
+        "dataset/__main__.py": DATASET,
+        "finetune/__main__.py": FINETUNE,
+        "sweep/preloaded.py": PRELOADED,
     }.items():
         (folder / "pipeline" / name).write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

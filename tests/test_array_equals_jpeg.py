@@ -19,7 +19,6 @@ from fastai.vision.all import (
     TensorMultiCategory,
     ToTensor,
 )
-from omegaconf import OmegaConf
 from torchvision.transforms import v2
 
 from pipeline.configuration import hydra_app
@@ -30,6 +29,7 @@ from pipeline.dataset.prepared import Crops, Prepared, open_prepared
 from pipeline.dataset.splits import Split, split_images
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Epochs
+from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
 from pipeline.finetune.weights import Weights
 from pipeline.hardware.telemetry import Watch
@@ -75,18 +75,7 @@ def test_a_crop_is_what_torchvisions_resize_and_crop_give(data: Prepared, shared
         assert np.array_equal(crops.square(row, 0.3), expected), data.files[row]
 
 
-RECIPE = OmegaConf.create(
-    {
-        "batch_size": 16,
-        "pool": "concat",
-        "resize": "squish",
-        "precision": "fp32",
-        "epochs": 1,
-        "frozen_epochs": 1,
-        "lr": 0.01,
-        "lr_mult": 100,
-    }
-)
+RECIPE = Recipe("tiny", 1, 1, 0.01, 100, 16, "concat", "squish", "fp32")
 
 
 def test_weights_and_metrics_are_bit_identical(

@@ -21,6 +21,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import main as merge_main
 from pipeline.merge.__main__ import merge
 from pipeline.merge.own_speed import LEFT_OUT, file_name, models_of, write_own_speed
+from pipeline.records import Device
 from pipeline.study.params import read_study
 from pipeline.timm_results.imagenet import published
 from pipeline.timm_results.published_tables import read_benchmark, setup_of, short_name
@@ -173,9 +174,9 @@ def timings_of(
     model: str = LITE0, kind: str = "cpu", threads: int = 2, **changes: Any
 ) -> ModelTimings:
     """Both modes at 224 and 48 pixels; `changes` are of the first timing."""
-    cpu = {"kind": "cpu", "name": "AMD EPYC 7B13 64-Core Processor", "precision": "fp32"}
-    gpu = {"kind": "cuda", "name": "NVIDIA GeForce RTX 4090", "precision": "fp16"}
-    device = (cpu if kind == "cpu" else gpu) | {"threads": threads, "cuda": "13.2"}
+    cpu = Device(kind="cpu", name="AMD EPYC 7B13 64-Core Processor", precision="fp32")
+    gpu = Device(kind="cuda", name="NVIDIA GeForce RTX 4090", precision="fp16")
+    device = dataclasses.replace(cpu if kind == "cpu" else gpu, threads=threads, cuda="13.2")
     timings = [
         Timing(
             *(mode, size, 32, 32, 1000.0, 32.0, [1000.0], 4.652),

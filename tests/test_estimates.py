@@ -24,10 +24,9 @@ from pipeline.estimates.estimate import (
 )
 from pipeline.estimates.evidence import sources
 from pipeline.estimates.planned import estimate_lines, work_of
-from pipeline.records import read_record
+from pipeline.records import Device, read_record
 from pipeline.results import read_results
-from pipeline.study.params import read_study
-from pipeline.sweep.jobs import fine_tune_words
+from pipeline.study.params import Cell, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 
 DEVICE = "Some CPU, 2 threads"
@@ -109,20 +108,17 @@ def prepare(folder: Path, dataset: str) -> None:
     meta.write_text(json.dumps({"n_train": 1437, "n_valid": 360}))
 
 
-def command(model: str, seed: int, dataset: str = "digits") -> str:
-    return (
-        f"python -m pipeline.finetune dataset={dataset} model={model} recipe=quickstart "
-        f"seed={seed} image_size=64 weights=wheel threads=2 out=x.json"
-    )
+def cell(model: str, seed: int, dataset: str = "digits") -> Cell:
+    return Cell(dataset, model, "quickstart", seed)
 
 
-def lines(folder: Path, commands: list[str], jobs: int = 1, price: float | None = None) -> str:
-    return "\n".join(estimate_lines(folder, commands, jobs, price))
+def lines(folder: Path, cells: list[Cell], jobs: int = 1, price: float | None = None) -> str:
+    return "\n".join(estimate_lines(folder, cells, 2, jobs, price))
 
 
 def test_other_seeds_are_believed_before_other_models_and_each_is_named(project: Path) -> None:
     write_run(project / "data/runs", LITE[0], 0, 0.1)
-    said = lines(project, [command(LITE[0], 1), command(LITE[0], 2), command(LITE[1], 0)])
+    said = lines(project, [cell(LITE[0], 1), cell(LITE[0], 2), cell(LITE[1], 0)])
     assert f"3 of 3 fits estimated, on {DEVICE}, 1 at a time:" in said
     assert "2 from other seeds of the same cell: within a factor of 1.25" in said
     assert "1 from timm's training speeds on rtx3090: within a factor of 3, assumed" in said
@@ -132,24 +128,24 @@ def test_other_seeds_are_believed_before_other_models_and_each_is_named(project:
 
 def test_jobs_divide_the_time_and_the_price_is_for_the_whole(project: Path) -> None:
     write_run(project / "data/runs", LITE[0], 0, 0.1)
-    commands = [command(LITE[0], seed) for seed in (1, 2)]
-    said = lines(project, commands, jobs=2, price=3600.0)
+    cells = [cell(LITE[0], seed) for seed in (1, 2)]
+    said = lines(project, cells, jobs=2, price=3600.0)
     assert "time    20.0 s (16.0 s to 25.0 s)" in said
     assert "cost    20.00 (16.00 to 25.00), at 3600 an hour" in said
-    assert "cost" not in lines(project, commands)
-    assert "time    20.0 s" in lines(project, commands, jobs=8)
+    assert "cost" not in lines(project, cells)
+    assert "time    20.0 s" in lines(project, cells, jobs=8)
 
 
 def test_energy_is_told_where_runs_measured_it_and_unknown_elsewhere(project: Path) -> None:
     cost = {"fit_seconds": 20.0, "energy_wh": None}
     write_run(project / "data/runs", LITE[0], 0, 0.1, cost=cost)
-    assert "energy  unknown: never measured here" in lines(project, [command(LITE[0], 1)])
+    assert "energy  unknown: never measured here" in lines(project, [cell(LITE[0], 1)])
     write_run(project / "data/runs", LITE[0], 0, 0.1, cost={**cost, "energy_wh": 0.5})
-    assert "energy  0.5 Wh" in lines(project, [command(LITE[0], 1)])
+    assert "energy  0.5 Wh" in lines(project, [cell(LITE[0], 1)])
 
 
 def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
-    said = lines(project, [command(LITE[0], 0), command(LITE[0], 0, "pets")])
+    said = lines(project, [cell(LITE[0], 0), cell(LITE[0], 0, "pets")])
     assert "0 of 2 fits estimated" in said
     assert "1 not estimated: nothing tells of their models on this device" in said
     assert "1 not estimated: pets is not prepared yet (`dvc repro dataset@pets`)" in said
@@ -160,31 +156,29 @@ def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> 
     other = {**CPU, "name": "Another CPU"}
     write_run(project / "data/runs", LITE[0], 0, 0.1, device=other)
     write_run(project / "data/runs", LITE[0], 1, 0.1).write_text("{")
-    assert "0 of 1 fits estimated" in lines(project, [command(LITE[0], 3)])
+    assert "0 of 1 fits estimated" in lines(project, [cell(LITE[0], 3)])
 
 
 def test_runs_that_shared_the_device_count_only_where_there_are_no_others(project: Path) -> None:
     cost, why = {"fit_seconds": 90.0}, "the device was shared"
     write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
-    said = lines(project, [command(LITE[0], 3)])
+    said = lines(project, [cell(LITE[0], 3)])
     assert "time    90.0 s" in said
     assert "each run known here shared the device: a guide at best" in said
     write_run(project / "data/runs", LITE[0], 0, 0.1)
-    said = lines(project, [command(LITE[0], 3)])
+    said = lines(project, [cell(LITE[0], 3)])
     assert "time    20.0 s" in said
     assert "shared" not in said
 
 
 def test_a_dataset_that_is_not_prepared_is_known_from_its_records(project: Path) -> None:
-    words = fine_tune_words(command(LITE[0], 0, "pets"))
     record = read_record(write_run(project / "data/runs", LITE[0], 0, 0.1, dataset="pets"))
-    assert work_of(project, words, [record]) == Work("pets", LITE[0], "quickstart", 64, IMAGES)
+    work = Work("pets", LITE[0], "quickstart", 64, IMAGES)
+    assert work_of(project, cell(LITE[0], 0, "pets"), 64, [record]) == work
 
 
-def test_commands_of_other_stages_are_no_fits(project: Path) -> None:
-    assert (
-        estimate_lines(project, ["python -m pipeline.dataset dataset=digits out=x"], 1, None) == []
-    )
+def test_without_a_fit_there_is_nothing_to_estimate(project: Path) -> None:
+    assert estimate_lines(project, [], 1, 1, None) == []
 
 
 def on(
@@ -205,14 +199,15 @@ def on(
     return change
 
 
-def first(folder: Path, device: str, model: str, *changes: Any, cuda: bool = True) -> Any:
+def first(folder: Path, device: Device | str, model: str, *changes: Any) -> Any:
     """The source that is believed of `model` on a device without runs, and its speed."""
     table = read_imagenet(folder / "data/imagenet.csv")
     for change in changes:
         table = change(table)
     work = run_of(model, 1).work
     study = read_study(folder / "params.yaml")
-    asked = sources(study, table, device, cuda, [])
+    known = device if isinstance(device, Device) else Device(kind="cuda", name=device)
+    asked = sources(study, table, known, [])
     return next(((each, each.speed(work)) for each in asked if each.speed(work)), (None, None))
 
 
@@ -226,7 +221,7 @@ def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path
     table = read_imagenet(project / "data/imagenet.csv").assign(measured_by="own")
     study = read_study(project / "params.yaml")
     names = [
-        [source.name for source in sources(study, table, device, True, [])]
+        [source.name for source in sources(study, table, Device(kind="cuda", name=device), [])]
         for device in ("Small GPU 1", "NVIDIA GeForce RTX 3090")
     ]
     elsewhere = ["own training speeds on rtx3090", "own inference speeds on rtx3090"]
@@ -238,8 +233,9 @@ def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path
 
 def test_a_cpus_benchmark_is_of_as_many_threads(project: Path) -> None:
     table = on("amd_epyc", {LITE[1]: 70.0}, "train", backend="cpu2")
-    assert first(project, "AMD EPYC, 2 threads", LITE[1], table, cuda=False)[1] is not None
-    assert first(project, "AMD EPYC, 1 thread", LITE[1], table, cuda=False) == (None, None)
+    two, one = (Device(kind="cpu", name="AMD EPYC", threads=threads) for threads in (2, 1))
+    assert first(project, two, LITE[1], table)[1] is not None
+    assert first(project, one, LITE[1], table) == (None, None)
 
 
 def test_timms_training_speeds_are_scaled_by_a_published_inference_file_of_the_device(
@@ -264,7 +260,7 @@ def test_an_unknown_gpu_is_told_with_a_wide_range_and_an_unknown_cpu_not_at_all(
     assert source.name == "timm's training speeds on rtx3090, unscaled"
     assert source.assumed == 10
     assert speed == pytest.approx(1000 * 224**2 / 1e6)
-    assert first(project, "Old CPU, 1 thread", LITE[0], cuda=False) == (None, None)
+    assert first(project, Device(kind="cpu", name="Old CPU", threads=1), LITE[0]) == (None, None)
 
 
 def test_the_results_tell_what_each_run_took_by_what_each_source_had_said(tmp_path: Path) -> None:
@@ -291,4 +287,4 @@ def test_a_gpu_that_no_driver_tells_of_has_no_name_and_stops_no_plan(
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert planned.this_device(1) == ("this GPU", True)
+    assert planned.this_device(1) == Device(kind="cuda", name="this GPU")

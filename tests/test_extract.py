@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fault import install
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import sha256
 from pipeline.dataset import extract as module
 from pipeline.dataset.download import Archive
 from pipeline.dataset.extract import extract, only_folder, unpacked, unpacked_file
-from pipeline.faults import install
 
 
 def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fault import install
 from git_http import git_server
 
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.faults import install
 from pipeline.fetch import git as git_module
 from pipeline.fetch.__main__ import main as fetch
 from pipeline.fetch.git import results_at

@@ -17,7 +17,7 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.dataset.prepared import open_prepared
 from pipeline.finetune import training
 from pipeline.finetune.__main__ import finetune, main, record_path, run_of
-from pipeline.records import read_record, unpack_counts
+from pipeline.records import Metrics, read_record, unpack_counts
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -79,30 +79,30 @@ def record(tiny: Path) -> Any:
 
 def test_a_record_says_how_it_went_what_it_cost_and_on_what(record: Any, tiny: Path) -> None:
     assert record.status == "ok"
-    assert record.metrics["error_rate"] == pytest.approx(1 - record.metrics["accuracy"])
-    assert record.metrics["error_rate"] < record.data["chance_error_rate"] - 0.2
-    assert record.metrics["fbeta2"] is None
+    assert record.metrics.error_rate == pytest.approx(1 - record.metrics.accuracy)
+    assert record.metrics.error_rate < record.data.chance_error_rate - 0.2
+    assert record.metrics.fbeta2 is None
     assert [row["epoch"] for row in record.history] == [1, 2]
-    assert record.history[-1]["valid_loss"] == record.metrics["valid_loss"]
-    assert 0 < record.cost["seconds_per_epoch"] < record.cost["fit_seconds"]
-    assert record.cost["images_per_second"] > 0
-    assert record.cost["peak_rss_gib"] > 0.1
-    assert record.cost["peak_memory_reserved_gib"] is None or torch.cuda.is_available()
-    assert record.device["name"]
+    assert record.history[-1]["valid_loss"] == record.metrics.valid_loss
+    assert 0 < record.cost.seconds_per_epoch < record.cost.fit_seconds
+    assert record.cost.images_per_second > 0
+    assert record.cost.peak_rss_gib > 0.1
+    assert record.cost.peak_memory_reserved_gib is None or torch.cuda.is_available()
+    assert record.device.name
     assert record.versions["timm"]
     assert record.weights["sha256"].startswith("57934424")
-    assert record.data["fingerprint"] == open_prepared(tiny).fingerprint
+    assert record.data.fingerprint == open_prepared(tiny).fingerprint
     assert record.config["recipe"]["lr"] == 0.02
 
 
 def test_a_record_tells_what_the_hardware_did_during_the_fit(record: Any) -> None:
-    assert record.telemetry["seconds"] == record.cost["fit_seconds"]
-    assert record.telemetry["cpu_seconds"] == record.cost["cpu_seconds"]
-    assert record.device["cores_allowed"] >= 1
+    assert record.telemetry["seconds"] == record.cost.fit_seconds
+    assert record.telemetry["cpu_seconds"] == record.cost.cpu_seconds
+    assert record.device.cores_allowed >= 1
     waited = record.telemetry["cpu_waited_share"]
-    assert record.device["shared"] is (None if waited is None else waited > 0.1)
-    assert (record.not_for_speed is None) == (not record.device["shared"])
-    assert record.cost["energy_wh"] is None
+    assert record.device.shared is (None if waited is None else waited > 0.1)
+    assert (record.not_for_speed is None) == (not record.device.shared)
+    assert record.cost.energy_wh is None
 
 
 def test_the_same_seed_twice_gives_bit_identical_metrics(record: Any, tiny: Path) -> None:
@@ -144,12 +144,12 @@ def test_the_images_are_normalised_as_the_weights_were_trained(tiny: Path) -> No
 
 def test_a_multi_label_error_is_one_minus_the_accuracy_over_tags(tiny_multi: Path) -> None:
     found = finetune(config_of(tiny_multi, "recipe.batch_size=16"))
-    assert found.metrics["error_rate"] == pytest.approx(1 - found.metrics["accuracy"])
+    assert found.metrics.error_rate == pytest.approx(1 - found.metrics.accuracy)
     wrong = unpack_counts(found.valid_wrong)
-    answers = found.data["n_valid"] * found.data["n_classes"]
+    answers = found.data.n_valid * found.data.n_classes
     assert len(wrong) == found.data["n_valid"]
-    assert wrong.sum() / answers == pytest.approx(found.metrics["error_rate"], abs=1e-6)
-    assert 0 <= found.metrics["fbeta2"] <= 1
+    assert wrong.sum() / answers == pytest.approx(found.metrics.error_rate, abs=1e-6)
+    assert 0 <= found.metrics.fbeta2 <= 1
     assert found.data["kind"] == "multi"
 
 
@@ -157,15 +157,15 @@ def test_the_wrong_answers_on_each_validation_image_add_up_to_the_error(
     record: Any, tiny: Path
 ) -> None:
     wrong = unpack_counts(record.valid_wrong)
-    assert len(wrong) == record.data["n_valid"]
+    assert len(wrong) == record.data.n_valid
     assert set(wrong.tolist()) == {0, 1}
-    assert wrong.mean() == pytest.approx(record.metrics["error_rate"], abs=1e-6)
+    assert wrong.mean() == pytest.approx(record.metrics.error_rate, abs=1e-6)
 
 
 def test_a_run_whose_loss_is_not_finite_is_diverged_and_has_no_metrics(tiny: Path) -> None:
     found = finetune(config_of(tiny, "recipe.lr=1e30"))
     assert found.status == "diverged"
-    assert (found.metrics, found.valid_wrong) == ({}, None)
+    assert (found.metrics, found.valid_wrong) == (Metrics(), None)
     assert found.reason == "training loss is not finite in epoch 1"
 
 
@@ -178,7 +178,7 @@ def test_running_out_of_gpu_memory_is_a_result_and_the_next_run_is_clean(
     with monkeypatch.context() as patch:
         patch.setattr(training, "fit", no_memory)
         found = finetune(config_of(tiny))
-    assert (found.status, found.metrics) == ("failed", {})
+    assert (found.status, found.metrics) == ("failed", Metrics())
     assert found.reason == "out of GPU memory at batch size 64"
     assert finetune(config_of(tiny)).metrics == record.metrics
 

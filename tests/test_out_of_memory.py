@@ -50,11 +50,11 @@ def test_a_run_that_needs_too_much_is_recorded_with_its_batch_size_and_peak(
     squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peak = {"peak_memory_reserved_gib": 23.4}
-    monkeypatch.setattr(attempts.hardware, "peak_memory", lambda device: dict(peak))
+    monkeypatch.setattr(attempts.machine, "peak_memory", lambda device: dict(peak))
     fields = on_a_small_device(squares, 8, monkeypatch)
     assert fields["status"] == "failed"
     assert fields["reason"] == "out of GPU memory at batch size 16, 23.4 GiB reserved"
-    assert fields["cost"]["peak_memory_reserved_gib"] == 23.4
+    assert fields["cost"].peak_memory_reserved_gib == 23.4
     assert fields["built"] == [1]
     assert "halved" not in (fields["not_for_speed"] or "")
 

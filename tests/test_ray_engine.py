@@ -11,9 +11,11 @@ import pytest
 from ray_hosts import free_port
 from sweep_workspace import FINETUNE, Workspace, make_workspace
 
+from pipeline.core.progress import last_progress
+
 ASK_FOR_WEIGHTS = """
 from omegaconf import OmegaConf
-from pipeline.trainer.weights import find
+from pipeline.finetune.weights import find
 found = find(OmegaConf.load("conf/weights/folder.yaml"), given["model"])
 print("weights in", found.file)
 recipe += f"{found.source} {found.origin} {found.sha256}"
@@ -56,7 +58,7 @@ def test_ray_alone_listens_to_this_machine_and_records_what_a_plain_sweep_record
     plain = workspace.copy(tmp_path / "plain")
     log = workspace.folder / f".dvc/tmp/sweep/logs/{TARGET}.log"
     end = time.monotonic() + 90
-    while not (log.exists() and "epoch 1/1" in log.read_text()):
+    while last_progress(log.with_suffix(".progress")) is None:
         assert sweep.poll() is None, sweep.communicate()
         assert time.monotonic() < end, "no run began"
         time.sleep(0.1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import TryAgain
+from pipeline.study.params import Cell
 from pipeline.sweep import ray_engine, ray_parcels
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.ray_cluster import Node, RemoteHost
@@ -90,9 +91,8 @@ def join(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def cell(root: Path, seed: int) -> Job:
     name, out = f"finetune@{seed}", f"{seed}.json"
-    command = f"python -m pipeline.finetune model=x seed={seed}"
     log, receipt = root / f"logs/{seed}.log", root / f"receipts/{seed}.json"
-    return Job(name, command, "key", (), (out,), root, log, receipt)
+    return Job(name, "true", "key", (), (out,), root, log, receipt, Cell("d", "x", "r", seed))
 
 
 def hear(ray: FakeRay, engine: ray_engine.RayEngine, node: str, answer: Any) -> None:
@@ -100,7 +100,7 @@ def hear(ray: FakeRay, engine: ray_engine.RayEngine, node: str, answer: Any) -> 
     ray.answers[engine._hosts[node].hearing] = answer
 
 
-NOTHING = {"places": 1, "logs": {}, "ended": []}
+NOTHING: dict[str, Any] = {"places": 1, "logs": {}, "progress": {}, "ended": []}
 
 
 def test_a_late_host_is_used_and_its_records_are_written_here(
@@ -116,9 +116,11 @@ def test_a_late_host_is_used_and_its_records_are_written_here(
     engine.wait(0)
     ended = [("finetune@0", 0, "done", {"0.json": b"{}"})]
     logs = {"finetune@0": b"epoch 1\n"}
-    hear(ray, engine, "late", {"places": 1, "logs": logs, "ended": ended})
+    said = {"logs": logs, "progress": {"finetune@0": b"{}\n"}, "ended": ended}
+    hear(ray, engine, "late", NOTHING | said)
     assert [(end.job, end.exit_code) for end in engine.wait(0)] == [(job, 0)]
     assert (tmp_path / "0.json").read_bytes() == b"{}"
+    assert job.progress.read_bytes() == b"{}\n"
     assert job.log.read_text() == "on address of late\nepoch 1\n"
     assert job.receipt.is_file()
     assert engine.running == []

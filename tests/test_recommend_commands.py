@@ -12,6 +12,7 @@ from sweep_workspace import MODELS, Workspace, make_workspace
 from benchmarks.project_copy import ROOT
 from pipeline.change import __main__ as change
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
 from pipeline.recommend.experiment import TABLES
 from pipeline.study.params import read_study
 
@@ -51,6 +52,17 @@ def test_a_change_keeps_comments_and_all_other_keys(tmp_path: Path):
     assert (study.seeds, study.models, study.weights) == ((0, 1, 2), ("a.b", "c.d"), "hub")
     assert (study.datasets, study.charts) == (before.datasets, before.charts)
     assert path.read_text().count("#") == (ROOT / "params.yaml").read_text().count("#")
+
+
+def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("  models: [] #", "  models: *models #"), encoding="utf-8")
+    change.main("grid.models=[a.b, c.d]", params=path)
+    changed = path.read_text(encoding="utf-8")
+    assert "models: &models [a.b, c.d]" in changed
+    assert "models: *models\n" in changed
+    assert read_yaml(path)["benchmark"]["models"] == ["a.b", "c.d"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a record packs, and that it comes back as it was or not at all."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,14 +9,21 @@ import pytest
 from study_fakes import LITE, write_run
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.typed import build, plain
 from pipeline.records import (
     MOST_BYTES,
     MOST_PREDICTED,
+    Cost,
+    Data,
+    Device,
+    Metrics,
+    Record,
     pack_counts,
     pack_predictions,
     read_record,
     unpack_counts,
     unpack_predictions,
+    write_record,
 )
 
 
@@ -29,6 +37,62 @@ def test_wrong_answers_come_back_as_they_were(counts: list[int]) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the caller says which file
         unpack_counts(text)
+
+
+def test_records_of_a_real_gpu_are_read_and_written_as_they_were(
+    shared: Path, tmp_path: Path
+) -> None:
+    paths = sorted((shared / "gpu/records").glob("*.json"))
+    if not paths:
+        pytest.skip(f"no records in {shared / 'gpu/records'}")
+    for path in paths:
+        record = read_record(path)
+        write_record(tmp_path / path.name, record)
+        before, after = (json.loads(each.read_text()) for each in (path, tmp_path / path.name))
+        assert {name: after[name] for name in before} == before
+        assert all(value is None for name, value in after.items() if name not in before)
+        assert record.device.is_cuda
+        assert record.image_size == record.data.image_size
+
+
+def test_a_record_without_later_fields_has_their_defaults(tmp_path: Path) -> None:
+    path = write_run(tmp_path, LITE[0], 0, 0.1, device={"kind": "cpu"}, cost={}, data={})
+    record = read_record(path)
+    assert record.device == Device(kind="cpu")
+    assert (record.cost, record.data, record.test_metrics) == (Cost(), Data(), Metrics())
+
+
+def test_a_part_of_which_nothing_is_known_is_empty_as_it_always_was() -> None:
+    value = plain(Record("failed", "pets", "net", "quickstart", 0))
+    empty = ("metrics", "test_metrics", "cost", "device", "data", "telemetry", "weights")
+    assert all(value[name] == {} for name in empty)
+    assert list(value) == [each.name for each in dataclasses.fields(Record)]
+
+
+def test_a_field_is_added_by_one_line() -> None:
+    longer = dataclasses.make_dataclass(
+        "Longer", [("start_up_seconds", float | None, None)], bases=(Cost,), frozen=True
+    )
+    cost = build(longer, {"fit_seconds": 2.0, "start_up_seconds": 1.5})
+    assert plain(cost)["start_up_seconds"] == 1.5
+    assert build(longer, {"fit_seconds": 2.0}).fit_seconds == 2.0
+    assert build(Cost, plain(cost)) == Cost(fit_seconds=2.0)  # today's reader leaves it out
+
+
+@pytest.mark.parametrize(
+    ("device", "label"),
+    [
+        (Device(kind="cpu", name="AMD EPYC", threads=2), "AMD EPYC, 2 threads"),
+        (Device(kind="cpu", name="AMD EPYC", threads=1), "AMD EPYC, 1 thread"),
+        (Device(kind="cuda", name="H100", threads=2), "H100"),
+        (Device(kind="cpu"), "cpu"),
+        (Device(), None),
+    ],
+)
+def test_times_compare_on_one_device_and_for_a_cpu_at_equal_threads(
+    device: Device, label: str | None
+) -> None:
+    assert device.label == device.compared.label == label
 
 
 @pytest.mark.parametrize("columns", [3, 17])

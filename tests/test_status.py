@@ -9,6 +9,7 @@ import pytest
 from study_fakes import LITE, write_failure, write_run
 from sweep_workspace import make_workspace
 
+from pipeline.core.processes import hold
 from pipeline.status import __main__ as status
 from pipeline.study.params import read_study
 
@@ -57,12 +58,13 @@ def test_a_run_under_way_is_shown_with_its_process(
 ) -> None:
     record = write_run(runs, LITE[0], 0, 0.1)
     lock = record.with_name(f".{record.name}.lock")
-    lock.write_text(f"{os.getpid()} on {socket.gethostname()}, since 2026")
-    status.main(json=True)
+    with hold(lock, record):
+        status.main(json=True)
     first = json.loads(capsys.readouterr().out)["cells"][0]
     assert (first["state"], first["pid"]) == ("running", os.getpid())
-    for left in (f"999999999 on {socket.gethostname()}", f"{os.getpid()} on another-host", "", "9"):
-        lock.write_text(f"{left}, since 2026")  # its process was killed, or is not this one
+    here = {"host": socket.gethostname(), "pid": os.getpid(), "since": "2026", "what": "it"}
+    for left in (here | {"pid": 999999999}, here | {"host": "another"}, "", 9):
+        lock.write_text(json.dumps(left))  # its process was killed, or is not this one
         assert states(capsys)["done"] == 1
 
 

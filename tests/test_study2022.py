@@ -15,7 +15,7 @@ import pytest
 from jinja2 import Environment
 
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.records import read_record
+from pipeline.records import Metrics, read_record
 from pipeline.statistics.intervals import may_be_best, pooled, rank_intervals
 from pipeline.study2022.__main__ import main, section
 from pipeline.study2022.corrected import corrected, run_noise, survivors
@@ -453,18 +453,18 @@ def test_every_run_becomes_a_valid_record(out: Path) -> None:
     assert Counter(record.status for record in records) == {"ok": 849, "failed": 45}
     assert {record.dataset for record in records} == {"pets", "planet_sample"}
     assert {record.recipe for record in records} == {"sweep2022", "sweep2022_lr0.002"}
-    assert {record.device["name"] for record in records} == {"unknown GPUs of the 2022 study"}
+    assert {record.device.name for record in records} == {"unknown GPUs of the 2022 study"}
 
 
 def test_what_the_study_did_not_record_stays_null(out: Path) -> None:
     path = out.parent / "runs/pets/convnext_tiny.fb_in1k/sweep2022/2.json"
     record = read_record(path)
-    assert record.metrics["error_rate"] == pytest.approx(0.0521, abs=5e-5)
-    assert record.cost["fit_seconds"] == pytest.approx(97.4, abs=0.5)
-    assert record.cost["energy_wh"] is None
+    assert record.metrics.error_rate == pytest.approx(0.0521, abs=5e-5)
+    assert record.cost.fit_seconds == pytest.approx(97.4, abs=0.5)
+    assert record.cost.energy_wh is None
     assert record.config["seed"] is None
     assert record.config["recipe"]["lr"] == 0.008
-    assert record.data["fingerprint"] is None
+    assert record.data.fingerprint is None
     assert record.started_at is None
     assert record.versions == {}
 
@@ -472,7 +472,7 @@ def test_what_the_study_did_not_record_stays_null(out: Path) -> None:
 def test_a_run_that_did_not_finish_is_failed_with_its_reason_and_no_metrics(out: Path) -> None:
     records = [read_record(path) for path in (out.parent / "runs").rglob("*.json")]
     failed = [record for record in records if record.status == "failed"]
-    assert all(record.metrics == {} for record in failed)
+    assert all(record.metrics == Metrics() for record in failed)
     starts = Counter((record.reason or "").partition(" in 2022")[0] for record in failed)
     assert starts == {"reported nothing": 36, "stopped early": 9}
 

@@ -407,7 +407,7 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
-from pipeline.datasets.prepared import Prepared
+from pipeline.dataset.prepared import Prepared
 
 folder, nothing = Path(sys.argv[1]), np.zeros(0)
 data = Prepared(folder, "d", "single", [], ["a.jpg"] * 2000, nothing, nothing, {})

@@ -10,10 +10,10 @@ from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.planned import Prices
+from pipeline.study.params import Cell, threads_of
 from pipeline.sweep import jobs as options_module
 from pipeline.sweep.engine import places, shares
 from pipeline.sweep.jobs import Options
-from pipeline.sweep.session import threads_of
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def set_to(gpus: int, cores: int) -> None:
         names = [str(number) for number in range(gpus)]
         monkeypatch.setattr(options_module, "visible_gpus", lambda: names)
-        monkeypatch.setattr("pipeline.sweep.engine.visible_gpus", lambda: names)
+        monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: names)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
 
     return set_to
@@ -100,7 +100,6 @@ def test_runs_share_no_core_while_there_are_enough() -> None:
 def test_a_run_never_has_fewer_cores_than_threads() -> None:
     assert shares([0, 1, 2, 3], 4, 2) == [{0, 1}, {2, 3}, {0, 1}, {2, 3}]
     assert shares([0], 2, 2) == [{0}, {0}]
-    assert threads_of(["a threads=2", "b threads=auto", "c"]) == 2
 
 
 def test_gpus_are_filled_in_turn_and_a_place_knows_whether_it_shares_one() -> None:
@@ -116,11 +115,15 @@ def test_without_gpus_a_place_shares_where_its_cores_are_anothers_too() -> None:
     assert [each.shared for each in places([], [0, 1], 2, 2)] == [True, True]
 
 
-def command(dataset: str, model: str, recipe: str = "quickstart") -> str:
-    return (
-        f"python -m pipeline.finetune dataset={dataset} model={model} recipe={recipe} seed=0 "
-        f"image_size=64 out=data/runs/{dataset}/{model}/{recipe}/0.json"
-    )
+@pytest.mark.parametrize(("given", "threads"), [(2, 2), ("auto", 1), (True, 1), (None, 1)])
+def test_threads_of_a_run_are_those_of_the_study_if_it_says_a_number(
+    given: Any, threads: int
+) -> None:
+    assert threads_of({"threads": given}) == threads
+
+
+def cell(dataset: str, model: str, recipe: str = "quickstart") -> Cell:
+    return Cell(dataset, model, recipe, 0)
 
 
 def write_sizes(root: Path, **n_train: int) -> None:
@@ -139,9 +142,8 @@ def write_seconds(root: Path, dataset: str, model: str, seconds: float) -> None:
 def test_a_price_is_what_the_cell_took_before(tmp_path: Path) -> None:
     write_study(tmp_path)
     write_seconds(tmp_path, "digits", LITE[0], 12)
-    one = command("digits", LITE[0])
+    one = cell("digits", LITE[0])
     assert Prices(tmp_path)(one) == 12
-    assert Prices(tmp_path)(f"python -m pipeline.another before\n{one}") == 12
 
 
 def test_without_runs_prices_follow_published_speed_images_and_epochs(tmp_path: Path) -> None:
@@ -153,10 +155,10 @@ def test_without_runs_prices_follow_published_speed_images_and_epochs(tmp_path: 
         text = f"epochs: {epochs}\nfrozen_epochs: 1\n"
         (tmp_path / f"conf/recipe/{recipe}.yaml").write_text(text)
     price = Prices(tmp_path)
-    one = price(command("digits", LITE[0]))
-    assert price(command("pets", LITE[0])) == pytest.approx(3 * one)
-    assert price(command("digits", LITE[0], "long")) == pytest.approx(2 * one)
-    slower = price(command("digits", LITE[2]))  # 4000 and 3000 samples per second
+    one = price(cell("digits", LITE[0]))
+    assert price(cell("pets", LITE[0])) == pytest.approx(3 * one)
+    assert price(cell("digits", LITE[0], "long")) == pytest.approx(2 * one)
+    slower = price(cell("digits", LITE[2]))  # 4000 and 3000 samples per second
     assert slower == pytest.approx(one * 4 / 3)
 
 
@@ -165,7 +167,7 @@ def test_published_prices_are_in_the_seconds_of_the_runs_there_are(tmp_path: Pat
     write_imagenet(tmp_path / "data/imagenet.csv")
     write_sizes(tmp_path, digits=100)
     write_seconds(tmp_path, "digits", LITE[0], 12)
-    assert Prices(tmp_path)(command("digits", LITE[2])) == pytest.approx(16)
+    assert Prices(tmp_path)(cell("digits", LITE[2])) == pytest.approx(16)
 
 
 def test_a_model_of_which_nothing_is_known_is_neither_first_nor_last(tmp_path: Path) -> None:
@@ -173,10 +175,10 @@ def test_a_model_of_which_nothing_is_known_is_neither_first_nor_last(tmp_path: P
     write_study(tmp_path, models=models)
     write_imagenet(tmp_path / "data/imagenet.csv")
     price = Prices(tmp_path)
-    ordered = sorted(models, key=lambda model: price(command("digits", model)))
+    ordered = sorted(models, key=lambda model: price(cell("digits", model)))
     assert ordered[0] == LITE[0]
     assert ordered[-1] == LITE[2]
 
 
 def test_what_others_need_goes_first(tmp_path: Path) -> None:
-    assert Prices(tmp_path)("python -m pipeline.dataset dataset=digits image_size=64") == 0
+    assert Prices(tmp_path)(None) == 0

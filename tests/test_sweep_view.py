@@ -1,30 +1,36 @@
 """What a sweep shows while it goes."""
 
 import io
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from sweep_workspace import make_workspace
 
+from pipeline.core.progress import FILE, Progress, last_progress, report_progress
 from pipeline.sweep import view as view_module
 from pipeline.sweep.jobs import Ended, Job
-from pipeline.sweep.view import View, duration, told_of
+from pipeline.sweep.view import View, how_far
 
-TITLE = "[5/12] digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
+TITLE = "digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
 EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12 s"
+AT = Progress(2, 4, 1.234, 0.987, 0.1234, 12.0)
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
 
 
 def job(folder: Path, name: str) -> Job:
     log = folder / f"{name}.log"
     log.write_text(EPOCH + "\n")
-    return Job(f"finetune@{name}", "true", "key", (), (), folder, log, folder / f"{name}.receipt")
+    job = Job(f"finetune@{name}", "true", "key", (), (), folder, log, folder / f"{name}.receipt")
+    job.progress.write_text(json.dumps(asdict(AT)) + "\n")
+    return job
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def test_a_terminal_shows_each_run_on_one_line_and_the_counts(
     tmp_path: Path, clock: list[float]
 ) -> None:
     shown = io.StringIO()
-    view = View(Console(file=shown, force_terminal=True, width=60, color_system=None), 2)
+    view = View(Console(file=shown, force_terminal=True, width=63, color_system=None), 2)
     runs = [job(tmp_path, name) for name in ("digits-a-0", "digits-a-1", "digits-bcd-0")]
     view.waiting = {each.name: 1.0 for each in runs}
     with view:
@@ -51,9 +57,9 @@ def test_a_terminal_shows_each_run_on_one_line_and_the_counts(
         view.refresh()
         lines = CONTROL.sub("", shown.getvalue()).splitlines()
     assert "[1/3] FAILED finetune@digits-a-0: error: no such weights" in lines[0]
-    assert "75 s  digits-a-1    epoch 2/4, loss 0.987, error 0.1234" in lines[-3]
+    assert "75.0 s  digits-a-1    epoch 2/4, loss 0.987, error 0.1234" in lines[-3]
     assert "0 done, 2 running, 1 failed, 0 waiting" in lines[-1]
-    assert all(len(line) <= 60 for line in lines[-3:])
+    assert all(len(line) <= 63 for line in lines[-3:])
 
 
 def test_what_is_left_follows_the_prices_of_what_has_ended(
@@ -84,13 +90,30 @@ def test_a_run_that_is_tried_again_waits_again(tmp_path: Path, clock: list[float
     assert "finetune@one: to be tried again: killed by SIGKILL" in said.getvalue()
 
 
-def test_a_line_that_tells_no_epoch_is_shown_as_it_is() -> None:
-    assert told_of(EPOCH) == "epoch 2/4, loss 0.987, error 0.1234"
-    assert told_of("downloading 12 %") == "downloading 12 %"
+def test_a_run_that_has_reported_nothing_shows_the_last_line_it_printed(tmp_path: Path) -> None:
+    one = job(tmp_path, "one")
+    assert how_far(one) == "epoch 2/4, loss 0.987, error 0.1234"
+    one.progress.unlink()
+    one.log.write_text("downloading 12 %\n")
+    assert how_far(one) == "downloading 12 %"
 
 
-def test_durations_are_short() -> None:
-    assert [duration(each) for each in (8, 600, 9000)] == ["8 s", "10 min", "2 h 30 min"]
+def test_progress_is_the_last_whole_line_that_a_fit_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "fit.progress"
+    assert last_progress(file) is None
+    monkeypatch.delenv(FILE, raising=False)
+    report_progress(AT)  # nobody asked
+    monkeypatch.setenv(FILE, str(file))
+    for epoch in range(1, 40):
+        report_progress(replace(AT, epoch=epoch))
+    assert last_progress(file) == replace(AT, epoch=39)
+    with file.open("a") as half:
+        half.write('{"epoch": 40, "epo')
+    assert last_progress(file) == replace(AT, epoch=39)
+    file.write_text("no progress\n")
+    assert last_progress(file) is None
 
 
 def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Path) -> None:
@@ -110,6 +133,7 @@ def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Pa
     os.close(ours)
     assert sweeping.wait() == 0, shown
     assert "digits-tf_efficientnet_lite0.in1k-quickstart-0" in shown
+    assert "epoch 1/2, loss 2.000, error 0.5000" in shown
     assert "4 running" in shown
     assert "6 made" in shown
     assert "Collecting" not in shown

@@ -206,13 +206,12 @@ def test_the_device_is_described_with_what_the_driver_knows(
     install(monkeypatch, FakeNvml([Board(f"GPU-{UUID}")]), UUID)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Fake 100")
     described = machine.describe(CUDA, 4, "fp16")
-    assert described["name"] == "NVIDIA Fake 100"
-    assert described["uuid"] == f"GPU-{UUID}"
-    assert described["precision"] == "fp16"
+    assert described.name == "NVIDIA Fake 100"
+    assert described.uuid == f"GPU-{UUID}"
+    assert described.precision == "fp16"
     on_cpu = machine.describe(CPU, 4, "fp16")
-    assert set(on_cpu) == set(described)
-    assert on_cpu["name"] == on_cpu["cpu"]
-    assert (on_cpu["uuid"], on_cpu["driver"], on_cpu["precision"]) == (None, None, "fp32")
+    assert on_cpu.name == on_cpu.cpu
+    assert (on_cpu.uuid, on_cpu.driver, on_cpu.precision) == (None, None, "fp32")
 
 
 # A CPU
@@ -257,7 +256,7 @@ def test_threads_that_began_or_ended_meanwhile_are_counted_right() -> None:
 ON_ONE_CORE = """
 import os, subprocess, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from pipeline.trainer import cores
+from pipeline.hardware import cores
 spin = "import time\\nuntil = time.monotonic() + 60\\nwhile time.monotonic() < until: pass"
 neighbour = subprocess.Popen([sys.executable, "-c", spin])
 try:

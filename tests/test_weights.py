@@ -147,7 +147,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 FROM_HUB = """
 import json, sys
 from pipeline.core.command import one_line_errors
-from pipeline.trainer.weights import hub
+from pipeline.finetune.weights import hub
 with one_line_errors():
     found = hub(sys.argv[1])
     print(json.dumps([found.origin, str(found.file), found.sha256]))

@@ -101,8 +101,8 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def study_of(params: Path, by_cell: dict[Cell, Record]) -> Runs:
     """These runs as a study; charts and score are those of `params`."""
     study = read_study(params)
-    sizes = [record.config.get("image_size") for record in by_cell.values()]
-    known = [size for size in sizes if isinstance(size, int)] or [study.image_size]
+    sizes = [record.image_size for record in by_cell.values()]
+    known = [size for size in sizes if size is not None] or [study.image_size]
     return Runs(
         **{
             **vars(study),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.records import METRICS, Record, device_label, read_record
+from pipeline.records import METRICS, Record, read_record
 from pipeline.results import HISTORY, RUNS
 from pipeline.statistics.validation_images import check_answers, check_predictions
 from pipeline.study.params import Cell, Study
@@ -139,22 +139,22 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         **named,
         "status": record.status,
         "reason": record.reason,
-        **{name: record.metrics.get(name) for name in METRICS},
-        **{column: record.cost.get(key) for column, key in COSTS.items()},
-        "device": device_label(record.device),
-        "shared": record.device.get("shared"),
+        **{name: getattr(record.metrics, name) for name in METRICS},
+        **{column: getattr(record.cost, key) for column, key in COSTS.items()},
+        "device": record.device.label,
+        "shared": record.device.shared,
         "not_for_speed": record.not_for_speed,
         "weights_source": record.weights.get("source"),
         "weights_origin": record.weights.get("origin"),
         "weights_sha256": record.weights.get("sha256"),
         "versions": ", ".join(f"{name} {value}" for name, value in versions) or None,
         "started_at": record.started_at,
-        **{column: record.data.get(key) for column, key in DATA.items()},
+        **{column: getattr(record.data, key) for column, key in DATA.items()},
     }
 
 
 def _check_image_size(study: Study, path: Path, record: Record) -> None:
-    made_at = record.config.get("image_size")
+    made_at = record.image_size
     if made_at is not None and made_at != study.image_size:
         raise PipelineError(
             f"{path}: made at image_size {made_at}, but {study.path} says {study.image_size}: "
@@ -182,11 +182,11 @@ def _refuse_mixture(
 
 
 def _fingerprint(record: Record) -> Any:
-    return record.data.get("fingerprint")
+    return record.data.fingerprint
 
 
 def _n_valid(record: Record) -> Any:
-    return record.data.get("n_valid")
+    return record.data.n_valid
 
 
 def _weights(record: Record) -> Any:

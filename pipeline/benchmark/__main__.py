@@ -48,7 +48,7 @@ def benchmark(config: DictConfig) -> ModelTimings:
     method = {key: config[key] for key in ("warm_up_steps", "steps", "repeats", "least_seconds")}
     setup = Setup(
         device=device,
-        precision=described["precision"],
+        precision=str(described.precision),
         channels_last=config.channels_last,
         batch_decay=config.batch_decay,
         **method,

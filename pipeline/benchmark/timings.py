@@ -4,7 +4,6 @@ One JSON file a model, written whole or not at all. What is unknown is null; a t
 has its reason and no numbers.
 """
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, Literal
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
+from pipeline.core.typed import WrongType, build, plain
+from pipeline.records import Device
 
 FORMAT = 1
 Mode = Literal["infer", "train"]
@@ -50,7 +51,7 @@ class ModelTimings:
 
     model: str
     layout: Layout
-    device: dict[str, Any]
+    device: Device
     versions: dict[str, str | None]
     started_at: str
     timings: list[Timing]
@@ -58,7 +59,7 @@ class ModelTimings:
 
 
 def write_timings(path: Path, found: ModelTimings) -> None:
-    write_json(path, dataclasses.asdict(found))
+    write_json(path, plain(found))
 
 
 def read_timings(path: Path) -> ModelTimings:
@@ -68,7 +69,7 @@ def read_timings(path: Path) -> ModelTimings:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] != FORMAT:
             raise PipelineError(f"{path}: format {value['format']!r}, expected {FORMAT}: {again}")
-        return ModelTimings(**{**value, "timings": [Timing(**each) for each in value["timings"]]})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return build(ModelTimings, value)
+    except (OSError, ValueError, TypeError, KeyError, WrongType) as error:
         reason = f"{type(error).__name__}: {error}"
         raise PipelineError(f"{path}: no timings of a model ({reason}): {again}") from None

@@ -19,7 +19,7 @@ from pipeline.study.params import study_of
 
 def main(*changes: str, params: Path = Path("params.yaml")) -> None:
     """Make CHANGES such as 'grid.seeds=[0, 1, 2]' or weights=hub to PARAMS."""
-    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
 
     if not changes:
         raise PipelineError("no change given: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
@@ -40,7 +40,7 @@ def main(*changes: str, params: Path = Path("params.yaml")) -> None:
 
 def _parsed(change: str, value: str) -> Any:
     """`value` as YAML that is written back as it was given."""
-    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml_for_update
+    from pipeline.sweep.dvc_private import YAMLFileCorruptedError, parse_yaml_for_update
 
     try:
         return parse_yaml_for_update(f"value: {value}", change)["value"]
@@ -52,9 +52,30 @@ def _set(params: Path, content: Any, key: str, value: Any) -> None:
     if key not in (known := list(_keys(content))):
         raise PipelineError(f"{params}: no key {key}: {near_matches(key, known)}")
     *folders, last = key.split(".")
+    parent = content
     for folder in folders:
-        content = content[folder]
-    content[last] = value
+        parent = parent[folder]
+    _replace(content, parent, last, value)
+
+
+def _replace(content: Any, parent: Any, key: str, value: Any) -> None:
+    """Put `value` in place of `parent[key]`, under its anchor and wherever an alias repeats it."""
+    old = parent[key]
+    parent[key] = value
+    if not isinstance(old, list | dict) or not isinstance(value, list | dict):
+        return
+    if anchor := old.yaml_anchor():  # type: ignore[union-attr]
+        value.yaml_set_anchor(anchor.value, always_dump=True)  # type: ignore[union-attr]
+    for mapping in _mappings(content):
+        for name in [name for name, each in mapping.items() if each is old]:
+            mapping[name] = value
+
+
+def _mappings(content: Any) -> Iterator[Any]:
+    yield content
+    for value in content.values():
+        if isinstance(value, dict):
+            yield from _mappings(value)
 
 
 def _keys(content: Any, before: str = "") -> Iterator[str]:

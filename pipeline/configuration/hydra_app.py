@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.configuration.launchers import prepare
 from pipeline.core.command import one_line_errors
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, first_line, near_matches
 from pipeline.core.files import read_yaml
 
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
@@ -126,7 +126,7 @@ def check(config_name: str, overrides: list[str], sweeps: bool = False) -> DictC
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise PipelineError(f"{_first_line(error)}") from None
+        raise PipelineError(first_line(error)) from None
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     for override in parsed:
         if override.is_sweep_override() and not sweeps:
@@ -150,7 +150,7 @@ def _compose_one(config_name: str, overrides: list[str], parsed: list[Override])
             key = override.key_or_group
             if known and key not in known and override.is_add() is False:
                 raise PipelineError(f"unknown key {key!r}: {near_matches(key, known)}") from None
-        raise PipelineError(_first_line(error)) from None
+        raise PipelineError(first_line(error)) from None
     if missing := sorted(key for key, node in _nodes(config) if node._is_missing()):
         raise PipelineError(f"{', '.join(f'{key}=...' for key in missing)} must be given")
     return config
@@ -215,7 +215,3 @@ def _one_value(override: Override) -> str:
         return str(override.input_line)
     first = next(iter(override.sweep_string_iterator()))
     return f"{str(override.input_line).partition('=')[0]}={first}"
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -5,7 +5,6 @@ docstring into --help, and a `PipelineError` into one line on standard error and
 """
 
 import argparse
-import importlib
 import inspect
 import os
 import signal
@@ -72,8 +71,6 @@ def one_line_errors() -> Iterator[None]:
     after Ctrl-C. SIGTERM and SIGHUP end the block like an error, so what it holds is released and
     nothing half-written stays. `WB_DEBUG=1` keeps tracebacks.
     """
-    if "WB_FAULT" in os.environ:  # never loaded otherwise, so no stage depends on it
-        importlib.import_module("pipeline.faults").install(os.environ["WB_FAULT"])
     try:
         with _ending_on_signals():
             yield

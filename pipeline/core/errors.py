@@ -47,6 +47,11 @@ def system_error(error: OSError) -> PipelineError | None:
     return PipelineError(f"{where}{error.strerror}: {REMEDIES[error.errno]}")
 
 
+def first_line(said: object) -> str:
+    """The first line with text of an error or a text, else its repr."""
+    return next((line.strip() for line in str(said).splitlines() if line.strip()), repr(said))
+
+
 def near_matches(name: str, choices: Iterable[str]) -> str:
     """The end of an error line about an unknown `name`: the closest choices, else all if few."""
     choices = sorted(choices)

@@ -5,16 +5,19 @@ The kernel drops the hold when its process ends, however it ends; the file's tex
 
 import ctypes
 import fcntl
+import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from pipeline.core.errors import TryAgain
+from pipeline.core.typed import WrongType, build
 
 _PR_SET_PDEATHSIG = 1
 _PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's; looked up before any fork
@@ -26,6 +29,27 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
         _PRCTL(_PR_SET_PDEATHSIG, by)
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds something, as the lock's file says."""
+
+    pid: int
+    host: str
+    since: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since},"
+
+
+def holder_of(file: Path) -> Holder | None:
+    """Who wrote the lock's file last; None where there is none or it says nothing of use."""
+    try:
+        return build(Holder, json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, WrongType):
+        return None
+
+
 @contextmanager
 def hold(file: Path, what: str | Path) -> Iterator[None]:
     """Hold `what` by a lock on `file`, which is there only meanwhile, or raise `TryAgain`."""
@@ -35,14 +59,14 @@ def hold(file: Path, what: str | Path) -> Iterator[None]:
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                opened.seek(0)
-                who = opened.read().strip() or "another process"  # it is just writing who it is
+                who = holder_of(file) or "another process"  # it is just writing who it is
                 raise TryAgain(f"{what}: {who} is at work on it: wait for it or end it") from None
             if not _is_still_at(file, opened):
                 continue  # who had it has just let it go
             since = datetime.now().astimezone().isoformat(timespec="seconds")
+            holder = Holder(os.getpid(), socket.gethostname(), since, str(what))
             opened.truncate(0)
-            opened.write(f"process {os.getpid()} on {socket.gethostname()}, since {since},")
+            opened.write(json.dumps(asdict(holder)) + "\n")
             opened.flush()
             try:
                 yield

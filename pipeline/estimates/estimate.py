@@ -137,15 +137,14 @@ def images_of(n_train: int, n_valid: int, epochs: int) -> float:
 
 def timed(record: Record) -> Timed | None:
     """What a record tells of speed; None where the run did not finish or a number is missing."""
-    size, data = record.config.get("image_size"), record.data
-    fit_seconds, energy_wh = record.cost.get("fit_seconds"), record.cost.get("energy_wh")
-    if record.status != "ok" or not (fit_seconds and size and data.get("n_train")):
+    size, n_train, cost = record.image_size, record.data.n_train, record.cost
+    if record.status != "ok" or not (cost.fit_seconds and size and n_train):
         return None
-    if min(fit_seconds, size, data["n_train"]) <= 0:  # of others, who may have written anything
+    if min(cost.fit_seconds, size, n_train) <= 0:  # of others, who may have written anything
         return None
-    images = images_of(data["n_train"], data.get("n_valid") or 0, len(record.history))
+    images = images_of(n_train, record.data.n_valid or 0, len(record.history))
     work = Work(record.dataset, record.model, record.recipe, size, images)
-    return Timed(work, record.seed, fit_seconds, energy_wh) if images else None
+    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh) if images else None
 
 
 def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:

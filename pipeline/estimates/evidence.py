@@ -20,7 +20,7 @@ from pipeline.estimates.estimate import (
     speed_by_model,
     timed,
 )
-from pipeline.records import Record, device_label
+from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
 from pipeline.study.params import MODES, Study
 from pipeline.timm_results.imagenet import OWN
@@ -40,16 +40,15 @@ def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
     return dict(zip(nearest["model"], speeds.astype(float), strict=True))
 
 
-def rows_of_device(imagenet: pd.DataFrame, mode: str, device: str) -> pd.DataFrame:
+def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.DataFrame:
     """The rows of the largest benchmark file for `mode` that was measured on `device`, if any.
 
-    `device` is named as records label it: "AMD EPYC, 2 threads" is amd_epyc with the backend cpu2.
+    An AMD EPYC with 2 threads is amd_epyc with the backend cpu2 there.
     """
-    name, _, threads = device.partition(", ")
     rows = imagenet[(imagenet["mode"] == mode) & (imagenet["compile"] == "eager")]
-    rows = rows[rows["device"] == short_name(name)]
-    if threads:
-        rows = rows[rows["backend"] == f"cpu{threads.partition(' ')[0]}"]
+    rows = rows[rows["device"] == short_name(device.name or str(device.kind))]
+    if device.compared.threads is not None:
+        rows = rows[rows["backend"] == f"cpu{device.threads}"]
     if rows.empty:
         return rows
     return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
@@ -61,7 +60,7 @@ NAMES = {"train": "training", "infer": "inference"}
 
 
 def sources(
-    study: Study, imagenet: pd.DataFrame | None, device: str, cuda: bool, runs: list[Timed]
+    study: Study, imagenet: pd.DataFrame | None, device: Device, runs: list[Timed]
 ) -> list[Source]:
     """What can be asked about `device`; `runs` are those it finished."""
     records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
@@ -73,7 +72,7 @@ def sources(
     own = Scaled("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
     known = [by_runs, here["train"], here["infer"]]
     others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
-    return [own, *records, *_published(study, others, cuda, known)]
+    return [own, *records, *_published(study, others, device.is_cuda, known)]
 
 
 def _published(
@@ -100,41 +99,40 @@ def estimates_table(study: Study, records: Records, imagenet: pd.DataFrame) -> p
     """One row per finished run and source that knows something of it."""
     rows = [
         row
-        for (device, cuda), runs in by_device(records.values()).items()
-        for row in _rows(study, imagenet, device, cuda, runs)
+        for device, runs in by_device(records.values()).items()
+        for row in _rows(study, imagenet, device, runs)
     ]
     return pd.DataFrame(rows, columns=list(ESTIMATES))
 
 
 def by_device(
     records: Iterable[Record], whatever_ran_beside: bool = False
-) -> dict[tuple[str, bool], list[Timed]]:
-    """The runs whose times count, or all of them, by device and whether it is CUDA's."""
-    found: dict[tuple[str, bool], list[Timed]] = {}
+) -> dict[Device, list[Timed]]:
+    """The runs whose times count, or all of them, by what their times compare on."""
+    found: dict[Device, list[Timed]] = {}
     for record in records:
-        run, device = timed(record), device_label(record.device)
+        run, device = timed(record), record.device.compared
         counts = whatever_ran_beside or _counts(record)
-        if run is not None and device is not None and counts:
-            key = (device, record.device.get("kind") == "cuda")
-            found.setdefault(key, []).append(run)
+        if run is not None and device.label is not None and counts:
+            found.setdefault(device, []).append(run)
     return found
 
 
 def _counts(record: Record) -> bool:
-    return record.not_for_speed is None and not record.device.get("shared")
+    return record.not_for_speed is None and not record.device.shared
 
 
 def _rows(
-    study: Study, imagenet: pd.DataFrame, device: str, cuda: bool, runs: list[Timed]
+    study: Study, imagenet: pd.DataFrame, device: Device, runs: list[Timed]
 ) -> Iterator[dict[str, Any]]:
-    for source in sources(study, imagenet, device, cuda, runs):
+    for source in sources(study, imagenet, device, runs):
         for run, ratio in measured_by_estimated(source, runs).items():
             yield {
                 "dataset": run.work.dataset,
                 "recipe": run.work.recipe,
                 "model": run.work.model,
                 "seed": run.seed,
-                "device": device,
+                "device": device.label,
                 "source": source.name,
                 "estimated_seconds": run.fit_seconds / ratio,
                 "fit_seconds": run.fit_seconds,

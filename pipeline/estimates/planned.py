@@ -20,29 +20,36 @@ import numpy as np
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.core.text import duration
+from pipeline.core.typed import WrongType, build
 from pipeline.estimates.estimate import Source, Timed, Work, images_of, reach
 from pipeline.estimates.evidence import by_device, sources
 from pipeline.hardware.machine import cpu_name, visible_gpus
-from pipeline.records import Record, device_label, read_record
-from pipeline.study.params import read_study
-from pipeline.sweep.jobs import fine_tune_words
+from pipeline.records import Data, Device, Record, read_record
+from pipeline.study.params import Cell, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 
 
-def work_of(root: Path, words: dict[str, str], records: Sequence[Record]) -> Work | str:
+def work_of(root: Path, cell: Cell, image_size: int, records: Sequence[Record]) -> Work | str:
     """What a fine-tune has to compute, or why that is not known."""
-    dataset = words["dataset"]
-    recipe = read_yaml(root / f"conf/recipe/{words['recipe']}.yaml")
-    meta = root / "data/datasets" / dataset / "meta.json"
-    if meta.is_file():
-        data = json.loads(meta.read_text("utf-8"))
-    else:
-        data = next((each.data for each in records if each.dataset == dataset), {})
-    if not data.get("n_train"):
+    dataset = cell.dataset
+    recipe = read_yaml(root / f"conf/recipe/{cell.recipe}.yaml")
+    data = prepared(root, dataset)
+    if data is None:
+        data = next((each.data for each in records if each.dataset == dataset), Data())
+    if not data.n_train:
         return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
     epochs = recipe["epochs"] + recipe["frozen_epochs"]
-    images = images_of(data["n_train"], data.get("n_valid") or 0, epochs)
-    return Work(dataset, words["model"], words["recipe"], int(words["image_size"]), images)
+    images = images_of(data.n_train, data.n_valid or 0, epochs)
+    return Work(dataset, cell.model, cell.recipe, image_size, images)
+
+
+def prepared(root: Path, dataset: str) -> Data | None:
+    """What is known of a prepared dataset's size; None where it is not prepared."""
+    try:
+        meta = json.loads((root / "data/datasets" / dataset / "meta.json").read_text("utf-8"))
+        return build(Data, meta)
+    except (OSError, ValueError, WrongType):
+        return None
 
 
 def readable_records(folder: Path) -> list[Record]:
@@ -56,12 +63,11 @@ def readable_records(folder: Path) -> list[Record]:
     return found
 
 
-def this_device(threads: int) -> tuple[str, bool]:
-    """The label that records give the device, and whether it is CUDA's."""
+def this_device(threads: int) -> Device:
+    """What times of this machine compare on."""
     gpus = visible_gpus()
     if not gpus:
-        cpu = {"kind": "cpu", "name": cpu_name(), "threads": threads}
-        return device_label(cpu) or "this CPU", False
+        return Device(kind="cpu", name=cpu_name(), threads=threads)
     import pynvml
 
     try:
@@ -70,9 +76,9 @@ def this_device(threads: int) -> tuple[str, bool]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
         else:
             handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
-        return str(pynvml.nvmlDeviceGetName(handle)), True
-    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver tells of
-        return "this GPU", True
+        return Device(kind="cuda", name=str(pynvml.nvmlDeviceGetName(handle)))
+    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver knows
+        return Device(kind="cuda", name="this GPU")
 
 
 SECONDS_PER_HOUR = 3600
@@ -89,33 +95,30 @@ class Told:
 
 
 def estimate_lines(
-    root: Path, commands: Iterable[str], jobs: int, price_per_hour: float | None
+    root: Path, cells: Sequence[Cell], threads: int, jobs: int, price_per_hour: float | None
 ) -> list[str]:
-    """What the fits among `commands` will take, `jobs` at a time, as lines to print."""
-    cells = [words for words in map(fine_tune_words, commands) if words]
+    """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    threads = cells[0].get("threads", "1")
-    device, cuda = this_device(int(threads) if threads.isdigit() else 1)
+    study, device = read_study(root / "params.yaml"), this_device(threads)
     records = readable_records(root / "data/runs")
-    here = device, cuda
-    alone = by_device(records).get(here, [])
-    runs = alone or by_device(records, whatever_ran_beside=True).get(here, [])
+    alone = by_device(records).get(device, [])
+    runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
     imagenet = root / "data/imagenet.csv"
     table = read_imagenet(imagenet) if imagenet.is_file() else None
-    asked = sources(read_study(root / "params.yaml"), table, device, cuda, runs)
+    asked = sources(study, table, device, runs)
     reaches = {source.name: reach(source, runs) for source in asked}
     told: list[Told] = []
     unknown: Counter[str] = Counter()
-    for words in cells:
-        work = work_of(root, words, records)
+    for cell in cells:
+        work = work_of(root, cell, study.image_size, records)
         found = _told(work, asked, reaches, runs) if isinstance(work, Work) else work
         if isinstance(found, Told):
             told.append(found)
         else:
             unknown[found] += 1
     return [
-        f"{len(told)} of {len(cells)} fits estimated, on {device}, {jobs} at a time:",
+        f"{len(told)} of {len(cells)} fits estimated, on {device.label}, {jobs} at a time:",
         *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(told, reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
@@ -188,17 +191,16 @@ def _by_source(told: Sequence[Told], reaches: dict[str, tuple[float, bool]]) -> 
 
 
 class Prices:
-    """What each command will cost, in seconds or in a scale of its own."""
+    """What each fine-tune will cost, in seconds or in a scale of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def __call__(self, command: str) -> float:
-        """The price of a stage's command; what is no fine-tune costs nothing and goes first."""
-        cell = fine_tune_words(command)
-        if not cell:
+    def __call__(self, cell: Cell | None) -> float:
+        """The price of a cell; what is no fine-tune costs nothing and goes first."""
+        if cell is None:
             return 0.0
-        known = self._known.get((cell["dataset"], cell["model"], cell["recipe"]))
+        known = self._known.get((cell.dataset, cell.model, cell.recipe))
         return known if known is not None else self._scale * self._published_price(cell)
 
     @cached_property
@@ -214,17 +216,20 @@ class Prices:
     @cached_property
     def _scale(self) -> float:
         """Seconds for one unit of `_published_price`, by the cells whose seconds are known."""
-        size = read_yaml(self.root / "params.yaml")["image_size"]
-        ratios = []
-        for (dataset, model, recipe), seconds in self._known.items():
-            cell = {"dataset": dataset, "model": model, "recipe": recipe, "image_size": size}
-            ratios.append(seconds / self._published_price(cell))
+        ratios = [
+            seconds / self._published_price(Cell(*names, seed=0))
+            for names, seconds in self._known.items()
+        ]
         return median(ratios) if ratios else 1.0
 
-    def _published_price(self, cell: dict[str, str]) -> float:
-        pixels = int(cell["image_size"]) ** 2 * self._images(cell["dataset"])
-        per_pixel = self._per_pixel.get(cell["model"], 1.0)
-        return pixels * self._epochs.get(cell["recipe"], 1) * per_pixel
+    def _published_price(self, cell: Cell) -> float:
+        pixels = self._image_size**2 * self._images(cell.dataset)
+        per_pixel = self._per_pixel.get(cell.model, 1.0)
+        return pixels * self._epochs.get(cell.recipe, 1) * per_pixel
+
+    @cached_property
+    def _image_size(self) -> int:
+        return int(read_yaml(self.root / "params.yaml")["image_size"])
 
     @cached_property
     def _per_pixel(self) -> dict[str, float]:
@@ -233,11 +238,8 @@ class Prices:
 
     def _images(self, dataset: str) -> int:
         """How many images one epoch learns from; 1 where the dataset is not prepared yet."""
-        try:
-            meta = json.loads((self.root / "data/datasets" / dataset / "meta.json").read_text())
-            return int(meta["n_train"])
-        except (OSError, ValueError, KeyError):
-            return 1
+        data = prepared(self.root, dataset)
+        return data.n_train or 1 if data else 1
 
     @cached_property
     def _epochs(self) -> dict[str, int]:

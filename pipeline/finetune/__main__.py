@@ -12,6 +12,7 @@ import os
 import signal
 import time
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.configuration import hydra_app
 from pipeline.core.files import read_yaml
 from pipeline.core.processes import end_with_parent, hold
+from pipeline.core.progress import FILE, Progress, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
-from pipeline.finetune.recipe import recipe_of
+from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.hardware import machine
-from pipeline.records import Record, write_record
+from pipeline.records import Data, Record, write_record
 
 
 def main(config: DictConfig) -> None:
@@ -45,8 +47,11 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
 
     from pipeline.finetune import attempts
     from pipeline.finetune.code import code_version
+    from pipeline.names.features import left_out
 
     run = run_of(config)
+    if said := changes(recipe_of(config.recipe), run.recipe):
+        print(f"{_title(config)}  {said}", flush=True)
     threads = machine.free_threads(config.threads)
     common: dict[str, Any] = {
         "dataset": run.data.name,
@@ -54,7 +59,11 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "recipe": run.recipe.name,
         "seed": run.seed,
         "versions": {**machine.versions(), "code": code_version()},
-        "weights": {name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+        "weights": {
+            **{name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+            "left_out": left_out(run.model, run.recipe.features),
+        },
+        "fit": describe_fit(run.recipe, len(run.data.rows("train"))),
         "data": describe(run.data, run.image_size),
         "config": OmegaConf.to_container(config, resolve=True),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,7 +73,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     if run.speed.keep_freed_memory and run.device.type == "cpu":
         machine.keep_freed_memory()
     fields = attempts.train(run, tell)
-    fields["device"] = {**device, **fields["device"]}
+    fields["device"] = replace(device, **fields["device"])
     return Record(**common, **fields)
 
 
@@ -75,9 +84,10 @@ def run_of(config: DictConfig) -> Any:
     from pipeline.names.resolve import resolve
 
     data, model = open_prepared(Path(config.data)), resolve(config.model)
+    recipe = fitted_to(recipe_of(config.recipe), len(data.rows("train")))
     return training.Run(
         data=data,
-        recipe=recipe_of(config.recipe),
+        recipe=recipe,
         model=model,
         weights=weights.find(config.weights, model),
         seed=config.seed,
@@ -98,17 +108,40 @@ def record_path(config: DictConfig) -> Path:
     return out / f"{run}-{digest}.json"
 
 
-def describe(data: Prepared, image_size: int) -> dict[str, Any]:
+def describe(data: Prepared, image_size: int) -> Data:
     """The record's `data`: what was learned from, and what a constant guess would score."""
-    return {
-        "fingerprint": data.fingerprint,
-        "kind": data.kind,
-        "image_size": image_size,
-        "n_classes": len(data.classes),
-        **{f"n_{part}": len(data.rows(part)) for part in ("train", "valid", "test")},
-        "n_rejected": data.meta["n_rejected"],
-        "chance_error_rate": data.meta["chance_error_rate"],
-    }
+    return Data(
+        fingerprint=data.fingerprint,
+        kind=data.kind,
+        image_size=image_size,
+        n_classes=len(data.classes),
+        n_train=len(data.rows("train")),
+        n_valid=len(data.rows("valid")),
+        n_test=len(data.rows("test")),
+        n_rejected=data.meta["n_rejected"],
+        chance_error_rate=data.meta["chance_error_rate"],
+    )
+
+
+def describe_fit(recipe: Recipe, n_train: int) -> dict[str, int]:
+    """The record's `fit`: what the optimizer will do, if nothing goes wrong."""
+    epochs = recipe.frozen_epochs + recipe.epochs
+    steps = epochs * (n_train // recipe.batch_size)
+    return {"batch_size": recipe.batch_size, "epochs": epochs, "steps": steps}
+
+
+def changes(asked: Recipe, fitted: Recipe) -> str:
+    """What the size of the training part changed in a recipe, to be said aloud; else empty."""
+    said = []
+    if asked.batch_size != fitted.batch_size:
+        said.append(
+            f"batch size {fitted.batch_size}, not {asked.batch_size}: all training images there are"
+        )
+    if asked.epochs != fitted.epochs:
+        said.append(
+            f"{fitted.epochs} epochs, not {asked.epochs}: at least {asked.least_steps} steps"
+        )
+    return "; ".join(said)
 
 
 def die_with_parent() -> None:
@@ -118,16 +151,17 @@ def die_with_parent() -> None:
 
 
 def progress(config: DictConfig) -> Any:
-    """A function that prints one line per epoch: losses, error, seconds so far."""
-    total, started = config.recipe.frozen_epochs + config.recipe.epochs, time.perf_counter()
+    """A function that prints one line per epoch, and reports it to a sweep.
+
+    It is called with the row of the record's history, and `of`, how many epochs there will be.
+    """
+    started = time.perf_counter()
 
     def tell(row: dict[str, Any]) -> None:
-        print(
-            f"{_title(config)}  epoch {row['epoch']}/{total}  train loss {row['train_loss']:.3f}  "
-            f"valid loss {row['valid_loss']:.3f}  error {row['error_rate']:.4f}  "
-            f"{time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+        known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
+        now = Progress(epochs=row["of"], seconds=time.perf_counter() - started, **known)
+        print(f"{_title(config)}  {now}", flush=True)
+        report_progress(now)
 
     return tell
 
@@ -138,8 +172,8 @@ def _title(config: DictConfig) -> str:
 
 
 def _place_in_grid(config: DictConfig) -> str:
-    """`[5/12] ` under DVC: which of the study's runs this is, for the reader of the log."""
-    if "DVC_ROOT" not in os.environ:
+    """`[5/12] ` under DVC: which of the study's runs this is. A sweep counts its own."""
+    if "DVC_ROOT" not in os.environ or FILE in os.environ:
         return ""
     params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
     grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
@@ -152,8 +186,8 @@ def _outcome(record: Record) -> str:
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     return (
-        f"error {record.metrics['error_rate']:.4f} "
-        f"(chance {record.data['chance_error_rate']:.4f}) in {record.cost['fit_seconds']:.0f} s"
+        f"error {record.metrics.error_rate:.4f} "
+        f"(chance {record.data.chance_error_rate:.4f}) in {record.cost.fit_seconds:.0f} s"
     )
 
 

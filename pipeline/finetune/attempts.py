@@ -3,23 +3,29 @@
 Running out of GPU memory fails the run, or, where the recipe says `oom: halve`, starts it again
 with each batch in two parts, then four, whose gradients are added up: as many images a step, but
 batch norm sees fewer of them at once, and the times rank nothing.
+
+A bug of ours is no result: what this project's code raises, itself or in a library that is no part
+of training, keeps its traceback and fails the stage.
 """
 
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, first_line
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
 from pipeline.hardware.telemetry import Watch
-from pipeline.records import pack_counts, pack_predictions
+from pipeline.records import Cost, Metrics, pack_counts, pack_predictions
 
-MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
+OURS = "pipeline"
+THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
+FASTAIS_WORDS = re.compile(r"Exception occured in `[^`]*` when calling event `[^`]*`:\s*")
 GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
 Fields = dict[str, Any]
 
@@ -40,30 +46,31 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     The error is gone when this returns, and with it all that its frames held on the device.
     """
     training.clear_peak_memory()
-    epochs, watch = Epochs(tell=tell), Watch(run.device)
+    total = run.recipe.frozen_epochs + run.recipe.epochs
+    epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
+    watch = Watch(run.device)
     device: Fields = {}
     out_of_memory = False
     try:
         learn = training.seeded_learner(run, parts)
         device = {"precision": learn.precision}
         how = _ended_well(training.fit(learn, run.recipe, epochs, watch))
+        device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
-    except torch.cuda.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError as error:
         out_of_memory = True
+        traceback.print_exception(error)
         how = {"status": "failed", "reason": _out_of_memory(run, parts)}
-    except MODELS_FAULTS as error:
-        if GPUS_FAULT.search(str(error)):
-            raise PipelineError(
-                f"the GPU failed, which is no model's doing: {_first_line(error)}: look at "
-                "nvidia-smi and the system's log"
-            ) from None
-        how = {"status": "failed", "reason": _first_line(error)}
+    except (PipelineError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        how = {"status": "failed", "reason": _models_fault(error)}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
     fields = {
         **how,
         "history": epochs.rows,
-        "cost": {**how.get("cost", {}), **measured},
+        "cost": Cost(**how.get("cost", {}), **measured),
         "device": {**device, "shared": watch.shared},
         "telemetry": watch.telemetry,
         "not_for_speed": _not_for_speed(run, parts, watch),
@@ -75,8 +82,8 @@ def _ended_well(outcome: training.Outcome) -> Fields:
     countable = outcome.wrong.max() <= np.iinfo(np.uint8).max
     return {
         "status": "ok",
-        "metrics": outcome.metrics,
-        "test_metrics": outcome.test_metrics,
+        "metrics": Metrics(**outcome.metrics),
+        "test_metrics": Metrics(**outcome.test_metrics),
         "valid_wrong": pack_counts(outcome.wrong) if countable else None,
         "valid_predictions": pack_predictions(outcome.predictions),
         "cost": outcome.cost,
@@ -96,6 +103,45 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
     return "; ".join(reason for reason in reasons if reason) or None
 
 
-def _first_line(error: Exception) -> str:
-    first = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first.strip()}"[:300]
+def _models_fault(error: Exception) -> str:
+    """The reason in one line, its traceback printed; raises what is not the model's doing."""
+    cause = _cause(error)
+    reason = _said(cause)
+    if GPUS_FAULT.search(str(cause)):
+        raise PipelineError(
+            f"the GPU failed, which is no model's doing: {reason}: look at "
+            "nvidia-smi and the system's log"
+        ) from None
+    if raised_by(cause) == OURS:
+        raise error
+    traceback.print_exception(error)
+    return reason
+
+
+def raised_by(error: BaseException) -> str:
+    """`OURS`, or the package of `THEIRS` that raised it.
+
+    Of its traceback the innermost frame decides that belongs to either: NumPy or Python's own
+    library fails for whoever called it.
+    """
+    packages = [
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next(
+        (package for package in reversed(packages) if package == OURS or package in THEIRS), OURS
+    )
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a callback of fastai's raised: fastai itself fails at an error without a text."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    in_fastai = str(frames[-1].f_globals.get("__name__")) == "fastai.callback.core"
+    if isinstance(error, IndexError) and in_fastai and error.__context__ is not None:
+        return error.__context__
+    return error
+
+
+def _said(error: BaseException) -> str:
+    name, text = type(error).__name__, FASTAIS_WORDS.sub("", str(error)).strip()
+    return f"{name}: {first_line(text)}"[:300] if text else name

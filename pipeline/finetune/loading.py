@@ -19,6 +19,7 @@ from fastai.vision.all import (
 )
 
 from pipeline.dataset.prepared import Prepared
+from pipeline.finetune.parts import FlipsAndShifts
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
 
@@ -35,7 +36,7 @@ class ItemLoader(TfmdDL):
     def create_item(self, place: int | None) -> tuple[TensorImage, torch.Tensor]:
         row = self.dataset[place or 0]
         pixels, label = self.images[[row]][0], torch.as_tensor(self.labels[row])
-        return TensorImage(torch.from_numpy(pixels)), _label_type(self.labels)(label)
+        return TensorImage(torch.from_numpy(pixels)), label_type(self.labels)(label)
 
 
 class ArrayLoader(TfmdDL):
@@ -67,7 +68,7 @@ class ArrayLoader(TfmdDL):
     def create_batch(self, rows: list[int]) -> tuple[TensorImage, torch.Tensor]:
         where = np.asarray(rows)
         pixels, labels = self._read(self.images, where), self._read(self.labels, where)
-        return TensorImage(pixels), _label_type(self.labels)(labels)
+        return TensorImage(pixels), label_type(self.labels)(labels)
 
     def retain(self, batch: Any, _items: Any) -> Any:
         return batch
@@ -122,8 +123,11 @@ def loaders(
         for part in ("valid", "test")
         if len(data.rows(part))
     ]
+    if recipe.augment == "flips_shifts":
+        train.after_batch.add(FlipsAndShifts())
     return DataLoaders(train, *rest, device=device)
 
 
-def _label_type(labels: np.ndarray) -> type[torch.Tensor]:
+def label_type(labels: np.ndarray | torch.Tensor) -> type[torch.Tensor]:
+    """fastai's type for labels [images] or [images, classes]."""
     return TensorCategory if labels.ndim == 1 else TensorMultiCategory

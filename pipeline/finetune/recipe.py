@@ -1,6 +1,6 @@
 """A recipe: the named set of choices by which one fine-tune is done (`conf/recipe/*.yaml`)."""
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,20 +9,42 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.core.errors import PipelineError, near_matches
 
 CHOICES = {
+    "features": ("fastai", "timm"),
     "pool": ("concat", "average"),
+    "head": ("fastai", "linear"),
+    "head_start": ("random", "probe"),
+    "schedule": ("fine_tune", "one_cycle"),
+    "batch_norm": ("train", "eval"),
+    "augment": ("none", "flips_shifts"),
     "resize": ("squish", "crop"),
     "precision": ("fp32", "fp16", "bf16"),
     "oom": ("record", "halve"),
 }
+LEAST = {"epochs": 1, "frozen_epochs": 0, "least_steps": 0, "batch_size": 2}
 
 
 @dataclass
 class Recipe:
     """What `conf/recipe/*.yaml` hold; an epoch is one pass over the training part.
 
-    `lr` is AdamW's peak rate for the head in the frozen epochs, half of it after them; the body's
-    is `lr_mult` times smaller (fastai's `fine_tune`). `oom` says what follows when a GPU runs out
-    of memory: the record of that, or another try with each batch in halves.
+    epochs, frozen_epochs  before the `epochs`, so many in which only head and norms learn
+    lr, lr_mult            AdamW's peak rate for the head in the frozen epochs, half of it after
+                           them (fastai's `fine_tune`); the body's is `lr_mult` times smaller
+    least_steps            more epochs than `epochs` where they are fewer steps than these
+    batch_size             images per step; of a smaller training part, all of it
+    schedule               fine_tune, or one_cycle: everything learns from the first step, with
+                           warm-up and annealing, `lr` being the head's peak
+    features               what the head stands on: fastai's choice (timm's feature map, pooled as
+                           `pool` says), or timm's own pooled features, which are all that was
+                           pretrained
+    head                   fastai's (two linear layers, batch norm, dropout), or one linear layer
+    head_start             of a linear head: random, or the logistic regression on frozen features
+    batch_norm             statistics of each batch (train), or those of the pretraining (eval)
+    augment                none, or flips left to right and shifts by up to a tenth of the image
+    label_smoothing        share of each label that is spread over all classes
+    weight_average         decay per step of a moving average of the weights, which is what is
+                           validated and tested; 0 is the last weights
+    oom                    out of GPU memory: the record of that, or another try in halved batches
     """
 
     name: str
@@ -35,6 +57,15 @@ class Recipe:
     resize: str
     precision: str
     oom: str = "record"
+    features: str = "fastai"
+    head: str = "fastai"
+    head_start: str = "random"
+    schedule: str = "fine_tune"
+    least_steps: int = 0
+    batch_norm: str = "train"
+    augment: str = "none"
+    label_smoothing: float = 0.0
+    weight_average: float = 0.0
 
     @property
     def parts(self) -> list[int]:
@@ -58,10 +89,37 @@ def recipe_of(config: DictConfig) -> Recipe:
         if getattr(recipe, key) not in choices:
             value = getattr(recipe, key)
             raise PipelineError(f"recipe.{key}={value}: {near_matches(value, choices)}")
-    for key, least in {"epochs": 1, "frozen_epochs": 0, "batch_size": 2}.items():
+    for key, least in LEAST.items():
         if getattr(recipe, key) < least:
             raise PipelineError(f"recipe.{key}={getattr(recipe, key)}: write {least} or more")
     for key in ("lr", "lr_mult"):
         if not 0 < getattr(recipe, key) < float("inf"):
             raise PipelineError(f"recipe.{key}={getattr(recipe, key)}: write a number above 0")
+    for key in ("label_smoothing", "weight_average"):
+        if not 0 <= getattr(recipe, key) < 1:
+            raise PipelineError(
+                f"recipe.{key}={getattr(recipe, key)}: write a number from 0 to below 1"
+            )
+    _check_together(recipe)
     return recipe
+
+
+def fitted_to(recipe: Recipe, n_train: int) -> Recipe:
+    """The recipe for so many training images: no batch that they cannot fill, no fewer steps.
+
+    Raises `PipelineError` for fewer than two of them.
+    """
+    if n_train < 2:
+        raise PipelineError(f"{n_train} training images: a fine-tune needs at least two")
+    batch_size = min(recipe.batch_size, n_train)
+    epochs = max(recipe.epochs, -(-recipe.least_steps // (n_train // batch_size)))
+    return replace(recipe, batch_size=batch_size, epochs=epochs)
+
+
+def _check_together(recipe: Recipe) -> None:
+    if recipe.head_start == "probe" and recipe.head != "linear":
+        raise PipelineError("recipe.head_start=probe: a probe is linear: write head: linear")
+    if recipe.schedule == "one_cycle" and recipe.frozen_epochs:
+        raise PipelineError(
+            f"recipe.frozen_epochs={recipe.frozen_epochs}: one_cycle freezes nothing: write 0"
+        )

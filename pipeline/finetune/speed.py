@@ -22,6 +22,7 @@ class Speed:
     whole_batches: bool = True  # exact
     pinned_copies: bool = True  # exact
     losses_on_device: bool = True  # exact
+    whole_step: bool = True  # exact
     keep_freed_memory: bool = True  # exact
     fused_optimizer: bool = True  # equivalent
     channels_last: bool = True  # equivalent

@@ -1,9 +1,9 @@
 """One fine-tune with fastai: a learner over timm weights, and its fit.
 
-A run is fastai's `vision_learner` and `fine_tune`, as in 2022; what is faster than fastai's own is
-put in its place by `speed`, each part by itself. The surprising fact: `seed_everything` is needed
-twice, because a loader draws its shuffling from Python's `random` when it is made, and the head its
-weights from torch.
+A run is fastai's `vision_learner` and `fine_tune`, as in 2022, unless the recipe says otherwise;
+what is faster than fastai's own is put in its place by `speed`, each part by itself. The surprising
+fact: `seed_everything` is needed twice, because a loader draws its shuffling from Python's `random`
+when it is made, and the head its weights from torch.
 """
 
 import gc
@@ -16,28 +16,35 @@ import numpy as np
 import torch
 from fastai.vision.all import (
     Adam,
-    BCEWithLogitsLossFlat,
-    CrossEntropyLossFlat,
+    Callback,
     DataLoaders,
     FBetaMulti,
     GradientAccumulation,
     Learner,
+    Normalize,
     accuracy,
     accuracy_multi,
+    default_split,
     set_seed,
-    vision_learner,
 )
 
 from pipeline.dataset.prepared import Prepared
 from pipeline.finetune.callbacks import Diverged, Epochs, WrongAnswers, keep_losses_on_device
 from pipeline.finetune.loading import loaders
+from pipeline.finetune.network import network
 from pipeline.finetune.optimizer import FusedAdamW
+from pipeline.finetune.parts import (
+    AveragedWeights,
+    BatchNormInEval,
+    HeadFromProbe,
+    loss_function,
+)
 from pipeline.finetune.precision import in_precision, leave_autocast, precision_of
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed, gains_from_channels_last
-from pipeline.finetune.weights import Weights, readable
+from pipeline.finetune.weights import Weights
+from pipeline.finetune.whole_step import attach
 from pipeline.hardware.telemetry import Watch
-from pipeline.names.vision_learner import NEEDS_OVERLAY, fit_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,18 @@ def seeded_learner(run: Run, parts: int = 1) -> Learner:
     learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed)
     if parts > 1:
         learn.add_cb(GradientAccumulation(run.recipe.batch_size))
+    if run.speed.whole_step and run.device.type == "cuda":
+        learn.step_by_step = attach(learn)
     return learn
+
+
+def step_mode(learn: Learner) -> str | None:
+    """The record's `device.step`: whether steps were captured as CUDA graphs; None on a CPU."""
+    if torch.device(learn.dls.device).type != "cuda":
+        return None
+    if hasattr(learn, "whole_step"):
+        return str(learn.whole_step.mode)
+    return f"uncaptured: {getattr(learn, 'step_by_step', 'speed.whole_step is off')}"
 
 
 def learner(
@@ -89,26 +107,24 @@ def learner(
     weights: Weights,
     speed: Speed,
 ) -> Learner:
-    """fastai's `vision_learner` over timm's `model`; seed again just before this call.
+    """What fastai's `vision_learner` makes of timm's `model`, and the recipe's own parts.
 
-    `learner.precision` is what it computes in.
+    Seed again just before this call. `learner.precision` is what it computes in.
     """
     single = data.kind == "single"
-    metrics = [accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")]
-    overlay = dict(weights.overlay)
-    if fit_of(model) is NEEDS_OVERLAY:
-        overlay["pool_size"] = None
-    with readable(weights.file):
-        learn = vision_learner(
-            dls,
-            model,
-            n_out=len(data.classes),
-            loss_func=CrossEntropyLossFlat() if single else BCEWithLogitsLossFlat(),
-            metrics=metrics,
-            concat_pool=recipe.pool == "concat",
-            pretrained_cfg_overlay=overlay,
-            opt_func=FusedAdamW if speed.fused_optimizer else Adam,
-        )
+    net, pretrained = network(model, weights, recipe, len(data.classes))
+    mean, std = pretrained["mean"], pretrained["std"]
+    dls.add_tfms([Normalize.from_stats(mean, std)], "after_batch")
+    learn = Learner(
+        dls,
+        net,
+        loss_func=loss_function(data.kind, recipe.label_smoothing),
+        opt_func=FusedAdamW if speed.fused_optimizer else Adam,
+        splitter=default_split,
+        cbs=_parts(data, recipe, mean, std),
+        metrics=[accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")],
+    )
+    learn.freeze()
     if speed.channels_last and gains_from_channels_last(learn.model, dls.device):
         learn.model.to(memory_format=torch.channels_last)
     if speed.losses_on_device:
@@ -118,19 +134,13 @@ def learner(
 
 
 def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
-    """Train as the recipe says (fastai's `fine_tune`) under `watch`; raises `Diverged`."""
+    """Train as the recipe says under `watch`; raises `Diverged`."""
     wrong = WrongAnswers()
     with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
         try:
             with watch:
-                learn.fine_tune(
-                    recipe.epochs,
-                    recipe.lr,
-                    freeze_epochs=recipe.frozen_epochs,
-                    lr_mult=recipe.lr_mult,
-                    cbs=[epochs, wrong],
-                )
+                _train(learn, recipe, [epochs, wrong])
             last = [float(value) for value in learn.recorder.values[-1]]
             tested = (
                 [float(value) for value in learn.validate(ds_idx=2)] if _has_test(learn) else []
@@ -155,6 +165,33 @@ def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome
             / float(np.median([row["train_seconds"] for row in unfrozen])),
         },
     )
+
+
+def _train(learn: Learner, recipe: Recipe, callbacks: list[Callback]) -> None:
+    if recipe.schedule == "one_cycle":
+        learn.unfreeze()
+        rates = slice(recipe.lr / recipe.lr_mult, recipe.lr)
+        learn.fit_one_cycle(recipe.epochs, rates, cbs=callbacks)
+    else:
+        learn.fine_tune(
+            recipe.epochs,
+            recipe.lr,
+            freeze_epochs=recipe.frozen_epochs,
+            lr_mult=recipe.lr_mult,
+            cbs=callbacks,
+        )
+
+
+def _parts(data: Prepared, recipe: Recipe, mean: Any, std: Any) -> list[Callback]:
+    """What the recipe adds to fastai's loop as callbacks."""
+    parts: list[Callback] = []
+    if recipe.batch_norm == "eval":
+        parts.append(BatchNormInEval())
+    if recipe.head_start == "probe":
+        parts.append(HeadFromProbe(data, mean, std))
+    if recipe.weight_average:
+        parts.append(AveragedWeights(recipe.weight_average))
+    return parts
 
 
 def seed_everything(seed: int) -> None:

@@ -12,6 +12,7 @@ import psutil
 
 from pipeline.core.errors import PipelineError
 from pipeline.hardware import nvml
+from pipeline.records import Device
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB, GIB = 2**20, 2**30
@@ -67,24 +68,23 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TOP_PAD, 256 * MIB)
 
 
-def describe(device: Any, threads: int, precision: str) -> dict[str, Any]:
+def describe(device: Any, threads: int, precision: str) -> Device:
     """The record's `device`: what it is, threads and the precision that was really used."""
     import torch
 
     cuda = device.type == "cuda"
     gpu = nvml.gpu_of(device)
-    return {
-        "kind": device.type,
-        "name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
-        **(gpu.facts() if gpu else dict.fromkeys(nvml.FACTS)),
-        "cuda": torch.version.cuda if cuda else None,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "cores_allowed": allowed_cores(),
-        "threads": threads,
-        "precision": precision if cuda else "fp32",
-        "shared": None,
-    }
+    return Device(
+        kind=device.type,
+        name=torch.cuda.get_device_name(device) if cuda else cpu_name(),
+        **(gpu.facts() if gpu else {}),
+        cuda=torch.version.cuda if cuda else None,
+        cpu=cpu_name(),
+        cores=os.cpu_count(),
+        cores_allowed=allowed_cores(),
+        threads=threads,
+        precision=precision if cuda else "fp32",
+    )
 
 
 def versions() -> dict[str, str | None]:

@@ -7,6 +7,7 @@ threads stand in its name (`cpu2`), because times of other numbers do not compar
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def own_speed(
                 left_out.append([name, each.model, timing.img_size, why])
             else:
                 rows.setdefault(name, {})[key] = _row(arch, timing)
-                machine = {"device": each.device, "versions": each.versions}
+                machine = {"device": asdict(each.device), "versions": each.versions}
                 hardware.setdefault(name, machine | {"started_at": each.started_at})
     tables = {name: pd.DataFrame(list(table.values())) for name, table in rows.items()}
     return tables, hardware, pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)
@@ -81,11 +82,11 @@ def file_name(mode: str, found: ModelTimings) -> str:
     """timm's name of a file with this setup: benchmark-infer-amp-nhwc-pt2150-cu132-rtx4090.csv."""
     device = found.device
     torch = "".join(re.findall(r"\d+", found.versions["torch"] or "")[:3])
-    if device["kind"] == "cpu":
-        backend = f"cpu{device['threads']}"
+    if device.kind == "cpu":
+        backend = f"cpu{device.threads}"
     else:
-        backend = f"cu{device['cuda'].replace('.', '')}" if device["cuda"] else "gpu"
-    precision, name = PRECISIONS[device["precision"]], short_name(device["name"] or "unknown")
+        backend = f"cu{device.cuda.replace('.', '')}" if device.cuda else "gpu"
+    precision, name = PRECISIONS[device.precision or ""], short_name(device.name or "unknown")
     return f"benchmark-{mode}-{precision}-{found.layout}-pt{torch}-{backend}-{name}.csv"
 
 

@@ -93,7 +93,7 @@ class Mirroring:
 
 def mirror_of(tracker: str, project: str) -> Mirror:
     try:
-        module = importlib.import_module(f"pipeline.mirroring.to_{tracker}")
+        module = importlib.import_module(f"pipeline.mirror.to_{tracker}")
     except ModuleNotFoundError as error:
         raise PipelineError(
             f"{tracker}: {error.name} is not installed: install the extra {tracker!r} of "

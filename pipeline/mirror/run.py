@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,11 +51,12 @@ def run_of(path: Path) -> Run:
         "not_for_speed": record.not_for_speed,
         "started_at": record.started_at,
         "record": digest,
-        "device": record.device,
+        "device": asdict(record.device),
         "versions": record.versions,
         "weights": record.weights,
-        "data": record.data,
+        "data": asdict(record.data),
     }
+    tested = _numbers(asdict(record.test_metrics))
     return Run(
         id=digest,
         name=f"{record.dataset} {record.model} {record.recipe} seed {record.seed}",
@@ -63,9 +64,9 @@ def run_of(path: Path) -> Run:
         settings=flat(settings),
         epochs=[(at, _numbers(row)) for at, row in enumerate(record.history, start=1)],
         results={
-            **_numbers(record.metrics),
-            **{f"test_{name}": value for name, value in _numbers(record.test_metrics).items()},
-            **_numbers(record.cost),
+            **_numbers(asdict(record.metrics)),
+            **{f"test_{name}": value for name, value in tested.items()},
+            **_numbers(asdict(record.cost)),
         },
     )
 

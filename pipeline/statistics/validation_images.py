@@ -118,13 +118,13 @@ def check_answers(path: Path, record: Record) -> None:
         wrong = unpack_counts(record.valid_wrong)
     except ValueError as error:
         raise PipelineError(f"{path}: valid_wrong: {error}: delete it to run again") from None
-    n_valid = record.data.get("n_valid")
+    n_valid = record.data.n_valid
     if len(wrong) != n_valid:
         raise PipelineError(
             f"{path}: valid_wrong has {len(wrong)} images, but data.n_valid is {n_valid}: "
             "delete it to run again"
         )
-    counted, said = float(wrong.mean()) / labels_of(record), record.metrics["error_rate"]
+    counted, said = float(wrong.mean()) / labels_of(record), record.metrics.error_rate
     if said is None or abs(counted - said) > ROUNDING:
         raise PipelineError(
             f"{path}: valid_wrong gives an error rate of {counted:.5f}, metrics.error_rate is "
@@ -145,8 +145,8 @@ def check_predictions(path: Path, record: Record) -> None:
 
 def predictions_of(record: Record) -> np.ndarray:
     """The predictions that a finished run has, uint8 [images, columns]: see `pack_predictions`."""
-    columns = labels_of(record) if record.data.get("kind") == "multi" else PREDICTION_COLUMNS
-    n_valid = int(record.data.get("n_valid") or 0)
+    columns = labels_of(record) if record.data.kind == "multi" else PREDICTION_COLUMNS
+    n_valid = int(record.data.n_valid or 0)
     return unpack_predictions(record.valid_predictions or "", n_valid, columns)
 
 
@@ -167,4 +167,4 @@ def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
 
 def labels_of(record: Record) -> int:
     """How many answers a model gives on an image."""
-    return int(record.data["n_classes"]) if record.data.get("kind") == "multi" else 1
+    return (record.data.n_classes or 1) if record.data.kind == "multi" else 1

@@ -5,7 +5,6 @@ Reads params.yaml, the records and the locks of running fine-tunes; takes no loc
 """
 
 import json
-import re
 import socket
 import sys
 from collections import Counter
@@ -18,8 +17,9 @@ from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
+from pipeline.core.processes import holder_of
 from pipeline.records import read_record
-from pipeline.study.params import Cell, Study, read_study
+from pipeline.study.params import RUNS, Cell, Study, read_study
 
 STATES = {  # state: how the table shows it
     "done": "green",
@@ -54,8 +54,8 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     code (some seconds). JSON prints one object per run.
     """
     study = read_study(Path("params.yaml"))
-    outdated = stale_cells(study) if stale else set()
-    states = [state_of(cell, Path("data/runs"), cell in outdated) for cell in study.cells()]
+    outdated = stale_cells() if stale else set()
+    states = [state_of(cell, RUNS, cell in outdated) for cell in study.cells()]
     print_json(states) if json else print_table(study, states)
 
 
@@ -77,22 +77,22 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
         **asdict(cell),
         state="stale" if outdated else state,
         reason=record.reason,
-        error_rate=record.metrics.get("error_rate"),
+        error_rate=record.metrics.error_rate,
     )
 
 
-def stale_cells(study: Study) -> set[Cell]:
+def stale_cells() -> set[Cell]:
     """The cells that `dvc repro` would run, for another reason than a missing record alone."""
-    from pipeline.sweep.project import Project, one_line
+    from pipeline.sweep.dvc_private import one_line
+    from pipeline.sweep.project import Project
     from pipeline.sweep.session import verdict_of
 
     project = Project(Path.cwd())
-    cells = {str(cell.path(Path("data/runs"))): cell for cell in study.cells()}
     stages, _ = project.collect(["finetune"])
     found = set()
     with one_line():
         for stage in stages:
-            cell = cells.get(stage.outs[0].def_path)
+            cell = project.cell_of(stage)
             if cell is not None and verdict_of(project, stage) is not None:
                 found.add(cell)
     return found
@@ -135,14 +135,10 @@ def _shown(counts: Counter[str]) -> str:
 
 def _maker(path: Path) -> int | None:
     """The living process of this host that holds the record's lock; it is read, never taken."""
-    try:
-        text = path.with_name(f".{path.name}.lock").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    holder = holder_of(path.with_name(f".{path.name}.lock"))
+    if holder is None or holder.host != socket.gethostname() or not psutil.pid_exists(holder.pid):
         return None
-    found = re.match(r"(\d+) on (.+), since ", text)
-    if found is None or found[2] != socket.gethostname() or not psutil.pid_exists(int(found[1])):
-        return None
-    return int(found[1])
+    return holder.pid
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def _shown(text: str) -> str:
 
 
 MODES = ("infer", "train")
+RUNS = Path("data/runs")  # where dvc.yaml has the records
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ class Study:
                 for recipe in self.recipes:
                     for seed in self.seeds:
                         yield Cell(dataset, model, recipe, seed)
+
+
+def threads_of(params: Any) -> int:
+    """Threads of each fine-tune in params.yaml's content; 1 where it says `auto` or nothing."""
+    threads = params.get("threads") if isinstance(params, dict) else None
+    return threads if isinstance(threads, int) and not isinstance(threads, bool) else 1
 
 
 def read_study(path: Path) -> Study:

@@ -14,21 +14,17 @@ import pandas as pd
 from rich.progress import track
 
 from pipeline.core.errors import PipelineError
-from pipeline.records import Record, write_record
+from pipeline.records import Cost, Data, Device, Metrics, Record, write_record
 from pipeline.study2022.corrected import IMAGES
 from pipeline.study2022.printed import LEARNING_RATES
 
 DATASETS = {"pets": "pets", "planet": "planet_sample"}  # ours, conf/dataset/*.yaml
 DATA = {
-    "pets": {"kind": "single", "n_train": 5912, "n_valid": IMAGES["pets"], "n_classes": 37},
-    "planet": {"kind": "multi", "n_train": 800, "n_valid": IMAGES["planet"], "n_classes": 17},
+    "pets": Data(kind="single", n_train=5912, n_valid=IMAGES["pets"], n_classes=37),
+    "planet": Data(kind="multi", n_train=800, n_valid=IMAGES["planet"], n_classes=17),
 }
 RECIPES = {LEARNING_RATES[0]: "sweep2022", LEARNING_RATES[1]: "sweep2022_lr0.002"}
-DEVICE = {"kind": "cuda", "name": "unknown GPUs of the 2022 study", "threads": None, "shared": None}
-UNKNOWN_COSTS = (
-    *("seconds_per_epoch", "images_per_second", "cpu_seconds", "peak_memory_allocated_gib"),
-    *("peak_rss_gib", "energy_wh"),
-)
+DEVICE = Device(kind="cuda", name="unknown GPUs of the 2022 study")
 RECIPE = {
     "epochs": 5,
     "frozen_epochs": 1,
@@ -70,14 +66,10 @@ def record_of(row: dict[Any, Any], source: str) -> Record:
         recipe=recipe,
         seed=seed,
         reason=None if known["finished"] else _reason(known),
-        metrics=_metrics(known) if known["finished"] else {},
-        cost={
-            "fit_seconds": known["fit_time"],
-            "peak_memory_reserved_gib": known["GPU_mem"],
-            **dict.fromkeys(UNKNOWN_COSTS),
-        },
+        metrics=_metrics(known) if known["finished"] else Metrics(),
+        cost=Cost(fit_seconds=known["fit_time"], peak_memory_reserved_gib=known["GPU_mem"]),
         device=DEVICE,
-        data={"fingerprint": None, "chance_error_rate": None, **DATA.get(dataset, {})},
+        data=DATA.get(dataset, Data()),
         config={
             "recipe": {"name": recipe, "lr": rate, **RECIPE},
             "image_size": 224,
@@ -94,14 +86,13 @@ def record_of(row: dict[Any, Any], source: str) -> Record:
     )
 
 
-def _metrics(known: dict[Any, Any]) -> dict[str, float | None]:
-    return {
-        "error_rate": known["error_rate"],
-        "accuracy": 1 - known["error_rate"],
-        "fbeta2": None,
-        "valid_loss": known["valid_loss"],
-        "train_loss": known["train_loss"],
-    }
+def _metrics(known: dict[Any, Any]) -> Metrics:
+    return Metrics(
+        error_rate=known["error_rate"],
+        accuracy=1 - known["error_rate"],
+        valid_loss=known["valid_loss"],
+        train_loss=known["train_loss"],
+    )
 
 
 def _reason(known: dict[Any, Any]) -> str:

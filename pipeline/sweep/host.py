@@ -8,7 +8,9 @@ pipe closes the actor is gone: this process ends, the kernel ends the fork serve
 import os
 import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
+from pipeline.study.params import Cell
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Job, Options
 
@@ -37,9 +39,15 @@ def serve(connection: Connection) -> None:
             if job is None:
                 engine.stop()
                 return
-            engine.start(Job(**job))
+            engine.start(job_of(job))
         for end in engine.wait(POLL_SECONDS):
             connection.send((end.job.name, end.exit_code, end.reason))
+
+
+def job_of(plain: dict[str, Any]) -> Job:
+    """The job that came as plain values."""
+    cell = plain["cell"] and Cell(**plain["cell"])
+    return Job(**{**plain, "cell": cell})
 
 
 if __name__ == "__main__":

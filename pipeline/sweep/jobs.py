@@ -8,8 +8,7 @@ from typing import Protocol
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.hardware.machine import default_jobs, visible_gpus
-
-FINE_TUNE = ["python", "-m", "pipeline.finetune"]
+from pipeline.study.params import Cell
 
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
 
@@ -20,6 +19,7 @@ class Job:
 
     `key` is what the stage's inputs were when the job was planned. After success the worker writes
     it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.
+    `cell` is the one that a fine-tune makes, None for other stages; `threads` it computes with.
     """
 
     name: str
@@ -30,6 +30,13 @@ class Job:
     root: Path
     log: Path
     receipt: Path
+    cell: Cell | None = None
+    threads: int = 1
+
+    @property
+    def progress(self) -> Path:
+        """Where a fit reports how far it is."""
+        return self.log.with_suffix(".progress")
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,6 @@ class Engine(Protocol):
     def start(self, job: Job) -> None: ...
     def wait(self, seconds: float) -> list[Ended]: ...
     def stop(self) -> None: ...
-
-
-def fine_tune_words(command: str) -> dict[str, str]:
-    """The KEY=VALUE words of a fine-tune's command; none of another stage's."""
-    for words in map(str.split, command.splitlines()):
-        if words[:3] == FINE_TUNE:
-            return dict(word.split("=", 1) for word in words[3:] if "=" in word)
-    return {}
 
 
 def last_line(log: Path) -> str | None:

@@ -5,7 +5,6 @@ of its time, and a kill in the middle leaves half a file. Here each stage's line
 new ones are made by DVC's own writer, and the result takes the file's place in one step.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
+from pipeline.sweep.dvc_private import dumps_yaml, not_whole
 
 HEAD = ["schema: '2.0'", "stages:"]
 Entry = dict[str, Any]
@@ -25,8 +25,6 @@ def add_entries(path: Path, entries: dict[str, Entry], order: list[str]) -> None
     A stage that is new there goes behind the one that comes before it in `order`: the file is the
     same, in whatever order runs end.
     """
-    from dvc.utils.serialize import dumps_yaml
-
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     old = split_stages(path, text)
     new = {
@@ -59,8 +57,6 @@ def merged(present: list[str], new: Iterable[str], order: list[str]) -> list[str
 
 def split_stages(path: Path, text: str) -> dict[str, list[str]]:
     """The lines of each stage in dvc.lock's text; the text of a killed DVC is refused."""
-    from dvc.utils.serialize import dumps_yaml
-
     try:
         value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
         stages = dict(value.get("stages") or {})
@@ -82,22 +78,3 @@ def split_stages(path: Path, text: str) -> dict[str, list[str]]:
         name: dumps_yaml({"stages": {name: entry}}).splitlines()[1:]
         for name, entry in stages.items()
     }
-
-
-def not_whole(path: Path) -> PipelineError:
-    return PipelineError(
-        f"{path}: not whole, as DVC leaves it when it is killed while writing: `git checkout "
-        f"{path.name}`, or delete it and sweep again: the run-cache has what is done"
-    )
-
-
-def mend_rwlock(path: Path) -> bool:
-    """Remove DVC's list of busy paths if a killed process left half of it; was it so?"""
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        path.unlink()
-        return True
-    return False

@@ -6,15 +6,15 @@ and a receipt is committed by the next sweep; the rest is run again.
 
 import json
 import re
-import shlex
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.estimates.planned import Prices
+from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
 from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options
-from pipeline.sweep.project import Project, Stage, command_of
+from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
 LIMIT = 5
@@ -32,24 +32,26 @@ class Streak:
         """Count this end, or start anew if it is a good one or has another reason."""
         failed_itself = end.exit_code == 0
         reason = _recorded_failure(end) if failed_itself else end.reason
-        same = None if reason is None else without_names(reason, end.job.command)
+        same = None if reason is None else without_names(reason, end.job)
         if same != self._same:
             self._who = set()
         self._same, self.reason = same, reason
         if same is not None:
-            self._who.add(_model(end.job.command) if failed_itself else end.job.name)
+            cell = end.job.cell
+            self._who.add(cell.model if failed_itself and cell else end.job.name)
 
     @property
     def is_long(self) -> bool:
         return len(self._who) >= LIMIT
 
 
-def without_names(reason: str, command: str) -> str:
-    """The reason without what differs from run to run: the run's own words, and numbers."""
-    words = {word.rpartition("=")[2] for word in shlex.split(command)}
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) > 2:
-            reason = reason.replace(word, "...")
+def without_names(reason: str, job: Job) -> str:
+    """The reason without what differs from run to run: the run's own names, and numbers."""
+    cell = job.cell
+    names = {*job.outs, *((cell.dataset, cell.model, cell.recipe) if cell else ())}
+    for name in sorted(names, key=len, reverse=True):
+        if len(name) > 2:
+            reason = reason.replace(name, "...")
     return re.sub(r"\d+", "0", reason)
 
 
@@ -63,10 +65,6 @@ def _recorded_failure(end: Ended) -> str | None:
         if isinstance(record, dict) and record.get("status") == "failed":
             return str(record.get("reason"))
     return None
-
-
-def _model(command: str) -> str:
-    return next((word for word in shlex.split(command) if word.startswith("model=")), command)
 
 
 TICK_SECONDS = 0.25
@@ -103,7 +101,7 @@ class Sweep:
         options: Options,
     ) -> None:
         self.project, self.engine, self.view = project, engine, view
-        self.stages = {stage.addressing: stage for stage in stages}
+        self.stages = {name_of(stage): stage for stage in stages}
         self.needs, self.options = needs, options
         self.streak = None if options.keep_going else Streak()
         self.result = Result()
@@ -147,10 +145,10 @@ class Sweep:
         """Put cheap runs first, and tell the view what all that wait will cost."""
         price = Prices(self.project.root)  # anew: another dataset may be there
         if self.options.order == CHEAP:
-            self._ready = deque(sorted(self._ready, key=lambda job: price(job.command)))
-        commands = {job.name: job.command for job in self._ready}
-        commands |= {name: command_of(self.stages[name]) for name in self._unplanned}
-        self.view.waiting = {name: price(command) for name, command in commands.items()}
+            self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
+        cells = {job.name: job.cell for job in self._ready}
+        cells |= {name: self.project.cell_of(self.stages[name]) for name in self._unplanned}
+        self.view.waiting = {name: price(cell) for name, cell in cells.items()}
 
     def _look(self, stages: list[Stage]) -> None:
         """Find what is done already; the rest is ready to start."""
@@ -158,7 +156,7 @@ class Sweep:
         for stage in stages:
             inputs_changed = project.inputs_changed(stage)
             job = project.job(stage)
-            if not inputs_changed and not project.outs_changed(stage):
+            if not inputs_changed and not outs_changed(stage):
                 self._finish(stage, self.result.fresh)
             elif project.is_made(job):
                 self._finish(stage, self.result.kept)
@@ -167,15 +165,15 @@ class Sweep:
         if self.options.pull:
             project.pull_outs([version for _, _, version in to_do if version])
         for stage, job, version in to_do:
-            if version and version.outs_cached():
-                project.restore(stage, version)
+            if version and is_cached(version):
+                restore(stage, version)
                 self._finish(stage, self.result.restored)
             else:
                 self._ready.append(job)
 
     def _finish(self, stage: Stage, how: list[str]) -> None:
-        how.append(stage.addressing)
-        self._finished.add(stage.addressing)
+        how.append(name_of(stage))
+        self._finished.add(name_of(stage))
         if how is not self.result.fresh:
             self._uncommitted.append(stage)
 
@@ -187,7 +185,7 @@ class Sweep:
             return
         while self.engine.free and self._ready:
             job = self._ready.popleft()
-            self.project.remove_outs(self.stages[job.name])
+            remove_outs(self.stages[job.name])
             self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
             self.engine.start(job)
             self.view.started(job)
@@ -225,8 +223,8 @@ class Sweep:
         with self.project.locked(PATIENCE_SECONDS):
             moved = self.project.commit(self._uncommitted, list(self.stages))
         for stage in moved:
-            self.result.moved.append(stage.addressing)
-            self._finished.discard(stage.addressing)
+            self.result.moved.append(name_of(stage))
+            self._finished.discard(name_of(stage))
         self._uncommitted.clear()
         self._committed_at = time.monotonic()
         self._commit_seconds = self._committed_at - begin

@@ -9,11 +9,11 @@ import atexit
 import os
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.configuration.launchers import keep_usage_private, listen_to_this_machine_only
-from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain, first_line
 from pipeline.sweep.jobs import Job
 
 LOCAL = "local"
@@ -54,10 +54,14 @@ class RemoteHost:
 
     def start(self, job: Job, *luggage: Any) -> None:
         self.jobs[job.name] = job
-        told: dict[str, Any] = {"name": job.name, "command": job.command, "key": job.key}
-        told |= {"deps": job.deps, "outs": job.outs}
         start = self.actor.start.options(concurrency_group="start")
-        self.calls.add(start.remote(told, *luggage))
+        self.calls.add(start.remote(for_host(job), *luggage))
+
+
+def for_host(job: Job) -> dict[str, Any]:
+    """The job in plain values, because the actor knows no class of ours; its paths are its own."""
+    own = ("root", "log", "receipt")
+    return {key: value for key, value in asdict(job).items() if key not in own}
 
 
 def join(address: str) -> Any:
@@ -85,7 +89,7 @@ def join(address: str) -> Any:
     except ConnectionError:
         raise nobody from None
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise PipelineError(f"--address {address}: {_first(error)}") from None
+        raise PipelineError(f"--address {address}: {first_line(error)}") from None
     return ray
 
 
@@ -147,7 +151,3 @@ def host_on(ray: Any, node: Node, actor_class: type, *arguments: Any) -> RemoteH
     host = RemoteHost(node, actor)
     host.hear()
     return host
-
-
-def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

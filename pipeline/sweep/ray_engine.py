@@ -6,7 +6,6 @@ the queue, and if its node is still there it gets a new actor.
 """
 
 import os
-import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -38,7 +37,6 @@ def find_weights(name: str, params: Path) -> tuple[str, Weights] | None:
     return model, find(config, model)
 
 
-TRAVELS = "finetune@"
 CODE = ("conf", "params.yaml", "pipeline")
 VARIABLES = ("WB_", "OMP_", "HF_HUB_OFFLINE")  # of this process, for the runs elsewhere too
 WEIGHTS = "weights-sent"  # a folder in a run's folder
@@ -134,30 +132,29 @@ class RayEngine:
         for _ in range(len(self._waiting)):
             job = self._waiting.popleft()
             host = max(self._hosts.values(), key=lambda each: each.free, default=None)
-            if not job.name.startswith(TRAVELS) and self._here.free:
+            if job.cell is None and self._here.free:
                 self._here.start(job)
-            elif job.name.startswith(TRAVELS) and host is not None and host.free > 0:
-                self._send(job, host)
+            elif job.cell is not None and host is not None and host.free > 0:
+                self._send(job, job.cell.model, host)
             else:
                 self._waiting.append(job)
 
-    def _send(self, job: Job, host: RemoteHost) -> None:
+    def _send(self, job: Job, model: str, host: RemoteHost) -> None:
         if self._parcels.of(self._root, *CODE).digest != self._code.digest:
             raise TryAgain("pipeline/, conf/ or params.yaml changed while it ran: call again")
         try:
-            luggage = self._luggage(job)
+            luggage = self._luggage(job, model)
         except PipelineError as error:
             self._ended.append(Ended(job, error.exit_code, f"error: {error}"))
             return
         _begin_log(job, f"on {host.node.address}")
         host.start(job, *luggage)
 
-    def _luggage(self, job: Job) -> tuple[ray_host.Inputs, dict[str, str]]:
+    def _luggage(self, job: Job, model: str) -> tuple[ray_host.Inputs, dict[str, str]]:
         """What the job needs beside the code: its inputs, and small files, by path."""
         paths = [dep for dep in job.deps if not dep.startswith(("conf/", "pipeline/"))]
         inputs = {path: (self._parcels.of(self._root, path), path) for path in paths}
-        given = dict(word.split("=", 1) for word in shlex.split(job.command) if "=" in word)
-        found = find_weights(given["model"], self._root / "params.yaml")
+        found = find_weights(model, self._root / "params.yaml")
         if found is None:
             return inputs, {}
         model, file = found[0], found[1].file
@@ -196,6 +193,8 @@ class RayEngine:
         for name, text in news["logs"].items():
             with host.jobs[name].log.open("ab") as log:
                 log.write(text)
+        for name, text in news["progress"].items():
+            host.jobs[name].progress.write_bytes(text)
         ended = []
         for name, exit_code, reason, outs in news["ended"]:
             job = host.jobs.pop(name)

@@ -72,8 +72,8 @@ class Host:
     def hear(self) -> dict[str, Any]:
         """Comes back after a second, or when a run ended.
 
-        `places` for runs; `logs`: what each run printed since; `ended`: name, exit code, reason,
-        and the outputs' bytes by path.
+        `places` for runs; `logs`: what each run printed since; `progress`: what each has reported;
+        `ended`: name, exit code, reason, and the outputs' bytes by path.
         """
         ends = []
         seconds = HEAR_SECONDS
@@ -81,11 +81,12 @@ class Host:
             ends.append(self._receive())
             seconds = 0
         logs = {name: self._printed(name) for name in list(self._jobs)}
+        progress = {name: self._reported(name) for name in list(self._jobs)}
         ended = [(*end, self._outs(end[0])) for end in ends]
         for name, *_ in ends:
             logs[name] += self._printed(name)
             shutil.rmtree(self._jobs.pop(name)["root"], ignore_errors=True)
-        return {"places": self._places, "logs": logs, "ended": ended}
+        return {"places": self._places, "logs": logs, "progress": progress, "ended": ended}
 
     def stop(self) -> None:
         """End all runs; comes back when they are gone."""
@@ -112,6 +113,10 @@ class Host:
             return b""
         self._read[name] += len(text)
         return text
+
+    def _reported(self, name: str) -> bytes:
+        path = self._jobs[name]["log"].with_suffix(".progress")
+        return path.read_bytes() if path.exists() else b""
 
     def _outs(self, name: str) -> dict[str, bytes]:
         root, outs = self._jobs[name]["root"], self._jobs[name]["outs"]

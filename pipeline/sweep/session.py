@@ -1,8 +1,7 @@
 """One call of the sweep: hold the workspace, run the loop, end cleanly on signals, tell the end."""
 
-import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,10 +11,11 @@ from rich.console import Console
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.study.params import refuse_odd_words
+from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep
-from pipeline.sweep.project import Project, Stage, command_of
+from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
 RUN, AFTER = "run", "after "
@@ -34,7 +34,7 @@ def plan(
 
     found: dict[str, str] = {}
     for stage in stages:
-        name = stage.addressing
+        name = name_of(stage)
         verdict = verdict_of(project, stage)
         if made := sorted(need for need in needs[name] if need in found):
             verdict = f"{AFTER}{', '.join(made)}"
@@ -42,18 +42,12 @@ def plan(
             found[name] = verdict
             console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
     console.print(f"{len(found)} of {len(stages)} stages to do")
-    for line in estimate_lines(project.root, _commands(stages, found), jobs, price_per_hour):
+    run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
+    cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
+    threads = max(map(project.threads_of, run), default=1)
+    for line in estimate_lines(project.root, cells, threads, jobs, price_per_hour):
         console.print(line, markup=False, soft_wrap=True)
     return found
-
-
-def _commands(stages: list[Stage], found: dict[str, str]) -> list[str]:
-    """The commands that would run; what comes from the cache costs nothing."""
-    return [
-        command_of(stage)
-        for stage in stages
-        if found.get(stage.addressing, "").startswith((RUN, AFTER))
-    ]
 
 
 def verdict_of(project: Project, stage: Stage) -> str | None:
@@ -61,7 +55,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
     inputs_changed = _inputs_changed(project, stage)
     if inputs_changed is None:
         return RUN
-    if not inputs_changed and not project.outs_changed(stage):
+    if not inputs_changed and not outs_changed(stage):
         return None
     if project.is_made(project.job(stage)):
         return "commit"
@@ -70,7 +64,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
 
 def _inputs_changed(project: Project, stage: Stage) -> bool | None:
     """None if inputs are not there yet."""
-    if any(not dep.exists for dep in stage.deps):
+    if not inputs_are_there(stage):
         return None
     return project.inputs_changed(stage)
 
@@ -84,7 +78,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     project, console = Project(root), Console(highlight=False)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     stages, needs = project.collect(targets)
-    threads = threads_of(map(command_of, stages))
+    threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
@@ -109,12 +103,6 @@ def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: Vi
     from pipeline.sweep.ray_engine import RayEngine
 
     return RayEngine(options, root, threads, view.say)
-
-
-def threads_of(commands: Iterable[str]) -> int:
-    """The most threads that one of these commands names; one where none does."""
-    named = (re.search(r"\sthreads=(\d+)", command) for command in commands)
-    return max([int(match[1]) for match in named if match], default=1)
 
 
 @contextmanager

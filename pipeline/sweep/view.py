@@ -1,6 +1,5 @@
 """What a sweep tells while it goes: a live table in a terminal, else a line per ended run."""
 
-import re
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -9,11 +8,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.core.progress import last_progress
+from pipeline.core.text import duration
 from pipeline.sweep.jobs import Ended, Job, last_line
 
 REFRESH_SECONDS = 0.5
-PLACE = re.compile(r"^\[\d+/\d+\] ")  # of a run in the grid; here its place in the sweep is told
-EPOCH = re.compile(r"epoch (\S+)  .*valid loss (\S+)  error (\S+)")  # as stage finetune prints it
 MOST_ROWS = 16  # of running runs in the table
 
 
@@ -60,7 +59,7 @@ class View(AbstractContextManager["View"]):
         self.n_ended += 1
         self._ended_seconds += time.monotonic() - started
         self._ended_price += price
-        said = PLACE.sub("", end.reason or end.job.name)
+        said = end.reason or end.job.name
         if end.exit_code != 0:
             self.n_failed += 1
             said = f"FAILED {end.job.name}: {end.why}"
@@ -97,12 +96,12 @@ class View(AbstractContextManager["View"]):
         width = max(map(len, names), default=0)
         rows = []
         for name, (job, (_, started)) in zip(names, shown, strict=True):
-            told = Text(told_of(last_line(job.log) or ""), style="dim")
-            row = Text(f"{duration(now - started):>8}  {name:<{width}}  ").append_text(told)
+            so_far = Text(how_far(job), style="dim")
+            row = Text(f"{duration(now - started):>11}  {name:<{width}}  ").append_text(so_far)
             row.truncate(self._console.width, overflow="ellipsis")
             rows.append(row)
         if hidden := len(self._started) - len(shown):
-            rows.append(Text(f"{'':8}  and {hidden} more"))
+            rows.append(Text(f"{'':11}  and {hidden} more"))
         return rows
 
     def _summary(self, now: float) -> Text:
@@ -118,15 +117,10 @@ class View(AbstractContextManager["View"]):
         return Text(", ").join(Text(*each) for each in parts)
 
 
-def told_of(line: str) -> str:
-    """What a run's last line says of how far it is."""
-    match = EPOCH.search(line)
-    return f"epoch {match[1]}, loss {match[2]}, error {match[3]}" if match else line
-
-
-def duration(seconds: float) -> str:
-    """As a reader says it: 40 s, 12 min, 3 h 5 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def how_far(job: Job) -> str:
+    """What a run has reported of its progress; before that, the last line it printed."""
+    progress = last_progress(job.progress)
+    if progress is None:
+        return last_line(job.log) or ""
+    where = f"epoch {progress.epoch}/{progress.epochs}"
+    return f"{where}, loss {progress.valid_loss:.3f}, error {progress.error_rate:.4f}"

@@ -14,6 +14,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from fault import install
+
 MODEL = "test_resnet.r160_in1k"
 LIMIT_SECONDS = 120
 
@@ -33,7 +35,7 @@ class Trainer:
         self.folder, self.context = folder, context
 
     def child(self, work: Callable[..., None], *arguments: Any, fault: str | None = None) -> Ended:
-        """Call `work` in a fresh process, with WB_FAULT set to `fault`."""
+        """Call `work` in a fresh process, in which `fault` happens."""
         log = self.folder / f"log-{os.getpid()}"
         process = self.context.Process(target=_call, args=(log, fault, work, arguments))
         process.start()
@@ -88,7 +90,7 @@ def _call(log: Path, fault: str | None, work: Callable[..., None], arguments: An
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     if fault is not None:
-        os.environ["WB_FAULT"] = fault
+        install(fault)
     work(*arguments)
     sys.stdout.flush()
 

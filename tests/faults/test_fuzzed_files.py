@@ -23,8 +23,8 @@ from pipeline.dataset.extract import extract
 from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Record, read_record
 from pipeline.status.__main__ import state_of
+from pipeline.study.__main__ import main as check_study
 from pipeline.study.params import Cell
-from pipeline.study.params import main as check_study
 from pipeline.timm_results.published_tables import parse_cells
 
 fuzz = settings(

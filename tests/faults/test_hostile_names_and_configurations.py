@@ -13,8 +13,8 @@ from sweep_workspace import make_workspace
 from pipeline.configuration import hydra_app
 from pipeline.configuration.hydra_app import check_conf_file
 from pipeline.core.errors import PipelineError
+from pipeline.study.__main__ import main as check_study
 from pipeline.study.params import Cell, refuse_odd_values
-from pipeline.study.params import main as check_study
 
 PARAMS = Path("params.yaml")
 HOSTILE = [

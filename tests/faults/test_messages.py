@@ -28,7 +28,6 @@ from pipeline.dataset.label_tables import huggingface, in_csv
 from pipeline.dataset.prepared import _load, open_prepared
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import in_class_folders
-from pipeline.faults import install
 from pipeline.finetune import weights
 from pipeline.finetune.speed import speed_of
 from pipeline.merge import __main__ as merge
@@ -44,8 +43,9 @@ from pipeline.study.params import read_study
 from pipeline.study2022 import as_records
 from pipeline.study2022.printed import sweep_file
 from pipeline.sweep import ray_engine
+from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
-from pipeline.sweep.lockfile import not_whole, split_stages
+from pipeline.sweep.lockfile import split_stages
 from pipeline.sweep.project import Project
 from pipeline.sweep.ray_cluster import join
 from pipeline.timm_results.source import read_source
@@ -166,12 +166,6 @@ def test_options_of_a_sweep_that_cannot_be_are_one_line(options: Options, said: 
 def test_a_share_of_a_gpu_where_there_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     one_line(lambda: Options(gpus_per_run=0.5).runs_at_a_time(1), "no GPU is visible here")
-
-
-def test_faults_on_purpose_are_spelled_right_or_refused() -> None:
-    one_line(lambda: install("kill"), "WB_FAULT=kill: write KIND@POINT or KIND@POINT:N")
-    one_line(lambda: install("kil@in_loader"), "WB_FAULT=kil@in_loader: no kind kil: did you mean")
-    one_line(lambda: install("kill@loader"), "no point loader: did you mean in_loader")
 
 
 def test_what_a_dataset_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_a_record_of_an_older_version_is_refused_by_name(study: Path) -> None:
         ({"metrics": [0.1]}, "metrics is of type list"),
         ({"cost": {"fit_seconds": "1"}}, "cost.fit_seconds is '1', not a finite number"),
         ({"seed": "0"}, "seed is of type str"),
-        ({"history": [1]}, "history has a row without names"),
+        ({"history": [1]}, "history\\[0\\] is of type int"),
     ],
 )
 def test_a_record_that_no_run_could_have_written_is_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sweep_workspace import Workspace, make_workspace
 
+from pipeline.study.params import Cell
 from pipeline.sweep.jobs import Ended, Job
 from pipeline.sweep.loop import LIMIT, Streak, without_names
 
@@ -21,10 +22,10 @@ def workspace(tmp_path: Path) -> Workspace:
 def ended(root: Path, model: str, seed: int, code: int, said: str, status: str = "failed") -> Ended:
     """The end of a run; with code 0 it left a record that says `said`."""
     out = f"{model}-{seed}.json"
-    command = f"python -m pipeline.finetune dataset=digits model={model} seed={seed} out={out}"
+    cell = Cell("digits", model, "quickstart", seed)
     if code == 0:
         (root / out).write_text(json.dumps({"status": status, "reason": said}))
-    return Ended(Job(out, command, "key", (), (out,), root, root, root), code, said)
+    return Ended(Job(out, "true", "key", (), (out,), root, root, root, cell), code, said)
 
 
 def is_long(ends: Sequence[Ended]) -> bool:
@@ -54,10 +55,10 @@ def test_failed_records_are_a_streak_if_they_are_of_different_models(tmp_path: P
     assert not is_long(failures("abcde", "diverged"))
 
 
-def test_names_and_numbers_do_not_make_another_reason() -> None:
-    command = "python -m pipeline.finetune dataset=digits model=vit_tiny.in1k seed=3"
+def test_names_and_numbers_do_not_make_another_reason(tmp_path: Path) -> None:
+    job = ended(tmp_path, "vit_tiny.in1k", 3, 1, "").job
     said = "error: model vit_tiny.in1k on digits: 1,024 MiB missing"
-    assert without_names(said, command) == "error: model ... on ...: 0,0 MiB missing"
+    assert without_names(said, job) == "error: model ... on ...: 0,0 MiB missing"
 
 
 def test_a_sweep_stops_with_the_reason_and_goes_on_when_told(workspace: Workspace) -> None:
@@ -76,7 +77,9 @@ def test_a_sweep_stops_with_the_reason_and_goes_on_when_told(workspace: Workspac
 def test_a_sweep_killed_between_the_cache_and_dvc_lock_repeats_no_run(workspace: Workspace) -> None:
     cell = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
     assert workspace.sweep("dataset").returncode == 0
-    assert workspace.sweep(cell, WB_FAULT="kill@in_commit").returncode == -9
+    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    killed = workspace.command("fault", "kill@in_commit", "pipeline.sweep", cell, **here)
+    assert killed.returncode == -9, killed.stderr
     assert (set(workspace.lock()), len(workspace.runs())) == (BOTH_DATASETS, 1)
     assert "1 made before and now committed" in workspace.sweep(cell).stdout
     assert len(workspace.runs()) == 1

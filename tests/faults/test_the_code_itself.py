@@ -2,6 +2,7 @@
 
 import ast
 import fcntl
+import json
 import os
 import re
 import socket
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from fault import KINDS, POINTS, _place_of
 from runs import Trainer
 
-from pipeline.core.processes import hold
-from pipeline.faults import KINDS, POINTS, _place_of
+from pipeline.core.processes import hold, holder_of
 
 DOORS = {  # what could run somebody else's code or data, as a call
     *("eval", "exec", "compile", "__import__", "system", "popen", "load_learner", "unsafe_load"),
@@ -149,15 +150,16 @@ def test_a_hold_on_a_file_that_was_just_removed_is_no_hold(
     monkeypatch.setattr(fcntl, "flock", remove_once_and_lock)
     with hold(lock, "this"):
         assert len(locked) == 2
-        assert lock.read_text().startswith("process")
+        assert holder_of(lock) is not None
 
 
 def test_a_lock_file_that_was_left_behind_blocks_nobody(tmp_path: Path) -> None:
     lock = tmp_path / ".0.json.lock"
-    for left in ("999999999 on this-host, since 2020,", "1 on another-host, since 2020,", "", "\0"):
+    gone = json.dumps({"pid": 999999999, "host": "this", "since": "2020", "what": "it"})
+    for left in (gone, "1 on another-host, since 2020,", "", "\0"):
         lock.write_text(left)
         with hold(lock, "this"):
-            assert lock.read_text().startswith(
-                f"process {os.getpid()} on {socket.gethostname()}, since 20"
-            )
+            holder = json.loads(lock.read_text())
+            assert holder.pop("since").startswith("20")
+            assert holder == {"pid": os.getpid(), "host": socket.gethostname(), "what": "this"}
         assert not lock.exists()

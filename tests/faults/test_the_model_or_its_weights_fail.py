@@ -9,7 +9,7 @@ from runs import MODEL, Trainer, numbers_of
 from study_fakes import write_imagenet, write_study
 
 from pipeline.aggregate import __main__ as aggregate
-from pipeline.records import read_record
+from pipeline.records import Metrics, read_record
 from pipeline.results import read_results
 
 
@@ -21,7 +21,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_no_table_has_a_number_of_
     ended = trainer.finetune(runs / "0.json", fault="nan@after_load")
     assert ended.exit_code == 0, ended.said
     record = read_record(runs / "0.json")
-    assert (record.status, record.metrics, record.test_metrics) == ("diverged", {}, {})
+    assert record.status == "diverged"
+    assert record.metrics == record.test_metrics == Metrics()
     assert "not finite in epoch 1" in str(record.reason)
     assert len(record.history) <= 1
     whole = {**json.loads(golden.read_text()), "seed": 1}
@@ -50,7 +51,7 @@ def test_a_model_that_fails_is_a_record_with_the_reason_and_no_metrics(
     ended = trainer.finetune(tmp_path / "0.json", fault=fault)
     assert ended.exit_code == 0, ended.said
     record = read_record(tmp_path / "0.json")
-    assert (record.status, record.metrics) == ("failed", {})
+    assert (record.status, record.metrics) == ("failed", Metrics())
     assert str(record.reason).startswith(reason)
     assert f"failed: {reason}" in ended.said.splitlines()[-1]
 

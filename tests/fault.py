@@ -1,9 +1,11 @@
-"""`WB_FAULT=KIND@POINT`: something breaks on purpose, so that a test can see what becomes of it.
+"""Something breaks on purpose, KIND@POINT, so that a test can see what becomes of it.
 
-`WB_FAULT=kill@in_loader:3 python -m pipeline.finetune ...` kills the fine-tune before its third
-batch. Loaded only where the variable is set: it then wraps the one function that the point names,
-in this process, so no line of the pipeline asks whether it is to break. What each kind and point is
-stands in the two tables below.
+`install("kill@in_loader:3")` wraps the one function that the point names, in this process: the
+third batch kills it. For a whole command:
+
+    PYTHONPATH=tests python -m fault kill@in_loader:3 pipeline.finetune ...
+
+Kinds and points are in the two tables below.
 """
 
 import errno
@@ -11,14 +13,13 @@ import functools
 import importlib
 import os
 import re
+import runpy
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from pipeline.core.errors import PipelineError, near_matches
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,8 @@ KINDS: dict[str, Callable[[str, Any], None]] = {
 def install(text: str) -> None:
     """Let KIND@POINT or KIND@POINT:N happen in this process, the Nth time that it is there."""
     match = re.fullmatch(r"(\w+)@(\w+)(?::([1-9]\d*))?", text)
-    if match is None:
-        raise PipelineError(f"WB_FAULT={text}: write KIND@POINT or KIND@POINT:N")
+    assert match is not None, f"{text}: write KIND@POINT or KIND@POINT:N"
     kind, point = match[1], match[2]
-    for what, given, known in (("kind", kind, KINDS), ("point", point, POINTS)):
-        if given not in known:
-            raise PipelineError(f"WB_FAULT={text}: no {what} {given}: {near_matches(given, known)}")
     owner, name = _place_of(POINTS[point])
     wrapped = _breaking(getattr(owner, name), KINDS[kind], point, int(match[3] or 1))
     setattr(owner, name, wrapped)
@@ -120,3 +117,9 @@ def _breaking(
         return result
 
     return wrapper
+
+
+if __name__ == "__main__":
+    install(sys.argv[1])
+    sys.argv = sys.argv[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

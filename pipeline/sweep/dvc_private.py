@@ -1,0 +1,286 @@
+"""All of DVC that this project uses, in one place: DVC promises none of these names to others.
+
+They were proved with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
+fails where one of them is gone or takes other arguments. To move to a newer DVC, change PROVED and
+pyproject.toml, then run that test and those of the sweep.
+"""
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import CollectCacheError, DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import rwlock
+from dvc.stage.cache import _can_hash
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml_for_update
+from dvc.utils.strictyaml import YAMLSyntaxError
+
+from pipeline.core.errors import PipelineError, TryAgain, first_line, near_matches
+
+__all__ = ["YAMLFileCorruptedError", "dumps_yaml", "parse_yaml_for_update"]
+PROVED = "3.67.1"
+PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
+Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
+
+
+class Workspace:
+    """A folder with DVC in it. Only DVC's lock is held here, never while something trains."""
+
+    def __init__(self, root: Path) -> None:
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        for name in PROGRESS_BARS:  # a terminal is the view's alone
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with one_line():
+            self.repo = Repo(str(root))
+        self.root = Path(self.repo.root_dir)
+        self.folder = Path(str(self.repo.tmp_dir)) / "sweep"
+
+    @contextmanager
+    def locked(self, patience_seconds: float) -> Iterator[None]:
+        """DVC's own lock; `TryAgain` if another DVC keeps it longer than that."""
+        until = time.monotonic() + patience_seconds
+        while True:
+            try:
+                self.repo.lock.lock()
+                break
+            except LockError:
+                if time.monotonic() > until:
+                    raise TryAgain("another DVC command holds this workspace: let it end") from None
+        try:
+            with one_line(), self.repo.scm_context:
+                yield
+        finally:
+            self.repo.lock.unlock()
+
+    def collect(self, targets: Iterable[str]) -> tuple[list[Stage], dict[str, set[str]]]:
+        """The targets and all they need, what is needed first; and the needs of each by name."""
+        with one_line():
+            graph = get_active_graph(self.repo.index.graph)
+        named: dict[str, list[Stage]] = {}
+        for each in graph:
+            for name in {each.addressing, each.addressing.partition("@")[0]}:
+                named.setdefault(name, []).append(each)
+        found: list[Stage] = []
+        for target in targets:
+            try:  # DVC's own collect loads every stage once more
+                found.extend(named.get(target) or self.repo.stage.collect(target))
+            except DvcException as error:
+                raise PipelineError(f"{first_line(error)} {near_matches(target, named)}") from None
+        stages = plan_repro(graph, list(dict.fromkeys(found)))
+        needs = {
+            each.addressing: {up.addressing for up in graph.successors(each)} for each in stages
+        }
+        return stages, needs
+
+    @contextmanager
+    def busy(self, stages: list[Stage]) -> Iterator[None]:
+        """Tell other DVC commands that these stages are being made, until the block ends."""
+        rwlock_file = Path(str(self.repo.tmp_dir)) / "rwlock"
+        if mend_rwlock(rwlock_file):
+            print(f"{rwlock_file}: removed, a killed process left half of it", file=sys.stderr)
+        reads = sorted({dep.fs_path for stage in stages for dep in stage.deps})
+        writes = sorted({out.fs_path for stage in stages for out in stage.outs})
+        with ExitStack() as stack:
+            try:
+                arguments = (self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), reads, writes)
+                stack.enter_context(rwlock(*arguments, False))
+            except LockError as error:
+                raise TryAgain(
+                    f"another DVC command is at work here: {first_line(error)}"
+                ) from None
+            yield
+
+    def version(self, stage: Stage, inputs_changed: bool) -> Stage | None:
+        """The stage as dvc.lock or the run-cache knows its outputs for these inputs, if they do.
+
+        A persistent output that is there is the stage's own to go on from, and never replaced.
+        """
+        runs = self.repo.stage_cache
+        if any(out.persist and out.exists for out in stage.outs):
+            return None
+        if not inputs_changed and all(out.hash_info for out in stage.outs):
+            entry = to_single_stage_lockfile(stage)
+        else:
+            entry = runs._load(stage) if _can_hash(stage) else None
+        return runs._create_stage(entry, wdir=stage.wdir) if entry else None
+
+    def pull_run_cache(self) -> None:
+        """Which outputs belong to which inputs, as the DVC remote knows; not the outputs."""
+        self.repo.stage_cache.pull(None)
+
+    def pull_outs(self, versions: list[Stage]) -> None:
+        """Bring what the DVC remote has of these outputs into DVC's cache, all in one go."""
+        objects = set()
+        for version in versions:
+            try:
+                objects |= {each for found in version.get_used_objs().values() for each in found}
+            except CollectCacheError:  # the list of a folder's files is nowhere
+                continue
+        if objects:
+            self.repo.cloud.pull(objects)
+
+    def commit_outs(self, stage: Stage) -> dict[str, Any]:
+        """Commit the stage's outputs to DVC's caches; what dvc.lock is to say of it."""
+        stage.save_outs()
+        stage.md5 = stage.compute_md5()
+        if all(out.use_cache or out.metric or out.plot for out in stage.outs):
+            self.repo.stage_cache.save(stage)
+        for out in stage.outs:
+            out.commit()
+        entry: dict[str, Any] = _plain(to_single_stage_lockfile(stage))
+        return entry
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """DVC's own errors as ours."""
+    try:
+        yield
+    except YAMLSyntaxError as error:
+        name = Path(error.path).name
+        raise (
+            not_whole(Path(name))
+            if name == "dvc.lock"
+            else PipelineError(f"{name}: not YAML: {first_line(error.exc.__cause__ or error)}")
+        ) from None
+    except DvcException as error:
+        raise PipelineError(f"DVC: {first_line(error)}") from None
+
+
+def name_of(stage: Stage) -> str:
+    """As dvc.yaml and dvc.lock name it: `finetune@digits-...`."""
+    return str(stage.addressing)
+
+
+def command_of(stage: Stage) -> str:
+    """The stage's command; of several, which DVC runs one after the other, a line each."""
+    return stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
+
+
+def deps_of(stage: Stage) -> tuple[str, ...]:
+    """Its dependencies but for the parameters, as dvc.yaml writes them."""
+    return tuple(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency))
+
+
+def outs_of(stage: Stage) -> tuple[str, ...]:
+    return tuple(out.def_path for out in stage.outs)
+
+
+def inputs_are_there(stage: Stage) -> bool:
+    return all(dep.exists for dep in stage.deps)
+
+
+def outs_changed(stage: Stage) -> bool:
+    """Are outputs missing, or other than dvc.lock says?"""
+    return any(out.workspace_status() for out in stage.outs)
+
+
+def remove_outs(stage: Stage) -> None:
+    """As DVC does before it runs a stage."""
+    for out in stage.outs:
+        if out.persist:
+            out.unprotect()
+        else:
+            out.remove(ignore_remove=False)
+
+
+def restore(stage: Stage, version: Stage) -> None:
+    """Put the outputs into the workspace from DVC's cache."""
+    remove_outs(stage)
+    version.checkout()
+
+
+def is_cached(version: Stage) -> bool:
+    """Does DVC's cache have all outputs of this version of a stage?"""
+    return bool(version.outs_cached())
+
+
+class Inputs:
+    """The inputs of stages as they are now; `forget` when something may have changed them."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, Any] = {}
+
+    def changed(self, stage: Stage) -> bool:
+        """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage.
+
+        Dependencies that stages share are hashed once, until `forget`.
+        """
+        changed = bool(stage.always_changed or stage.changed_stage())
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                self._read_once(dep)
+                changed = bool(dep.workspace_status()) or changed
+                dep.save()
+                continue
+            known = dep.hash_info
+            self._save_once(dep)
+            changed = known != dep.hash_info or changed
+        return changed and not stage.frozen
+
+    def key(self, stage: Stage) -> str:
+        """The hash of the stage's command, parameters and dependencies, as last hashed."""
+        inputs = [[dep.def_path, dep.hash_info.value] for dep in stage.deps]
+        text = json.dumps([stage.cmd, sorted(inputs, key=str)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def forget(self) -> None:
+        """Hash dependencies anew from now on: something may have changed them."""
+        self._hashes.clear()
+
+    def _read_once(self, dep: Any) -> None:
+        """Let `dep` share what is read of its YAML file: DVC parses it six times for each stage."""
+        read, hashes = type(dep).read_params, self._hashes
+
+        def read_params(flatten: bool = True, **options: Any) -> dict[str, Any]:
+            key = f"{dep.fs_path} {dep.params} {flatten} {options}"
+            if key not in hashes:
+                hashes[key] = read(dep, flatten, **options)
+            return dict(hashes[key])
+
+        dep.read_params = read_params
+
+    def _save_once(self, dep: Any) -> None:
+        if dep.fs_path in self._hashes:
+            dep.hash_info, dep.meta, dep.obj = self._hashes[dep.fs_path]
+        else:
+            dep.save()
+            self._hashes[dep.fs_path] = dep.hash_info, dep.meta, dep.obj
+        dep.get_hash = lambda: dep.hash_info  # DVC's run-cache would hash it again
+
+
+def not_whole(path: Path) -> PipelineError:
+    return PipelineError(
+        f"{path}: not whole, as DVC leaves it when it is killed while writing: `git checkout "
+        f"{path.name}`, or delete it and sweep again: the run-cache has what is done"
+    )
+
+
+def mend_rwlock(path: Path) -> bool:
+    """Remove DVC's list of busy paths if a killed process left half of it; was it so?"""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        path.unlink()
+        return True
+    return False
+
+
+def _plain(value: Any) -> Any:
+    """Only dicts, lists and numbers: DVC's writer marks shared objects with anchors."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
