@@ -97,7 +97,7 @@ def _of_dataset(
     rows = data.rows("valid")
     for each in records.values():
         for path, record in each:
-            if record.data.get("fingerprint") != data.fingerprint:
+            if record.data.fingerprint != data.fingerprint:
                 raise PipelineError(
                     f"{path}: made from other data than {data.folder} now holds: run `dvc repro`"
                 )
