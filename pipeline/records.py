@@ -121,6 +121,8 @@ class Record:
     weights       source, origin (a file or a repository), sha256, and left_out: the share of
                   pretrained parameters (without the classifier's) that the features leave out
     fit           batch_size, epochs and steps, as the recipe and the training part's size gave them
+    probe         of a baseline: the head's l2, seconds of the pass and of the head, the error rate
+                  of the nearest neighbours
     config        the resolved configuration of the run
     """
 
@@ -142,6 +144,7 @@ class Record:
     versions: dict[str, str | None] = field(default_factory=dict)
     weights: dict[str, str | float | None] = field(default_factory=dict)
     fit: dict[str, int] = field(default_factory=dict)
+    probe: dict[str, float] = field(default_factory=dict)
     data: Data = Data()
     config: dict[str, Any] = field(default_factory=dict)
     started_at: str | None = None

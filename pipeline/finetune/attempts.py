@@ -74,7 +74,7 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     except (PipelineError, OSError, MemoryError):
         raise
     except Exception as error:
-        how = {"status": "failed", "reason": _models_fault(error)}
+        how = {"status": "failed", "reason": models_fault(error)}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
     fields = {
         **how,
@@ -112,7 +112,7 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
     return "; ".join(reason for reason in reasons if reason) or None
 
 
-def _models_fault(error: Exception) -> str:
+def models_fault(error: Exception) -> str:
     """The reason in one line, its traceback printed; raises what is not the model's doing."""
     cause = _cause(error)
     reason = _said(cause)

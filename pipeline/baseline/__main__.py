@@ -1,0 +1,200 @@
+"""Stage `baseline`: what one model's frozen features give on one dataset -> one record.
+
+Reads a prepared dataset and one file of pretrained weights; writes `out`, a record of recipe
+`frozen`. No weight of the net is trained: one pass over the images, then a logistic regression on
+the features (its L2 chosen by cross-validation on the training part) and, as a check, the nearest
+neighbours. A fine-tune that does not beat it is not worth its time.
+"""
+
+import time
+import traceback
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
+from pipeline.core.processes import hold
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.finetune.__main__ import describe, die_with_parent
+from pipeline.hardware import machine
+from pipeline.records import (
+    Cost,
+    Metrics,
+    Record,
+    pack_counts,
+    pack_predictions,
+    write_record,
+)
+
+RECIPE = "frozen"  # no file of conf/recipe: nothing is trained but a head
+Fields = dict[str, Any]
+
+
+def main(config: DictConfig) -> None:
+    """Make the baseline that `config` (conf/baseline.yaml) asks for, and write `config.out`."""
+    machine.rest_while_waiting()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    die_with_parent()
+    out = Path(config.out)
+    with hold(out.with_name(f".{out.name}.lock"), out):
+        record = baseline(config)
+        write_record(out, record)
+    print(f"{config.dataset.name}  {config.model}  {RECIPE}  {_outcome(record)}", flush=True)
+
+
+def baseline(config: DictConfig) -> Record:
+    """The record of one dataset's and one model's frozen features."""
+    import torch
+
+    from pipeline.finetune import attempts, training
+    from pipeline.hardware.telemetry import Watch
+
+    run = run_of(config)
+    threads = machine.free_threads(config.threads)
+    torch.set_num_threads(threads)
+    device = machine.describe(run.device, threads, "fp32")
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    training.clear_peak_memory()
+    watch = Watch(run.device)
+    try:
+        with watch:
+            how = probed(run)
+    except (OSError, MemoryError):
+        raise
+    except PipelineError as error:  # its features are no finite vectors
+        how = {"status": "failed", "reason": str(error)}
+    except torch.cuda.OutOfMemoryError as error:
+        traceback.print_exception(error)
+        how = {"status": "failed", "reason": "out of GPU memory"}
+    except Exception as error:
+        how = {"status": "failed", "reason": attempts.models_fault(error)}
+    measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
+    if how["status"] == "ok":
+        measured["fit_seconds"] = watch.telemetry["seconds"]
+        measured["cpu_seconds"] = watch.telemetry["cpu_seconds"]
+    return Record(
+        dataset=run.data.name,
+        model=run.model,
+        recipe=RECIPE,
+        seed=0,
+        cost=Cost(**measured),
+        device=replace(device, shared=watch.shared),
+        telemetry=watch.telemetry,
+        not_for_speed=watch.not_for_speed,
+        versions={**machine.versions(), "code": attempts.code_version()},
+        weights={name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
+        data=describe(run.data, run.image_size),
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        started_at=started_at,
+        **how,
+    )
+
+
+def run_of(config: DictConfig) -> Any:
+    """The `Run` whose features are wanted; what is wrong or missing is one clear line."""
+    from pipeline.finetune import training, weights
+    from pipeline.finetune.recipe import Recipe
+    from pipeline.finetune.speed import Speed
+    from pipeline.names.resolve import resolve
+
+    data, model = open_prepared(Path(config.data)), resolve(config.model)
+    return training.Run(
+        data=data,
+        recipe=Recipe(RECIPE, 0, 0, 0.0, 1.0, 1, "average", config.resize, "fp32"),
+        model=model,
+        weights=weights.find(config.weights, model),
+        seed=0,
+        image_size=config.image_size,
+        device=machine.choose_device(config.device),
+        speed=Speed(),
+    )
+
+
+def probed(run: Any) -> Fields:
+    """Metrics of the linear probe, and its answers on each validation image."""
+    from pipeline.finetune.frozen import frozen_features, knn_logits, linear_probe
+
+    data: Prepared = run.data
+    features, pass_seconds = frozen_features(run)
+    started = time.perf_counter()
+    train, n_classes = data.rows("train"), len(data.classes)
+    probe = linear_probe(features, data.labels, data.kind, train, n_classes)
+    head_seconds = time.perf_counter() - started
+    valid, test = data.rows("valid"), data.rows("test")
+    wrong, predicted = answers(probe.logits(features[valid]), data.labels[valid])
+    near = knn_logits(features, data.labels, data.kind, train, valid)
+    return {
+        "status": "ok",
+        "metrics": metrics(probe.logits(features[valid]), data.labels[valid]),
+        "test_metrics": metrics(probe.logits(features[test]), data.labels[test])
+        if len(test)
+        else Metrics(),
+        "valid_wrong": pack_counts(wrong) if wrong.max() <= np.iinfo(np.uint8).max else None,
+        "valid_predictions": pack_predictions(predicted),
+        "probe": {
+            "l2": probe.l2,
+            "pass_seconds": pass_seconds,
+            "head_seconds": head_seconds,
+            "knn_error_rate": metrics(near, data.labels[valid]).error_rate,
+        },
+    }
+
+
+def answers(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wrong answers on each image, int64 [images], and what was predicted (`pack_predictions`)."""
+    import torch
+
+    from pipeline.finetune.callbacks import predictions, wrong_answers
+
+    made, truth = torch.from_numpy(logits).float(), torch.from_numpy(labels)
+    return (
+        wrong_answers(made, truth).numpy(),
+        predictions(made, single=labels.ndim == 1).numpy(),
+    )
+
+
+def metrics(logits: np.ndarray, labels: np.ndarray) -> Metrics:
+    """As a fine-tune's: error rate, accuracy, loss; for several labels F2 as well."""
+    import torch
+    from sklearn.metrics import fbeta_score
+
+    wrong, _ = answers(logits, labels)
+    several = labels.ndim == 2
+    error_rate = float(wrong.mean()) / (labels.shape[1] if several else 1)
+    made, truth = torch.from_numpy(logits).float(), torch.from_numpy(labels)
+    loss = (
+        torch.nn.functional.binary_cross_entropy_with_logits
+        if several
+        else (torch.nn.functional.cross_entropy)
+    )
+    fbeta2 = (
+        fbeta_score(labels, logits > 0, beta=2, average="samples", zero_division=0)
+        if several
+        else None
+    )
+    return Metrics(
+        error_rate=error_rate,
+        accuracy=1 - error_rate,
+        fbeta2=None if fbeta2 is None else float(fbeta2),
+        valid_loss=float(loss(made, truth.float() if several else truth)),
+    )
+
+
+def _outcome(record: Record) -> str:
+    if record.status != "ok":
+        return f"{record.status}: {record.reason}"
+    return (
+        f"error {record.metrics.error_rate:.4f}, nearest neighbours "
+        f"{record.probe['knn_error_rate']:.4f} "
+        f"(chance {record.data.chance_error_rate:.4f}) in {record.cost.fit_seconds:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    hydra_app.run(main, "baseline")
