@@ -9,7 +9,7 @@ import pytest
 from study_fakes import LITE, write_run
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.typed import build, plain
+from pipeline.core.typed import WrongType, build, checked, plain
 from pipeline.records import (
     MOST_BYTES,
     MOST_PREDICTED,
@@ -143,3 +143,11 @@ def test_a_record_made_before_predictions_were_kept_is_read(tmp_path: Path) -> N
     del value["valid_predictions"]
     path.write_text(json.dumps(value))
     assert read_record(path).valid_predictions is None
+
+
+def test_a_value_may_be_of_one_of_several_types() -> None:
+    assert checked(str | float | None, "hub", "x") == "hub"
+    assert checked(str | float | None, 0.5, "x") == 0.5
+    assert checked(str | float | None, None, "x") is None
+    with pytest.raises(WrongType, match="x is \\[\\], not a finite number"):
+        checked(str | float | None, [], "x")
