@@ -216,7 +216,7 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read the six tables; one that is missing or of another shape is one clear line."""
+    """Read the six tables; a missing or malformed one raises `PipelineError`."""
     return Results(
         runs=_read(folder / "runs.csv", RUNS),
         history=_read(folder / "history.csv", HISTORY),
@@ -238,7 +238,7 @@ def read_answers(folder: Path) -> pd.DataFrame:
 
 
 def write_result(path: Path, table: pd.DataFrame) -> None:
-    """Write one of the tables; no cell of text starts as a formula does."""
+    """Write one of the tables; text cells that look like formulas get a leading '."""
 
     def neutral(value: object) -> object:
         return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

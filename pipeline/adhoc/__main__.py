@@ -1,4 +1,4 @@
-"""`python -m pipeline.adhoc adhoc adhoc/tables`: one-off runs, aggregated as the study's are.
+"""`python -m pipeline.adhoc adhoc adhoc/tables`: tables of one-off runs, as those of the study.
 
 Reads every record (*.json) below a folder, params.yaml for the charts and the score, and
 data/imagenet.csv; writes runs.csv, leaderboard.csv and the other tables of stage `aggregate`, and

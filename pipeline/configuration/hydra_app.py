@@ -1,4 +1,4 @@
-"""A Hydra app whose mistakes are one clear line with the near matches.
+"""A Hydra app that reports mistakes in one line with near matches.
 
 Overrides are checked here, every value of a sweep included: an unknown dataset is an error before
 the first run of a multirun starts, not after the last. What the check has composed is what a single
@@ -69,7 +69,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
-    """What `--help` prints: Hydra's own needs every choice to be made first."""
+    """The text of `--help`; Hydra's own fails until every choice is made."""
     config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
     groups = [
         f"  {group}={'|'.join(_choices(group))}"
@@ -96,7 +96,7 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
 
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:
-    """The configuration that these overrides give (no sweeps); mistakes are one line."""
+    """The configuration with these overrides (no sweeps); mistakes raise `PipelineError`."""
     return check(config_name, overrides)
 
 

@@ -1,8 +1,8 @@
 """What every chart shares: a family's colour and marker, the line on the source.
 
 A family looks the same in every figure and in the report, whatever else is drawn: its style follows
-from its place in one fixed list. Eight colours that people with colour blindness can tell apart and
-thirteen markers have no common factor, so neighbours in the list differ in both.
+from its place in one fixed list. Eight colours that are safe for colour blindness and thirteen
+markers have no common factor, so neighbours in the list differ in both.
 """
 
 from dataclasses import dataclass
@@ -78,6 +78,22 @@ _PROMINENT = (
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
+NAMES = {  # of the columns that are compared
+    "error_rate_mean": "mean error",
+    "fit_seconds_median": "median fit time",
+    "imagenet_top1": "ImageNet top-1",
+    "imagenet_real_top1": "ImageNet-ReaL top-1",
+    "imagenet_v2_top1": "ImageNetV2 top-1",
+    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
+    "imagenet_a_top1": "ImageNet-A top-1",
+    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
+    "imagenet_r_top1": "ImageNet-R top-1",
+    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
+    "params_m": "parameters",
+    "infer_samples_per_second": "published inference speed",
+    "train_samples_per_second": "published training speed",
+    "pretraining_scale": "scale of pretraining",
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,7 @@ def legend_families(families: pd.Series, most: int) -> list[str]:
 
 
 def spans_decades(values: pd.Series) -> bool:
-    """Whether an axis of these positive values is better logarithmic than half empty."""
+    """Whether an axis of these positive values should be logarithmic."""
     return bool(values.max() >= LEAST_FOR_LOG * values.min())
 
 
@@ -130,24 +146,6 @@ def accuracy_source(rows: pd.DataFrame) -> str:
 def _commit(rows: pd.DataFrame) -> str:
     commits = sorted({commit[:10] for commit in rows["commit"].unique() if commit})
     return f"commit {', '.join(commits)}" if commits else "no known commit"
-
-
-NAMES = {  # of the columns that are compared
-    "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
-    "imagenet_top1": "ImageNet top-1",
-    "imagenet_real_top1": "ImageNet-ReaL top-1",
-    "imagenet_v2_top1": "ImageNetV2 top-1",
-    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
-    "imagenet_a_top1": "ImageNet-A top-1",
-    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
-    "imagenet_r_top1": "ImageNet-R top-1",
-    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
-    "params_m": "parameters",
-    "infer_samples_per_second": "published inference speed",
-    "train_samples_per_second": "published training speed",
-    "pretraining_scale": "scale of pretraining",
-}
 
 
 def name_of(column: str) -> str:

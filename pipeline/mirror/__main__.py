@@ -1,7 +1,7 @@
 """`python -m pipeline.mirror TRACKER`: records shown in W&B, MLflow, trackio or DVCLive.
 
-Reads records; writes to the tracker alone. The record stays the truth: nothing is ever read back,
-no run waits for a tracker, and one that cannot be reached costs a warning.
+Reads records and writes to the tracker only: nothing is read back, no run waits for a tracker, and
+one that cannot be reached costs a warning.
 """
 
 import importlib
@@ -45,7 +45,7 @@ def main(
 
 
 class Mirroring:
-    """One tracker, what it has been shown so far, and whether its silence was told."""
+    """One tracker, the records sent to it, and whether a failure was reported."""
 
     def __init__(self, tracker: str, project: str) -> None:
         self.tracker, self.project = tracker, project

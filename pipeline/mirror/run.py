@@ -1,4 +1,4 @@
-"""A record as trackers want it: an identity, flat settings, numbers per epoch and final numbers."""
+"""A record in the form of trackers: an id, flat settings, numbers per epoch, final numbers."""
 
 import hashlib
 import math
@@ -35,7 +35,7 @@ class Run:
 
 
 class Mirror(Protocol):
-    """One tracker. Whatever it raises means that it cannot be reached now."""
+    """One tracker; any exception means that it cannot be reached now."""
 
     def has(self, run: Run) -> bool: ...
     def add(self, run: Run) -> None: ...

@@ -1,6 +1,6 @@
-"""What model names mean today: `python -m pipeline.models NAME ...`, a name or a pattern.
+"""`python -m pipeline.models NAME ...`: the weights that names or patterns load today.
 
-Reads timm's registry and, where it is there, the table that stage `merge` writes.
+Reads timm's registry and, if it exists, the table of stage `merge`.
 """
 
 import json
@@ -30,6 +30,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
     for name in ("params M", "input px", "top-1 %", "images/s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("vision_learner", no_wrap=True)
+    table.add_column("left out %", justify="right", no_wrap=True)
     table.add_column("since 2022", overflow="fold")
     for row in rows:
         elsewhere = row.img_size not in (None, row.input_size)
@@ -40,6 +41,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
             _number(row.imagenet_top1, 2) + (f" @{row.img_size}" if elsewhere else ""),
             _number(row.samples_per_second, 0),
             row.vision_learner.word,
+            _number(None if row.left_out is None else 100 * row.left_out, 1),
             since_2022(row),
         )
     shown_on.print(table)
@@ -69,6 +71,11 @@ def _notes(rows: list[Row]) -> list[str]:
     words = {row.vision_learner.word: row.vision_learner.meaning for row in rows}
     lines += [f"{word}: {meaning}" for word, meaning in sorted(words.items())]
     commit = next((f" at {row.commit[:12]}" for row in rows if row.commit), "")
+    if any(row.left_out for row in rows):
+        lines.append(
+            "left out %: of the pretrained parameters, the classifier's apart, vision_learner and "
+            "recipes of `features: fastai` do not use these; `features: timm` uses all"
+        )
     if any(row.imagenet_top1 is not None for row in rows):
         lines.append(f"top-1 %: ImageNet, timm's results-imagenet.csv{commit}")
     if file := next((row.speed_file for row in rows if row.speed_file), None):

@@ -1,8 +1,8 @@
-"""`python -m pipeline.prefetch`: every model's weights found and checked before a sweep.
+"""`python -m pipeline.prefetch`: find and check every model's weights before a sweep.
 
 Reads params.yaml and conf/weights/; source `hub` downloads what its cache lacks. Prints one row per
-model. After one model for which the hub did not answer, the others are looked for in the cache
-only: a hub that is down costs ten seconds, not ten for each model.
+model. Once the hub has not answered, the other models are looked up in the cache only, so a hub
+that is down costs ten seconds in all.
 """
 
 import json
@@ -24,7 +24,7 @@ from pipeline.study.params import read_study
 
 @dataclass(frozen=True)
 class Found:
-    """The weights of one model: where they are from, the file, its size and SHA-256."""
+    """The weights of one model: their origin, the file, its size and SHA-256."""
 
     model: str
     source: str
@@ -37,8 +37,8 @@ class Found:
 def main(*, json: bool = False) -> None:
     """Find and check the weights of every model of the study, fetching what is not here.
 
-    All that are missing are told in one line, with the reason of the first. JSON prints one object
-    per model that was found.
+    Missing weights are listed in one error line with the first reason. JSON prints one object per
+    model that was found.
     """
     study = read_study(Path("params.yaml"))
     found, missing = find_all(study.models, weights_config(study.path))
@@ -48,7 +48,7 @@ def main(*, json: bool = False) -> None:
 
 
 def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[str, PipelineError]]:
-    """What was found, in the order of `models`, and why each other model's weights were not."""
+    """The weights found, in the order of `models`, and the error of each missing model."""
     from huggingface_hub import constants
 
     from pipeline.finetune.weights import find
@@ -72,7 +72,7 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
 
 
 def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
-    """One error for all that is missing; worth another try if the first was."""
+    """One error for all missing weights; `TryAgain` if the first is."""
     first = next(iter(missing.values()))
     others = list(missing)[1:]
     also = f"; also missing: {', '.join(others)}" if others else ""

@@ -31,7 +31,7 @@ def refuse_odd_words(path: Path) -> None:
 
 
 def refuse_odd_values(path: Path, params: Any) -> None:
-    """Raise for the first text that a shell or a file system could take for more than a word."""
+    """Raise for the first text that is unsafe as a word of a shell command or a file name."""
     for key, text in _texts(params, ""):
         rule = _NAME if key.startswith(("grid.", "benchmark.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
@@ -43,7 +43,7 @@ def refuse_odd_values(path: Path, params: Any) -> None:
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in `value` with the key it stands under."""
+    """Every text in `value` with its key."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _texts(each, f"{key}.{name}" if key else str(name))
@@ -68,7 +68,7 @@ class Cell:
     seed: int
 
     def path(self, runs: Path) -> Path:
-        """Where its record lies in the folder of runs."""
+        """The path of its record in the folder of runs."""
         return runs / self.dataset / self.model / self.recipe / f"{self.seed}.json"
 
 
@@ -77,7 +77,7 @@ class Study:
     """What runs, and what its tables and charts need to know.
 
     `weights` names where they come from; `charts` maps infer and train to the published benchmark
-    file that stands beside ImageNet accuracy; `overhead_seconds` is the constant of
+    file shown with ImageNet accuracy; `overhead_seconds` is the constant of
     score = error_rate * (fit_seconds + overhead).
     """
 
@@ -108,7 +108,7 @@ def threads_of(params: Any) -> int:
 
 
 def read_study(path: Path) -> Study:
-    """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
+    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types."""
     return study_of(path, read_yaml(path))
 
 

@@ -1,7 +1,6 @@
-"""The 2022 study's runs, compared as runs: models, survivors of the top 15, rank correlations.
+"""The 2022 study's runs compared: models, survivors of the top 15, rank correlations.
 
-A model's numbers are means over whole runs at one learning rate, best by mean score. What the
-intervals cover, and what not:
+A model's numbers are means over whole runs at one learning rate, best by mean score. Uncertainty:
 - `low` and `high`: another three runs on the same split. The noise of a run is pooled over all
   models of a dataset and learning rate: an error rate varies by so many points whatever the model,
   a fit time by so many percent; `score` combines both. The study's runs shared the split and,

@@ -1,7 +1,7 @@
-"""What timm publishes of the study's models: ImageNet accuracy, and speed on the chart's devices.
+"""The table `imagenet.csv`, and from it the accuracy and speed of the study's models.
 
-A model is published at several image sizes. Its row here is the one nearest to the study's size,
-for accuracy and for each speed on its own; each carries the size it was measured at.
+Models are published at several image sizes. Accuracy and each speed are taken at the size nearest
+to the study's, and carry the size they were measured at.
 """
 
 from dataclasses import fields
@@ -55,6 +55,12 @@ TEXT_COLUMNS = [
     "commit",
     *SETUP_COLUMNS,
 ]
+ACCURACIES = {  # column: that of imagenet.csv
+    "imagenet_top1": "top1",
+    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
+}
+SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
+WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def read_imagenet(path: Path) -> pd.DataFrame:
@@ -75,14 +81,6 @@ def read_imagenet(path: Path) -> pd.DataFrame:
     return table.astype({"img_size": "int64", "batch_size": "Int64"})
 
 
-ACCURACIES = {  # column: that of imagenet.csv
-    "imagenet_top1": "top1",
-    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
-}
-SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
-WEB = 3  # every other collection: 15 million images and more, from the web
-
-
 def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
     """The rows of `imagenet` that the study's benchmark file for `mode` gave a speed to."""
     name = study.charts[mode]
@@ -97,7 +95,7 @@ def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> p
 
 
 def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """One row per model of the study; what timm does not publish of it is null."""
+    """One row per model of the study; unpublished values are null."""
     table = pd.DataFrame({"model": study.models})
     table["family"] = table["model"].map(family)
     table["pretraining"] = table["model"].map(pretraining)
