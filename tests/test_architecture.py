@@ -9,10 +9,15 @@ import pytest
 
 from docs.architecture import cycle_in, drawing, imports, modules, packages, reduced, with_drawing
 
-MOST_MODULES = 125
+MOST_MODULES = 135
 MOST_LINES = 400
 MOST_FILES = 3  # to change for one purpose
-SAME_NAME = {"__main__"}  # every command has one
+SAME_NAME = {
+    "__main__",  # every command has one
+    "mistakes",  # of stage `mistakes`' tables, the figure and the page's part
+    "tables",  # of the page, and of stage `mistakes`
+    "weights",  # those a fine-tune begins with, and those it is exported with
+}
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from pipeline.estimates.estimate import (
     images_of,
     measured_by_estimated,
     reach,
+    sources,
     timed,
 )
-from pipeline.estimates.evidence import sources
 from pipeline.estimates.planned import estimate_lines, work_of
 from pipeline.records import Device, read_record
 from pipeline.results import read_results

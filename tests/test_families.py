@@ -8,9 +8,6 @@ from pipeline.timm_results.families import (
     FAMILIES,
     PRETRAINING,
     family,
-    in_notebook,
-    in_notebook_subset,
-    notebook_family,
     pretraining,
 )
 
@@ -155,52 +152,3 @@ def test_bare_2022_names_have_the_pretraining_that_timm_published_then(shared: P
         row["model"] for row in rows if pretraining(row["model"]) != published[row["pretrain"]]
     ]
     assert (len(rows), wrong) == (521, [])
-
-
-def test_the_notebooks_families_are_those_it_printed_for_both_spellings(shared: Path) -> None:
-    for mode in ("infer", "train"):
-        for row in rows_of(shared / "reference" / "published" / f"{mode}_merged.csv"):
-            assert notebook_family(row["model"]) == row["family"]
-            assert notebook_family(row["model_org"]) == row["family"]
-            assert in_notebook(row["model"])
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("resnet50d.ra2_in1k", "resnetd"),
-        ("resnet50.bd_in1k", "resnet"),  # a d in the tag is no resnet-D
-        ("convnext_tiny_in22ft1k", "convnext_in22"),
-        ("convnext_tiny.fb_in22k_ft_in1k", "convnext_in22"),
-        ("convnext_tiny.fb_in1k", "convnext"),
-        ("beit_base_patch16_224.in22k_ft_in22k_in1k", "beit"),
-        ("beit_base_patch16_224.in22k_ft_in22k", "beit_in22"),
-        ("swin_large_patch4_window7_224.ms_in22k", "swin_in22"),
-        ("tf_efficientnetv2_s.in21k_ft_in1k", "tf"),
-        ("efficientnetv2_rw_s.ra2_in1k", "efficientnetv2"),
-        ("vgg16_bn.tv_in1k", "vgg"),
-        ("regnetx_002.pycls_in1k", "regnetx"),
-    ],
-)
-def test_the_notebooks_family_rule_reads_both_spellings(name: str, expected: str) -> None:
-    assert notebook_family(name) == expected
-
-
-def test_the_notebooks_family_survives_renaming(renamed: dict[str, str]) -> None:
-    origins = ("tv_", "ig_", "ssl_", "swsl_", "gluon_", "tf_", "jx_", "adv_", "ens_")
-    moved = {
-        old
-        for old, new in renamed.items()
-        if notebook_family(old) != notebook_family(new) and not old.startswith(origins)
-    }
-    # Its rule read resnetv2..._distilled as resnet-D, and two architectures got other names.
-    assert moved == {"resnetv2_50x1_bit_distilled", "mnasnet_a1", "xception"}
-
-
-def test_the_notebook_left_group_norm_out_and_drew_a_subset_with_trends() -> None:
-    assert not in_notebook("resnet50_gn.a1h_in1k")
-    assert not in_notebook("mixer_b16_224.goog_in21k_ft_in1k")
-    assert in_notebook("efficientnet_b0.ra_in1k")
-    assert not in_notebook_subset("efficientnet_b0.ra_in1k")
-    assert in_notebook_subset("resnet50d.ra2_in1k")
-    assert not in_notebook_subset("resnetrs50.tf_in1k")

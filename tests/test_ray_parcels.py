@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.sweep import ray_parcels
-from pipeline.sweep.ray_parcels import Parcels, forget_unused, unpack
+from pipeline.sweep import ray_host
+from pipeline.sweep.ray_host import Parcels, forget_unused, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_files_arrive_as_they_were_however_they_are_cut(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
 ) -> None:
-    monkeypatch.setattr(ray_parcels, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(ray_host, "PIECE_BYTES", piece_bytes)
     folder = unpack(Parcels().of(root, "data", "params.yaml"), tmp_path / "store")
     sent = {
         name: content

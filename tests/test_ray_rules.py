@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.core.errors import TryAgain
 from pipeline.study.params import Cell
-from pipeline.sweep import ray_engine, ray_parcels
+from pipeline.sweep import ray_engine, ray_host
 from pipeline.sweep.jobs import Job, Options
-from pipeline.sweep.ray_cluster import Node, RemoteHost
+from pipeline.sweep.ray_engine import Node, RemoteHost
 
 
 class RayError(Exception): ...
@@ -62,7 +62,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_engine, "LOOK_SECONDS", -1.0)
     monkeypatch.setattr(ray_engine, "find_weights", lambda name, params: None)
     monkeypatch.setattr(
-        ray_parcels, "_pack", lambda root, files: ray_parcels.Parcel(_text(files), (), ())
+        ray_host, "_pack", lambda root, files: ray_host.Parcel(_text(files), (), ())
     )
     return ray
 

@@ -25,7 +25,7 @@ from pipeline.aggregate.runs_table import Records, history_table, read_records, 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
-from pipeline.estimates.evidence import estimates_table
+from pipeline.estimates.estimate import estimates_table
 from pipeline.results import write_result
 from pipeline.statistics.correlations import correlations
 from pipeline.statistics.front import small_and_fast

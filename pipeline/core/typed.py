@@ -8,7 +8,8 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -57,10 +58,7 @@ def checked(hint: Any, value: Any, where: str) -> Any:
         return value
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
-        if value is None and types.NoneType in typing.get_args(hint):
-            return None
-        (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
-        return checked(hint, value, where)
+        return _one_of(typing.get_args(hint), value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise WrongType(f"{where} is {value!r}")
@@ -81,6 +79,17 @@ def checked(hint: Any, value: Any, where: str) -> Any:
     else:
         _check_type(hint, value, where)
     return value
+
+
+def _one_of(hints: Sequence[Any], value: Any, where: str) -> Any:
+    """`value` as the first of these types that it is of."""
+    if value is None and types.NoneType in hints:
+        return None
+    *others, last = [each for each in hints if each is not types.NoneType]
+    for each in others:
+        with suppress(WrongType):
+            return checked(each, value, where)
+    return checked(last, value, where)
 
 
 def _check_type(kind: type, value: Any, where: str) -> None:

@@ -21,8 +21,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.core.text import duration
 from pipeline.core.typed import WrongType, build
-from pipeline.estimates.estimate import Source, Timed, Work, images_of, reach
-from pipeline.estimates.evidence import by_device, sources
+from pipeline.estimates.estimate import Source, Timed, Work, by_device, images_of, reach, sources
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, read_study

@@ -13,7 +13,6 @@ from typing import Any
 
 GIB = 2**30
 HOSTS_PROCESSES = "pid:[4026531836]"  # PROC_PID_INIT_INO, the namespace that the kernel makes
-FACTS = ("uuid", "mig", "driver", "power_limit_w", "max_sm_clock_mhz")  # of `Gpu.facts`
 SLOWDOWNS = {  # why the driver holds the clocks down -> pynvml's name of its bit
     "sw_power_cap": "nvmlClocksThrottleReasonSwPowerCap",
     "hw_slowdown": "nvmlClocksThrottleReasonHwSlowdown",

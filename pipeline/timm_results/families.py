@@ -1,7 +1,7 @@
 """A model's family and pretraining data, from its name.
 
 In 2022 the pretraining set was part of the model's name (`convnext_tiny_in22ft1k`), today it is in
-the tag (`convnext_tiny.fb_in22k_ft_in1k`). `notebook_family` understands both.
+the tag (`convnext_tiny.fb_in22k_ft_in1k`).
 
 All rules are ordered tables: the first pattern that matches counts.
 """
@@ -156,9 +156,6 @@ BARE_2022_IN21K = re.compile(
     r"|tresnet_m$|\w+_miil$"
 )
 
-NOTEBOOK = r"^re[sg]netd?|beit|convnext|levit|efficient|vit|vgg|swin"
-NOTEBOOK_SUBSET = r"levit|resnetd?|regnetx|vgg|convnext.*|efficientnetv2|beit|swin"
-
 
 def arch_of(name: str) -> str:
     """`convnext_tiny` of `convnext_tiny.fb_in22k_ft_in1k`."""
@@ -183,28 +180,3 @@ def pretraining(name: str) -> str:
         said = next((kind for kind, pattern in PRETRAINING if re.search(pattern, name)), "")
         return said or ("in21k" if BARE_2022_IN21K.match(name) else "in1k")
     return next((kind for kind, pattern in PRETRAINING if re.search(pattern, tag)), "other")
-
-
-def notebook_family(name: str) -> str:
-    """The 2022 notebook's family: letters up to a digit, `d` for resnet-D, `_in22` for that set."""
-    arch, tag = arch_of(name), tag_of(name)
-    letters = re.match(r"([a-z]+?(?:v2)?)(?:\d|_|$)", arch)
-    found = letters[1] if letters else arch
-    if "in22" in (arch if _in22_went_unsaid(found, tag) else name):
-        found += "_in22"
-    return found + "d" if re.search(r"resnet.*d", arch) else found
-
-
-def in_notebook(name: str) -> bool:
-    """Whether the 2022 notebook's charts of everything show this model (group norm never)."""
-    return not arch_of(name).endswith("gn") and bool(re.search(NOTEBOOK, notebook_family(name)))
-
-
-def in_notebook_subset(name: str) -> bool:
-    """Whether its charts of chosen families, those with a trend line for each, show this model."""
-    return in_notebook(name) and bool(re.fullmatch(NOTEBOOK_SUBSET, notebook_family(name)))
-
-
-def _in22_went_unsaid(found: str, tag: str) -> bool:
-    """Whether these weights' 2022 name lacked "in22": bare, or with `22kft1k` or `in21ft1k`."""
-    return found in ("swinv2", "deit") or (found in ("beit", "swin") and tag.endswith("in1k"))

@@ -45,7 +45,7 @@ from pipeline.sweep import ray_engine
 from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
 from pipeline.sweep.project import Project, split_stages
-from pipeline.sweep.ray_cluster import join
+from pipeline.sweep.ray_engine import join
 from pipeline.timm_results.source import read_source
 
 LONGEST = 200  # letters that are the same each time: two lines of a terminal
