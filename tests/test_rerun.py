@@ -154,7 +154,7 @@ def test_timing_a_model_re_runs_its_timing_and_the_tables_but_no_fine_tune(
     assert workspace.repro() == {f"benchmark@{MODELS[0]}"} | tables
     workspace.edit_benchmark(models=MODELS)
     assert workspace.repro() == {f"benchmark@{MODELS[1]}"} | tables
-    workspace.edit("conf/recipe/quickstart.yaml", "lr: 0.02", "lr: 0.01")
+    workspace.edit("conf/recipe/quickstart.yaml", "lr: 0.001", "lr: 0.0005")
     assert workspace.repro() == cells(recipes=("quickstart",)) | BELOW
     workspace.edit_benchmark(models=[])
     assert workspace.repro() == tables

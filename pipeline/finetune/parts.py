@@ -13,6 +13,7 @@ from fastai.vision.all import (
     BCEWithLogitsLossFlat,
     Callback,
     CrossEntropyLossFlat,
+    Learner,
     TensorImage,
     Transform,
 )
@@ -90,30 +91,20 @@ class BatchNormInEval(Callback):
                 module.eval()
 
 
-class HeadFromProbe(Callback):
-    """Starts a linear head as the logistic regression on the body's frozen features."""
+def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> None:
+    """Make the linear head of `learn` the logistic regression on its body's frozen features.
 
-    order = -5  # before anything learns
-
-    def __init__(self, data: Prepared, mean: Any, std: Any) -> None:
-        self.data, self.mean, self.std = data, mean, std
-        self.done = False
-
-    def before_fit(self) -> None:
-        if self.done:
-            return
-        self.done = True
-        data, learn = self.data, self.learn
-        train = data.rows("train")
-        images = without_chance(learn.dls.train.images)
-        last = learn.model[-1][-1]
-        body = nn.Sequential(learn.model[0], *learn.model[1][:-1])
-        features = features_of(body, images, self.mean, self.std, train)
-        labels = data.labels[train]
-        probe = linear_probe(features, labels, data.kind, np.arange(len(train)), len(data.classes))
-        with torch.no_grad():
-            last.weight.copy_(torch.from_numpy(probe.weight))
-            last.bias.copy_(torch.from_numpy(probe.bias))
+    `mean` and `std` are of the body's pretraining; only the training part is looked at.
+    """
+    body = nn.Sequential(learn.model[0], *learn.model[1][:-1])
+    images, train = without_chance(learn.dls.train.images), data.rows("train")
+    features = features_of(body, images, mean, std, train)
+    rows, n_classes = np.arange(len(train)), len(data.classes)
+    probe = linear_probe(features, data.labels[train], data.kind, rows, n_classes)
+    last = learn.model[-1][-1]
+    with torch.no_grad():
+        last.weight.copy_(torch.from_numpy(probe.weight))
+        last.bias.copy_(torch.from_numpy(probe.bias))
 
 
 class AveragedWeights(Callback):

@@ -10,6 +10,7 @@ import gc
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ from pipeline.finetune.optimizer import FusedAdamW
 from pipeline.finetune.parts import (
     AveragedWeights,
     BatchNormInEval,
-    HeadFromProbe,
     loss_function,
+    start_from_probe,
 )
 from pipeline.finetune.precision import in_precision, leave_autocast, precision_of
 from pipeline.finetune.recipe import Recipe
@@ -121,10 +122,12 @@ def learner(
         loss_func=loss_function(data.kind, recipe.label_smoothing),
         opt_func=FusedAdamW if speed.fused_optimizer else Adam,
         splitter=default_split,
-        cbs=_parts(data, recipe, mean, std),
+        cbs=_parts(recipe),
         metrics=[accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")],
     )
     learn.freeze()
+    if recipe.head_start == "probe":
+        learn.start_head = partial(start_from_probe, learn, data, mean, std)
     if speed.channels_last and gains_from_channels_last(learn.model, dls.device):
         learn.model.to(memory_format=torch.channels_last)
     if speed.losses_on_device:
@@ -168,6 +171,8 @@ def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome
 
 
 def _train(learn: Learner, recipe: Recipe, callbacks: list[Callback]) -> None:
+    if recipe.head_start == "probe":
+        learn.start_head()
     if recipe.schedule == "one_cycle":
         learn.unfreeze()
         rates = slice(recipe.lr / recipe.lr_mult, recipe.lr)
@@ -182,13 +187,11 @@ def _train(learn: Learner, recipe: Recipe, callbacks: list[Callback]) -> None:
         )
 
 
-def _parts(data: Prepared, recipe: Recipe, mean: Any, std: Any) -> list[Callback]:
+def _parts(recipe: Recipe) -> list[Callback]:
     """What the recipe adds to fastai's loop as callbacks."""
     parts: list[Callback] = []
     if recipe.batch_norm == "eval":
         parts.append(BatchNormInEval())
-    if recipe.head_start == "probe":
-        parts.append(HeadFromProbe(data, mean, std))
     if recipe.weight_average:
         parts.append(AveragedWeights(recipe.weight_average))
     return parts

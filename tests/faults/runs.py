@@ -52,7 +52,8 @@ class Trainer:
         return [
             *("dataset=digit_mosaic", f"model={MODEL}", "recipe=quickstart", "seed=0"),
             *("weights=folder", f"weights.path={weights}", "image_size=32", f"data={data}"),
-            *("threads=1", "device=cpu", "recipe.epochs=1", "recipe.batch_size=16", f"out={out}"),
+            *("threads=1", "device=cpu", "recipe.epochs=2", "recipe.batch_size=16"),
+            *("recipe.least_steps=0", f"out={out}"),
             *more,
         ]
 
