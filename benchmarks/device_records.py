@@ -4,7 +4,7 @@
 
 The project's own commands make them: scikit-learn's digits at 224 pixels, the 2022 recipe, random
 weights where no package has any (for costs that is all the same). The table at the end sets the
-energy counter beside the mean of the sampled power times the fit's seconds. Further words go to
+energy counter and the mean of the sampled power times the fit's seconds. Further words go to
 each fine-tune (recipe.epochs=1). A model whose records are in OUT already is not run again.
 """
 
@@ -33,8 +33,18 @@ MODELS = [
 ]
 SECONDS_PER_HOUR = 3600
 COLUMNS = [
-    *("model", "fit s", "error", "used %", "GiB allocated", "GiB reserved", "GiB by NVML"),
-    *("Wh by counter", "Wh by power", "ratio", "infer images/s", "train images/s"),
+    "model",
+    "fit s",
+    "error",
+    "used %",
+    "GiB allocated",
+    "GiB reserved",
+    "GiB by NVML",
+    "Wh by counter",
+    "Wh by power",
+    "ratio",
+    "infer images/s",
+    "train images/s",
 ]
 
 
@@ -86,7 +96,7 @@ def weights(model: str, folder: Path) -> list[str]:
 
 
 def row(record: Record, speed: ModelTimings) -> list[str]:
-    """What the record and the timings tell; a run that failed or diverged has no error."""
+    """A row from record and timings; failed and diverged runs have no error."""
     cost, telemetry = record.cost, record.telemetry
     counted, integrated = counter_and_power_wh(telemetry)
     rates = {each.mode: each.samples_per_second for each in speed.timings}

@@ -1,4 +1,4 @@
-"""How long `aggregate`, `plot` and `report` take on 5,000 records beside all of timm's tables.
+"""How long `aggregate`, `plot` and `report` take on 5,000 records with all of timm's tables.
 
 Reads a folder of timm's CSVs, writes nothing that stays: the study is made in a temporary folder,
 with two datasets, 833 published models and three seeds, 1,478 validation images in each record.
@@ -44,7 +44,7 @@ class Cost:
 
 
 def main(tables: Path, *, records: int = 5000) -> None:
-    """Time aggregate, plot and report of RECORDS records beside the CSVs in folder TABLES."""
+    """Time aggregate, plot and report of RECORDS records and the CSVs in folder TABLES."""
     if not any(tables.glob("benchmark-*.csv")):
         raise PipelineError(f"{tables}: no benchmark-*.csv; give the folder of timm's results")
     with tempfile.TemporaryDirectory() as name:

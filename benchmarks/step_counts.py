@@ -17,8 +17,16 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 LOOKS = {
-    *("item", "tolist", "numpy", "cpu", "nonzero"),
-    *("__bool__", "__float__", "__int__", "__index__", "__array__"),
+    "item",
+    "tolist",
+    "numpy",
+    "cpu",
+    "nonzero",
+    "__bool__",
+    "__float__",
+    "__int__",
+    "__index__",
+    "__array__",
 }
 
 

@@ -193,7 +193,7 @@ def test_two_close_models_cannot_be_told_apart_and_a_far_one_can(study: Path):
 def test_a_model_far_ahead_is_told_apart(study: Path):
     for seed in range(3):
         write_run(study / "runs", LITE[2], seed, 0.25 + seed / 1000)
-    assert "It is told apart from all 2 others: P(best) is 1.00." in words(study)
+    assert "It is clearly better than all 2 others: P(best) is 1.00." in words(study)
 
 
 def test_the_legend_names_a_front_where_there_is_a_line(study: Path):
@@ -319,7 +319,7 @@ def test_without_the_number_of_images_nothing_is_said_about_how_sure_it_is():
         ),
     )
     assert found.sentences == [
-        "The number of validation images is unknown, so is how sure its place is."
+        "The number of validation images is unknown, so its rank has no uncertainty estimate."
     ]
     assert ("error", "10.00 %") in found.facts
 

@@ -111,7 +111,7 @@ def test_a_wrong_cell_is_named_by_row_and_column(
 
 def test_the_same_model_and_size_twice_is_an_error(tmp_path: Path) -> None:
     line = error_of(tmp_path / "results.csv", ACCURACY_HEADER, ACCURACY_ROW, ACCURACY_ROW)
-    assert "row 2: net.in1k at 224 pixels stands there twice" in line
+    assert "row 2: net.in1k at 224 pixels is listed twice" in line
     bigger = ACCURACY_ROW.replace(",224,", ",288,")
     path = table(tmp_path / "fine.csv", ACCURACY_HEADER, ACCURACY_ROW, bigger)
     assert read_accuracy(path)["img_size"].to_list() == [224, 288]

@@ -1,4 +1,4 @@
-"""A stage is a function from paths to paths, and its signature is its command line.
+"""Command lines from function signatures, and errors as one line with an exit code.
 
 `run(main)` turns positional parameters into arguments, keyword-only ones into --options, the
 docstring into --help, and a `PipelineError` into one line on standard error and its exit code.
@@ -60,25 +60,25 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
 
 
 class _Stopped(SystemExit):
-    """A signal asks this process to end: on its way out everything held is released."""
+    """SIGTERM or SIGHUP arrived: the process releases what it holds and exits."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Leave the process with one line and an exit code where the block ends as users can meet it:
+    """Turn expected errors of the block into one line on standard error and an exit code.
 
-    0 done, 1 the user must change something, 75 call again (network, preempted), 2 usage, and 130
-    after Ctrl-C. SIGTERM and SIGHUP end the block like an error, so what it holds is released and
-    nothing half-written stays. `WB_DEBUG=1` keeps tracebacks.
+    0: done, 1: the user must change something, 2: usage, 75: try again later (network, preempted),
+    130: Ctrl-C. SIGTERM and SIGHUP end the block like an error, so locks and temporary files are
+    removed. `WB_DEBUG=1` keeps tracebacks.
     """
     try:
         with _ending_on_signals():
             yield
-    except _Stopped as end:  # all is released; to take torch down as well would cost seconds
+    except _Stopped as end:  # all is released; unloading torch would cost seconds
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(end.code or 0))
-    except BrokenPipeError:  # `... | head` has seen enough
+    except BrokenPipeError:  # a reader such as `head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (PipelineError, OSError, KeyboardInterrupt) as error:
@@ -86,16 +86,16 @@ def one_line_errors() -> Iterator[None]:
             raise
         if isinstance(error, KeyboardInterrupt):
             sys.exit(130)
-        told = system_error(error) if isinstance(error, OSError) else error
-        if told is None:
+        expected = system_error(error) if isinstance(error, OSError) else error
+        if expected is None:
             raise
-        print(f"error: {' '.join(str(told).split())}", file=sys.stderr)
-        sys.exit(told.exit_code)
+        print(f"error: {' '.join(str(expected).split())}", file=sys.stderr)
+        sys.exit(expected.exit_code)
 
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP as exit code 75, where nobody else handles or (nohup) ignores them."""
+    """Exit with 75 on SIGTERM and SIGHUP, unless they are handled elsewhere or ignored (nohup)."""
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -1,17 +1,17 @@
-"""What a user can meet, as one line: what is wrong, where, and what to do.
+"""Errors that users see, as one line: what is wrong, where, and what to do.
 
     PipelineError        exit 1   the user must change something
     └── TryAgain         exit 75  nothing is wrong with the input: network down, preempted, busy
 
-What the operating system refuses (a full disk, a folder that may not be written) is told in the
-same way. Anything else that escapes is a bug of ours and keeps its traceback.
+Errors of the operating system (a full disk, missing permissions) are reported in the same way.
+Any other exception is a bug of ours and keeps its traceback.
 """
 
 import difflib
 import errno
 from collections.abc import Iterable
 
-REMEDIES = {  # what the system refuses for reasons outside this project: what to do about it
+REMEDIES = {  # errors of the operating system that a user can solve, and how
     errno.ENOSPC: "free some space, then run again",
     errno.EDQUOT: "free some of your quota, then run again",
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), then run again",
@@ -21,8 +21,8 @@ REMEDIES = {  # what the system refuses for reasons outside this project: what t
     errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
     errno.ENFILE: "close other programs, then run again",
     errno.EIO: "the disk or the network drive has a fault: look at the system's log",
-    errno.ENOTDIR: "a file lies where a folder is needed: move it away",
-    errno.EISDIR: "a folder lies where a file is needed: move it away",
+    errno.ENOTDIR: "a file is where a folder is needed: move it away",
+    errno.EISDIR: "a folder is where a file is needed: move it away",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
@@ -34,13 +34,13 @@ class PipelineError(Exception):
 
 
 class TryAgain(PipelineError):
-    """Something outside failed for now (exit code 75, EX_TEMPFAIL): call again later."""
+    """A temporary failure outside this project (exit code 75, EX_TEMPFAIL): try again later."""
 
     exit_code = 75
 
 
 def system_error(error: OSError) -> PipelineError | None:
-    """The line about what the system refused; None where that may well be a bug of ours."""
+    """The error line for an OSError; None if it may be a bug of ours."""
     if error.errno not in REMEDIES or (isinstance(error, PermissionError) and not error.filename):
         return None
     where = f"{error.filename}: " if error.filename is not None else ""

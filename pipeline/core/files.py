@@ -1,4 +1,4 @@
-"""YAML files of data: params.yaml, conf/, recipes."""
+"""Files, written whole or not at all even if the process is killed or the disk full; and YAML."""
 
 import ctypes
 import hashlib
@@ -22,37 +22,37 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to; it takes `path`'s place only if the block succeeds."""
-    beside = _name_beside(path)
-    with _naming(path, beside):
+    temporary = _temporary_name(path)
+    with _naming(path, temporary):
         _clear_place(path)
         try:
-            yield beside
-            _flush_to_disk(beside)
-            _put(beside, path)
+            yield temporary
+            _flush_to_disk(temporary)
+            _put(temporary, path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
-    beside = _name_beside(path)
-    with _naming(path, beside):
+    temporary = _temporary_name(path)
+    with _naming(path, temporary):
         _clear_place(path)
-        beside.mkdir()
+        temporary.mkdir()
         try:
-            yield beside
-            for file in beside.rglob("*"):
+            yield temporary
+            for file in temporary.rglob("*"):
                 _flush_to_disk(file)
-            _flush_to_disk(beside)
-            _put(beside, path)
+            _flush_to_disk(temporary)
+            _put(temporary, path)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,8 +61,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    with replacing(path) as beside:
-        table.to_csv(beside, index=False, lineterminator="\n")
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def sha256(path: Path) -> str:
@@ -70,12 +70,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _name_beside(path: Path) -> Path:
+def _temporary_name(path: Path) -> Path:
     return path.parent / f".{path.name}.writing-{os.getpid()}"
 
 
 def _clear_place(path: Path) -> None:
-    """Make `path`'s folder, and clear it of what killed writers of `path` left there."""
+    """Create `path`'s folder, and remove temporary files left by killed writers of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.writing-*"):
         pid = left.name.rpartition("-")[2]
@@ -83,22 +83,22 @@ def _clear_place(path: Path) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
-def _put(beside: Path, path: Path) -> None:
-    """Let a finished file or folder take its place, for good."""
-    if beside.is_dir() and path.exists():
-        _exchange(beside, path)
+def _put(temporary: Path, path: Path) -> None:
+    """Move a finished file or folder to `path`, and flush the move to disk."""
+    if temporary.is_dir() and path.exists():
+        _exchange(temporary, path)
     else:
-        beside.replace(path)
+        temporary.replace(path)
     _flush_to_disk(path.parent)
 
 
 @contextmanager
-def _naming(path: Path, beside: Path) -> Iterator[None]:
-    """An error while writing names `path`: a full disk names no file, others the one beside."""
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Make errors while writing name `path` instead of the temporary file or nothing."""
     try:
         yield
     except OSError as error:
-        if error.errno and str(error.filename or beside).startswith(str(beside)):
+        if error.errno and str(error.filename or temporary).startswith(str(temporary)):
             error.filename = str(path)
         raise
 
@@ -111,23 +111,23 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _exchange(beside: Path, path: Path) -> None:
+def _exchange(temporary: Path, path: Path) -> None:
     """Swap two folders in one step (Linux), elsewhere in two, the old one kept until the end."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-        names = os.fsencode(beside), os.fsencode(path)
+        names = os.fsencode(temporary), os.fsencode(path)
         done = renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
     except AttributeError:
         done = False
     if not done:
-        old = beside.with_name(beside.name + "-old")
+        old = temporary.with_name(temporary.name + "-old")
         path.rename(old)
-        beside.rename(path)
+        temporary.rename(path)
         shutil.rmtree(old)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file that holds data only; anything else is one clear line."""
+    """The content of a YAML file of plain data; anything else raises `PipelineError`."""
     try:
         text = path.read_text(encoding="utf-8")
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # C if built

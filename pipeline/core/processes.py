@@ -1,6 +1,6 @@
-"""One process at a time: the second that wants the same is told who is at work on it.
+"""Locks between processes, and ending a process with its parent.
 
-The kernel drops the hold when its process ends, however it ends; the file's text only tells who.
+The kernel releases a lock when its process ends in any way; the file's text only names the holder.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds something, as the lock's file says."""
+    """The process that holds a lock, as recorded in the lock file."""
 
     pid: int
     host: str
@@ -43,7 +43,7 @@ class Holder:
 
 
 def holder_of(file: Path) -> Holder | None:
-    """Who wrote the lock's file last; None where there is none or it says nothing of use."""
+    """The last writer of the lock file; None if the file is absent or unreadable."""
     try:
         return build(Holder, json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, WrongType):
@@ -52,17 +52,17 @@ def holder_of(file: Path) -> Holder | None:
 
 @contextmanager
 def hold(file: Path, what: str | Path) -> Iterator[None]:
-    """Hold `what` by a lock on `file`, which is there only meanwhile, or raise `TryAgain`."""
+    """Hold `what` by locking `file`, which exists only meanwhile; `TryAgain` if it is locked."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with file.open("a+", encoding="utf-8") as opened:
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                who = holder_of(file) or "another process"  # it is just writing who it is
+                who = holder_of(file) or "another process"  # it has not written its name yet
                 raise TryAgain(f"{what}: {who} is at work on it: wait for it or end it") from None
             if not _is_still_at(file, opened):
-                continue  # who had it has just let it go
+                continue  # the holder has just released and removed it
             since = datetime.now().astimezone().isoformat(timespec="seconds")
             holder = Holder(os.getpid(), socket.gethostname(), since, str(what))
             opened.truncate(0)

@@ -1,6 +1,6 @@
-"""How far a fit is, from its process to whoever shows it: a file with one JSON object per epoch.
+"""The progress of a fit: a file with one JSON object per epoch, named by `WB_PROGRESS`.
 
-A sweep names the file in the variable `WB_PROGRESS`. People read the same in the printed lines.
+The fit writes it, the sweep's view reads it.
 """
 
 import json
@@ -16,7 +16,7 @@ LINE_BYTES = 1000  # more than a line has
 
 @dataclass(frozen=True)
 class Progress:
-    """A fit after one of its epochs; `seconds` are those since it began."""
+    """A fit after one of its epochs; `seconds` count from its start."""
 
     epoch: int
     epochs: int
@@ -33,14 +33,14 @@ class Progress:
 
 
 def report_progress(progress: Progress) -> None:
-    """Add it to the file that this process was given, if it was."""
+    """Append to the progress file, if `WB_PROGRESS` names one."""
     if path := os.environ.get(FILE):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
 
 
 def last_progress(path: Path) -> Progress | None:
-    """The last that a fit reported to the file; None before its first epoch has ended."""
+    """The last entry of the progress file; None before the end of the first epoch."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LINE_BYTES))

@@ -1,7 +1,7 @@
 """Dataclasses from JSON: whatever a file holds, each value is checked against its field's type.
 
-A field is known by the dataclass alone: one that is added there, with a default, is read, checked
-and written. Keys that the dataclass does not know are left out.
+The dataclass alone defines the fields: a new one with a default is read, checked and written.
+Unknown keys are left out.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ def build(kind: Callable[..., T], value: Any, where: str = "") -> T:
 
 
 def plain(value: Any) -> Any:
-    """The dataclass `value` for JSON; a nested one of which nothing is known is `{}`."""
+    """The dataclass `value` for JSON; a nested one with no known value is `{}`."""
     found: dict[str, Any] = {}
     for each in dataclasses.fields(value):
         part = getattr(value, each.name)

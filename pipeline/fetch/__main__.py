@@ -2,8 +2,8 @@
 
 Reads a git repository (URL or folder) at a commit, tag or branch, or a plain folder that holds
 `results/`. Writes OUT, whole or not at all: the CSVs, and `source.json` (origin, commit, date,
-SHA-256 and rows of each file). The surprise: an intact copy of exactly the commit asked for is
-kept, and is a success, when upstream has lost that commit or cannot be reached.
+SHA-256 and rows of each file). If upstream has lost the commit or cannot be reached, an intact copy
+of exactly that commit is kept, and the stage succeeds.
 """
 
 import json
@@ -68,7 +68,7 @@ def fetch(source: str, rev: str, folder: Path) -> Source:
 
 
 def git_url(source: str) -> str | None:
-    """What git is to fetch from, or None if `source` is a folder that is no repository itself."""
+    """The address for git, or None if `source` is a plain folder."""
     path = Path(source)
     if path.is_dir():
         bare = all((path / part).exists() for part in ("HEAD", "objects", "refs"))
@@ -79,7 +79,7 @@ def git_url(source: str) -> str | None:
 
 
 def held_copy(out: Path) -> Source | None:
-    """What an earlier `fetch` left in `out`, if it is intact."""
+    """The copy of an earlier `fetch` in `out`, if it is intact."""
     if not (out / NAME).is_file():
         return None
     try:
@@ -89,7 +89,7 @@ def held_copy(out: Path) -> Source | None:
 
 
 def refuse_fewer_rows(held: Source, new: Source, out: Path) -> None:
-    """Refuse a table that lost a fifth of its rows, unless it is older or from somewhere else."""
+    """Refuse a table with a fifth fewer rows, unless it is older or of another origin."""
     if held.origin != new.origin or _is_older(new.date, held.date):
         return
     for name, file in new.files.items():
@@ -119,7 +119,7 @@ def _plain(folder: Path, rev: str) -> Results:
 
 
 def _quoted_from(path: Path) -> tuple[str | None, str | None]:
-    """The commit and date that a plain folder says its tables are quoted from."""
+    """The commit and date that a plain folder gives for its tables."""
     if not path.is_file():
         return None, None
     try:
@@ -134,7 +134,7 @@ def _quoted_from(path: Path) -> tuple[str | None, str | None]:
 
 
 def _committed(url: str, origin: str, rev: str, folder: Path) -> Results:
-    """The tables of a git repository at `rev`; `folder` lends its disk for a while."""
+    """The tables of a git repository at `rev`; `folder` is for temporary files."""
     if rev == NO_REV:
         raise PipelineError(f"{origin}: a git repository; name a commit, tag or branch, not -")
     if not _REV.fullmatch(rev) or ".." in rev:

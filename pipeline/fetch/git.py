@@ -1,7 +1,7 @@
-"""The CSVs under `results/`, or another folder, of one commit of a git repository, and no more.
+"""The CSV files in one folder (`results/`) of one commit of a git repository.
 
-Only the commit, its trees and those files are transferred (depth 1, no other blobs), and nothing is
-checked out: files are read from git's objects, so no filter or attribute of the repository applies.
+Only the commit, its trees and those files are transferred (depth 1, no other blobs). Nothing is
+checked out: files are read from git's objects, so the repository's filters do not apply.
 """
 
 import os
@@ -25,7 +25,7 @@ _WHERE_WE_ARE += ["ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "NAMESPACE", "
 _PROTOCOLS = "file:git:http:https:ssh"
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-# What git says (in English, LC_ALL=C) -> what to tell the user. The first that is found decides.
+# git's messages (in English, LC_ALL=C) -> ours. The first match counts.
 _LOST = r"not our ref|no such remote ref|couldn't find remote ref|bad object"
 _SAYS = (
     (
@@ -63,6 +63,7 @@ _FOR_NOW = (
     r"|too slow|returned error: (429|5\d\d)|SSL_|gnutls|invalid index-pack"
     r"|bad line length|flush packet|Recv failure|Send failure|Operation too"
 )
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 
 class Git:
@@ -72,7 +73,7 @@ class Git:
         self.url, self.name, self.rev, self.work = url, name, rev, work
 
     def __call__(self, *arguments: str, stdin: str = "") -> bytes:
-        """What `git ARGUMENTS` printed."""
+        """The output of `git ARGUMENTS`."""
         try:
             process = subprocess.Popen(
                 ["git", *_SETTINGS, *arguments],
@@ -99,7 +100,7 @@ class Git:
         return out
 
     def gone(self) -> PipelineError:
-        """That the remote has no such revision."""
+        """The error that the remote has no such revision."""
         hint = (
             "upstream no longer has it; name a commit that it has"
             if is_full_id(self.rev)
@@ -121,17 +122,17 @@ class Git:
 
 
 def is_full_id(rev: str) -> bool:
-    """Whether `rev` names one commit for ever."""
+    """Whether `rev` is a full commit id."""
     return _FULL_ID.fullmatch(rev) is not None
 
 
 def shown(url: str) -> str:
-    """`url` without the password that may stand in it."""
+    """`url` without user name and password."""
     return re.sub(r"^(\w+://)[^/@]*@", r"\1", url)
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """The caller's, less the repository it may stand in, and with nobody to ask."""
+    """The caller's environment, without its own repository and without prompts."""
     ours = [f"GIT_{name}" for name in _WHERE_WE_ARE]
     return {key: value for key, value in os.environ.items() if key not in ours} | {
         "GIT_CEILING_DIRECTORIES": str(work.resolve().parent),
@@ -142,9 +143,6 @@ def _environment(work: Path) -> dict[str, str]:
         "GCM_INTERACTIVE": "never",
         "LC_ALL": "C",
     }
-
-
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def results_at(url: str, name: str, rev: str, work: Path, folder: str = "results
 
 
 def _resolve(git: Git, rev: str) -> str:
-    """The id that a tag or branch of the remote stands for."""
+    """The commit id of a tag or branch of the remote."""
     names = [rev, f"refs/tags/{rev}^{{}}", f"refs/tags/{rev}", f"refs/heads/{rev}"]
     listed = git("ls-remote", "-q", "--", git.url, *names).decode().split("\n")
     found = {name: id for id, _, name in (line.partition("\t") for line in listed)}
@@ -191,7 +189,7 @@ def _resolve(git: Git, rev: str) -> str:
 def _transfer(git: Git, options: list[str], *objects: str) -> None:
     """Fetch objects by their ids; blobs only where they are named, if the server can do that."""
     options = [*options, "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]
-    noop = "fetch.negotiationAlgorithm=noop"  # what we have is no help to the server
+    noop = "fetch.negotiationAlgorithm=noop"  # local objects do not help the server
     arguments = ["fetch", "-q", *options, "--filter=blob:none", "--stdin", "origin"]
     git("-c", noop, *arguments, stdin="\n".join(objects))
 

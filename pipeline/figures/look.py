@@ -1,4 +1,7 @@
-"""Names beside points, without overlap: each where there is room, the important ones first."""
+"""matplotlib helpers of all figures: layout, saving, family marks, log ticks, labels.
+
+Labels are placed next to their points without overlap, the most important first.
+"""
 
 import io
 import textwrap
@@ -45,6 +48,12 @@ LOOK: Any = {
     "ytick.color": FAINT,
     "svg.hashsalt": "which-backbone",
 }
+NO_POINTS = np.empty((0, 2))
+_DIRECTIONS = np.array(
+    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
+)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
+_LEADER_FROM_POINTS = 11
 
 
 def figure(
@@ -127,7 +136,7 @@ def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
 
 
 def plain_log(axis: Axis, most: int = TICKS) -> None:
-    """Round ticks of a logarithmic axis, as dense as `most` of them allow: 200, 500, 1k, 2k.
+    """Round ticks of a logarithmic axis, at most `most` of them: 200, 500, 1k, 2k.
 
     Call it when all is drawn: it looks at the axis's range.
     """
@@ -143,14 +152,6 @@ def _short(value: float, _: object) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
-NO_POINTS = np.empty((0, 2))
-_DIRECTIONS = np.array(
-    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
-)
-_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
-_LEADER_FROM_POINTS = 11
-
-
 def place_labels(
     axes: Axes,
     points: np.ndarray,
@@ -158,7 +159,7 @@ def place_labels(
     marks: np.ndarray = NO_POINTS,
     lines: np.ndarray = NO_POINTS,
 ) -> list[Annotation]:
-    """Write each text beside its point [n, 2] where there is room, the most important first.
+    """Write each text next to its point [n, 2] where there is room, the most important first.
 
     No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
     where there is no better place. A text without room is left out. Call it when all else is drawn:

@@ -1,13 +1,12 @@
-"""What every chart shares: a family's colour and marker, the Pareto front, the line on the source.
+"""What every chart shares: a family's colour and marker, the line on the source.
 
 A family looks the same in every figure and in the report, whatever else is drawn: its style follows
-from its place in one fixed list. Eight colours that people with colour blindness can tell apart and
-thirteen markers have no common factor, so neighbours in the list differ in both.
+from its place in one fixed list. Eight colours that are safe for colour blindness and thirteen
+markers have no common factor, so neighbours in the list differ in both.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from pipeline.statistics.correlations import ELSEWHERE
@@ -26,8 +25,19 @@ COLOURS = (
 )
 MARKERS = "osD^vPXph<>d8"  # matplotlib's names
 SYMBOLS = (  # plotly's names, in the same order
-    *("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x"),
-    *("pentagon", "hexagon", "triangle-left", "triangle-right", "diamond-tall", "octagon"),
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "triangle-down",
+    "cross",
+    "x",
+    "pentagon",
+    "hexagon",
+    "triangle-left",
+    "triangle-right",
+    "diamond-tall",
+    "octagon",
 )
 GREY = "#9a9a9a"
 LEAST_FOR_LOG = 4  # the largest value over the smallest
@@ -35,15 +45,55 @@ MODE_NAMES = {"infer": "inference", "train": "training"}
 
 # The 2022 notebook's eight with a trend line come first: one colour each.
 TREND_FAMILIES = (
-    *("convnext", "swin", "levit", "beit", "efficientnetv2", "regnetx", "resnet", "vgg"),
+    "convnext",
+    "swin",
+    "levit",
+    "beit",
+    "efficientnetv2",
+    "regnetx",
+    "resnet",
+    "vgg",
 )
 _PROMINENT = (
-    *("vit", "regnety", "mobilenetv3", "deit3", "maxvit", "efficientnet", "convnextv2", "eva02"),
-    *("resnext", "senet", "xcit", "hgnet", "mobilenetv4", "nfnet", "resnetv2", "cspnet"),
-    *("efficientvit", "mambaout", "swinv2", "caformer"),
+    "vit",
+    "regnety",
+    "mobilenetv3",
+    "deit3",
+    "maxvit",
+    "efficientnet",
+    "convnextv2",
+    "eva02",
+    "resnext",
+    "senet",
+    "xcit",
+    "hgnet",
+    "mobilenetv4",
+    "nfnet",
+    "resnetv2",
+    "cspnet",
+    "efficientvit",
+    "mambaout",
+    "swinv2",
+    "caformer",
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
+NAMES = {  # of the columns that are compared
+    "error_rate_mean": "mean error",
+    "fit_seconds_median": "median fit time",
+    "imagenet_top1": "ImageNet top-1",
+    "imagenet_real_top1": "ImageNet-ReaL top-1",
+    "imagenet_v2_top1": "ImageNetV2 top-1",
+    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
+    "imagenet_a_top1": "ImageNet-A top-1",
+    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
+    "imagenet_r_top1": "ImageNet-R top-1",
+    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
+    "params_m": "parameters",
+    "infer_samples_per_second": "published inference speed",
+    "train_samples_per_second": "published training speed",
+    "pretraining_scale": "scale of pretraining",
+}
 
 
 @dataclass(frozen=True)
@@ -74,17 +124,8 @@ def legend_families(families: pd.Series, most: int) -> list[str]:
     return sorted(largest, key=_PLACE.__getitem__)
 
 
-def front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Indices of the points that none beats in both: least `less` first; NaN is never on it."""
-    order = np.lexsort((-more, less))
-    order = order[~np.isnan(less[order]) & ~np.isnan(more[order])]
-    best_before = np.maximum.accumulate(np.r_[-np.inf, more[order]])[:-1]
-    chosen: np.ndarray = order[more[order] > best_before]
-    return chosen
-
-
 def spans_decades(values: pd.Series) -> bool:
-    """Whether an axis of these positive values is better logarithmic than half empty."""
+    """Whether an axis of these positive values should be logarithmic."""
     return bool(values.max() >= LEAST_FOR_LOG * values.min())
 
 
@@ -105,24 +146,6 @@ def accuracy_source(rows: pd.DataFrame) -> str:
 def _commit(rows: pd.DataFrame) -> str:
     commits = sorted({commit[:10] for commit in rows["commit"].unique() if commit})
     return f"commit {', '.join(commits)}" if commits else "no known commit"
-
-
-NAMES = {  # of the columns that are compared
-    "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
-    "imagenet_top1": "ImageNet top-1",
-    "imagenet_real_top1": "ImageNet-ReaL top-1",
-    "imagenet_v2_top1": "ImageNetV2 top-1",
-    "imagenet_sketch_top1": "ImageNet-Sketch top-1",
-    "imagenet_a_top1": "ImageNet-A top-1",
-    "imagenet_a_clean_top1": "ImageNet-A clean top-1",
-    "imagenet_r_top1": "ImageNet-R top-1",
-    "imagenet_r_clean_top1": "ImageNet-R clean top-1",
-    "params_m": "parameters",
-    "infer_samples_per_second": "published inference speed",
-    "train_samples_per_second": "published training speed",
-    "pretraining_scale": "scale of pretraining",
-}
 
 
 def name_of(column: str) -> str:

@@ -1,10 +1,10 @@
-"""Stage `merge`: timm's published speed, and this machine's own, beside timm's published accuracy.
+"""Stage `merge`: timm's published accuracy joined with published and own speed.
 
 Reads a folder of timm's CSVs and the timings of stage `benchmark`. Writes `imagenet.csv` (one row
-per weights x image size x benchmark file), `unmatched.csv` (what found no partner in which file,
-and why) and a folder of own tables in timm's format. Speed files name the architecture, accuracy
-files `architecture.tag`, so several weights share one speed row; and the architecture alone would
-pair the speed at one image size with the accuracy at another.
+per weights x image size x benchmark file), `unmatched.csv` (rows without a partner, by file, with
+the reason) and a folder of own tables in timm's format. Speed files name the architecture, accuracy
+files `architecture.tag`, so several weights share one speed row. The key is (architecture, image
+size): the architecture alone would pair speed and accuracy of different image sizes.
 """
 
 import ast
@@ -37,7 +37,7 @@ _ENTRY = re.compile(r"^@register_model\s*\n(?:[@#].*\n)*def (\w+)\(", re.MULTILI
 
 @dataclass(frozen=True)
 class Registry:
-    """timm's architectures, and its former names with what each is called today."""
+    """timm's architectures, and its former names with the current ones."""
 
     architectures: frozenset[str]
     renamed: dict[str, str]
@@ -45,7 +45,7 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """What the installed timm registers."""
+    """The registry of the installed timm, read from its source files."""
     found = importlib.util.find_spec("timm")
     assert found is not None
     assert found.origin is not None
@@ -210,7 +210,7 @@ def _why_no_accuracy(name: str, sizes: dict[str, set[int]]) -> str:
 
 
 def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
-    """The image sizes that stand in `table` for each value of column `name`."""
+    """The image sizes in `table` for each value of column `name`."""
     sizes: dict[str, set[int]] = {}
     for value, size in zip(table[name], table["img_size"], strict=True):
         sizes.setdefault(value, set()).add(size)

@@ -1,8 +1,8 @@
 """This machine's timings as tables in timm's format, under names in timm's grammar.
 
-Reads the timings of the study's models, writes one CSV per mode and setup, `left_out.csv` (which
-timings are in no table, and why) and `hardware.json` (what each table was measured on). A CPU's
-threads stand in its name (`cpu2`), because times of other numbers do not compare.
+Reads the timings of the study's models, writes one CSV per mode and setup, `left_out.csv`
+(timings in no table, with the reason) and `hardware.json` (the hardware of each table). The number
+of CPU threads is part of the name (`cpu2`), because times with different numbers do not compare.
 """
 
 import re
@@ -22,8 +22,11 @@ LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
 OWN_COLUMNS = [  # beside timm's
-    *("batch_size_asked", "peak_memory_allocated_gib", "peak_memory_reserved_gib"),
-    *("peak_rss_gib", "joules_per_sample"),
+    "batch_size_asked",
+    "peak_memory_allocated_gib",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
 ]
 
 
@@ -55,7 +58,7 @@ def own_speed(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]], pd.DataFrame]:
     """Tables by file name, the hardware of each, and what is in none.
 
-    Weights of one architecture are one network: the first of them stands for all.
+    Weights of one architecture are one network: only the first is used.
     """
     rows: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
     hardware: dict[str, dict[str, Any]] = {}

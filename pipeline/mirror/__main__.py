@@ -1,7 +1,7 @@
 """`python -m pipeline.mirror TRACKER`: records shown in W&B, MLflow, trackio or DVCLive.
 
-Reads records; writes to the tracker alone. The record stays the truth: nothing is ever read back,
-no run waits for a tracker, and one that cannot be reached costs a warning.
+Reads records and writes to the tracker only: nothing is read back, no run waits for a tracker, and
+one that cannot be reached costs a warning.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline.core.command import run
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, first_line, near_matches
 from pipeline.mirror.run import Mirror, Run, run_of
 
 TRACKERS = ("dvclive", "mlflow", "trackio", "wandb")
@@ -45,7 +45,7 @@ def main(
 
 
 class Mirroring:
-    """One tracker, what it has been shown so far, and whether its silence was told."""
+    """One tracker, the records sent to it, and whether a failure was reported."""
 
     def __init__(self, tracker: str, project: str) -> None:
         self.tracker, self.project = tracker, project
@@ -82,10 +82,9 @@ class Mirroring:
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
-            said = next((line for line in str(error).splitlines() if line.strip()), "")
             print(
-                f"warning: {self.tracker}: {type(error).__name__}: {said.strip()[:200]}: records "
-                "are complete without it; call again later",
+                f"warning: {self.tracker}: {type(error).__name__}: {first_line(error)[:200]}: "
+                "records are complete without it; call again later",
                 file=sys.stderr,
             )
         self._warned = True

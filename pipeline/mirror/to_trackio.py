@@ -29,7 +29,7 @@ class Mirror:
             return False
 
     def add(self, run: Run) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # what it says is no news here
+        with contextlib.redirect_stdout(io.StringIO()):  # its output is not needed
             made = trackio.init(
                 project=self.project,
                 name=run.file_name,

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class Mirror:
-    """A run's id is the record's hash: W&B itself takes a run that is sent twice for the same."""
+    """A run's id is the record's hash: W&B merges runs with equal ids."""
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -50,7 +50,7 @@ class Mirror:
 
 
 def settings() -> wandb.Settings:
-    """Only what is in the record is sent, and nothing is waited for long."""
+    """Send only what is in the record, and wait for nothing long."""
     return wandb.Settings(
         console="off",
         disable_code=True,

@@ -1,8 +1,8 @@
-"""What a model's name means today: from a name to exact weights, `arch.tag`.
+"""From a model's name to exact weights, `arch.tag`.
 
 Reads timm's registry (imported on first use: it costs seconds) and `names2022.csv`, what each name
-loaded in June 2022. The surprising fact: 41 names of 2022 are still valid and load other weights
-today, among them the 2022 study's two winners, and timm does not warn.
+loaded in June 2022. 41 names of 2022 are still valid and load other weights today, among them the
+2022 study's two winners, and timm does not warn.
 """
 
 import re
@@ -22,7 +22,7 @@ _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one name means: `model` is the exact tag it stands for today, `in_2022` that of 2022.
+    """The meaning of a name: `model` is the exact tag it loads today, `in_2022` that of 2022.
 
     `model` is None where today's timm does not know the name or has no weights for it; `in_2022`
     is None where the name had no weights in 2022 or its weights are gone. A name with a tag means
@@ -54,7 +54,7 @@ def resolve(name: str) -> str:
 
 
 def meaning_of(name: str) -> Meaning:
-    """What `name` means today and meant in 2022; a name that nobody ever knew is refused."""
+    """The meaning of `name` today and in 2022; unknown names raise `PipelineError`."""
     _check_spelling(name)
     if name in weights():
         return Meaning(name, name, name)
@@ -88,7 +88,7 @@ def defaults() -> dict[str, str]:
 
 
 def no_model(meaning: Meaning) -> PipelineError:
-    """Why a known name stands for no weights today, and what to write instead."""
+    """The error for a known name without weights today, with what to write instead."""
     if meaning.in_2022:
         why = f"a name of 2022: write {meaning.in_2022}, the same weights"
     elif meaning.renamed:

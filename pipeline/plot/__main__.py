@@ -3,7 +3,7 @@
 Reads params.yaml, imagenet.csv and the tables of `aggregate`, with --mistakes also those of stage
 `mistakes`; writes a folder of figures. Charts of
 published speed use the two benchmark files that params.yaml names under `charts`, and no other:
-speeds of two devices never stand in one panel.
+no panel mixes the speeds of two devices.
 """
 
 from collections.abc import Callable

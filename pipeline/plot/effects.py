@@ -1,4 +1,4 @@
-"""Figure of what a recipe changes: paired differences of the error, by family."""
+"""Figures with intervals: rank correlations, and paired differences between recipes by family."""
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ COLUMNS = 2
 ENDS = ["spearman", "spearman_low", "spearman_high"]
 MARKERS = "osD^v"  # of outcomes, as their colours
 APART = 0.28  # rows, between the outcomes of one predictor
+MOST_FAMILIES = 15  # per panel, those with the most models
+EFFECT_ENDS = ["error_difference", "error_difference_low", "error_difference_high"]
 
 
 def rank_correlations(correlations: pd.DataFrame) -> Figure:
@@ -49,9 +51,9 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
 
 def _panel(axes: Axes, part: pd.DataFrame, outcomes: list[str], predictors: list[str]) -> None:
     for number, outcome in enumerate(outcomes):
-        beside = APART * (number - (len(outcomes) - 1) / 2)
+        offset = APART * (number - (len(outcomes) - 1) / 2)
         for row in part[part["outcome"] == outcome].itertuples():
-            place = predictors.index(str(row.predictor)) + beside
+            place = predictors.index(str(row.predictor)) + offset
             middle, low, high = (float(getattr(row, end)) for end in ENDS)
             colour = COLOURS[number]
             axes.plot([low, high], [place, place], color=colour, lw=1.6)
@@ -69,11 +71,6 @@ def _handles(outcomes: list[str]) -> list[Line2D]:
         Line2D([], [], color=colour, marker=marker, lw=1.6, label=f"with {name_of(name)}")
         for name, colour, marker in zip(outcomes, COLOURS, MARKERS, strict=False)
     ]
-
-
-MOST_FAMILIES = 15  # per panel, those with the most models
-
-EFFECT_ENDS = ["error_difference", "error_difference_low", "error_difference_high"]
 
 
 def recipe_effects(effects: pd.DataFrame) -> Figure:

@@ -64,7 +64,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 def error_against_imagenet(
     board: pd.DataFrame, correlations: pd.DataFrame, published: pd.DataFrame
 ) -> Figure:
-    """Does ImageNet accuracy tell which model fine-tunes well? A panel per dataset and recipe."""
+    """Error against ImageNet accuracy, a panel per dataset and recipe."""
     made, panels = _panels(
         "Fine-tune error against ImageNet accuracy",
         f"{accuracy_source(published)}. Bars: {BARS}. ρ: Spearman's rank correlation with a 95 % "

@@ -1,4 +1,4 @@
-"""Figures of the published weights themselves: how many per family, and accuracy by image size."""
+"""Figures of timm's published tables: accuracy, speed, parameters, families and image sizes."""
 
 from collections.abc import Collection
 from typing import Any
@@ -23,16 +23,20 @@ from pipeline.figures.style import (
     MODE_NAMES,
     TREND_FAMILIES,
     accuracy_source,
-    front,
     legend_families,
     speed_source,
     style,
 )
+from pipeline.statistics.front import along_front
 
-MOST_FAMILIES = 16  # with a legend entry of their own; more cannot be told apart
+MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
 LEAST_FOR_TREND = 4  # points of a family
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
+MOST_BARS = 30
+LEAST_FOR_MEDIAN = 15  # weights at one image size
+TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
+SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
 
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
@@ -46,7 +50,7 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     families = legend_families(rows["family"], MOST_FAMILIES)
     area = _bubble_area(rows["img_size"])
     scatter_families(axes, rows, families, "samples_per_second", "top1", area)
-    best = rows.iloc[front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
+    best = rows.iloc[along_front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
     axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
     _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
     own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
@@ -111,7 +115,7 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
 def _finish(
     made: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
 ) -> None:
-    """Axes and both legends: families, and the image sizes that bubbles stand for."""
+    """Axes and both legends: families, and image sizes by bubble size."""
     axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
     axes.set_xlabel(f"{MODE_NAMES[mode]}, samples per second (faster →)")
     plain_log(axes.xaxis)
@@ -152,12 +156,6 @@ def _points(rows: pd.DataFrame) -> np.ndarray:
     return rows[["samples_per_second", "top1"]].to_numpy(dtype=float)
 
 
-MOST_BARS = 30
-LEAST_FOR_MEDIAN = 15  # weights at one image size
-TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
-SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
-
-
 def models_per_family(weights: pd.DataFrame) -> Figure:
     """Bars of how many weights each family has, by what they were pretrained on."""
     counts = weights["family"].value_counts()
@@ -180,7 +178,10 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
         text = f" {counts[family]} in {architectures[family]}"
         axes.text(counts[family], place, text, va="center", size=8, color=INK)
     axes.set_yticks(range(len(families)), families)
-    axes.set(xlabel="weights (number in number of architectures)", ylim=(len(families) - 0.4, -0.6))
+    axes.set(
+        xlabel="pretrained weights (labels: weights in architectures)",
+        ylim=(len(families) - 0.4, -0.6),
+    )
     axes.set_xlim(0, counts.max() * 1.12)
     axes.grid(visible=False, axis="y")
     return made
@@ -195,8 +196,8 @@ def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
         5.6,
     )
     families = legend_families(sizes["family"], MOST_FAMILIES)
-    beside = np.random.default_rng(0).normal(0, SPREAD, len(sizes))
-    placed = sizes.assign(x=np.log2(sizes["img_size"].to_numpy()) + beside)
+    jitter = np.random.default_rng(0).normal(0, SPREAD, len(sizes))
+    placed = sizes.assign(x=np.log2(sizes["img_size"].to_numpy()) + jitter)
     scatter_families(axes, placed, families, "x", "top1", 16)
     by_size = sizes.groupby("img_size")["top1"].agg(["median", "count"])
     known = by_size[by_size["count"] >= LEAST_FOR_MEDIAN]

@@ -1,8 +1,8 @@
-"""`python -m pipeline.prefetch`: every model's weights found and checked before a sweep.
+"""`python -m pipeline.prefetch`: find and check every model's weights before a sweep.
 
 Reads params.yaml and conf/weights/; source `hub` downloads what its cache lacks. Prints one row per
-model. After one model for which the hub did not answer, the others are looked for in the cache
-only: a hub that is down costs ten seconds, not ten for each model.
+model. Once the hub has not answered, the other models are looked up in the cache only, so a hub
+that is down costs ten seconds in all.
 """
 
 import json
@@ -17,15 +17,14 @@ from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.text import console
 from pipeline.finetune.weights import weights_config
 from pipeline.study.params import read_study
-
-WIDTH = 200  # characters, where the output is no terminal
 
 
 @dataclass(frozen=True)
 class Found:
-    """The weights of one model: where they are from, the file, its size and SHA-256."""
+    """The weights of one model: their origin, the file, its size and SHA-256."""
 
     model: str
     source: str
@@ -38,8 +37,8 @@ class Found:
 def main(*, json: bool = False) -> None:
     """Find and check the weights of every model of the study, fetching what is not here.
 
-    All that are missing are told in one line, with the reason of the first. JSON prints one object
-    per model that was found.
+    Missing weights are listed in one error line with the first reason. JSON prints one object per
+    model that was found.
     """
     study = read_study(Path("params.yaml"))
     found, missing = find_all(study.models, weights_config(study.path))
@@ -49,7 +48,7 @@ def main(*, json: bool = False) -> None:
 
 
 def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[str, PipelineError]]:
-    """What was found, in the order of `models`, and why each other model's weights were not."""
+    """The weights found, in the order of `models`, and the error of each missing model."""
     from huggingface_hub import constants
 
     from pipeline.finetune.weights import find
@@ -73,7 +72,7 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
 
 
 def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
-    """One error for all that is missing; worth another try if the first was."""
+    """One error for all missing weights; `TryAgain` if the first is."""
     first = next(iter(missing.values()))
     others = list(missing)[1:]
     also = f"; also missing: {', '.join(others)}" if others else ""
@@ -87,7 +86,7 @@ def print_json(found: list[Found]) -> None:
 
 
 def print_table(found: list[Found]) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    shown_on = console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("model", "source", "origin", "sha256"):
         table.add_column(name, no_wrap=True)
@@ -97,8 +96,8 @@ def print_table(found: list[Found]) -> None:
         size = f"{each.bytes / 1e6:.1f}"
         table.add_row(each.model, each.source, each.origin, each.sha256[:12], size, each.file)
     total = sum(each.bytes for each in found)
-    console.print(table)
-    console.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
+    shown_on.print(table)
+    shown_on.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
 --study2022 also the folder of the 2022 study's re-analysis, with --mistakes that of stage
-`mistakes`. Writes one file: the answer first, then charts and sortable tables.
-Every name and reason in it may be hostile text; jinja2 escapes the page, page/escape.py the charts.
+`mistakes`. Writes one file: the answer first, then charts and sortable tables. Names and reasons
+may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts.
 """
 
 import base64

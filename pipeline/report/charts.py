@@ -1,4 +1,7 @@
-"""The report's interactive chart of rank correlations: a row per predictor, a mark per dataset."""
+"""The report's interactive charts, drawn with plotly: errors, loss curves, rank correlations.
+
+Names are placed next to their marks where there is room; the others are shown on hover.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,12 +37,20 @@ PLACES = {  # plotly's names, the best first: where the name's centre lies, x to
     "top center": (0, 1),
     "bottom center": (0, -1),
 }
+MOST_NAMED = 12  # models named in the chart; the others on hover
+FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
+BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
+MARGIN = 0.06  # of the axis, at both ends
+STEPS = 60  # points along a line that no name may cross
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
+SPREAD = 0.7  # of a row, over which the datasets' marks are spread
+MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
 
 
 def text_positions(
     points: np.ndarray, texts: Sequence[str], lines: np.ndarray, bars: np.ndarray
 ) -> list[str]:
-    """Each text's place beside its point [n, 2], coordinates from 0 to 1; "" where no room is.
+    """Each text's place next to its point [n, 2], coordinates from 0 to 1; "" where no room is.
 
     No name lies across another, a point, or one of the points along `lines` [m, 2]; across points
     along `bars` [k, 2] only where there is no better place.
@@ -70,13 +81,6 @@ def _is_free(box: np.ndarray, obstacles: np.ndarray, taken: np.ndarray) -> bool:
     hides = ((obstacles > box[0]) & (obstacles < box[1])).all(1).any()
     overlaps = ((taken[:, 0] < box[1]) & (taken[:, 1] > box[0])).all(1).any()
     return bool(inside and not hides and not overlaps)
-
-
-MOST_NAMED = 12  # models that are named in the chart; of more, hovering tells
-FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
-BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
-MARGIN = 0.06  # of the axis, at both ends
-STEPS = 60  # points along a line that no name may cross
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
@@ -110,7 +114,7 @@ def error_against_imagenet(board: pd.DataFrame) -> Figure:
 
 
 def as_json(figures: Sequence[Figure]) -> list[str]:
-    """Each figure as JSON that cannot end the `<script>` it stands in."""
+    """Each figure as JSON that cannot end the `<script>` around it."""
     return [in_script(figure.to_json()) for figure in figures]
 
 
@@ -256,9 +260,6 @@ def _published(row: Any) -> str:
     )
 
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
-
-
 def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Validation loss over epochs of these models' runs of one dataset and recipe.
 
@@ -288,10 +289,6 @@ def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
     return made
 
 
-SPREAD = 0.7  # of a row, over which the datasets' marks are spread
-MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
-
-
 def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
     """Spearman's rho of every predictor with `outcome`, a trace per dataset and recipe."""
     known = correlations[correlations["outcome"] == outcome].dropna(subset="spearman")
@@ -300,8 +297,8 @@ def rank_correlations(correlations: pd.DataFrame, outcome: str) -> Figure:
     groups = list(known.groupby(["dataset", "recipe"], sort=False))
     made = Figure()
     for number, ((dataset, recipe), rows) in enumerate(groups):
-        beside = SPREAD * ((number + 0.5) / len(groups) - 0.5)
-        place = rows["predictor"].map(predictors.index) + beside
+        offset = SPREAD * ((number + 0.5) / len(groups) - 0.5)
+        place = rows["predictor"].map(predictors.index) + offset
         made.add_scatter(
             x=rows["spearman"],
             y=place,

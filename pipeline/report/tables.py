@@ -1,4 +1,4 @@
-"""The report's sortable tables: each cell as it is shown and as the number it is sorted by."""
+"""The report's sortable tables: each cell as text and as the number to sort by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pipeline.figures.style import name_of
 
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
+_IDENTITY = ["name", "origin", "SHA256"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def estimates(rows: pd.DataFrame) -> Table:
 
 
 def failures(runs: pd.DataFrame) -> Table:
-    """The runs that gave no result, the seeds of a model that ended alike in one row."""
+    """The runs without a result; seeds of a model that ended alike share a row."""
     ended = runs[runs["status"] != "ok"]
     names = ["dataset", "model", "recipe", "status", "reason"]
     rows = ended.groupby(names, sort=False, dropna=False)["seed"].agg(_listed).reset_index()
@@ -113,9 +114,6 @@ def identities(runs: pd.DataFrame) -> Table:
     rows = pd.concat([weights, data])
     rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
     return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
-
-
-_IDENTITY = ["name", "origin", "SHA256"]
 
 
 def _first(rows: pd.DataFrame) -> list[bool]:

@@ -1,4 +1,4 @@
-"""The report's sentences: what ran, what the columns mean, where it comes from, what it is not."""
+"""The report's text: answers, notes on columns, limits, provenance."""
 
 import html
 from dataclasses import dataclass
@@ -12,14 +12,16 @@ from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
+STATES = ("ok", "failed", "diverged", "missing")
+
 
 def plain(text: object) -> str:
-    """`text` as plotly shows it letter by letter."""
+    """`text` escaped for plotly, which reads HTML tags."""
     return html.escape(str(text), quote=False)
 
 
 def in_script(json: str) -> str:
-    """JSON that means the same and cannot end the `<script>` it stands in."""
+    """The same JSON, escaped so that it cannot end the `<script>` around it."""
     return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -48,15 +50,17 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
 
 
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
-    """Whether runs and images tell the best from the others of its recipe, and what is cheaper."""
+    """Whether the best is distinguishable from the others of its recipe, and a quicker choice."""
     if rivals.empty:
         return ["It is the only model that finished, so there is nothing to compare it with."]
     if pd.isna(best["p_best"]):
-        return ["The number of validation images is unknown, so is how sure its place is."]
+        return [
+            "The number of validation images is unknown, so its rank has no uncertainty estimate."
+        ]
     tied = rivals[rivals["tied"].fillna(False).astype(bool)]
     sure = f"P(best) is {best['p_best']:.2f}"
     if tied.empty:
-        return [f"It is told apart from all {len(rivals)} others: {sure}."]
+        return [f"It is clearly better than all {len(rivals)} others: {sure}."]
     if len(tied) == len(rivals):
         which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
     else:
@@ -79,8 +83,8 @@ def single_runs(best: pd.Series) -> list[str]:
     if best["interval_covers"] != IMAGES:
         return []
     return [
-        "No model was run twice, so nothing shows how runs vary, and all this is less sure than "
-        "it looks: run more seeds."
+        "No model was run twice, so the variation between runs is unknown and all this is less "
+        "certain than it looks: run more seeds."
     ]
 
 
@@ -89,11 +93,11 @@ def against_chance(best: pd.Series) -> list[str]:
     chance = best["chance_error_rate"]
     if pd.isna(chance) or best["error_rate_mean"] < chance:
         return []
-    return ["It is no better than chance: the recipe is wrong, and the ranking means nothing."]
+    return ["It is no better than chance: the recipe does not fit, and the ranking means nothing."]
 
 
 def fit_time(row: Any) -> str:
-    """The median time, and where not every run's time counts, of how many it is and why."""
+    """The median time; if some runs' times do not count, of how many runs, and why."""
     time = duration(row.fit_seconds_median)
     if row.n_not_timed > 0:
         time += f" ({row.n_timed} of {row.n} runs; {row.not_timed})"
@@ -124,9 +128,6 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
 
 def _points(fraction: float) -> str:
     return f"{100 * fraction:.2f}".replace("-", "−")
-
-
-STATES = ("ok", "failed", "diverged", "missing")
 
 
 def summary(study: Study, runs: pd.DataFrame) -> str:
@@ -164,7 +165,7 @@ def note(board: pd.DataFrame) -> str:
 
 
 def _compared(images: Any) -> str:
-    """How the choice of validation images counts in the comparison, with a blank at the end."""
+    """How the comparison uses the validation images; ends with a blank."""
     return {
         PAIRED: "Models are compared image by image. ",
         INDEPENDENT: "Models count as if each had validation images of its own. ",
@@ -195,13 +196,13 @@ def explorer(table: pd.DataFrame) -> str:
     files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
     return (
         f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
-        "image size; the line joins what no other beats in both. A search fades what lacks a word, "
-        "and names what it finds if that is little."
+        "image size; the line is the Pareto front. A search fades what lacks one of its words, and "
+        "labels the matches if there are few."
     )
 
 
 def uncorrelated(correlations: pd.DataFrame) -> str:
-    """The datasets without any coefficient, with the reasons."""
+    """The datasets without coefficients, with the reasons."""
     empty = correlations.groupby("dataset", sort=False).filter(
         lambda rows: rows["spearman"].isna().all()
     )
@@ -212,15 +213,15 @@ def uncorrelated(correlations: pd.DataFrame) -> str:
 def limits(study: Study) -> list[str]:
     return [
         "They hold for this data, this recipe, this image size and these few epochs. Another "
-        "learning rate or a longer training can turn the order round.",
+        "learning rate or longer training can change the order.",
         "The best model was chosen on the validation images that measure it, so its own error is "
         "somewhat too good; the more models are compared, the more so.",
         "Intervals cover initialisation, shuffling and another validation set of this size. They "
         "do not cover another training set, nor the choice of the best among many.",
         "Where no record says which images a run erred on, images count as if models erred "
-        "independently, and for several labels an image counts as one draw: more models stay tied "
-        "than need be, not fewer.",
-        "Fit times belong to the device named beside them; on another one the order may differ.",
+        "independently, and for several labels an image counts as one draw: the tie set is then "
+        "rather too large than too small.",
+        "Fit times belong to the device that is named; on another one the order may differ.",
         f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
         "overhead; another constant gives another order.",
         "Published speeds were measured once each, at the batch size and image size of their file.",

@@ -1,8 +1,8 @@
 """`python -m pipeline.study params.yaml`: check that every value of the study is one plain word.
 
-DVC puts these values into shell commands and file names as they are. Studies come from others, so
-each stage that uses one runs this command first, and DVC's shell never sees a value with a space,
-a quote, `$`, `;`, a newline, a leading dash, or `..` in a folder.
+DVC inserts these values into shell commands and file names unquoted, and studies may come from
+others. Every stage that uses one runs this command first, so DVC's shell never sees a value with a
+space, quote, `$`, `;`, newline, leading dash, or `..` in a folder.
 """
 
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""The study that params.yaml names: its cells, and where the record of each cell lies."""
+"""The study that params.yaml names: its cells, and where the record of each cell is.
+
+Its values become parts of shell commands and file names: every text in it must be a plain word.
+"""
 
 import re
 from collections.abc import Iterator
@@ -12,6 +15,14 @@ from pipeline.core.files import read_yaml
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CHARACTERS = 200
+MODES = ("infer", "train")
+RUNS = Path("data/runs")  # where dvc.yaml has the records
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    str: "text",
+    list: "a list",
+    (int, float): "a number",
+}
 
 
 def refuse_odd_words(path: Path) -> None:
@@ -20,7 +31,7 @@ def refuse_odd_words(path: Path) -> None:
 
 
 def refuse_odd_values(path: Path, params: Any) -> None:
-    """Raise for the first text that a shell or a file system could take for more than a word."""
+    """Raise for the first text that is unsafe as a word of a shell command or a file name."""
     for key, text in _texts(params, ""):
         rule = _NAME if key.startswith(("grid.", "benchmark.", "export.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
@@ -32,7 +43,7 @@ def refuse_odd_values(path: Path, params: Any) -> None:
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in `value` with the key it stands under."""
+    """Every text in `value` with its key."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _texts(each, f"{key}.{name}" if key else str(name))
@@ -47,10 +58,6 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
-MODES = ("infer", "train")
-RUNS = Path("data/runs")  # where dvc.yaml has the records
-
-
 @dataclass(frozen=True)
 class Cell:
     """One fine-tune of the grid."""
@@ -61,7 +68,7 @@ class Cell:
     seed: int
 
     def path(self, runs: Path) -> Path:
-        """Where its record lies in the folder of runs."""
+        """The path of its record in the folder of runs."""
         return runs / self.dataset / self.model / self.recipe / f"{self.seed}.json"
 
 
@@ -70,7 +77,7 @@ class Study:
     """What runs, and what its tables and charts need to know.
 
     `weights` names where they come from; `charts` maps infer and train to the published benchmark
-    file that stands beside ImageNet accuracy; `overhead_seconds` is the constant of
+    file shown with ImageNet accuracy; `overhead_seconds` is the constant of
     score = error_rate * (fit_seconds + overhead).
     """
 
@@ -101,7 +108,7 @@ def threads_of(params: Any) -> int:
 
 
 def read_study(path: Path) -> Study:
-    """Read and check params.yaml; what is missing or of the wrong kind is one clear line."""
+    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types."""
     return study_of(path, read_yaml(path))
 
 
@@ -134,14 +141,6 @@ def _grid_list(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]
         twice = sorted({str(value) for value in values if values.count(value) > 1})
         raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
     return tuple(values)
-
-
-_KINDS: dict[Any, str] = {
-    int: "a whole number",
-    str: "text",
-    list: "a list",
-    (int, float): "a number",
-}
 
 
 def _value(path: Path, params: Any, key: str, kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Stage `study2022`: the 2022 study's published tables, reproduced, and its runs compared as runs.
+"""Stage `study2022`: the 2022 study's published tables reproduced, and its runs compared.
 
 Reads the study's CSV of 894 runs, a file or URL@COMMIT:FILE of a git repository, and, where given,
 ImageNet accuracy of today (stage merge's table) and of June 2022 (timm's results-imagenet.csv).
@@ -8,9 +8,9 @@ Writes a folder:
     models.csv, survivors.csv, correlations.csv             (pipeline/study2022/corrected.py)
     published_against_runs.svg, .png
     summary.json                source, counts, noise, tie sets
-    section.html                all that for the report
-and, if asked, a record per run (pipeline/study2022/as_records.py). The surprising fact stands in
-pipeline/study2022/printed.py: what looked like noise on Planet was the learning rate.
+    section.html                the report's section
+and, if asked, a record per run (pipeline/study2022/as_records.py). What looked like noise on Planet
+was the learning rate: see pipeline/study2022/printed.py.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ from pipeline.study2022.printed import (
     sweep_file,
 )
 from pipeline.study2022.section import section
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
 
 __all__ = ["section"]
@@ -82,7 +82,7 @@ def main(
 
 
 def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], folder: Path) -> None:
-    """Write all that is to say of `runs` into `folder`."""
+    """Write tables, figure, summary and section of `runs` into `folder`."""
     models = corrected(runs)
     kept = survivors(runs)
     for name, table in printed_tables(runs).items():
@@ -108,8 +108,7 @@ def accuracies(
         found["June 2022"] = then.reindex(names.index)
     if imagenet is not None:
         rows = read_imagenet(imagenet)
-        rows = rows.assign(distance=(rows["img_size"] - FINE_TUNED_AT).abs())
-        rows = rows.sort_values(["distance", "img_size"]).drop_duplicates("model")
+        rows = at_nearest_size(rows, FINE_TUNED_AT).drop_duplicates("model")
         found["today, by the 2022 weights"] = names.map(rows.set_index("model")["top1"])
     if len(found) == 2:
         then, today = found.values()

@@ -1,9 +1,9 @@
 """The 2022 study's runs as records in our own format: data for the same tables as new runs.
 
-One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Two things the records cannot say: which
-GPU it was (several, none of them named), and the seed (there was none: SEED counts repeats, and
-`config.seed` is null). What the study's own account and sweep files say of its recipe stands in
-`config`; the learning rate is inferred from the order of the rows (see study2022_runs.py).
+One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Unknown are the GPU
+(several, unnamed) and the seed (SEED counts repeats, and `config.seed` is null). `config` holds the
+recipe from the study's report and sweep files; the learning rate is inferred from the order of the
+rows (see pipeline/study2022/printed.py).
 """
 
 import re

@@ -1,7 +1,6 @@
-"""The 2022 study's runs, compared as runs: models, survivors of the top 15, rank correlations.
+"""The 2022 study's runs compared: models, survivors of the top 15, rank correlations.
 
-A model's numbers are means over whole runs at one learning rate, best by mean score. What the
-intervals cover, and what not:
+A model's numbers are means over whole runs at one learning rate, best by mean score. Uncertainty:
 - `low` and `high`: another three runs on the same split. The noise of a run is pooled over all
   models of a dataset and learning rate: an error rate varies by so many points whatever the model,
   a fit time by so many percent; `score` combines both. The study's runs shared the split and,
@@ -28,8 +27,15 @@ from pipeline.study2022.printed import LEARNING_RATES, OVERHEAD_SECONDS, publish
 IMAGES = {"pets": 1478, "planet": 200}  # validation images: a fifth of 7,390 and of 1,000
 TOP = 15  # models that the study shows
 INTERVALS = (
-    *("error_rate_low", "error_rate_high", "error_rate_images_se", "score_low", "score_high"),
-    *("rank_low", "rank_high", "tied", "tied_with_images"),
+    "error_rate_low",
+    "error_rate_high",
+    "error_rate_images_se",
+    "score_low",
+    "score_high",
+    "rank_low",
+    "rank_high",
+    "tied",
+    "tied_with_images",
 )
 
 

@@ -1,10 +1,10 @@
-"""The 894 runs of the 2022 study, and its four printed tables as they were made.
+"""The 894 runs of the 2022 study, and its four printed tables.
 
 Reads the study's CSV: dataset, model_name, GPU_mem, error_rate, valid_loss, train_loss, fit_time.
-The surprising fact: learning rate is no column, but the order of the rows keeps it. Every model
-stands there in passes of three runs in a row; the study's sweep definitions give one grid of 57
-models two learning rates, 0.008 and 0.002, and the other models 0.008 alone; newest runs come
-first, so a model's first pass ran at 0.008 and its second, if any, at 0.002. On Planet all 57
+The learning rate is no column, but follows from the order of the rows. Every model has passes of
+three runs in a row; the study's sweep definitions give one grid of 57 models two learning rates,
+0.008 and 0.002, and the other models 0.008 only; newest runs come first, so a model's first pass
+ran at 0.008 and its second, if any, at 0.002. On Planet all 57
 models train and validate worse in the second pass.
 """
 
@@ -30,6 +30,11 @@ from pipeline.timm_results.published_tables import Column, number, read_table, t
 _IN_GIT = re.compile(
     r"(?P<url>\S+)@(?P<commit>[0-9A-Za-z]+):(?P<file>[A-Za-z0-9][A-Za-z0-9._-]*\.csv)"
 )
+LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
+OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
+SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
+PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
+DIGITS = 6  # that the study printed
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,6 @@ def _fetch(url: str, commit: str, file: str, folder: Path) -> tuple[Path, str | 
     path = folder / file
     path.write_bytes(found.files[file])
     return path, found.id, found.date
-
-
-LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
-OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
-SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
-PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
-DIGITS = 6  # that the study printed
 
 
 def read_sweep(path: Path) -> pd.DataFrame:

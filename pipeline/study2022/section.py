@@ -1,4 +1,4 @@
-"""The 2022 study as a section of the report: an HTML fragment of what stage `study2022` wrote."""
+"""The 2022 study as a section of the report: an HTML fragment from the stage's files."""
 
 import json
 import re

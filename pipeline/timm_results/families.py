@@ -1,10 +1,9 @@
-"""What a model's name says: its family and what its weights were pretrained on.
+"""A model's family and pretraining data, from its name.
 
-Reads nothing and writes nothing. The surprise: in 2022 the pretraining set was part of the model's
-name (`convnext_tiny_in22ft1k`), today it stands in the tag (`convnext_tiny.fb_in22k_ft_in1k`), so
-the 2022 notebook's family rule finds nothing in today's names; `notebook_family` finds it in both.
+In 2022 the pretraining set was part of the model's name (`convnext_tiny_in22ft1k`), today it is in
+the tag (`convnext_tiny.fb_in22k_ft_in1k`). `notebook_family` understands both.
 
-All rules are ordered data: the first whose pattern matches decides.
+All rules are ordered tables: the first pattern that matches counts.
 """
 
 import re
@@ -114,7 +113,7 @@ FAMILIES: Rules = (  # matched at the start of the architecture, without its ori
     ("regnety", r"regnety"),
     ("regnetz", r"regnetz"),
     ("regnetv", r"regnetv"),
-    # before and beside
+    # other convolutional families
     ("cspnet", r"cs3|csp|(se)?darknet"),
     ("hrnet", r"hrnet"),
     ("dla", r"dla"),

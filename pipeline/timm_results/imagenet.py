@@ -1,7 +1,7 @@
-"""What timm publishes of the study's models: ImageNet accuracy, and speed on the chart's devices.
+"""The table `imagenet.csv`, and from it the accuracy and speed of the study's models.
 
-A model is published at several image sizes. Its row here is the one nearest to the study's size,
-for accuracy and for each speed on its own; each carries the size it was measured at.
+Models are published at several image sizes. Accuracy and each speed are taken at the size nearest
+to the study's, and carry the size they were measured at.
 """
 
 from dataclasses import fields
@@ -18,21 +18,49 @@ SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "t
 TIMM, OWN = "timm", "own"  # who measured a speed
 SETUP_COLUMNS = ["benchmark_file", "measured_by", *(field.name for field in fields(Setup))]
 SPEED_COLUMNS = [
-    *["batch_size", "samples_per_second", "step_ms", "gmacs", "macts", "speed_params_m"],
-    *["peak_memory_gib", "peak_rss_gib", "joules_per_image"],  # of own benchmarks alone
+    "batch_size",
+    "samples_per_second",
+    "step_ms",
+    "gmacs",
+    "macts",
+    "speed_params_m",
+    "peak_memory_gib",
+    "peak_rss_gib",
+    "joules_per_image",  # of own benchmarks alone
 ]
 COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "img_size", "top1", "top5"],
+    "model",
+    "arch",
+    "tag",
+    "family",
+    "pretraining",
+    "img_size",
+    "top1",
+    "top5",
     *SET_COLUMNS,
-    *["params_m", "crop_pct", "interpolation"],
+    "params_m",
+    "crop_pct",
+    "interpolation",
     *SETUP_COLUMNS,
     *SPEED_COLUMNS,
     "commit",
 ]
 TEXT_COLUMNS = [
-    *["model", "arch", "tag", "family", "pretraining", "interpolation", "commit"],
+    "model",
+    "arch",
+    "tag",
+    "family",
+    "pretraining",
+    "interpolation",
+    "commit",
     *SETUP_COLUMNS,
 ]
+ACCURACIES = {  # column: that of imagenet.csv
+    "imagenet_top1": "top1",
+    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
+}
+SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
+WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def read_imagenet(path: Path) -> pd.DataFrame:
@@ -53,14 +81,6 @@ def read_imagenet(path: Path) -> pd.DataFrame:
     return table.astype({"img_size": "int64", "batch_size": "Int64"})
 
 
-ACCURACIES = {  # column: that of imagenet.csv
-    "imagenet_top1": "top1",
-    **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
-}
-SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
-WEB = 3  # every other collection: 15 million images and more, from the web
-
-
 def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
     """The rows of `imagenet` that the study's benchmark file for `mode` gave a speed to."""
     name = study.charts[mode]
@@ -75,7 +95,7 @@ def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> p
 
 
 def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """One row per model of the study; what timm does not publish of it is null."""
+    """One row per model of the study; unpublished values are null."""
     table = pd.DataFrame({"model": study.models})
     table["family"] = table["model"].map(family)
     table["pretraining"] = table["model"].map(pretraining)
@@ -103,7 +123,16 @@ def pretraining_scale(collection: str) -> float:
 
 def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Of each model of the study, the row at the image size nearest to the study's."""
-    rows = rows[rows["model"].isin(study.models)]
-    distance = (rows["img_size"] - study.image_size).abs()
+    rows = at_nearest_size(rows[rows["model"].isin(study.models)], study.image_size)
+    return rows.drop_duplicates("model")
+
+
+def at_nearest_size(rows: pd.DataFrame, size: int | pd.Series) -> pd.DataFrame:
+    """The rows at each model's image size nearest to `size`, the smaller of two as near.
+
+    A model may have several rows at one size; they come in the order of the models' names.
+    """
+    distance = (rows["img_size"] - size).abs()
     ordered = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
-    return ordered.drop_duplicates("model")
+    nearest = ordered.groupby("model")["img_size"].transform("first")
+    return ordered[ordered["img_size"] == nearest].drop(columns="distance")

@@ -1,8 +1,8 @@
-"""timm's tables as they are published, checked where they enter.
+"""Readers of timm's published tables, which check every column used.
 
 Reads `results-*.csv` (accuracy, models named `arch.tag` since 2023) and `benchmark-*.csv` (speed,
 models named by the bare architecture). Columns change their order, and one its name (`cropt_pct`),
-from year to year; the setup of a benchmark (precision, device, ...) stands only in its file's name.
+from year to year; the setup of a benchmark (precision, device, ...) is only in its file's name.
 """
 
 import csv
@@ -20,6 +20,28 @@ from pipeline.core.errors import PipelineError, near_matches
 MAX_BYTES = 32 * 2**20  # timm's largest table has 0.2 MiB
 MAX_CELL = 1_000  # characters; timm's longest name has 60
 _NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?([eE][+-]?\d+)?")
+IMAGENET = "results-imagenet.csv"
+OTHER_SETS = {  # prefix of its columns -> file
+    "real": "results-imagenet-real.csv",
+    "v2": "results-imagenetv2-matched-frequency.csv",
+    "sketch": "results-sketch.csv",
+    "a": "results-imagenet-a.csv",
+    "a_clean": "results-imagenet-a-clean.csv",
+    "r": "results-imagenet-r.csv",
+    "r_clean": "results-imagenet-r-clean.csv",
+}
+KEY = ["model", "img_size"]
+COUNTED = [  # in some benchmark files; the last three only in this machine's own
+    "gmacs",
+    "macts",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
+]
+_FILE_NAME = re.compile(
+    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
+    r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
+)
 
 
 def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -77,7 +99,7 @@ def read_table(path: Path, columns: dict[str, Callable[["Column"], pd.Series]]) 
 
 
 class Column:
-    """One column's cells, which knows where it stands, to say so when a cell is wrong."""
+    """One column's cells, with file and name for error messages."""
 
     def __init__(self, path: Path, name: str, cells: Sequence[str]) -> None:
         self.path, self.name, self.cells = path, name, cells
@@ -142,17 +164,17 @@ OTHER_SETS = {  # prefix of its columns -> file
 }
 KEY = ["model", "img_size"]
 COUNTED = [  # in some benchmark files; the last three in this machine's own only
-    *["gmacs", "macts", "peak_memory_reserved_gib", "peak_rss_gib", "joules_per_sample"],
+    "gmacs",
+    "macts",
+    "peak_memory_reserved_gib",
+    "peak_rss_gib",
+    "joules_per_sample",
 ]
 
 _PIXELS = number(1, 10_000, whole=True)
 _PERCENT = number(0, 100)
 _MILLIONS = number(0, 1e6)
 _MODEL = text(r"[A-Za-z0-9_.+-]{1,120}", "a model's name")
-_FILE_NAME = re.compile(
-    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
-    r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
-)
 
 
 @dataclass(frozen=True)
@@ -169,7 +191,7 @@ class Setup:
 
 
 def setup_of(file_name: str) -> Setup:
-    """What the name of a benchmark file says; one device has one spelling (`4090` is `rtx4090`)."""
+    """The setup in a benchmark file's name; device names are unified (`4090` is `rtx4090`)."""
     found = _FILE_NAME.fullmatch(file_name)
     if not found:
         raise PipelineError(
@@ -258,7 +280,7 @@ def _unique(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         first = again.iloc[0]
         raise PipelineError(
             f"{path}: row {again.index[0] + 1}: {first['model']} at {first['img_size']} pixels"
-            " stands there twice"
+            " is listed twice"
         )
     return table
 

@@ -1,6 +1,6 @@
-"""`source.json` beside timm's tables: where they came from, and what each file must be.
+"""`source.json` of a folder of timm's tables: their origin, and the hash and rows of each file.
 
-A folder of tables without it (timm's own checkout, say) has no commit, and nothing to check.
+A folder without it (such as a checkout of timm) has no known commit and is not checked.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ NAME = "source.json"
 
 @dataclass(frozen=True)
 class TableFile:
-    """One CSV: what it must hash to, and its rows without the header."""
+    """One CSV: its SHA-256, and its rows without the header."""
 
     sha256: str
     rows: int
@@ -39,7 +39,7 @@ class Source:
 
 
 def table_file(content: bytes, where: str) -> TableFile:
-    """What a CSV must be from now on; content that is no table is an error that begins `where`."""
+    """Hash and rows of a CSV; content that is no table is an error that begins with `where`."""
     return TableFile(hashlib.sha256(content).hexdigest(), len(parse_cells(content, where)[1]))
 
 

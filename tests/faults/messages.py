@@ -1,6 +1,7 @@
 """Every error line that the code can print, found in its syntax tree: text with `…` for values."""
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +16,28 @@ class Message:
     text: str
     where: str
 
-    @property
-    def pieces(self) -> list[str]:
-        """What of it is the same each time, in order."""
-        return [piece for piece in self.text.split(VALUE) if piece.strip()]
-
 
 def messages_of(root: Path) -> list[Message]:
     """The messages of all errors made in `pipeline/`, in the order of files and lines."""
     found = []
+    for where, node in _nodes(root):
+        if isinstance(node, ast.Call) and _name(node.func) in KINDS and node.args:
+            text = _template(node.args[0])
+            if text.strip(VALUE + " :"):
+                found.append(Message(text, where))
+    return found
+
+
+def texts_of(root: Path) -> list[str]:
+    """Every text in `pipeline/`: messages, and the parts they are put together from."""
+    kinds = (ast.Constant, ast.JoinedStr, ast.BinOp)
+    return [_template(node) for _, node in _nodes(root) if isinstance(node, kinds)]
+
+
+def _nodes(root: Path) -> Iterator[tuple[str, ast.AST]]:
     for path in sorted((root / "pipeline").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and _name(node.func) in KINDS and node.args:
-                text = _template(node.args[0])
-                if text.strip(VALUE + " :"):
-                    found.append(Message(text, f"{path.relative_to(root)}:{node.lineno}"))
-    return found
+            yield f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}", node
 
 
 def _name(node: ast.expr) -> str:
