@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from pipeline.export import __main__ as stage
 from pipeline.export import fitting
 from pipeline.export.folder import PARITY, write_folder
 from pipeline.export.onnx_file import missing_packages
-from pipeline.finetune import training
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
 
@@ -178,11 +178,7 @@ def test_the_last_fit_learns_from_train_and_valid_and_never_from_test(data: Path
     prepared = open_prepared(data)
     parts = prepared.parts.copy()
     parts[:2] = "test"
-    whole = (
-        fitting.joined(training.replace(prepared, parts=parts))
-        if hasattr(training, "replace")
-        else fitting.joined(type(prepared)(**{**prepared.__dict__, "parts": parts}))
-    )
+    whole = fitting.joined(replace(prepared, parts=parts))
     assert whole.rows("train").tolist() == list(range(2, 14))
     assert whole.rows("test").tolist() == [0, 1]
     assert set(whole.rows("valid")) < set(whole.rows("train"))

@@ -1,5 +1,6 @@
 """Command `predict`: any images in, one row each out; what cannot be used is one line."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -163,8 +164,8 @@ def test_a_folder_that_is_no_such_model_is_one_line(
 
 
 def test_a_size_that_the_model_cannot_take_is_one_line(tmp_path: Path) -> None:
-    vit = "test_vit.r160_in1k"
-    exported(tmp_path / "model", squares(tmp_path / "squares", 160), vit, 160)
+    vit = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    exported(tmp_path / "model", squares(tmp_path / "squares", 224), vit, 224)
     other_size(96)(tmp_path / "model")
     with pytest.raises(PipelineError, match="does not take images of 96 pixels"):
         open_exported(tmp_path / "model")
@@ -181,8 +182,6 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(model: Path) ->
     (model / "model.safetensors").write_bytes(content)
     with pytest.raises(PipelineError, match="changed since it was exported"):
         open_exported(model)
-    import hashlib
-
     changed(sha256={"model.safetensors": hashlib.sha256(content).hexdigest()})(model)
     with pytest.raises(PipelineError, match="not a whole model"):
         open_exported(model)

@@ -4,6 +4,7 @@ The dataclass alone defines the fields: a new one with a default is read, checke
 Unknown keys are left out.
 """
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -59,8 +60,11 @@ def checked(hint: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and types.NoneType in typing.get_args(hint):
             return None
-        (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
-        return checked(hint, value, where)
+        *others, last = (each for each in typing.get_args(hint) if each is not types.NoneType)
+        for kind in others:
+            with contextlib.suppress(WrongType):
+                return checked(kind, value, where)
+        return checked(last, value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise WrongType(f"{where} is {value!r}")
