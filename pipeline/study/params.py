@@ -33,7 +33,7 @@ def refuse_odd_words(path: Path) -> None:
 def refuse_odd_values(path: Path, params: Any) -> None:
     """Raise for the first text that is unsafe as a word of a shell command or a file name."""
     for key, text in _texts(params, ""):
-        rule = _NAME if key.startswith(("grid.", "benchmark.")) else _WORD
+        rule = _NAME if key.startswith(("grid.", "benchmark.", "export.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
             allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
             raise PipelineError(

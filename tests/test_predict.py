@@ -1,0 +1,205 @@
+"""Command `predict`: any images in, one row each out; what cannot be used is one line."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from exports import exported, squares
+from PIL import Image
+from tiny_runs import MODEL, SIZE
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.images import decode, squish
+from pipeline.dataset.prepared import Crops, Ragged
+from pipeline.predict import __main__ as predict
+from pipeline.predict.decoding import answers, square
+from pipeline.predict.exported import open_exported
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An exported model of each kind."""
+    made = {}
+    for kind in ("single", "multi"):
+        folder = tmp_path_factory.mktemp(kind)
+        exported(folder / "model", squares(folder / "squares", kind=kind), MODEL)
+        made[kind] = folder / "model"
+    return made
+
+
+@pytest.fixture
+def model(models: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    copy = tmp_path / "model"
+    copy.mkdir()
+    for file in models["single"].iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """70 pictures of several formats and sizes in two folders: more than two tasks."""
+    folder = tmp_path / "images"
+    (folder / "below").mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for n in range(70):
+        pixels = draw.integers(0, 256, (30 + n, 50, 3)).astype(np.uint8)
+        kind = ("jpg", "png", "webp")[n % 3]
+        place = folder / "below" if n % 2 else folder
+        Image.fromarray(pixels).save(place / f"{n:02d}.{kind}")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_every_image_gets_the_answer_of_the_model_on_its_pixels(
+    models: dict[str, Path], images: Path, tmp_path: Path, kind: str
+) -> None:
+    predict.main(models[kind], images, out=tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    model = open_exported(models[kind])
+    assert len(table) == 70
+    pixels = np.stack([squish(decode(Path(f).read_bytes()).pixels, SIZE) for f in table["file"]])
+    wanted = model.probabilities(model.logits(pixels))
+    given = table[[f"p({name})" for name in model.classes]].to_numpy()
+    assert np.allclose(given, wanted, atol=2e-6)
+    if kind == "single":
+        assert table["class"].tolist() == [model.classes[n] for n in wanted.argmax(axis=1)]
+        assert np.allclose(table["probability"], wanted.max(axis=1), atol=2e-6)
+    else:
+        said = ["|".join(np.array(model.classes)[row]) for row in wanted > 0.5]
+        assert table["labels"].tolist() == said
+
+
+def test_labels_are_given_by_their_own_thresholds() -> None:
+    rows = predict.table([Path("a")], np.array([[0.3, 0.3]]), ["x", "y"], np.array([0.2, 0.4]))
+    assert rows["labels"].tolist() == ["x"]
+
+
+def test_what_cannot_be_read_is_listed_and_stops_nothing(
+    model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "broken.jpg").write_bytes((images / "00.jpg").read_bytes()[:200])
+    (images / "no.png").write_text("not a picture")
+    missing = tmp_path / "missing.jpg"
+    predict.main(model, images, missing, out=tmp_path / "p.csv")
+    listed = pd.read_csv(tmp_path / "p-unreadable.csv").set_index("file")["reason"]
+    assert set(listed.index) == {str(images / "broken.jpg"), str(images / "no.png"), str(missing)}
+    assert listed[str(missing)] == "cannot be read: No such file or directory"
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 70
+    assert "70 images, 3 unreadable" in capsys.readouterr().out
+    predict.main(model, images / "00.jpg", out=tmp_path / "p.csv")
+    assert not (tmp_path / "p-unreadable.csv").exists(), "of the call before"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ([], r"no images \(nothing was given\)"),
+        (["empty"], "no images .*empty"),
+        (["text.jpg"], "none of the 1 files is an image that can be read"),
+    ],
+)
+def test_no_images_are_one_line(model: Path, tmp_path: Path, given: list[str], line: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("text")
+    with pytest.raises(PipelineError, match=line):
+        predict.main(model, *(tmp_path / name for name in given), out=tmp_path / "p.csv")
+    assert not (tmp_path / "p.csv").exists()
+
+
+def changed(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def other_size(pixels: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        about = json.loads((folder / "config.json").read_text())["preprocessing"]
+        changed(preprocessing={**about, "image_size": pixels})(folder)
+
+    return change
+
+
+def other_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "no exported model here"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json: not JSON"),
+        (changed(format=99), "not the configuration of a model in format 1"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no such file"),
+        (other_weights, "model.safetensors: changed since it was exported"),
+        (changed(model="resnet18.a1_in1k"), "not a whole model"),
+        (changed(model="hf-hub:somebody/something"), "has no model 'hf-hub:somebody/something'"),
+        (changed(model="os.system"), "has no model 'os.system'"),
+        (changed(classes=["a", "b"]), "3 answers, but 2 classes"),
+        (changed(features="exec"), "features 'exec'"),
+        (other_size(4), "image_size 4"),
+        (other_size("48"), "image_size '48'"),
+    ],
+)
+def test_a_folder_that_is_no_such_model_is_one_line(
+    model: Path, change: Callable[[Path], None], line: str
+) -> None:
+    change(model)
+    with pytest.raises(PipelineError, match=line) as caught:
+        open_exported(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_size_that_the_model_cannot_take_is_one_line(tmp_path: Path) -> None:
+    vit = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    exported(tmp_path / "model", squares(tmp_path / "squares", 224), vit, 224)
+    other_size(96)(tmp_path / "model")
+    with pytest.raises(PipelineError, match="does not take images of 96 pixels"):
+        open_exported(tmp_path / "model")
+
+
+def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(model: Path) -> None:
+    ran = model / "ran"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    content = pickle.dumps(Evil())
+    (model / "model.safetensors").write_bytes(content)
+    with pytest.raises(PipelineError, match="changed since it was exported"):
+        open_exported(model)
+    changed(sha256={"model.safetensors": hashlib.sha256(content).hexdigest()})(model)
+    with pytest.raises(PipelineError, match="not a whole model"):
+        open_exported(model)
+    assert not ran.exists()
+
+
+def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
+    files = predict.found([images])
+    parts = list(answers(files, "squish", 24, None))
+    assert [file for part in parts for file in part.files] == files
+    pixels = np.concatenate([part.given for part in parts])
+    wanted = [squish(decode(file.read_bytes()).pixels, 24) for file in files]
+    assert np.array_equal(pixels, np.stack(wanted))
+
+
+@pytest.mark.parametrize("shape", [(24, 31), (40, 24), (24, 24)])
+def test_a_crop_is_cut_where_validation_images_are(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
+    rows = Ragged(image.reshape(-1), np.array([shape], dtype=np.int32))
+    wanted = Crops(rows, 24, np.array([False]))[[0]][0]
+    assert np.array_equal(square(image, 24), wanted)
