@@ -39,6 +39,7 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
         "finetune": lambda: [named["out"]],
         "study2022": lambda: [paths[1] / "section.html"],
         "aggregate": lambda: [*(paths[3] / name for name in TABLES), paths[4] / "digits.json"],
+        "mistakes": lambda: [paths[4] / "models.csv"],
         "plot": lambda: [paths[3] / "figure.svg"],
         "report": lambda: [paths[4]],
         "study": lambda: [],

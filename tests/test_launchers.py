@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.configuration import launchers
+from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 
 ROOT = Path(__file__).parent.parent
@@ -76,14 +76,14 @@ def test_submitit_slurm_composes_and_says_that_slurm_is_not_here(tmp_path: Path)
 def test_a_launcher_without_its_package_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(launchers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(hydra_app.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PipelineError, match=r"pip install 'which-backbone\[launchers\]'"):
-        launchers.prepare(["hydra/launcher=joblib"])
+        hydra_app.prepare(["hydra/launcher=joblib"])
 
 
 def test_ray_joins_the_cluster_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     named = "hydra.launcher.ray.init.address=10.0.0.1:6379"
-    assert launchers.prepare(["hydra/launcher=ray", named]) == []
+    assert hydra_app.prepare(["hydra/launcher=ray", named]) == []
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
-    assert launchers.prepare(["hydra/launcher=basic"]) == []
+    assert hydra_app.prepare(["hydra/launcher=basic"]) == []

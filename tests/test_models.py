@@ -13,6 +13,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import merge
 from pipeline.models.__main__ import print_json, print_table, since_2022
 from pipeline.models.rows import TABLE, rows_of
+from pipeline.names.features import features_of_model, left_out
 from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
 from pipeline.names.vision_learner import fit_of
 from pipeline.timm_results.imagenet import COLUMNS
@@ -286,16 +287,19 @@ def test_the_93_study_models_fit_vision_learner_as_measured(study_names: pd.Data
         "sam2_hiera_tiny.fb_r896",
         "coat_tiny.in1k",
         "gemma4_vit_167m_enc.gemma4_e4b_it",
+        "mobilenetv5_300m.gemma3n",
+        "mobilenetv5_300m_enc",
     ],
 )
 def test_the_fit_is_what_building_the_model_shows(model: str) -> None:
     import timm
     import torch
 
-    pools_itself = weights()[model].pool_size is None
+    config = timm.get_pretrained_cfg(model)
+    pools_itself = config.pool_size is None
     with torch.device("meta"), torch.no_grad():
         built = timm.create_model(model, pretrained=False, num_classes=0).eval()
-        images = torch.empty(2, *weights()[model].input_size)
+        images = torch.empty(2, *config.input_size)
         pooled = built(images).shape
         mapped = pooled if pools_itself else built.forward_features(images).shape
     if not pools_itself and len(mapped) == 4 and mapped[1] == built.num_features:
@@ -305,6 +309,30 @@ def test_the_fit_is_what_building_the_model_shows(model: str) -> None:
     else:
         word = "no"
     assert fit_of(model).word == word
+
+
+@pytest.mark.parametrize(
+    ("model", "least", "most"),
+    [
+        ("tf_efficientnet_lite0.in1k", 0, 0),
+        ("resnet18.a1_in1k", 0, 0),
+        ("efficientvit_b0.r224_in1k", 0.67, 0.69),
+        ("hgnetv2_b0.ssld_stage1_in22k_in1k", 0.52, 0.54),
+        ("convnext_atto.d2_in1k", 0.0001, 0.001),  # the final norm
+    ],
+)
+def test_what_vision_learner_leaves_out_is_counted_and_timms_features_leave_out_nothing(
+    model: str, least: float, most: float
+) -> None:
+    found = left_out(model, "fastai")
+    assert found is not None
+    assert least <= found <= most
+    assert left_out(model, "timm") == 0
+    assert features_of_model(model, "timm").pooled
+
+
+def test_a_model_that_cannot_give_such_features_has_no_share() -> None:
+    assert left_out("gemma4_vit_167m_enc.gemma4_e4b_it", "timm") is None
 
 
 @pytest.mark.slow

@@ -18,11 +18,12 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.figures.look import LOOK, TICKS_OF_HALF, figure, place_labels, plain_log
-from pipeline.figures.style import COLOURS, MARKERS, SYMBOLS, front, legend_families, style
+from pipeline.figures.style import COLOURS, MARKERS, SYMBOLS, legend_families, style
 from pipeline.plot import __main__ as plot
 from pipeline.plot.effects import rank_correlations
 from pipeline.plot.finetunes import error_against_fit_time
 from pipeline.results import read_results
+from pipeline.statistics.front import along_front
 from pipeline.timm_results.families import FAMILIES
 
 FIGURES = {
@@ -255,7 +256,7 @@ def test_families_look_alike_in_every_chart_and_unlike_their_neighbours():
 def test_the_front_holds_what_nothing_beats_in_both():
     seconds = np.array([3.0, 1.0, 2.0, 2.5, np.nan])
     accuracy = np.array([0.9, 0.5, 0.7, 0.6, 0.99])
-    assert list(front(seconds, accuracy)) == [1, 2, 0]
+    assert list(along_front(seconds, accuracy)) == [1, 2, 0]
 
 
 def test_a_legend_names_the_largest_families_in_a_fixed_order():

@@ -19,7 +19,7 @@ from benchmarks.project_copy import ROOT, copy_project
 
 pytestmark = pytest.mark.slow
 
-BELOW = {"aggregate", "plot", "report"}
+BELOW = {"aggregate", "mistakes", "plot", "report"}
 
 
 class Workspace:

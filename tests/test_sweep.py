@@ -17,7 +17,7 @@ import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
-from pipeline.sweep.lockfile import add_entries, merged, split_stages
+from pipeline.sweep.project import add_entries, merged, split_stages
 
 N_KILLS = 50
 ONE = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"

@@ -7,14 +7,12 @@ prints the leaderboard. Runs whose overrides differ are different recipes, named
 """
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,20 +20,12 @@ from pipeline.aggregate.__main__ import write_tables
 from pipeline.aggregate.runs_table import refuse_mixtures
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.core.text import duration, percent
+from pipeline.core.text import console, duration, flat, percent
 from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study
 
-AXES = (
-    "model",
-    "seed",
-    "dataset",
-    "out",
-    "data",
-    "recipe.name",
-)  # columns of their own, or irrelevant
-WIDTH = 200  # characters, where the output is no terminal
+AXES = ("model", "seed", "dataset", "out", "data", "recipe.name")  # told elsewhere, or not at all
 Found = dict[Path, Record]
 
 
@@ -66,9 +56,9 @@ def main(
     refuse_mixtures({cell: (path, found[path]) for path, cell in cells.items()})
     by_cell = {cell: found[path] for path, cell in cells.items()}
     _, board = write_tables(study_of(params, by_cell), by_cell, imagenet, out)
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    console.print(shown(board))
-    console.print(f"{len(found)} runs: tables in {out}", markup=False, highlight=False)
+    shown_on = console()
+    shown_on.print(shown(board))
+    shown_on.print(f"{len(found)} runs: tables in {out}", markup=False, highlight=False)
 
 
 def cells_of(found: Found) -> dict[Path, Cell]:
@@ -94,15 +84,6 @@ def differences(settings: dict[str, Any], alike: list[dict[str, Any]]) -> list[s
         and key.partition(".")[0] != "dataset"
         and any(each.get(key) != value for each in alike)
     ]
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The configuration's values by dotted key."""
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        values |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return values
 
 
 def study_of(params: Path, by_cell: dict[Cell, Record]) -> Runs:

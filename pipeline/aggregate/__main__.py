@@ -65,7 +65,7 @@ def write_tables(
     write_result(results / "correlations.csv", correlations(board, known))
     write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
-    write_result(results / "estimates.csv", estimates_table(study, records, timm))
+    write_result(results / "estimates.csv", estimates_table(study, records.values(), timm))
     return table, board
 
 

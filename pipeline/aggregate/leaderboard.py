@@ -23,9 +23,16 @@ from pipeline.study.params import Study
 
 GROUP = ["dataset", "recipe", "model"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
-    *(("error_rate_low", "low"), ("error_rate_high", "high"), ("interval_covers", "covers")),
-    *(("images", "images"), ("p_best", "p_best"), ("tied", "tied"), ("tied_here", "tied_here")),
-    *(("gap_to_best", "gap"), ("gap_low", "gap_low"), ("gap_high", "gap_high")),
+    ("error_rate_low", "low"),
+    ("error_rate_high", "high"),
+    ("interval_covers", "covers"),
+    ("images", "images"),
+    ("p_best", "p_best"),
+    ("tied", "tied"),
+    ("tied_here", "tied_here"),
+    ("gap_to_best", "gap"),
+    ("gap_low", "gap_low"),
+    ("gap_high", "gap_high"),
     ("n_common", "n_common"),
 )
 

@@ -1,15 +1,19 @@
 """A Hydra app that reports mistakes in one line with near matches.
 
-All overrides are checked before the first run, every value of a multirun included. A single run
-uses the configuration that the check composed, because Hydra would compose it twice more.
-`--multirun`, `--cfg job`, launchers, sweepers and Hydra's own keys are left to Hydra.
+Overrides are checked here, every value of a sweep included: an unknown dataset is an error before
+the first run of a multirun starts, not after the last. What the check has composed is what a single
+run gets, because Hydra would compose it twice more. Anything else is Hydra's own: `--multirun`,
+`--cfg job`, launchers (`prepare` checks that the chosen one can work here), sweepers, its own keys.
 """
 
+import importlib.util
 import inspect
 import os
 import re
+import secrets
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +24,20 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.configuration.launchers import prepare
 from pipeline.core.command import one_line_errors
 from pipeline.core.errors import PipelineError, first_line, near_matches
 from pipeline.core.files import read_yaml
 
-CONF = Path(__file__).parent.parent.parent / "conf"
+PLUGINS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+}
+RAY = "hydra.launcher.ray.init"
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
+CONF = Path(__file__).parent.parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
-
-
-def check_conf_file(path: Path) -> None:
-    """Raise `PipelineError` unless `path` is a YAML mapping of plain data."""
-    value, text = read_yaml(path), path.read_text(encoding="utf-8")
-    if not isinstance(value, dict):
-        raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
-    if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:
-        raise PipelineError(
-            f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
-        )
-    for said in _texts(value):
-        if found := _RESOLVER.search(said):
-            raise PipelineError(
-                f"{path}: {found[1]}...}} asks for more than a key: write the value"
-            )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a YAML file's value, keys too."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, str):
-        yield value
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
@@ -99,12 +82,14 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
     return "\n".join(
         [
             f"python -m pipeline.{config_name} KEY=VALUE ...: {inspect.getdoc(main)}",
-            *("", "Choices (conf/GROUP/CHOICE.yaml):", *groups),
-            *("", f"Keys of conf/{config_name}.yaml (??? must be given):", *keys),
-            *(
-                "",
-                "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
-            ),
+            "",
+            "Choices (conf/GROUP/CHOICE.yaml):",
+            *groups,
+            "",
+            f"Keys of conf/{config_name}.yaml (??? must be given):",
+            *keys,
+            "",
+            "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
             "The whole configuration: --cfg job. Hydra's options: --hydra-help.",
         ]
     )
@@ -212,3 +197,70 @@ def _one_value(override: Override) -> str:
         return str(override.input_line)
     first = next(iter(override.sweep_string_iterator()))
     return f"{str(override.input_line).partition('=')[0]}={first}"
+
+
+def check_conf_file(path: Path) -> None:
+    """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
+    value, text = read_yaml(path), path.read_text(encoding="utf-8")
+    if not isinstance(value, dict):
+        raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
+    if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:
+        raise PipelineError(
+            f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
+        )
+    for said in _texts(value):
+        if found := _RESOLVER.search(said):
+            raise PipelineError(
+                f"{path}: {found[1]}...}} asks for more than a key: write the value"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a YAML file's value, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def keep_usage_private() -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def listen_to_this_machine_only() -> None:
+    """For a cluster that this process starts; the token is its own and its children's."""
+    os.environ.update(
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # Ray's switch for 127.0.0.1 as a node's address
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+    )
+
+
+def prepare(overrides: Sequence[str]) -> list[str]:
+    """Check that the chosen launcher can work here; returns overrides that it wants besides.
+
+    Without an address, launcher `ray` starts Ray for this machine alone.
+    """
+    given = dict(each.lstrip("+").partition("=")[::2] for each in overrides)
+    launcher = given.get("hydra/launcher", "basic")
+    plugin = PLUGINS.get(launcher)
+    if plugin is None:
+        return []
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what a run raises comes to us, not to Hydra
+    if importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is None:
+        raise PipelineError(
+            f"hydra/launcher={launcher} needs the package hydra-{plugin}-launcher: "
+            "pip install 'which-backbone[launchers]'"
+        )
+    if launcher == "submitit_slurm" and shutil.which("srun") is None:
+        raise PipelineError(f"hydra/launcher={launcher}: no `srun` here: run it where Slurm is")
+    if launcher != "ray":
+        return []
+    keep_usage_private()
+    if f"{RAY}.address" in given or "RAY_ADDRESS" in os.environ:
+        return []
+    listen_to_this_machine_only()
+    return [f"{RAY}.address=local", f"+{RAY}.include_dashboard=false"]

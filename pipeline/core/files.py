@@ -1,8 +1,4 @@
-"""Files written whole or not at all, and YAML read as plain data.
-
-A writer fills a temporary file or folder next to the target and renames it after a flush to disk,
-so a killed process or a full disk leaves the old content.
-"""
+"""Files, written whole or not at all even if the process is killed or the disk full; and YAML."""
 
 import ctypes
 import hashlib

@@ -1,8 +1,12 @@
-"""Durations and percentages as text."""
+"""What people read: numbers in words, a console, nested values as flat ones."""
 
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 import pandas as pd
+from rich.console import Console
+
+WIDTH = 200  # characters, where the output is no terminal
 
 
 def duration(seconds: Any) -> str:
@@ -22,3 +26,18 @@ def duration(seconds: Any) -> str:
 def percent(value: Any) -> str:
     """`4.77 %`, or a dash for null."""
     return "–" if pd.isna(value) else f"{100 * value:.2f} %"
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def console(out: TextIO | None = None) -> Console:
+    """For tables to `out` (standard output): as wide as the terminal, wide where there is none."""
+    out = out or sys.stdout
+    return Console(file=out, width=None if out.isatty() else WIDTH)

@@ -1,4 +1,4 @@
-"""How long a fine-tune takes on one device, told from what is known of it, and how wrong that is.
+"""How long a fine-tune takes on one device, estimated from what is known of it, and how far off.
 
 Work is counted in megapixels that go forward and back: images x epochs x pixels. An image of the
 validation part counts a third, it only goes forward. Each source knows a speed in megapixels per

@@ -1,7 +1,7 @@
-"""estimates.csv: each finished run's fit time beside what each source would have said before it.
+"""What is known of fit times on a device: its own runs, its own benchmark, published speeds.
 
-The estimates are those of `python -m pipeline.sweep --dry-run`, made from all other runs of the
-grid on the run's device (a table of speeds is scaled by the other models alone).
+`sources` are what `python -m pipeline.sweep --dry-run` asks. `estimates_table` is estimates.csv:
+each finished run's fit time next to what each source would have estimated without that run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.aggregate.runs_table import Records
 from pipeline.estimates.estimate import (
     OtherCells,
     OtherSeeds,
@@ -23,18 +22,19 @@ from pipeline.estimates.estimate import (
 from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
 from pipeline.study.params import MODES, Study
-from pipeline.timm_results.imagenet import OWN
+from pipeline.timm_results.imagenet import OWN, at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
+# Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
+BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
+NAMES = {"train": "training", "infer": "inference"}
 
 
 def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
     """Megapixels per second by model, from one benchmark file's `rows`, at the nearest size."""
     rows = rows[rows["model"].isin(study.models) & (rows["samples_per_second"] > 0)]
-    distance = (rows["img_size"] - study.image_size).abs()
-    nearest = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
-    nearest = nearest.drop_duplicates("model")
+    nearest = at_nearest_size(rows, study.image_size).drop_duplicates("model")
     passes = nearest["mode"].map(TRAINING_PASSES).astype(float)
     speeds = nearest["samples_per_second"] * nearest["img_size"] ** 2 / 1e6 / passes
     return dict(zip(nearest["model"], speeds.astype(float), strict=True))
@@ -52,11 +52,6 @@ def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.Data
     if rows.empty:
         return rows
     return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
-
-
-# Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
-BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
-NAMES = {"train": "training", "infer": "inference"}
 
 
 def sources(
@@ -95,11 +90,13 @@ def _published(
     return found
 
 
-def estimates_table(study: Study, records: Records, imagenet: pd.DataFrame) -> pd.DataFrame:
+def estimates_table(
+    study: Study, records: Iterable[Record], imagenet: pd.DataFrame
+) -> pd.DataFrame:
     """One row per finished run and source that knows something of it."""
     rows = [
         row
-        for device, runs in by_device(records.values()).items()
+        for device, runs in by_device(records).items()
         for row in _rows(study, imagenet, device, runs)
     ]
     return pd.DataFrame(rows, columns=list(ESTIMATES))

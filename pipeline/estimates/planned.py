@@ -1,9 +1,9 @@
-"""Which runs go first: the cheap ones, so that the tables fill early.
+"""How long the fine-tunes of a sweep will take, and which of them to run first: the cheap ones.
 
-Reads, where they are there, the fit times of earlier records, timm's published speeds in
-data/imagenet.csv and the sizes of prepared datasets. Only ratios of prices count: a cell without a
-record gets what its model is published to take for one pixel, times its pixels, in the scale of the
-cells that have one.
+Reads, where they are there, the records, timm's published speeds in data/imagenet.csv and the sizes
+of prepared datasets. For the order only ratios of prices count: a cell without a record gets what
+its model is published to take for one pixel, times its pixels, in the scale of the cells that have
+one.
 """
 
 import json
@@ -27,6 +27,8 @@ from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, read_study
 from pipeline.timm_results.imagenet import read_imagenet
+
+SECONDS_PER_HOUR = 3600
 
 
 def work_of(root: Path, cell: Cell, image_size: int, records: Sequence[Record]) -> Work | str:
@@ -79,9 +81,6 @@ def this_device(threads: int) -> Device:
         return Device(kind="cuda", name=str(pynvml.nvmlDeviceGetName(handle)))
     except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver knows
         return Device(kind="cuda", name="this GPU")
-
-
-SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)

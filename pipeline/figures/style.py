@@ -1,4 +1,4 @@
-"""Shared by all charts: the families' colours and markers, the Pareto front, the source lines.
+"""What every chart shares: a family's colour and marker, the line on the source.
 
 A family looks the same in every figure and in the report, whatever else is drawn: its style follows
 from its place in one fixed list. Eight colours that are safe for colour blindness and thirteen
@@ -7,7 +7,6 @@ markers have no common factor, so neighbours in the list differ in both.
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from pipeline.statistics.correlations import ELSEWHERE
@@ -123,15 +122,6 @@ def legend_families(families: pd.Series, most: int) -> list[str]:
     counts = families[families.isin(_PLACE)].value_counts()
     largest = sorted(counts.index, key=lambda name: (-counts[name], _PLACE[name]))[:most]
     return sorted(largest, key=_PLACE.__getitem__)
-
-
-def front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Indices of the points on the Pareto front, lowest `less` first; NaN is never on it."""
-    order = np.lexsort((-more, less))
-    order = order[~np.isnan(less[order]) & ~np.isnan(more[order])]
-    best_before = np.maximum.accumulate(np.r_[-np.inf, more[order]])[:-1]
-    chosen: np.ndarray = order[more[order] > best_before]
-    return chosen
 
 
 def spans_decades(values: pd.Series) -> bool:

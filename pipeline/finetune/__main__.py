@@ -46,7 +46,6 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     import torch
 
     from pipeline.finetune import attempts
-    from pipeline.finetune.code import code_version
     from pipeline.names.features import left_out
 
     run = run_of(config)
@@ -58,7 +57,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "model": run.model,
         "recipe": run.recipe.name,
         "seed": run.seed,
-        "versions": {**machine.versions(), "code": code_version()},
+        "versions": {**machine.versions(), "code": attempts.code_version()},
         "weights": {
             **{name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
             "left_out": left_out(run.model, run.recipe.features),

@@ -6,11 +6,18 @@ batch norm sees fewer of them at once, and the times rank nothing.
 
 A bug of ours is no result: what this project's code raises, itself or in a library that is no part
 of training, keeps its traceback and fails the stage.
+
+`code_version` says which code made the record: a hash of what the trainer's modules do, not of how
+they are written. Comments, docstrings and line breaks do not count.
 """
 
+import ast
+import hashlib
 import re
 import traceback
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +30,8 @@ from pipeline.hardware import machine
 from pipeline.hardware.telemetry import Watch
 from pipeline.records import Cost, Metrics, pack_counts, pack_predictions
 
+PIPELINE = Path(__file__).parent.parent
+MODULES = ("dataset/prepared.py", "finetune/*.py", "hardware/*.py", "names/*.py")
 OURS = "pipeline"
 THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
 FASTAIS_WORDS = re.compile(r"Exception occured in `[^`]*` when calling event `[^`]*`:\s*")
@@ -145,3 +154,25 @@ def _cause(error: BaseException) -> BaseException:
 def _said(error: BaseException) -> str:
     name, text = type(error).__name__, FASTAIS_WORDS.sub("", str(error)).strip()
     return f"{name}: {first_line(text)}"[:300] if text else name
+
+
+@cache
+def code_version() -> str:
+    """Twelve digits that are equal for records that can be compared."""
+    files = [path for pattern in MODULES for path in sorted(PIPELINE.glob(pattern))]
+    told = [meaning_of(path.read_text(encoding="utf-8")) for path in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def meaning_of(source: str) -> str:
+    """The syntax tree of Python source as text, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [each for each in node.body if not _is_docstring(each)]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    constant = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(constant, ast.Constant) and isinstance(constant.value, str)

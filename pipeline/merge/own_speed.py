@@ -21,7 +21,7 @@ from pipeline.timm_results.published_tables import short_name
 LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
-OWN_COLUMNS = [  # in addition to timm's
+OWN_COLUMNS = [  # beside timm's
     "batch_size_asked",
     "peak_memory_allocated_gib",
     "peak_memory_reserved_gib",

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline.core.command import run
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, first_line, near_matches
 from pipeline.mirror.run import Mirror, Run, run_of
 
 TRACKERS = ("dvclive", "mlflow", "trackio", "wandb")
@@ -82,10 +82,9 @@ class Mirroring:
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
-            said = next((line for line in str(error).splitlines() if line.strip()), "")
             print(
-                f"warning: {self.tracker}: {type(error).__name__}: {said.strip()[:200]}: records "
-                "are complete without it; call again later",
+                f"warning: {self.tracker}: {type(error).__name__}: {first_line(error)[:200]}: "
+                "records are complete without it; call again later",
                 file=sys.stderr,
             )
         self._warned = True

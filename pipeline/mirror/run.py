@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.core.text import flat
 from pipeline.records import Record, read_record
 
 ID_DIGITS = 16  # of the record's SHA-256
@@ -61,7 +62,7 @@ def run_of(path: Path) -> Run:
         id=digest,
         name=f"{record.dataset} {record.model} {record.recipe} seed {record.seed}",
         record=record,
-        settings=flat(settings),
+        settings={key: value for key, value in flat(settings).items() if value is not None},
         epochs=[(at, _numbers(row)) for at, row in enumerate(record.history, start=1)],
         results={
             **_numbers(asdict(record.metrics)),
@@ -69,17 +70,6 @@ def run_of(path: Path) -> Run:
             **_numbers(asdict(record.cost)),
         },
     )
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by dotted key, without nulls."""
-    values: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            values |= flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            values[f"{prefix}{key}"] = value
-    return values
 
 
 def _numbers(row: dict[str, Any]) -> Numbers:

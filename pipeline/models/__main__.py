@@ -9,14 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
+from pipeline.core.text import console
 from pipeline.models.rows import COUNTED, TABLE, Row, rows_of
-
-WIDTH = 200  # characters, where the output is no terminal
 
 
 def print_json(rows: list[Row], out: TextIO) -> None:
@@ -26,12 +24,13 @@ def print_json(rows: list[Row], out: TextIO) -> None:
 
 def print_table(rows: list[Row], out: TextIO) -> None:
     """A table for people; below it, what its words mean and where its numbers come from."""
-    console = Console(file=out) if out.isatty() else Console(file=out, width=WIDTH)
+    shown_on = console(out)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", no_wrap=True)
     for name in ("params M", "input px", "top-1 %", "images/s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("vision_learner", no_wrap=True)
+    table.add_column("left out %", justify="right", no_wrap=True)
     table.add_column("since 2022", overflow="fold")
     for row in rows:
         elsewhere = row.img_size not in (None, row.input_size)
@@ -42,11 +41,12 @@ def print_table(rows: list[Row], out: TextIO) -> None:
             _number(row.imagenet_top1, 2) + (f" @{row.img_size}" if elsewhere else ""),
             _number(row.samples_per_second, 0),
             row.vision_learner.word,
+            _number(None if row.left_out is None else 100 * row.left_out, 1),
             since_2022(row),
         )
-    console.print(table)
+    shown_on.print(table)
     for line in _notes(rows):
-        console.print(line, highlight=False, soft_wrap=True, style="dim")
+        shown_on.print(line, highlight=False, soft_wrap=True, style="dim")
 
 
 def since_2022(row: Row) -> str:
@@ -71,6 +71,11 @@ def _notes(rows: list[Row]) -> list[str]:
     words = {row.vision_learner.word: row.vision_learner.meaning for row in rows}
     lines += [f"{word}: {meaning}" for word, meaning in sorted(words.items())]
     commit = next((f" at {row.commit[:12]}" for row in rows if row.commit), "")
+    if any(row.left_out for row in rows):
+        lines.append(
+            "left out %: of the pretrained parameters, the classifier's apart, vision_learner and "
+            "recipes of `features: fastai` do not use these; `features: timm` uses all"
+        )
     if any(row.imagenet_top1 is not None for row in rows):
         lines.append(f"top-1 %: ImageNet, timm's results-imagenet.csv{commit}")
     if file := next((row.speed_file for row in rows if row.speed_file), None):

@@ -14,9 +14,10 @@ import pandas as pd
 from rich.console import Console
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.names.features import left_out
 from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
 from pipeline.names.vision_learner import Fit, fit_of
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 
 TABLE = Path("data/imagenet.csv")
 
@@ -28,6 +29,7 @@ SETUP = ["precision", "compile", "torch", "device"]
 class Row:
     """One model. `bare_name_loads_it`: does the architecture's name alone load these weights today;
     `bare_name_in_2022`: what that name loaded in 2022; `names_in_2022`: what loaded these then.
+    `left_out`: the share of the pretrained parameters that `vision_learner` leaves out, if counted.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Row:
     bare_name_changed: bool | None
     names_in_2022: list[str]
     vision_learner: Fit
+    left_out: float | None
     imagenet_top1: float | None
     img_size: int | None
     samples_per_second: float | None
@@ -54,7 +57,11 @@ def rows_of(names: list[str], table: Path, speed_file: str | None = None) -> lis
     params = dict(published["params_m"].dropna())
     if len(unknown := [model for model in models if model not in params]) <= COUNTED:
         params |= {model: _parameters_m(model) for model in unknown}
-    return [_row(model, params, published) for model in models]
+    counted = len(models) <= COUNTED
+    return [
+        _row(model, params, published, left_out(model, "fastai") if counted else None)
+        for model in models
+    ]
 
 
 def _models_of(name: str) -> list[str]:
@@ -72,7 +79,7 @@ def _models_of(name: str) -> list[str]:
     return found
 
 
-def _row(model: str, params: dict[str, float], published: pd.DataFrame) -> Row:
+def _row(model: str, params: dict[str, float], published: pd.DataFrame, share: float | None) -> Row:
     architecture = model.partition(".")[0]
     config = weights()[model]
     shown = {
@@ -90,6 +97,7 @@ def _row(model: str, params: dict[str, float], published: pd.DataFrame) -> Row:
         bare_name_changed=bare.changed,
         names_in_2022=[name for name, tag in names_2022().items() if tag == model],
         vision_learner=fit_of(model),
+        left_out=share,
         imagenet_top1=shown["top1"],
         img_size=None if shown["img_size"] is None else int(shown["img_size"]),
         samples_per_second=shown["samples_per_second"],
@@ -128,9 +136,7 @@ def _published(
         return pd.DataFrame(index=models, columns=columns)
     rows = imagenet[imagenet["model"].isin(models)]
     own_size = pd.Series([weights()[model].input_size[-1] for model in rows["model"]], rows.index)
-    rows = rows.assign(distance=(rows["img_size"] - own_size).abs())
-    nearest = rows["distance"] == rows.groupby("model")["distance"].transform("min")
-    rows = rows[nearest].sort_values("img_size")
+    rows = at_nearest_size(rows, own_size)
     speed = rows[rows["benchmark_file"] == (speed_file or _speed_file(rows))]
     accuracy = rows.drop_duplicates("model").set_index("model")[[*columns[:3], "commit"]]
     speed = speed.drop_duplicates("model").set_index("model")[columns[3:5]]

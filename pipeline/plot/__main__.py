@@ -1,6 +1,7 @@
 """Stage `plot`: the figures of the study and of timm's tables, each as SVG and PNG.
 
-Reads params.yaml, imagenet.csv and the tables of `aggregate`; writes a folder of figures. Charts of
+Reads params.yaml, imagenet.csv and the tables of `aggregate`, with --mistakes also those of stage
+`mistakes`; writes a folder of figures. Charts of
 published speed use the two benchmark files that params.yaml names under `charts`, and no other:
 no panel mixes the speeds of two devices.
 """
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from pipeline.core.command import run
 from pipeline.core.files import replacing_folder
 from pipeline.figures.look import LOOK, save
+from pipeline.mistakes.tables import read_mistakes
+from pipeline.plot import mistakes as plot_mistakes
 from pipeline.plot.effects import rank_correlations, recipe_effects
 from pipeline.plot.finetunes import error_against_fit_time, error_against_imagenet
 from pipeline.plot.published import (
@@ -29,7 +32,9 @@ from pipeline.study.params import MODES, read_study
 from pipeline.timm_results.imagenet import chart_rows, read_imagenet
 
 
-def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:
+def main(
+    params: Path, imagenet: Path, results: Path, figures: Path, *, mistakes: Path | None = None
+) -> None:
     """Draw every figure from IMAGENET and the tables in RESULTS into the folder FIGURES."""
     study = read_study(params)
     table = read_imagenet(imagenet)
@@ -52,6 +57,8 @@ def main(params: Path, imagenet: Path, results: Path, figures: Path) -> None:
     for mode, rows in charts.items():
         drawings[f"{mode}_speed"] = partial(accuracy_against_speed, rows, mode, study.models)
         drawings[f"{mode}_speed_trends"] = partial(accuracy_against_speed_trends, rows, mode)
+    if mistakes is not None:
+        drawings.update(plot_mistakes.drawings(read_mistakes(mistakes)))
     with replacing_folder(figures) as folder, rc_context(LOOK):
         for name, draw in drawings.items():
             save(draw(), folder, name)

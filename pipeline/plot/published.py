@@ -23,11 +23,11 @@ from pipeline.figures.style import (
     MODE_NAMES,
     TREND_FAMILIES,
     accuracy_source,
-    front,
     legend_families,
     speed_source,
     style,
 )
+from pipeline.statistics.front import along_front
 
 MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
@@ -50,7 +50,7 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     families = legend_families(rows["family"], MOST_FAMILIES)
     area = _bubble_area(rows["img_size"])
     scatter_families(axes, rows, families, "samples_per_second", "top1", area)
-    best = rows.iloc[front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
+    best = rows.iloc[along_front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
     axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
     _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
     own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]

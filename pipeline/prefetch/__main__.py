@@ -17,10 +17,9 @@ from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.text import console
 from pipeline.finetune.weights import weights_config
 from pipeline.study.params import read_study
-
-WIDTH = 200  # characters, where the output is no terminal
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def print_json(found: list[Found]) -> None:
 
 
 def print_table(found: list[Found]) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    shown_on = console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("model", "source", "origin", "sha256"):
         table.add_column(name, no_wrap=True)
@@ -97,8 +96,8 @@ def print_table(found: list[Found]) -> None:
         size = f"{each.bytes / 1e6:.1f}"
         table.add_row(each.model, each.source, each.origin, each.sha256[:12], size, each.file)
     total = sum(each.bytes for each in found)
-    console.print(table)
-    console.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
+    shown_on.print(table)
+    shown_on.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
 
 
 if __name__ == "__main__":

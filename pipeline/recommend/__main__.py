@@ -21,7 +21,7 @@ from pipeline.recommend.limits import Asked
 from pipeline.recommend.prior import shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.study.params import Study, read_study
-from pipeline.timm_results.imagenet import chart_rows, read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
 
 def answer_text(told: dict[str, Any]) -> str:
@@ -157,10 +157,9 @@ def _prior(
     study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    distance = (rows["img_size"] - first_size(study)).abs()
-    nearest = rows.assign(distance=distance).sort_values(["model", "distance"])
+    nearest = at_nearest_size(rows, first_size(study)).drop_duplicates("model")
     board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
-    found = shortlist(nearest.drop_duplicates("model"), board, asked.of_published(), top)
+    found = shortlist(nearest, board, asked.of_published(), top)
     return {
         "dataset": dataset,
         "basis": "prior",

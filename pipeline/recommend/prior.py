@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.limits import Limit
+from pipeline.statistics.front import along_front
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def shortlist(
         rows = rows[limit.keeps(rows)]
     earlier = _earlier(board, rows if len(rows) < len(published) else None)
     found = earlier[: -(-top // 2)]
-    front = rows[_on_front(rows)]
+    speed, top1 = (rows[name].to_numpy(float) for name in ("samples_per_second", "top1"))
+    front = rows.iloc[along_front(-speed, top1)]
     front = front[~front["model"].isin([each.model for each in found])]
     found += _spread(front, top - len(found))
     return found
@@ -59,13 +61,6 @@ def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggesti
         Suggestion(str(row.Index), f"tied for the best on {row.datasets}")
         for row in models.itertuples()
     ]
-
-
-def _on_front(rows: pd.DataFrame) -> pd.Series:
-    """Bool per row: no other one is both quicker and more accurate."""
-    ordered = rows.sort_values(["samples_per_second", "top1"], ascending=[False, False])
-    before = ordered["top1"].cummax().shift(fill_value=-np.inf)
-    return (ordered["top1"] > before).reindex(rows.index)
 
 
 def _spread(front: pd.DataFrame, count: int) -> list[Suggestion]:

@@ -1,9 +1,9 @@
 """Stage `report`: the study as one HTML page that needs no network.
 
 Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
---study2022 also the folder of the 2022 study's re-analysis. Writes one file: the answer first, then
-charts and sortable tables. Names and reasons may be hostile text: jinja2 escapes the page,
-`in_script` and `plain` the charts.
+--study2022 also the folder of the 2022 study's re-analysis, with --mistakes that of stage
+`mistakes`. Writes one file: the answer first, then charts and sortable tables. Names and reasons
+may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts.
 """
 
 import base64
@@ -21,7 +21,9 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
 from pipeline.figures.style import name_of
+from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
+from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
@@ -72,6 +74,7 @@ def main(
     html: Path,
     *,
     study2022: Path | None = None,
+    mistakes: Path | None = None,
 ) -> None:
     """Write the page HTML from IMAGENET, the tables in RESULTS and the pictures in FIGURES."""
     study = read_study(params)
@@ -84,6 +87,7 @@ def main(
         "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, read_small_and_fast(results), charts),
+        "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
         "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
@@ -98,8 +102,11 @@ def main(
         "provenance": report_words.provenance(study, done.runs, table),
         "study2022": _section_2022(study2022),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_text("report.html.j2"))
+    loader = jinja2.FileSystemLoader(PAGE)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=loader
+    )
+    template = environment.get_template("report.html.j2")
     text = template.render(
         **page,
         charts=report_charts.as_json(charts.figures),

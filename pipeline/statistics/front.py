@@ -1,8 +1,10 @@
-"""The small and fast: models below the median in memory and in fit time, best error first.
+"""Which models are worth their cost: on the front of error and fit time, or small and fast.
 
-The 2022 study printed such tables, with the medians rounded to 2.7 GiB and 110 (Pets) or 25
-(Planet) seconds. Here the medians are those of each dataset's and recipe's timed models. Memory is
-the GPU's where it is known of any of them, else the process's.
+`fronts` gives each model's probability of being on the front. `small_and_fast` are the models below
+the median in memory and in fit time, best error first, as the 2022 study printed them with rounded
+medians (2.7 GiB, and 110 seconds for Pets, 25 for Planet); here the medians are those of each
+dataset's and recipe's timed models. Memory is the GPU's where it is known of any of them, else the
+process's.
 """
 
 import numpy as np
@@ -14,6 +16,7 @@ from pipeline.statistics.intervals import draw_errors, pooled
 
 COLUMNS = ("on_front", "p_front", "p_front_memory")
 MOST_DRAWS = 1000  # with memory, which compares every pair of models
+GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 
 
 def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
@@ -62,6 +65,14 @@ def front_of_two(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return front
 
 
+def along_front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Indices of the points that none beats in both: least `less` first; NaN is never on it."""
+    (known,) = np.nonzero(~np.isnan(less) & ~np.isnan(more))
+    on = known[front_of_two(-more[None, known], less[None, known])[0]]
+    chosen: np.ndarray = on[np.argsort(less[on])]
+    return chosen
+
+
 def front_of_three(errors: np.ndarray, seconds: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """Bool [draws, n]: whom none beats that needs no more memory [n]; errors are all different."""
     front = np.empty(errors.shape, dtype=bool)
@@ -71,9 +82,6 @@ def front_of_three(errors: np.ndarray, seconds: np.ndarray, memory: np.ndarray) 
         as_good = errors[:, rivals] <= errors[:, [i]]
         front[:, i] = ~(as_good & (seconds[:, rivals] <= seconds[:, [i]])).any(axis=1)
     return front
-
-
-GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 
 
 def small_and_fast(board: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 DRAWS = 4000
+WIDTHS = np.linspace(0, 3, 61)  # of the distribution, as multiples of the means' own spread
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,6 @@ def draw_errors(covariance: np.ndarray, freedom: float) -> np.ndarray:
     root = np.linalg.cholesky(covariance)
     errors: np.ndarray = rng.standard_normal((DRAWS, len(root))) @ root.T * scale
     return errors
-
-
-WIDTHS = np.linspace(0, 3, 61)  # of the distribution, as multiples of the means' own spread
 
 
 def likely_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:

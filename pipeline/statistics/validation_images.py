@@ -19,6 +19,8 @@ from pipeline.results import ANSWERS
 from pipeline.study.params import Cell
 
 PAIRED, INDEPENDENT = "paired", "independent"
+PREDICTION_COLUMNS = 3  # of one label: the class in two bytes, and its probability
+ROUNDING = 1e-4  # that the error rate of single precision may differ from the counted one
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,6 @@ def _alone(wrong: np.ndarray) -> float:
         return 0.0
     left = wrong - wrong.mean(axis=0) - wrong.mean(axis=1, keepdims=True) + wrong.mean()
     return float((left**2).sum() / ((runs - 1) * (images - 1)))
-
-
-PREDICTION_COLUMNS = 3  # of one label: the class in two bytes, and its probability
-ROUNDING = 1e-4  # that the error rate of single precision may differ from the counted one
 
 
 def answers_table(records: dict[Cell, Record]) -> pd.DataFrame:

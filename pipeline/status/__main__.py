@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of
+from pipeline.core.text import console
 from pipeline.records import read_record
 from pipeline.study.params import RUNS, Cell, Study, read_study
 
@@ -30,7 +30,6 @@ STATES = {  # state: how the table shows it
     "stale": "yellow",
     "missing": "dim",
 }
-WIDTH = 200  # characters, where the output is no terminal
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def print_json(states: list[State]) -> None:
 
 def print_table(study: Study, states: list[State]) -> None:
     """A row per model, a column per dataset, and below the reasons of what went wrong."""
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    shown_on = console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("model", *study.datasets):
         table.add_column(name, no_wrap=True)
@@ -116,14 +115,14 @@ def print_table(study: Study, states: list[State]) -> None:
         counts.setdefault((state.model, state.dataset), Counter())[state.state] += 1
     for model in study.models:
         table.add_row(model, *(_shown(counts[model, dataset]) for dataset in study.datasets))
-    console.print(table)
+    shown_on.print(table)
     for state in states:
         if state.reason:
             name = f"{state.dataset} {state.model} {state.recipe} seed {state.seed}"
             line = f"{name}: {state.state}: {state.reason}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            shown_on.print(line, markup=False, highlight=False, soft_wrap=True)
     total = Counter(state.state for state in states)
-    console.print(f"{len(states)} runs: {_shown(total)}")
+    shown_on.print(f"{len(states)} runs: {_shown(total)}")
 
 
 def _shown(counts: Counter[str]) -> str:

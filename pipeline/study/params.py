@@ -1,4 +1,7 @@
-"""The study in params.yaml: its checks, its cells, and the path of each cell's record."""
+"""The study that params.yaml names: its cells, and where the record of each cell is.
+
+Its values become parts of shell commands and file names: every text in it must be a plain word.
+"""
 
 import re
 from collections.abc import Iterator

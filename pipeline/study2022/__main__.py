@@ -36,7 +36,7 @@ from pipeline.study2022.printed import (
     sweep_file,
 )
 from pipeline.study2022.section import section
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
 
 __all__ = ["section"]
@@ -108,8 +108,7 @@ def accuracies(
         found["June 2022"] = then.reindex(names.index)
     if imagenet is not None:
         rows = read_imagenet(imagenet)
-        rows = rows.assign(distance=(rows["img_size"] - FINE_TUNED_AT).abs())
-        rows = rows.sort_values(["distance", "img_size"]).drop_duplicates("model")
+        rows = at_nearest_size(rows, FINE_TUNED_AT).drop_duplicates("model")
         found["today, by the 2022 weights"] = names.map(rows.set_index("model")["top1"])
     if len(found) == 2:
         then, today = found.values()

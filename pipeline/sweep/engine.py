@@ -32,6 +32,9 @@ from pipeline.sweep.jobs import Ended, Job, last_line
 
 PYTHON = ["python", "-m"]
 SHARED = "WB_SHARED_DEVICE"  # tells the run that its times will rank nothing
+GRACE_SECONDS = 10.0
+LOST = 255  # the exit code of a child whose fork server was killed
+PRELOADED = ["pipeline.sweep.preloaded"]
 
 
 def work(job: Job, place: "Place") -> None:
@@ -100,11 +103,6 @@ def _write_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-
-
-GRACE_SECONDS = 10.0
-LOST = 255  # the exit code of a child whose fork server was killed
-PRELOADED = ["pipeline.sweep.preloaded"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What a sweep was asked for; what contradicts itself or the machine is told at once."""
+"""What passes between the sweep and its engines: jobs, their ends, and the options of the command.
+
+`Options.check` refuses options that contradict each other or the machine before anything runs.
+"""
 
 import os
 import signal
@@ -11,6 +14,7 @@ from pipeline.hardware.machine import default_jobs, visible_gpus
 from pipeline.study.params import Cell
 
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
+CHEAP, GRID = "cheap", "grid"
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,6 @@ def last_line(log: Path) -> str | None:
     except OSError:
         return None
     return next((line.strip() for line in reversed(lines) if line.strip()), None)
-
-
-CHEAP, GRID = "cheap", "grid"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The sweep's loop: plan what is ready, start it, hear of its end, commit in batches.
 
 Between any two steps the process may be killed. What is then in dvc.lock is done; what has outputs
-and a receipt is committed by the next sweep; the rest is run again.
+and a receipt is committed by the next sweep; the rest is run again. Runs that fail one after the
+other for one reason end the sweep early (`Streak`).
 """
 
 import json
@@ -17,7 +18,12 @@ from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options
 from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
-LIMIT = 5
+LIMIT = 5  # runs in a row that fail for one reason
+TICK_SECONDS = 0.25
+COMMIT_EVERY_SECONDS = 2.0
+COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
+PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
+ATTEMPTS = 2  # of a run that is killed or asks for another try
 
 
 class Streak:
@@ -65,13 +71,6 @@ def _recorded_failure(end: Ended) -> str | None:
         if isinstance(record, dict) and record.get("status") == "failed":
             return str(record.get("reason"))
     return None
-
-
-TICK_SECONDS = 0.25
-COMMIT_EVERY_SECONDS = 2.0
-COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
-PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
-ATTEMPTS = 2  # of a run that is killed or asks for another try
 
 
 @dataclass

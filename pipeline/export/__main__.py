@@ -1,0 +1,157 @@
+"""Stage `export`: the recommended model of a dataset, fitted once more, as a folder to take away.
+
+Reads params.yaml, conf/, the tables of `aggregate`, the records and the prepared dataset; writes
+model.safetensors, config.json, README.md and, where the family allows it, model.onnx.
+
+The surprising fact: it learns from the train and the valid part together, so it has no error of its
+own but that of a test part. The model card gives the error that the study measured, of fits on the
+train part alone.
+"""
+
+import os
+import signal
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from pipeline.configuration import hydra_app
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import read_yaml, replacing_folder
+from pipeline.core.processes import end_with_parent
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.hardware import machine
+from pipeline.mistakes.answers import answers_of, best_thresholds
+from pipeline.recommend.recommended import recommended_row
+from pipeline.records import read_record
+from pipeline.statistics.validation_images import predictions_of
+from pipeline.study.params import Cell, Study, read_study
+
+THRESHOLDS = ("half", "f2")
+
+
+def main(
+    *,
+    dataset: str,
+    model: str | None = None,
+    out: Path | None = None,
+    seed: int | None = None,
+    thresholds: str = "half",
+    params: Path = Path("params.yaml"),
+    results: Path = Path("results"),
+    runs: Path = Path("data/runs"),
+    datasets: Path = Path("data/datasets"),
+) -> None:
+    """Fit the model that `recommend` names for DATASET on train and valid, and export it to OUT.
+
+    --model takes another of the study's models; --seed another than the study's first; --thresholds
+    f2 gives each label the threshold of the highest F2 on the validation images, not a half.
+    """
+    if thresholds not in THRESHOLDS:
+        raise PipelineError(f"--thresholds {thresholds}: {near_matches(thresholds, THRESHOLDS)}")
+    if "DVC_STAGE" in os.environ:
+        end_with_parent(signal.SIGTERM)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    study = read_study(params)
+    row = recommended_row(results, dataset, model)
+    data = open_prepared(datasets / dataset)
+    out = out or Path("data/exports") / dataset
+    config = _config(study, row, data, study.seeds[0] if seed is None else seed)
+    best = f2_thresholds(study, runs, row, data)
+    if thresholds == "f2" and best is None:
+        raise PipelineError(
+            f"--thresholds f2: {dataset} needs several labels, and records that hold predictions"
+        )
+    _export(config, row, best, thresholds, out)
+
+
+def _config(study: Study, row: pd.Series, data: Prepared, seed: int) -> DictConfig:
+    """The configuration of one more fine-tune, as the study's own had it."""
+    params = read_yaml(study.path)
+    return hydra_app.compose(
+        "finetune",
+        [
+            f"dataset={row['dataset']}",
+            f"model={row['model']}",
+            f"recipe={row['recipe']}",
+            f"seed={seed}",
+            f"image_size={study.image_size}",
+            f"weights={study.weights}",
+            f"threads={params.get('threads', 'auto')}",
+            f"data={data.folder}",
+        ],
+    )
+
+
+def f2_thresholds(
+    study: Study, runs: Path, row: pd.Series, data: Prepared
+) -> dict[str, float] | None:
+    """Each label's threshold of the highest F2 on the validation images, by the study's own runs;
+    None for one label, or where no record holds predictions."""
+    if data.kind != "multi":
+        return None
+    paths = [
+        Cell(str(row["dataset"]), str(row["model"]), str(row["recipe"]), seed).path(runs)
+        for seed in study.seeds
+    ]
+    records = [read_record(path) for path in paths if path.is_file()]
+    known = [
+        predictions_of(each)
+        for each in records
+        if each.status == "ok" and each.valid_predictions is not None
+    ]
+    if not known:
+        return None
+    found = best_thresholds(answers_of("multi", data.labels[data.rows("valid")], known))
+    return dict(zip(data.classes, found.tolist(), strict=True))
+
+
+def _export(
+    config: DictConfig, row: pd.Series, best: dict[str, float] | None, which: str, out: Path
+) -> None:
+    import torch
+
+    from pipeline.export.fitting import fit
+    from pipeline.export.folder import About, write_folder
+    from pipeline.finetune.__main__ import run_of
+    from pipeline.finetune.recipe import recipe_of
+
+    whole = run_of(config)
+    _check_data(whole.data, row)
+    torch.set_num_threads(machine.free_threads(config.threads))
+    fitted = fit(whole, recipe_of(config.recipe), _tell(f"{row['dataset']}  {row['model']}"))
+    about = About(
+        run=whole,
+        row=row,
+        test_metrics={k: v for k, v in fitted.test_metrics.items() if v is not None},
+        thresholds_f2=best,
+        use_f2=which == "f2",
+        exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with replacing_folder(out) as folder:
+        said = write_folder(folder, fitted.learn, about)
+    print(f"{out}: {said}", flush=True)
+
+
+def _check_data(data: Prepared, row: pd.Series) -> None:
+    """The study's error must be one on these images."""
+    if pd.notna(row["n_valid"]) and int(row["n_valid"]) != len(data.rows("valid")):
+        raise PipelineError(
+            f"{data.folder}: {len(data.rows('valid'))} validation images, but the study's runs had "
+            f"{int(row['n_valid'])}: run `dvc repro`"
+        )
+
+
+def _tell(title: str) -> Any:
+    def tell(epoch: dict[str, Any]) -> None:
+        print(f"{title}  epoch {epoch['epoch']}  train loss {epoch['train_loss']:.3f}", flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,69 @@
+"""The last fit: the recommended recipe on the train and valid parts together."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.vision.all import Learner
+
+from pipeline.core.errors import PipelineError, first_line
+from pipeline.dataset.prepared import Prepared
+from pipeline.finetune import training
+from pipeline.finetune.callbacks import Diverged, Epochs
+from pipeline.finetune.recipe import Recipe, fitted_to
+from pipeline.hardware.telemetry import Watch
+
+
+@dataclass(frozen=True)
+class Joined(Prepared):
+    """The same data with the valid part learned from as well; `valid` still names those rows.
+
+    What fastai measures on them during this fit is no error of unseen images, and is not reported.
+    """
+
+    was_valid: np.ndarray
+
+    def rows(self, part: str) -> np.ndarray:
+        return self.was_valid if part == "valid" else super().rows(part)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained learner, and the metrics of the test part, empty without one."""
+
+    learn: Learner
+    test_metrics: dict[str, float | None]
+
+
+def joined(data: Prepared) -> Joined:
+    """`data` with its valid part joined to its train part."""
+    parts = np.where(data.parts == "valid", "train", data.parts)
+    kept = {each.name: getattr(data, each.name) for each in fields(data)}
+    return Joined(**{**kept, "parts": parts, "was_valid": data.rows("valid")})
+
+
+def fit(run: training.Run, recipe: Recipe, tell: Callable[[dict[str, Any]], None]) -> Fitted:
+    """Fit `run` on train and valid; `recipe` is the one asked for, before it was fitted to data."""
+    data = joined(run.data)
+    whole = replace(run, data=data, recipe=fitted_to(recipe, len(data.rows("train"))))
+    for parts in whole.recipe.parts:
+        training.clear_peak_memory()
+        try:
+            learn = training.seeded_learner(whole, parts)
+            outcome = training.fit(learn, whole.recipe, Epochs(tell=tell), Watch(run.device))
+            learn.model.cpu().eval()
+            return Fitted(learn, outcome.test_metrics)
+        except Diverged as error:
+            raise PipelineError(
+                f"model {run.model}: the fit diverged ({error.reason}): give another --seed"
+            ) from None
+        except torch.cuda.OutOfMemoryError:
+            warnings.warn(f"out of GPU memory with the batch in {parts} parts", stacklevel=1)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            raise PipelineError(f"model {run.model}: the fit failed: {first_line(error)}") from None
+    raise PipelineError(
+        f"model {run.model}: out of GPU memory: take a larger GPU, or a recipe of `oom: halve`"
+    )

@@ -1,0 +1,197 @@
+"""Stage `mistakes`: where the recommended model of each dataset is wrong, on the validation images.
+
+Reads the records' predictions, the prepared datasets and the leaderboard; writes a folder of tables
+and thumbnails (mistakes/tables.py lists them). A dataset whose records hold no predictions, as
+those made before they were kept, has no rows. The surprising fact: it shows images of the dataset,
+so the folder is DVC's, not git's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import replacing_folder
+from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.mistakes.answers import (
+    Answers,
+    answers_of,
+    by_class,
+    by_tag,
+    calibration_error,
+    confusion,
+    reliability,
+    shared_mistakes,
+)
+from pipeline.mistakes.gallery import (
+    MOST_IMAGES,
+    PER_GROUP,
+    everyones,
+    worst,
+    write_thumbnail,
+    wrong_for_all,
+)
+from pipeline.mistakes.tables import COLUMNS, ONE, write_mistakes
+from pipeline.recommend.choice import Choice
+from pipeline.recommend.recommended import recommended
+from pipeline.records import Record, read_record
+from pipeline.results import Results, read_answers, read_results
+from pipeline.statistics.validation_images import check_predictions, predictions_of
+from pipeline.study.params import Cell, Study, read_study
+
+Tables = dict[str, list[pd.DataFrame]]
+
+
+def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path) -> None:
+    """Write to the folder MISTAKES what the recommended model of each dataset gets wrong."""
+    study, done, answers = read_study(params), read_results(results), read_answers(results)
+    tables: Tables = {name: [] for name in COLUMNS}
+    images = min(PER_GROUP, MOST_IMAGES // (2 * len(study.datasets)))
+    with replacing_folder(mistakes) as folder:
+        for dataset in study.datasets:
+            choice = recommended(done, answers, dataset)
+            if choice is not None:
+                found = _of_dataset(study, runs, datasets, done, choice)
+                if found is not None:
+                    _add(tables, folder, found, images)
+        whole = {
+            name: pd.concat(each) if each else pd.DataFrame(columns=list(COLUMNS[name]))
+            for name, each in tables.items()
+        }
+        write_mistakes(folder, whole)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One dataset's recommended model, and the answers of every model of its recipe."""
+
+    data: Prepared
+    settings: dict[str, Any]
+    choice: Choice
+    models: dict[str, Answers]
+
+    @property
+    def named(self) -> dict[str, str]:
+        first = self.choice.rows.iloc[0]
+        return {name: str(first[name]) for name in ONE}
+
+    @property
+    def answers(self) -> Answers:
+        return self.models[self.named["model"]]
+
+
+def _of_dataset(
+    study: Study, runs: Path, datasets: Path, done: Results, choice: Choice
+) -> Found | None:
+    """What is known of one dataset; None where the recommended model's records say nothing."""
+    first = choice.rows.iloc[0]
+    dataset, recipe = str(first["dataset"]), str(first["recipe"])
+    records = _records(study, runs, done, dataset, recipe)
+    if str(first["model"]) not in records:
+        return None
+    data = open_prepared(datasets / dataset)
+    rows = data.rows("valid")
+    for each in records.values():
+        for path, record in each:
+            if record.data.fingerprint != data.fingerprint:
+                raise PipelineError(
+                    f"{path}: made from other data than {data.folder} now holds: run `dvc repro`"
+                )
+    models = {
+        model: answers_of(data.kind, data.labels[rows], [predictions_of(r) for _, r in each])
+        for model, each in records.items()
+    }
+    _, example = records[str(first["model"])][0]
+    return Found(data, example.config, choice, models)
+
+
+def _records(
+    study: Study, runs: Path, done: Results, dataset: str, recipe: str
+) -> dict[str, list[tuple[Path, Record]]]:
+    """The finished records of one dataset and recipe, by model; only where all hold predictions."""
+    ok = done.runs[(done.runs["dataset"] == dataset) & (done.runs["recipe"] == recipe)]
+    ok = ok[ok["status"] == "ok"]
+    found: dict[str, list[tuple[Path, Record]]] = {}
+    for model, of_model in ok.groupby("model", sort=False):
+        paths = [Cell(dataset, str(model), recipe, int(s)).path(runs) for s in of_model["seed"]]
+        each = [(path, read_record(path)) for path in paths if path.is_file()]
+        if each and all(record.valid_predictions is not None for _, record in each):
+            for path, record in each:
+                check_predictions(path, record)
+            found[str(model)] = each
+    return found
+
+
+def _add(tables: Tables, folder: Path, found: Found, images: int) -> None:
+    """One dataset's rows, added to each table, and its thumbnails."""
+    data, answers, models = found.data, found.answers, list(found.models.values())
+    bins = reliability(answers)
+    all_runs = sum(len(each.wrong) for each in models)
+    everyone = wrong_for_all(models)
+    one = {
+        "kind": data.kind,
+        "n_runs": len(answers.wrong),
+        "n_valid": len(answers.truth),
+        "n_classes": len(data.classes),
+        "error_rate": float(answers.wrong.mean()),
+        "calibration_error": calibration_error(bins),
+        "n_models": len(models),
+        "n_all_runs": all_runs,
+        "n_wrong_for_all": int(everyone.sum()) if all_runs > 1 else None,
+    }
+    made = {
+        "models": pd.DataFrame([one]),
+        "reliability": bins,
+        "overlap": _overlap(found),
+        "gallery": _gallery(folder, found, images),
+    }
+    if data.kind == "single":
+        made["classes"] = by_class(answers, data.classes)
+        made["confusion"] = _sparse(confusion(answers, len(data.classes)), data.classes)
+    else:
+        made["tags"] = by_tag(answers, data.classes)
+    for name, table in made.items():
+        tables[name].append(table.assign(**found.named))
+
+
+def _sparse(counts: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """The cells of a confusion matrix that are not empty."""
+    names = np.array(classes, dtype=object)
+    truth, answer = np.nonzero(counts)
+    images = counts[truth, answer]
+    return pd.DataFrame({"truth": names[truth], "answer": names[answer], "images": images})
+
+
+def _overlap(found: Found) -> pd.DataFrame:
+    """The recommended model beside itself (run by run), then beside those that it is tied with."""
+    rows = found.choice.rows
+    tied = [str(name) for name in rows.loc[rows["tied"], "model"] if name in found.models]
+    names = list(dict.fromkeys([found.named["model"], *tied]))
+    table = [
+        {"other": name, **shared_mistakes(found.answers, found.models[name])} for name in names
+    ]
+    return pd.DataFrame(table)
+
+
+def _gallery(folder: Path, found: Found, images: int) -> pd.DataFrame:
+    data, models = found.data, list(found.models.values())
+    shown = worst(found.answers, data.classes, images)
+    if sum(len(each.wrong) for each in models) > 1:
+        shown += everyones(models, data.classes, images)
+    rows = data.rows("valid")
+    resize = str(found.settings.get("recipe", {}).get("resize", "squish"))
+    for each in shown:
+        row = int(rows[each["image"]])
+        each["file"], each["thumbnail"] = data.files[row], f"thumbnails/{data.name}-{row}.jpg"
+        path = folder / each["thumbnail"]
+        if not path.exists():
+            write_thumbnail(data, int(found.settings["image_size"]), resize, row, path)
+    return pd.DataFrame(shown, columns=[*COLUMNS["gallery"]])
+
+
+if __name__ == "__main__":
+    run(main)

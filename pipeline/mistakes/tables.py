@@ -1,0 +1,95 @@
+"""The tables of results/mistakes, and how figures and report read them back.
+
+models.csv       one row per dataset: the recommended model, its runs, how well it is calibrated
+classes.csv      one label: each class's error           tags.csv    several: precision, recall, F2
+confusion.csv    one label: images by true class and answer, where there are any
+reliability.csv  answers by their probability
+overlap.csv      whether models that cannot be told apart err on the same images
+gallery.csv      the worst mistakes, and those that every run of every model makes
+thumbnails/      the images of gallery.csv as JPEG, as the models saw them
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.results import write_result
+
+ONE = ("dataset", "recipe", "model")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "models": (
+        *(*ONE, "kind", "n_runs", "n_valid", "n_classes", "error_rate", "calibration_error"),
+        *("n_models", "n_all_runs", "n_wrong_for_all"),
+    ),
+    "classes": (
+        *(*ONE, "label", "images", "error_rate", "error_low", "error_high"),
+        *("taken_for", "taken_for_share"),
+    ),
+    "tags": (
+        *(*ONE, "label", "images", "answered", "precision", "precision_low", "precision_high"),
+        *("recall", "recall_low", "recall_high", "f2", "f2_low", "f2_high", "threshold_f2"),
+    ),
+    "confusion": (*ONE, "truth", "answer", "images"),
+    "reliability": (
+        *(*ONE, "bin_low", "bin_high", "n", "answers"),
+        *("probability", "right", "right_low", "right_high"),
+    ),
+    "overlap": (*ONE, "other", "error_rate", "both", "both_if_independent", "overlap"),
+    "gallery": (
+        *(*ONE, "group", "file", "truth", "answer", "probability", "wrong_runs", "runs"),
+        "thumbnail",
+    ),
+}
+_TEXT = (
+    *(*ONE, "kind", "label", "taken_for", "truth", "answer", "other", "group", "file", "thumbnail"),
+)
+WORST, EVERYONE = "worst", "everyone"  # groups of gallery.csv
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The tables, each named as its file; `folder` holds the thumbnails too."""
+
+    folder: Path
+    models: pd.DataFrame
+    classes: pd.DataFrame
+    tags: pd.DataFrame
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    overlap: pd.DataFrame
+    gallery: pd.DataFrame
+
+    def of(self, dataset: str) -> "Mistakes":
+        """The rows of one dataset."""
+        tables = {name: getattr(self, name) for name in COLUMNS}
+        return Mistakes(
+            self.folder, **{name: each[each["dataset"] == dataset] for name, each in tables.items()}
+        )
+
+
+def write_mistakes(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Write every table to `folder`."""
+    for name, columns in COLUMNS.items():
+        write_result(folder / f"{name}.csv", tables[name].reindex(columns=list(columns)).round(6))
+
+
+def read_mistakes(folder: Path) -> Mistakes:
+    """Read what stage `mistakes` wrote; a table that is missing or of another shape is one line."""
+    names = [each.name for each in fields(Mistakes) if each.name != "folder"]
+    return Mistakes(folder, **{name: _read(folder / f"{name}.csv", name) for name in names})
+
+
+def _read(path: Path, name: str) -> pd.DataFrame:
+    types = dict.fromkeys(_TEXT, "str")
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: {error}: run `dvc repro mistakes`") from None
+    if missing := [column for column in COLUMNS[name] if column not in table]:
+        raise PipelineError(f"{path}: no column {missing[0]}: run `dvc repro mistakes`")
+    for column in set(_TEXT) & set(table):  # written with a ' where a spreadsheet would calculate
+        quoted = table[column].str.match(r"'+[=+\-@\t\r]").fillna(False).astype(bool)
+        table.loc[quoted, column] = table.loc[quoted, column].str[1:]
+    return table

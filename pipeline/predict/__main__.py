@@ -1,0 +1,114 @@
+"""Command `predict`: what an exported model says of any images.
+
+Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
+folders with all images below them. Writes a CSV with a row per image: its class and how probable it
+is, or its labels by their thresholds, and the probability of every class. Files that cannot be
+read are listed beside it, in NAME-unreadable.csv, and stop nothing.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.images import SUFFIXES
+from pipeline.predict.decoding import IMAGES_PER_TASK, answers
+from pipeline.results import write_result
+
+SEPARATOR = "|"  # between the labels of an image
+MOST_TOLD = 5  # unreadable files that are named on the screen
+
+
+def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
+    """Write to OUT what the model exported to FOLDER says of IMAGES, files or folders of them."""
+    import torch
+
+    from pipeline.predict.exported import open_exported
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    files = found(images)
+    torch.set_num_threads(1)  # every worker has one core, and the model with it
+    model = open_exported(folder)
+    cuda = torch.cuda.is_available()
+    parts = answers(files, model.resize, model.image_size, None if cuda else model.logits)
+    if cuda:
+        model.net.to("cuda")
+    logits: list[np.ndarray] = []
+    reasons: list[str] = []
+    for part in _shown(parts, len(files)):
+        reasons += part.reasons
+        if len(part.given):
+            logits.append(model.logits(part.given) if cuda else part.given)
+    read = [file for file, reason in zip(files, reasons, strict=True) if not reason]
+    _tell_unreadable(files, reasons, out)
+    if not read:
+        raise PipelineError(f"none of the {len(files)} files is an image that can be read")
+    probabilities = model.probabilities(np.concatenate(logits))
+    write_result(out, table(read, probabilities, model.classes, model.thresholds))
+    print(f"{out}: {len(read):,} images, {len(files) - len(read):,} unreadable", flush=True)
+
+
+def found(given: Sequence[Path]) -> list[Path]:
+    """The files among `given`, and every image below its folders, each once, in order."""
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            below = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+            files += [each for each in below if each.is_file()]
+        else:
+            files.append(path)
+    if not files:
+        where = ", ".join(map(str, given)) or "nothing was given"
+        raise PipelineError(f"no images ({where}): give image files, or folders that hold some")
+    return list(dict.fromkeys(files))
+
+
+def table(
+    files: Sequence[Path], probabilities: np.ndarray, classes: list[str], thresholds: Any
+) -> pd.DataFrame:
+    """A row per image; `thresholds` [classes] decide on labels, None means one class per image."""
+    rows: dict[str, Any] = {"file": [str(each) for each in files]}
+    if thresholds is None:
+        chosen = probabilities.argmax(axis=1)
+        rows["class"] = [classes[each] for each in chosen]
+        rows["probability"] = probabilities[np.arange(len(chosen)), chosen].round(6)
+    else:
+        rows["labels"] = [
+            SEPARATOR.join(np.array(classes, dtype=object)[each])
+            for each in probabilities > thresholds
+        ]
+    each_class = {f"p({name})": probabilities[:, n].round(6) for n, name in enumerate(classes)}
+    return pd.DataFrame({**rows, **each_class})
+
+
+def _shown(parts: Iterator[Any], total: int) -> Iterator[Any]:
+    """`parts` with a bar where somebody watches."""
+    console = Console(stderr=True)
+    batches = -(-total // IMAGES_PER_TASK)
+    quiet = not console.is_terminal
+    yield from track(parts, "predict", total=batches, console=console, disable=quiet)
+
+
+def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
+    bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
+    path = out.with_name(f"{out.stem}-unreadable.csv")
+    if not bad:
+        path.unlink(missing_ok=True)  # of an earlier call
+        return
+    write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
+    for file, reason in bad[:MOST_TOLD]:
+        print(f"{file}: {reason}", file=sys.stderr)
+    if len(bad) > MOST_TOLD:
+        print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

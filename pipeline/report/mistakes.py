@@ -1,0 +1,169 @@
+"""The report's part on mistakes: per dataset, where the recommended model is wrong."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.text import percent
+from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
+from pipeline.report.tables import EMPTY, Column, table
+
+SURE = ("reliability", "Is 0.9 right nine times of ten?")
+FIGURES = {  # of stage `plot` by the dataset's kind, in the page's order
+    "single": (
+        ("confusion", "What is taken for what"),
+        ("class_errors", "Error by class"),
+        SURE,
+    ),
+    "multi": (("tags", "Precision, recall and F2 by label"), SURE),
+}
+MOST_PAIRS = 30  # of classes that are confused, in the table
+
+
+def parts(mistakes: Mistakes | None, figures: Path) -> list[dict[str, Any]]:
+    """A part per dataset that has any answers kept: sentences, pictures, tables, galleries."""
+    if mistakes is None:
+        return []
+    return [_part(mistakes.of(str(name)), figures) for name in mistakes.models["dataset"]]
+
+
+def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
+    one = of.models.iloc[0]
+    dataset = str(one["dataset"])
+    drawn = [
+        (title, _data(figures / f"{name}_{dataset}.png", "image/png"))
+        for name, title in FIGURES[str(one["kind"])]
+    ]
+    return {
+        "title": dataset,
+        "model": one["model"],
+        "sentences": sentences(of),
+        "pictures": drawn,
+        "pairs": table(_pairs(of), _PAIRS),
+        "classes": table(of.classes, _CLASSES) if len(of.classes) else table(of.tags, _TAGS),
+        "overlap": table(of.overlap, _OVERLAP),
+        "galleries": [
+            {"title": title, "note": note, "images": images}
+            for title, note, group in _GALLERIES
+            if (images := _images(of, group))
+        ],
+    }
+
+
+def sentences(of: Mistakes) -> list[str]:
+    """What the numbers say, in words."""
+    one = of.models.iloc[0]
+    runs = f"the mean over its {one['n_runs']} runs" if one["n_runs"] > 1 else "its one run"
+    what = "image" if one["kind"] == "single" else "image and label"
+    said = [
+        f"{one['model']} under recipe {one['recipe']}, {runs}, errs on "
+        f"{percent(one['error_rate'])} of {one['n_valid']:,} validation images"
+        + ("." if one["kind"] == "single" else f" and {one['n_classes']} labels.")
+    ]
+    gap = 100 * float(one["calibration_error"])
+    said.append(f"Its probabilities are off by {gap:.1f} points on the mean over answers.")
+    if pd.notna(one["n_wrong_for_all"]):
+        n, models = int(one["n_wrong_for_all"]), int(one["n_models"])
+        whose = (
+            f"all {one['n_all_runs']} runs of {models} models"
+            if models > 1
+            else f"all {one['n_all_runs']} runs of the model"
+        )
+        unit = f"{what}s" if one["kind"] == "single" else "pairs of image and label"
+        said.append(f"{n:,} {unit} are wrong in {whose}.")
+    return said
+
+
+def _pairs(of: Mistakes) -> pd.DataFrame:
+    """The pairs of classes that are confused most, as shares of the true class's images."""
+    cells = of.confusion
+    wrong = cells[cells["truth"] != cells["answer"]]
+    rows = wrong.sort_values("images", ascending=False, kind="stable").head(MOST_PAIRS)
+    size = dict(zip(of.classes["label"], of.classes["images"], strict=True))
+    n = [size[name] for name in rows["truth"]]
+    return rows.assign(of=n, share=rows["images"] / pd.Series(n, rows.index, dtype=float))
+
+
+def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
+    rows = of.gallery[of.gallery["group"] == group]
+    return [
+        {
+            "address": _data(of.folder / row["thumbnail"], "image/jpeg"),
+            "file": row["file"],
+            "truth": row["truth"],
+            "answer": row["answer"],
+            "said": f"{row['probability']:.2f}, {row['wrong_runs']} of {row['runs']} runs",
+        }
+        for row in rows.to_dict("records")
+    ]
+
+
+def _data(path: Path, kind: str) -> str:
+    """A file as an address that needs no file."""
+    if not path.is_file():
+        raise PipelineError(f"{path}: not there: run `dvc repro plot`")
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _interval(mean: str, low: str, high: str) -> Any:
+    def show(row: Any) -> str:
+        if pd.isna(getattr(row, low)):
+            return percent(getattr(row, mean))
+        ends = f"{100 * getattr(row, low):.1f}, {100 * getattr(row, high):.1f}"
+        return f"{100 * getattr(row, mean):.1f} % [{ends}]"
+
+    return show
+
+
+def _share(key: str) -> Any:
+    return lambda row: percent(getattr(row, key))
+
+
+def _taken_for(row: Any) -> str:
+    return EMPTY if pd.isna(row.taken_for) else f"{row.taken_for} ({percent(row.taken_for_share)})"
+
+
+_GALLERIES = (
+    (
+        "Worst mistakes",
+        "The surest wrong answers, by their mean probability over runs.",
+        WORST,
+    ),
+    (
+        "Wrong in every run of every model",
+        "Are these labels right? The surest first, with the wrong answer that most runs give.",
+        EVERYONE,
+    ),
+)
+_PAIRS: Sequence[Column] = (
+    Column("true class", lambda row: row.truth),
+    Column("taken for", lambda row: row.answer),
+    Column("images", lambda row: f"{row.images:.1f} of {row.of}", "images"),
+    Column("share of its class", _share("share"), "share"),
+)
+_CLASSES: Sequence[Column] = (
+    Column("class", lambda row: row.label),
+    Column("images", lambda row: f"{row.images}", "images"),
+    Column("error", _interval("error_rate", "error_low", "error_high"), "error_rate"),
+    Column("mostly taken for", _taken_for),
+)
+_TAGS: Sequence[Column] = (
+    Column("label", lambda row: row.label),
+    Column("images", lambda row: f"{row.images}", "images"),
+    Column("given", lambda row: f"{row.answered:.1f}", "answered"),
+    Column("precision", _interval("precision", "precision_low", "precision_high"), "precision"),
+    Column("recall", _interval("recall", "recall_low", "recall_high"), "recall"),
+    Column("F2", _interval("f2", "f2_low", "f2_high"), "f2"),
+    Column("threshold of most F2", lambda row: f"{row.threshold_f2:.2f}", "threshold_f2"),
+)
+_OVERLAP: Sequence[Column] = (
+    Column("beside", lambda row: "itself, another run" if row.other == row.model else row.other),
+    Column("error", _share("error_rate"), "error_rate"),
+    Column("both wrong", _share("both"), "both"),
+    Column("by luck", _share("both_if_independent"), "both_if_independent"),
+    Column("shared, of all mistakes of the two", _share("overlap"), "overlap"),
+)

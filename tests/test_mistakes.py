@@ -1,0 +1,249 @@
+"""Stage `mistakes`: what a model gets wrong, from what its runs answered, and how it is shown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from study_fakes import LITE, write_imagenet, write_run, write_study
+from test_report import Page, paths
+from tiny_runs import SIZE, write_squares
+
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.prepared import open_prepared
+from pipeline.mistakes import __main__ as stage
+from pipeline.mistakes.answers import (
+    Answers,
+    answers_of,
+    by_class,
+    by_tag,
+    calibration_error,
+    confusion,
+    reliability,
+    shared_mistakes,
+    wilson,
+)
+from pipeline.mistakes.gallery import everyones, worst, wrong_for_all
+from pipeline.mistakes.tables import read_mistakes
+from pipeline.plot import __main__ as plot
+from pipeline.plot import mistakes as figures
+from pipeline.records import pack_counts, pack_predictions
+from pipeline.report import __main__ as report
+
+CLASSES = ["a", "b", "c"]
+
+
+def single(truth: list[int], *runs: list[tuple[int, int]]) -> Answers:
+    """Answers of runs, each a class and a probability in 1/255 per image."""
+    made = [np.array([(c % 256, c // 256, p) for c, p in run], dtype=np.uint8) for run in runs]
+    return answers_of("single", np.array(truth), made)
+
+
+def test_a_confusion_matrix_counts_images_as_the_mean_over_runs() -> None:
+    both = single([0, 0, 1], [(0, 255), (1, 200), (1, 255)], [(0, 255), (0, 200), (2, 255)])
+    assert confusion(both, 3).tolist() == [[1.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0]]
+
+
+def test_a_class_has_its_error_its_interval_and_what_it_is_taken_for() -> None:
+    answers = single([0] * 8 + [1] * 2, [(0, 255)] * 6 + [(1, 200)] * 2 + [(1, 255)] * 2)
+    rows = by_class(answers, CLASSES).set_index("label")
+    assert rows.loc["a", ["images", "error_rate", "taken_for"]].tolist() == [8, 0.25, "b"]
+    low, high = wilson(0.25, 8)
+    assert (rows.loc["a", "error_low"], rows.loc["a", "error_high"]) == (low, high)
+    assert (float(low), float(high)) == pytest.approx(
+        (0.0715, 0.5907), abs=1e-4
+    )  # Wilson's, 2 of 8
+    assert pd.isna(rows.loc["b", "taken_for"])
+    assert pd.isna(rows.loc["c", "error_rate"]), "no image of it, so no error"
+
+
+def test_classes_beyond_255_come_back() -> None:
+    assert single([300], [(300, 255)]).wrong.tolist() == [[False]]
+
+
+def test_a_labels_precision_recall_and_f2_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import fbeta_score, precision_score, recall_score
+
+    draw = np.random.default_rng(0)
+    truth = draw.random((200, 3)) > 0.6
+    told = draw.integers(0, 256, size=(200, 3)).astype(np.uint8)
+    rows = by_tag(answers_of("multi", truth.astype(np.float32), [told]), CLASSES)
+    for label, row in enumerate(rows.to_dict("records")):
+        said = told[:, label] > 127
+        assert row["precision"] == pytest.approx(precision_score(truth[:, label], said))
+        assert row["recall"] == pytest.approx(recall_score(truth[:, label], said))
+        assert row["f2"] == pytest.approx(fbeta_score(truth[:, label], said, beta=2))
+        assert row["f2_low"] < row["f2"] < row["f2_high"]
+        f2 = [
+            fbeta_score(truth[:, label], told[:, label] / 255 > step, beta=2)
+            for step in np.linspace(0.02, 0.98, 49)
+        ]
+        chosen = fbeta_score(truth[:, label], told[:, label] / 255 > row["threshold_f2"], beta=2)
+        assert chosen == pytest.approx(max(f2), abs=1e-3)
+
+
+def test_a_label_that_no_image_has_has_no_numbers_and_a_threshold_of_a_half() -> None:
+    rows = by_tag(answers_of("multi", np.zeros((9, 3)), [np.zeros((9, 3), np.uint8)]), CLASSES)
+    assert rows[["precision", "recall", "f2"]].isna().all(axis=None)
+    assert rows["threshold_f2"].tolist() == [0.5] * 3
+
+
+def test_calibrated_answers_lie_on_the_diagonal_and_sure_wrong_ones_do_not() -> None:
+    draw = np.random.default_rng(0)
+    told = draw.integers(128, 256, size=4000)
+    truth = np.where(draw.random(4000) < told / 255, 1, 0)
+    honest = single(truth.tolist(), [(1, each) for each in told])
+    bins = reliability(honest)
+    assert calibration_error(bins) < 0.03
+    assert (
+        (bins["right_low"] < bins["probability"]) & (bins["probability"] < bins["right_high"])
+    ).all()
+    boasting = reliability(single(truth.tolist(), [(1, 255)] * 4000))
+    assert calibration_error(boasting) == pytest.approx(1 - truth.mean(), abs=1e-6)
+
+
+def test_answers_of_several_runs_on_an_image_do_not_count_as_more_images() -> None:
+    once = reliability(single([0] * 20, [(0, 255)] * 20))
+    thrice = reliability(single([0] * 20, *[[(0, 255)] * 20] * 3))
+    assert thrice["right_low"].tolist() == once["right_low"].tolist()
+    assert (thrice["n"].tolist(), thrice["answers"].tolist()) == ([20], [60])
+
+
+def test_mistakes_on_the_same_images_are_shared_and_others_are_not() -> None:
+    one = single([0, 0, 0, 0], [(1, 255), (1, 255), (0, 255), (0, 255)])
+    other = single([0, 0, 0, 0], [(0, 255), (1, 255), (1, 255), (0, 255)])
+    found = shared_mistakes(one, other)
+    assert found["both"] == 0.25
+    assert found["overlap"] == pytest.approx(1 / 3)
+    assert found["both_if_independent"] == 0.25
+    assert np.isnan(shared_mistakes(one, one)["both"]), "a lone run is not held against itself"
+
+
+def test_the_worst_mistakes_are_the_surest_on_the_mean_over_runs() -> None:
+    answers = single([0, 0, 0], [(1, 250), (1, 200), (0, 255)], [(0, 250), (1, 210), (0, 255)])
+    rows = worst(answers, CLASSES, 9)
+    assert [row["image"] for row in rows] == [1, 0], "sure in one run is less than in both"
+    assert rows[0]["probability"] == pytest.approx((200 + 210) / 2 / 255, abs=1e-6)
+    assert (rows[1]["wrong_runs"], rows[1]["runs"]) == (1, 2)
+    assert (rows[0]["truth"], rows[0]["answer"]) == ("a", "b")
+
+
+def test_what_everyone_gets_wrong_is_wrong_in_every_run_of_every_model() -> None:
+    one = single([0, 0], [(1, 250), (1, 200)], [(1, 250), (0, 200)])
+    other = single([0, 0], [(2, 250), (1, 200)])
+    assert wrong_for_all([one, other]).tolist() == [True, False]
+    (row,) = everyones([one, other], CLASSES, 9)
+    assert (row["image"], row["answer"], row["runs"]) == (0, "b", 3)
+
+
+def test_a_label_that_is_missed_and_one_that_is_made_up_say_so() -> None:
+    truth = np.array([[1, 0], [0, 0]], dtype=np.float32)
+    answers = answers_of("multi", truth, [np.array([[3, 0], [0, 250]], dtype=np.uint8)])
+    rows = worst(answers, ["road", "mine"], 9)
+    assert [(row["truth"], row["answer"]) for row in rows] == [
+        ("road", "no road"),
+        ("no mine", "mine"),
+    ]
+
+
+@pytest.fixture(params=["single", "multi"])
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Two models, two seeds each, on squares; the first is the better one."""
+    data = open_prepared(write_squares(tmp_path / "data/squares", 40, 40, request.param))
+    write_study(tmp_path, datasets=["squares"], models=LITE[:2])
+    write_imagenet(tmp_path / "imagenet.csv", LITE[:2])
+    truth = data.labels[data.rows("valid")]
+    draw = np.random.default_rng(0)
+    for number, model in enumerate(LITE[:2]):
+        for seed in range(2):
+            bad = draw.random(truth.shape) < 0.1 + 0.2 * number
+            if request.param == "single":
+                answer = np.where(bad, (truth + 1) % 3, truth)
+                told = np.stack([answer, 0 * answer, draw.integers(100, 256, len(answer))], 1)
+                wrong = (answer != truth).astype(int)
+            else:
+                told = np.where((truth > 0) != bad, 200, 20)
+                wrong = bad.sum(axis=1)
+            rate = float(wrong.mean()) / (1 if request.param == "single" else 3)
+            about = {"fingerprint": "squares", "kind": request.param, "n_train": 40}
+            about |= {"n_valid": 40, "n_classes": 3, "chance_error_rate": 0.6}
+            packed = pack_predictions(told.astype(np.uint8))
+            config = {"image_size": SIZE, "recipe": {"name": "quickstart", "resize": "squish"}}
+            changes = {"valid_wrong": pack_counts(wrong), "valid_predictions": packed}
+            changes |= {"data": about, "config": config}
+            write_run(tmp_path / "runs", model, seed, rate, "squares", **changes)
+    params = (tmp_path / "params.yaml").read_text().replace("image_size: 64", f"image_size: {SIZE}")
+    (tmp_path / "params.yaml").write_text(params)
+    return tmp_path
+
+
+def made(folder: Path) -> Path:
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(folder / name for name in names))
+    stage.main(*(folder / name for name in ("params.yaml", "runs", "data", "results", "mistakes")))
+    return folder / "mistakes"
+
+
+def test_the_stage_tells_the_error_of_the_leaderboard(study: Path) -> None:
+    found = read_mistakes(made(study))
+    board = pd.read_csv(study / "results/leaderboard.csv").set_index("model")
+    (one,) = found.models.to_dict("records")
+    assert one["error_rate"] == pytest.approx(board.loc[one["model"], "error_rate_mean"], abs=1e-6)
+    assert (one["n_runs"], one["n_models"], one["n_all_runs"]) == (2, 2, 4)
+    assert len(found.classes) + len(found.tags) == 3
+    for thumbnail in found.gallery["thumbnail"]:
+        assert (found.folder / thumbnail).stat().st_size < 8000
+
+
+def test_the_report_shows_them_and_loads_nothing(study: Path) -> None:
+    mistakes = made(study)
+    inputs = [study / name for name in ("params.yaml", "imagenet.csv", "results", "figures")]
+    plot.main(*inputs, mistakes=mistakes)
+    inputs = paths(study)
+    for picture in study.glob("*.png"):
+        picture.rename(study / "figures" / picture.name)
+    inputs[3] = study / "figures"
+    report.main(*inputs, mistakes=mistakes)
+    html = (study / "report.html").read_text()
+    page = Page(html)
+    assert "Where is the recommended model wrong?" in page.text
+    assert "Worst mistakes" in page.text
+    pictures = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
+    kinds = ("data:image/png;base64,", "data:image/jpeg;base64,")
+    assert all(each.startswith(kinds) for each in pictures)
+    shown = sum(each.startswith("data:image/jpeg") for each in pictures)
+    assert shown == len(read_mistakes(mistakes).gallery)
+
+
+def test_records_without_predictions_leave_the_dataset_out(study: Path) -> None:
+    for path in (study / "runs").rglob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "valid_predictions": None}))
+    found = read_mistakes(made(study))
+    assert found.models.empty
+    assert list(figures.drawings(found)) == []
+
+
+def test_a_dataset_that_was_prepared_anew_is_one_line(study: Path) -> None:
+    meta = study / "data/squares/meta.json"
+    meta.write_text(meta.read_text().replace('"fingerprint": "squares"', '"fingerprint": "other"'))
+    with pytest.raises(PipelineError, match=r"made from other data than .*: run `dvc repro`"):
+        made(study)
+
+
+def test_of_two_hundred_classes_the_worst_forty_are_drawn_and_the_rest_is_one() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.integers(0, 200, 4000)
+    answer = np.where(draw.random(4000) < 0.2, (truth + 1) % 200, truth)
+    found = single(truth.tolist(), [(int(each), 200) for each in answer])
+    names = [f"species {number}" for number in range(200)]
+    named = {"dataset": "d", "recipe": "r", "model": "m"}
+    cells = stage._sparse(confusion(found, 200), names).assign(**named)
+    classes = by_class(found, names).assign(**named)
+    empty = pd.DataFrame({"dataset": []})
+    of = figures.Mistakes(Path(), empty, classes, empty, cells, empty, empty, empty)
+    shown, share = figures.matrix(of)
+    assert (len(shown), shown[-1]) == (41, "all others")
+    assert np.allclose(share[:-1].sum(axis=1), 1), "every image of a drawn class has its answer"
+    assert share[-1].sum() < 0.3, "of the others only mistakes"
