@@ -9,7 +9,7 @@ import pytest
 from study_fakes import LITE, write_run
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.typed import build, plain
+from pipeline.core.typed import WrongType, build, plain
 from pipeline.records import (
     MOST_BYTES,
     MOST_PREDICTED,
@@ -143,3 +143,11 @@ def test_a_record_made_before_predictions_were_kept_is_read(tmp_path: Path) -> N
     del value["valid_predictions"]
     path.write_text(json.dumps(value))
     assert read_record(path).valid_predictions is None
+
+
+def test_a_value_of_several_kinds_is_text_a_number_or_null() -> None:
+    weights = {"source": "wheel", "head_start_seconds": 1.5, "origin": None}
+    record = Record("failed", "digits", LITE[0], "quickstart", 0, weights=weights)
+    assert build(Record, plain(record)).weights == weights
+    with pytest.raises(WrongType, match=r"weights\.source"):
+        build(Record, plain(record) | {"weights": {"source": ["wheel"]}})

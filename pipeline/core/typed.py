@@ -51,6 +51,16 @@ def plain(value: Any) -> Any:
     return found
 
 
+def _one_of(kinds: list[Any], value: Any, where: str) -> Any:
+    """`value` as the first of `kinds` that it fits; the last one's error where it fits none."""
+    for kind in kinds[:-1]:
+        try:
+            return checked(kind, value, where)
+        except WrongType:
+            continue
+    return checked(kinds[-1], value, where)
+
+
 def checked(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint` has it; `where` names it in errors."""
     if hint is Any:
@@ -59,8 +69,8 @@ def checked(hint: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and types.NoneType in typing.get_args(hint):
             return None
-        (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
-        return checked(hint, value, where)
+        kinds = [each for each in typing.get_args(hint) if each is not types.NoneType]
+        return _one_of(kinds, value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise WrongType(f"{where} is {value!r}")
