@@ -1,4 +1,4 @@
-"""What each model costs on this device: records of a fine-tune and a benchmark, kept in a folder.
+"""Time, memory and energy of models on this device, from a fine-tune and a benchmark of each.
 
     python -m benchmarks.device_records OUT [--models M ...] [--device cuda] [OVERRIDE ...]
 

@@ -1,4 +1,4 @@
-"""From the start of a run's process to the end of its first batch, within a sweep, on real models.
+"""Time from the start of a run's process to the end of its first batch, in a sweep.
 
     python -m benchmarks.first_batch
 

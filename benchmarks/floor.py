@@ -1,6 +1,5 @@
-"""How fast a training step could be on this device: its arithmetic and its memory traffic, each at
-the rate that the device was measured to reach. No program is faster; how far one is from it shows
-what is left to gain.
+"""A lower bound of a training step's time on this device: its arithmetic and its memory traffic,
+each at the device's measured rate.
 """
 
 import time

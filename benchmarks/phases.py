@@ -1,7 +1,7 @@
-"""Where the time of a fit goes: a clock that fastai's events switch from one phase to the next.
+"""The time of a fit by phase, switched by fastai's events.
 
-Data is what makes a batch of uint8 images, transforms what makes them floats and normalises them;
-both of training alone. Validation holds all of its own.
+Data: making a batch of uint8 images; transforms: conversion to float and normalisation; both for
+training only. Validation includes its own.
 """
 
 import time

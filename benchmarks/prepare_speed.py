@@ -1,11 +1,11 @@
-"""How fast and how big preparing is, against what Pillow alone does with the same files.
+"""Speed and peak memory of preparing a dataset, compared with Pillow alone on the same files.
 
     python -m benchmarks.prepare_speed ../shared/datasets
 
 For each folder of images below the argument: images per CPU second of Pillow alone and of the
 stage, both on all cores at once (two busy threads of one core slow each other down), what a second
 size adds, and the peak memory of the stage's processes, also for ten copies of the images: it must
-not grow. Rounds are interleaved and the best counts: other programs only ever slow one down.
+not grow. Rounds are interleaved and the best counts.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Random weights in a file, for times and costs, which are those of pretrained ones."""
+"""Random weights in a file, for benchmarks: times and memory are those of pretrained ones."""
 
 from pathlib import Path
 

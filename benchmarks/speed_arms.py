@@ -1,4 +1,4 @@
-"""The two ways to do one fine-tune that `finetune_speed` compares, and what is measured of a fit.
+"""The two implementations that `finetune_speed` compares, and the measurements of a fit.
 
 `script` is the 2022 recipe written out: images decoded and resized again each time by fastai's item
 transforms, in worker processes, fastai's own AdamW, mixed precision where there is CUDA. `ours` is

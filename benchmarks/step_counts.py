@@ -1,7 +1,7 @@
-"""What one training step asks for, counted: no clock, so the same number on a busy machine.
+"""Operations and synchronisations of one training step, counted, so independent of the load.
 
-Operations are what PyTorch dispatches, views left out: on a GPU each is about one kernel. Looks are
-what makes the host wait for the device: reading a number or copying to the host.
+Operations are those that PyTorch dispatches, without views; on a GPU each is about one kernel.
+Synchronisations make the host wait for the device: reading a number or copying to the host.
 """
 
 import inspect

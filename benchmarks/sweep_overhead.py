@@ -1,4 +1,4 @@
-"""What a sweep costs per run, against plain `dvc repro`, on the same runs that do nothing.
+"""The overhead of a sweep per run, compared with plain `dvc repro`, on runs that do nothing.
 
     python -m benchmarks.sweep_overhead [--cells 48 150] [--jobs 2] [--sweep-only]
 

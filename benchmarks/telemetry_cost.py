@@ -1,9 +1,9 @@
-"""What watching a GPU costs the fit that is watched.
+"""The CPU time that sampling a GPU takes from a fit.
 
     python -m benchmarks.telemetry_cost [--question-ms 2] [--steps 150] [--turns 7]
 
-On a machine with a GPU the driver itself is asked; elsewhere a stand-in driver that takes
-QUESTION_MS for each question, which is an assumption. One thread trains a small network on the CPU
+On a machine with a GPU its driver is used, elsewhere a fake driver that takes an assumed
+QUESTION_MS per query. One thread trains a small network on the CPU
 meanwhile, so that whatever sampling takes from it is seen. Blocks of equally many steps with and
 without a watch take turns, and each pair is compared, because other load comes and goes.
 """

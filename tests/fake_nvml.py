@@ -1,7 +1,7 @@
-"""A stand-in for the module pynvml over made-up boards; it cannot drift from the real one.
+"""A fake pynvml with made-up boards, checked against the real module.
 
-Each function is checked against the real function's parameters when the fake is made, constants,
-exceptions and structures are the real ones, and calling what is not faked here is an error.
+Each function's parameters are compared with the real function's; constants, exceptions and
+structures are the real ones; calling anything else is an error.
 """
 
 import ctypes

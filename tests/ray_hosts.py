@@ -1,8 +1,7 @@
 """Hosts for tests of the cluster: Ray nodes on this machine that share nothing but Ray.
 
-Hosts apart have a network namespace each, with a cable to the other that can be cut, and the second
-sees none of the first one's files. The others are Ray nodes on loopback addresses, which any
-machine allows, and to cut one off is to kill it.
+Isolated hosts have a network namespace each, with a link that can be cut, and no common files. The
+others are Ray nodes on loopback addresses, which every machine allows; cutting one off kills it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Stands in for `python` under DVC: notes the stage's name and writes fresh outputs at no cost."""
+"""A fake `python` for DVC: notes the stage's name and writes fresh outputs without any work."""
 
 import os
 import sys

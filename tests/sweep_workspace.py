@@ -1,8 +1,8 @@
 """A copy of the project whose stages `dataset` and `finetune` cost nothing, for tests of the sweep.
 
-The real dvc.yaml, DVC and `pipeline.sweep` are used. A fake run writes a record that follows from
-its arguments and the configuration alone, and notes itself in a log: whatever happens to a sweep,
-the records must in the end be those of an undisturbed one.
+The real dvc.yaml, DVC and `pipeline.sweep` are used. A fake run writes a record that depends only
+on its arguments and configuration, and adds itself to a log, so the records of a disturbed sweep
+can be compared with those of an undisturbed one.
 """
 
 import os

@@ -52,6 +52,12 @@ def test_every_module_that_is_run_exists() -> None:
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
 
 
+def test_the_table_of_places_names_every_command() -> None:
+    table = README.partition("## Where things are")[2].partition("\n## ")[0]
+    for main in (ROOT / "pipeline").glob("*/__main__.py"):
+        assert re.search(rf"[`/]{main.parent.name}/`", table), main.parent.name
+
+
 @pytest.mark.parametrize("words", words_of("pipeline.finetune"), ids=" ".join)
 def test_every_hydra_command_is_accepted(words: list[str]) -> None:
     overrides = [word for word in words if not word.startswith("--") and word != "job"]

@@ -1,4 +1,4 @@
-"""Stand-ins for the servers of W&B and MLflow: the few answers their own clients need of a run."""
+"""Fake servers of W&B and MLflow with the few answers that their clients need for a run."""
 
 import json
 import threading

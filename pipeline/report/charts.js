@@ -20,14 +20,14 @@ ready.catch(() => { document.getElementById("old-browser").hidden = false; });
 function themed(layout) {
   const css = getComputedStyle(document.documentElement), colour = name => css.getPropertyValue(name).trim();
   const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--faint"), zeroline: false, automargin: true };
-  const beside = { x: 1.01, y: 1 };
+  const right = { x: 1.01, y: 1 };
   const below = { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", maxheight: 0.35 };
   return {
     ...layout, template: undefined, uirevision: "kept", // what a reader hid in the legend stays hidden
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
     font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-    legend: { itemsizing: "constant", uirevision: "kept", ...(wide.matches ? beside : below) },
+    legend: { itemsizing: "constant", uirevision: "kept", ...(wide.matches ? right : below) },
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, align: "left" },
     margin: { l: 56, r: 12, t: 36, b: 48 },
   };
@@ -45,7 +45,7 @@ const outline = () => ({ width: dark.matches ? 0.5 : 0, color: "rgba(255, 255, 2
 function drawFigure(div) {
   const { data, layout } = figures[Number(div.dataset.figure)];
   const marked = each => each.mode?.startsWith("markers");
-  // names beside the marks need room; without it, hovering tells
+  // names next to the marks need room; without it they are shown on hover
   const shown = data.map(each => marked(each)
     ? { ...each, mode: roomy.matches ? each.mode : "markers", marker: { ...each.marker, line: outline() } } : each);
   const log = div.parentElement.querySelector("input[data-log]");

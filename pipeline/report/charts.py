@@ -26,7 +26,7 @@ from pipeline.report.words import fit_time, in_script, memory, plain
 
 WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page
 LETTER, LINE = 7.6, 17  # pixels of the page's font, 13 pixels high
-BESIDE = 8  # pixels between a mark's centre and its name
+NAME_GAP = 8  # pixels between a mark's centre and its name
 PLACES = {  # plotly's names, the best first: where the name's centre lies, x to the right, y up
     "middle right": (1, 0),
     "top right": (1, 1),
@@ -72,7 +72,7 @@ def text_positions(
 
 def _boxes(point: np.ndarray, half: np.ndarray) -> dict[str, np.ndarray]:
     """The box [[left, low], [right, high]] of a text of this half size at every place."""
-    centres = {name: point + np.array(way) * (half + BESIDE) for name, way in PLACES.items()}
+    centres = {name: point + np.array(way) * (half + NAME_GAP) for name, way in PLACES.items()}
     return {name: np.array([centre - half, centre + half]) for name, centre in centres.items()}
 
 

@@ -59,7 +59,7 @@ def main(
 ) -> None:
     """Analyse the runs in SWEEP_CSV, a file or URL@COMMIT:FILE, and write the folder OUT.
 
-    SWEEP_CSV "none" leaves the 2022 study out; OUT then only says so.
+    With SWEEP_CSV "none" the study is left out, and OUT only notes that.
 
     IMAGENET is stage merge's table, IMAGENET_2022 timm's results-imagenet.csv of June 2022; RECORDS
     is a folder to write every run to as a record of our own.

@@ -37,7 +37,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*", re.ASCII)
 
 
 def write_records(runs: pd.DataFrame, folder: Path, source: str) -> int:
-    """Write a record per run and say how many; `source` says where the study's CSV came from."""
+    """Write a record per run and return their number; `source` is the origin of the CSV."""
     written: set[Path] = set()
     for row in track(runs.to_dict("records"), "writing records", transient=True):
         record = record_of(row, source)

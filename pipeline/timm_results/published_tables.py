@@ -104,22 +104,22 @@ class Column:
     def __init__(self, path: Path, name: str, cells: Sequence[str]) -> None:
         self.path, self.name, self.cells = path, name, cells
 
-    def wrong(self, row: int, want: str) -> PipelineError:
+    def wrong(self, row: int, expected: str) -> PipelineError:
         found = self.cells[row]
         shown = repr(found[:40]) + ("..." if len(found) > 40 else "")
         return PipelineError(
-            f"{self.path}: row {row + 1}, column {self.name}: {shown} is not {want}"
+            f"{self.path}: row {row + 1}, column {self.name}: {shown} is not {expected}"
         )
 
 
-def text(pattern: str, want: str) -> Callable[[Column], pd.Series]:
+def text(pattern: str, expected: str) -> Callable[[Column], pd.Series]:
     """A reader of cells that match `pattern` as a whole."""
     whole = re.compile(pattern)
 
     def read(column: Column) -> pd.Series:
         for row, cell in enumerate(column.cells):
             if not whole.fullmatch(cell):
-                raise column.wrong(row, want)
+                raise column.wrong(row, expected)
         return pd.Series(list(column.cells), dtype="str")
 
     return read
@@ -129,7 +129,7 @@ def number(
     low: float, high: float, *, or_empty: bool = False, whole: bool = False
 ) -> Callable[[Column], pd.Series]:
     """A reader of numbers in a range, with or without thousands commas; an empty cell is NaN."""
-    want = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+    expected = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
 
     def read(column: Column) -> pd.Series:
         values = []
@@ -139,7 +139,7 @@ def number(
                 continue
             value = float(cell.replace(",", "")) if _NUMBER.fullmatch(cell) else math.nan
             if not low <= value <= high or (whole and value != int(value)):
-                raise column.wrong(row, want)
+                raise column.wrong(row, expected)
             values.append(value)
         return pd.Series(values, dtype="int64" if whole and not or_empty else "float64")
 

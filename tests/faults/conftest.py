@@ -1,4 +1,4 @@
-"""What the proofs of docs/guarantees.md share."""
+"""Fixtures of the tests behind docs/guarantees.md."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every error line that the code can print, found in its syntax tree: text with `…` for values."""
+"""The error messages of the code, from its syntax trees, with `…` for values."""
 
 import ast
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Real fine-tunes that cost a second each: 96 tiny images, timm's smallest network, one thread.
 
 Each is a fresh child of a fork server that has imported torch once, as under `pipeline.sweep`. What
-happens in the child is `python -m pipeline.finetune`'s own way: Hydra's checks, exit codes, locks.
+happens in the child is what `python -m pipeline.finetune` does: Hydra's checks, exit codes, locks.
 """
 
 import json

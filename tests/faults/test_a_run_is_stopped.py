@@ -1,4 +1,4 @@
-"""A fine-tune that is killed, preempted or runs into a fault: no half record, and the same end."""
+"""Killed, preempted and failing fine-tunes leave no partial record, and can be repeated."""
 
 import signal
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""Whatever bytes a file holds, its reader gives a value or one clear line, and nothing else.
+"""Readers of damaged files return a value or raise one clear error, nothing else.
 
-Valid files are cut, joined and changed at random places; what comes out is what disks, editors and
-attackers make of them.
+Valid files are cut, joined and changed at random places.
 """
 
 import io

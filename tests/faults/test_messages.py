@@ -198,8 +198,12 @@ def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
         one_line(lambda: join("auto"), "--address", "pip install")
     parcels = SimpleNamespace(of=lambda *_: SimpleNamespace(digest="new"))
     engine = SimpleNamespace(_parcels=parcels, _root=Path(), _code=SimpleNamespace(digest="old"))
-    said = "pipeline/, conf/ or params.yaml changed while it ran: call again"
-    one_line(lambda: ray_engine.RayEngine._send(engine, None, "", None), said)
+    one_line(
+        lambda: ray_engine.RayEngine._send(engine, None, "", None),
+        "pipeline/",
+        "changed",
+        exit_code=75,
+    )
 
 
 def test_the_2022_study_from_a_folder_is_one_line(tmp_path: Path) -> None:

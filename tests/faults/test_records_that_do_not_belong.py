@@ -1,4 +1,4 @@
-"""A record that is cut, old or of other code is refused by its name, never averaged."""
+"""Records that are truncated, old or of other code are refused by name, never averaged."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What fails everywhere for one reason is told after five runs, not after five hundred."""
+"""A sweep in which every run fails for one reason stops after five."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is true of the whole code, the lock file and the list of guarantees; read, not run."""
+"""Static checks of the code, the lock file and the list of guarantees."""
 
 import ast
 import fcntl

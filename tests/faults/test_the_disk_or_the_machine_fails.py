@@ -1,4 +1,4 @@
-"""What the system refuses is one line that says where and what to do; what was there stays."""
+"""Errors of the system are one line with the path and the remedy, and old files stay."""
 
 import contextlib
 import errno

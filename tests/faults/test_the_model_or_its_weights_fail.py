@@ -1,4 +1,4 @@
-"""What is the model's own doing is a record; what is not leaves none; both are told in a line."""
+"""Failures of a model are records, other failures leave none, and both are one line."""
 
 import json
 import pickle
