@@ -52,16 +52,6 @@ def plain(value: Any) -> Any:
     return found
 
 
-def _one_of(kinds: list[Any], value: Any, where: str) -> Any:
-    """`value` as the first of `kinds` that it fits; the last one's error where it fits none."""
-    for kind in kinds[:-1]:
-        try:
-            return checked(kind, value, where)
-        except WrongType:
-            continue
-    return checked(kinds[-1], value, where)
-
-
 def checked(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint` has it; `where` names it in errors."""
     if hint is Any:
