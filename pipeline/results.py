@@ -55,6 +55,16 @@ HISTORY = (
     "error_rate",
     "seconds",
 )
+BASELINE = (  # of the leaderboard: frozen features, and what the fits gain over them
+    "baseline_error",
+    "baseline_low",
+    "baseline_high",
+    "baseline_seconds",
+    "knn_error",
+    "gain",
+    "gain_low",
+    "gain_high",
+)
 LEADERBOARD = (
     "dataset",
     "recipe",
@@ -78,6 +88,7 @@ LEADERBOARD = (
     "gap_high",
     "n_common",
     "fbeta2_mean",
+    *BASELINE,
     "fit_seconds_median",
     "fit_seconds_sd",
     "score_mean",

@@ -26,16 +26,29 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
 from pipeline.estimates.estimate import estimates_table
+from pipeline.records import Record, read_record
 from pipeline.results import write_result
+from pipeline.statistics.baseline import Baselines
 from pipeline.statistics.correlations import correlations
 from pipeline.statistics.front import small_and_fast
-from pipeline.statistics.validation_images import answers_table
+from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 
-def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path) -> None:
-    """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS."""
+def main(
+    params: Path,
+    runs: Path,
+    imagenet: Path,
+    results: Path,
+    metrics: Path,
+    *,
+    baselines: Path | None = None,
+) -> None:
+    """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS.
+
+    BASELINES is the folder of the records of stage `baseline`.
+    """
     study = read_study(params)
     records = read_records(study, runs)
     if not records:
@@ -43,21 +56,26 @@ def main(params: Path, runs: Path, imagenet: Path, results: Path, metrics: Path)
             f"{runs}: none of the {sum(1 for _ in study.cells())} records that {params} names "
             "is here: run `dvc repro` first"
         )
-    table, board = write_tables(study, records, imagenet, results)
+    frozen = read_baselines(study, baselines) if baselines else {}
+    table, board = write_tables(study, records, imagenet, results, frozen)
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
             write_json(folder / f"{dataset}.json", headline(dataset, table, board))
 
 
 def write_tables(
-    study: Study, records: Records, imagenet: Path, results: Path
+    study: Study,
+    records: Records,
+    imagenet: Path,
+    results: Path,
+    baselines: Baselines | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write every table of these records to `results`; returns runs and leaderboard."""
     table = runs_table(study, records)
     answers = answers_table(records)
     timm = read_imagenet(imagenet)
     known = published(study, timm, imagenet)
-    board = leaderboard(study, table, answers, known)
+    board = leaderboard(study, table, answers, known, baselines)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
@@ -67,6 +85,18 @@ def write_tables(
     write_result(results / "recipes.csv", recipe_effects(study, table))
     write_result(results / "estimates.csv", estimates_table(study, records.values(), timm))
     return table, board
+
+
+def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
+    """The record of each dataset's and model's frozen features; a missing one is left out."""
+    found = {}
+    for dataset in study.datasets:
+        for model in study.models:
+            path = folder / dataset / f"{model}.json"
+            if path.is_file():
+                found[dataset, model] = read_record(path)
+                check_answers(path, found[dataset, model])
+    return found
 
 
 def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
@@ -92,6 +122,10 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "error_rate_high": _number(best["error_rate_high"]),
         "error_rate_low": _number(best["error_rate_low"]),
         "error_rate_sd": _number(best["error_rate_sd"]),
+        "baseline_error_rate": _number(best["baseline_error"]),
+        "gain": _number(best["gain"]),
+        "gain_high": _number(best["gain_high"]),
+        "gain_low": _number(best["gain_low"]),
         "fit_seconds": _number(best["fit_seconds_median"]),
         "n_tied": int(rivals["tied"].sum()) if rivals["tied"].notna().any() else None,
         "p_best": _number(best["p_best"]),

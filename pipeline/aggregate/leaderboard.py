@@ -15,6 +15,7 @@ from scipy import stats
 
 from pipeline.aggregate.runs_table import main_devices
 from pipeline.results import LEADERBOARD, RECIPES
+from pipeline.statistics.baseline import Baselines, baseline_columns
 from pipeline.statistics.comparison import compare
 from pipeline.statistics.front import COLUMNS, fronts
 from pipeline.statistics.intervals import CONFIDENCE
@@ -38,7 +39,11 @@ COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of ano
 
 
 def leaderboard(
-    study: Study, runs: pd.DataFrame, answers: pd.DataFrame, published: pd.DataFrame
+    study: Study,
+    runs: pd.DataFrame,
+    answers: pd.DataFrame,
+    published: pd.DataFrame,
+    baselines: Baselines | None = None,
 ) -> pd.DataFrame:
     """One row per dataset, recipe and model of the grid; best first, the unranked last."""
     board = runs.groupby(GROUP, sort=False).agg(
@@ -54,7 +59,8 @@ def leaderboard(
     about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
     data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
-    board = board.join(compared(ok, board, n_valid)).reset_index()
+    board = board.join(compared(ok, board, n_valid))
+    board = board.join(baseline_columns(ok, baselines or {})).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)

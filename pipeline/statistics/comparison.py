@@ -146,7 +146,7 @@ def error_intervals(
     freedom = np.inf if noise is None else noise.freedom
     of_images = images.share / images.n_valid
     size = 1 / (np.maximum(of_runs, images.own / images.n_valid / runs) + of_images)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, _satterthwaite(of_runs, freedom, of_images))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(of_runs, freedom, of_images))
     middle = (mean + reach**2 / (2 * size)) / (1 + reach**2 / size)
     half = np.sqrt(mean * (1 - mean) / size + (reach / (2 * size)) ** 2) * reach
     half /= 1 + reach**2 / size
@@ -170,7 +170,7 @@ def _gaps(
     residual, freedom = (noise.residual, noise.residual_freedom) if noise else (0.0, np.inf)
     of_run = np.maximum(residual * scale_of(mean, images.n_valid) ** 2, images.alone)
     estimated = (of_run + of_run[best]) / counted
-    width = stats.t.ppf((1 + CONFIDENCE) / 2, _satterthwaite(estimated, freedom, known))
+    width = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
     return gap, width * np.sqrt(estimated + known), n_common
 
 
@@ -191,10 +191,10 @@ def _freedom_of_both(
     others = np.arange(len(of_runs)) != best
     estimated = of_runs + of_runs[best]
     known = np.maximum(se_of_differences(covariance, best) ** 2 - estimated, 0)
-    return float(_satterthwaite(estimated, freedom, known)[others].min(initial=MANY))
+    return float(satterthwaite(estimated, freedom, known)[others].min(initial=MANY))
 
 
-def _satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
+def satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
     """The degrees of freedom of an estimated variance plus a known one."""
     estimated = np.maximum(estimated, 1e-12)
     return np.minimum(freedom * ((estimated + known) / estimated) ** 2, MANY)
