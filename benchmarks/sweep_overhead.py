@@ -123,6 +123,7 @@ def make_workspace(folder: Path, n_cells: int) -> None:
     copy_project(folder)
     for name, text in {
         "dataset/__main__.py": WORK,
+        "baseline/__main__.py": WORK,
         "finetune/__main__.py": WORK,
         "sweep/preloaded.py": PRELOADED,
     }.items():

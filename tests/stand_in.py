@@ -37,6 +37,7 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
         "merge": lambda: [*paths[1:3], paths[8] / "hardware.json"],
         "dataset": lambda: [named["out"] / "meta.json"],
         "finetune": lambda: [named["out"]],
+        "baseline": lambda: [named["out"]],
         "study2022": lambda: [paths[1] / "section.html"],
         "aggregate": lambda: [*(paths[3] / name for name in TABLES), paths[4] / "digits.json"],
         "export": lambda: [paths[5] / "config.json"],

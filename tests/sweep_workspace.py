@@ -64,6 +64,15 @@ beside.write_text(json.dumps({
 beside.replace(out)
 print(f"{name} error 0.1")
 """
+BASELINE = """
+import sys
+from pathlib import Path
+
+given = dict(each.split("=", 1) for each in sys.argv[1:])
+out = Path(given["out"])
+out.parent.mkdir(parents=True, exist_ok=True)
+out.write_text("{}")
+"""
 PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
 
 
@@ -146,6 +155,7 @@ def make_workspace(folder: Path, seeds: int = 2) -> Workspace:
     copy_project(folder)
     for name, text in {
         "dataset/__main__.py": DATASET,
+        "baseline/__main__.py": BASELINE,
         "finetune/__main__.py": FINETUNE,
         "sweep/preloaded.py": PRELOADED,
     }.items():

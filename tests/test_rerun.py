@@ -69,9 +69,12 @@ MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 def cells(
     datasets: tuple[str, ...] = ("digits", "digit_mosaic"),
     models: tuple[str, ...] = tuple(MODELS),
-    recipes: tuple[str, ...] = ("quickstart", "avg_pool"),
+    recipes: tuple[str, ...] | None = None,
 ) -> set[str]:
-    return {f"finetune@{d}-{m}-{r}-0" for d in datasets for m in models for r in recipes}
+    """The fits of these; of all recipes also the baselines, which have none."""
+    whole = recipes or ("quickstart", "avg_pool")
+    fits = {f"finetune@{d}-{m}-{r}-0" for d in datasets for m in models for r in whole}
+    return fits | {f"baseline@{d}-{m}" for d in datasets for m in models if recipes is None}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ there. Imports stay inside the function: each run's process imports this module 
 
 from pipeline.core.command import run
 
-CELLS = "finetune"
+CELLS = ("baseline", "finetune")
 
 
 def main(
@@ -22,7 +22,7 @@ def main(
     dry_run: bool = False,
     price_per_hour: float | None = None,
 ) -> None:
-    """Make what is stale of TARGETS (stages of dvc.yaml; all fine-tunes of the study).
+    """Make what is stale of TARGETS (stages of dvc.yaml; all baselines and fits of the study).
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
     DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
@@ -50,7 +50,7 @@ def main(
         dry_run=dry_run,
         price_per_hour=price_per_hour,
     )
-    session(Path.cwd(), targets or (CELLS,), options)
+    session(Path.cwd(), targets or CELLS, options)
 
 
 if __name__ == "__main__":
