@@ -148,10 +148,10 @@ def test_a_multi_label_error_is_one_minus_the_accuracy_over_tags(tiny_multi: Pat
     assert found.metrics.error_rate == pytest.approx(1 - found.metrics.accuracy)
     wrong = unpack_counts(found.valid_wrong)
     answers = found.data.n_valid * found.data.n_classes
-    assert len(wrong) == found.data["n_valid"]
+    assert len(wrong) == found.data.n_valid
     assert wrong.sum() / answers == pytest.approx(found.metrics.error_rate, abs=1e-6)
     assert 0 <= found.metrics.fbeta2 <= 1
-    assert found.data["kind"] == "multi"
+    assert found.data.kind == "multi"
 
 
 def test_the_wrong_answers_on_each_validation_image_add_up_to_the_error(

@@ -66,6 +66,8 @@ def make_cluster(apart: bool) -> Iterator[Cluster]:
         workspace = make_workspace(base / "workspace", seeds=2)
         fake = workspace.folder / "pipeline/finetune/__main__.py"
         fake.write_text(FINETUNE.replace("epoch 1/1", "process {os.getpid()}"))
+        prepared = workspace.sweep("dataset")  # whenever a sweep is killed, runs alone are left
+        assert prepared.returncode == 0, prepared.stderr
         cluster = Cluster(first, second, workspace)
         cluster.start_head()
         yield cluster
