@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from tiny_runs import run_on, write_squares
 
+from pipeline.finetune.callbacks import Diverged
 from pipeline.finetune.frozen import features_of, frozen_features, knn_logits, linear_probe
 
 RNG = np.random.default_rng(0)
@@ -43,11 +44,15 @@ def test_features_are_what_timms_own_classifier_gets(tmp_path: Path) -> None:
     assert np.array_equal(features, frozen_features(run)[0])
 
 
-def test_features_that_are_not_finite_are_one_clear_line() -> None:
+def test_features_that_are_not_finite_or_no_vectors_are_refused() -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
     torch.nn.init.constant_(model[1].weight, float("nan"))
-    with pytest.raises(ValueError, match="expected one finite vector per image"):
+    with pytest.raises(Diverged, match="features of the frozen net are not finite"):
         features_of(model, np.zeros((4, 3, 2, 2), np.uint8), [0.5] * 3, [0.5] * 3)
+    with pytest.raises(ValueError, match="expected one vector per image"):
+        features_of(
+            torch.nn.Conv2d(3, 2, 1), np.zeros((4, 3, 2, 2), np.uint8), [0.5] * 3, [0.5] * 3
+        )
 
 
 @pytest.mark.parametrize("n_train", [120, 30])

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.dataset.prepared import Crops, Prepared
+from pipeline.finetune.callbacks import Diverged
 from pipeline.finetune.speed import gains_from_channels_last
 from pipeline.finetune.weights import readable
 from pipeline.names.features import body_of
@@ -86,7 +87,7 @@ def features_of(
 ) -> np.ndarray:
     """What `model` (in eval mode meanwhile) gives for uint8 images: float32 [rows, width].
 
-    Raises `ValueError` where that is not one finite vector per image.
+    Raises `ValueError` where that is not one vector per image, `Diverged` where it is not finite.
     """
     rows = np.arange(len(images)) if rows is None else rows
     device = next(model.parameters()).device
@@ -101,10 +102,10 @@ def features_of(
     finally:
         model.train(was_training)
     features: np.ndarray = torch.cat(found).cpu().numpy()
-    if features.ndim != 2 or not np.isfinite(features).all():
-        raise ValueError(
-            f"features of shape {features.shape}: expected one finite vector per image"
-        )
+    if features.ndim != 2:
+        raise ValueError(f"features of shape {features.shape}: expected one vector per image")
+    if not np.isfinite(features).all():
+        raise Diverged("features of the frozen net are not finite")
     return features
 
 

@@ -96,6 +96,7 @@ def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> Non
 
     `mean` and `std` are of the body's pretraining; only the training part is looked at.
     """
+    learn.model.to(learn.dls.device)  # fastai does so only when the fit begins
     body = nn.Sequential(learn.model[0], *learn.model[1][:-1])
     images, train = without_chance(learn.dls.train.images), data.rows("train")
     features = features_of(body, images, mean, std, train)
