@@ -1,8 +1,9 @@
 """Command `recommend`: which backbone to take for a dataset, why, and how sure that is.
 
-Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. Of the models that
-cannot be told from the best it names the one that is quickest to fine-tune, not the one with the
-lowest mean. A dataset without runs gets a shortlist from published numbers, called a prior.
+Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. The answer is that of
+metrics and report, the lowest mean error, or within limits the lowest that they leave; the quickest
+model that cannot be told from the best is named as well. A dataset without runs gets a shortlist
+from published numbers, called a prior.
 """
 
 import json as json_text
@@ -14,8 +15,9 @@ import pandas as pd
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.core.text import duration, percent
-from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.core.text import percent
+from pipeline.recommend.bounds import AT_MOST, with_bounds
+from pipeline.recommend.choice import Choice, certainty, choose, fit_time, reason
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
 from pipeline.recommend.limits import Asked
 from pipeline.recommend.prior import shortlist
@@ -55,7 +57,7 @@ def _commands(experiment: dict[str, Any]) -> list[str]:
 
 
 def _numbers(model: dict[str, Any]) -> str:
-    return f"error {percent(model['error_rate'])}, fit {duration(model['fit_seconds'])}"
+    return f"error {percent(model['error_rate'])}, {model['fit_time']}"
 
 
 PRIOR = (
@@ -100,7 +102,7 @@ def _from_runs(
     ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
     runs = done.runs[done.runs["dataset"] == dataset]
     runs = runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
-    choice = choose(ranked, runs, asked.of_runs(ranked))
+    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked))
     missing = len(telling(runs[runs["status"] == "missing"], done.board, choice))
     return {
         "dataset": dataset,
@@ -117,7 +119,7 @@ def _from_runs(
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """The missing runs that could change the answer: of tied models, or of models without a run."""
-    tied = choice.rows.loc[choice.rows["tied"], ["recipe", "model"]]
+    tied = choice.within.loc[choice.within["tied"], ["recipe", "model"]]
     begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
     begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
     key = missing.set_index(["recipe", "model"]).index
@@ -134,6 +136,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
         "error_rate_high": "error_rate_high",
         "p_best": "p_best",
         "fit_seconds": "fit_seconds_median",
+        "fit_seconds_at_most": AT_MOST,
         "images_per_second": "images_per_second_median",
         "peak_memory_gib": "peak_memory_gib_max",
         "peak_rss_gib": "peak_rss_gib_max",
@@ -147,9 +150,10 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
                 name: None if pd.isna(row[column]) else round(float(row[column]), 6)
                 for name, column in numbers.items()
             },
+            "fit_time": fit_time(row),
             "device": None if pd.isna(row["device"]) else row["device"],
         }
-        for _, row in choice.rows.head(top).iterrows()
+        for _, row in choice.within.head(top).iterrows()
     ]
 
 
