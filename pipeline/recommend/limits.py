@@ -22,7 +22,8 @@ NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 class Excludes(Protocol):
     """Which rows of the leaderboard a limit keeps, which of them it cannot judge, in words."""
 
-    option: str
+    @property
+    def option(self) -> str: ...
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series: ...
 
@@ -168,10 +169,15 @@ class Asked:
         return limits
 
     def of_published(self) -> list[Limit]:
-        """The limits on published rows: only a throughput can be judged without a run."""
+        """The limits on published rows: a throughput, by the published one."""
         if self.min_throughput is None:
             return []
         return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+
+    def of_estimates(self) -> Limit:
+        """--max-fit-time on published rows that have `estimated_seconds`."""
+        assert self.max_fit_time is not None
+        return Limit(TIME, "estimated_seconds", seconds(TIME, self.max_fit_time), "s (estimated)")
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""
