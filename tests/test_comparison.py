@@ -122,6 +122,19 @@ def test_what_a_seed_does_to_all_models_does_not_tie_them():
     assert found.high[0] > 0.25  # alone, a model may be anywhere
 
 
+def test_two_seeds_of_two_models_leave_no_gap_wider_than_the_errors_do():
+    """One degree of freedom: Student's interval alone would reach 12.7 standard errors."""
+    found = compare(np.array([[0.33, 0.28], [0.33, 0.38]]), 250)
+    gap, low, high = found.gap[1], found.gap_low[1], found.gap_high[1]
+    assert low < gap < high
+    assert gap - low <= np.hypot(found.mean[1] - found.low[1], found.high[0] - found.mean[0]) + 1e-9
+    assert (
+        high - gap <= np.hypot(found.high[1] - found.mean[1], found.mean[0] - found.low[0]) + 1e-9
+    )
+    student = stats.t.ppf(0.975, 1) * np.std([0.0, 0.10], ddof=1) / np.sqrt(2)
+    assert max(gap - low, high - gap) < student
+
+
 def test_one_run_per_model_has_intervals_of_the_images_alone_and_says_so():
     found = compare(np.array([[0.05], [0.06], [0.9]]), 360)
     assert found.covers == IMAGES

@@ -28,6 +28,7 @@ from pipeline.core.files import replacing_folder, write_json
 from pipeline.estimates.estimate import estimates_table
 from pipeline.records import Record, read_record
 from pipeline.results import write_result
+from pipeline.statistics.answer import answer
 from pipeline.statistics.baseline import Baselines
 from pipeline.statistics.correlations import correlations
 from pipeline.statistics.front import small_and_fast
@@ -113,7 +114,7 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
     ranked = board[(board["dataset"] == dataset) & (board["n"] > 0)]
     if ranked.empty:
         return counts
-    best = ranked.sort_values("error_rate_mean", kind="stable").iloc[0]
+    best = answer(ranked)
     rivals = ranked[ranked["recipe"] == best["recipe"]]
     return {
         "best_model": best["model"],

@@ -1,8 +1,9 @@
 """Command `recommend`: which backbone to take for a dataset, why, and how sure that is.
 
-Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. Of the models that
-cannot be told from the best it names the one that is quickest to fine-tune, not the one with the
-lowest mean. A dataset without runs gets a shortlist from published numbers, called a prior.
+Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. The answer is that of
+metrics and report, the lowest mean error, or within limits the lowest that they leave; the quickest
+model that cannot be told from the best is named as well. A dataset without runs gets a shortlist
+from published numbers, called a prior.
 """
 
 import json as json_text
@@ -14,11 +15,14 @@ import pandas as pd
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.core.text import duration, percent
-from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.core.files import read_yaml
+from pipeline.core.text import percent
+from pipeline.recommend.bounds import AT_MOST, with_bounds
+from pipeline.recommend.choice import Choice, certainty, choose, fit_time, reason
+from pipeline.recommend.estimated import Estimate, estimates
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import Asked
-from pipeline.recommend.prior import shortlist
+from pipeline.recommend.limits import TIME, Asked
+from pipeline.recommend.prior import alike, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
@@ -29,6 +33,7 @@ def answer_text(told: dict[str, Any]) -> str:
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
+        lines += ["", *(f"{text}." for text in told["notes"])] if told["notes"] else []
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -55,7 +60,7 @@ def _commands(experiment: dict[str, Any]) -> list[str]:
 
 
 def _numbers(model: dict[str, Any]) -> str:
-    return f"error {percent(model['error_rate'])}, fit {duration(model['fit_seconds'])}"
+    return f"error {percent(model['error_rate'])}, {model['fit_time']}"
 
 
 PRIOR = (
@@ -100,7 +105,7 @@ def _from_runs(
     ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
     runs = done.runs[done.runs["dataset"] == dataset]
     runs = runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
-    choice = choose(ranked, runs, asked.of_runs(ranked))
+    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked))
     missing = len(telling(runs[runs["status"] == "missing"], done.board, choice))
     return {
         "dataset": dataset,
@@ -117,7 +122,7 @@ def _from_runs(
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """The missing runs that could change the answer: of tied models, or of models without a run."""
-    tied = choice.rows.loc[choice.rows["tied"], ["recipe", "model"]]
+    tied = choice.within.loc[choice.within["tied"], ["recipe", "model"]]
     begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
     begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
     key = missing.set_index(["recipe", "model"]).index
@@ -134,6 +139,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
         "error_rate_high": "error_rate_high",
         "p_best": "p_best",
         "fit_seconds": "fit_seconds_median",
+        "fit_seconds_at_most": AT_MOST,
         "images_per_second": "images_per_second_median",
         "peak_memory_gib": "peak_memory_gib_max",
         "peak_rss_gib": "peak_rss_gib_max",
@@ -147,30 +153,68 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
                 name: None if pd.isna(row[column]) else round(float(row[column]), 6)
                 for name, column in numbers.items()
             },
+            "fit_time": fit_time(row),
             "device": None if pd.isna(row["device"]) else row["device"],
         }
-        for _, row in choice.rows.head(top).iterrows()
+        for _, row in choice.within.head(top).iterrows()
     ]
 
 
 def _prior(
     study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
+    size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    nearest = at_nearest_size(rows, first_size(study)).drop_duplicates("model")
+    nearest = at_nearest_size(rows, size).drop_duplicates("model")
+    limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
+    if asked.max_fit_time is not None:
+        seen = estimates(study, imagenet, dataset, nearest["model"], size)
+        if isinstance(seen, str):
+            notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
+        else:
+            nearest = nearest.assign(estimated_seconds=nearest["model"].map(_seconds(seen)))
+            limits.append(asked.of_estimates())
+            not_judged.remove(TIME)
+            notes.append(_judged_by(seen, study.recipes[0], size))
     board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
-    found = shortlist(nearest, board, asked.of_published(), top)
+    board, left_out = alike(board, study.image_size, _kind(study, dataset))
+    if left_out:
+        reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
+        notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
+    found = shortlist(nearest, board, limits, top)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
-        "not_judged": asked.not_judged(),
+        "notes": notes,
+        "not_judged": not_judged,
         "next": {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
+
+
+def _seconds(seen: dict[str, Estimate]) -> dict[str, float]:
+    return {model: each.seconds for model, each in seen.items()}
+
+
+def _judged_by(seen: dict[str, Estimate], recipe: str, size: int) -> str:
+    """What the estimates rest on, in a sentence."""
+    factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
+    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
+    return (
+        f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
+        "model without one stays in"
+    )
+
+
+def _kind(study: Study, dataset: str) -> str | None:
+    """`single` or `multi`, by the dataset's configuration; None where it says nothing."""
+    path = study.path.parent / "conf" / "dataset" / f"{dataset}.yaml"
+    found = read_yaml(path) if path.is_file() else {}
+    return found.get("kind") if isinstance(found, dict) else None
 
 
 def _check_name(study: Study, dataset: str) -> None:

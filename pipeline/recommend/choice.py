@@ -1,7 +1,8 @@
-"""The choice among a dataset's fine-tuned models: the cheapest of those that may be the best.
+"""The choice among a dataset's fine-tuned models: the answer of those that limits leave.
 
-Models are compared again among those within the limits: which are tied, and how likely each is the
-best, depends on who takes part.
+Limits only take models out. Errors, intervals, tie sets and P(best) are the leaderboard's, over all
+models of the recipe, and do not change with who is left. Without limits the answer is that of
+metrics and report.
 """
 
 from collections.abc import Sequence
@@ -12,66 +13,70 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.text import duration, percent
+from pipeline.recommend.bounds import AT_MOST, WHILE
 from pipeline.recommend.limits import Excludes
-from pipeline.statistics.comparison import IMAGES, compare
+from pipeline.statistics.answer import answer
+from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 
 
 @dataclass(frozen=True)
 class Choice:
-    """`rows` are one recipe's models within the limits, the recommended first, then by place.
+    """`rows` are one recipe's models: the recommended one, then those within the limits, then the
+    others, each by mean error; `within` and `unjudged`, the limits nobody can judge, are columns.
 
     `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
-    cannot be paired image by image. `covers` is what the intervals cover.
+    cannot be paired image by image. `best` is the answer without limits, of whatever recipe.
     """
 
     rows: pd.DataFrame
     errors: np.ndarray
     images: ImageNoise | None
-    covers: str
+    best: pd.Series
     excluded: list[str]
 
     @property
+    def within(self) -> pd.DataFrame:
+        """The models that keep the limits, the recommended one first."""
+        return self.rows[self.rows["within"]]
+
+    @property
     def n_tied(self) -> int:
-        return int(self.rows["tied"].sum())
+        """How many models within the limits may be the best of all."""
+        return int(self.within["tied"].sum())
 
 
 def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: Sequence[Excludes]) -> Choice:
-    """Choose from the leaderboard's ranked rows of one dataset and its finished runs.
+    """Choose from the leaderboard's ranked rows of one dataset, with bounds, and its runs.
 
     `runs` has the columns of runs.csv and of valid_wrong.csv.
     """
-    within, told = _within(board, limits)
-    recipe = within["recipe"].iloc[int(within["error_rate_mean"].argmin())]
-    within = within[within["recipe"] == recipe].set_index("model", drop=False)
-    if within["n_valid"].isna().any():
+    board = board.reset_index(drop=True)
+    if board["n_valid"].isna().any():
         raise PipelineError(
             f"{board['dataset'].iloc[0]}: its records hold no number of validation images, so "
             "nothing can be said about how sure an order is: run `dvc repro`"
         )
-    runs = runs[(runs["recipe"] == recipe) & (runs["status"] == "ok")]
-    runs = runs[runs["model"].isin(within.index)]
-    errors = runs.pivot(index="model", columns="seed", values="error_rate")
-    images = image_noise(runs, errors.index)
-    values = errors.to_numpy(dtype=float)
-    found = compare(values, int(within["n_valid"].iloc[0]), images)
-    rows = within.loc[errors.index].assign(tied=found.tied, p_best=found.p_best)
-    rows = rows.assign(error_rate_low=found.low, error_rate_high=found.high, behind=~found.tied)
-    rows["cost"] = rows["fit_seconds_median"].where(found.tied).fillna(np.inf)
-    rows = rows.assign(row=range(len(rows)))
-    rows = rows.sort_values(["behind", "cost", "error_rate_mean"], kind="stable")
-    order = rows["row"].to_numpy()
+    within, excluded = _within(board, limits)
+    board = board.assign(within=within, unjudged=_unjudged(board, limits))
+    first = answer(board[within])
+    rows = board[board["recipe"] == first["recipe"]]
+    rows = rows.assign(tied=rows["tied"].fillna(False).astype(bool), later=rows.index != first.name)
+    by = ["later", "within", "error_rate_mean", "model"]
+    rows = rows.sort_values(by, ascending=[True, False, True, True], kind="stable")
+    runs = runs[(runs["recipe"] == first["recipe"]) & (runs["status"] == "ok")]
+    errors = runs.pivot(index="model", columns="seed", values="error_rate").loc[rows["model"]]
     return Choice(
         rows=rows.reset_index(drop=True),
-        errors=values[order],
-        images=None if images is None else images.of(order),
-        covers=found.covers,
-        excluded=told,
+        errors=errors.to_numpy(dtype=float),
+        images=image_noise(runs, errors.index),
+        best=answer(board),
+        excluded=excluded,
     )
 
 
-def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.DataFrame, list[str]]:
-    """The rows that keep every limit, and what each limit excludes."""
+def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.Series, list[str]]:
+    """Which rows keep every limit, and what each limit excludes."""
     kept = pd.Series(True, index=board.index)
     for limit in limits:
         kept &= limit.keeps(board)
@@ -79,41 +84,97 @@ def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.DataFra
     if not kept.any():
         together = "" if len(told) == 1 else "no model keeps all limits together: "
         raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(told)}")
-    return board[kept], told
+    return kept, told
+
+
+def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
+    """Per row, the options that nothing known of the model can judge: `--max-fit-time`, or ""."""
+    found = pd.Series("", index=board.index)
+    for limit in limits:
+        more = found.where(found == "", found + ", ") + limit.option
+        found = found.where(~limit.unknown(board), more)
+    return found
 
 
 def reason(choice: Choice) -> str:
-    """Why the first model is recommended, in a sentence."""
-    first, n = choice.rows.iloc[0], len(choice.rows)
-    lowest = choice.rows.iloc[int(choice.rows["error_rate_mean"].argmin())]
-    if n == 1:
-        return "It is the only model left."
-    if choice.n_tied == 1:
-        return f"It has the lowest error and is told apart from all {n - 1} others."
-    group = f"the {choice.n_tied} models that may be the best of {n}"
-    if pd.isna(first["fit_seconds_median"]):
-        why = f" ({first['not_timed']})" if pd.notna(first["not_timed"]) else ""
-        return f"It is one of {group}; no fit time of them counts{why}."
-    quick = f"It is the quickest to fine-tune ({duration(first['fit_seconds_median'])}) of {group}"
-    if lowest["model"] == first["model"]:
-        return f"{quick}, and has the lowest mean error."
-    gap = 100 * (first["error_rate_mean"] - lowest["error_rate_mean"])
-    return (
-        f"{quick}; the lowest mean error, {percent(lowest['error_rate_mean'])} ({gap:.2f} points "
-        f"less), is that of {lowest['model']}, which takes "
-        f"{duration(lowest['fit_seconds_median'])}."
-    )
+    """Why the first model is recommended, and what speaks for another, in sentences."""
+    first = choice.rows.iloc[0]
+    sentences = [_place(choice, first), *_unknown_limits(choice, first), *_cheaper(choice, first)]
+    return " ".join(sentences)
+
+
+def _place(choice: Choice, first: pd.Series) -> str:
+    rows, best = choice.rows, choice.best
+    if (best["recipe"], best["model"]) != (first["recipe"], first["model"]):
+        points = 100 * (first["error_rate_mean"] - best["error_rate_mean"])
+        recipe = "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
+        return (
+            f"It has the lowest mean error of the {len(choice.within)} within the limits; "
+            f"{best['model']}{recipe}, which they exclude, has {percent(best['error_rate_mean'])} "
+            f"({points:.2f} points less)."
+        )
+    if len(rows) == 1:
+        return "It is the only model that finished, so there is nothing to compare it with."
+    others, tied = len(rows) - 1, int(rows["tied"].sum()) - 1
+    if tied == 0:
+        apart = "the other one" if others == 1 else f"all {others} others"
+        return f"It has the lowest error and is told apart from {apart}."
+    which = f"{tied} of the {others} others" if tied < others else f"any of the {others} others"
+    which = "the other one" if others == 1 else which
+    return f"It has the lowest mean error, and cannot be told apart from {which}."
+
+
+def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
+    """That nothing shows whether the first keeps the limits, and the best model that does."""
+    if not first["unjudged"]:
+        return []
+    text = f"Whether it keeps {first['unjudged']} is not known ({fit_time(first)})"
+    judged = choice.within[choice.within["unjudged"] == ""]
+    if judged.empty:
+        return [f"{text}; nor is it of any other."]
+    known = answer(judged)
+    return [
+        f"{text}; the best that is known to is {known['model']}, "
+        f"error {percent(known['error_rate_mean'])}, {fit_time(known)}."
+    ]
+
+
+def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
+    """The quickest of the models that may be the best, as far as times are known."""
+    tied = choice.within[choice.within["tied"]]
+    timed = tied.dropna(subset="fit_seconds_median")
+    if len(tied) < 2 or timed.empty:
+        return []
+    quickest = timed.sort_values("fit_seconds_median", kind="stable").iloc[0]
+    known = "" if len(timed) == len(tied) else " whose fit time is known"
+    if quickest["model"] == first["model"]:
+        return [f"It is also the quickest to fine-tune of those{known}."]
+    points = 100 * (quickest["error_rate_mean"] - first["error_rate_mean"])
+    return [
+        f"The quickest that may be the best{known} is {quickest['model']}: {fit_time(quickest)} "
+        f"for an error of {percent(quickest['error_rate_mean'])} ({points:.2f} points more)."
+    ]
+
+
+def fit_time(row: pd.Series) -> str:
+    """`fit 30.0 s`, `fit at most 41.0 s, measured while ...`, or that it is unknown."""
+    if pd.notna(row["fit_seconds_median"]):
+        return f"fit {duration(row['fit_seconds_median'])}"
+    if pd.notna(row[AT_MOST]):
+        return f"fit at most {duration(row[AT_MOST])}, {WHILE}"
+    return "fit time unknown"
 
 
 def certainty(choice: Choice) -> str:
     """How sure the answer is, in a sentence or two."""
-    first = choice.rows.iloc[0]
+    first, n = choice.rows.iloc[0], len(choice.rows)
     interval = f"{percent(first['error_rate_low'])} to {percent(first['error_rate_high'])}"
+    among = "" if len(choice.within) == n else f" among all {n} models, limits or not"
     text = (
-        f"P(best) is {first['p_best']:.2f}; its error lies in {interval} (95 %, "
-        f"{choice.covers}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
+        f"P(best) is {first['p_best']:.2f}{among}; its error lies in {interval} (95 %, "
+        f"{first['interval_covers']}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
-    if choice.covers == IMAGES:
+    if first["interval_covers"] == IMAGES:
         text += (
             " No model was run twice, so nothing is known of how runs vary: less sure than this."
         )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.recommend.choice import Choice
+from pipeline.recommend.prior import LEAST_SIZE
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 from pipeline.study.params import Study
@@ -21,7 +22,6 @@ SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "dvc repro --single-item aggregate plot report"  # the same, and no missing cell runs
 LEAST_SEEDS = 2  # one shows nothing of how runs vary
-LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 USUAL_SIZE = 224  # pixels
 CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # by wheels
 
@@ -93,6 +93,9 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
         runs = "run" if missing == 1 else "runs"
         what = f"finish the {missing} missing {runs} of the grid"
         return Experiment(what, what_is_missing(), None)
+    if choice.n_tied == 0:
+        apart = "no further run of these models: those that may be the best are outside the limits"
+        return Experiment(apart, [], None)
     if len(choice.rows) == 1 or choice.n_tied == 1:
         return Experiment("no further run of these models: the best is told apart", [], 1.0)
     noise = run_noise(choice.errors, int(first["n_valid"]))
@@ -115,14 +118,14 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
     first = choice.rows.iloc[0]
     dataset, recipe = str(first["dataset"]), str(first["recipe"])
     n_valid, seed = int(first["n_valid"]), max(study.seeds) + 1
-    tied = choice.rows["tied"].to_numpy(dtype=bool)
+    tied, within = _in_question(choice), choice.rows["within"].to_numpy(dtype=bool)
     names = choice.rows.loc[tied, "model"].tolist()
     one_run = f"one more seed ({seed}) for"
     commands = one_more_seed(study, dataset, recipe, names)
     yield f"{one_run} the {len(names)} tied models", commands, tied, n_valid
-    if len(names) < len(tied):
-        commands = one_more_seed(study, dataset, recipe, choice.rows["model"].tolist())
-        yield f"{one_run} all {len(tied)} models", commands, np.ones_like(tied), n_valid
+    if len(names) < within.sum():
+        commands = one_more_seed(study, dataset, recipe, choice.within["model"].tolist())
+        yield f"{one_run} all {within.sum()} models", commands, within, n_valid
     more = (
         f"twice as many validation images as the {n_valid:,} there are (change the split in "
         f"conf/dataset/{dataset}.yaml first); more seeds on these images tell less"
@@ -130,21 +133,29 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
     yield more, [SWEEP, REST], np.zeros_like(tied), 2 * n_valid
 
 
+def _in_question(choice: Choice) -> np.ndarray:
+    """Bool [models]: who may be the best and is within the limits."""
+    asked: np.ndarray = (choice.rows["tied"] & choice.rows["within"]).to_numpy(dtype=bool)
+    return asked
+
+
 def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int) -> float:
-    """The expected size of the tie set after one more run of the models `again`, on `n_valid`.
+    """The expected number of models within the limits that may be the best after one more run of
+    the models `again`, on `n_valid` images.
 
     Tied models behind the first MOST_MODELS are not played through, and counted as they are.
     """
     order = np.argsort(np.nanmean(choice.errors, axis=1), kind="stable")
-    beyond = int(choice.rows["tied"].to_numpy(dtype=bool)[order[MOST_MODELS:]].sum())
+    beyond = int(_in_question(choice)[order[MOST_MODELS:]].sum())
     order = order[:MOST_MODELS]
+    within = choice.rows["within"].to_numpy(dtype=bool)[order]
     errors, mean = choice.errors[order], np.nanmean(choice.errors[order], axis=1)
     now = independent(mean, int(choice.rows["n_valid"].iloc[0]))
     if choice.images is not None:
         now = choice.images.of(order)
     later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
     sizes = [
-        compare(drawn, n_valid, later).tied.sum()
+        (compare(drawn, n_valid, later).tied & within).sum()
         for drawn in _drawn(errors, noise, again[order], now, later)
     ]
     return float(np.mean(sizes)) + beyond

@@ -8,6 +8,7 @@ from typing import Protocol
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.recommend.bounds import AT_LEAST, AT_MOST
 from pipeline.statistics.front import memory_column, small_and_fast
 
 GIB_OF = {
@@ -19,9 +20,14 @@ NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 
 
 class Excludes(Protocol):
-    """Which rows of the leaderboard a limit keeps, and what it excludes, in words."""
+    """Which rows of the leaderboard a limit keeps, which of them it cannot judge, in words."""
+
+    @property
+    def option(self) -> str: ...
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series: ...
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series: ...
 
     def told(self, rows: pd.DataFrame) -> str: ...
 
@@ -33,11 +39,17 @@ class SmallAndFast:
     option: str
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
-        """Bool per row: below the median in memory and in time, of its dataset and recipe."""
+        """Bool per row: below the median in memory and in time, of its dataset and recipe, or
+        without one of the two numbers.
+        """
         small = small_and_fast(rows)
         key = ["dataset", "recipe", "model"]
         kept = rows.set_index(key).index.isin(small.set_index(key).index)
-        return pd.Series(kept, index=rows.index)
+        return pd.Series(kept, index=rows.index) | self.unknown(rows)
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        missing: pd.Series = rows[[memory_column(rows), "fit_seconds_median"]].isna().any(axis=1)
+        return missing
 
     def told(self, rows: pd.DataFrame) -> str:
         out = int((~self.keeps(rows)).sum())
@@ -48,7 +60,8 @@ class SmallAndFast:
 class Limit:
     """One option: `column` of the leaderboard must not exceed `bound`, or be below it if `least`.
 
-    `unit` is written behind numbers of the column.
+    `unit` is written behind numbers of the column. Where it is null, `at_worst` may know a value
+    that the true one does not exceed (is not below if `least`).
     """
 
     option: str
@@ -56,22 +69,27 @@ class Limit:
     bound: float
     unit: str
     least: bool = False
+    at_worst: str | None = None
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
-        """Bool per row; an unknown value keeps no limit."""
-        values = rows[self.column].astype(float)
-        kept = values >= self.bound if self.least else values <= self.bound
-        return kept & values.notna()
+        """Bool per row; a value that is not known excludes nothing."""
+        return self._holds(rows[self.column]) | rows[self.column].isna()
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row: neither the value nor a sufficient bound of it is known."""
+        missing: pd.Series = rows[self.column].isna()
+        return missing & ~self._holds(rows[self.at_worst]) if self.at_worst else missing
+
+    def _holds(self, values: pd.Series) -> pd.Series:
+        values = values.astype(float)
+        return values >= self.bound if self.least else values <= self.bound
 
     def told(self, rows: pd.DataFrame) -> str:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
         out = rows[~self.keeps(rows)]
-        values = rows[self.column].astype(float)
         text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
-        unknown = int(values.isna().sum())
-        if unknown:
-            text += f" ({self.column} is not known for {unknown})"
-        if len(out) == len(rows) and unknown < len(rows):
+        if len(out) == len(rows):
+            values = rows[self.column].astype(float)
             nearest = values.max() if self.least else values.min()
             model = rows["model"].iloc[int((values == nearest).argmax())]
             text += f"; the nearest, {model}, has {nearest:.3g} {self.unit}"
@@ -133,26 +151,33 @@ class Asked:
             throughput(SPEED, self.min_throughput)
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
-        """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
+        """The limits on rows of `with_bounds`; memory is the GPU's, on a CPU the process's."""
         limits: list[Excludes] = []
         if self.max_memory is not None:
             bound = memory_gib(MEMORY, self.max_memory)
             limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
         if self.max_fit_time is not None:
             bound = seconds(TIME, self.max_fit_time)
-            limits.append(Limit(TIME, "fit_seconds_median", bound, "s"))
+            limits.append(Limit(TIME, "fit_seconds_median", bound, "s", at_worst=AT_MOST))
         if self.min_throughput is not None:
             column = "images_per_second_median"
-            limits.append(Limit(SPEED, column, self.min_throughput, "images/s", least=True))
+            limits.append(
+                Limit(SPEED, column, self.min_throughput, "images/s", least=True, at_worst=AT_LEAST)
+            )
         if self.small_and_fast:
             limits.append(SmallAndFast(SMALL))
         return limits
 
     def of_published(self) -> list[Limit]:
-        """The limits on published rows: only a throughput can be judged without a run."""
+        """The limits on published rows: a throughput, by the published one."""
         if self.min_throughput is None:
             return []
         return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+
+    def of_estimates(self) -> Limit:
+        """--max-fit-time on published rows that have `estimated_seconds`."""
+        assert self.max_fit_time is not None
+        return Limit(TIME, "estimated_seconds", seconds(TIME, self.max_fit_time), "s (estimated)")
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""

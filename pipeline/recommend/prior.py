@@ -1,7 +1,7 @@
 """A shortlist for a dataset that has no runs: what others measured, a prior and nothing more.
 
-Half of it are models that were tied for the best on datasets of this study, the rest stands on the
-front of ImageNet top-1 against published training speed, spread from accurate to quick. In 2022
+Half of it are models that were tied for the best on alike datasets of this study, the rest is on
+the front of ImageNet top-1 against published training speed, spread from accurate to quick. In 2022
 ImageNet top-1 and fine-tune accuracy had rank correlations of 0.64 (Pets) and about 0.2 (Planet).
 """
 
@@ -14,6 +14,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.recommend.limits import Limit
 from pipeline.statistics.front import along_front
 
+LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -21,19 +23,39 @@ class Suggestion:
     why: str
 
 
+def alike(
+    board: pd.DataFrame, image_size: int, kind: str | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The leaderboard's rows that say something about other images, and why each other dataset does
+    not.
+
+    `kind` is that of the dataset asked about (single or multi), None where it is not known. In 2022
+    the best on Pets (one label) and on Planet (many) had little in common.
+    """
+    ranked = board[board["n"] > 0] if len(board) else board
+    left_out: dict[str, str] = {}
+    if len(ranked):
+        kinds = ranked.groupby("dataset", sort=False)["data_kind"].first()
+        for dataset, its_kind in kinds.items():
+            if image_size < LEAST_SIZE:
+                left_out[str(dataset)] = f"ran at {image_size} pixels"
+            elif kind is not None and pd.notna(its_kind) and its_kind != kind:
+                left_out[str(dataset)] = f"is {its_kind}-label"
+    return board[~board["dataset"].isin(left_out)] if left_out else board, left_out
+
+
 def shortlist(
     published: pd.DataFrame, board: pd.DataFrame, limits: list[Limit], top: int
 ) -> list[Suggestion]:
     """At most `top` models; `published` has one row per model: top1, img_size, speed, device.
 
-    Of the limits only a throughput can be judged, by the published speed.
+    Throughput is judged by the published speed, fit time by an estimate.
     """
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
-        if limit.column != "samples_per_second":
-            continue
         if not limit.keeps(rows).any():
-            raise PipelineError(f"by published speed, {limit.told(rows)}")
+            basis = "estimate" if limit.column == "estimated_seconds" else "published speed"
+            raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]
     earlier = _earlier(board, rows if len(rows) < len(published) else None)
     found = earlier[: -(-top // 2)]

