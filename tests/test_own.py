@@ -85,3 +85,30 @@ def test_what_cannot_be_written_is_one_line_and_params_stays(
     with pytest.raises(PipelineError, match=line):
         own.main(name, params=project / "params.yaml", **options)
     assert (project / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: photos\n", "names no images of its own: write source and images"),
+        ("source: gone\nimages: {}\n", "source gone is not there"),
+    ],
+)
+def test_a_dataset_without_images_of_its_own_is_one_line(project: Path, text: str, line: str):
+    (project / "conf/dataset/photos.yaml").write_text(text)
+    with pytest.raises(PipelineError, match=line):
+        own.main("photos", params=project / "params.yaml")
+
+
+def test_images_that_cannot_be_opened_are_one_line(project: Path):
+    configure(project)
+    for path in project.glob("photos/*/*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(PipelineError, match="none of its 9 images can be opened"):
+        own.main("photos", params=project / "params.yaml")
+
+
+def test_no_fitting_model_is_one_line():
+    rows = pd.DataFrame({"model": ["a"], "family": ["a"], "img_size": [224], "top1": [80.0]})
+    with pytest.raises(PipelineError, match="no published model fits --device cpu"):
+        own.short_list(rows.assign(params_m=300.0), 224, "cpu")

@@ -323,6 +323,13 @@ def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys)
     assert "image_size=224" in told["next"]["commands"][0]
 
 
+def test_tables_of_an_earlier_study_are_left_out(study: Path, capsys):
+    tables(runs_at(study, 160))
+    write_study(study, datasets=["planet"])
+    told = ask(study, capsys, "planet")
+    assert told["notes"][0].endswith("digits belongs to an earlier study")
+
+
 def test_runs_with_one_label_say_nothing_about_many(study: Path, capsys):
     (study / "conf/dataset/planet.yaml").write_text("name: planet\nkind: multi\n")
     told = ask(tables(runs_at(study, 160)), capsys, "planet")

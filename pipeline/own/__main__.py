@@ -77,7 +77,7 @@ def median_side(project: Path, name: str) -> float:
         raise PipelineError(f"unknown dataset {name!r}: {near_matches(name, known)}")
     config = read_yaml(path)
     if not isinstance(config.get("source"), str) or "images" not in config:
-        raise PipelineError(f"{path}: names no images of its own: write `source` and `images`")
+        raise PipelineError(f"{path}: names no images of its own: write source and images")
     source = project / config["source"]
     if not source.exists():
         raise PipelineError(f"{path}: source {config['source']} is not there")

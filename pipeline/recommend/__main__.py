@@ -177,7 +177,7 @@ def _prior(
             not_judged.remove(TIME)
             notes.append(_judged_by(seen, study.recipes[0], size))
     board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
-    board, left_out = alike(board, study.image_size, _kind(study, dataset))
+    board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")

@@ -5,6 +5,7 @@ the front of ImageNet top-1 against published training speed, spread from accura
 ImageNet top-1 and fine-tune accuracy had rank correlations of 0.64 (Pets) and about 0.2 (Planet).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,20 +25,23 @@ class Suggestion:
 
 
 def alike(
-    board: pd.DataFrame, image_size: int, kind: str | None
+    board: pd.DataFrame, datasets: Sequence[str], image_size: int, kind: str | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The leaderboard's rows that say something about other images, and why each other dataset does
     not.
 
-    `kind` is that of the dataset asked about (single or multi), None where it is not known. In 2022
-    the best on Pets (one label) and on Planet (many) had little in common.
+    `datasets` and `image_size` are the study's; tables of an earlier study do not say at what size
+    it ran. `kind` is that of the dataset asked about (single or multi), None where it is not known.
+    In 2022 the best on Pets (one label) and on Planet (many) had little in common.
     """
     ranked = board[board["n"] > 0] if len(board) else board
     left_out: dict[str, str] = {}
     if len(ranked):
         kinds = ranked.groupby("dataset", sort=False)["data_kind"].first()
         for dataset, its_kind in kinds.items():
-            if image_size < LEAST_SIZE:
+            if dataset not in datasets:
+                left_out[str(dataset)] = "belongs to an earlier study"
+            elif image_size < LEAST_SIZE:
                 left_out[str(dataset)] = f"ran at {image_size} pixels"
             elif kind is not None and pd.notna(its_kind) and its_kind != kind:
                 left_out[str(dataset)] = f"is {its_kind}-label"
