@@ -3,8 +3,8 @@
     python -m benchmarks.predict_speed ../shared/datasets/oxford_pets_370 [MODEL] [PIXELS]
 
 On all cores, with random weights (the same work as trained ones), by default EfficientNet-Lite0 at
-48 pixels; with torch, and with onnxruntime where it is installed. All use the same workers; "decode"
-drops the pixels. Start-up (imports, weights) is left out: it is paid once. Rounds are interleaved
+48 pixels; with torch, and with onnxruntime where it is installed. All use the same workers;
+"decode" drops the pixels. Start-up (imports, weights) is left out: it is paid once. Rounds are interleaved
 and the best counts: other programs only ever slow one down. On a shared machine look at CPU times.
 """
 
@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from pipeline.dataset.arrays import free_cores
-from pipeline.predict.__main__ import found
 from pipeline.export.onnx_file import write_onnx
+from pipeline.predict.__main__ import found
 from pipeline.predict.decoding import Ask, answers
 from pipeline.predict.exported import ONNX, Exported, Net, OnnxLogits
 
@@ -76,8 +76,8 @@ def main(folder: str, model: str = "tf_efficientnet_lite0.in1k", pixels: str = "
     for name, (wall, cpu) in times.items():
         by_clock, by_cpu = times["decode"] / times[name]
         print(
-            f"{name:12}{len(files) / wall:6.0f} images/s{1000 * cpu / len(files):7.2f} CPU ms/image, "
-            f"{by_clock:.2f} of decoding by the clock, {by_cpu:.2f} by CPU time"
+            f"{name:12}{len(files) / wall:6.0f} images/s"
+            f"{1000 * cpu / len(files):7.2f} CPU ms/image, {by_clock:.2f} of decoding by the clock, {by_cpu:.2f} by CPU time"
         )
     best = max(float(times["decode"][0] / times[name][0]) for name in list(sides)[1:])
     print(f"{GOAL} of decoding by the clock is {'reached' if best >= GOAL else 'missed'}")
