@@ -4,8 +4,9 @@
 
 On all cores, with random weights (the same work as trained ones), by default EfficientNet-Lite0 at
 48 pixels; with torch, and with onnxruntime where it is installed. All use the same workers;
-"decode" drops the pixels. Start-up (imports, weights) is left out: it is paid once. Rounds are interleaved
-and the best counts: other programs only ever slow one down. On a shared machine look at CPU times.
+"decode" drops the pixels. Start-up (imports, weights) is left out: it is paid once. Rounds are
+interleaved and the best counts: other programs only ever slow one down. On a shared machine look at
+CPU times.
 """
 
 import os
@@ -77,7 +78,8 @@ def main(folder: str, model: str = "tf_efficientnet_lite0.in1k", pixels: str = "
         by_clock, by_cpu = times["decode"] / times[name]
         print(
             f"{name:12}{len(files) / wall:6.0f} images/s"
-            f"{1000 * cpu / len(files):7.2f} CPU ms/image, {by_clock:.2f} of decoding by the clock, {by_cpu:.2f} by CPU time"
+            f"{1000 * cpu / len(files):7.2f} CPU ms/image, "
+            f"{by_clock:.2f} of decoding by the clock, {by_cpu:.2f} by CPU time"
         )
     best = max(float(times["decode"][0] / times[name][0]) for name in list(sides)[1:])
     print(f"{GOAL} of decoding by the clock is {'reached' if best >= GOAL else 'missed'}")
