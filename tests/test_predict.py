@@ -68,10 +68,10 @@ def test_every_image_gets_the_answer_of_the_model_on_its_pixels(
     pixels = np.stack([squish(decode(Path(f).read_bytes()).pixels, SIZE) for f in table["file"]])
     wanted = model.probabilities(model.logits(pixels))
     given = table[[f"p({name})" for name in model.classes]].to_numpy()
-    assert np.allclose(given, wanted, atol=2e-6)
+    assert np.allclose(given, wanted, atol=3e-5)
     if kind == "single":
         assert table["class"].tolist() == [model.classes[n] for n in wanted.argmax(axis=1)]
-        assert np.allclose(table["probability"], wanted.max(axis=1), atol=2e-6)
+        assert np.allclose(table["probability"], wanted.max(axis=1), atol=3e-5)
     else:
         said = ["|".join(np.array(model.classes)[row]) for row in wanted > 0.5]
         assert table["labels"].tolist() == said
@@ -182,7 +182,9 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(model: Path) ->
     (model / "model.safetensors").write_bytes(content)
     with pytest.raises(PipelineError, match="changed since it was exported"):
         open_exported(model)
-    changed(sha256={"model.safetensors": hashlib.sha256(content).hexdigest()})(model)
+    sums = json.loads((model / "config.json").read_text())["sha256"]
+    digest = hashlib.sha256(content).hexdigest()
+    changed(sha256={**sums, "model.safetensors": digest})(model)
     with pytest.raises(PipelineError, match="not a whole model"):
         open_exported(model)
     assert not ran.exists()

@@ -31,14 +31,14 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     """Write to OUT what the model exported to FOLDER says of IMAGES, files or folders of them."""
     import torch
 
-    from pipeline.predict.exported import open_exported
+    from pipeline.predict.exported import on_cpu, open_exported
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     files = found(images)
     torch.set_num_threads(1)  # every worker has one core, and the model with it
     model = open_exported(folder)
     cuda = torch.cuda.is_available()
-    parts = answers(files, model.resize, model.image_size, None if cuda else model.logits)
+    parts = answers(files, model.resize, model.image_size, None if cuda else on_cpu(model))
     if cuda:
         model.net.to("cuda")
     logits: list[np.ndarray] = []

@@ -10,7 +10,9 @@ What does not match its checksum is not loaded.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,36 @@ class Exported:
         values = torch.from_numpy(logits)
         made: np.ndarray = (values.sigmoid() if self.multi else values.softmax(1)).numpy()
         return made
+
+
+class OnnxLogits:
+    """The same from model.onnx: of a small net two to three times as quick as torch on a CPU.
+
+    The session is made in the process that asks first, so that a fork shares no threads.
+    """
+
+    def __init__(self, model: Exported) -> None:
+        self.path, self.mean, self.std = model.folder / ONNX, model.mean, model.std
+        self.session: Any = None
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        if self.session is None:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            providers = ["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(self.path, options, providers=providers)
+        images = normalised(pixels, self.mean, self.std)
+        logits: np.ndarray = self.session.run(None, {"images": images})[0]
+        return logits
+
+
+def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
+    """The quicker way to its logits: onnxruntime where it and model.onnx are there, else torch."""
+    if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
+        return OnnxLogits(model)
+    return model.logits
 
 
 def normalised(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

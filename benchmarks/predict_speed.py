@@ -1,0 +1,89 @@
+"""How fast `python -m pipeline.predict` is, against decoding the same files alone.
+
+    python -m benchmarks.predict_speed ../shared/datasets/oxford_pets_370 [MODEL] [PIXELS]
+
+On all cores, with random weights (the same work as trained ones), by default EfficientNet-Lite0 at
+48 pixels; with torch, and with onnxruntime where it is installed. All use the same workers;
+"decode" drops the pixels. Start-up (imports, weights) is left out: it is paid once. Rounds are
+interleaved and the best counts: other programs only ever slow one down. On a shared machine look at
+CPU times.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+from pipeline.dataset.arrays import free_cores
+from pipeline.export.onnx_file import write_onnx
+from pipeline.predict.__main__ import found
+from pipeline.predict.decoding import Ask, answers
+from pipeline.predict.exported import ONNX, Exported, Net, OnnxLogits
+
+ROUNDS = 5
+LEAST_IMAGES = 2000
+CLASSES = 37
+GOAL = 0.9  # of decoding alone
+
+
+def random_model(name: str, size: int) -> Exported:
+    """As `open_exported` gives it, with a linear head."""
+    torch.manual_seed(0)
+    body = timm.create_model(name, num_classes=0)
+    width = int(body.num_features)  # type: ignore[arg-type]
+    net = Net(body, nn.Sequential(nn.Linear(width, CLASSES)), "mean").eval()
+    half = np.full(3, 0.5, dtype=np.float32)
+    classes = [str(number) for number in range(CLASSES)]
+    return Exported(Path(), name, classes, False, size, "squish", half, half, None, net)
+
+
+def nothing(pixels: np.ndarray) -> np.ndarray:
+    return np.empty(len(pixels), dtype=np.uint8)
+
+
+def seconds(files: list[Path], size: int, ask: Ask) -> np.ndarray:
+    """Wall and CPU seconds [2] of one pass."""
+    before, started = os.times(), time.perf_counter()
+    n = sum(len(part.given) for part in answers(files, "squish", size, ask))
+    if n != len(files):
+        sys.exit(f"{len(files) - n} of {len(files)} files cannot be read")
+    wall, after = time.perf_counter() - started, os.times()
+    return np.array([wall, sum(after[:4]) - sum(before[:4])])
+
+
+def main(folder: str, model: str = "tf_efficientnet_lite0.in1k", pixels: str = "48") -> None:
+    torch.set_num_threads(1)
+    size, files = int(pixels), found([Path(folder)])
+    files = files * -(-LEAST_IMAGES // len(files))
+    opened = random_model(model, size)
+    sides: dict[str, Ask] = {"decode": nothing, "torch": opened.logits}
+    with tempfile.TemporaryDirectory() as scratch:
+        if (why := write_onnx(opened.net, size, Path(scratch) / ONNX)) is None:
+            sides["onnxruntime"] = OnnxLogits(replace(opened, folder=Path(scratch)))
+        else:
+            print(f"without onnxruntime: {why}")
+        times = {name: np.full(2, np.inf) for name in sides}
+        for _ in range(ROUNDS):
+            for name, ask in sides.items():
+                times[name] = np.minimum(times[name], seconds(files, size, ask))
+    print(f"{model} at {size} pixels, {len(files)} images, {free_cores()} cores")
+    for name, (wall, cpu) in times.items():
+        by_clock, by_cpu = times["decode"] / times[name]
+        print(
+            f"{name:12}{len(files) / wall:6.0f} images/s"
+            f"{1000 * cpu / len(files):7.2f} CPU ms/image, "
+            f"{by_clock:.2f} of decoding by the clock, {by_cpu:.2f} by CPU time"
+        )
+    best = max(float(times["decode"][0] / times[name][0]) for name in list(sides)[1:])
+    print(f"{GOAL} of decoding by the clock is {'reached' if best >= GOAL else 'missed'}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
