@@ -29,7 +29,7 @@ from benchmarks.random_weights import save_random_weights
 from benchmarks.speed_arms import ARMS, Job, against_floor, counts, fit
 from pipeline.configuration import hydra_app
 from pipeline.dataset.__main__ import prepare
-from pipeline.dataset.config import read_config
+from pipeline.dataset.checks import read_config
 from pipeline.finetune import weights
 from pipeline.finetune.recipe import recipe_of
 from pipeline.hardware import machine

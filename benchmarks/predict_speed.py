@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from pipeline.dataset.arrays import free_cores
-from pipeline.export.onnx_file import write_onnx
+from pipeline.export.folder import write_onnx
 from pipeline.predict.__main__ import found
 from pipeline.predict.decoding import Ask, answers
 from pipeline.predict.exported import ONNX, Exported, Net, OnnxLogits

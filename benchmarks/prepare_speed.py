@@ -21,10 +21,8 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.dataset.__main__ import prepare
-from pipeline.dataset.array_files import Array
-from pipeline.dataset.arrays import decode_all, free_cores
-from pipeline.dataset.checks import Policy
-from pipeline.dataset.config import Preparation
+from pipeline.dataset.arrays import Array, decode_all, free_cores
+from pipeline.dataset.checks import Policy, Preparation
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import FolderReader, Found, Source
 from pipeline.dataset.splits import Split

@@ -31,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.configuration import hydra_app
 from pipeline.core.files import write_text
 from pipeline.dataset.__main__ import prepare
-from pipeline.dataset.config import read_config
+from pipeline.dataset.checks import read_config
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise

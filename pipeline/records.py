@@ -16,8 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import write_json
-from pipeline.core.typed import WrongType, build, checked, plain
+from pipeline.core.files import WrongType, build, checked, plain, write_json
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000

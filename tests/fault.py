@@ -38,7 +38,7 @@ POINTS = {
     "before_replace": Point("pipeline.core.files", "_put"),  # each file and folder that is written
     "after_replace": Point("pipeline.core.files", "_put", "after"),
     "in_commit": Point("pipeline.sweep.project", "add_entries"),  # cache done, dvc.lock not
-    "in_extract": Point("pipeline.dataset.extract", "_write"),  # each member of an archive
+    "in_extract": Point("pipeline.dataset.download", "_write"),  # each member of an archive
     "in_fetch": Point("pipeline.fetch.git", "_contents"),  # git has all, we nothing
 }
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.core.files import write_json
-from pipeline.core.typed import plain
+from pipeline.core.files import plain, write_json
 from pipeline.records import Record, pack_counts
 from pipeline.timm_results.imagenet import COLUMNS
 

@@ -13,7 +13,7 @@ from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, wri
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.results import read_results
-from pipeline.statistics.correlations import rank_correlation
+from pipeline.statistics.intervals import rank_correlation
 
 
 @pytest.fixture

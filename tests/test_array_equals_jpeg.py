@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 from pipeline.configuration import hydra_app
 from pipeline.dataset.__main__ import prepare
-from pipeline.dataset.config import read_config
+from pipeline.dataset.checks import read_config
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
 from pipeline.dataset.splits import Split, split_images

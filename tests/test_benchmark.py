@@ -18,9 +18,8 @@ from pipeline.benchmark.__main__ import benchmark, main, said, sizes
 from pipeline.benchmark.timings import ModelTimings, Timing, read_timings, write_timings
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
+from pipeline.merge.__main__ import LEFT_OUT, file_name, merge, models_of, write_own_speed
 from pipeline.merge.__main__ import main as merge_main
-from pipeline.merge.__main__ import merge
-from pipeline.merge.own_speed import LEFT_OUT, file_name, models_of, write_own_speed
 from pipeline.records import Device
 from pipeline.study.params import read_study
 from pipeline.timm_results.imagenet import published

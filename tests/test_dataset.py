@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import __main__ as dataset
 from pipeline.dataset import arrays
 from pipeline.dataset.__main__ import main, prepare
-from pipeline.dataset.config import read_config
+from pipeline.dataset.checks import read_config
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
 
@@ -373,7 +373,7 @@ def test_the_datasets_that_need_no_network_are_ready(tmp_path: Path, name: str) 
 
 
 def test_no_digit_of_a_valid_mosaic_is_in_a_train_mosaic() -> None:
-    from pipeline.dataset.digits import mosaics
+    from pipeline.dataset.find_images import mosaics
 
     source = mosaics(count=1200, valid_pct=0.2, seed=42)
     shown: dict[str, set[bytes]] = {"train": set(), "valid": set()}

@@ -24,8 +24,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import open_prepared
 from pipeline.export import __main__ as stage
 from pipeline.export import fitting
-from pipeline.export.folder import PARITY, write_folder
-from pipeline.export.onnx_file import missing_packages
+from pipeline.export.folder import PARITY, missing_packages, write_folder
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
 
@@ -153,7 +152,7 @@ def test_a_family_that_cannot_be_exported_to_onnx_gets_its_weights_and_a_reason(
     def refuses(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such operation\nand much more")
 
-    monkeypatch.setattr("pipeline.export.onnx_file.missing_packages", list)
+    monkeypatch.setattr("pipeline.export.folder.missing_packages", list)
     monkeypatch.setattr(torch.onnx, "export", refuses)
     said = exported(tmp_path / "out", data, MODEL)
     assert re.search(r"without model.onnx: torch .* \(RuntimeError: no such operation\)", said)
@@ -210,7 +209,7 @@ def study(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return type("Config", (), {"threads": 1, "recipe": None})
 
     monkeypatch.setattr(stage, "_config", config)
-    monkeypatch.setattr("pipeline.finetune.__main__.run_of", lambda _: run)
+    monkeypatch.setattr("pipeline.finetune.run_of", lambda _: run)
     monkeypatch.setattr("pipeline.finetune.recipe.recipe_of", lambda _: run.recipe)
     return tmp_path
 

@@ -11,9 +11,8 @@ from fault import install
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import sha256
-from pipeline.dataset import extract as module
-from pipeline.dataset.download import Archive
-from pipeline.dataset.extract import extract, only_folder, unpacked, unpacked_file
+from pipeline.dataset import download as module
+from pipeline.dataset.download import Archive, extract, only_folder, unpacked, unpacked_file
 
 
 def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

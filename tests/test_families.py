@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.timm_results.families import (
-    FAMILIES,
-    PRETRAINING,
-    family,
-    pretraining,
-)
+from pipeline.timm_results.families import FAMILIES, PRETRAINING, family, pretraining
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.fetch import git as git_module
 from pipeline.fetch.__main__ import main as fetch
 from pipeline.fetch.git import results_at
-from pipeline.timm_results.source import read_source
+from pipeline.timm_results.published_tables import read_source
 
 ACCURACY = "results-imagenet.csv"
 SPEED = "benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv"

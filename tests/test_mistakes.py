@@ -21,11 +21,13 @@ from pipeline.mistakes.answers import (
     by_tag,
     calibration_error,
     confusion,
+    everyones,
     reliability,
     shared_mistakes,
     wilson,
+    worst,
+    wrong_for_all,
 )
-from pipeline.mistakes.gallery import everyones, worst, wrong_for_all
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.plot import __main__ as plot
 from pipeline.plot import mistakes as figures

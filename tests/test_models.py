@@ -11,11 +11,9 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import merge
-from pipeline.models.__main__ import print_json, print_table, since_2022
-from pipeline.models.rows import TABLE, rows_of
-from pipeline.names.features import features_of_model, left_out
+from pipeline.models.__main__ import TABLE, print_json, print_table, rows_of, since_2022
 from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
-from pipeline.names.vision_learner import fit_of
+from pipeline.names.vision_learner import features_of_model, fit_of, left_out
 from pipeline.timm_results.imagenet import COLUMNS
 
 

@@ -11,7 +11,7 @@ from fastai.vision.all import combined_cos, norm_bias_params
 from torch import nn
 from torch.amp import GradScaler
 
-from pipeline.finetune.optimizer import FusedAdamW
+from pipeline.finetune.speed import FusedAdamW
 
 torch.set_num_threads(1)  # the net is far too small for two
 

@@ -17,11 +17,20 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.figures.look import LOOK, TICKS_OF_HALF, figure, place_labels, plain_log
-from pipeline.figures.style import COLOURS, MARKERS, SYMBOLS, legend_families, style
+from pipeline.figures.look import (
+    COLOURS,
+    LOOK,
+    MARKERS,
+    SYMBOLS,
+    TICKS_OF_HALF,
+    figure,
+    legend_families,
+    place_labels,
+    plain_log,
+    style,
+)
 from pipeline.plot import __main__ as plot
-from pipeline.plot.effects import rank_correlations
-from pipeline.plot.finetunes import error_against_fit_time
+from pipeline.plot.finetunes import error_against_fit_time, rank_correlations
 from pipeline.results import read_results
 from pipeline.statistics.front import along_front
 from pipeline.timm_results.families import FAMILIES

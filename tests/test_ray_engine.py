@@ -11,7 +11,7 @@ import pytest
 from ray_hosts import free_port
 from sweep_workspace import FINETUNE, Workspace, make_workspace
 
-from pipeline.core.progress import last_progress
+from pipeline.core.processes import last_progress
 
 ASK_FOR_WEIGHTS = """
 from omegaconf import OmegaConf

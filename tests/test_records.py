@@ -10,7 +10,7 @@ import pytest
 from study_fakes import LITE, write_run
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.typed import WrongType, build, checked, plain
+from pipeline.core.files import WrongType, build, checked, plain
 from pipeline.records import (
     MOST_BYTES,
     MOST_PREDICTED,

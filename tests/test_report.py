@@ -13,8 +13,8 @@ from PIL import Image
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.core.text import duration
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report.charts import error_against_time, text_positions

@@ -5,8 +5,15 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.label_tables import huggingface, in_csv
-from pipeline.dataset.sources import Fault, Found, Source, by_name, in_class_folders
+from pipeline.dataset.sources import (
+    Fault,
+    Found,
+    Source,
+    by_name,
+    huggingface,
+    in_class_folders,
+    in_csv,
+)
 
 
 def touch(root: Path, *files: str) -> Path:

@@ -24,8 +24,13 @@ from tiny_runs import CPU, MODEL, OFF, fitted, run_on, same_bits, weights_of, wr
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.finetune import speed, training
-from pipeline.finetune.precision import LossScaling, leave_autocast, precision_of
-from pipeline.finetune.speed import Speed, cpu_multiplies_bf16
+from pipeline.finetune.speed import (
+    LossScaling,
+    Speed,
+    cpu_multiplies_bf16,
+    leave_autocast,
+    precision_of,
+)
 from pipeline.finetune.speed import gains_from_channels_last as gains_from_layout
 from pipeline.hardware import machine
 

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.label_tables import in_csv
-from pipeline.dataset.sources import Found
+from pipeline.dataset.sources import Found, in_csv
 from pipeline.dataset.splits import Split, split_images
 
 STRATIFIED = Split("stratified", valid_pct=0.2, test_pct=0.0, split_seed=42)

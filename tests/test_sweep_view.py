@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 from sweep_workspace import make_workspace
 
-from pipeline.core.progress import FILE, Progress, last_progress, report_progress
-from pipeline.sweep import view as view_module
+from pipeline.core.processes import FILE, Progress, last_progress, report_progress
+from pipeline.sweep import loop as view_module
 from pipeline.sweep.jobs import Ended, Job
-from pipeline.sweep.view import View, how_far
+from pipeline.sweep.loop import View, how_far
 
 TITLE = "digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
 EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12 s"

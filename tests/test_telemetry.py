@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_nvml import Board, FakeNvml, install
 
-from pipeline.hardware import cores, machine, telemetry
+from pipeline.hardware import machine, telemetry
 from pipeline.hardware.nvml import Sample
 from pipeline.hardware.telemetry import Watch
 
@@ -25,10 +25,10 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readings of a process that computed for 10 of 10 seconds and never waited."""
-    begin = cores.Reading(100.0, 5.0, {"1": 1.0}, 50.0, 0.5)
-    end = cores.Reading(110.0, 15.0, {"1": 1.0}, 60.0, 0.9)
+    begin = telemetry.Reading(100.0, 5.0, {"1": 1.0}, 50.0, 0.5)
+    end = telemetry.Reading(110.0, 15.0, {"1": 1.0}, 60.0, 0.9)
     readings = iter([begin, end])
-    monkeypatch.setattr(cores, "read", lambda: next(readings))
+    monkeypatch.setattr(telemetry, "read", lambda: next(readings))
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, **board: Any) -> Watch:
@@ -218,7 +218,7 @@ def test_the_device_is_described_with_what_the_driver_knows(
 
 
 def reading(at: float, cpu: float, waited: dict[str, float] | None, busy: float | None) -> Any:
-    return cores.Reading(at, cpu, waited, busy, None)
+    return telemetry.Reading(at, cpu, waited, busy, None)
 
 
 @pytest.mark.parametrize(("waited", "shared"), [(0.5, False), (2.0, True)])
@@ -226,7 +226,7 @@ def test_a_cpu_is_shared_where_the_run_waited_for_a_core(
     monkeypatch: pytest.MonkeyPatch, waited: float, shared: bool
 ) -> None:
     readings = iter([reading(0, 0, {"7": 3.0}, 0), reading(20, 10, {"7": 3.0 + waited}, 30)])
-    monkeypatch.setattr(cores, "read", lambda: next(readings))
+    monkeypatch.setattr(telemetry, "read", lambda: next(readings))
     with Watch(CPU) as watch:
         pass
     assert watch.shared is shared
@@ -239,7 +239,7 @@ def test_a_cpu_is_shared_where_the_run_waited_for_a_core(
 
 def test_where_the_kernel_counts_no_waiting_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([reading(0, 0, None, None), reading(20, 10, None, None)])
-    monkeypatch.setattr(cores, "read", lambda: next(readings))
+    monkeypatch.setattr(telemetry, "read", lambda: next(readings))
     with Watch(CPU) as watch:
         pass
     assert watch.shared is None
@@ -250,7 +250,7 @@ def test_where_the_kernel_counts_no_waiting_nobody_knows(monkeypatch: pytest.Mon
 def test_threads_that_began_or_ended_meanwhile_are_counted_right() -> None:
     begin = reading(0, 0, {"1": 5.0, "2": 9.0}, None)
     end = reading(10, 8, {"1": 6.0, "3": 1.0}, None)
-    assert cores.waited_share(begin, end) == pytest.approx(2 / 10)
+    assert telemetry.waited_share(begin, end) == pytest.approx(2 / 10)
 
 
 ON_ONE_CORE = """

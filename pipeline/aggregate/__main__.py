@@ -28,10 +28,9 @@ from pipeline.core.files import replacing_folder, write_json
 from pipeline.estimates.estimate import estimates_table
 from pipeline.records import Record, read_record
 from pipeline.results import write_result
-from pipeline.statistics.answer import answer
-from pipeline.statistics.baseline import Baselines
-from pipeline.statistics.correlations import correlations
+from pipeline.statistics.answer import Baselines, answer
 from pipeline.statistics.front import small_and_fast
+from pipeline.statistics.intervals import correlations
 from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet

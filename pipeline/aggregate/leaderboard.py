@@ -15,7 +15,7 @@ from scipy import stats
 
 from pipeline.aggregate.runs_table import main_devices
 from pipeline.results import LEADERBOARD, RECIPES
-from pipeline.statistics.baseline import Baselines, baseline_columns
+from pipeline.statistics.answer import Baselines, baseline_columns
 from pipeline.statistics.comparison import compare
 from pipeline.statistics.front import COLUMNS, fronts
 from pipeline.statistics.intervals import CONFIDENCE

@@ -23,14 +23,7 @@ from pipeline.core.processes import hold
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.__main__ import describe, die_with_parent
 from pipeline.hardware import machine
-from pipeline.records import (
-    Cost,
-    Metrics,
-    Record,
-    pack_counts,
-    pack_predictions,
-    write_record,
-)
+from pipeline.records import Cost, Metrics, Record, pack_counts, pack_predictions, write_record
 
 RECIPE = "frozen"  # no file of conf/recipe: nothing is trained but a head
 Fields = dict[str, Any]

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import write_json
-from pipeline.core.typed import WrongType, build, plain
+from pipeline.core.files import WrongType, build, plain, write_json
 from pipeline.records import Device
 
 FORMAT = 1

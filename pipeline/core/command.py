@@ -1,4 +1,4 @@
-"""Command lines from function signatures, and errors as one line with an exit code.
+"""A command: a function whose signature is its command line, and how it talks to people.
 
 `run(main)` turns positional parameters into arguments, keyword-only ones into --options, the
 docstring into --help, and a `PipelineError` into one line on standard error and its exit code.
@@ -14,7 +14,10 @@ import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, UnionType
-from typing import Any
+from typing import Any, TextIO
+
+import pandas as pd
+from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain, system_error
 
@@ -129,3 +132,40 @@ def _value_type(hint: Any) -> Any:
     if isinstance(hint, UnionType):
         return next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return hint
+
+
+WIDTH = 200  # characters, where the output is no terminal
+
+
+def duration(seconds: Any) -> str:
+    """`25.6 s`, `3 min 12 s` or `1 h 05 min`, or a dash for null."""
+    if pd.isna(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
+
+
+def percent(value: Any) -> str:
+    """`4.77 %`, or a dash for null."""
+    return "–" if pd.isna(value) else f"{100 * value:.2f} %"
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def console(out: TextIO | None = None) -> Console:
+    """For tables to `out` (standard output): as wide as the terminal, wide where there is none."""
+    out = out or sys.stdout
+    return Console(file=out, width=None if out.isatty() else WIDTH)

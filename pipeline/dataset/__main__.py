@@ -17,14 +17,17 @@ from omegaconf import DictConfig
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table
-from pipeline.dataset.array_files import Array, array_name, keep_rows
-from pipeline.dataset.arrays import Decoded, decode_all
-from pipeline.dataset.checks import Chosen, Faulty, choose
-from pipeline.dataset.config import Preparation, read_config
+from pipeline.dataset.arrays import Array, Decoded, array_name, decode_all, keep_rows
+from pipeline.dataset.checks import Chosen, Faulty, Preparation, choose, read_config
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.meta import array_meta, describe, duplicates_across_parts
+from pipeline.dataset.meta import (
+    array_meta,
+    decoded_table,
+    describe,
+    duplicates_across_parts,
+    find_earlier,
+)
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
-from pipeline.dataset.reuse import decoded_table, find_earlier
 from pipeline.dataset.sources import Fault, Source
 
 SHOWN_FAULTS = 50

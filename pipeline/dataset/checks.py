@@ -1,14 +1,17 @@
-"""What is wrong with a dataset, all of it, before any fine-tune starts.
-
-Faults of files (unreadable, missing, without a usable label) follow the dataset's `bad`, faults of
-classes (too few images, missing in a part) its `rare`: fail, drop, or for classes keep.
-"""
+"""A dataset's configuration and its images, checked before any fine-tune starts."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
-from pipeline.core.errors import PipelineError
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.arrays import Array
+from pipeline.dataset.download import Archive, unpacked, unpacked_file
+from pipeline.dataset.images import check_resize
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import Fault, Found
 from pipeline.dataset.splits import Split, split_images
@@ -170,3 +173,77 @@ def without_classes(
             label = image.labels[0]
             faults.append(Fault(image.file, f"class {label}: {reasons[label]}"))
     return kept_rows, kept, [label for label in classes if label not in reasons], faults
+
+
+_REQUIRED = ("name", "kind", "images")
+_OPTIONAL = ("source", "archive", "classes")
+_SPLIT = ("split", "valid_pct", "test_pct", "split_seed")
+_FAULTS = ("bad", "rare", "min_class_images")
+KEYS = (*_REQUIRED, *_OPTIONAL, *_SPLIT, *_FAULTS)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """One dataset to prepare: where its images come from, how they are split, what is written."""
+
+    policy: Policy
+    split: Split
+    images: Mapping[str, Any]
+    source: Path | None
+    archive: Archive | None
+    arrays: list[Array]
+    out: Path
+
+    def root(self) -> tuple[Path | None, str | None]:
+        """The folder that holds the images, and the SHA-256 of the archive it came out of."""
+        if self.source is not None and self.source.is_file():
+            return unpacked_file(self.source)
+        if self.source is not None:
+            return self.source, None
+        return (None, None) if self.archive is None else unpacked(self.archive)
+
+
+def read_config(config: DictConfig) -> Preparation:
+    """Check every key; a mistake is one line that names the key."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    dataset = values["dataset"]
+    for key in dataset.keys() - set(KEYS):
+        raise PipelineError(f"unknown key dataset.{key}: {near_matches(key, KEYS)}")
+    for key in _REQUIRED:
+        if key not in dataset:
+            raise PipelineError(f"dataset.{key} is missing in conf/dataset/*.yaml")
+    classes = dataset["classes"]
+    return Preparation(
+        policy=Policy(
+            name=str(dataset["name"]),
+            kind=str(dataset["kind"]),
+            classes=None if classes is None else [str(label) for label in classes],
+            **{key: dataset[key] for key in _FAULTS},
+        ),
+        split=Split(**{key: dataset[key] for key in _SPLIT}),
+        images=dataset["images"],
+        source=None if dataset["source"] is None else Path(dataset["source"]),
+        archive=None if dataset["archive"] is None else _archive(dataset["archive"]),
+        arrays=_arrays(values["resize"], values["image_size"]),
+        out=Path(values["out"]),
+    )
+
+
+def _archive(values: Mapping[str, Any]) -> Archive:
+    known = [each.name for each in fields(Archive)]
+    for key in values.keys() - set(known):
+        raise PipelineError(f"unknown key dataset.archive.{key}: {near_matches(key, known)}")
+    if "url" not in values:
+        raise PipelineError("dataset.archive.url is missing")
+    return Archive(**values)
+
+
+def _arrays(resizes: Any, sizes: Any) -> list[Array]:
+    resizes = [resizes] if isinstance(resizes, str) else list(resizes)
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    for resize in resizes:
+        check_resize(resize)
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 4096:
+            raise PipelineError(f"image_size={size}: give whole pixels from 1 to 4096")
+    return [(resize, size) for resize in dict.fromkeys(resizes) for size in dict.fromkeys(sizes)]

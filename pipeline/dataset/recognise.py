@@ -15,8 +15,7 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.label_tables import part_of
-from pipeline.dataset.sources import data_files, part_named
+from pipeline.dataset.sources import data_files, part_named, part_of
 
 LABEL_COLUMNS = ("label", "labels", "tag", "tags", "class", "classes", "category", "target", "y")
 GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "scene")
@@ -68,7 +67,7 @@ def _huggingface(root: Path) -> Recognised:
     listed = hasattr(features[label], "feature")
     return Recognised(
         {
-            "_target_": "pipeline.dataset.label_tables.huggingface",
+            "_target_": "pipeline.dataset.sources.huggingface",
             "image": pictures[0],
             "label": label,
         },
@@ -94,7 +93,7 @@ def _csv(root: Path, path: Path, files: Sequence[Path]) -> Recognised | None:
         return None
     delimiter = _delimiter(table[label].tolist())
     images = {
-        "_target_": "pipeline.dataset.label_tables.in_csv",
+        "_target_": "pipeline.dataset.sources.in_csv",
         "csv": path.name,
         "file": file,
         "path": where[file],

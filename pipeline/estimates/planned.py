@@ -17,10 +17,9 @@ from statistics import median
 
 import numpy as np
 
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_yaml
-from pipeline.core.text import duration
-from pipeline.core.typed import WrongType, build
+from pipeline.core.files import WrongType, build, read_yaml
 from pipeline.estimates.estimate import Source, Timed, Work, by_device, images_of, reach, sources
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record

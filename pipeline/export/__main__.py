@@ -26,7 +26,7 @@ from pipeline.core.processes import end_with_parent
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
-from pipeline.recommend.recommended import recommended_row
+from pipeline.recommend.choice import recommended_row
 from pipeline.records import read_record
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import Cell, Study, read_study

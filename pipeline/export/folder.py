@@ -1,6 +1,16 @@
-"""The exported folder's files, and the proof that they are the trained learner: parity."""
+"""The exported folder: its files, the net under timm's own names, ONNX, and the proof of parity.
 
+The net is timm's body and a linear head; the batch norms of the head are folded into it. What is
+written is loaded again and compared with the trained learner before the folder is kept.
+"""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +19,152 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
-from fastai.vision.all import Learner
+from fastai.vision.all import AdaptiveConcatPool2d, Flatten, Learner, Normalize
+from fastai.vision.learner import TimmBody
+from torch import nn
+from torch.export import Dim
 
+from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import sha256, write_json, write_text
-from pipeline.core.text import percent
-from pipeline.export.onnx_file import onnx_logits, write_onnx
-from pipeline.export.weights import net_of, normalisation
 from pipeline.finetune.training import Run
 from pipeline.hardware import machine
 from pipeline.names.resolve import weights
+from pipeline.names.vision_learner import PooledFeatures
 from pipeline.predict.exported import (
     CARD,
     CONFIG,
     FORMAT,
     ONNX,
     WEIGHTS,
+    Net,
+    head_of,
     normalised,
     open_exported,
 )
+
+
+def net_of(model: nn.Sequential) -> Net:
+    """The same function of images as the trained [body, head], on the CPU, in evaluation mode."""
+    body, head = model[0], model[1]
+    state = {name: value.float().contiguous() for name, value in folded(head).items()}
+    inner: Any = body.model
+    return Net(inner, head_of(state), features_of(body, head)).cpu().eval()
+
+
+def features_of(body: nn.Module, head: nn.Module) -> str:
+    """What of timm's model the head stands on: one of `exported.FEATURES`."""
+    pools = [each for each in head.children() if _pools(each)]
+    if isinstance(body, PooledFeatures):
+        return "pre_logits" if body.has_head else "mean"
+    if isinstance(body, TimmBody) and not body.needs_pool and not pools:
+        return "vector"
+    if isinstance(body, TimmBody) and body.needs_pool and pools:
+        return "max_and_mean" if isinstance(pools[0], AdaptiveConcatPool2d) else "mean"
+    raise PipelineError(f"a body {type(body).__name__} with this head cannot be exported")
+
+
+def folded(head: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of `exported.head_of`: every batch norm folded into the linear layer behind it."""
+    state: dict[str, torch.Tensor] = {}
+    scale: Any = 1.0
+    shift: Any = 0.0
+    place = 0
+    for layer in _layers(head):
+        if isinstance(layer, nn.BatchNorm1d):
+            assert layer.running_var is not None
+            assert layer.running_mean is not None
+            spread = torch.sqrt(layer.running_var.double() + layer.eps)
+            scale = layer.weight.detach().double() / spread
+            shift = layer.bias.detach().double() - layer.running_mean.double() * scale
+        elif isinstance(layer, nn.Linear):
+            weight = layer.weight.detach().double()
+            offset = weight @ (shift + torch.zeros(weight.shape[1], dtype=torch.double)).to(weight)
+            if layer.bias is not None:
+                offset = offset + layer.bias.detach().double()
+            state[f"{place}.weight"], state[f"{place}.bias"] = weight * scale, offset
+            scale, shift, place = 1.0, 0.0, place + 1
+        elif isinstance(layer, nn.ReLU):
+            place += 1
+        else:
+            raise PipelineError(f"a head with {type(layer).__name__} cannot be exported")
+    return {name: value.cpu() for name, value in state.items()}
+
+
+def normalisation(learn: Any) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation that are taken off each channel, of values from 0 to 1."""
+    (norm,) = [each for each in learn.dls.valid.after_batch.fs if isinstance(each, Normalize)]
+    return norm.mean.flatten().tolist(), norm.std.flatten().tolist()
+
+
+def _pools(layer: nn.Module) -> bool:
+    return isinstance(layer, AdaptiveConcatPool2d | nn.AdaptiveAvgPool2d)
+
+
+def _layers(head: nn.Module) -> list[nn.Module]:
+    """The head's layers that compute something, those of fastai's blocks one by one."""
+    found: list[nn.Module] = []
+    for layer in head.children():
+        if isinstance(layer, nn.Sequential):
+            found += _layers(layer)
+        elif not (_pools(layer) or isinstance(layer, Flatten | nn.Flatten | nn.Dropout)):
+            found.append(layer)
+    return found
+
+
+NEEDS = ("onnx", "onnxscript", "onnxruntime")
+INPUT, OUTPUT = "images", "logits"
+
+
+def missing_packages() -> list[str]:
+    """What the ONNX file needs and is not installed."""
+    return [name for name in NEEDS if find_spec(name) is None]
+
+
+def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
+    """Write `path`; returns why not, in one line, where the model's family cannot be exported."""
+    if lacking := missing_packages():
+        return f"{', '.join(lacking)} not installed: pip install 'which-backbone[export]'"
+    example = torch.zeros(2, 3, image_size, image_size)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                net,
+                (example,),
+                str(path),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: Dim("batch")}},
+                dynamo=True,
+                external_data=False,
+            )
+    except Exception as error:  # torch's exporter raises nearly anything on an unknown operation
+        path.unlink(missing_ok=True)
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        return f"torch {torch.__version__} cannot export it ({type(error).__name__}: {first[:120]})"
+    return None
+
+
+def onnx_logits(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from preprocessed images, float32 [images, 3, size, size], to logits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        made: np.ndarray = session.run([OUTPUT], {INPUT: images})[0]
+        return made
+
+    return logits
+
 
 PARITY = 1e-4  # the most that a logit may differ
 IMAGES_AT_ONCE = 64

@@ -19,7 +19,7 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
 from pipeline.fetch.git import Results, results_at, shown
-from pipeline.timm_results.source import NAME, Source, read_source, table_file
+from pipeline.timm_results.published_tables import NAME, Source, read_source, table_file
 
 NO_REV = "-"  # a plain folder has no revisions
 QUOTED_FROM = "quoted_from.json"  # in a plain folder: the commit its tables are copied from

@@ -21,8 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
 from pipeline.core.files import read_yaml
-from pipeline.core.processes import end_with_parent, hold
-from pipeline.core.progress import FILE, Progress, report_progress
+from pipeline.core.processes import FILE, Progress, end_with_parent, hold, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.hardware import machine
@@ -46,7 +45,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     import torch
 
     from pipeline.finetune import attempts
-    from pipeline.names.features import left_out
+    from pipeline.names.vision_learner import left_out
 
     run = run_of(config)
     if said := changes(recipe_of(config.recipe), run.recipe):

@@ -18,7 +18,7 @@ from pipeline.dataset.prepared import Crops, Prepared
 from pipeline.finetune.callbacks import Diverged
 from pipeline.finetune.speed import gains_from_channels_last
 from pipeline.finetune.weights import readable
-from pipeline.names.features import body_of
+from pipeline.names.vision_learner import body_of
 
 if TYPE_CHECKING:
     from pipeline.finetune.training import Run

@@ -32,17 +32,22 @@ from fastai.vision.all import (
 from pipeline.dataset.prepared import Prepared
 from pipeline.finetune.callbacks import Diverged, Epochs, WrongAnswers, keep_losses_on_device
 from pipeline.finetune.loading import loaders
-from pipeline.finetune.network import network
-from pipeline.finetune.optimizer import FusedAdamW
 from pipeline.finetune.parts import (
     AveragedWeights,
     BatchNormInEval,
     loss_function,
+    network,
     start_from_probe,
 )
-from pipeline.finetune.precision import in_precision, leave_autocast, precision_of
 from pipeline.finetune.recipe import Recipe
-from pipeline.finetune.speed import Speed, gains_from_channels_last
+from pipeline.finetune.speed import (
+    FusedAdamW,
+    Speed,
+    gains_from_channels_last,
+    in_precision,
+    leave_autocast,
+    precision_of,
+)
 from pipeline.finetune.weights import Weights
 from pipeline.finetune.whole_step import attach
 from pipeline.hardware.telemetry import Watch

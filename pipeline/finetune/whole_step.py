@@ -27,8 +27,7 @@ from fastai.vision.all import (
 
 from pipeline.core.errors import first_line
 from pipeline.finetune.loading import ArrayLoader, label_type
-from pipeline.finetune.optimizer import FusedAdamW
-from pipeline.finetune.precision import LossScaling
+from pipeline.finetune.speed import FusedAdamW, LossScaling
 
 UNCAPTURED_STEPS = 3  # of each phase, before its graph is captured
 FEWEST_BATCHES = 12  # of one kind in a pass: for fewer, capturing costs more than it saves

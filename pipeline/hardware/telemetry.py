@@ -1,20 +1,95 @@
 """What the hardware did during a run: `watch = Watch(device)`, then `with watch:` around the fit.
 
-A CPU is read before and after; a GPU also once a second meanwhile, because utilisation, clocks and
-neighbours have no counters. Energy has one where the GPU is Volta or newer; elsewhere the sampled
-power is integrated. Whatever cannot be known is None.
+A CPU is read before and after. The kernel counts how long each thread was ready to run and had no
+core, so a neighbour on a core that the run does not use counts nothing; a hypervisor's share is
+not included. A GPU is also read once a second, because utilisation, clocks and neighbours have
+no counters. Energy has one where the GPU is Volta or newer; elsewhere the sampled power is
+integrated. Whatever cannot be known is None.
 """
 
 import os
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.hardware import cores, nvml
+import psutil
+
+from pipeline.hardware import nvml
 from pipeline.hardware.nvml import Gpu, Sample
+
+NANO = 1e-9
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The counters of this process and its cores at one moment."""
+
+    at: float
+    cpu_seconds: float
+    waited_seconds: dict[str, float] | None  # thread -> ready to run, but without a core
+    busy_seconds: float | None  # of all processes, on the cores that this one may use
+    load: float | None
+
+
+def read() -> Reading:
+    return Reading(
+        at=time.perf_counter(),
+        cpu_seconds=time.process_time(),
+        waited_seconds=_waited_seconds(),
+        busy_seconds=_busy_seconds(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def waited_share(begin: Reading, end: Reading) -> float | None:
+    """Of the time in which the process could have run, the share that it waited for a core."""
+    if begin.waited_seconds is None or end.waited_seconds is None:
+        return None
+    waited = sum(
+        seconds - begin.waited_seconds.get(thread, 0.0)
+        for thread, seconds in end.waited_seconds.items()
+    )
+    ready = waited + end.cpu_seconds - begin.cpu_seconds
+    return waited / ready if ready > 0 else None
+
+
+def others_cores(begin: Reading, end: Reading) -> float | None:
+    """How many of its cores other processes kept busy, on average."""
+    if begin.busy_seconds is None or end.busy_seconds is None or end.at <= begin.at:
+        return None
+    own = end.cpu_seconds - begin.cpu_seconds
+    return max(0.0, end.busy_seconds - begin.busy_seconds - own) / (end.at - begin.at)
+
+
+def _waited_seconds() -> dict[str, float] | None:
+    """Per thread of this process; None where the kernel does not count it (Linux does)."""
+    found = {}
+    for thread in Path("/proc/self/task").glob("*"):
+        try:
+            fields = (thread / "schedstat").read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            continue  # it ended meanwhile, or nothing is counted
+        except OSError:
+            return None
+        found[thread.name] = int(fields[1]) * NANO
+    return found or None
+
+
+def _busy_seconds() -> float | None:
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = psutil.cpu_times(percpu=True)
+    allowed = os.sched_getaffinity(0)
+    if max(allowed) >= len(cores):  # some cores are off, and the rest is numbered otherwise
+        return None
+    busy = ("user", "nice", "system", "irq", "softirq")
+    return sum(getattr(cores[core], kind, 0.0) for core in allowed for kind in busy)
+
 
 EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0  # for a driver that hangs
@@ -129,7 +204,7 @@ class Watch:
     def __enter__(self) -> "Watch":
         self._sampler = Sampler(nvml.gpu_of(self.device), self.every_seconds)
         finish_work(self.device)
-        self._begin = cores.read()
+        self._begin = read()
         self._sampler.start()
         return self
 
@@ -138,20 +213,20 @@ class Watch:
     ) -> None:
         if error is None:  # after one of CUDA's own, waiting for it would raise once more
             finish_work(self.device)
-        end = cores.read()
+        end = read()
         self._sampler.stop()
         self._fill(self._begin, end, self._sampler)
 
-    def _fill(self, begin: cores.Reading, end: cores.Reading, sampler: Sampler) -> None:
+    def _fill(self, begin: Reading, end: Reading, sampler: Sampler) -> None:
         seconds, samples = end.at - begin.at, sampler.samples
         joules, source = _energy(sampler, seconds)
-        waited = cores.waited_share(begin, end)
+        waited = waited_share(begin, end)
         gpu = summary([sample for _, sample in samples])
         self.telemetry = {
             "seconds": seconds,
             "cpu_seconds": end.cpu_seconds - begin.cpu_seconds,
             "cpu_waited_share": waited,
-            "cpu_others_cores": cores.others_cores(begin, end),
+            "cpu_others_cores": others_cores(begin, end),
             "load_at_start": begin.load,
             "load_at_end": end.load,
             **gpu,

@@ -18,26 +18,23 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.mistakes.answers import (
+    MOST_IMAGES,
+    PER_GROUP,
     Answers,
     answers_of,
     by_class,
     by_tag,
     calibration_error,
     confusion,
+    everyones,
     reliability,
     shared_mistakes,
-)
-from pipeline.mistakes.gallery import (
-    MOST_IMAGES,
-    PER_GROUP,
-    everyones,
     worst,
     write_thumbnail,
     wrong_for_all,
 )
 from pipeline.mistakes.tables import COLUMNS, ONE, write_mistakes
-from pipeline.recommend.choice import Choice
-from pipeline.recommend.recommended import recommended
+from pipeline.recommend.choice import Choice, recommended
 from pipeline.records import Record, read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.validation_images import check_predictions, predictions_of

@@ -16,7 +16,7 @@ from pipeline.change import __main__ as change
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
-from pipeline.dataset.extract import unpacked_file
+from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
 from pipeline.timm_results.imagenet import read_imagenet
 

@@ -18,8 +18,12 @@ from pipeline.core.files import replacing_folder
 from pipeline.figures.look import LOOK, save
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.plot import mistakes as plot_mistakes
-from pipeline.plot.effects import rank_correlations, recipe_effects
-from pipeline.plot.finetunes import error_against_fit_time, error_against_imagenet
+from pipeline.plot.finetunes import (
+    error_against_fit_time,
+    error_against_imagenet,
+    rank_correlations,
+    recipe_effects,
+)
 from pipeline.plot.published import (
     accuracy_against_speed,
     accuracy_against_speed_trends,

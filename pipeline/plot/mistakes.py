@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline.figures.look import FAINT, INK, figure
-from pipeline.figures.style import COLOURS
+from pipeline.figures.look import COLOURS, FAINT, INK, figure
 from pipeline.mistakes.tables import Mistakes
 
 MOST_CLASSES = 40  # that are drawn, each with its name

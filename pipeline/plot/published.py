@@ -12,18 +12,16 @@ from matplotlib.lines import Line2D
 from pipeline.figures.look import (
     FAINT,
     INK,
+    MODE_NAMES,
     TICKS_OF_HALF,
+    TREND_FAMILIES,
+    accuracy_source,
     family_handles,
     figure,
+    legend_families,
     place_labels,
     plain_log,
     scatter_families,
-)
-from pipeline.figures.style import (
-    MODE_NAMES,
-    TREND_FAMILIES,
-    accuracy_source,
-    legend_families,
     speed_source,
     style,
 )

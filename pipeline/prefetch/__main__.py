@@ -15,9 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from pipeline.core.command import run
+from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.core.text import console
 from pipeline.finetune.weights import weights_config
 from pipeline.study.params import read_study
 

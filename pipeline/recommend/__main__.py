@@ -13,16 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import run
+from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
-from pipeline.core.text import percent
-from pipeline.recommend.bounds import AT_MOST, with_bounds
 from pipeline.recommend.choice import Choice, certainty, choose, fit_time, reason
-from pipeline.recommend.estimated import Estimate, estimates
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import TIME, Asked
-from pipeline.recommend.prior import alike, shortlist
+from pipeline.recommend.limits import AT_MOST, TIME, Asked, with_bounds
+from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet

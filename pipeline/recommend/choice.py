@@ -1,20 +1,16 @@
-"""The choice among a dataset's fine-tuned models: the answer of those that limits leave.
-
-Limits only take models out. Errors, intervals, tie sets and P(best) are the leaderboard's, over all
-models of the recipe, and do not change with who is left. Without limits the answer is that of
-metrics and report.
-"""
+"""The choice among a dataset's fine-tuned models: the lowest mean error within the limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
-from pipeline.core.text import duration, percent
-from pipeline.recommend.bounds import AT_MOST, WHILE
-from pipeline.recommend.limits import Excludes
+from pipeline.core.command import duration, percent
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.recommend.limits import AT_MOST, WHILE, Excludes
+from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import answer
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import ImageNoise, image_noise
@@ -181,3 +177,38 @@ def certainty(choice: Choice) -> str:
     if not first["error_rate_mean"] < first["chance_error_rate"]:
         text += " It is no better than chance: the recipe is wrong, and the order means nothing."
     return text
+
+
+RUN = ["dataset", "recipe", "model", "seed"]
+
+
+def recommended(done: Results, answers: pd.DataFrame, dataset: str) -> Choice | None:
+    """The choice among the dataset's models, without limits; None where no run has finished."""
+    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    if ranked.empty:
+        return None
+    runs = done.runs[done.runs["dataset"] == dataset].merge(answers, how="left", on=RUN)
+    return choose(ranked, runs, [])
+
+
+def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd.Series:
+    """The leaderboard's row of the recommended model, or of `model` under its best recipe."""
+    done = read_results(results)
+    choice = recommended(done, read_answers(results), dataset)
+    if choice is None:
+        known = done.board.loc[done.board["n"] > 0, "dataset"]
+        raise PipelineError(
+            f"dataset {dataset!r}: {results}/leaderboard.csv has no finished run of it: "
+            f"{near_matches(dataset, set(known))}"
+        )
+    if model is None:
+        first: pd.Series = choice.rows.iloc[0]
+        return first
+    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    its = ranked[ranked["model"] == model].sort_values("error_rate_mean", kind="stable")
+    if its.empty:
+        raise PipelineError(
+            f"model {model!r}: no finished run on {dataset}: {near_matches(model, ranked['model'])}"
+        )
+    row: pd.Series = its.iloc[0]
+    return row

@@ -1,4 +1,8 @@
-"""What a user asks for: the limits given on the command line, as they were written."""
+"""What a model may need at most: limits as the user writes them, and which models they exclude.
+
+A time that is unknown excludes nothing. The time of a run that shared its device is an upper bound:
+alone, the fit takes at most that long.
+"""
 
 import math
 import re
@@ -7,8 +11,8 @@ from typing import Protocol
 
 import pandas as pd
 
+from pipeline.aggregate.runs_table import main_devices
 from pipeline.core.errors import PipelineError
-from pipeline.recommend.bounds import AT_LEAST, AT_MOST
 from pipeline.statistics.front import memory_column, small_and_fast
 
 GIB_OF = {
@@ -187,3 +191,28 @@ class Asked:
             SMALL: self.small_and_fast,
         }
         return [option for option, is_given in given.items() if is_given]
+
+
+KEY = ["recipe", "model"]
+AT_MOST, AT_LEAST = "fit_seconds_at_most", "images_per_second_at_least"
+WHILE = "measured while other runs shared the device"
+
+
+def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard's rows of one dataset with AT_MOST and AT_LEAST; null where a time counts.
+
+    They are medians over the model's runs that others disturbed, on the dataset's main device;
+    sharing can only slow a run down. `runs` are the dataset's rows of runs.csv.
+    """
+    ok = runs[runs["status"] == "ok"]
+    devices = main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
+    shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
+    disturbed = ok[shared & (ok["device"] == ok["dataset"].map(devices))]
+    medians = disturbed.groupby(KEY).agg(
+        **{AT_MOST: ("fit_seconds", "median"), AT_LEAST: ("images_per_second", "median")}
+    )
+    found = ranked.join(medians, on=KEY)
+    untimed = found["fit_seconds_median"].isna()
+    found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
+    found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
+    return found

@@ -20,14 +20,14 @@ from plotly.offline import get_plotlyjs
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
-from pipeline.figures.style import name_of
+from pipeline.figures.look import name_of
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
-from pipeline.report.explorer import explorer
+from pipeline.report.tables import explorer
 from pipeline.report.words import answer
 from pipeline.results import Results, read_results, read_small_and_fast
 from pipeline.study.params import MODES, read_study

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from pipeline.core.text import percent
-from pipeline.figures.style import (
+from pipeline.core.command import percent
+from pipeline.figures.look import (
     COLOURS,
     OTHERS,
     SYMBOLS,
@@ -21,7 +21,7 @@ from pipeline.figures.style import (
     spans_decades,
     style,
 )
-from pipeline.report.explorer import MOST_FAMILIES
+from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
 
 WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
-from pipeline.core.text import percent
 from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
 from pipeline.report.tables import EMPTY, Column, table
 

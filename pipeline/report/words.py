@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.text import duration, percent
-from pipeline.figures.style import MODE_NAMES, accuracy_source
+from pipeline.core.command import duration, percent
+from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED

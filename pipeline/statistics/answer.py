@@ -1,6 +1,24 @@
-"""Which model a dataset's answer is: metrics, report and `recommend` all ask this one function."""
+"""The answer for a dataset, and whether its fits gain over frozen features.
 
+One function decides for the metrics, the report and `recommend`. Fits and baseline are judged on
+the same validation images, so their difference is taken image by image: what an image does to both
+cancels. A baseline has no seed. The gain's noise is that of the images in the difference, and that
+of the fits' runs, pooled over the models as in `comparison`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from scipy import stats
+
+from pipeline.records import Record, unpack_counts
+from pipeline.results import BASELINE
+from pipeline.statistics.comparison import run_noise, satterthwaite
+from pipeline.statistics.intervals import CONFIDENCE
+from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
 
 DECIMALS = 9  # of an error rate: a table read back may differ in its last bit
 
@@ -15,3 +33,139 @@ def answer(ranked: pd.DataFrame) -> pd.Series:
     first = order.sort_values(by, kind="stable", na_position="last").index[0]
     found: pd.Series = ranked.loc[first]
     return found
+
+
+Baselines = Mapping[tuple[str, str], Record]  # by dataset and model
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The baseline's error minus the fits' mean error, and its 95 % interval (fractions)."""
+
+    gain: float
+    low: float
+    high: float
+
+
+def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
+    """BASELINE's columns by dataset, recipe and model, from the finished runs `ok`.
+
+    `ok` has ANSWERS' columns. Without a finished baseline of the same images they are null.
+    """
+    rows = []
+    for (dataset, recipe), runs in ok.groupby(["dataset", "recipe"], sort=False):
+        errors = runs.pivot(index="model", columns="seed", values="error_rate")
+        n_valid = runs["n_valid"].dropna()
+        noise = None
+        if len(n_valid):
+            noise = run_noise(errors.to_numpy(dtype=float), int(n_valid.iloc[0]))
+        for model, of_model in runs.groupby("model", sort=False):
+            record = baselines.get((str(dataset), str(model)))
+            if record is None or not _same_images(record, of_model):
+                continue
+            low, high = interval(record)
+            gain = gain_of(record, of_model, noise)
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "recipe": recipe,
+                    "model": model,
+                    "baseline_error": record.metrics.error_rate,
+                    "baseline_low": low,
+                    "baseline_high": high,
+                    "baseline_seconds": record.cost.fit_seconds,
+                    "knn_error": record.probe.get("knn_error_rate"),
+                    "gain": gain.gain,
+                    "gain_low": gain.low,
+                    "gain_high": gain.high,
+                }
+            )
+    names = ["dataset", "recipe", "model"]
+    return pd.DataFrame(rows, columns=[*names, *BASELINE]).set_index(names)
+
+
+def interval(record: Record) -> tuple[float, float]:
+    """The 95 % interval of a baseline's error over validation images: Wilson's.
+
+    Several tags of an image are not independent, so the images' own variance sets how many count.
+    """
+    error, n_valid = float(record.metrics.error_rate or 0), int(record.data.n_valid or 0)
+    size = float(n_valid)
+    if record.valid_wrong is not None:
+        size /= paired([unpack_counts(record.valid_wrong)[None]], labels_of(record)).share or 1.0
+    reach = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    middle = (error + reach**2 / (2 * size)) / (1 + reach**2 / size)
+    half = reach * np.sqrt(error * (1 - error) / size + (reach / (2 * size)) ** 2)
+    half /= 1 + reach**2 / size
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
+    """What the fits of one model gain over `record`; `noise` is their group's `RunNoise`."""
+    error, n_valid = float(record.metrics.error_rate or 0), int(record.data.n_valid or 0)
+    mean, n = float(runs["error_rate"].mean()), len(runs)
+    if record.valid_wrong is None or runs["valid_wrong"].isna().any():
+        images = independent(np.array([mean, error]), n_valid)
+    else:
+        fits = np.stack([unpack_counts(packed) for packed in runs["valid_wrong"]])
+        images = paired([fits, unpack_counts(record.valid_wrong)[None]], labels_of(record))
+    both = images.covariance
+    of_images = both[0, 0] + both[1, 1] - 2 * both[0, 1]
+    alone = float(images.alone[0]) / n
+    of_runs, freedom = 0.0, np.inf
+    if noise is not None:
+        scale = float(scale_of(np.array([mean]), n_valid)[0])
+        of_runs, freedom = noise.total * scale**2 / n, noise.freedom
+    lasting = max(of_images - alone, 0.0)
+    estimated = max(of_runs, alone)
+    width = stats.t.ppf(
+        (1 + CONFIDENCE) / 2, satterthwaite(np.array([estimated]), freedom, lasting)[0]
+    )
+    half = width * np.sqrt(lasting + estimated)
+    return Gain(error - mean, error - mean - half, error - mean + half)
+
+
+def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
+    """What fine-tuning is worth, for the rows of one dataset and recipe; `model` is recommended.
+
+    None where no model has a baseline.
+    """
+    known = board.dropna(subset=["gain"])
+    if known.empty:
+        return None
+    if (known["gain_high"] <= 0).all():
+        best = known.sort_values("gain").iloc[-1]
+        return (
+            "None of these fits beats frozen features with a linear head: the best is "
+            f"{_points(-best['gain'])} points worse "
+            f"{_between(-best['gain_high'], -best['gain_low'])}. Do not trust this ranking."
+        )
+    chosen = known[known["model"] == model]
+    if chosen.empty:
+        return None
+    row = chosen.iloc[0]
+    gain, between = row["gain"], _between(row["gain_low"], row["gain_high"])
+    if row["gain_low"] > 0:
+        return f"Fine-tuning gains {_points(gain)} points {between} over its frozen features."
+    if row["gain_high"] <= 0:
+        return (
+            f"Its frozen features with a linear head are {_points(-gain)} points better "
+            f"{_between(-row['gain_high'], -row['gain_low'])}: take those, or another recipe."
+        )
+    return (
+        f"Fine-tuning cannot be told from its frozen features with a linear head (gain "
+        f"{_points(gain)} points {between}), which take {row['baseline_seconds']:.0f} s."
+    )
+
+
+def _same_images(record: Record, runs: pd.DataFrame) -> bool:
+    fingerprints = set(runs["data_fingerprint"].dropna())
+    return record.status == "ok" and fingerprints <= {record.data.fingerprint}
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _between(low: float, high: float) -> str:
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"

@@ -14,10 +14,9 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from pipeline.core.command import run
+from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of
-from pipeline.core.text import console
 from pipeline.records import read_record
 from pipeline.study.params import RUNS, Cell, Study, read_study
 

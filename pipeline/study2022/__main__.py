@@ -26,7 +26,7 @@ from pipeline.figures.look import LOOK, save
 from pipeline.statistics.intervals import pooled
 from pipeline.study2022.as_records import write_records
 from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
-from pipeline.study2022.figure import published_against_runs
+from pipeline.study2022.page import published_against_runs, section
 from pipeline.study2022.printed import (
     LEARNING_RATES,
     Source,
@@ -35,7 +35,6 @@ from pipeline.study2022.printed import (
     read_sweep,
     sweep_file,
 )
-from pipeline.study2022.section import section
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
 

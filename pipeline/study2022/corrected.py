@@ -20,8 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.correlations import rank_correlation
-from pipeline.statistics.intervals import Noise, may_be_best, pooled, rank_intervals
+from pipeline.statistics.intervals import (
+    Noise,
+    may_be_best,
+    pooled,
+    rank_correlation,
+    rank_intervals,
+)
 from pipeline.study2022.printed import LEARNING_RATES, OVERHEAD_SECONDS, published
 
 IMAGES = {"pets": 1478, "planet": 200}  # validation images: a fifth of 7,390 and of 1,000

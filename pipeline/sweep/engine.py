@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import progress
+from pipeline.core import processes
 from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import rest_while_waiting, visible_gpus
@@ -51,7 +51,7 @@ def work(job: Job, place: "Place") -> None:
     os.chdir(job.root)
     os.environ.setdefault("DVC_ROOT", str(job.root))
     os.environ["DVC_STAGE"] = job.name
-    os.environ[progress.FILE] = str(job.progress)
+    os.environ[processes.FILE] = str(job.progress)
     job.progress.unlink(missing_ok=True)  # of the run before
     _write_to(job.log)
     exit_codes = map(_run, job.command.splitlines())  # the first that fails is the last

@@ -17,9 +17,8 @@ from pipeline.study.params import refuse_odd_words
 from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
-from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep
+from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
-from pipeline.sweep.view import View
 
 RUN, AFTER = "run", "after "
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.configuration.hydra_app import check_conf_file
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.extract import extract
+from pipeline.dataset.download import extract
 from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Record, read_record
 from pipeline.status.__main__ import state_of
@@ -33,7 +33,7 @@ RECORD = json.dumps(
     asdict(Record("ok", "digits", "a.b", "quickstart", 0, metrics={"error_rate": 0.1}))
 )
 CSV = "model,img_size,top1\nnet0.in1k,224,70.5\nnet1.in1k,288,71.5\n"
-YAML = "name: digits\nkind: single\nimages: {_target_: pipeline.dataset.digits.digits}\n"
+YAML = "name: digits\nkind: single\nimages: {_target_: pipeline.dataset.find_images.digits}\n"
 
 
 @st.composite

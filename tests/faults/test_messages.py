@@ -22,11 +22,10 @@ from pipeline.change import __main__ as change
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import REMEDIES, PipelineError
 from pipeline.dataset import arrays
-from pipeline.dataset.extract import extract
-from pipeline.dataset.label_tables import huggingface, in_csv
+from pipeline.dataset.download import extract
 from pipeline.dataset.prepared import _load, open_prepared
 from pipeline.dataset.recognise import recognise
-from pipeline.dataset.sources import in_class_folders
+from pipeline.dataset.sources import huggingface, in_class_folders, in_csv
 from pipeline.finetune import weights
 from pipeline.finetune.speed import speed_of
 from pipeline.merge import __main__ as merge
@@ -46,7 +45,7 @@ from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
 from pipeline.sweep.project import Project, split_stages
 from pipeline.sweep.ray_engine import join
-from pipeline.timm_results.source import read_source
+from pipeline.timm_results.published_tables import read_source
 
 LONGEST = 200  # letters that are the same each time: two lines of a terminal
 PAGE = Path("docs/troubleshooting.md")
