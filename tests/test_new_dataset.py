@@ -26,7 +26,8 @@ def pictures(root: Path, *files: str) -> Path:
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty conf/dataset and working folder of its own."""
     (tmp_path / "conf/dataset").mkdir(parents=True)
-    (tmp_path / "conf/dataset.yaml").write_text((hydra_app.CONF / "dataset.yaml").read_text())
+    for name in ("dataset.yaml", "no_outputs.yaml"):
+        (tmp_path / "conf" / name).write_text((hydra_app.CONF / name).read_text())
     monkeypatch.setattr(hydra_app, "CONF", tmp_path / "conf")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "conf"

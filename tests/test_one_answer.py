@@ -15,7 +15,7 @@ from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice, certainty, choose, reason
 from pipeline.recommend.limits import AT_MOST, Asked, with_bounds
-from pipeline.records import Record, pack_counts
+from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
@@ -55,11 +55,11 @@ def record(cell: Cell, wrong: int, seconds: float | None, disturbed: bool) -> Re
     return Record(
         **{name: getattr(cell, name) for name in ("dataset", "model", "recipe", "seed")},
         status="ok",
-        metrics={"error_rate": error, "accuracy": 1 - error},
-        cost=cost,
-        device={"kind": "cpu", "name": "Some CPU", "threads": 1, "shared": disturbed},
+        metrics=Metrics(error_rate=error, accuracy=1 - error),
+        cost=Cost(**cost),
+        device=Device(kind="cpu", name="Some CPU", threads=1, shared=disturbed),
         not_for_speed="it waited for a core" if disturbed else None,
-        data={"kind": "single", "n_train": 90, "n_valid": IMAGES, "chance_error_rate": 0.9},
+        data=Data(kind="single", n_train=90, n_valid=IMAGES, chance_error_rate=0.9),
         valid_wrong=pack_counts(answers),
     )
 

@@ -33,7 +33,7 @@ class Cluster:
 
     def start_sweep(self) -> "subprocess.Popen[str]":
         address = f"{self.first.address}:{self.port}"
-        words = ["-m", "pipeline.sweep", "--address", address, "--jobs", "1"]
+        words = ["-m", "pipeline.sweep", "finetune", "--address", address, "--jobs", "1"]
         return subprocess.Popen(
             [*self.first.prefix, sys.executable, *words],
             cwd=self.workspace.folder,

@@ -24,6 +24,7 @@ from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import memory_gib, seconds
+from pipeline.records import Device
 
 
 @pytest.fixture
@@ -352,7 +353,9 @@ def test_the_fit_time_of_models_without_runs_is_judged_by_the_estimate(
     study: Path, capsys, monkeypatch
 ):
     """Digits at 64 pixels took 10, 90 and 30 s; 224 pixels are 12.25 times as many."""
-    monkeypatch.setattr(prior, "this_device", lambda threads: ("Some CPU, 2 threads", False))
+    monkeypatch.setattr(
+        prior, "this_device", lambda threads: Device(kind="cpu", name="Some CPU", threads=2)
+    )
     told = ask(tables(prepared(study)), capsys, "planet", max_fit_time="7min")
     assert {each["model"] for each in told["models"]} == {LITE[0], LITE[2]}
     assert told["not_judged"] == []

@@ -35,7 +35,7 @@ def finished(fresh: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     workspace = fresh.copy(tmp_path_factory.mktemp("finished") / "workspace")
     done = workspace.sweep("--jobs", "4")
     assert done.returncode == 0, done.stderr
-    assert "10 made" in done.stdout
+    assert "14 made" in done.stdout
     return workspace
 
 
@@ -61,15 +61,15 @@ def test_after_a_sweep_dvc_has_nothing_to_do_and_the_same_lock(
     finished: Workspace, fresh: Workspace, tmp_path: Path
 ) -> None:
     swept, workspace = finished.copy(tmp_path / "swept"), fresh.copy(tmp_path / "by_dvc")
-    again = swept.command("dvc", "repro", "finetune")
+    again = swept.command("dvc", "repro", "baseline", "finetune")
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
-    by_dvc = workspace.command("dvc", "repro", "--quiet", "finetune")
+    by_dvc = workspace.command("dvc", "repro", "--quiet", "baseline", "finetune")
     assert by_dvc.returncode == 0, by_dvc.stderr
     assert (workspace.folder / "dvc.lock").read_bytes() == (swept.folder / "dvc.lock").read_bytes()
     assert workspace.records() == swept.records()
-    assert workspace.sweep().stdout.strip().endswith("10 up to date")
+    assert workspace.sweep().stdout.strip().endswith("14 up to date")
 
 
 def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
@@ -78,11 +78,11 @@ def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
     before, n_before = swept.records(), len(swept.runs())
     lr = yaml.safe_load((swept.folder / RECIPE).read_text())["lr"]
     swept.change(RECIPE, lr=0.5)
-    assert "8 made, 2 up to date" in swept.sweep().stdout
+    assert "8 made, 6 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() != before
     swept.change(RECIPE, lr=lr)
-    assert "8 from DVC's cache, 2 up to date" in swept.sweep().stdout
+    assert "8 from DVC's cache, 6 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() == before
 
@@ -92,7 +92,7 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     before = swept.records(), swept.lock(), swept.runs()
     said = swept.sweep("--dry-run").stdout
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
-    assert "8 of 10 stages to do" in said
+    assert "8 of 14 stages to do" in said
     assert "0 of 8 fits estimated" in said  # of fake runs that took no time
     assert (swept.records(), swept.lock(), swept.runs()) == before
 
@@ -136,7 +136,7 @@ def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) 
     """Its configuration is equal: only what made it differs."""
     trainer = swept.folder / "pipeline/finetune/recipe.py"
     trainer.write_text(trainer.read_text() + "\n# changed\n")
-    assert "8 made, 2 up to date" in swept.sweep().stdout
+    assert "12 made, 2 up to date" in swept.sweep().stdout
 
 
 def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> None:
@@ -155,8 +155,8 @@ def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None
     done = workspace.sweep("--jobs", "4", FAILING="digits/tf_efficientnet_lite0.in1k/quickstart/1")
     assert done.returncode == 1
     assert "no such weights" in done.stderr
-    assert "9 made, 1 failed" in done.stdout
-    assert "1 made, 9 up to date" in workspace.sweep().stdout
+    assert "13 made, 1 failed" in done.stdout
+    assert "1 made, 13 up to date" in workspace.sweep().stdout
 
 
 def test_a_sweep_in_which_all_fail_stops_at_the_limit(workspace: Workspace) -> None:
@@ -225,7 +225,7 @@ def test_what_a_killed_fork_server_ran_is_run_again_by_the_same_sweep(workspace:
     psutil.Process(workspace.runs()[0][0]).parent().kill()
     said, errors = sweeping.communicate(timeout=60)
     assert sweeping.returncode == 0, errors
-    assert "10 made" in said
+    assert "14 made" in said
     assert len(workspace.runs()) == 8 + 2
 
 
@@ -320,7 +320,7 @@ def test_half_a_list_of_busy_paths_is_mended(swept: Workspace) -> None:
     (swept.folder / ".dvc/tmp/rwlock").write_text('{"write": {"/a')
     done = swept.sweep()
     assert done.returncode == 0, done.stderr
-    assert "10 up to date" in done.stdout
+    assert "14 up to date" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_a_second_clone_pulls_every_run_and_trains_nothing(
 ) -> None:
     second = clone(pushed, fresh, tmp_path / "second", "dvc.lock")
     done = second.sweep("--pull")
-    assert done.stdout.strip().endswith("10 from DVC's cache"), done.stdout + done.stderr
+    assert done.stdout.strip().endswith("14 from DVC's cache"), done.stdout + done.stderr
     assert second.records() == pushed.records()
     assert not second.runs()
 
@@ -357,7 +357,7 @@ def test_a_clone_without_dvc_lock_finds_the_runs_in_the_remotes_run_cache(
     pushed: Workspace, fresh: Workspace, tmp_path: Path
 ) -> None:
     second = clone(pushed, fresh, tmp_path / "second")
-    assert "2 made, 8 from DVC's cache" in second.sweep("--pull").stdout  # datasets are made
+    assert "2 made, 12 from DVC's cache" in second.sweep("--pull").stdout  # datasets are made
     assert second.records() == pushed.records()
     assert second.lock() == pushed.lock()
     assert not second.runs()
@@ -386,7 +386,7 @@ def test_packed_runs_are_told_so_and_exclusive_ones_are_alone(workspace: Workspa
     assert workspace.sweep("--jobs", str(2 * n_cores), "finetune").returncode == 0
     assert workspace.shared() == [True] * 8
     workspace.change(RECIPE, lr=0.5)
-    assert "8 made" in workspace.sweep("--exclusive").stdout
+    assert "12 made" in workspace.sweep("--exclusive").stdout
     assert workspace.shared()[8:] == [False] * 8
 
 
@@ -398,7 +398,7 @@ def test_the_cheap_runs_go_first(workspace: Workspace) -> None:
             record = workspace.folder / "data/runs" / dataset / model / "quickstart/0.json"
             record.parent.mkdir(parents=True)
             record.write_text(json.dumps({"cost": {"fit_seconds": value}}))
-    assert "10 made" in workspace.sweep("--jobs", "1").stdout
+    assert "14 made" in workspace.sweep("--jobs", "1").stdout
     ran = [Path(record).parts[2:4] for _, record in workspace.runs()]
     assert [seconds[dataset][model] for dataset, model in ran] == [1, 1, 2, 2, 3, 3, 4, 4]
 
