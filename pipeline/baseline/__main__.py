@@ -46,6 +46,8 @@ def baseline(config: DictConfig) -> Record:
     import torch
 
     from pipeline.finetune import attempts, training
+    from pipeline.finetune.callbacks import Diverged
+    from pipeline.finetune.frozen import NotVectors
     from pipeline.hardware.telemetry import Watch
 
     run = run_of(config)
@@ -58,9 +60,11 @@ def baseline(config: DictConfig) -> Record:
     try:
         with watch:
             how = probed(run)
-    except (OSError, MemoryError):
+    except (PipelineError, OSError, MemoryError):
         raise
-    except PipelineError as error:  # its features are no finite vectors
+    except Diverged as error:
+        how = {"status": "diverged", "reason": error.reason}
+    except NotVectors as error:
         how = {"status": "failed", "reason": str(error)}
     except torch.cuda.OutOfMemoryError as error:
         traceback.print_exception(error)

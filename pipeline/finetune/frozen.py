@@ -30,6 +30,10 @@ FEW_IMAGES = 5_000  # more than these: one fold tells as much
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # the weighted kNN of Wu et al. (CVPR 2018), as DINO uses it
 
 
+class NotVectors(ValueError):
+    """A net gives something else than one vector per image."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """A linear head on frozen features: logits are `features @ weight.T + bias`.
@@ -103,7 +107,7 @@ def features_of(
         model.train(was_training)
     features: np.ndarray = torch.cat(found).cpu().numpy()
     if features.ndim != 2:
-        raise ValueError(f"features of shape {features.shape}: expected one vector per image")
+        raise NotVectors(f"features of shape {features.shape}: expected one vector per image")
     if not np.isfinite(features).all():
         raise Diverged("features of the frozen net are not finite")
     return features

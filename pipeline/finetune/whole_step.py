@@ -79,6 +79,9 @@ class WholeStep:
         phase = self._phase()
         if not learn.training:  # a net may keep tensors of its own in eval mode, until it trains
             self._forget(phase)
+        for old in {key[0] for key in self._graphs if key[0][0] == learn.training}:
+            if old != phase:  # its memory serves the steps of this phase
+                self._forget(old)
         rows = rows_of_pass(learn.dl)
         enough = len(rows) // learn.dl.bs >= FEWEST_BATCHES
         on_device = rows.to(self.device) if self.resident else rows
@@ -117,8 +120,6 @@ class WholeStep:
     def _capture(self, key: Any, inputs: tuple[torch.Tensor, ...]) -> "_Graph | None":
         """The graph of this step, which has not run yet; None where it cannot be captured."""
         learn = self.learn
-        for old in [each for each in self._graphs if each[0][0] == learn.training]:
-            del self._graphs[old]  # of an earlier phase: its memory serves this one
         graph = _Graph(learn, inputs)
         try:
             with torch.cuda.graph(

@@ -32,6 +32,7 @@ FEW = 6  # models whose names need room at the sides
 LINES_OF_MANY = "#c4c4c4"
 UNITS = {"single": "error rate (%)", "multi": "error rate per image and tag (%)"}
 BARS = "95 % interval of the error, over seeds and images where models have repeats"
+BASELINE = " Dotted: the best linear head on frozen features."
 FRONT = " Dashed: the front, no other model is as quick and as good."
 
 
@@ -42,10 +43,11 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
     on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
+    baseline = BASELINE if board["baseline_error"].notna().any() else ""
     made, panels = _panels(
         "Fine-tune error against fit time",
         f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
-        f"runs.{front} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
+        f"runs.{front}{baseline} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
@@ -57,6 +59,8 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "fit_seconds_median")
+        if part["baseline_error"].notna().any():
+            axes.axhline(100 * part["baseline_error"].min(), color=FAINT, ls=":", lw=1.2, zorder=0)
         axes.set_xlabel("fit time (s)")
         if spans_decades(here["fit_seconds"]):
             axes.set_xscale("log")

@@ -21,6 +21,7 @@ from pipeline.recommend.experiment import first_runs, first_size, next_experimen
 from pipeline.recommend.limits import AT_MOST, TIME, Asked, with_bounds
 from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
+from pipeline.statistics.answer import gain_sentence
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
@@ -37,6 +38,7 @@ def answer_text(told: dict[str, Any]) -> str:
     first, *others = told["models"]
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
+    lines += [told["baseline"]] if told["baseline"] else []
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
         lines += ["", "Runner-ups:"]
@@ -111,6 +113,10 @@ def _from_runs(
         "models": _models(choice, top),
         "reason": reason(choice),
         "certainty": certainty(choice),
+        "baseline": gain_sentence(
+            ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
+            str(choice.rows["model"].iloc[0]),
+        ),
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
         "next": asdict(next_experiment(study, choice, missing)),

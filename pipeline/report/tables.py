@@ -239,6 +239,12 @@ def _error(row: Any) -> str:
     return percent(row.error_rate_mean) + interval
 
 
+def _gain(row: Any) -> str:
+    if pd.isna(row.gain):
+        return ""
+    return f"{100 * row.gain:.2f} [{100 * row.gain_low:.2f}, {100 * row.gain_high:.2f}]"
+
+
 def _gap(row: Any) -> str:
     interval = _between(100 * row.gap_low, 100 * row.gap_high)
     return f"{100 * row.gap_to_best:.2f}{interval}"
@@ -282,6 +288,8 @@ _LEADERBOARD = (
     _number("P(best)", "p_best", ".2f"),
     Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd"),
     Column("behind best, points [95 %]", _gap, "gap_to_best"),
+    Column("frozen features", lambda row: percent(row.baseline_error), "baseline_error"),
+    Column("gain over them, points [95 %]", _gain, "gain"),
     Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
     _number("on front", "p_front", ".2f"),
     _number("score", "score_mean", ".2f"),

@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
+from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
@@ -44,7 +45,10 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
         return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
     best = the_answer(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
+    group = ranked[ranked["recipe"] == best["recipe"]]
     sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
+    if gained := gain_sentence(group, best["model"]):
+        sentences.insert(0, gained)
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
@@ -120,11 +124,20 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
     return [
         ("error", error),
         ("seeds", str(best["n"])),
+        ("frozen features", _frozen(best)),
         ("chance error", percent(best["chance_error_rate"])),
         ("fit time", fit_time(best)),
         ("memory", memory(best) or "–"),
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
+
+
+def _frozen(best: pd.Series) -> str:
+    """The error of a linear head on the model's frozen features, with its interval."""
+    if pd.isna(best["baseline_error"]):
+        return "–"
+    low, high = _points(best["baseline_low"]), _points(best["baseline_high"])
+    return f"{percent(best['baseline_error'])} [{low}, {high}]"
 
 
 def _points(fraction: float) -> str:

