@@ -153,6 +153,12 @@ def test_channels_last_is_left_where_it_is_slower() -> None:
     assert gains_from_layout(network(DEPTHWISE, torch.nn.BatchNorm2d(8)), CPU)
 
 
+def test_from_hopper_on_grouped_convolutions_gain_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for generation, gains in ((8, False), (9, True), (10, True)):
+        monkeypatch.setattr(speed, "cuda_generation", lambda device, now=generation: now)
+        assert gains_from_layout(GROUPED, torch.device("cuda")) is gains
+
+
 def test_bf16_is_for_nets_and_processors_that_gain_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

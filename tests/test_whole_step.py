@@ -15,6 +15,7 @@ from pipeline.finetune.whole_step import attach
 from pipeline.hardware.telemetry import Watch
 
 CPU = torch.device("cpu")
+UNCAPTURED = "uncaptured: speed.whole_step is off"
 NETS = [
     "test_resnet.r160_in1k",  # convolutions with batch norm
     "test_convnext.r160_in1k",  # without
@@ -82,6 +83,22 @@ def test_what_acts_within_a_step_keeps_fastais_loop_and_says_so(squares: Path) -
     assert "optimizer" in attach(training.seeded_learner(slow))
     by_item = replace(run, speed=replace(Speed(), whole_batches=False))
     assert "one by one" in attach(training.seeded_learner(by_item))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("net", NETS)
+def test_a_captured_step_gives_the_bits_of_fastais_loop(tmp_path: Path, net: str) -> None:
+    folder = write_squares(tmp_path / "squares", n_train=400, n_valid=240)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    weights = []
+    for whole in (True, False):
+        run = run_on(folder, replace(Speed(), whole_step=whole), model=net)
+        learn = training.seeded_learner(replace(run, device=torch.device("cuda")))
+        training.fit(learn, run.recipe, Epochs(), Watch(torch.device("cuda")))
+        assert training.step_mode(learn) == ("captured" if whole else UNCAPTURED)
+        weights.append(weights_of(learn))
+    assert same_bits(*weights)
 
 
 def test_a_cpu_says_nothing_of_graphs(squares: Path) -> None:

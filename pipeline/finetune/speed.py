@@ -26,6 +26,8 @@ from torch.optim.adamw import adamw
 
 from pipeline.core.errors import PipelineError
 
+HOPPER = 9  # compute capability
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -53,14 +55,21 @@ def speed_of(config: DictConfig) -> Speed:
 def gains_from_channels_last(model: nn.Module, device: torch.device) -> bool:
     """Whether this net's convolutions are no slower when they read memory channel by channel.
 
-    On CUDA grouped ones are (RegNet, ResNeXt), on a CPU depthwise ones with no batch norm
-    (ConvNeXt): docs/performance.md. It is a rule, not a measurement at the start of a run, so that
-    the same run computes the same.
+    On CUDA before Hopper grouped ones are slower (RegNet, ResNeXt), on a CPU depthwise ones with no
+    batch norm (ConvNeXt): docs/performance.md. It is a rule, not a measurement at the start of a
+    run, so that the same run computes the same.
     """
     if device.type == "cpu":
         norms = any(isinstance(each, nn.BatchNorm2d) for each in model.modules())
         return norms or not _has_depthwise(model)
+    if cuda_generation(device) >= HOPPER:
+        return True
     return not any(1 < each.groups < each.in_channels for each in _convolutions(model))
+
+
+def cuda_generation(device: torch.device) -> int:
+    """The major compute capability: 8 is Ampere and Ada, 9 Hopper; 0 where there is no such GPU."""
+    return torch.cuda.get_device_capability(device)[0] if torch.cuda.is_available() else 0
 
 
 def gains_from_bf16(model: nn.Module) -> bool:
