@@ -113,7 +113,7 @@ def main(name: str, path: Path) -> None:
     if len(source.faults) > 10:
         print(f"fault: ... and {len(source.faults) - 10} more")
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
-    print(f"Then: python -m pipeline.dataset dataset={name} image_size=224")
+    print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
 
 
 def summary(recognised: Recognised, source: Source) -> str:
