@@ -16,7 +16,6 @@ SAME_NAME = {
     "__main__",  # every command has one
     "mistakes",  # of stage `mistakes`' tables, the figure and the page's part
     "tables",  # of the page, and of stage `mistakes`
-    "weights",  # those a fine-tune begins with, and those it is exported with
 }
 
 
