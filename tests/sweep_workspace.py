@@ -65,13 +65,16 @@ beside.replace(out)
 print(f"{name} error 0.1")
 """
 BASELINE = """
-import sys
+import json, sys
 from pathlib import Path
 
 given = dict(each.split("=", 1) for each in sys.argv[1:])
 out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text("{}")
+out.write_text(json.dumps({
+    "format": 2, "status": "failed", "reason": "a fake", "dataset": given["dataset"],
+    "model": given["model"], "recipe": "frozen", "seed": 0,
+}))
 """
 PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
 

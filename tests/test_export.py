@@ -209,7 +209,7 @@ def study(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return type("Config", (), {"threads": 1, "recipe": None})
 
     monkeypatch.setattr(stage, "_config", config)
-    monkeypatch.setattr("pipeline.finetune.run_of", lambda _: run)
+    monkeypatch.setattr("pipeline.finetune.__main__.run_of", lambda _: run)
     monkeypatch.setattr("pipeline.finetune.recipe.recipe_of", lambda _: run.recipe)
     return tmp_path
 

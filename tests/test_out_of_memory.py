@@ -119,3 +119,18 @@ class StillNorms(Callback):
 
     def before_batch(self) -> None:
         self.model.eval()
+
+
+def test_out_of_memory_with_captured_steps_tries_the_same_batch_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_on(write_squares(tmp_path / "squares"), Speed())
+    tried: list[tuple[bool, int]] = []
+
+    def attempt(run: training.Run, parts: int, tell: Any) -> tuple[dict[str, Any], bool]:
+        tried.append((run.speed.whole_step, parts))
+        return {"status": "ok"}, len(tried) < 2
+
+    monkeypatch.setattr(attempts, "_attempt", attempt)
+    attempts.train(replace(run, device=torch.device("cuda")), lambda row: None)
+    assert tried == [(True, 1), (False, 1)]

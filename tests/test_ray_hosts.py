@@ -126,7 +126,7 @@ def test_a_study_on_two_hosts_is_complete_though_one_is_cut_off(
     undisturbed = make_workspace(tmp_path / "workspace", seeds=2)
     fake = undisturbed.folder / "pipeline/finetune/__main__.py"
     fake.write_text((cluster.workspace.folder / "pipeline/finetune/__main__.py").read_text())
-    assert undisturbed.sweep("--jobs", "4").returncode == 0
+    assert undisturbed.sweep("finetune", "--jobs", "4").returncode == 0
     assert cluster.workspace.records() == undisturbed.records()
     ours, theirs = (each.folder / "dvc.lock" for each in (cluster.workspace, undisturbed))
     assert ours.read_bytes() == theirs.read_bytes()

@@ -20,7 +20,7 @@ from pipeline.report import __main__ as report
 from pipeline.report.charts import error_against_time, text_positions
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
-from pipeline.results import read_results
+from pipeline.results import BASELINE, read_results
 from pipeline.study2022 import __main__ as study2022
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -285,6 +285,7 @@ def board(*rows: dict) -> pd.DataFrame:
         "p_best": 0.5,
         "tied": True,
         "fbeta2_mean": float("nan"),
+        **dict.fromkeys(BASELINE, float("nan")),
         "fit_seconds_median": 10.0,
         "peak_memory_gib_max": float("nan"),
         "peak_rss_gib_max": 1.5,

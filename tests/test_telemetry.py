@@ -256,7 +256,7 @@ def test_threads_that_began_or_ended_meanwhile_are_counted_right() -> None:
 ON_ONE_CORE = """
 import os, subprocess, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from pipeline.hardware import cores
+from pipeline.hardware import telemetry as cores
 spin = "import time\\nuntil = time.monotonic() + 60\\nwhile time.monotonic() < until: pass"
 neighbour = subprocess.Popen([sys.executable, "-c", spin])
 try:

@@ -16,6 +16,7 @@ import hashlib
 import re
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ def train(run: training.Run, tell: Callable[[dict[str, Any]], None]) -> Fields:
     fields: Fields = {}
     for parts in run.recipe.parts:
         fields, out_of_memory = _attempt(run, parts, tell)
+        if out_of_memory and run.speed.whole_step and run.device.type == "cuda":
+            run = replace(run, speed=replace(run.speed, whole_step=False))  # graphs take memory
+            fields, out_of_memory = _attempt(run, parts, tell)
         if not out_of_memory:
             break
     return fields
