@@ -50,7 +50,7 @@ PARTS: dict[str, dict[str, Any]] = {  # the default recipe with one thing change
     "without augmentation": {"augment": "none"},
     "without averaged weights": {"weight_average": 0.0},
     "without a lower body rate": {"lr_mult": 1.0},
-    "a third of the rates": {"lr": 0.0003},
+    "three times the rates": {"lr": 0.001},
     "without one cycle": {"schedule": "fine_tune"},
     "fastai's features": {"features": "fastai"},
     "with label smoothing": {"label_smoothing": 0.1},
