@@ -2,7 +2,7 @@
 
 Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. The answer is that of
 metrics and report, the lowest mean error, or within limits the lowest that they leave; the quickest
-model that cannot be told from the best is named as well. A dataset without runs gets a shortlist
+model that cannot be told apart from the best is named as well. A dataset without runs gets a shortlist
 from published numbers, called a prior.
 """
 
@@ -41,10 +41,10 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [told["baseline"]] if told["baseline"] else []
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
-        lines += ["", "Runner-ups:"]
+        lines += ["", "Runners-up:"]
         lines += [
             f"  {each['model']} ({_numbers(each)}"
-            + (f", P(best) {each['p_best']:.2f})" if each["tied"] else ", told from the best)")
+            + (f", P(best) {each['p_best']:.2f})" if each["tied"] else ", clearly behind the best)")
             for each in others
         ]
     after = told["next"]["tied_after"]

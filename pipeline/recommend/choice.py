@@ -114,7 +114,7 @@ def _place(choice: Choice, first: pd.Series) -> str:
     others, tied = len(rows) - 1, int(rows["tied"].sum()) - 1
     if tied == 0:
         apart = "the other one" if others == 1 else f"all {others} others"
-        return f"It has the lowest error and is told apart from {apart}."
+        return f"It has the lowest error and is clearly better than {apart}."
     which = f"{tied} of the {others} others" if tied < others else f"any of the {others} others"
     which = "the other one" if others == 1 else which
     return f"It has the lowest mean error, and cannot be told apart from {which}."

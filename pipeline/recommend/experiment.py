@@ -97,7 +97,7 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
         apart = "no further run of these models: those that may be the best are outside the limits"
         return Experiment(apart, [], None)
     if len(choice.rows) == 1 or choice.n_tied == 1:
-        return Experiment("no further run of these models: the best is told apart", [], 1.0)
+        return Experiment("no further run of these models: the best is clear", [], 1.0)
     noise = run_noise(choice.errors, int(first["n_valid"]))
     if noise is None:
         commands = one_more_seed(study, first["dataset"], first["recipe"], None)
