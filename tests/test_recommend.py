@@ -411,6 +411,6 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
         check=True,
     )
     assert done.stdout.startswith(f"digits: take {LITE[1]} (error 6.07 %, fit 90.0 s)\n")
-    assert "Runner-ups:" in done.stdout
+    assert "Runners-up:" in done.stdout
     assert "What would change this most:" in done.stdout
     assert LITE[0] not in done.stdout

@@ -2,8 +2,8 @@
 
 Reads params.yaml, the tables of `aggregate` and imagenet.csv; writes nothing. The answer is that of
 metrics and report, the lowest mean error, or within limits the lowest that they leave; the quickest
-model that cannot be told apart from the best is named as well. A dataset without runs gets a shortlist
-from published numbers, called a prior.
+model that cannot be told apart from the best is named as well. A dataset without runs gets a
+shortlist from published numbers, called a prior.
 """
 
 import json as json_text
