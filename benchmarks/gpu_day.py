@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from fastai.vision.all import Learner
 from torch import nn
 
 from benchmarks.finetune_speed import job_of, prepared_in
@@ -134,10 +135,7 @@ def fitted(job: Job, whole_step: bool) -> tuple[Row, dict[str, torch.Tensor]]:
     """One fit of ours in this process: seconds, mode, peak memory; and its weights."""
     device = torch.device(job.device)
     training.clear_peak_memory()
-    data, speed = open_prepared(job.data), replace(Speed(), whole_step=whole_step)
-    learn = training.seeded_learner(
-        training.Run(data, job.recipe, job.model, job.weights, 0, job.image_size, device, speed)
-    )
+    learn = our_learner(job, whole_step)
     seconds = timed(learn, job.recipe, device)
     memory = torch.cuda.max_memory_reserved() / 2**30 if device.type == "cuda" else None
     row = {
@@ -150,6 +148,15 @@ def fitted(job: Job, whole_step: bool) -> tuple[Row, dict[str, torch.Tensor]]:
     }
     weights = {key: value.detach().cpu() for key, value in learn.model.state_dict().items()}
     return row, weights
+
+
+def our_learner(job: Job, whole_step: bool) -> Learner:
+    """The product's learner of this job, with seed 0, its steps captured or not."""
+    data, device = open_prepared(job.data), torch.device(job.device)
+    switches = replace(Speed(), whole_step=whole_step)
+    return training.seeded_learner(
+        training.Run(data, job.recipe, job.model, job.weights, 0, job.image_size, device, switches)
+    )
 
 
 def timed(learn: Any, recipe: Recipe, device: torch.device) -> float:
@@ -216,15 +223,8 @@ def busy(given: argparse.Namespace) -> Iterator[Row]:
         for model in models_of(given, FIVE[:1]):
             job = job_of_model(model)
             for whole_step in (False, True):
-                data, device = open_prepared(job.data), torch.device(job.device)
-                learn = training.seeded_learner(
-                    training.Run(
-                        data,
-                        replace(job.recipe, epochs=4),
-                        *(job.model, job.weights, 0, job.image_size, device),
-                        replace(Speed(), whole_step=whole_step),
-                    )
-                )
+                device = torch.device(job.device)
+                learn = our_learner(replace(job, recipe=replace(job.recipe, epochs=4)), whole_step)
                 learn.unfreeze()
                 share: list[float] = []
                 with learn.no_bar(), learn.no_logging(), learn.added_cbs(Profiled(share, device)):

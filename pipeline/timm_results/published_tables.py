@@ -221,25 +221,6 @@ def _checked_row(row: list[str], line: int, where: str) -> list[str]:
     return row
 
 
-IMAGENET = "results-imagenet.csv"
-OTHER_SETS = {  # prefix of its columns -> file
-    "real": "results-imagenet-real.csv",
-    "v2": "results-imagenetv2-matched-frequency.csv",
-    "sketch": "results-sketch.csv",
-    "a": "results-imagenet-a.csv",
-    "a_clean": "results-imagenet-a-clean.csv",
-    "r": "results-imagenet-r.csv",
-    "r_clean": "results-imagenet-r-clean.csv",
-}
-KEY = ["model", "img_size"]
-COUNTED = [  # in some benchmark files; the last three in this machine's own only
-    "gmacs",
-    "macts",
-    "peak_memory_reserved_gib",
-    "peak_rss_gib",
-    "joules_per_sample",
-]
-
 _PIXELS = number(1, 10_000, whole=True)
 _PERCENT = number(0, 100)
 _MILLIONS = number(0, 1e6)
