@@ -5,15 +5,9 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.sources import (
-    Fault,
-    Found,
-    Source,
-    by_name,
-    huggingface,
-    in_class_folders,
-    in_csv,
-)
+from pipeline.dataset.hugging_face import huggingface
+from pipeline.dataset.label_tables import in_table
+from pipeline.dataset.sources import Fault, Found, Source, by_name, in_class_folders
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -77,7 +71,7 @@ def csv(root: Path, text: str, name: str = "labels.csv") -> Path:
 def test_a_csv_names_files_and_tags(tmp_path: Path) -> None:
     touch(tmp_path, "train/a.jpg", "train/b.jpg")
     csv(tmp_path, "name,tags\nb,haze  primary haze\na,clear\n")
-    source = in_csv(
+    source = in_table(
         tmp_path, "labels.csv", file="name", label="tags", path="train/{}.jpg", delimiter=" "
     )
     assert rows(source) == [
@@ -93,7 +87,7 @@ def test_a_csv_can_name_parts_and_groups(tmp_path: Path) -> None:
         tmp_path,
         "f,y,fold,who\na.jpg,cat,train,p1\nb.jpg,cat,Val,p2\nc.jpg,dog,TEST,\nd.jpg,dog,fold9,p3\n",
     )
-    source = in_csv(tmp_path, "labels.csv", file="f", label="y", part="fold", group="who")
+    source = in_table(tmp_path, "labels.csv", file="f", label="y", part="fold", group="who")
     assert [(image.part, image.group) for image in source.images] == [
         ("train", "p1"),
         ("valid", "p2"),
@@ -107,7 +101,7 @@ def test_a_csv_can_name_parts_and_groups(tmp_path: Path) -> None:
 def test_a_column_like_is_valid_names_the_parts(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     csv(tmp_path, "f,y,is_valid\na.jpg,cat,False\nb.jpg,cat,True\n")
-    source = in_csv(tmp_path, "labels.csv", file="f", label="y", part="is_valid")
+    source = in_table(tmp_path, "labels.csv", file="f", label="y", part="is_valid")
     assert [image.part for image in source.images] == ["train", "valid"]
 
 
@@ -115,7 +109,7 @@ def test_there_may_be_one_csv_per_part_without_a_header(tmp_path: Path) -> None:
     touch(tmp_path, "jpg/1.jpg", "jpg/2.jpg")
     csv(tmp_path, "jpg/1.jpg 76\n", "train.txt")
     csv(tmp_path, "jpg/2.jpg 3\n", "valid.txt")
-    source = in_csv(
+    source = in_table(
         tmp_path,
         {"train": "train.txt", "valid": "valid.txt"},
         file="file",
@@ -134,7 +128,7 @@ def test_what_a_csv_and_its_folder_disagree_about_is_all_listed(tmp_path: Path) 
         "f,y\nin/a.jpg,cat\nin/gone.jpg,cat\nin/b.jpg,cat\nin/b.jpg,cat\nin/c.jpg,cat\n"
         "in/c.jpg,dog\n../outside.jpg,cat\n",
     )
-    source = in_csv(tmp_path / "set", "labels.csv", file="f", label="y")
+    source = in_table(tmp_path / "set", "labels.csv", file="f", label="y")
     assert [image.file for image in source.images] == ["in/a.jpg", "in/b.jpg"]
     assert source.faults == [
         Fault("labels.csv row 3: in/gone.jpg", "no such file"),
@@ -148,16 +142,16 @@ def test_what_a_csv_and_its_folder_disagree_about_is_all_listed(tmp_path: Path) 
 def test_words_that_look_like_missing_values_are_labels(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     csv(tmp_path, "f,y\na.jpg,NA\nb.jpg,null\n")
-    source = in_csv(tmp_path, "labels.csv", file="f", label="y")
+    source = in_table(tmp_path, "labels.csv", file="f", label="y")
     assert [image.labels for image in source.images] == [("NA",), ("null",)]
 
 
 def test_a_missing_column_or_csv_is_one_clear_line(tmp_path: Path) -> None:
     csv(tmp_path, "image_name,tags\n")
     with pytest.raises(PipelineError, match=r"no column 'tag': did you mean tags\?"):
-        in_csv(tmp_path, "labels.csv", file="image_name", label="tag")
+        in_table(tmp_path, "labels.csv", file="image_name", label="tag")
     with pytest.raises(PipelineError, match=r"label.csv: no such file"):
-        in_csv(tmp_path, "label.csv", file="image_name", label="tags")
+        in_table(tmp_path, "label.csv", file="image_name", label="tags")
 
 
 def test_a_source_is_chosen_by_name_and_its_keys_are_checked(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.sources import Found, in_csv
+from pipeline.dataset.label_tables import in_table
+from pipeline.dataset.sources import Found
 from pipeline.dataset.splits import Split, split_images
 
 STRATIFIED = Split("stratified", valid_pct=0.2, test_pct=0.0, split_seed=42)
@@ -94,9 +95,9 @@ def test_a_random_split_that_cuts_a_group_is_refused() -> None:
 
 
 def test_real_tags_are_spread_as_evenly_as_whole_images_allow(shared: Path) -> None:
-    found = in_csv(
+    found = in_table(
         shared / "datasets/planet_sample",
-        csv="labels.csv",
+        table="labels.csv",
         file="image_name",
         path="train/{}.jpg",
         label="tags",

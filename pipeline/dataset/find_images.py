@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import Found, Source, by_name, huggingface, in_class_folders, in_csv
+from pipeline.dataset.hugging_face import huggingface
+from pipeline.dataset.label_tables import in_table
+from pipeline.dataset.sources import Found, Source, by_name, in_class_folders
 from pipeline.dataset.splits import Split, stratified
 
 
@@ -70,15 +72,25 @@ def _fours(rows: np.ndarray, n_images: int, random: np.random.RandomState) -> np
 
 
 _ALL: tuple[Callable[..., Source], ...] = (
-    *(in_class_folders, by_name, in_csv, huggingface),
-    *(digits, mosaics),
+    in_class_folders,
+    by_name,
+    in_table,
+    huggingface,
+    digits,
+    mosaics,
 )
 FINDERS = {f"{each.__module__}.{each.__name__}": each for each in _ALL}
+FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 
 
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     """Call the function that `recipe` names with its other keys; `root` holds the files."""
     target = str(recipe.get("_target_", ""))
+    if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
+        target = FINDER_OF["in_table"]
+        recipe = {"table" if key == "csv" else key: value for key, value in recipe.items()}
+    elif target.startswith("pipeline.dataset"):
+        target = FINDER_OF.get(target.rpartition(".")[2], target)
     if target not in FINDERS:
         raise PipelineError(f"images._target_ {target!r}: {near_matches(target, FINDERS)}")
     arguments = {str(key): value for key, value in recipe.items() if key != "_target_"}

@@ -19,7 +19,7 @@ from pipeline.core.errors import PipelineError
 FILTER = "bilinear"
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2")
-).union((".ppm", ".pgm", ".pbm", ".pnm"))
+).union((".ppm", ".pgm", ".pbm", ".pnm", ".jfif"))
 # No format that starts another program (EPS), none without a signature (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 Image.init()  # load the readers now: many threads will use them

@@ -22,10 +22,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing, write_text
 from pipeline.dataset.checks import sorted_classes
 from pipeline.dataset.download import unpacked_file
-from pipeline.dataset.find_images import find_images
 from pipeline.dataset.images import NotAnImage, decode
+from pipeline.dataset.naming import Hints
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Found, Source
+from pipeline.dataset.suspicions import told
 
 COLUMNS, MAX_TILES = 8, 64
 TILE, CAPTION, GAP, HEAD = 150, 46, 10, 60  # pixels
@@ -46,8 +47,11 @@ def draw_sheet(source: Source, title: Sequence[str], path: Path) -> None:
         left = GAP + place % COLUMNS * (TILE + GAP)
         top = HEAD + place // COLUMNS * (TILE + CAPTION + GAP)
         sheet.paste(_tile(source, image), (left, top))
-        caption = textwrap.wrap(", ".join(image.labels) or "(no label)", 25, max_lines=3)
+        caption = textwrap.wrap(", ".join(image.labels) or "(no label)", 25, max_lines=2)
         draw.multiline_text((left, top + TILE + 2), "\n".join(caption), "black", _font(size=11))
+        below = f"{image.part}: " if image.part else ""
+        below = _shortened(below + image.file.rpartition("/")[2])
+        draw.text((left, top + TILE + 31), below, "#666666", _font(size=10))
     with replacing(path) as beside:
         sheet.save(beside, "PNG")
 
@@ -86,6 +90,11 @@ def _tile(source: Source, image: Found) -> Image.Image:
     return tile
 
 
+def _shortened(text: str, most: int = 27) -> str:
+    """The text, or its beginning and its end where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}...{text[-most // 2 + 2 :]}"
+
+
 def _font(face: str = "DejaVuSans", size: int = 13) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_FONTS / f"{face}.ttf", size)
 
@@ -93,21 +102,59 @@ def _font(face: str = "DejaVuSans", size: int = 13) -> ImageFont.FreeTypeFont:
 SHEETS = Path("data/contact_sheets")
 
 
-def main(name: str, path: Path) -> None:
-    """Look at the folder or archive PATH, write conf/dataset/NAME.yaml and a contact sheet."""
+def main(
+    name: str,
+    path: Path,
+    *,
+    table: str | None = None,
+    file: str | None = None,
+    label: str | None = None,
+    part: str | None = None,
+    group: str | None = None,
+    delimiter: str | None = None,
+    images: str | None = None,
+    layout: str | None = None,
+    pattern: str | None = None,
+) -> None:
+    """Look at the folder or archive PATH, write conf/dataset/NAME.yaml and a contact sheet.
+
+    Where it can be read in several ways it stops and says which; the options choose. --table FILE
+    names the table of the labels (none: the folders), --file, --label, --part and --group its
+    columns (none: there is no such), --delimiter what separates several labels in a cell (none:
+    nothing), --images the folder that holds the images, --layout what folders mean
+    ('{part}/{label}'), --pattern a regular expression for file names.
+    """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
         raise PipelineError(f"{name!r}: a dataset's name is letters, digits and _, a letter first")
+    if not isinstance(yaml.safe_load(name), str) or name.lower() in ("inf", "nan"):
+        raise PipelineError(f"{name!r}: YAML reads this name as something else: choose another")
     if config.exists():
         raise PipelineError(f"{config} exists: choose another name, or delete it first")
     root = unpacked_file(path)[0] if path.is_file() else path
-    recognised = recognise(root)
-    source = find_images(recognised.images, root)
-    sheet = SHEETS / f"{name}.png"
+    hints = Hints(
+        table=table,
+        file=file,
+        label=label,
+        part=part,
+        group=group,
+        delimiter=delimiter,
+        images=images,
+        layout=layout,
+        pattern=pattern,
+    )
+    recognised = recognise(root, hints)
+    source = recognised.source
     counts = Counter(label for image in source.images for label in image.labels)
+    if len(counts) < 2:
+        only = f"one class, {next(iter(counts))}" if counts else "no labels"
+        raise PipelineError(f"{path}: {only} ({recognised.rule}): there is nothing to tell apart")
+    sheet = SHEETS / f"{name}.png"
     draw_sheet(source, (f"{name}: {summary(recognised, source)}", f"{recognised.rule}."), sheet)
     write_text(config, dataset_yaml(name, path, recognised, source, counts))
-    print(f"{config}: {summary(recognised, source)}; {recognised.rule}.")
+    print(f"{config}: {summary(recognised, source)}.")
+    for line in told(recognised, source, root):
+        print(line)
     for fault in source.faults[:10]:
         print(f"fault: {fault.file}: {fault.reason}")
     if len(source.faults) > 10:
@@ -136,7 +183,8 @@ def dataset_yaml(
     folder = path.resolve().relative_to(Path.cwd()) if inside else path.resolve()
     lines = [
         f"# As `--new` understood it: {summary(recognised, source)};",
-        f"# {' '.join(recognised.rule.split())}.",
+        *(f"# {line}." for line in textwrap.wrap(" ".join(recognised.rule.split()), 96)),
+        *(f"# {' '.join(note.split())}." for note in recognised.notes),
         f"name: {name}",
         f"kind: {recognised.kind}",
         f"source: {_text(str(folder))}",
@@ -151,6 +199,10 @@ def dataset_yaml(
 
 def _text(value: Any) -> str:
     """A value as one line of YAML that OmegaConf reads back as it is: `no` and `2e-3` as text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_text, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_text(key)}: {_text(each)}" for key, each in value.items()) + "}"
     text = str(value).replace("${", r"\${")

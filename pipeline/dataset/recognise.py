@@ -1,184 +1,237 @@
-"""What shape a user's folder has: which function of `sources` or `label_tables` reads it, and how.
+"""What lies in a user's folder: it is understood, with evidence, or the command stops.
 
-Tried in this order: a Hugging Face dataset, a CSV that names the files, part and class folders,
-class folders, labels in file names.
+Tables that name images come first, then folders, then the files' names. No table that names images
+is ignored; two readings that disagree are an error that names both and what to write.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.evidence import Named, refuse_lost_columns, said_together, tables_in
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.folders import Reading, parallel_folders, read_folders, read_names
+from pipeline.dataset.hugging_face import is_saved, load_splits
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import data_files, part_named, part_of
+from pipeline.dataset.label_tables import ImageFiles
+from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.sources import Source, data_files
 
-LABEL_COLUMNS = ("label", "labels", "tag", "tags", "class", "classes", "category", "target", "y")
-GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "scene")
-DELIMITERS = ("|", ";", ",", " ")
-NAME_PATTERNS = (
-    r"(?P<label>.+?)[-_. ]*\(?\d+\)?\.\w+",  # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg
-    r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
-)
+MOST_FILES = 200
+MOST_BYTES = 64 << 20  # of a file that is searched for names of images
+LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
+_NO_HINTS = Hints()
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """How a folder is to be read; `rule` says it in words."""
+    """How a folder is to be read; `rule` says it in words, `notes` what was left aside."""
 
     images: dict[str, Any]
     kind: str
     split: str
     rule: str
+    source: Source
+    notes: list[str] = field(default_factory=list)
 
 
-def recognise(root: Path) -> Recognised:
-    """The first shape that fits; a folder that fits none is one clear line."""
+def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
+    """How `root` is to be read; raises `PipelineError` with what to write where that is unclear."""
     if not root.is_dir():
         raise PipelineError(f"{root}: no such folder")
-    if (root / "dataset_info.json").is_file() or (root / "dataset_dict.json").is_file():
-        return _huggingface(root)
-    files = [path for path in data_files(root) if path.suffix.lower() in SUFFIXES]
-    for path in sorted(path for path in root.iterdir() if path.suffix in (".csv", ".tsv")):
-        if recognised := _csv(root, path, files):
-            return recognised
-    if recognised := _folders(root, files) or _names(root, files):
-        return recognised
-    raise PipelineError(
-        f"{root}: {len(files)} images, but no CSV that names them, no class folders and no labels "
-        "in the file names: write conf/dataset/NAME.yaml by hand, see docs/datasets.md"
+    try:
+        if is_saved(root):
+            images, kind, rule = _hugging_face(root, hints)
+            return _recognised(root, images, kind, rule, [])
+        return _in_files(root, hints)
+    except Unclear as error:
+        raise PipelineError(f"{root}: {error}") from None
+
+
+def _in_files(root: Path, hints: Hints) -> Recognised:
+    paths = [path.relative_to(root).as_posix() for path in data_files(root)]
+    files = [path for path in paths if Path(path).suffix.lower() in SUFFIXES]
+    if hints.images is not None:
+        inside = hints.images.strip("/") + "/"
+        files = [file for file in files if file.startswith(inside)]
+    if not files:
+        kinds = Counter(Path(path).suffix.lower() or "no suffix" for path in paths)
+        raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
+    index = ImageFiles(root, files)
+    others = sorted(set(paths).difference(files))
+    stems = set(map(_stem_of_path, files))
+    sidecars = [path for path in others if _stem_of_path(path) in stems]
+    tables = tables_in(root, [p for p in others if p not in set(sidecars)], index, hints)
+    by_folders = hints.table == "none" or hints.layout or hints.pattern
+    notes: list[str] = []
+    found = None if by_folders else said_together(tables, files, hints, notes)
+    if found is None and tables and not by_folders:
+        refuse_lost_columns(tables)
+    reading, unclear = None, None
+    try:
+        reading = read_folders(files, hints) if hints.pattern is None else None
+    except Unclear as error:
+        unclear = error
+    if found is not None:
+        images, kind, rule, labels = found
+        if reading is not None and hints.table is None and hints.label is None:
+            rule += _agreement(root, reading, labels)
+        return _recognised(root, images, kind, rule, notes)
+    if unclear is not None:
+        raise unclear
+    if reading is None:
+        reading = _by_names(root, files, sidecars, hints)
+    if not (hints.layout or hints.pattern or hints.images):
+        _refuse_parallel(files)
+    _refuse_unread(root, others, sidecars, tables, files, hints)
+    notes += [
+        f"{each.name} names {len(each.naming.files)} images and gives no label" for each in tables
+    ]
+    return _recognised(root, reading.images, "single", reading.evidence, notes)
+
+
+def _recognised(
+    root: Path, images: dict[str, Any], kind: str, rule: str, notes: list[str]
+) -> Recognised:
+    source = find_images(images, root)
+    parts = {image.part for image in source.images}
+    others = bool(parts & {"valid", "test"}) or bool(source.unlabelled and None not in parts)
+    given = "train" in parts and others
+    return Recognised(images, kind, "given" if given else "stratified", rule, source, notes)
+
+
+def _agreement(root: Path, reading: Reading, labels: dict[str, str]) -> str:
+    """Whether the folders say the same as the table; `Unclear` where they do not."""
+    source = find_images(reading.images, root)
+    pairs = [
+        (image.labels[0], labels[image.file]) for image in source.images if image.file in labels
+    ]
+    if not pairs:
+        return ""
+    folder_of: dict[str, Counter[str]] = defaultdict(Counter)
+    label_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for folder, label in pairs:
+        folder_of[label][folder] += 1
+        label_of[folder][label] += 1
+    if len(label_of) < 2:
+        return ""
+    agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
+    one_to_one = all(len(counts) == 1 for counts in [*folder_of.values(), *label_of.values()])
+    if one_to_one:
+        return "; the folders say the same"
+    folders, texts = listed(sorted(label_of)), listed(sorted(folder_of))
+    differ = ""
+    if len(folder_of) == len(label_of) and agreeing > 0.5 * len(pairs):
+        differ = f" ({len(pairs) - agreeing} images differ)"
+    raise Unclear(
+        f"two readings: the table says {texts}, the folders say {folders}{differ}: write --table "
+        "with its name for the first, --table none for the second"
     )
 
 
-def _huggingface(root: Path) -> Recognised:
+def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
+    if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
+        kinds = Counter(Path(path).suffix.lower() for path in sidecars)
+        raise Unclear(
+            f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
+            "are not read: write a CSV with a column of file names and one of labels"
+        )
+    if reading := read_names(files, hints):
+        return reading
+    raise Unclear(
+        f"{len(files)} images, but no table that names them, no class folders and no labels in "
+        "the file names: write a CSV with a column of file names and one of labels, or "
+        "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
+    )
+
+
+def _refuse_parallel(files: Sequence[str]) -> None:
+    if pair := parallel_folders(files):
+        raise Unclear(
+            f"{pair[0] or '.'} and {pair[1] or '.'} hold files of the same names, such as images "
+            f"and masks: write --images with the folder that holds the images"
+        )
+
+
+def _refuse_unread(
+    root: Path,
+    others: Sequence[str],
+    sidecars: Sequence[str],
+    tables: Sequence[Named],
+    files: Sequence[str],
+    hints: Hints,
+) -> None:
+    """A file of another kind that names the images is not left aside."""
+    if hints.table == "none" or hints.layout or hints.pattern:
+        return
+    step = max(1, len(files) // 40)
+    names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
+    known = {each.name for each in tables}
+    for path in [p for p in others if p not in known and p not in set(sidecars)][:MOST_FILES]:
+        if (root / path).stat().st_size > MOST_BYTES:
+            continue
+        data = _content(root / path)
+        named = sum(name in data for name in names)
+        if named >= max(2, 0.3 * len(names)):
+            raise Unclear(
+                f"{path} names the images in a way that is not understood: write its labels as a "
+                "CSV with a column of file names, or --table none to use the folders alone"
+            )
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes; of a spreadsheet its texts."""
+    if path.suffix.lower() in (".xlsx", ".ods"):
+        try:
+            with zipfile.ZipFile(path) as opened:
+                inner = [n for n in opened.namelist() if n.endswith(".xml")]
+                return b"".join(opened.open(name).read(MOST_BYTES) for name in inner[:20])
+        except (zipfile.BadZipFile, OSError, RuntimeError):
+            return b""
+    return path.read_bytes()
+
+
+def _hugging_face(root: Path, hints: Hints) -> tuple[dict[str, Any], str, str]:
     import datasets
 
-    loaded = datasets.load_from_disk(str(root))
-    splits = list(loaded) if isinstance(loaded, dict) else []
-    features = (loaded[splits[0]] if splits else loaded).features
+    splits = load_splits(root)
+    features = next(iter(splits.values())).features
     pictures = [name for name, each in features.items() if isinstance(each, datasets.Image)]
-    label = _preferred([name for name in features if name not in pictures], LABEL_COLUMNS)
-    if not pictures or label is None:
-        raise PipelineError(f"{root}: no column of images with labels among {', '.join(features)}")
-    listed = hasattr(features[label], "feature")
-    return Recognised(
-        {
-            "_target_": "pipeline.dataset.sources.huggingface",
-            "image": pictures[0],
-            "label": label,
-        },
-        kind="multi" if listed else "single",
-        split=_split(map(part_named, splits)),
-        rule=f"a Hugging Face dataset, the label is column {label}",
-    )
-
-
-def _csv(root: Path, path: Path, files: Sequence[Path]) -> Recognised | None:
-    separator = "\t" if path.suffix == ".tsv" else ","
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except ValueError:  # not a table, or not text: it cannot name the files
-        return None
-    where = {column: _path_rule(root, table[column].tolist(), files) for column in table}
-    file = next((column for column in table if where[column] is not None), None)
-    rest = [column for column in table if column != file]
-    parts = [column for column in rest if table[column].map(part_of).notna().all()]
-    groups = [column for column in rest if str(column).lower() in GROUP_COLUMNS]
-    label = _preferred([c for c in rest if c not in parts + groups], LABEL_COLUMNS)
-    if file is None or label is None:
-        return None
-    delimiter = _delimiter(table[label].tolist())
+    if not pictures:
+        pictures = [n for n in features if n == "image" and "bytes" in str(features[n])]
+    rest = [name for name in features if name not in pictures]
+    classes = [n for n in rest if isinstance(_inner(features[n]), datasets.ClassLabel)]
+    named = [name for name in LABELS if name in rest]
+    label = hints.label or next(iter([*(n for n in named if n in classes), *named]), None)
+    if label is None:
+        label = classes[0] if len(classes) == 1 else rest[0] if len(rest) == 1 else None
+    if len(pictures) != 1 or label not in rest:
+        raise Unclear(
+            f"columns {listed(features)}: of pictures {listed(pictures) or 'none'}; which is the "
+            "label? Write --label COLUMN"
+        )
     images = {
-        "_target_": "pipeline.dataset.sources.in_csv",
-        "csv": path.name,
-        "file": file,
-        "path": where[file],
+        "_target_": "pipeline.dataset.hugging_face.huggingface",
+        "image": pictures[0],
         "label": label,
-        "delimiter": delimiter,
-        "part": parts[0] if parts else None,
-        "group": groups[0] if groups else None,
-        "separator": None if separator == "," else separator,
     }
-    return Recognised(
-        {key: value for key, value in images.items() if value is not None},
-        kind="single" if delimiter is None else "multi",
-        split=_split(table[parts[0]].map(part_of)) if parts else "stratified",
-        rule=f"column {file} of {path.name} names the files, column {label} the labels",
-    )
+    listed_labels = hasattr(features[label], "feature")
+    rule = f"a Hugging Face dataset; column {label} gives the label"
+    return images, "multi" if listed_labels else "single", rule
 
 
-def _path_rule(root: Path, values: Sequence[str], files: Sequence[Path]) -> str | None:
-    """`{}`, `train/{}` or `train/{}.jpg`: how nearly all `values` become files below the root."""
-    wanted = set(values)
-    rules: Counter[str] = Counter()
-    for path in files:
-        relative, folder = path.relative_to(root), path.relative_to(root).parent.as_posix()
-        prefix = "" if folder == "." else f"{folder}/"
-        rules["{}"] += relative.as_posix() in wanted
-        if prefix:
-            rules[f"{prefix}{{}}"] += path.name in wanted
-        rules[f"{prefix}{{}}{path.suffix}"] += path.stem in wanted
-    if not rules:
-        return None
-    rule, count = rules.most_common(1)[0]
-    return rule if count >= 0.9 * len(wanted) > 0 else None
+def _inner(feature: Any) -> Any:
+    return getattr(feature, "feature", feature)
 
 
-def _delimiter(values: Sequence[str]) -> str | None:
-    """What separates several labels in one cell: with it there are fewer different labels."""
-    for delimiter in DELIMITERS:
-        words = {word for value in values for word in value.split(delimiter)}
-        if len(words) < len(set(values)):
-            return delimiter
-    return None
+def _stem_of_path(path: str) -> str:
+    """The file's stem, which an image and its own text file share."""
+    return Path(path).stem.lower()
 
 
-def _folders(root: Path, files: Sequence[Path]) -> Recognised | None:
-    tops = {path.relative_to(root).parts[0] for path in files if path.parent != root}
-    parts = {part: top for top in sorted(tops) if (part := part_named(top)) is not None}
-    target = "pipeline.dataset.sources.in_class_folders"
-    rule = "the label is the folder that holds the file"
-    if "train" in parts and any((root / parts["train"]) in path.parents[1:] for path in files):
-        images = {"_target_": target, "parts": parts}
-        return Recognised(images, "single", "given", f"{rule}, below {', '.join(parts.values())}")
-    if len({path.parent for path in files}) > 1:
-        return Recognised({"_target_": target}, "single", "stratified", rule)
-    return None
-
-
-def _names(root: Path, files: Sequence[Path]) -> Recognised | None:
-    """All images in one folder: a rule under which labels repeat."""
-    for pattern in NAME_PATTERNS:
-        matches = [re.fullmatch(pattern, path.name) for path in files]
-        labels = Counter(match["label"] for match in matches if match)
-        if len(labels) >= 2 and labels.total() >= 0.95 * len(files) >= 2 * len(labels) * 0.95:
-            folder = files[0].parent.relative_to(root).as_posix()
-            glob = "*" if folder == "." else f"{folder}/*"
-            return Recognised(
-                {
-                    "_target_": "pipeline.dataset.sources.by_name",
-                    "files": glob,
-                    "pattern": pattern,
-                },
-                kind="single",
-                split="stratified",
-                rule="the label is in the file name",
-            )
-    return None
-
-
-def _preferred(columns: Sequence[Any], names: Sequence[str]) -> Any | None:
-    """The column with the most telling name, else the only one there is."""
-    for name in names:
-        if found := [column for column in columns if str(column).lower() == name]:
-            return found[0]
-    return columns[0] if len(columns) == 1 else None
-
-
-def _split(parts: Iterable[str | None]) -> str:
-    found = set(parts)
-    return "given" if "train" in found and found & {"valid", "test"} else "stratified"
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))

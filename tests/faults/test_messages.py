@@ -23,9 +23,11 @@ from pipeline.configuration import hydra_app
 from pipeline.core.errors import REMEDIES, PipelineError
 from pipeline.dataset import arrays
 from pipeline.dataset.download import extract
+from pipeline.dataset.hugging_face import huggingface
+from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.prepared import _load, open_prepared
 from pipeline.dataset.recognise import recognise
-from pipeline.dataset.sources import huggingface, in_class_folders, in_csv
+from pipeline.dataset.sources import in_class_folders
 from pipeline.finetune import weights
 from pipeline.finetune.speed import speed_of
 from pipeline.merge import __main__ as merge
@@ -134,7 +136,7 @@ def test_a_share_of_a_gpu_where_there_is_none_is_one_line(monkeypatch: pytest.Mo
 
 def test_what_a_dataset_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "labels.csv").write_text("file,label\n")
-    one_line(lambda: in_csv(tmp_path, {"tests": "labels.csv"}, "file", "label"), "images.csv")
+    one_line(lambda: in_table(tmp_path, {"tests": "labels.csv"}, "file", "label"), "images.table")
     one_line(lambda: in_class_folders(tmp_path, {"trian": "a"}), "images.parts", "trian", "train")
     one_line(lambda: huggingface(tmp_path), str(tmp_path), "no Hugging Face dataset")
     (tmp_path / "meta.json").write_text('{"format": 1}')

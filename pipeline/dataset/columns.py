@@ -1,0 +1,329 @@
+"""What the columns of a table mean: which names the images, the labels, the parts, the groups.
+
+Every answer comes with its evidence in words, or the question stops with what is possible and the
+option to write. Names of columns decide where they are plain; what the cells hold decides the rest.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.label_tables import column_key, part_of
+from pipeline.dataset.naming import Hints, Naming, Unclear, listed, words
+from pipeline.dataset.sources import part_named
+
+LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
+    *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
+    *("class_name", "label_name", "category_name", "species", "breed", "diagnosis", "dx", "y"),
+    *("choice", "choices", "finding_labels", "disease", "finding", "ground_truth", "display_name"),
+    *("class_id", "label_id", "category_id", "class_label", "image_label", "label_group"),
+)
+SEVERAL = re.compile(r"(.*_)?(tags|labels|classes|categories|attributes|keywords|findings|genres)")
+PART_NAMES = words(
+    "split splits part set subset fold folds partition phase usage ml_use data_split "
+    "dataset_split is_valid is_val is_validation is_test is_train valid"
+)
+GROUP_NAMES = (
+    *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
+    *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
+)
+_GROUP = re.compile(
+    rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
+)
+_BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
+_ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
+DELIMITERS = ("|", ";", ",", "/", " ")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a table says: the keys of `in_table` and, in words, why."""
+
+    keys: dict[str, Any]
+    kind: str
+    evidence: list[str] = field(default_factory=list)
+
+
+def meaning(
+    table: pd.DataFrame, found: Naming, name: str, hints: Hints, one_part: str | None
+) -> Meaning | None:
+    """What the other columns say; None where the table has no label, `Unclear` where it may."""
+    rest = [column for column in table.columns if column != found.column]
+    keys: dict[str, Any] = {"file": found.column, **found.rule}
+    evidence = [f"column {found.column} names {found.count} of {len(table)} rows' images"]
+    part = _part_column(table, rest, name, hints, one_part)
+    if part is not None:
+        rest.remove(part)
+        keys["part"] = part
+        evidence.append(f"column {part} names the part")
+    groups = [c for c in rest if _GROUP.fullmatch(column_key(c)) and c != hints.label]
+    if group := _group_column(table, groups, hints, evidence):
+        keys["group"] = group
+    rest = [c for c in rest if c not in groups and not _is_other_path(table[c], found)]
+    label = _label_column(table, rest, found, name, hints)
+    if label is None:
+        return None
+    if isinstance(label, list):
+        return _one_hot(table, label, keys, evidence, hints)
+    keys["label"] = label
+    evidence.append(f"column {label} gives the label")
+    kind = _one_or_several(table, label, found, keys, evidence, name, hints)
+    cells = {cell for cell in table[label] if isinstance(cell, str)}
+    numbers = {cell for cell in cells if re.fullmatch(r"-?\d+", cell)}
+    if "-1" in cells and len(numbers) == len(cells - {""}) and len(cells) > 2:
+        keys["no_label"] = ["-1"]
+        evidence.append("-1 is no label")
+    return Meaning(keys, kind, evidence)
+
+
+def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
+    """What a table without labels says of parts or groups, in words; empty if nothing."""
+    rest = [column for column in table.columns if column != found.column]
+    if part := _part_column(table, rest, name, Hints(), None):
+        return f"its column {part} splits the images"
+    if group := _group_column(
+        table, [c for c in rest if _GROUP.fullmatch(column_key(c))], Hints(), []
+    ):
+        return f"its column {group} groups the images"
+    return ""
+
+
+def _part_column(
+    table: pd.DataFrame, columns: Sequence[str], name: str, hints: Hints, one_part: str | None
+) -> str | None:
+    if hints.part is not None:
+        if hints.part == "none":
+            return None
+        if hints.part not in table.columns:
+            raise PipelineError(f"{name}: no column {hints.part!r}: {listed(table.columns)}")
+        return hints.part
+    found = []
+    for column in columns:
+        if column == hints.label or column == hints.group:
+            continue
+        cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
+        meant = {cell: part_of(cell, column) for cell in cells if cell}
+        named = column_key(column) in PART_NAMES
+        words = {part_named(cell) for cell in cells} - {None}
+        if not cells - {""} or (not named and ("train" not in words or len(words) < 2)):
+            continue
+        if len(set(meant.values())) == 1 and None not in meant.values() and not named:
+            continue
+        if {cell.lower() for cell in cells} <= {"unassigned", ""}:
+            continue
+        odd = sorted(cell for cell in cells if not meant.get(cell))
+        if odd:
+            raise Unclear(
+                f"{name}: column {column} seems to split the images, but {listed(odd)} names no "
+                "part (train, valid or test): write --part none to leave it out, or images.parts "
+                "in the YAML (docs/datasets.md)"
+            )
+        found.append(column)
+    if len(found) > 1:
+        same = {tuple(part_of(str(c), col) or "" for c in table[col]) for col in found}
+        if len(same) > 1:
+            raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
+    return found[0] if found else None
+
+
+def _group_column(
+    table: pd.DataFrame, groups: Sequence[str], hints: Hints, evidence: list[str]
+) -> str | None:
+    """Of the columns called so the first in GROUP_NAMES' order that repeats."""
+    if hints.group is not None:
+        if hints.group != "none" and hints.group not in table.columns:
+            raise PipelineError(f"no column {hints.group!r}: {listed(table.columns)}")
+        return None if hints.group == "none" else hints.group
+
+    def place(column: str) -> int:
+        match = _GROUP.fullmatch(column_key(column))
+        return GROUP_NAMES.index(match[1]) if match else len(GROUP_NAMES)
+
+    for column in sorted(groups, key=place):
+        values = [str(cell).strip() for cell in table[column]]
+        n_values = len(set(values) - {""})
+        if 1 < n_values < len([value for value in values if value]):
+            evidence.append(f"column {column} keeps its {n_values} groups of images whole")
+            return column
+    return None
+
+
+def _label_column(
+    table: pd.DataFrame, columns: Sequence[str], found: Naming, name: str, hints: Hints
+) -> str | list[str] | None:
+    if hints.label is not None:
+        wanted = [each.strip() for each in hints.label.split(",")]
+        wanted = [hints.label] if hints.label in table.columns else wanted
+        if missing := [each for each in wanted if each not in table.columns]:
+            raise PipelineError(f"{name}: no column {missing[0]!r}: {listed(table.columns)}")
+        return wanted[0] if len(wanted) == 1 else wanted
+    named = [column for column in columns if _is_label_name(column)]
+    named = [column for column in named if (table[column] != "").any()]
+    if named:
+        return _one_meaning(table, named, name)
+    flags = [c for c in columns if _zeros_and_ones(table[c])]
+    rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
+    if len(flags) >= 2:
+        sums = _ones(table, flags)
+        strange = [c for c in rest if not _is_number(table[c])]
+        if (sums == 1).all() or not strange:
+            return flags
+        raise Unclear(
+            f"{name}: {len(flags)} columns of zeros and ones ({listed(flags)}) beside "
+            f"{listed(strange)}: which are the labels? Write --label COLUMN, or several of them: "
+            f"--label '{','.join(flags[:2])}'"
+        )
+    if len(rest + flags) == 1:
+        return (rest + flags)[0]
+    if not rest + flags:
+        return None
+    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest + flags)
+    raise Unclear(
+        f"{name} names {found.count} images, but which column is the label: {shown}? "
+        f"Write --label {(rest + flags)[0]!r} (or another)"
+    )
+
+
+def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
+    """Of columns called as labels are, the one that the others follow from; names win."""
+    if len(named) == 1:
+        return named[0]
+    texts = sorted(named, key=lambda column: (_is_number(table[column]), _rank(column)))
+    first = texts[0]
+    for other in texts[1:]:
+        pairs = set(zip(map(str, table[first]), map(str, table[other]), strict=True))
+        if len(pairs) > len({pair[0] for pair in pairs}):
+            if table[other].nunique() <= 1:
+                continue
+            raise Unclear(
+                f"{name}: columns {listed(named)} could each be the label "
+                f"({first}: {listed(dict.fromkeys(map(str, table[first])))}; {other}: "
+                f"{listed(dict.fromkeys(map(str, table[other])))}): write --label {first!r} or "
+                f"--label {other!r}"
+            )
+    return first
+
+
+def _one_hot(
+    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], hints: Hints
+) -> Meaning:
+    odd = [c for c in flags if not _zeros_and_ones(table[c])]
+    if odd:
+        raise PipelineError(f"column {odd[0]} holds more than zeros and ones")
+    sums = _ones(table, flags)
+    kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
+    evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
+    return Meaning({**keys, "label": flags}, kind, evidence)
+
+
+def _one_or_several(
+    table: pd.DataFrame,
+    label: str,
+    found: Naming,
+    keys: dict[str, Any],
+    evidence: list[str],
+    name: str,
+    hints: Hints,
+) -> str:
+    """Whether an image has one label or several; adds the delimiter or `rows: merge` to `keys`."""
+    if any(isinstance(cell, tuple) for cell in table[label]):
+        longest = max(len(cell) for cell in table[label] if isinstance(cell, tuple))
+        evidence.append("its cells are lists")
+        return "single" if longest <= 1 else "multi"
+    if delimiter := _delimiter(table[label].tolist(), label, name, hints):
+        keys["delimiter"] = delimiter
+        evidence.append(f"its cells are split at {delimiter!r}")
+        return "multi"
+    labels_of = defaultdict(set)
+    for file, cell in zip(found.of_row, table[label], strict=True):
+        if file is not None and cell:
+            labels_of[file].add(cell)
+    several = sum(len(each) > 1 for each in labels_of.values())
+    if not several or several < 0.1 * len(labels_of):
+        return "single"
+    columns = {column_key(column) for column in table.columns}
+    if columns & _BOXES or columns & _ANNOTATORS:
+        what = "boxes of objects" if columns & _BOXES else "several people's answers"
+        raise Unclear(
+            f"{name}: {several} images have rows with different labels, and its columns speak of "
+            f"{what}: write a table with one row per image"
+        )
+    keys["rows"] = "merge"
+    evidence.append(f"{several} images have a row for each of their labels")
+    return "multi"
+
+
+def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> str | None:
+    """What separates several labels in one cell, by the column's name and by evidence."""
+    if hints.delimiter is not None:
+        return None if hints.delimiter == "none" else hints.delimiter
+    cells = {value.strip() for value in values} - {""}
+    several = SEVERAL.fullmatch(column_key(label)) is not None
+    for delimiter in DELIMITERS:
+        split = {cell: [w.strip() for w in cell.split(delimiter)] for cell in cells}
+        joined = {cell: words for cell, words in split.items() if len(words) > 1}
+        if not joined or not all(all(words) for words in joined.values()):
+            continue
+        words = {word for each in split.values() for word in each}
+        alone = cells - joined.keys()
+        known = [c for c, each in joined.items() if all(w in alone for w in each)]
+        same_length = len({len(each) for each in split.values()}) == 1
+        if several and len(words) < len(cells) + bool(alone) and not same_length:
+            return delimiter
+        if several and delimiter in "|;":
+            return delimiter
+        if len(known) == len(joined) and delimiter in "|;":
+            return delimiter
+        shared = len(words) < len(cells)
+        if delimiter in "|;" or (known and shared) or (several and shared):
+            raise Unclear(
+                f"{name}: column {label} holds {listed(sorted(joined))}: one label each, or "
+                f"several? Write --delimiter none, or --delimiter {delimiter!r}"
+            )
+    return None
+
+
+def _is_label_name(column: str) -> bool:
+    key = column_key(str(column).rpartition(".")[2])
+    return key in LABEL_NAMES
+
+
+def _rank(column: str) -> int:
+    key = column_key(str(column).rpartition(".")[2])
+    return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
+
+
+def _zeros_and_ones(cells: pd.Series) -> bool:
+    values = {str(cell).strip().lower() for cell in cells}
+    return values <= {"0", "1", "0.0", "1.0", "-1", "-1.0"} and len(values) <= 2
+
+
+def _may_be_label(cells: pd.Series, n_rows: int) -> bool:
+    """Some cells repeat, and it is not one value, nor a measurement."""
+    texts = [str(cell).strip() for cell in cells if cell != ""]
+    n_values = len(set(texts))
+    if n_values < 2 or n_values > 0.7 * n_rows:
+        return False
+    return not any(re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text) for text in texts[:1000])
+
+
+def _ones(table: pd.DataFrame, flags: Sequence[str]) -> np.ndarray:
+    """How many of these columns hold a one, per row, [rows]."""
+    ones = [[str(cell).strip() in ("1", "1.0") for cell in table[flag]] for flag in flags]
+    return np.array(ones).sum(axis=0)
+
+
+def _is_number(cells: Any) -> bool:
+    return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
+
+
+def _is_other_path(cells: pd.Series, found: Naming) -> bool:
+    """A further column of paths or ids, such as a mask's."""
+    texts = [str(cell) for cell in cells if cell != ""]
+    return bool(texts) and all("/" in text and "." in text for text in texts)

@@ -1,0 +1,279 @@
+"""The tables in a folder that name images, and what they say together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset import table_files
+from pipeline.dataset.columns import Meaning, meaning, says_more
+from pipeline.dataset.label_tables import ImageFiles, stem
+from pipeline.dataset.naming import Hints, Naming, Unclear, listed, naming, part_in_name
+from pipeline.dataset.sources import part_of_folder
+from pipeline.dataset.table_files import NotATable, read_table, text_rows
+
+IN_TABLE = "pipeline.dataset.label_tables.in_table"
+MOST_TABLES = 200
+
+
+@dataclass(frozen=True)
+class Named:
+    """A table that names images."""
+
+    name: str
+    frame: pd.DataFrame
+    keys: dict[str, Any]  # of `in_table`: separator and header, where they are not the plain ones
+    naming: Naming
+    meaning: Meaning | None
+    unclear: Unclear | None = None
+
+    @property
+    def part(self) -> str | None:
+        return part_in_name(self.name)
+
+    def labels(self) -> dict[str, str]:
+        """The label of each file, as text."""
+        assert self.meaning is not None
+        label = self.meaning.keys["label"]
+        columns = [label] if isinstance(label, str) else label
+        texts = self.frame[columns].astype(str).agg("|".join, axis=1)
+        rows = zip(self.naming.of_row, texts, strict=True)
+        return {file: text for file, text in rows if file is not None}
+
+
+def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
+    """The tables that name images."""
+    wanted = [path for path in others if Path(path).suffix.lower() in table_files.SUFFIXES]
+    if hints.table not in (None, "none"):
+        if not (root / str(hints.table)).is_file():
+            raise PipelineError(f"{root / str(hints.table)}: no such file")
+        wanted = [str(hints.table)]
+    if hints.table == "none":
+        return []
+    found = [_look(root, path, index, hints) for path in wanted[:MOST_TABLES]]
+    return [each for each in found if each is not None]
+
+
+def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
+    """A table read in the way in which it names the most images; None if it names none."""
+    path, best = root / name, None
+    suffix = path.suffix.lower()
+    ways: Sequence[str | None] = [None]
+    if suffix in table_files.TEXT:
+        ways = [",", ";", "\t", "|"] + ([" "] if suffix in (".txt", ".lst") else [])
+    unclear: Unclear | None = None
+    for separator in ways:
+        try:
+            keys, frame = _read(path, separator, index)
+            naming_column = naming(frame, index, name, hints)
+        except NotATable as error:
+            if suffix in table_files.JSON and "annotations are boxes" in str(error):
+                raise
+            continue
+        except Unclear as error:
+            unclear = unclear or error
+            continue
+        if naming_column is None:
+            continue
+        better = best is None or (naming_column.count, frame.shape[1]) > (
+            best.naming.count,
+            best.frame.shape[1],
+        )
+        if better:
+            best = Named(name, frame, keys, naming_column, None)
+    if best is None:
+        if unclear is not None:
+            raise unclear
+        return None
+    if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
+        return None  # words in a text that happen to be names
+    try:
+        return replace(best, meaning=meaning(best.frame, best.naming, name, hints, best.part))
+    except Unclear as error:
+        return replace(best, unclear=error)
+
+
+def _read(
+    path: Path, separator: str | None, index: ImageFiles
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """A table, and the keys by which `in_table` reads it so again."""
+    if separator is None:
+        return {}, read_table(path)
+    plain = "\t" if path.suffix in (".tsv", ".tab") else ","
+    keys: dict[str, Any] = {} if separator == plain else {"separator": separator}
+    rows = text_rows(path, separator)
+    if not rows or (max(map(len, rows)) < 2 and separator != ","):
+        raise NotATable(f"{path}: one column")
+    if any(_is_file(cell, index) for cell in rows[0]):
+        keys["header"] = False
+    return keys, read_table(path, separator, keys.get("header", True))
+
+
+def _is_file(cell: str, index: ImageFiles) -> bool:
+    name = cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0].lower()
+    if name in index.by_name:
+        return True
+    known = name in index.by_stem or stem(name) in index.by_stem
+    return known and any(map(str.isdigit, name))
+
+
+Read = tuple[dict[str, Any], str, str, dict[str, str]]  # keys, kind, rule, label of each file
+
+
+def said_together(
+    tables: Sequence[Named], files: Sequence[str], hints: Hints, notes: list[str]
+) -> Read | None:
+    """What the tables say together; None where none has labels."""
+    if unclear := next((each.unclear for each in tables if each.unclear), None):
+        raise unclear
+    labelled = [each for each in tables if each.meaning is not None]
+    others = [each for each in tables if each.meaning is None]
+    if len(labelled) > 1:
+        drafts = [each for each in labelled if _is_placeholder(each, labelled)]
+        labelled = [each for each in labelled if each not in drafts]
+        others += drafts
+    if not labelled:
+        return None
+    group = _of_one_shape(labelled)
+    if group is None:
+        group = [_of_one_content(labelled, hints)]
+        notes += [f"{each.name} says the same" for each in labelled if each not in group]
+    images, kind, rule = _combined(group, files, notes)
+    named = frozenset[str]().union(*(each.naming.files for each in group))
+    unlabelled = []
+    for each in others:
+        refuse_lost_columns([each])
+        if new := each.naming.files - named:
+            unlabelled.append(each.name)
+            notes.append(f"{each.name} names {len(new)} other images and gives them no label")
+        else:
+            notes.append(f"{each.name} names the same images and gives no label")
+    if unlabelled:
+        images["unlabelled"] = unlabelled
+    few = len(named) < 0.5 * len(files) or any(
+        each.naming.count < 0.5 * len(each.frame) for each in group
+    )
+    if few and hints.table is None:
+        rows = sum(len(each.frame) for each in group)
+        unnamed = len(files) - len(named) - sum(len(each.naming.files - named) for each in others)
+        if len(named) < 0.5 * rows:
+            raise Unclear(
+                f"{group[0].name} names {len(named)} of {len(files)} images in {rows} rows: write "
+                f"--table {group[0].name} to use it all the same, or --table none for the folders"
+            )
+        if unnamed:
+            notes.append(f"{unnamed} of {len(files)} images are in no table and are not used")
+    labels: dict[str, str] = {}
+    for each in group:
+        labels |= each.labels()
+    return images, kind, rule, labels
+
+
+def _is_placeholder(table: Named, all_of_them: Sequence[Named]) -> bool:
+    """A contest's sample submission: other images than the rest, all with one label."""
+    others = [each for each in all_of_them if each is not table]
+    apart = not any(table.naming.files & each.naming.files for each in others)
+    called = "submission" in table.name.lower() or "submit" in table.name.lower()
+    return called or (apart and len(set(table.labels().values())) == 1 and table.part == "test")
+
+
+def _of_one_shape(tables: Sequence[Named]) -> list[Named] | None:
+    """Tables with the same columns for different images: one per part, or one per folder."""
+    columns = {tuple(each.frame.columns) for each in tables}
+    if len(tables) == 1:
+        return list(tables)
+    files = sum(len(each.naming.files) for each in tables)
+    if len(columns) > 1 or files > len(frozenset().union(*(t.naming.files for t in tables))):
+        return None
+    keys = ("file", "label", "part", "group", "separator", "header", "suffix", "case", "prefix")
+    shapes = [
+        {key: value for key, value in {**each.keys, **each.meaning.keys}.items() if key in keys}
+        for each in tables
+        if each.meaning is not None
+    ]
+    if any(shape != shapes[0] for shape in shapes):
+        return None
+    return list(tables)
+
+
+def _of_one_content(tables: Sequence[Named], hints: Hints) -> Named:
+    """Of tables that say the same the one that names the most; else `Unclear`."""
+    ordered = sorted(tables, key=lambda each: (-len(each.naming.files), each.name))
+    first = ordered[0].labels()
+    for other in ordered[1:]:
+        theirs = other.labels()
+        if any(first.get(file) != label for file, label in theirs.items()):
+            file = next(file for file, label in theirs.items() if first.get(file) != label)
+            raise Unclear(
+                f"{ordered[0].name} and {other.name} both give labels, and not the same ones "
+                f"({file}: {first.get(file, 'none')!r} and {theirs[file]!r}): write --table "
+                f"{ordered[0].name} or --table {other.name}"
+            )
+    return ordered[0]
+
+
+def _combined(
+    group: Sequence[Named], files: Sequence[str], notes: list[str]
+) -> tuple[dict[str, Any], str, str]:
+    """The keys of `in_table` for one table, or several of one shape."""
+    first = group[0]
+    assert first.meaning is not None
+    images: dict[str, Any] = {"_target_": IN_TABLE, "table": first.name}
+    images |= first.meaning.keys | first.keys
+    kinds = {each.meaning.kind for each in group if each.meaning}
+    parts = [each.part or "" for each in group]
+    if len(group) > 1:
+        paths = [each.meaning.keys["path"] for each in group if each.meaning]
+        for key in ("delimiter", "rows", "no_label"):
+            for each in group:
+                if each.meaning and key in each.meaning.keys:
+                    images[key] = each.meaning.keys[key]
+        if "" not in parts and len(set(parts)) == len(parts) and "part" not in images:
+            images["table"] = {str(each.part): each.name for each in group}
+            images["path"] = dict(zip(parts, paths, strict=True))
+        else:
+            images["table"] = [each.name for each in group]
+        if len(set(paths)) == 1:
+            images["path"] = paths[0]
+        elif isinstance(images["table"], list):
+            raise Unclear(
+                f"{listed(each.name for each in group)} name their images in different ways: "
+                "write one table"
+            )
+    elif "part" not in images and (folders := _parts_of_paths(first.naming.files)):
+        images["part_of_path"] = True
+        notes.append(f"the folders {listed(folders)} give the part")
+    if images["path"] == "{}":
+        del images["path"]
+    evidence = "; ".join(first.meaning.evidence)
+    names = ", ".join(each.name for each in group)
+    separator = {";": ", cells end with ;", "\t": "", ",": "", " ": ""}.get(
+        str(images.get("separator", ",")), ""
+    )
+    rule = f"{names}{separator}: {evidence}"
+    return images, "multi" if "multi" in kinds else "single", rule
+
+
+def _parts_of_paths(files: frozenset[str]) -> list[str]:
+    """The folders that name parts, where every file lies below one and there is a train part."""
+    found = set()
+    for file in files:
+        parts = [name for name in file.split("/")[:-1] if part_of_folder(name)]
+        if len(parts) != 1:
+            return []
+        found.add(parts[0])
+    meant = {part_of_folder(name) for name in found}
+    return sorted(found) if "train" in meant and len(meant) > 1 else []
+
+
+def refuse_lost_columns(tables: Sequence[Named]) -> None:
+    """A table without labels that splits or groups the images is not left aside."""
+    for each in tables:
+        if more := says_more(each.frame, each.naming, each.name):
+            raise Unclear(
+                f"{each.name} gives no label, but {more}: put that into the table of the labels, "
+                "or write --table with the table to use (none: the folders alone)"
+            )

@@ -1,0 +1,389 @@
+"""Labels in tables that name the images: which file a row means, and what it says of it."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.sources import (
+    PART_NAMES,
+    Fault,
+    FolderReader,
+    Found,
+    Source,
+    data_files,
+    part_named,
+    part_of_folder,
+)
+from pipeline.dataset.table_files import read_table
+
+_YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "-1", "-1.0", "")
+_FLAGS = {  # columns that name one part by yes and the other by no
+    "valid": ("valid", "train"),
+    "val": ("valid", "train"),
+    "validation": ("valid", "train"),
+    "test": ("test", "train"),
+    "train": ("train", "valid"),
+    "training": ("train", "valid"),
+}
+
+
+def in_table(
+    root: Path,
+    table: str | Sequence[str] | Mapping[str, str],
+    file: str,
+    label: str | Sequence[str],
+    path: str | Mapping[str, str] = "{}",
+    suffix: str = "same",
+    case: str = "same",
+    prefix: str | None = None,
+    remove: str | None = None,
+    delimiter: str | None = None,
+    rows: str = "one",
+    no_label: Sequence[str] = (),
+    part: str | None = None,
+    parts: Mapping[str, Sequence[str]] | None = None,
+    part_of_path: bool = False,
+    group: str | None = None,
+    separator: str | None = None,
+    header: Sequence[str] | bool = True,
+    unlabelled: Sequence[str] = (),
+) -> Source:
+    """A table with a row per image; `file`, `label`, `part` and `group` are its columns.
+
+    table      below the root; several of them, or one per part, {train: train.txt, test: test.txt}
+    label      a column, or several columns of zeros and ones that are called as the labels are
+    path       the image of a row below the root, or one such rule per part: {} is what column
+               `file` says, {name} the last part of that path, {folder} the table's own folder;
+               `**/` stands for any folders
+    suffix     same, or any: `a.jpg` may also mean a.png
+    case       same, or any: `A.JPG` may also mean a.jpg
+    prefix     what the cells of `file` have before the path, gs://bucket/data/
+    remove     a regular expression: what it finds is taken out of the file's name
+    delimiter  between the labels of one row; without it a row has one label
+    rows       one per image, or merge: an image has a row for each of its labels
+    no_label   cells that mean that there is no label
+    parts      the cells of column `part` by what they mean, {train: [0, 1], valid: [2]}, where
+               they do not name the parts themselves
+    part_of_path  whether a folder on the way to the image names its part
+    separator  between the cells of a text file; by default its suffix says
+    header     the columns' names where the table has none; false calls them column 1, column 2, ...
+    unlabelled tables of images that have no label
+    """
+    _check(suffix=(suffix, ("same", "any")), case=(case, ("same", "any")))
+    _check(rows=(rows, ("one", "merge")))
+    index = ImageFiles(root)
+    found: list[Found] = []
+    faults: list[Fault] = []
+    listed: set[str] = set()
+    labels_of = _label_reader(label, delimiter, no_label)
+    part_of_row = _part_reader(part, parts)
+    for name_of_part, name in _tables(table):
+        frame = _checked_table(root / name, separator, header, [file, part, group], label)
+        folder = _folder_of(name)
+        for number, row in enumerate(frame.to_dict("records"), start=2 if header is True else 1):
+            said = name_of_part if part is None else part_of_row(row[part])
+            rule = path if isinstance(path, str) else path.get(said or "", "{}")
+            wanted = wanted_path(rule, row[file], folder, prefix, remove)
+            fitting = index.find(wanted, suffix == "any", case == "any")
+            where = fitting[0] if len(fitting) == 1 else wanted
+            listed.update(fitting)
+            if part_of_path:
+                named = (part_of_folder(each) for each in where.split("/")[:-1])
+                said = next((each for each in named if each), None)
+            labels, reason = labels_of(row)
+            reason = reason or _path_fault(root, where, fitting)
+            if part is not None and said is None and not reason:
+                reason = f"{part} is {row[part]!r}, which names no part"
+            if reason:
+                faults.append(Fault(f"{name} row {number}: {where}", reason))
+            else:
+                of_group = None if group is None else str(row[group]).strip() or None
+                found.append(Found(where, labels, said, of_group))
+    images, repeated = _merged(found) if rows == "merge" else _once(found)
+    images, without = _without_test(images)
+    for name in unlabelled:
+        without += _named(root, name, path, index)
+    used = {image.file for image in images}
+    without = [each for each in dict.fromkeys(without) if each not in used]
+    beside = index.beside(images, listed.union(without))
+    tables = ", ".join(name for _, name in _tables(table))
+    faults += repeated + [Fault(each, f"not in {tables}") for each in beside]
+    return Source(images, FolderReader(root), faults, without)
+
+
+class ImageFiles:
+    """The image files below a folder, to be found by their names."""
+
+    def __init__(self, root: Path, files: Sequence[str] | None = None) -> None:
+        self.root = root
+        self._files = files
+
+    @cached_property
+    def files(self) -> list[str]:
+        if self._files is not None:
+            return list(self._files)
+        paths = (path for path in data_files(self.root) if path.suffix.lower() in SUFFIXES)
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        return _grouped(self.files, lambda file: file.rpartition("/")[2].lower())
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[str]]:
+        return _grouped(self.files, lambda file: stem(file.rpartition("/")[2]).lower())
+
+    def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
+        """The files that `wanted` may mean, `**/` in it standing for any folders.
+
+        A file of just this name comes before one in other letters, and that before one with
+        another suffix.
+        """
+        if "**/" not in wanted and (self.root / wanted).is_file():
+            return [wanted]
+        if "**/" not in wanted and not any_suffix and not any_case:
+            return []
+        head, deep, tail = wanted.rpartition("**/")
+        name = tail.rpartition("/")[2]
+
+        def fits(file: str, tail: str) -> bool:
+            if not deep:
+                return file == tail
+            return file.startswith(head) and (file[len(head) :] == tail or _below(file, tail))
+
+        named = self.by_name.get(name.lower(), [])
+        found = [file for file in named if fits(file, tail)]
+        if not found and any_case:
+            found = [file for file in named if fits(file.lower(), tail.lower())]
+        if not found and any_suffix:
+            folders = tail[: len(tail) - len(name)]
+            wanted_stem = folders + stem(name)
+            for file in self.by_stem.get(stem(name).lower(), []):
+                place, _, own = file.rpartition("/")
+                without = f"{place}/{stem(own)}" if place else stem(own)
+                if any_case:
+                    without, wanted_stem = without.lower(), wanted_stem.lower()
+                if fits(without, wanted_stem):
+                    found.append(file)
+        return found
+
+    def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
+        """The images that lie in the folders of `images` and that no row names."""
+        folders = {_folder_of(image.file) for image in images}
+        return [f for f in self.files if f not in listed and _folder_of(f) in folders]
+
+
+def wanted_path(
+    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
+) -> str:
+    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
+    text = path_in(cell)
+    if prefix and text.startswith(prefix):
+        text = text[len(prefix) :]
+    text = text.removeprefix("./")
+    place, _, name = text.rpartition("/")
+    if remove:
+        name = re.sub(remove, "", name)
+        text = f"{place}/{name}" if place else name
+    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
+    return path.replace("{name}", name).replace("{}", text)
+
+
+def path_in(cell: Any) -> str:
+    """The path that a cell holds, with / between its parts: of a URL what it points at."""
+    text = str(cell).strip()
+    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
+        text = unquote(text)
+        text = text.partition("?d=")[2] or text.partition("?")[0]
+    return text.replace("\\", "/")
+
+
+def stem(name: str) -> str:
+    """A file's name without the suffix of an image; other dots stay."""
+    place = name.rfind(".")
+    return name[:place] if place > 0 and name[place:].lower() in SUFFIXES else name
+
+
+def part_of(value: str, column: str = "is_valid") -> str | None:
+    """The part that a cell names; in a column like `is_test`, yes and no name one."""
+    if named := part_named(value.replace("-", "").replace("_", "")):
+        return named
+    yes, no = _FLAGS.get(column_key(column).removeprefix("is_"), (None, None))
+    word = value.strip().lower()
+    return yes if word in _YES else no if word in _NO and word else None
+
+
+def column_key(name: object) -> str:
+    """A column's name as words: `Patient ID`, `patientId` and `patient-id` are `patient_id`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name).strip())
+    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+def _tables(table: str | Sequence[str] | Mapping[str, str]) -> list[tuple[str | None, str]]:
+    if isinstance(table, str):
+        return [(None, table)]
+    if not isinstance(table, Mapping):
+        return [(None, str(name)) for name in table]
+    for part in table:
+        if part not in PART_NAMES:
+            raise PipelineError(f"images.table: {near_matches(str(part), PART_NAMES)}")
+    return [(str(part), str(name)) for part, name in table.items()]
+
+
+def _check(**keys: tuple[str, Sequence[str]]) -> None:
+    for key, (value, choices) in keys.items():
+        if value not in choices:
+            raise PipelineError(f"images.{key}={value}: write {' or '.join(choices)}")
+
+
+def _checked_table(
+    path: Path,
+    separator: str | None,
+    header: Sequence[str] | bool,
+    columns: Iterable[str | None],
+    label: str | Sequence[str],
+) -> pd.DataFrame:
+    table = read_table(path, separator, header)
+    labels = [label] if isinstance(label, str) else list(label)
+    for column in [*columns, *labels]:
+        if column is not None and column not in table.columns:
+            near = near_matches(column, map(str, table.columns))
+            raise PipelineError(f"{path}: no column {column!r}: {near}")
+    return table
+
+
+Labels = tuple[tuple[str, ...], str]  # and why the cell gives none
+
+
+def _label_reader(
+    label: str | Sequence[str], delimiter: str | None, no_label: Sequence[str]
+) -> Callable[[Mapping[Any, Any]], Labels]:
+    """A function from a row to its labels."""
+    none = {str(each) for each in no_label}
+
+    def of_columns(row: Mapping[Any, Any]) -> Labels:
+        found = []
+        for column in label:
+            cell = str(row[column]).strip().lower()
+            if cell not in _YES + _NO:
+                return (), f"{column} is {row[column]!r}, which is neither 1 nor 0"
+            if cell in _YES:
+                found.append(column.strip())
+        return tuple(found), ""
+
+    def of_cell(row: Mapping[Any, Any]) -> Labels:
+        cell = row[label]
+        if isinstance(cell, tuple):
+            words: Sequence[str] = cell
+        else:
+            words = [cell] if delimiter is None else cell.split(delimiter)
+        kept = (word.strip() for word in words)
+        return tuple(dict.fromkeys(word for word in kept if word and word not in none)), ""
+
+    return of_cell if isinstance(label, str) else of_columns
+
+
+def _part_reader(
+    column: str | None, parts: Mapping[str, Sequence[str]] | None
+) -> Callable[[Any], str | None]:
+    meant: dict[str, str] = {}
+    for part, cells in (parts or {}).items():
+        if part not in PART_NAMES:
+            raise PipelineError(f"images.parts: {part!r}: {near_matches(part, PART_NAMES)}")
+        for cell in [cells] if isinstance(cells, str) else cells:
+            meant[str(cell)] = part
+    if meant:
+        return lambda value: meant.get(str(value).strip())
+    return lambda value: part_of(str(value), column or "")
+
+
+def _path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
+    if len(fitting) > 1:
+        return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
+    if not (root / where).resolve().is_relative_to(root.resolve()):
+        return "lies outside the dataset's folder"
+    if not fitting:
+        same = root / PurePosixPath(where.replace("**/", ""))
+        near = _of_other_letters(same) if same.parent.is_dir() else None
+        return f"no such file; there is {near}" if near else "no such file"
+    return ""
+
+
+def _of_other_letters(path: Path) -> str | None:
+    """A file beside, called the same but for letters' case or the suffix."""
+    wanted = stem(path.name).lower()
+    return next(
+        (p.name for p in sorted(path.parent.iterdir()) if stem(p.name).lower() == wanted), None
+    )
+
+
+def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
+    """Each file once, with the labels of all its rows."""
+    by_file: dict[str, list[Found]] = {}
+    for found in rows:
+        by_file.setdefault(found.file, []).append(found)
+    images, faults = [], []
+    for file, same in by_file.items():
+        labels = tuple(dict.fromkeys(label for each in same for label in each.labels))
+        if len({(each.part, each.group) for each in same}) > 1:
+            faults.append(Fault(file, f"{len(same)} rows that differ in part or group"))
+        else:
+            images.append(Found(file, labels, same[0].part, same[0].group))
+    return images, faults
+
+
+def _once(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
+    """Each file once; a file with two rows that differ is ambiguous and left out."""
+    by_file: dict[str, list[Found]] = {}
+    for found in rows:
+        by_file.setdefault(found.file, []).append(found)
+    images, faults = [], []
+    for file, same in by_file.items():
+        if len(set(same)) == 1:
+            images.append(same[0])
+        if len(same) > 1:
+            differ = "" if len(set(same)) == 1 else " that differ"
+            faults.append(Fault(file, f"{len(same)} rows{differ}"))
+    return images, faults
+
+
+def _without_test(images: list[Found]) -> tuple[list[Found], list[str]]:
+    """Without a test part that has no label at all, as contests give it; and its files."""
+    test = [image for image in images if image.part == "test"]
+    if not test or any(image.labels for image in test):
+        return images, []
+    return [image for image in images if image.part != "test"], [image.file for image in test]
+
+
+def _named(root: Path, name: str, path: str | Mapping[str, str], index: ImageFiles) -> list[str]:
+    """The images that any cell of a table names."""
+    table = read_table(root / name)
+    found = []
+    for column in table:
+        for cell in table[column]:
+            wanted = "**/" + path_in(cell).rpartition("/")[2]
+            if wanted != "**/":
+                found += index.find(wanted, any_suffix=True, any_case=True)[:1]
+    return found
+
+
+def _grouped(files: Sequence[str], key_of: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(key_of(file), []).append(file)
+    return groups
+
+
+def _folder_of(file: str) -> str:
+    return file.rpartition("/")[0]
+
+
+def _below(file: str, tail: str) -> bool:
+    return file.endswith(f"/{tail}")

@@ -1,0 +1,303 @@
+"""Which column of a table names the images, and by which rule its cells become files."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.label_tables import ImageFiles, column_key, path_in, stem, wanted_path
+from pipeline.dataset.sources import part_named, part_of_folder
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FILE_NAMES = words(
+    "file filename file_name image image_name image_id image_path img img_name img_path "
+    "path filepath file_path filenames images picture photo image_url url source_ref "
+    "image_gcs_uri fname imagename imagepath id image_file"
+)
+MOST_SHOWN = 4
+
+
+class Unclear(PipelineError):
+    """There are several readings, and a person must choose."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the command line says about a table: names of columns; "none" says there is none."""
+
+    file: str | None = None
+    label: str | None = None
+    part: str | None = None
+    group: str | None = None
+    delimiter: str | None = None
+    images: str | None = None  # the folder that holds the images
+    table: str | None = None
+    layout: str | None = None
+    pattern: str | None = None
+    remove: str | None = None
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A column that names images, and how its cells become files."""
+
+    column: str
+    rule: dict[str, Any]  # keys of `in_table`: path, suffix, case, prefix, remove
+    of_row: tuple[str | None, ...]  # the file of each row
+    strength: int  # 3: by name and suffix, 2: by a stem, 1: by a bare number
+
+    @property
+    def count(self) -> int:
+        return sum(file is not None for file in self.of_row)
+
+    @property
+    def files(self) -> frozenset[str]:
+        return frozenset(file for file in self.of_row if file is not None)
+
+
+def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> Naming | None:
+    """The column that names the images; None where none does. Two that disagree are `Unclear`."""
+    columns = [hints.file] if hints.file else list(table.columns)
+    if hints.file and hints.file not in table.columns:
+        raise PipelineError(f"{name}: no column {hints.file!r}: it has {listed(table.columns)}")
+    found = [each for column in columns if (each := _names(table, column, index, name, hints))]
+    if not found:
+        return None
+    best = max(each.strength for each in found)
+    found = [each for each in found if each.strength == best]
+    named = [each for each in found if column_key(each.column) in FILE_NAMES]
+    found = named if named and best == 3 else found
+    if len(named) == 1:
+        found = named
+    most = max(each.count for each in found)
+    found = [each for each in found if each.count >= 0.5 * most]
+    if len({each.files for each in found}) > 1 or len({each.of_row for each in found}) > 1:
+        raise Unclear(
+            f"{name}: columns {listed(each.column for each in found)} each name images, and not "
+            f"the same ones in each row: write --file {found[0].column!r} (or another)"
+        )
+    if found[0].strength == 1 and found[0].count < 0.5 * len(index.files):
+        return None  # bare numbers that also are names of a few images: ids of something else
+    return found[0]
+
+
+def _names(
+    table: pd.DataFrame, column: str, index: ImageFiles, name: str, hints: Hints
+) -> Naming | None:
+    cells = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in table[column]]
+    wanted = {cell for cell in cells if cell and len(cell) < 1000}
+    if not wanted:
+        return None
+    for remove in (None, r"^[0-9a-f]{8}-"):  # Label Studio's, before the name of an upload
+        if rule := _rule(wanted, index, name, remove, hints):
+            break
+    else:
+        return None
+    of_cell, keys, strength = rule
+    return Naming(column, keys, tuple(of_cell.get(cell) for cell in cells), strength)
+
+
+def _rule(
+    cells: set[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
+) -> tuple[dict[str, str], dict[str, Any], int] | None:
+    """How cells become files: the file of each, the keys that say so, and how strong it is."""
+    folder = name.rpartition("/")[0]
+    fitting: dict[str, list[str]] = {}
+    level = {"suffix": "same", "case": "same"}
+    by_stem = 0
+    for cell in cells:
+        place, _, own = cell.rpartition("/")
+        if remove:
+            own, before = re.sub(remove, "", own), own
+            if own == before:
+                continue
+        found = index.by_name.get(own.lower(), [])
+        exact = [file for file in found if file.rpartition("/")[2] == own]
+        if exact:
+            found = exact
+        elif found:
+            level["case"] = "any"
+        else:
+            found = index.by_stem.get(stem(own).lower(), [])
+            by_stem += bool(found)
+        if found:
+            fitting[cell] = _nearest(found, place)
+    if not fitting:
+        return None
+    bare = by_stem == len(fitting) and all(stem(cell) == cell for cell in fitting)
+    if by_stem and not bare:
+        level["suffix"] = "any"
+    numbers = bare and all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in fitting)
+    strength = 1 if numbers else 2 if bare else 3
+    fitting = _of_one_place(fitting, folder, name, hints)
+    of_cell = {cell: files[0] for cell, files in fitting.items()}
+    if len(set(of_cell.values())) < len(of_cell):
+        of_cell = _with_parents(of_cell)
+        if not of_cell:
+            return None
+    keys = _path_keys(index, of_cell, folder, bare, level, replace(hints, remove=remove))
+    if remove:
+        keys["remove"] = remove
+    return of_cell, keys, strength
+
+
+def _nearest(files: Sequence[str], place: str) -> list[str]:
+    """Of files with the right name those whose folders agree longest with the cell's."""
+
+    def agreeing(file: str) -> int:
+        own, said = file.split("/")[:-1][::-1], place.split("/")[::-1]
+        count = 0
+        while count < min(len(own), len(said)) and own[count].lower() == said[count].lower():
+            count += 1
+        return count
+
+    best = max(map(agreeing, files))
+    return [file for file in files if agreeing(file) == best]
+
+
+def _of_one_place(
+    fitting: dict[str, list[str]], folder: str, name: str, hints: Hints
+) -> dict[str, list[str]]:
+    """Choose among files of one name in several folders, or raise `Unclear`."""
+    if hints.images is not None:
+        inside = hints.images.strip("/")
+        kept = {
+            cell: [f for f in files if f == inside or f.startswith(f"{inside}/")]
+            for cell, files in fitting.items()
+        }
+        fitting = {cell: files for cell, files in kept.items() if files}
+    elif folder:
+        beside = [files for files in fitting.values() if any(_in(f, folder) for f in files)]
+        if len(beside) == len(fitting):
+            fitting = {c: [f for f in files if _in(f, folder)] for c, files in fitting.items()}
+    twice = {cell: files for cell, files in fitting.items() if len(files) > 1}
+    if twice and (part := part_in_name(name)):
+        kept = {
+            cell: [f for f in files if any(part_of_folder(p) == part for p in f.split("/")[:-1])]
+            for cell, files in fitting.items()
+        }
+        if all(kept.values()):
+            fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
+    if twice:
+        places = Counter(_place(file) for files in twice.values() for file in files)
+        cell, files = next(iter(twice.items()))
+        folders = [place or "." for place, _ in places.most_common(2)]
+        hint = (
+            f"write --images {folders[0]} or --images {folders[1]}"
+            if len(folders) > 1
+            else ("keep one of them")
+        )
+        raise Unclear(
+            f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
+            f"{listed(files)}): {hint}"
+        )
+    return fitting
+
+
+def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:
+    """Where two cells mean one file, the one whose folders agree is right."""
+    by_file = defaultdict(list)
+    for cell, file in of_cell.items():
+        by_file[file].append(cell)
+    kept = {}
+    for file, cells in by_file.items():
+        exact = [cell for cell in cells if file == cell or file.endswith(f"/{cell}")]
+        if len(cells) == 1 or len(exact) == 1:
+            kept[(exact or cells)[0]] = file
+    return kept
+
+
+def _path_keys(
+    index: ImageFiles,
+    of_cell: dict[str, str],
+    folder: str,
+    bare: bool,
+    level: dict[str, str],
+    hints: Hints,
+) -> dict[str, Any]:
+    """The plainest rule that gives these files, tried as `in_table` will use it."""
+    suffixes = {file[len(stem(file)) :] for file in of_cell.values()}
+    ending = suffixes.pop() if bare and len(suffixes) == 1 else ""
+    keys = {key: value for key, value in level.items() if value != "same"}
+    if bare and not ending:
+        keys["suffix"] = "any"
+    best: tuple[int, dict[str, Any]] = (-1, {})
+    for path, prefix in _rules(of_cell, folder, ending, bare, hints):
+        hits = 0
+        for cell, file in of_cell.items():
+            wanted = wanted_path(path, cell, folder, prefix or None, hints.remove)
+            hits += index.find(wanted, "suffix" in keys, "case" in keys) == [file]
+        if hits > best[0]:
+            best = (hits, {"path": path, **({"prefix": prefix} if prefix else {}), **keys})
+        if hits == len(of_cell):
+            break
+    return best[1]
+
+
+def _rules(
+    of_cell: dict[str, str], folder: str, ending: str, bare: bool, hints: Hints
+) -> Iterator[tuple[str, str]]:
+    """Rules for paths that could give these files, and the prefix that they cut off."""
+    cell, file = next(iter(of_cell.items()))
+    if folder:
+        yield f"{{folder}}/{{}}{ending}", ""
+    without = file[: len(file) - len(ending)] if ending else stem_path(file) if bare else file
+    for prefix in ("", _common_folders(list(of_cell))):
+        tail = cell.removeprefix("./")[len(prefix) :]
+        for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
+            if text.lower() == said.lower() or text.lower().endswith(f"/{said.lower()}"):
+                yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
+                break
+    place = _place(file)
+    yield f"{place}/{{name}}{ending}" if place else f"{{name}}{ending}", ""
+    inside = f"{hints.images.strip('/')}/" if hints.images else ""
+    yield f"{inside}**/{{}}{ending}", ""
+    yield f"{inside}**/{{name}}{ending}", ""
+
+
+def _common_folders(cells: Sequence[str]) -> str:
+    folders = [cell.split("/")[:-1] for cell in cells]
+    common = []
+    for level in zip(*folders, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common) + "/" if common else ""
+
+
+def stem_path(file: str) -> str:
+    """A path without the suffix of an image."""
+    place, _, own = file.rpartition("/")
+    return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def _place(file: str) -> str:
+    return file.rpartition("/")[0]
+
+
+def _in(file: str, folder: str) -> bool:
+    return file.startswith(f"{folder}/")
+
+
+def part_in_name(name: str) -> str | None:
+    """The part that a table's own name or folder says: train.csv, labels_val.csv, test/x.csv."""
+    own = name.rpartition("/")[2].partition(".")[0]
+    for word in re.split(r"[^a-zA-Z]+", own):
+        if part := part_named(word):
+            return part
+    return next((p for f in name.split("/")[:-1][::-1] if (p := part_of_folder(f))), None)
+
+
+def listed(values: Iterable[Any]) -> str:
+    """The first few values in words."""
+    texts = [str(value) or "(empty)" for value in values]
+    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
+    return ", ".join(texts[:MOST_SHOWN]) + more

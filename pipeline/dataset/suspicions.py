@@ -1,0 +1,142 @@
+"""What a person should know about a new dataset at a glance, and what looks wrong in it."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.dataset.images import NotAnImage, decode
+from pipeline.dataset.naming import listed
+from pipeline.dataset.recognise import Recognised
+from pipeline.dataset.sources import PART_NAMES, Found, Source
+
+MOST_CLASSES = 12
+MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
+LOOKED_AT = 32  # images that are decoded
+
+
+def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
+    """Lines that a person can check in ten seconds."""
+    yield f"read: {recognised.rule}."
+    yield f"classes: {_classes(source.images)}"
+    parts = Counter(image.part for image in source.images)
+    if parts.keys() - {None}:
+        counts = [f"{count} {part or 'of no part'}" for part, count in parts.items()]
+        yield f"parts: {', '.join(counts)}" + ("" if recognised.split == "given" else " (not used)")
+    groups = {image.group for image in source.images} - {None}
+    if groups:
+        yield f"groups: {len(groups)} ({listed(sorted(map(str, groups)))}); each stays in one part"
+    for note in recognised.notes:
+        yield f"left aside: {note}"
+    if source.unlabelled:
+        yield (
+            f"left aside: {len(source.unlabelled)} images have no label and are not used "
+            f"({listed(source.unlabelled)})"
+        )
+    for line in suspicious(source, root):
+        yield f"suspicious: {line}"
+
+
+def suspicious(source: Source, root: Path) -> Iterator[str]:
+    """What may be a mistake in the data, in words."""
+    yield from odd_labels({label for image in source.images for label in image.labels})
+    yield from _parts(source.images)
+    yield from _equal_pictures(source, root)
+    empty = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.glob("*/")
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
+    )
+    if empty:
+        yield f"empty folders: {listed(empty)}"
+    yield from _pixels(source)
+
+
+def odd_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in spelling only, and such as look like a missing one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        alike[_spelling(label)].append(label)
+    if twins := [each for each in alike.values() if len(each) > 1]:
+        yield "classes that differ in spelling only: " + "; ".join(
+            " and ".join(repr(label) for label in each) for each in twins[:5]
+        )
+    if missing := sorted(label for label in labels if label.strip().lower() in MISSING):
+        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
+
+
+def _spelling(label: str) -> str:
+    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
+    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
+    try:
+        return f"{float(text):g}" if text.replace(".", "").isdigit() else text
+    except ValueError:
+        return text
+
+
+def _classes(images: Sequence[Found]) -> str:
+    counts = Counter(label for image in images for label in image.labels)
+    shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
+    return ", ".join(shown) + (f", ... ({len(counts)})" if len(counts) > len(shown) else "")
+
+
+def _parts(images: Sequence[Found]) -> Iterator[str]:
+    """Classes that are in one part only; groups that are in several."""
+    by_part: dict[str, set[str]] = defaultdict(set)
+    parts_of_group: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        if image.part is not None:
+            by_part[image.part].update(image.labels)
+            if image.group is not None:
+                parts_of_group[image.group].add(image.part)
+    if len(by_part) > 1:
+        for part in (part for part in PART_NAMES if part in by_part):
+            others = set().union(*(each for other, each in by_part.items() if other != part))
+            if alone := sorted(by_part[part] - others):
+                yield f"classes only in {part}: {listed(alone)}"
+    if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
+        yield (
+            f"{len(shared)} groups are in several of the given parts ({listed(shared)}): write "
+            "split: stratified, which keeps groups whole"
+        )
+
+
+def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
+    """Files with the same bytes; only files of one size are read."""
+    by_size: dict[int, list[Found]] = defaultdict(list)
+    for image in source.images:
+        path = root / image.file
+        if path.is_file():
+            by_size[path.stat().st_size].append(image)
+    by_content: dict[str, list[Found]] = defaultdict(list)
+    for same in by_size.values():
+        if len(same) > 1:
+            for image in same:
+                digest = hashlib.sha256(source.read(image.file)).hexdigest()
+                by_content[digest].append(image)
+    equal = [each for each in by_content.values() if len(each) > 1]
+    contradictory = [each for each in equal if len({frozenset(i.labels) for i in each}) > 1]
+    if contradictory:
+        first = contradictory[0]
+        yield (
+            f"{len(contradictory)} pictures have different labels in different files "
+            f"({' and '.join(f'{i.file}: {chr(43).join(i.labels)}' for i in first[:2])})"
+        )
+    across = [each for each in equal if len({image.part for image in each}) > 1]
+    if across:
+        yield f"{len(across)} pictures are in several parts ({listed(i.file for i in across[0])})"
+    elif len(equal) > len(contradictory):
+        yield f"{len(equal)} pictures are there several times ({listed(i.file for i in equal[0])})"
+
+
+def _pixels(source: Source) -> Iterator[str]:
+    """What a few of the images have in common that is worth knowing."""
+    found = Counter[str]()
+    chosen = source.images[:: max(1, len(source.images) // LOOKED_AT)][:LOOKED_AT]
+    for image in chosen:
+        try:
+            found.update(decode(source.read(image.file)).peculiar)
+        except (NotAnImage, OSError):
+            found["not readable"] += 1
+    for word, count in found.items():
+        yield f"{count} of {len(chosen)} images looked at are {word}"

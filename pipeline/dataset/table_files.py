@@ -1,0 +1,269 @@
+"""A file that lists labels, of whatever format, as one table of text.
+
+CSV and its kin in any encoding and with any separator; JSON, JSON lines and Parquet. A cell is
+text, or a tuple of texts where the file itself holds a list. Nested JSON becomes columns with
+dotted names. The exports of Label Studio, FiftyOne and SageMaker, and COCO's classification
+files, are turned into rows of `image` and `label` here, so that everything behind sees one shape.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import PipelineError
+
+TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
+JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
+SUFFIXES = TEXT | JSON | {".parquet"}
+SEPARATORS = (",", ";", "\t", "|", " ")
+MOST_BYTES = 1 << 30
+csv.field_size_limit(1 << 24)
+
+
+class NotATable(PipelineError):
+    """The file holds no rows of cells."""
+
+
+def read_table(
+    path: Path, separator: str | None = None, header: Sequence[str] | bool = True
+) -> pd.DataFrame:
+    """Rows as the file has them; columns are named by its first row, or by `header`.
+
+    Without a header row (`header` False) the columns are called `column 1`, `column 2`, ... Raises
+    `NotATable` where the file has another shape, `PipelineError` where it is not there.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such file")
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
+    if path.suffix.lower() in JSON:
+        return _json_table(path)
+    rows: list[list[Any]] = text_rows(
+        path, separator or ("\t" if path.suffix in (".tsv", ".tab") else ",")
+    )
+    if header is True:
+        names = _unique([name.strip() for name in rows.pop(0)]) if rows else []
+    elif header is False:
+        rows, n_columns = _gathered(rows)
+        names = [f"column {number}" for number in range(1, 1 + n_columns)]
+    else:
+        names = list(header)
+    for number, row in enumerate(rows, start=1):
+        if any(str(cell).strip() for cell in row[len(names) :]):
+            raise NotATable(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
+    filled = [(list(row) + [""] * len(names))[: len(names)] for row in rows]
+    return _without_empty(pd.DataFrame(filled, columns=names, dtype=object))
+
+
+def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
+    """Rows without a header, of different lengths: the further cells are a list in the last."""
+    lengths = {len(row) for row in rows}
+    least = max(2, min(lengths, default=0))
+    if len(lengths) < 2 or max(lengths) <= least:
+        return [list(row) for row in rows], max(lengths, default=0)
+    last = least - 1
+    return [
+        [*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows
+    ], least
+
+
+def text_rows(path: Path, separator: str) -> list[list[str]]:
+    """The rows of a text file, without empty ones and without a comment (#) at its beginning."""
+    if path.stat().st_size > MOST_BYTES:
+        raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
+    lines = text_of(path).splitlines(keepends=True)
+    while lines and (not lines[0].strip() or lines[0].startswith("#")):
+        del lines[0]
+    try:
+        if separator == " ":
+            rows: Iterable[list[str]] = (line.split() for line in lines)
+        else:
+            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        return [row for row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise NotATable(f"{path}: {error}") from None
+
+
+def text_of(path: Path) -> str:
+    """A text file in UTF-8, or UTF-16 by its first bytes, or else as old Windows programs write."""
+    data = path.read_bytes()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data[:4096]:
+        raise NotATable(f"{path}: not text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise PipelineError(f"{path}: reading it needs `pip install pyarrow`") from None
+    try:
+        return _frame(parquet.read_table(path).to_pylist())
+    except (OSError, ValueError) as error:
+        raise NotATable(f"{path}: {error}") from None
+
+
+def _json_table(path: Path) -> pd.DataFrame:
+    if path.stat().st_size > MOST_BYTES:
+        raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
+    text = text_of(path)
+    try:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise NotATable(f"{path}: not JSON ({error})") from None
+    return _frame(_rows_of(path, [value] if path.suffix.lower() != ".json" else value))
+
+
+def _rows_of(path: Path, value: Any) -> list[dict[str, Any]]:
+    """The rows behind a JSON value."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    if isinstance(value, dict) and {"images", "annotations", "categories"} <= value.keys():
+        return _coco(path, value)
+    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
+        return _mapped(value["labels"], value.get("classes"))  # FiftyOne
+    if isinstance(value, dict):
+        lists = [each for each in value.values() if isinstance(each, list) and each]
+        tables = [each for each in lists if all(isinstance(row, dict) for row in each)]
+        if len(tables) == 1:
+            return _rows_of(path, tables[0])
+        if value and not any(isinstance(each, dict) for each in value.values()):
+            return _mapped(value, None)
+        if value and all(isinstance(each, dict) for each in value.values()):
+            return [{"image": key, **_flat(each)} for key, each in value.items()]
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        if all("data" in row and ("annotations" in row or "completions" in row) for row in value):
+            return [each for row in value for each in _label_studio(path, row)]
+        return [_flat(row) for row in value]
+    raise NotATable(f"{path}: JSON, but no list of records")
+
+
+def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
+    """`{file: label}`; the label may be a place in `classes`, or a list of labels."""
+
+    def name(label: Any) -> Any:
+        if isinstance(label, list):
+            return [name(each) for each in label]
+        if isinstance(label, dict):
+            label = label.get("label", label.get("labels"))
+            return name(label)
+        if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
+            return classes[label]
+        return label
+
+    return [{"image": file, "label": name(label)} for file, label in labels.items()]
+
+
+def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """COCO's three lists, of annotations that say what an image shows and not where."""
+    try:
+        names = {each["id"]: each["name"] for each in value["categories"]}
+        labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
+        for each in value["annotations"]:
+            if each.get("bbox") or each.get("segmentation"):
+                raise NotATable(
+                    f"{path}: its annotations are boxes or outlines of objects, not labels of "
+                    "whole images: write a CSV with the labels of each image"
+                )
+            labels[each["image_id"]].append(names[each["category_id"]])
+        rows = [(each["file_name"], labels[each["id"]]) for each in value["images"]]
+    except (KeyError, TypeError) as error:
+        raise NotATable(f"{path}: not COCO's format ({error!r})") from None
+    return [
+        {"image": file, "label": found[0] if len(found) == 1 else (found or None)}
+        for file, found in rows
+    ]
+
+
+def _label_studio(path: Path, task: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per annotator of a task: the image, and the choices under their name."""
+    data = {key: each for key, each in task["data"].items() if isinstance(each, (str, int, float))}
+    done = task.get("annotations", task.get("completions")) or []
+    done = [each for each in done if not each.get("was_cancelled")]
+    rows = []
+    for annotation in done or [{"result": []}]:
+        row: dict[str, Any] = dict(data)
+        for each in annotation.get("result", []):
+            value = each.get("value", {})
+            found = value.get("choices") or value.get("taxonomy")
+            if found is None:
+                continue
+            if found and isinstance(found[0], list):  # a taxonomy gives the way to each leaf
+                found = ["/".join(way) for way in found]
+            row[str(each.get("from_name", "choice"))] = found[0] if len(found) == 1 else found
+        rows.append(row)
+    return rows
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as columns with dotted names; SageMaker's class map as its names."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if key.endswith("-metadata") and isinstance(value, dict) and "class-map" in value:
+            flat[f"{prefix}{key}.class-name"] = list(value["class-map"].values())
+        elif isinstance(value, dict):
+            if list(value) == ["choices"]:  # Label Studio's short form of several choices
+                flat[prefix + key] = value["choices"]
+            else:
+                flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _frame(rows: Sequence[dict[Any, Any]]) -> pd.DataFrame:
+    names = list(dict.fromkeys(str(key) for row in rows for key in row))
+    texts = [{str(key): _cell(value) for key, value in row.items()} for row in rows]
+    cells = [[row.get(name, "") for name in names] for row in texts]
+    return _without_empty(pd.DataFrame(cells, columns=names, dtype=object))
+
+
+def _cell(value: Any) -> str | tuple[str, ...]:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(_part(each) for each in value if each is not None)
+    return str(value)
+
+
+def _part(value: Any) -> str:
+    """One of a list's values; of an object with one name, that name."""
+    if isinstance(value, dict):
+        names = [each for key, each in value.items() if "name" in key.lower() or key == "label"]
+        return str(names[0]) if len(names) == 1 else json.dumps(value, sort_keys=True)
+    return str(value)
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Without columns that have neither a name nor a cell: what a trailing separator leaves."""
+    kept = [
+        place
+        for place, name in enumerate(table.columns)
+        if (name and not str(name).startswith("unnamed ")) or (table.iloc[:, place] != "").any()
+    ]
+    return table.iloc[:, kept]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Every column with a name of its own: `unnamed 1`, and `label.1` for a second `label`."""
+    found: list[str] = []
+    for number, name in enumerate(names, start=1):
+        name, copies = name or f"unnamed {number}", 0
+        while (unique := f"{name}.{copies}" if copies else name) in found:
+            copies += 1
+        found.append(unique)
+    return found

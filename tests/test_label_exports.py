@@ -1,0 +1,816 @@
+"""Folders as tools and contests leave them: the labels come out right, or the command stops.
+
+Every case is a tree of files with known labels, made by a function below.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.naming import Hints
+from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.recognise import recognise
+
+KINDS = ["oak", "elm", "ash"]
+
+
+def _bytes() -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(memory, "JPEG")
+    return memory.getvalue()
+
+
+JPEG = _bytes()
+
+
+class Tree:
+    """A folder that is being filled."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def image(self, *names: str) -> None:
+        for name in names:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(JPEG + name.encode())
+
+    def text(self, name: str, *lines: str, encoding: str = "utf-8") -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes("\n".join([*lines, ""]).encode(encoding))
+
+    def json(self, name: str, value: Any) -> None:
+        self.text(name, json.dumps(value))
+
+    def lines(self, name: str, values: list[Any]) -> None:
+        self.text(name, *map(json.dumps, values))
+
+
+Truth = dict[str, str]  # labels of each image, joined by +; in front of a slash its part
+Case = Callable[[Tree], Truth]
+UNDERSTOOD: list[Case] = []
+STOPS: list[tuple[Callable[[Tree], None], str]] = []
+
+
+def understood(case: Case) -> Case:
+    UNDERSTOOD.append(case)
+    return case
+
+
+def stops(message: str) -> Callable[[Callable[[Tree], None]], Callable[[Tree], None]]:
+    def keep(case: Callable[[Tree], None]) -> Callable[[Tree], None]:
+        STOPS.append((case, message))
+        return case
+
+    return keep
+
+
+def plain(tree: Tree, n: int = 45, folder: str = "images/", suffix: str = ".jpg") -> list[str]:
+    names = [f"p{i * 37 % 1000:03d}" for i in range(n)]
+    tree.image(*(f"{folder}{name}{suffix}" for name in names))
+    return names
+
+
+def kinds(names: list[str], form: str) -> Truth:
+    return {form.format(name): KINDS[i % 3] for i, name in enumerate(names)}
+
+
+@understood
+def an_index_column(tree: Tree) -> Truth:
+    order = sorted(range(45), key=lambda k: k * 17 % 47)
+    tree.image(*(f"images/{k}.jpg" for k in order))
+    tree.text(
+        "labels.csv",
+        ",filename,label",
+        *(f"{i},{k}.jpg,{KINDS[k % 3]}" for i, k in enumerate(order)),
+    )
+    return {f"images/{k}.jpg": KINDS[k % 3] for k in order}
+
+
+@understood
+def a_contest_with_a_sample_submission(tree: Tree) -> Truth:
+    names = plain(tree, 45, "train_images/a")
+    tests = plain(tree, 12, "test_images/b")
+    tree.text(
+        "train.csv", "image_id,label", *(f"a{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names))
+    )
+    tree.text("sample_submission.csv", "image_id,label", *(f"b{n}.jpg,oak" for n in tests))
+    return kinds(names, "train_images/a{}.jpg")
+
+
+@understood
+def a_contest_with_ids_in_one_folder(tree: Tree) -> Truth:
+    names = plain(tree, 45, "images/Train_")
+    tests = plain(tree, 12, "images/Test_")
+    head = "image_id,oak,elm,ash"
+    one_hot = [",".join(str(int(i % 3 == k)) for k in range(3)) for i in range(45)]
+    tree.text(
+        "train.csv", head, *(f"Train_{n},{row}" for n, row in zip(names, one_hot, strict=True))
+    )
+    tree.text("test.csv", "image_id", *(f"Test_{n}" for n in tests))
+    tree.text("sample_submission.csv", head, *(f"Test_{n},0.25,0.25,0.25" for n in tests))
+    return kinds(names, "images/Train_{}.jpg")
+
+
+@understood
+def the_same_ids_in_train_and_test(tree: Tree) -> Truth:
+    tree.image(*(f"train/{i}.jpg" for i in range(30)), *(f"test/{i}.jpg" for i in range(10)))
+    tree.text("train_labels.csv", "id,label", *(f"{i},{KINDS[i % 3]}" for i in range(30)))
+    return {f"train/{i}.jpg": KINDS[i % 3] for i in range(30)}
+
+
+@understood
+def ids_in_two_folders_as_ham10000(tree: Tree) -> Truth:
+    for i in range(40):
+        tree.image(f"HAM10000_images_part_{1 + i % 2}/ISIC_00{i:03d}.jpg")
+    tree.text(
+        "HAM10000_metadata.csv",
+        "lesion_id,image_id,dx,dx_type,age,sex,localization",
+        *(
+            f"HAM_{i // 2},ISIC_00{i:03d},{['nv', 'mel', 'bkl'][i // 2 % 3]},"
+            f"{['histo', 'follow_up'][i % 2]},{30.0 + i},male,back"
+            for i in range(40)
+        ),
+    )
+    return {
+        f"HAM10000_images_part_{1 + i % 2}/ISIC_00{i:03d}.jpg": ["nv", "mel", "bkl"][i // 2 % 3]
+        for i in range(40)
+    }
+
+
+@understood
+def metadata_in_each_part(tree: Tree) -> Truth:
+    truth = {}
+    for part, n in (("train", 40), ("test", 10)):
+        tree.image(*(f"{part}/{i:03d}.png" for i in range(n)))
+        tree.text(
+            f"{part}/metadata.csv",
+            "file_name,label",
+            *(f"{i:03d}.png,{KINDS[i % 2]}" for i in range(n)),
+        )
+        truth |= {f"{part}:{part}/{i:03d}.png": KINDS[i % 2] for i in range(n)}
+    return truth
+
+
+@understood
+def metadata_jsonl(tree: Tree) -> Truth:
+    truth = {}
+    for part, meant in (("train", "train"), ("validation", "valid")):
+        tree.image(*(f"{part}/{i:03d}.png" for i in range(20)))
+        tree.lines(
+            f"{part}/metadata.jsonl",
+            [{"file_name": f"{i:03d}.png", "label": KINDS[i % 3]} for i in range(20)],
+        )
+        truth |= {f"{meant}:{part}/{i:03d}.png": KINDS[i % 3] for i in range(20)}
+    return truth
+
+
+@understood
+def one_metadata_above_the_parts(tree: Tree) -> Truth:
+    truth, rows = {}, []
+    for part in ("train", "test"):
+        for i in range(20):
+            tree.image(f"{part}/{i:03d}.png")
+            rows.append(f"{part}/{i:03d}.png,{KINDS[i % 3]}")
+            truth[f"{part}:{part}/{i:03d}.png"] = KINDS[i % 3]
+    tree.text("metadata.csv", "file_name,label", *rows)
+    return truth
+
+
+def _separated(separator: str, encoding: str) -> Case:
+    def case(tree: Tree) -> Truth:
+        names = [f"{['north', 'south'][i % 2]}_{i:03d}" for i in range(45)]
+        tree.image(*(f"images/{name}.jpg" for name in names))
+        rows = [f"{n}.jpg{separator}{KINDS[i % 3]}" for i, n in enumerate(names)]
+        tree.text("labels.csv", f"file{separator}label", *rows, encoding=encoding)
+        return kinds(names, "images/{}.jpg")
+
+    case.__name__ = f"separator_{ord(separator)}_{encoding}"
+    return case
+
+
+for _separator, _encoding in [
+    (";", "utf-8"),
+    ("\t", "utf-16"),
+    (",", "utf-16"),
+    (";", "cp1252"),
+    ("|", "utf-8"),
+]:
+    understood(_separated(_separator, _encoding))
+
+
+def _cells(name: str, form: str, files: str = "images/{}.jpg", head: str = "file,label") -> None:
+    def case(tree: Tree) -> Truth:
+        names = plain(tree, 45, *files.split("{}"))
+        rows = [f"{form.format(n)},{KINDS[i % 3]}" for i, n in enumerate(names)]
+        tree.text("labels.csv", head, *rows)
+        return kinds(names, files)
+
+    case.__name__ = name
+    understood(case)
+
+
+_cells("dot_slash", "./images/{}.jpg")
+_cells("absolute_paths_of_another_machine", "/content/drive/MyDrive/set/images/{}.jpg")
+_cells("absolute_paths_with_other_folders", "/home/me/pictures/{}.jpg")
+_cells("urls", "https://example.org/data/{}.jpg?token=1")
+_cells("bucket_paths", "gs://bucket/some/images/{}.jpg")
+_cells("backslashes", r"images\{}.jpg")
+_cells("capital_suffix_in_the_table", "{}.JPG")
+_cells("capital_suffix_on_disk", "{}.jpg", "images/{}.JPG")
+_cells("another_suffix", "{}.png")
+_cells("no_suffix", "{}")
+_cells("deep_folders", "{}.jpg", "a/b/c/{}.jpg")
+_cells("jfif", "{}.jfif", "images/{}.jfif")
+_cells("header_with_blanks", "{}.jpg", head=" file , label ")
+_cells("trailing_commas", "{}.jpg", head="file,label,,")
+
+
+@understood
+def a_comment_above_the_header(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names)]
+    tree.text("labels.CSV", "# exported by hand", "file,label", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def mixed_suffixes(tree: Tree) -> Truth:
+    names = [f"p{i:03d}" for i in range(30)]
+    suffixes = [".jpg", ".png", ".jpeg"]
+    tree.image(*(f"images/{n}{suffixes[i % 3]}" for i, n in enumerate(names)))
+    tree.text(
+        "labels.csv", "file,label", *(f"{n},{KINDS[i // 2 % 3]}" for i, n in enumerate(names))
+    )
+    return {f"images/{n}{suffixes[i % 3]}": KINDS[i // 2 % 3] for i, n in enumerate(names)}
+
+
+@understood
+def notes_beside_the_label(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{KINDS[i % 3]},seen on day {i}" for i, n in enumerate(names)]
+    tree.text("labels.csv", "file,kind,notes", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def one_hot(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [
+        f"{n},{int(i % 3 == 0)}.0,{int(i % 3 == 1)}.0,{int(i % 3 == 2)}.0"
+        for i, n in enumerate(names)
+    ]
+    tree.text("ISIC_GroundTruth.csv", "image,oak,elm,ash", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def roboflow_several_labels(tree: Tree) -> Truth:
+    truth = {}
+    for part, meant in (("train", "train"), ("valid", "valid"), ("test", "test")):
+        rows = []
+        for i in range(20):
+            name = f"img{i}_jpg.rf.{i:08x}.jpg"
+            tree.image(f"{part}/{name}")
+            rows.append(f"{name}, {int(i % 2 == 0)}, {int(i % 3 == 0)}, {int(i % 5 == 1)}")
+            flags = (i % 2 == 0, i % 3 == 0, i % 5 == 1)
+            tags = [k for k, on in zip(KINDS, flags, strict=True) if on]
+            truth[f"{meant}:{part}/{name}"] = "+".join(tags)
+        tree.text(f"{part}/_classes.csv", "filename, oak, elm, ash", *rows)
+    tree.text("README.roboflow.txt", "Provided by somebody", "Images are annotated")
+    return truth
+
+
+@understood
+def roboflow_folders(tree: Tree) -> Truth:
+    truth = {}
+    for part, meant in (("train", "train"), ("valid", "valid"), ("test", "test")):
+        for kind in KINDS:
+            for i in range(5):
+                tree.image(f"{part}/{kind}/{kind}{i}_jpg.rf.{i:08x}.jpg")
+                truth[f"{meant}:{part}/{kind}/{kind}{i}_jpg.rf.{i:08x}.jpg"] = kind
+    tree.text("README.dataset.txt", "trees > 2024")
+    return truth
+
+
+def _folders(name: str, form: str, parts: dict[str, str] | None = None) -> None:
+    def case(tree: Tree) -> Truth:
+        truth = {}
+        for part, meant in (parts or {"": ""}).items():
+            for kind in KINDS:
+                for i in range(6):
+                    file = form.format(part=part, kind=kind, i=i)
+                    tree.image(file)
+                    truth[f"{meant}:{file}" if meant else file] = kind
+        return truth
+
+    case.__name__ = name
+    understood(case)
+
+
+_THREE = {"train": "train", "val": "valid", "test": "test"}
+_folders("classes", "{kind}/{i}.jpg")
+_folders("classes_below_two_folders", "data/trees/{kind}/{i}.jpg")
+_folders("parts", "{part}/{kind}/{i}.jpg", _THREE)
+_folders("parts_one_level_down", "mydata/{part}/{kind}/{i}.jpg", _THREE)
+_folders("parts_below_the_class", "{kind}/{part}/{i}.jpg", _THREE)
+_folders("images_below_the_part", "{part}/images/{kind}/{i}.jpg", _THREE)
+_folders(
+    "images_above_the_part",
+    "images/{part}/{kind}/{i}.jpg",
+    {"Train": "train", "Validation": "valid"},
+)
+_folders("images_below_the_class", "{kind}/images/{i}.jpg")
+_folders("numbered_sessions", "{kind}/{kind}_session{i}/1.jpg")
+
+
+@understood
+def letters(tree: Tree) -> Truth:
+    files = [
+        f"{part}/{letter}/{i}.jpg"
+        for part in ("train", "test")
+        for letter in "ABC"
+        for i in range(6)
+    ]
+    tree.image(*files)
+    return {f"{file.partition('/')[0]}:{file}": file.split("/")[1] for file in files}
+
+
+@understood
+def flat_train_and_test(tree: Tree) -> Truth:
+    tree.image(*(f"train/{['cat', 'dog'][i % 2]}.{i}.jpg" for i in range(40)))
+    tree.image(*(f"test1/{i}.jpg" for i in range(10)))
+    return {
+        f"train:train/{['cat', 'dog'][i % 2]}.{i}.jpg": ["cat", "dog"][i % 2] for i in range(40)
+    }
+
+
+@understood
+def class_folders_with_an_unlabelled_test(tree: Tree) -> Truth:
+    truth = {}
+    for part, meant in (("train", "train"), ("val", "valid")):
+        for kind in KINDS:
+            for i in range(5):
+                tree.image(f"{part}/{kind}/{i}.jpg")
+                truth[f"{meant}:{part}/{kind}/{i}.jpg"] = kind
+    tree.image(*(f"test/{i}.jpg" for i in range(50)))
+    return truth
+
+
+@understood
+def class_names_with_blanks(tree: Tree) -> Truth:
+    names = plain(tree, 48)
+    labels = [f"{a} {b}" for a in ("tomato", "potato", "pepper") for b in ("healthy", "blight")]
+    tree.text(
+        "labels.csv", "file,label", *(f"{n}.jpg,{labels[i % 6]}" for i, n in enumerate(names))
+    )
+    return {f"images/{n}.jpg": labels[i % 6] for i, n in enumerate(names)}
+
+
+@understood
+def few_combinations_of_tags(tree: Tree) -> Truth:
+    names = plain(tree, 48)
+    cells = ["cloud", "cloud;haze", "haze;water"]
+    tree.text("labels.csv", "file,tags", *(f"{n}.jpg,{cells[i % 3]}" for i, n in enumerate(names)))
+    return {f"images/{n}.jpg": cells[i % 3].replace(";", "+") for i, n in enumerate(names)}
+
+
+@understood
+def chest_x_rays(tree: Tree) -> Truth:
+    names = plain(tree, 48)
+    cells = ["No Finding", "Mass", "Mass|Pleural_Thickening", "Edema", "Edema|Mass"]
+    tree.text(
+        "Data_Entry.csv",
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender",
+        *(
+            f"{n}.jpg,{cells[i % 5]},{i % 2},{i // 2},{40 + i},{'MF'[i % 2]}"
+            for i, n in enumerate(names)
+        ),
+    )
+    return {f"images/{n}.jpg": cells[i % 5].replace("|", "+") for i, n in enumerate(names)}
+
+
+@understood
+def one_row_per_tag(tree: Tree) -> Truth:
+    names = plain(tree, 30)
+    rows, truth = [], {}
+    for i, n in enumerate(names):
+        tags = KINDS[: 1 + i % 3]
+        rows += [f"{n}.jpg,{tag}" for tag in tags]
+        truth[f"images/{n}.jpg"] = "+".join(tags)
+    tree.text("tags.csv", "image,label", *rows)
+    return truth
+
+
+@understood
+def a_boolean_column_is_no_split(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{KINDS[i % 3]},{i % 4 == 0}" for i, n in enumerate(names)]
+    tree.text("labels.csv", "file,label,occluded", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+def _split_column(name: str, column: str, cells: dict[str, str]) -> None:
+    def case(tree: Tree) -> Truth:
+        names = plain(tree)
+        words = list(cells)
+        rows = [f"{n}.jpg,{KINDS[i // 3 % 3]},{words[i % len(words)]}" for i, n in enumerate(names)]
+        tree.text("labels.csv", f"file,label,{column}", *rows)
+        return {
+            f"{cells[words[i % len(words)]]}:images/{n}.jpg": KINDS[i // 3 % 3]
+            for i, n in enumerate(names)
+        }
+
+    case.__name__ = name
+    understood(case)
+
+
+_split_column("is_valid_of_numbers", "is_valid", {"0": "train", "1": "valid"})
+_split_column("is_valid_of_words", "is_valid", {"False": "train", "True": "valid"})
+_split_column("is_test", "isTest", {"0": "train", "1": "test"})
+_split_column("blanks_after_the_part", "split", {"train ": "train", "eval": "valid"})
+_split_column("capital_parts", "Set", {"TRAIN": "train", "VALIDATION": "valid", "TEST": "test"})
+_split_column("a_fold_of_words", "fold", {"training": "train", "dev": "valid"})
+_split_column("an_unknown_name", "which", {"train": "train", "val": "valid"})
+
+
+@understood
+def automl_without_header(tree: Tree) -> Truth:
+    names = plain(tree)
+    use = {"TRAIN": "train", "VALIDATION": "valid", "TEST": "test"}
+    words = list(use)
+    rows = [
+        f"{words[i // 3 % 3]},gs://bucket/images/{n}.jpg,{KINDS[i % 3]}"
+        for i, n in enumerate(names)
+    ]
+    tree.text("import.csv", *rows)
+    return {f"{use[words[i // 3 % 3]]}:images/{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+@understood
+def automl_several_labels(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [",".join([f"gs://b/{n}.jpg", *KINDS[: 1 + i % 3]]) for i, n in enumerate(names)]
+    tree.text("import.csv", *rows)
+    return {f"images/{n}.jpg": "+".join(KINDS[: 1 + i % 3]) for i, n in enumerate(names)}
+
+
+@understood
+def vertex_json_lines(tree: Tree) -> Truth:
+    names = plain(tree)
+    use = {"training": "train", "validation": "valid"}
+    words = list(use)
+    tree.lines(
+        "data.jsonl",
+        [
+            {
+                "imageGcsUri": f"gs://bucket/images/{n}.jpg",
+                "classificationAnnotation": {"displayName": KINDS[i % 3]},
+                "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": words[i // 3 % 2]},
+            }
+            for i, n in enumerate(names)
+        ],
+    )
+    return {f"{use[words[i // 3 % 2]]}:images/{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+@understood
+def azure_json_lines(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.lines(
+        "annotations.jsonl",
+        [
+            {
+                "image_url": f"azureml://subscriptions/x/datastores/y/paths/images/{n}.jpg",
+                "image_details": {"format": "jpg", "width": "400px", "height": "258px"},
+                "label": KINDS[: 1 + i % 2],
+            }
+            for i, n in enumerate(names)
+        ],
+    )
+    return {f"images/{n}.jpg": "+".join(KINDS[: 1 + i % 2]) for i, n in enumerate(names)}
+
+
+@understood
+def sagemaker_manifest(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.lines(
+        "output.manifest",
+        [
+            {
+                "source-ref": f"s3://bucket/images/{n}.jpg",
+                "trees": i % 3,
+                "trees-metadata": {
+                    "class-name": KINDS[i % 3],
+                    "confidence": 0.9,
+                    "type": "groundtruth/image-classification",
+                    "job-name": "labeling-job/trees",
+                    "human-annotated": "yes",
+                },
+            }
+            for i, n in enumerate(names)
+        ],
+    )
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def mxnet_lst(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.text("all.lst", *(f"{i}\t{i % 3}.000000\timages/{n}.jpg" for i, n in enumerate(names)))
+    return {f"images/{n}.jpg": f"{i % 3}.000000" for i, n in enumerate(names)}
+
+
+@understood
+def mmpretrain_lists(tree: Tree) -> Truth:
+    truth = {}
+    for part, meant in (("train", "train"), ("val", "valid")):
+        rows = []
+        for i in range(30):
+            tree.image(f"{part}/{KINDS[i % 3]}/{part}{i}.jpg")
+            rows.append(f"{KINDS[i % 3]}/{part}{i}.jpg {i % 3}")
+            truth[f"{meant}:{part}/{KINDS[i % 3]}/{part}{i}.jpg"] = str(i % 3)
+        tree.text(f"meta/{part}.txt", *rows)
+    return truth
+
+
+def _label_studio(names: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": i,
+            "data": {"image": f"/data/upload/1/{i:08x}-{n}.jpg"},
+            "annotations": [
+                {
+                    "id": i,
+                    "result": [
+                        {
+                            "value": {"choices": [KINDS[i % 3]]},
+                            "from_name": "choice",
+                            "to_name": "image",
+                            "type": "choices",
+                        }
+                    ],
+                }
+            ],
+        }
+        for i, n in enumerate(names)
+    ]
+
+
+@understood
+def label_studio_json(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json("project-1.json", _label_studio(names))
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def label_studio_short_json(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json(
+        "min.json",
+        [
+            {
+                "image": f"/data/local-files/?d=images/{n}.jpg",
+                "id": i,
+                "choice": KINDS[i % 3],
+                "annotator": 1,
+                "annotation_id": i,
+                "created_at": "2024-01-01T00:00:00Z",
+                "updated_at": "2024-01-01T00:00:00Z",
+                "lead_time": 3.25 + i,
+            }
+            for i, n in enumerate(names)
+        ],
+    )
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def label_studio_csv(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.text(
+        "project.csv",
+        "image,id,choice,annotator,annotation_id,created_at,updated_at,lead_time",
+        *(
+            f"/data/upload/1/{i:08x}-{n}.jpg,{i},{KINDS[i % 3]},1,{i},2024-01-01T00:00:00Z,"
+            f"2024-01-01T00:00:00Z,{3.25 + i}"
+            for i, n in enumerate(names)
+        ),
+    )
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def coco_of_whole_images(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json(
+        "annotations.json",
+        {
+            "images": [{"id": i, "file_name": f"{n}.jpg"} for i, n in enumerate(names)],
+            "annotations": [
+                {"id": i, "image_id": i, "category_id": i % 3} for i in range(len(names))
+            ],
+            "categories": [{"id": k, "name": kind} for k, kind in enumerate(KINDS)],
+        },
+    )
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def fiftyone(tree: Tree) -> Truth:
+    names = plain(tree, folder="data/")
+    tree.json("labels.json", {"classes": KINDS, "labels": {n: i % 3 for i, n in enumerate(names)}})
+    return kinds(names, "data/{}.jpg")
+
+
+@understood
+def a_mapping_in_json(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json("labels.json", {f"{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)})
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def a_class_number_beside_its_name(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{i % 3},{KINDS[i % 3]}" for i, n in enumerate(names)]
+    tree.text("labels.csv", "file,label,class_name", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def a_table_that_says_what_the_folders_say(tree: Tree) -> Truth:
+    files = [f"{KINDS[i % 3]}/{i}.jpg" for i in range(30)]
+    tree.image(*files)
+    tree.text(
+        "labels.csv", "path,label", *(f"{file},{KINDS[i % 3]}" for i, file in enumerate(files))
+    )
+    return {file: KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@understood
+def a_readme_with_a_name_in_it(tree: Tree) -> Truth:
+    files = [f"{KINDS[i % 3]}/img{i}.jpg" for i in range(30)]
+    tree.image(*files)
+    tree.text("README.md", "See img3.jpg, for instance.")
+    tree.text("classes.txt", *KINDS)
+    return {file: KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@stops("--images")
+def masks_beside_images(tree: Tree) -> None:
+    names = plain(tree)
+    tree.image(*(f"annotations/{n}.png" for n in names))
+    tree.text("labels.csv", "id,label", *(f"{n},{KINDS[i % 3]}" for i, n in enumerate(names)))
+
+
+@stops("masks")
+def masks_in_folders(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"images/{KINDS[i % 3]}/{i}.jpg", f"masks/{KINDS[i % 3]}/{i}.png")
+
+
+@stops("--layout")
+def repeated_folders_in_classes(tree: Tree) -> None:
+    tree.image(
+        *(f"{['dog', 'cat'][i % 2]}/{['left', 'right'][i // 2 % 2]}/{i}.jpg" for i in range(48))
+    )
+
+
+@stops("holdout")
+def a_folder_beside_the_parts(tree: Tree) -> None:
+    for part in ("train", "val", "holdout"):
+        tree.image(*(f"{part}/{KINDS[i % 3]}/{i}.jpg" for i in range(12)))
+
+
+@stops("which column is the label")
+def several_columns_that_may_be_labels(tree: Tree) -> None:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{KINDS[i % 3]},{['low', 'high'][i % 2]}" for i, n in enumerate(names)]
+    tree.text("labels.csv", "file,kind,place", *rows)
+
+
+@stops("two readings")
+def a_table_against_the_folders(tree: Tree) -> None:
+    files = [f"{['north', 'south'][i % 2]}/{i}.jpg" for i in range(30)]
+    tree.image(*files)
+    tree.text(
+        "labels.csv", "path,label", *(f"{file},{KINDS[i % 3]}" for i, file in enumerate(files))
+    )
+
+
+@stops("both give labels")
+def two_tables_that_differ(tree: Tree) -> None:
+    names = plain(tree)
+    for shift, name in enumerate(("first.csv", "second.csv")):
+        rows = [f"{n}.jpg,{KINDS[(i + shift) % 3]}" for i, n in enumerate(names)]
+        tree.text(name, "file,label", *rows)
+
+
+@stops("names no part")
+def a_numbered_fold(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text(
+        "labels.csv",
+        "file,label,fold",
+        *(f"{n}.jpg,{KINDS[i % 3]},{i % 5}" for i, n in enumerate(names)),
+    )
+
+
+@stops("splits the images")
+def the_split_in_a_table_of_its_own(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *(f"{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names)))
+    tree.text(
+        "split.csv",
+        "file,split",
+        *(f"{n}.jpg,{['train', 'test'][i % 2]}" for i, n in enumerate(names)),
+    )
+
+
+@stops("volumes, groups")
+def folders_of_patients(tree: Tree) -> None:
+    tree.image(*(f"patient_{i % 4}/{i}.jpg" for i in range(40)))
+
+
+@stops("names the images")
+def labels_in_a_file_that_is_not_read(tree: Tree) -> None:
+    files = [f"{['north', 'south'][i % 2]}_{i:03d}.jpg" for i in range(30)]
+    tree.image(*files)
+    tree.text(
+        "labels.xml",
+        *(f"<image name='{file}' label='{KINDS[i % 3]}'/>" for i, file in enumerate(files)),
+    )
+
+
+@stops("files of their own")
+def boxes_in_a_text_beside_each_image(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{['north', 'south'][i % 2]}_{i:03d}.jpg")
+        tree.text(f"{['north', 'south'][i % 2]}_{i:03d}.txt", "0 0.5 0.5 0.1 0.1")
+
+
+@stops("several people")
+def annotators_who_disagree(tree: Tree) -> None:
+    names = plain(tree)
+    rows = [f"{n}.jpg,{KINDS[(i + a) % 3]},{a}" for i, n in enumerate(names) for a in range(2)]
+    tree.text("labels.csv", "image,label,annotator", *rows)
+
+
+@stops("boxes")
+def coco_with_boxes(tree: Tree) -> None:
+    names = plain(tree)
+    tree.json(
+        "instances.json",
+        {
+            "images": [{"id": i, "file_name": f"{n}.jpg"} for i, n in enumerate(names)],
+            "annotations": [{"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}],
+            "categories": [{"id": 0, "name": "oak"}],
+        },
+    )
+
+
+@stops("--delimiter")
+def an_unclear_delimiter(tree: Tree) -> None:
+    names = plain(tree)
+    cells = ["red;round", "red;long", "green;round"]
+    tree.text("labels.csv", "file,label", *(f"{n}.jpg,{cells[i % 3]}" for i, n in enumerate(names)))
+
+
+def read(root: Path, hints: Hints | None = None) -> Truth:
+    found = recognise(root, hints or Hints())
+    text = dataset_yaml("x", root, found, found.source, Counter())
+    again = find_images(yaml.safe_load(text)["images"], root)
+    assert again.images == found.source.images, "as the YAML says it"
+    given = found.split == "given"
+    return {
+        (f"{image.part}:{image.file}" if given and image.part else image.file): "+".join(
+            image.labels
+        )
+        for image in found.source.images
+    }
+
+
+@pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)
+def test_what_is_common_is_understood(case: Case, tmp_path: Path) -> None:
+    truth = case(Tree(tmp_path))
+    assert read(tmp_path) == truth
+
+
+@pytest.mark.parametrize(("case", "message"), STOPS, ids=lambda each: getattr(each, "__name__", ""))
+def test_what_is_unclear_stops(case: Callable[[Tree], None], message: str, tmp_path: Path) -> None:
+    case(Tree(tmp_path))
+    with pytest.raises(PipelineError) as error:
+        print(read(tmp_path))
+    assert message in str(error.value)
