@@ -22,10 +22,12 @@ from pipeline.dataset.checks import Chosen, Faulty, Preparation, choose, read_co
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.meta import (
     array_meta,
+    asked,
     decoded_table,
     describe,
     duplicates_across_parts,
     find_earlier,
+    kept,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.dataset.sources import Fault, Source
@@ -50,6 +52,8 @@ def main(config: DictConfig) -> None:
 
 def prepare(wanted: Preparation) -> dict[str, Any]:
     """Find, decode, check, split and write one dataset; returns its meta.json."""
+    if wanted.source is not None and not wanted.source.exists():
+        return _keep(wanted, wanted.source)
     root, archive_sha256 = wanted.root()
     source = find_images(wanted.images, root)
     with replacing_folder(wanted.out) as folder:
@@ -63,9 +67,23 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
             "duplicates_across_parts": duplicates_across_parts(chosen, folder, wanted.arrays[0]),
             "split": vars(wanted.split),
             "archive_sha256": archive_sha256,
+            "asked": asked(wanted),
             "arrays": {array_name(array): array_meta(folder, array) for array in wanted.arrays},
         }
         write_json(folder / "meta.json", meta)
+    return meta
+
+
+def _keep(wanted: Preparation, source: Path) -> dict[str, Any]:
+    """Where the source is gone, what was prepared of it is as good as ever."""
+    meta = kept(wanted)
+    if meta is None:
+        raise PipelineError(
+            f"dataset.source: {source} is not there, and {wanted.out} holds nothing that was "
+            "prepared from it just so: put it back, or correct `source` in "
+            f"conf/dataset/{wanted.policy.name}.yaml"
+        )
+    print(f"note: {source} is not there: {wanted.out} stays as it was prepared")
     return meta
 
 

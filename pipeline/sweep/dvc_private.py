@@ -181,6 +181,11 @@ def inputs_are_there(stage: Stage) -> bool:
     return all(dep.exists for dep in stage.deps)
 
 
+def changed_inputs(stage: Stage) -> set[str]:
+    """The dependencies and files of parameters that are other than dvc.lock says."""
+    return {dep.def_path for dep in stage.deps if dep.workspace_status()}
+
+
 def outs_changed(stage: Stage) -> bool:
     """Are outputs missing, or other than dvc.lock says?"""
     return any(out.workspace_status() for out in stage.outs)

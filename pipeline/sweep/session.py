@@ -13,7 +13,8 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
-from pipeline.study.params import refuse_odd_words
+from pipeline.source import __main__ as links
+from pipeline.study.params import read_study, refuse_odd_words
 from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
@@ -77,6 +78,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     options.check()
     project, console = Project(root), Console(highlight=False)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
+    for line in links.mend(root, read_study(root / "params.yaml").datasets):
+        console.print(line, markup=False, soft_wrap=True)
     stages, needs = project.collect(targets)
     threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
