@@ -146,8 +146,8 @@ def find_earlier(folder: Path, source: Source) -> Earlier | None:
 
 def _find_earlier(folder: Path, source: Source) -> Earlier | None:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    if meta["format"] != FORMAT or meta["decoder"] != decoder():
-        return None
+    if meta["format"] != FORMAT or meta["decoder"] != decoder() or "asked" not in meta:
+        return None  # the last: of a version that did not say how many of 16 bits are used
     table = pd.read_csv(folder / "decoded.csv", dtype=str, keep_default_na=False)
     files = [image.file for image in source.images]
     if table["file"].tolist() != files:

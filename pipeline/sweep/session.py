@@ -33,8 +33,12 @@ def plan(
     jobs: int,
     price_per_hour: float | None,
 ) -> dict[str, str]:
-    """Print and return what would become of each stage that is not up to date."""
+    """Print and return what would become of each stage that is not up to date.
+
+    A name that no model has is an error: each of its runs would fail.
+    """
     from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
+    from pipeline.names.resolve import resolve
 
     found: dict[str, str] = {}
     for stage in stages:
@@ -48,6 +52,8 @@ def plan(
     console.print(f"{len(found)} of {len(stages)} stages to do")
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
+    for model in dict.fromkeys(cell.model for cell in cells):
+        resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     for line in estimate_lines(project.root, cells, threads, jobs, price_per_hour):
         console.print(line, markup=False, soft_wrap=True)
