@@ -20,8 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.dataset.__main__ import prepare
 from pipeline.core.processes import usable_cores
+from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.arrays import Array, decode_all
 from pipeline.dataset.checks import Policy, Preparation
 from pipeline.dataset.images import SUFFIXES

@@ -143,7 +143,7 @@ class _Twice(ValueError):
     """A key is in one mapping twice, of which YAML's readers silently take the last."""
 
 
-class _StrictLoader(_Loader):  # type: ignore[misc]
+class _StrictLoader(_Loader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:

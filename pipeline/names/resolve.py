@@ -123,7 +123,9 @@ def _check_spelling(name: str) -> None:
             resolve(bare)
         except PipelineError as error:
             raise PipelineError(f"model {name}: leave out {prefix}; {error}") from None
-        raise PipelineError(f"model {name}: write {bare}, without {prefix}")
+        raise PipelineError(
+            f"model {name}: not a name in timm's registry: write {bare}, without {prefix}"
+        )
     if not _SPELLING.fullmatch(name) or len(name) > 100:
         shown = repr(name if len(name) <= 60 else name[:60] + "...")
         raise PipelineError(
