@@ -97,6 +97,14 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     assert (swept.records(), swept.lock(), swept.runs()) == before
 
 
+def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace) -> None:
+    params = workspace.folder / "params.yaml"
+    params.write_text(params.read_text().replace(MODELS[1], "tf_efficientnet_lite9.in1k"))
+    done = workspace.sweep("--dry-run")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "timm has no such architecture: did you mean tf_efficientnet_lite" in done.stderr
+
+
 def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
     done = workspace.sweep("--dry-run", "--price-per-hour", "-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
