@@ -21,7 +21,7 @@ import timm
 import torch
 from torch import nn
 
-from pipeline.dataset.arrays import free_cores
+from pipeline.core.processes import usable_cores
 from pipeline.export.folder import write_onnx
 from pipeline.predict.__main__ import found
 from pipeline.predict.decoding import Ask, answers
@@ -73,7 +73,7 @@ def main(folder: str, model: str = "tf_efficientnet_lite0.in1k", pixels: str = "
         for _ in range(ROUNDS):
             for name, ask in sides.items():
                 times[name] = np.minimum(times[name], seconds(files, size, ask))
-    print(f"{model} at {size} pixels, {len(files)} images, {free_cores()} cores")
+    print(f"{model} at {size} pixels, {len(files)} images, {usable_cores()} cores")
     for name, (wall, cpu) in times.items():
         by_clock, by_cpu = times["decode"] / times[name]
         print(

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.core.processes import usable_cores
 from pipeline.dataset.__main__ import prepare
-from pipeline.dataset.arrays import Array, decode_all, free_cores
+from pipeline.dataset.arrays import Array, decode_all
 from pipeline.dataset.checks import Policy, Preparation
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import FolderReader, Found, Source
@@ -47,7 +48,7 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
 
 def pillow_alone(root: Path, files: list[str]) -> None:
     """Decode and resize, keep nothing: one process per core, an equal share of the files each."""
-    n_workers = free_cores()
+    n_workers = usable_cores()
     shares = [files[first::n_workers] for first in range(n_workers)]
     with ProcessPoolExecutor(n_workers) as pool:
         list(pool.map(_pillow_share, [root] * n_workers, shares))
@@ -90,7 +91,7 @@ def _prepare_and_report(folder: Path) -> int:
     )
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (own + worker * free_cores()) // 1024
+    return (own + worker * usable_cores()) // 1024
 
 
 def main(root: Path) -> None:
@@ -112,7 +113,7 @@ def main(root: Path) -> None:
         [min(column) for column in zip(*each, strict=True)] for each in zip(*rounds, strict=True)
     )
     n = len(files)
-    print(f"{root.name}: {n} images, best of {REPEATS} interleaved rounds, {free_cores()} cores")
+    print(f"{root.name}: {n} images, best of {REPEATS} interleaved rounds, {usable_cores()} cores")
     for name, (cpu, wall) in {"Pillow alone": alone, "the stage": one}.items():
         print(f"  {name:13s} {n / cpu:5.0f} images per CPU second, {n / wall:5.0f} per second")
     print(f"  the stage does {alone[0] / one[0]:.0%} of Pillow alone per CPU second")

@@ -35,6 +35,7 @@ def outputs_of(stage: str, arguments: list[str]) -> list[Path]:
         "fetch": lambda: [paths[2] / "source.json"],
         "benchmark": lambda: [named["out"]],
         "merge": lambda: [*paths[1:3], paths[8] / "hardware.json"],
+        "source": lambda: [paths[1]],
         "dataset": lambda: [named["out"] / "meta.json"],
         "finetune": lambda: [named["out"]],
         "baseline": lambda: [named["out"]],

@@ -492,3 +492,36 @@ def test_arrays_of_another_version_or_size_are_told(pictures: Path, tmp_path: Pa
     (tmp_path / "out/meta.json").write_text(json.dumps(meta | {"format": 0}))
     with pytest.raises(PipelineError, match="prepared by another version"):
         open_prepared(tmp_path / "out")
+
+
+def sixteen_bits(folder: Path, most: int) -> Path:
+    for number in range(20):
+        path = folder / ("cat", "dog")[number // 10] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.RandomState(number).randint(0, most + 1, (8, 8)).astype(np.uint16)
+        values[0, 0] = most
+        Image.fromarray(values).save(path)
+    return folder
+
+
+def test_twelve_bits_in_sixteen_are_refused_and_fourteen_are_told(tmp_path: Path) -> None:
+    said = "20 images of 16 bits hold at most 4,095 of 65,535, nearly black: .* pixels by 16, or"
+    with pytest.raises(PipelineError, match=said):
+        prepare(wanted(sixteen_bits(tmp_path / "dark", 4095), tmp_path / "out"))
+    meta = prepare(wanted(sixteen_bits(tmp_path / "dim", 16383), tmp_path / "out"))
+    assert meta["notes"] == ["20 images of 16 bits hold at most 16,383 of 65,535, so they are dark"]
+    again = prepare(wanted(tmp_path / "dim", tmp_path / "out"))
+    assert again["notes"] == meta["notes"]
+    assert prepare(wanted(sixteen_bits(tmp_path / "full", 65535), tmp_path / "out"))["notes"] == []
+
+
+def test_a_source_that_is_gone_leaves_only_what_was_prepared_just_so(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = prepare(wanted(pictures, tmp_path / "out"))
+    shutil.rmtree(pictures)
+    assert prepare(wanted(pictures, tmp_path / "out")) == meta
+    assert "is not there" in capsys.readouterr().out
+    for changed in ({"image_size": 16}, {"split_seed": 1}, {"bad": "drop"}):
+        with pytest.raises(PipelineError, match=r"is not there, and .* holds nothing"):
+            prepare(wanted(pictures, tmp_path / "out", **changed))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.dataset.images import NotAnImage, crop, decode, squish
+from pipeline.dataset.images import SUFFIXES, NotAnImage, crop, decode, dim, squish
 
 RANDOM = np.random.RandomState(0)
 PHOTO = Image.fromarray(RANDOM.randint(0, 256, (8, 12, 3), dtype=np.uint8)).resize((48, 32))
@@ -94,6 +94,26 @@ def test_of_sixteen_bit_grey_the_upper_eight_count(format: str) -> None:
     assert decode(data).peculiar == ("16-bit",)
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_that_hold_fewer_are_known(format: str) -> None:
+    data = encoded(Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)), format)
+    assert decode(data).peculiar == ("16-bit", "12-of-16")
+    assert dim(["", "16-bit 12-of-16", "16-bit 9-of-16 rotated"]) == (2, 12)
+    assert dim(["16-bit 12-of-16", "16-bit"]) == (2, 16)
+    assert dim(["", "rotated"]) is None
+
+
+def test_an_image_that_is_too_large_says_how_large_it_may_be() -> None:
+    data = encoded(Image.new("1", (13500, 13300)))
+    with pytest.raises(NotAnImage) as caught:
+        decode(data)
+    assert str(caught.value) == "179,550,000 pixels, more than 178,956,970: make it smaller"
+
+
+def test_jfif_is_a_name_of_jpeg() -> None:
+    assert ".jfif" in SUFFIXES
+
+
 def test_thirty_two_bit_pixels_are_refused_because_their_range_is_unknown() -> None:
     for kind in (np.float32, np.int32):
         data = encoded(Image.fromarray(np.ones((4, 4), dtype=kind)), "TIFF")
@@ -123,7 +143,7 @@ def test_damaged_and_foreign_files_say_what_they_are() -> None:
 
 def test_an_image_of_absurd_size_is_refused_before_it_fills_the_memory() -> None:
     header = b"P5 40000 40000 255\n"
-    with pytest.raises(NotAnImage, match="decompression bomb"):
+    with pytest.raises(NotAnImage, match="1,600,000,000 pixels, more than 178,956,970"):
         decode(header + b"x")
 
 

@@ -163,6 +163,17 @@ def test_a_tracker_that_is_down_costs_one_warning(
     assert mirror(folder, tracker, WANDB_MODE="offline").stdout.startswith(f"{tracker}: 2 runs")
 
 
+def test_a_database_without_the_package_for_it_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = mirror(folder, "mlflow", MLFLOW_TRACKING_URI="sqlite:///m.db")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: MLFLOW_TRACKING_URI=sqlite:...: mlflow-skinny has no database: install mlflow, or "
+        "set MLFLOW_TRACKING_URI to a server or file:\n"
+    )
+
+
 def test_a_missing_package_is_one_line_that_names_the_extra(folder: Path) -> None:
     (folder / "blocked/mlflow").mkdir(parents=True)
     (folder / "blocked/mlflow/__init__.py").write_text(

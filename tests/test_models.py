@@ -104,6 +104,21 @@ def test_a_hostile_name_is_refused_in_one_short_line(name: str) -> None:
     assert len(line) < 200
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("timm/resnet50.a1_in1k", "write resnet50.a1_in1k, without timm/"),
+        ("hf-hub:timm/resnet50.a1_in1k", "write resnet50.a1_in1k, without hf-hub:timm/"),
+        ("timm/resnet50.a1_in2k", "has no weights tagged a1_in2k: did you mean resnet50.a1_in1k"),
+    ],
+)
+def test_a_name_as_the_hub_has_it_says_what_to_write(name: str, line: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        resolve(name)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_all_93_names_of_the_study_are_known_with_their_2022_weights(
     study_names: pd.DataFrame,
 ) -> None:

@@ -67,7 +67,7 @@ def test_ray_alone_listens_to_this_machine_and_records_what_a_plain_sweep_record
     assert listening, "Ray listens nowhere?"
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     said, errors = sweep.communicate(timeout=60)
-    assert (sweep.returncode, "2 made" in said) == (0, True), errors
+    assert (sweep.returncode, "3 made" in said) == (0, True), errors
     assert "weights-sent/" in log.read_text(), "the run did not use what was sent"
     assert plain.sweep(TARGET).returncode == 0
     assert workspace.records() == plain.records()

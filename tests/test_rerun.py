@@ -90,7 +90,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.edit_params(models=MODELS, recipes=["quickstart", "avg_pool"], seeds=[0])
     ran = workspace.repro()
     datasets = {"dataset@digits", "dataset@digit_mosaic"}
-    assert ran == {"fetch", "merge", "study2022"} | datasets | cells() | BELOW
+    sources = {"source@digits", "source@digit_mosaic"}
+    assert ran == {"fetch", "merge", "study2022"} | sources | datasets | cells() | BELOW
     return workspace
 
 
@@ -106,7 +107,9 @@ def test_nothing_changed_means_nothing_runs(workspace: Workspace) -> None:
 
 def test_one_datasets_yaml_re_runs_its_cells_only(workspace: Workspace) -> None:
     workspace.edit("conf/dataset/digit_mosaic.yaml", "count: 1600", "count: 600")
-    expected = {"dataset@digit_mosaic"} | cells(datasets=("digit_mosaic",)) | BELOW
+    expected = (
+        {"source@digit_mosaic", "dataset@digit_mosaic"} | cells(datasets=("digit_mosaic",)) | BELOW
+    )
     assert workspace.repro() == expected
 
 

@@ -35,7 +35,7 @@ def finished(fresh: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     workspace = fresh.copy(tmp_path_factory.mktemp("finished") / "workspace")
     done = workspace.sweep("--jobs", "4")
     assert done.returncode == 0, done.stderr
-    assert "14 made" in done.stdout
+    assert "16 made" in done.stdout
     return workspace
 
 
@@ -69,7 +69,7 @@ def test_after_a_sweep_dvc_has_nothing_to_do_and_the_same_lock(
     assert by_dvc.returncode == 0, by_dvc.stderr
     assert (workspace.folder / "dvc.lock").read_bytes() == (swept.folder / "dvc.lock").read_bytes()
     assert workspace.records() == swept.records()
-    assert workspace.sweep().stdout.strip().endswith("14 up to date")
+    assert workspace.sweep().stdout.strip().endswith("16 up to date")
 
 
 def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
@@ -78,11 +78,11 @@ def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
     before, n_before = swept.records(), len(swept.runs())
     lr = yaml.safe_load((swept.folder / RECIPE).read_text())["lr"]
     swept.change(RECIPE, lr=0.5)
-    assert "8 made, 6 up to date" in swept.sweep().stdout
+    assert "8 made, 8 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() != before
     swept.change(RECIPE, lr=lr)
-    assert "8 from DVC's cache, 6 up to date" in swept.sweep().stdout
+    assert "8 from DVC's cache, 8 up to date" in swept.sweep().stdout
     assert len(swept.runs()) == n_before + 8
     assert swept.records() == before
 
@@ -92,9 +92,17 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     before = swept.records(), swept.lock(), swept.runs()
     said = swept.sweep("--dry-run").stdout
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
-    assert "8 of 14 stages to do" in said
+    assert "8 of 16 stages to do" in said
     assert "0 of 8 fits estimated" in said  # of fake runs that took no time
     assert (swept.records(), swept.lock(), swept.runs()) == before
+
+
+def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace) -> None:
+    params = workspace.folder / "params.yaml"
+    params.write_text(params.read_text().replace(MODELS[1], "tf_efficientnet_lite9.in1k"))
+    done = workspace.sweep("--dry-run")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "timm has no such architecture: did you mean tf_efficientnet_lite" in done.stderr
 
 
 def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
@@ -105,8 +113,8 @@ def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
 
 def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> None:
     target = "finetune@digits-tf_efficientnet_lite1.in1k-quickstart-1"
-    assert "2 made" in workspace.sweep(target).stdout
-    assert set(workspace.lock()) == {"dataset@digits", target}
+    assert "3 made" in workspace.sweep(target).stdout
+    assert set(workspace.lock()) == {"source@digits", "dataset@digits", target}
 
 
 def test_an_unknown_target_is_one_line_with_the_near_matches(workspace: Workspace) -> None:
@@ -128,7 +136,7 @@ def test_a_record_made_but_not_committed_is_committed_and_not_run_again(
     running.communicate()
     n_runs, records = len(swept.runs()), swept.records()
     done = swept.sweep(ONE)
-    assert "1 made before and now committed" in done.stdout or "2 up to date" in done.stdout
+    assert "1 made before and now committed" in done.stdout or "3 up to date" in done.stdout
     assert (len(swept.runs()), swept.records()) == (n_runs, records)
 
 
@@ -136,7 +144,7 @@ def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) 
     """Its configuration is equal: only what made it differs."""
     trainer = swept.folder / "pipeline/finetune/recipe.py"
     trainer.write_text(trainer.read_text() + "\n# changed\n")
-    assert "12 made, 2 up to date" in swept.sweep().stdout
+    assert "12 made, 4 up to date" in swept.sweep().stdout
 
 
 def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> None:
@@ -155,8 +163,8 @@ def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None
     done = workspace.sweep("--jobs", "4", FAILING="digits/tf_efficientnet_lite0.in1k/quickstart/1")
     assert done.returncode == 1
     assert "no such weights" in done.stderr
-    assert "13 made, 1 failed" in done.stdout
-    assert "1 made, 13 up to date" in workspace.sweep().stdout
+    assert "15 made, 1 failed" in done.stdout
+    assert "1 made, 15 up to date" in workspace.sweep().stdout
 
 
 def test_a_sweep_in_which_all_fail_stops_at_the_limit(workspace: Workspace) -> None:
@@ -216,7 +224,7 @@ def test_a_killed_run_is_told_and_gets_one_more_try(workspace: Workspace) -> Non
     assert sweeping.returncode == 1
     assert f"{ONE}: to be tried again: killed by SIGKILL" in said
     assert f"1 failed, 0 never started; the first, {ONE}: killed by SIGKILL" in errors
-    assert "1 made, 1 up to date" in workspace.sweep(ONE).stdout
+    assert "1 made, 2 up to date" in workspace.sweep(ONE).stdout
 
 
 def test_what_a_killed_fork_server_ran_is_run_again_by_the_same_sweep(workspace: Workspace) -> None:
@@ -225,7 +233,7 @@ def test_what_a_killed_fork_server_ran_is_run_again_by_the_same_sweep(workspace:
     psutil.Process(workspace.runs()[0][0]).parent().kill()
     said, errors = sweeping.communicate(timeout=60)
     assert sweeping.returncode == 0, errors
-    assert "14 made" in said
+    assert "16 made" in said
     assert len(workspace.runs()) == 8 + 2
 
 
@@ -320,7 +328,7 @@ def test_half_a_list_of_busy_paths_is_mended(swept: Workspace) -> None:
     (swept.folder / ".dvc/tmp/rwlock").write_text('{"write": {"/a')
     done = swept.sweep()
     assert done.returncode == 0, done.stderr
-    assert "14 up to date" in done.stdout
+    assert "16 up to date" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +365,7 @@ def test_a_clone_without_dvc_lock_finds_the_runs_in_the_remotes_run_cache(
     pushed: Workspace, fresh: Workspace, tmp_path: Path
 ) -> None:
     second = clone(pushed, fresh, tmp_path / "second")
-    assert "2 made, 12 from DVC's cache" in second.sweep("--pull").stdout  # datasets are made
+    assert "4 made, 12 from DVC's cache" in second.sweep("--pull").stdout  # not datasets
     assert second.records() == pushed.records()
     assert second.lock() == pushed.lock()
     assert not second.runs()
@@ -398,7 +406,7 @@ def test_the_cheap_runs_go_first(workspace: Workspace) -> None:
             record = workspace.folder / "data/runs" / dataset / model / "quickstart/0.json"
             record.parent.mkdir(parents=True)
             record.write_text(json.dumps({"cost": {"fit_seconds": value}}))
-    assert "14 made" in workspace.sweep("--jobs", "1").stdout
+    assert "16 made" in workspace.sweep("--jobs", "1").stdout
     ran = [Path(record).parts[2:4] for _, record in workspace.runs()]
     assert [seconds[dataset][model] for dataset, model in ran] == [1, 1, 2, 2, 3, 3, 4, 4]
 

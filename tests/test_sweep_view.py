@@ -135,7 +135,7 @@ def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Pa
     assert "digits-tf_efficientnet_lite0.in1k-quickstart-0" in shown
     assert "epoch 1/2, loss 2.000, error 0.5000" in shown
     assert "4 running" in shown
-    assert "10 made" in shown
+    assert "12 made" in shown
     assert "Collecting" not in shown
     assert "Checking" not in shown
 

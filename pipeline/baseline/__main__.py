@@ -21,7 +21,7 @@ from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
 from pipeline.dataset.prepared import Prepared, open_prepared
-from pipeline.finetune.__main__ import describe, die_with_parent
+from pipeline.finetune.__main__ import check_classes, describe, die_with_parent
 from pipeline.hardware import machine
 from pipeline.records import Cost, Metrics, Record, pack_counts, pack_predictions, write_record
 
@@ -101,6 +101,7 @@ def run_of(config: DictConfig) -> Any:
     from pipeline.names.resolve import resolve
 
     data, model = open_prepared(Path(config.data)), resolve(config.model)
+    check_classes(data)
     return training.Run(
         data=data,
         recipe=Recipe(RECIPE, 0, 0, 0.0, 1.0, 1, "average", config.resize, "fp32"),

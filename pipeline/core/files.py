@@ -136,11 +136,31 @@ def _exchange(temporary: Path, path: Path) -> None:
         shutil.rmtree(old)
 
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C if built
+
+
+class _Twice(ValueError):
+    """A key is in one mapping twice, of which YAML's readers silently take the last."""
+
+
+class _StrictLoader(_Loader):
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                first = lines.setdefault((key.tag, key.value), line)
+                if first != line:
+                    raise _Twice(f"{key.value} is there twice, in lines {first} and {line}")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file of plain data; anything else raises `PipelineError`."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # C if built
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except _Twice as error:
+        raise PipelineError(f"{path}: {error}: delete one") from None
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Processes: ending with the parent, one at a time at the same work, and progress between them.
+"""Processes: cores they may use, ending with the parent, one at a time at the same work, progress.
 
 The progress of a fit is a file with one JSON object per epoch, named by `WB_PROGRESS`: the fit
 writes it, the sweep's view reads it.
@@ -11,10 +11,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from pipeline.core.errors import TryAgain
@@ -28,6 +28,55 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
     """Ask the kernel to end this process when its parent ends (Linux; elsewhere no effect)."""
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, by)
+
+
+def usable_cores() -> int:
+    """How many cores this process can keep busy: those it may run on, within a cgroup's quota.
+
+    A sweep, a batch system or a container may have cut either down.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        n_cores = len(os.sched_getaffinity(0))
+    else:  # not on macOS
+        n_cores = os.cpu_count() or 1
+    quota = cpu_quota()
+    return n_cores if quota is None else max(1, min(n_cores, int(quota)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """The cores' worth of time that the process's cgroups grant (v1 and v2); None without a limit.
+
+    Inside a container the group's path may be the host's; then its own root has the numbers.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found: list[float] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = ("", "unified") if not controllers else (controllers, "cpu", "cpu,cpuacct")
+        for mount in mounts:
+            group = PurePosixPath(path)
+            for each in (group, *group.parents):
+                where = root / "sys/fs/cgroup" / mount / str(each).lstrip("/")
+                found += _quota_in(where)
+    return min(found, default=None)
+
+
+def _quota_in(group: Path) -> list[float]:
+    """Of one cgroup; empty without a limit."""
+    with suppress(OSError, ValueError):
+        if (v2 := group / "cpu.max").is_file():
+            quota, period = v2.read_text(encoding="utf-8").split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+            period = (group / "cpu.cfs_period_us").read_text(encoding="utf-8")
+        if quota != "max" and int(quota) > 0:
+            return [int(quota) / int(period)]
+    return []
 
 
 @dataclass(frozen=True)

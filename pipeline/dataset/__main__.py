@@ -20,17 +20,21 @@ from pipeline.core.files import replacing_folder, write_json, write_table
 from pipeline.dataset.arrays import Array, Decoded, array_name, decode_all, keep_rows
 from pipeline.dataset.checks import Chosen, Faulty, Preparation, choose, read_config
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.images import dim
 from pipeline.dataset.meta import (
     array_meta,
+    asked,
     decoded_table,
     describe,
     duplicates_across_parts,
     find_earlier,
+    kept,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.dataset.sources import Fault, Source
 
 SHOWN_FAULTS = 50
+DARK_BITS = 12  # of 16 at most: fewer than 5 of the 8 that are kept say anything
 
 
 def main(config: DictConfig) -> None:
@@ -50,22 +54,55 @@ def main(config: DictConfig) -> None:
 
 def prepare(wanted: Preparation) -> dict[str, Any]:
     """Find, decode, check, split and write one dataset; returns its meta.json."""
+    if wanted.source is not None and not wanted.source.exists():
+        return _keep(wanted, wanted.source)
     root, archive_sha256 = wanted.root()
     source = find_images(wanted.images, root)
     with replacing_folder(wanted.out) as folder:
         decoded, chosen = _write_arrays(wanted, source, folder)
         facts = [decoded[row] for row in chosen.rows]
+        notes = _notes_of_16_bits(wanted, facts)
         write_table(folder / "decoded.csv", decoded_table(source, decoded))
         write_table(folder / "index.csv", _index(chosen, facts))
         write_table(folder / "rejected.csv", _fault_table(chosen.rejected))
         meta = {
             **describe(wanted.policy.name, wanted.policy.kind, chosen, facts),
+            "notes": [*chosen.notes, *notes],
             "duplicates_across_parts": duplicates_across_parts(chosen, folder, wanted.arrays[0]),
             "split": vars(wanted.split),
             "archive_sha256": archive_sha256,
+            "asked": asked(wanted),
             "arrays": {array_name(array): array_meta(folder, array) for array in wanted.arrays},
         }
         write_json(folder / "meta.json", meta)
+    return meta
+
+
+def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
+    """What to say of images of 16 bits that leave the upper ones empty; too dark is an error."""
+    found = dim(each.peculiar for each in facts)
+    if found is None or found[1] == 16:
+        return []
+    n_images, bits = found
+    said = f"{n_images} images of 16 bits hold at most {2**bits - 1:,} of 65,535"
+    if bits > DARK_BITS:
+        return [f"{said}, so they are dark"]
+    raise PipelineError(
+        f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "
+        f"multiply the pixels by {2 ** (16 - bits)}, or convert the files to 8 bits"
+    )
+
+
+def _keep(wanted: Preparation, source: Path) -> dict[str, Any]:
+    """Where the source is gone, what was prepared of it is as good as ever."""
+    meta = kept(wanted)
+    if meta is None:
+        raise PipelineError(
+            f"dataset.source: {source} is not there, and {wanted.out} holds nothing that was "
+            "prepared from it just so: put it back, or correct `source` in "
+            f"conf/dataset/{wanted.policy.name}.yaml"
+        )
+    print(f"note: {source} is not there: {wanted.out} stays as it was prepared")
     return meta
 
 

@@ -5,7 +5,6 @@ order: memory does not grow with the dataset, and no pixels travel between proce
 """
 
 import hashlib
-import os
 import shutil
 import warnings
 from collections import deque
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.processes import end_with_parent
+from pipeline.core.processes import end_with_parent, usable_cores
 from pipeline.dataset.images import RESIZES, NotAnImage, decode
 from pipeline.dataset.prepared import Ragged
 from pipeline.dataset.sources import Source
@@ -160,7 +159,7 @@ def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[De
 def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:
     """Work ahead by a bounded number of tasks, yield in order."""
     console = Console(stderr=True)
-    n_workers = min(free_cores(), len(tasks))
+    n_workers = min(usable_cores(), len(tasks))
     ahead: deque[Future[_Done]] = deque()
     with ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(read,)) as pool:
         for task in track(tasks, "decode", console=console, disable=not console.is_terminal):
@@ -205,11 +204,3 @@ def _decode_one(file: str, arrays: Sequence[Array]) -> tuple[Decoded, list[np.nd
         return Decoded(sha256, reason=str(error)), []
     images = [RESIZES[resize](picture.pixels, size) for resize, size in arrays]
     return Decoded(sha256, " ".join(picture.peculiar)), images
-
-
-def free_cores() -> int:
-    """The cores this process may run on (fewer than the machine's in a container)."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1

@@ -1,13 +1,16 @@
 """One file's bytes -> RGB pixels -> uint8 arrays. The rule, the same for every file:
 
 an image is what a viewer shows. The first frame; turned as its EXIF orientation says; what is
-transparent lies on white; of 16-bit grey the upper 8 bits; everything else (grey, palette, CMYK,
+transparent lies on white; of 16-bit grey the upper 8 bits (`dim` says where those are all but
+empty); everything else (grey, palette, CMYK,
 YCbCr, ...) as Pillow converts it to RGB. A file with none of these peculiarities gives exactly the
 pixels that fastai's `PILImage.create` and `Resize(size, method="squish")` give.
 """
 
 import io
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +21,29 @@ from pipeline.core.errors import PipelineError
 
 FILTER = "bilinear"
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2")
-).union((".ppm", ".pgm", ".pbm", ".pnm", ".jfif"))
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".avif",
+        ".jp2",
+    )
+).union((".ppm", ".pgm", ".pbm", ".pnm"))
 # No format that starts another program (EPS), none without a signature (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to that, decoded
 Image.init()  # load the readers now: many threads will use them
 _HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+OF_16 = "-of-16"
 _UNSCALED = ("I", "F")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
@@ -35,7 +54,10 @@ class NotAnImage(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """RGB pixels, and which parts of the rule were needed: rotated, transparent, 16-bit."""
+    """RGB pixels, and which parts of the rule were needed: rotated, transparent, 16-bit.
+
+    Beside 16-bit, `12-of-16` says that no pixel needs more than the lower 12 bits.
+    """
 
     pixels: Image.Image
     peculiar: tuple[str, ...]
@@ -59,6 +81,10 @@ def decode(data: bytes) -> Picture:
         raise
     except Image.UnidentifiedImageError:
         raise NotAnImage("not an image file") from None
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        shown = f"{int(pixels[0]):,} pixels, " if pixels else ""
+        raise NotAnImage(f"{shown}more than {MOST_PIXELS:,}: make it smaller") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
         raise NotAnImage(f"damaged image: {' '.join(str(error).split()) or repr(error)}") from None
 
@@ -69,8 +95,11 @@ def _rgb(image: Image.Image) -> Picture:
         ImageOps.exif_transpose(image, in_place=True)
         peculiar.append("rotated")
     if image.mode in _SIXTEEN_BITS:
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        values = np.asarray(image)
         peculiar.append("16-bit")
+        if (bits := int(values.max()).bit_length()) < 16:
+            peculiar.append(f"{bits}{OF_16}")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.mode in _UNSCALED:
         raise NotAnImage("32-bit pixels have no stated range: convert the file to 8 or 16 bits")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
@@ -78,6 +107,17 @@ def _rgb(image: Image.Image) -> Picture:
         image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
         peculiar.append("transparent")
     return Picture(image if image.mode == "RGB" else image.convert("RGB"), tuple(peculiar))
+
+
+def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:
+    """Of the images of 16 bits: how many, and how many bits the brightest of them needs."""
+    words = [each.split() for each in peculiar]
+    bits = [
+        next((int(word.removesuffix(OF_16)) for word in each if word.endswith(OF_16)), 16)
+        for each in words
+        if "16-bit" in each
+    ]
+    return (len(bits), max(bits)) if bits else None
 
 
 def squish(image: Image.Image, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 
 from pipeline.core.files import sha256
 from pipeline.dataset.arrays import Array, Decoded, array_files, array_name, stream_rows
-from pipeline.dataset.checks import Chosen
+from pipeline.dataset.checks import Chosen, Preparation
 from pipeline.dataset.images import decoder
 from pipeline.dataset.prepared import FORMAT, PARTS, label_array
 from pipeline.dataset.sources import Source
@@ -55,6 +55,26 @@ def fingerprint(kind: str, chosen: Chosen, facts: Sequence[Decoded]) -> str:
     ]
     text = json.dumps([kind, chosen.classes, rows], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def asked(wanted: Preparation) -> str:
+    """SHA-256 of what the configuration asks for, wherever the files are."""
+    text = json.dumps([asdict(wanted.policy), vars(wanted.split), wanted.images], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kept(wanted: Preparation) -> dict[str, Any] | None:
+    """meta.json of the folder there is, if just this was asked for; None if it was not."""
+    try:
+        meta: dict[str, Any] = json.loads((wanted.out / "meta.json").read_text(encoding="utf-8"))
+        names = {array_name(array) for array in wanted.arrays}
+        whole = meta["format"] == FORMAT and meta["asked"] == asked(wanted)
+        here = all(
+            path.is_file() for array in wanted.arrays for path in array_files(wanted.out, array)
+        )
+    except (OSError, ValueError, TypeError, LookupError):  # not there, damaged or older
+        return None
+    return meta if whole and here and names <= meta["arrays"].keys() else None
 
 
 def chance_error_rate(kind: str, labels: np.ndarray, parts: np.ndarray) -> float:
@@ -126,8 +146,8 @@ def find_earlier(folder: Path, source: Source) -> Earlier | None:
 
 def _find_earlier(folder: Path, source: Source) -> Earlier | None:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    if meta["format"] != FORMAT or meta["decoder"] != decoder():
-        return None
+    if meta["format"] != FORMAT or meta["decoder"] != decoder() or "asked" not in meta:
+        return None  # the last: of a version that did not say how many of 16 bits are used
     table = pd.read_csv(folder / "decoded.csv", dtype=str, keep_default_na=False)
     files = [image.file for image in source.images]
     if table["file"].tolist() != files:

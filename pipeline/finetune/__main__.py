@@ -20,6 +20,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.core.processes import FILE, Progress, end_with_parent, hold, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
@@ -81,7 +82,10 @@ def run_of(config: DictConfig) -> Any:
     from pipeline.finetune.speed import speed_of
     from pipeline.names.resolve import resolve
 
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int):
+        raise PipelineError(f"seed={config.seed}: write a whole number")
     data, model = open_prepared(Path(config.data)), resolve(config.model)
+    check_classes(data)
     recipe = fitted_to(recipe_of(config.recipe), len(data.rows("train")))
     return training.Run(
         data=data,
@@ -93,6 +97,15 @@ def run_of(config: DictConfig) -> Any:
         device=machine.choose_device(config.device),
         speed=speed_of(config.speed),
     )
+
+
+def check_classes(data: Prepared) -> None:
+    """Raise where there is nothing to tell apart: any error rate would mean nothing."""
+    if len(data.classes) < 2:
+        raise PipelineError(
+            f"{data.folder}: its only class is {', '.join(data.classes) or 'none'}: a model needs "
+            "two classes or more to tell apart"
+        )
 
 
 def record_path(config: DictConfig) -> Path:

@@ -147,11 +147,14 @@ def raised_by(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a callback of fastai's raised: fastai itself fails at an error without a text."""
+    """What a callback of fastai's raised: fastai itself fails at an error without a text, and one
+    that says nothing of its own has a cause that does."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     in_fastai = str(frames[-1].f_globals.get("__name__")) == "fastai.callback.core"
     if isinstance(error, IndexError) and in_fastai and error.__context__ is not None:
         return error.__context__
+    if error.__cause__ is not None and not FASTAIS_WORDS.sub("", str(error)).strip():
+        return _cause(error.__cause__)
     return error
 
 

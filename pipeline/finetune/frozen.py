@@ -181,7 +181,7 @@ def _cross_validated(
 ) -> dict[float, float]:
     """Loss on the images left out, of each strength until it has risen twice."""
     folds = _folds(y.numpy(), kind)
-    held_out = range(FOLDS if len(y) <= FEW_IMAGES else 1)
+    held_out = range(min(FOLDS, len(y)) if len(y) <= FEW_IMAGES else 1)
     solutions: dict[int, torch.Tensor] = {}
     losses: dict[float, float] = {}
     for strength in L2_STRENGTHS:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.processes import usable_cores
 from pipeline.hardware import nvml
 from pipeline.records import Device
 
@@ -37,21 +38,17 @@ def choose_device(wanted: str) -> Any:
 def free_threads(wanted: str | int) -> int:
     """How many threads to compute with; `auto` is the cores that nobody else is using now.
 
-    Two OpenMP threads beside another busy process are several times slower than one.
+    Two OpenMP threads beside another busy process are several times slower than one, and so are
+    more threads than cores: no more are used than there are, and that is said.
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0:
-        return wanted
+        if wanted > (most := usable_cores()):
+            print(f"threads={wanted}: computes with {most}, all cores that it may use", flush=True)
+        return min(wanted, most)
     if wanted != "auto":
         raise PipelineError(f"threads={wanted}: write auto or a number of threads")
     busy = psutil.cpu_percent(interval=0.3) / 100 * (os.cpu_count() or 1)
-    return max(1, round(min(allowed_cores(), (os.cpu_count() or 1) - busy)))
-
-
-def allowed_cores() -> int:
-    """The cores that this process may use, which a sweep or a batch system may have cut down."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, round(min(usable_cores(), (os.cpu_count() or 1) - busy)))
 
 
 def rest_while_waiting() -> None:
@@ -81,7 +78,7 @@ def describe(device: Any, threads: int, precision: str) -> Device:
         cuda=torch.version.cuda if cuda else None,
         cpu=cpu_name(),
         cores=os.cpu_count(),
-        cores_allowed=allowed_cores(),
+        cores_allowed=usable_cores(),
         threads=threads,
         precision=precision if cuda else "fp32",
     )
@@ -136,4 +133,4 @@ def visible_gpus() -> list[str]:
 
 def default_jobs(threads: int) -> int:
     """One run per GPU, else as many as have `threads` cores each of those this process may use."""
-    return len(visible_gpus()) or max(1, len(os.sched_getaffinity(0)) // threads)
+    return len(visible_gpus()) or max(1, usable_cores() // threads)

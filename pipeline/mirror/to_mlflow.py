@@ -1,5 +1,6 @@
 """MLflow: the server that MLFLOW_TRACKING_URI names, else files in ./mlruns."""
 
+import importlib.util
 import os
 from datetime import datetime
 
@@ -12,9 +13,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from pipeline.core.errors import PipelineError
 from pipeline.mirror.run import Run
 
 MOST_PARAMS, LONGEST_VALUE = 100, 6000  # of one request, by MLflow's REST API
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TAG = "record"  # is given last: a run without it was not finished
 
 
@@ -22,7 +25,14 @@ class Mirror:
     """A run is known by a tag with the record's hash, in the experiment named `project`."""
 
     def __init__(self, project: str) -> None:
-        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", "file:mlruns"))
+        address = os.environ.get("MLFLOW_TRACKING_URI", "file:mlruns")
+        needs_database = address.startswith(DATABASES)
+        if needs_database and importlib.util.find_spec("sqlalchemy") is None:
+            raise PipelineError(
+                f"MLFLOW_TRACKING_URI={address.partition(':')[0]}:...: mlflow-skinny has no "
+                "database: install mlflow, or set MLFLOW_TRACKING_URI to a server or file:"
+            )
+        self.client = MlflowClient(address)
         self.project = project
 
     def has(self, run: Run) -> bool:

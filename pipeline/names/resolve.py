@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError, near_matches
 
 NAMES_2022 = Path(__file__).parent / "names2022.csv"
+_PREFIXES = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # of a name as the hub has it
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
 
@@ -116,6 +117,15 @@ def _unknown(architecture: str, tag: str) -> str:
 
 def _check_spelling(name: str) -> None:
     """Refuse paths, hub addresses and shell text: a name becomes part of paths and commands."""
+    prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
+    if prefix and _SPELLING.fullmatch(bare := name.removeprefix(prefix)) and len(bare) <= 100:
+        try:
+            resolve(bare)
+        except PipelineError as error:
+            raise PipelineError(f"model {name}: leave out {prefix}; {error}") from None
+        raise PipelineError(
+            f"model {name}: not a name in timm's registry: write {bare}, without {prefix}"
+        )
     if not _SPELLING.fullmatch(name) or len(name) > 100:
         shown = repr(name if len(name) <= 60 else name[:60] + "...")
         raise PipelineError(

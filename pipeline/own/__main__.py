@@ -88,7 +88,7 @@ def median_side(project: Path, name: str) -> float:
         try:
             with Image.open(root / image.file) as opened:
                 sides.append(min(opened.size))
-        except OSError:
+        except (OSError, Image.DecompressionBombError):
             continue  # stage `dataset` names what cannot be read
     if not sides:
         raise PipelineError(f"{path}: none of its {len(images)} images can be opened")

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.processes import end_with_parent
-from pipeline.dataset.arrays import free_cores
+from pipeline.core.processes import end_with_parent, usable_cores
 from pipeline.dataset.images import RESIZES, NotAnImage, decode
 
 IMAGES_PER_TASK = 32
@@ -44,7 +43,7 @@ class Answered:
 def answers(files: Sequence[Path], resize: str, size: int, ask: Ask | None) -> Iterator[Answered]:
     """Decode, and ask where `ask` is given; in the files' order, with a bounded number ahead."""
     tasks = [files[at : at + IMAGES_PER_TASK] for at in range(0, len(files), IMAGES_PER_TASK)]
-    workers = min(free_cores(), len(tasks))
+    workers = min(usable_cores(), len(tasks))
     ahead: deque[Future[Answered]] = deque()
     context = multiprocessing.get_context("fork")  # the model is shared, not sent
     settings = (ask, resize, size)

@@ -1,7 +1,8 @@
 """`python -m pipeline.status`: the study's grid at any time, also while it is being run.
 
 Reads params.yaml, the records and the locks of running fine-tunes; takes no lock itself. The state
-`stale` costs a look through DVC's eyes and is asked for with --stale.
+`stale` costs a look through DVC's eyes: at the files of one's own datasets always, at all else
+with --stale.
 """
 
 import json
@@ -18,8 +19,10 @@ from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of
 from pipeline.records import read_record
+from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, read_study
 
+DATASET = "dataset@"  # the stage of each dataset begins so
 STATES = {  # state: how the table shows it
     "done": "green",
     "running": "cyan",
@@ -48,13 +51,24 @@ class State:
 def main(*, json: bool = False, stale: bool = False) -> None:
     """The study as a table model x dataset: how many runs are done, running, failed, missing.
 
-    STALE also asks DVC which finished runs no longer belong to today's configuration, data and
-    code (some seconds). JSON prints one object per run.
+    Runs on files of one's own that have changed since are stale. STALE also asks DVC which
+    finished runs no longer belong to today's configuration and code (some seconds). JSON prints
+    one object per run.
     """
     study = read_study(Path("params.yaml"))
+    notes = links.mend(Path(), study.datasets)
+    changed = changed_sources(study)
+    notes += [
+        f"{dataset}: files in {source} have changed since it was prepared: python -m pipeline.sweep"
+        for dataset, source in changed.items()
+    ]
     outdated = stale_cells() if stale else set()
-    states = [state_of(cell, RUNS, cell in outdated) for cell in study.cells()]
+    states = [
+        state_of(cell, RUNS, cell in outdated or cell.dataset in changed) for cell in study.cells()
+    ]
     print_json(states) if json else print_table(study, states)
+    for note in notes:
+        print(note, file=sys.stderr if json else sys.stdout)
 
 
 def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
@@ -79,21 +93,48 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
     )
 
 
+def changed_sources(study: Study) -> dict[str, Path]:
+    """The sources of the study's datasets in which files changed since they were prepared."""
+    sources = links.sources_of(Path(), study.datasets)
+    watched = {name: each for name, each in sources.items() if not links.fault_of(Path(), each)}
+    if not watched or not Path(".dvc").is_dir():
+        return {}
+    from pipeline.sweep.dvc_private import changed_inputs, inputs_are_there, name_of, one_line
+    from pipeline.sweep.project import Project
+
+    project = Project(Path.cwd())
+    stages, _ = project.collect([f"{DATASET}{name}" for name in watched])
+    found = set()
+    with one_line():
+        for stage in stages:
+            name = name_of(stage).removeprefix(DATASET)
+            looked_through = (links.SOURCES / name).as_posix()
+            if name in watched and inputs_are_there(stage):
+                found |= {name} if looked_through in changed_inputs(stage) else set()
+    return {name: watched[name] for name in watched if name in found}
+
+
 def stale_cells() -> set[Cell]:
-    """The cells that `dvc repro` would run, for another reason than a missing record alone."""
-    from pipeline.sweep.dvc_private import one_line
+    """The cells that `dvc repro` would run, for another reason than a missing record alone.
+
+    Those of a dataset whose YAML has changed count too, though it may come out the same.
+    """
+    from pipeline.sweep.dvc_private import changed_inputs, name_of, one_line
     from pipeline.sweep.project import Project
     from pipeline.sweep.session import verdict_of
 
     project = Project(Path.cwd())
     stages, _ = project.collect(["finetune"])
-    found = set()
+    found, datasets = set(), set()
     with one_line():
         for stage in stages:
             cell = project.cell_of(stage)
-            if cell is not None and verdict_of(project, stage) is not None:
+            if cell is None and name_of(stage).startswith(DATASET):
+                if any(each.startswith("conf/") for each in changed_inputs(stage)):
+                    datasets.add(name_of(stage).removeprefix(DATASET))
+            elif cell is not None and verdict_of(project, stage) is not None:
                 found.add(cell)
-    return found
+    return found | {cell for cell in project.cells if cell.dataset in datasets}
 
 
 def print_json(states: list[State]) -> None:

@@ -30,6 +30,7 @@ from pipeline.core.errors import PipelineError, TryAgain, first_line, near_match
 
 __all__ = ["YAMLFileCorruptedError", "dumps_yaml", "parse_yaml_for_update"]
 PROVED = "3.67.1"
+MOST_CHARACTERS = 500  # of what DVC says of an error
 PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
 Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
 
@@ -152,10 +153,15 @@ def one_line() -> Iterator[None]:
         raise (
             not_whole(Path(name))
             if name == "dvc.lock"
-            else PipelineError(f"{name}: not YAML: {first_line(error.exc.__cause__ or error)}")
+            else PipelineError(f"{name}: not YAML: {_whole(error.exc.__cause__ or error)}")
         ) from None
     except DvcException as error:
-        raise PipelineError(f"DVC: {first_line(error)}") from None
+        raise PipelineError(f"DVC: {_whole(error)}") from None
+
+
+def _whole(error: BaseException) -> str:
+    """All that DVC says in one line: its first line often ends before the reason."""
+    return " ".join(str(error).split())[:MOST_CHARACTERS] or repr(error)
 
 
 def name_of(stage: Stage) -> str:
@@ -179,6 +185,11 @@ def outs_of(stage: Stage) -> tuple[str, ...]:
 
 def inputs_are_there(stage: Stage) -> bool:
     return all(dep.exists for dep in stage.deps)
+
+
+def changed_inputs(stage: Stage) -> set[str]:
+    """The dependencies and files of parameters that are other than dvc.lock says."""
+    return {dep.def_path for dep in stage.deps if dep.workspace_status()}
 
 
 def outs_changed(stage: Stage) -> bool:

@@ -3,13 +3,13 @@
 `Options.check` refuses options that contradict each other or the machine before anything runs.
 """
 
-import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.processes import usable_cores
 from pipeline.hardware.machine import default_jobs, visible_gpus
 from pipeline.study.params import Cell
 
@@ -132,7 +132,7 @@ class Options:
 
     def runs_at_a_time(self, threads: int) -> int:
         """How many runs of so many threads go at a time on this machine."""
-        n_gpus, n_cores = len(visible_gpus()), len(os.sched_getaffinity(0))
+        n_gpus, n_cores = len(visible_gpus()), usable_cores()
         if self.gpus_per_run is not None and not n_gpus:
             raise PipelineError(f"--gpus-per-run {self.gpus_per_run}: no GPU is visible here")
         if self.exclusive:

@@ -47,6 +47,11 @@ class Project(Workspace):
         self._cells = {cell.path(RUNS).as_posix(): cell for cell in read_study(params).cells()}
         self._threads = threads_of(read_yaml(params))
 
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell of the study."""
+        return list(self._cells.values())
+
     def cell_of(self, stage: Stage) -> Cell | None:
         """The cell whose record the stage makes; None of a stage that is no fine-tune."""
         return next((self._cells.get(out) for out in outs_of(stage)), None)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
-from pipeline.study.params import refuse_odd_words
+from pipeline.source import __main__ as links
+from pipeline.study.params import read_study, refuse_odd_words
 from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
@@ -32,8 +33,12 @@ def plan(
     jobs: int,
     price_per_hour: float | None,
 ) -> dict[str, str]:
-    """Print and return what would become of each stage that is not up to date."""
+    """Print and return what would become of each stage that is not up to date.
+
+    A name that no model has is an error: each of its runs would fail.
+    """
     from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
+    from pipeline.names.resolve import resolve
 
     found: dict[str, str] = {}
     for stage in stages:
@@ -47,6 +52,8 @@ def plan(
     console.print(f"{len(found)} of {len(stages)} stages to do")
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
+    for model in dict.fromkeys(cell.model for cell in cells):
+        resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     for line in estimate_lines(project.root, cells, threads, jobs, price_per_hour):
         console.print(line, markup=False, soft_wrap=True)
@@ -77,6 +84,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     options.check()
     project, console = Project(root), Console(highlight=False)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
+    for line in links.mend(root, read_study(root / "params.yaml").datasets):
+        console.print(line, markup=False, soft_wrap=True)
     stages, needs = project.collect(targets)
     threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
