@@ -53,7 +53,8 @@ class Noise:
         """Is the first error higher than the second by more than the noise?"""
         if not self.n_valid:
             return False
-        binomial = (scale_of(np.array([higher, lower]), self.n_valid) ** 2).sum() / self.n_valid
+        rates = np.clip([higher, lower], 0, 1)
+        binomial = float((scale_of(rates, self.n_valid) ** 2).sum()) / self.n_valid
         one_image = 1 / self.n_valid**2  # runs that answer all alike do not make the noise 0
         return higher - lower > REACH * math.sqrt(self.own * binomial + one_image)
 
