@@ -147,7 +147,7 @@ def test_the_column_holds_the_sentences_of_the_models_that_have_any() -> None:
 
 
 def test_curves_of_a_real_gpu_fire_where_the_fit_was_too_short(shared: Path) -> None:
-    """The eight that more than halved their error in the last epoch, not those that levelled off."""
+    """The eight that more than halved their error in the last epoch, no other."""
     paths = sorted((shared / "gpu/records").glob("*.json"))
     if not paths:
         pytest.skip(f"no records in {shared / 'gpu/records'}")
