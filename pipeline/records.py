@@ -94,7 +94,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Data:
-    """What was learned from, and what a constant guess would score on it."""
+    """What was learned from, and what a constant guess would score on it.
+
+    median_side     pixels of the source images' shorter side
+    n_valid_rarest  validation images of the class that has the fewest
+    """
 
     fingerprint: str | None = None
     kind: str | None = None  # single or multi
@@ -105,6 +109,8 @@ class Data:
     n_test: int | None = None
     n_rejected: int | None = None
     chance_error_rate: float | None = None
+    median_side: int | None = None
+    n_valid_rarest: int | None = None
 
 
 @dataclass(frozen=True)

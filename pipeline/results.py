@@ -89,6 +89,7 @@ LEADERBOARD = (
     "n_common",
     "fbeta2_mean",
     *BASELINE,
+    "doubts",
     "fit_seconds_median",
     "fit_seconds_sd",
     "score_mean",
@@ -205,6 +206,7 @@ _TEXT = (
     "against",
     "not_timed",
     "valid_wrong",
+    "doubts",
     "memory_of",
     "source",
 )

@@ -99,6 +99,24 @@ def test_an_unknown_chance_error_takes_no_interval_away(study: Path):
     assert (table["error_rate_low"] < table["error_rate_mean"]).all()
 
 
+def test_doubts_are_a_column_and_counted_in_the_metrics(study: Path):
+    for seed in (0, 1):
+        write_run(study / "runs", LITE[0], seed, 0.1, history=[])
+        write_run(study / "runs", LITE[2], seed, 0.07, history=[], fit={"steps": 200})
+        write_run(study / "runs", LITE[1], seed, 0.05, history=[], fit={"steps": 200 - 190 * seed})
+    text = "only 10 steps were taken, fewer than 100 (1 of 2 runs)"
+    run(study)
+    table = read_results(study / "results").board.set_index("model")
+    assert table["doubts"].dropna().to_dict() == {LITE[1]: text}
+    metrics = json.loads((study / "metrics/digits.json").read_text())
+    assert (metrics["n_doubts"], metrics["doubts"]) == (1, text)
+    for seed in (0, 1):
+        write_run(study / "runs", LITE[1], seed, 0.05, history=[])
+    run(study)
+    metrics = json.loads((study / "metrics/digits.json").read_text())
+    assert (metrics["n_doubts"], metrics["doubts"]) == (0, None)
+
+
 def test_the_score_is_computed_per_run_and_then_averaged(study: Path):
     expected = (0.10 * (20 + 80) + 0.12 * (21 + 80)) / 2
     assert board(study).loc[LITE[0], "score_mean"] == pytest.approx(expected)

@@ -18,6 +18,7 @@ from pipeline.dataset.__main__ import main, prepare
 from pipeline.dataset.checks import read_config
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
+from pipeline.finetune.__main__ import describe
 
 
 def photo(seed: int, width: int = 12, height: int = 8) -> Image.Image:
@@ -317,6 +318,29 @@ def test_a_crop_is_a_random_square_for_training_and_the_middle_otherwise(tmp_pat
     assert strip.shape == (3, 10, 40)
     assert np.array_equal(crops[[valid]][0], strip[:, :, 15:25])
     assert crops[[train, valid]].shape == (2, 3, 10, 10)
+
+
+def test_the_median_shorter_side_of_the_images_is_known(pictures: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        path = pictures / ("cat", "dog")[number // 10] / f"{number}.jpg"
+        path.write_bytes(jpeg(number, width=30, height=400))
+    (pictures / "dog/damaged.jpg").write_bytes(b"no picture")
+    data = prepared(pictures, tmp_path / "out", bad="drop")
+    assert data.meta["median_side"] == 30
+    again = prepared(pictures, tmp_path / "out", bad="drop", valid_pct=0.5)
+    assert again.meta["median_side"] == 30
+    run = describe(again, image_size=8)
+    counts = np.bincount(again.labels[again.rows("valid")])
+    assert (run.median_side, run.n_valid_rarest) == (30, counts.min())
+
+
+def test_a_folder_prepared_before_sides_were_kept_is_decoded_again(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare(wanted(pictures, out))
+    pd.read_csv(out / "decoded.csv").drop(columns="side").to_csv(out / "decoded.csv", index=False)
+    assert prepared(pictures, out).meta["median_side"] == 8
 
 
 def test_peculiar_images_are_counted(pictures: Path, tmp_path: Path) -> None:

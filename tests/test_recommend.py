@@ -398,6 +398,28 @@ def test_a_model_no_better_than_chance_is_called_that(study: Path, capsys):
     assert "no better than chance" in ask(tables(study), capsys)["certainty"]
 
 
+def test_the_doubts_about_the_recommended_model_stand_under_the_answer(study: Path, capsys):
+    for model, steps in zip(LITE, (200, 54, 60), strict=True):
+        for seed in range(3):
+            error = 0.3 if model == LITE[0] else 0.06
+            history = [{"epoch": 1, "train_loss": 1.0, "error_rate": error}]
+            fit = {"steps": steps}
+            write_run(study / "runs", model, seed, error, fit=fit, history=history)
+    told = ask(tables(study), capsys)
+    assert [len(each["doubts"]) for each in told["models"]] == [1, 1, 0]
+    lines = recommend.answer_text(told).splitlines()
+    assert lines[3] == "Doubt: only 54 steps were taken, fewer than 100 (3 of 3 runs)."
+    assert [", 1 doubt)" in line for line in lines if line.startswith("  tf_")] == [True, False]
+
+
+def test_without_doubts_the_answer_says_nothing_of_them(study: Path, capsys):
+    for seed in range(3):
+        write_run(study / "runs", LITE[1], seed, 0.05, history=[])
+    told = ask(tables(study), capsys)
+    assert told["models"][0]["doubts"] == []
+    assert "Doubt:" not in recommend.answer_text(told)
+
+
 def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
     tables(study)
     options = ["--dataset", "digits", "--max-memory", "4GiB", "--top", "2"]

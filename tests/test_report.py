@@ -17,6 +17,7 @@ from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
+from pipeline.report import words as report_words
 from pipeline.report.charts import error_against_time, text_positions
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
@@ -286,6 +287,7 @@ def board(*rows: dict) -> pd.DataFrame:
         "tied": True,
         "fbeta2_mean": float("nan"),
         **dict.fromkeys(BASELINE, float("nan")),
+        "doubts": None,
         "fit_seconds_median": 10.0,
         "peak_memory_gib_max": float("nan"),
         "peak_rss_gib_max": 1.5,
@@ -328,6 +330,42 @@ def test_without_the_number_of_images_nothing_is_said_about_how_sure_it_is():
 def test_an_error_at_chance_is_called_that():
     found = answer("d", board({"model": "a", "error_rate_mean": 0.91}))
     assert any("no better than chance" in sentence for sentence in found.sentences)
+
+
+def test_doubts_about_the_recommended_model_stand_first():
+    doubts = "the training loss never fell (1 of 3 runs); only 9 steps were taken (3 of 3 runs)"
+    sentences = answer(
+        "d", board({"model": "a", "error_rate_mean": 0.1, "doubts": doubts})
+    ).sentences
+    assert sentences[0] == f"There are doubts about its fits: {doubts}."
+    none = answer("d", board({"model": "a", "error_rate_mean": 0.1})).sentences
+    assert sentences[1:] == none
+
+
+def test_doubts_stand_once_beside_the_leaderboard_with_the_models_that_have_them():
+    rows = [{"model": name, "error_rate_mean": 0.1} for name in "ab"]
+    both, one = (
+        "only 9 steps were taken (3 of 3 runs)",
+        "the training loss never fell (1 of 3 runs)",
+    )
+    rows[0]["doubts"], rows[1]["doubts"] = both, f"{both}; {one}"
+    assert report_words.doubts(board(*rows)) == [(both, "every model"), (one, "b")]
+    assert report_words.doubts(board({"model": "a", "error_rate_mean": 0.1})) == []
+
+
+def test_a_page_shows_doubts_and_folds_many(study: Path):
+    for model in LITE:
+        for seed in range(3):
+            write_run(study / "runs", model, seed, 0.06, fit={"steps": 54})
+    html = render(study)
+    assert html.count("only 54 steps were taken, fewer than 100 (3 of 3 runs): every model") == 1
+    assert '<details class="doubts" open>' in html
+    for steps, model in enumerate(LITE, start=1):
+        for seed in range(3):
+            write_run(study / "runs", model, seed, steps / 20, fit={"steps": steps})
+    html = render(study)
+    assert '<details class="doubts">' in html
+    assert "There are doubts about its fits: the error" in html
 
 
 def test_a_dataset_without_a_finished_run_has_no_answer():

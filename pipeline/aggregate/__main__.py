@@ -29,6 +29,7 @@ from pipeline.estimates.estimate import estimates_table
 from pipeline.records import Record, read_record
 from pipeline.results import write_result
 from pipeline.statistics.answer import Baselines, answer
+from pipeline.statistics.doubts import doubts_column
 from pipeline.statistics.front import small_and_fast
 from pipeline.statistics.intervals import correlations
 from pipeline.statistics.validation_images import answers_table, check_answers
@@ -75,7 +76,7 @@ def write_tables(
     answers = answers_table(records)
     timm = read_imagenet(imagenet)
     known = published(study, timm, imagenet)
-    board = leaderboard(study, table, answers, known, baselines)
+    board = leaderboard(study, table, answers, known, baselines, doubts_column(records))
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
@@ -102,7 +103,8 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
 def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
     """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
 
-    `p_best` and `n_tied`, the models that may be the best, are among the models of its recipe.
+    `p_best`, `n_tied` (the models that may be the best) and `n_doubts` (the ranked models with
+    doubts) are among the models of its recipe. `doubts` are the best model's, as one text.
     """
     status = runs.loc[runs["dataset"] == dataset, "status"]
     counts = {
@@ -126,7 +128,9 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "gain": _number(best["gain"]),
         "gain_high": _number(best["gain_high"]),
         "gain_low": _number(best["gain_low"]),
+        "doubts": None if pd.isna(best["doubts"]) else best["doubts"],
         "fit_seconds": _number(best["fit_seconds_median"]),
+        "n_doubts": int(rivals["doubts"].notna().sum()),
         "n_tied": int(rivals["tied"].sum()) if rivals["tied"].notna().any() else None,
         "p_best": _number(best["p_best"]),
         "recipe": best["recipe"],

@@ -44,8 +44,12 @@ def leaderboard(
     answers: pd.DataFrame,
     published: pd.DataFrame,
     baselines: Baselines | None = None,
+    doubts: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """One row per dataset, recipe and model of the grid; best first, the unranked last."""
+    """One row per dataset, recipe and model of the grid; best first, the unranked last.
+
+    `doubts` is what `doubts_column` makes of the records.
+    """
     board = runs.groupby(GROUP, sort=False).agg(
         n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
         n_missing=("status", lambda status: int((status == "missing").sum())),
@@ -60,7 +64,8 @@ def leaderboard(
     data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid))
-    board = board.join(baseline_columns(ok, baselines or {})).reset_index()
+    board = board.join(baseline_columns(ok, baselines or {}))
+    board = board.assign(doubts=None if doubts is None else doubts).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)

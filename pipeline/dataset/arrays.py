@@ -110,11 +110,15 @@ _read: Callable[[str], bytes]  # set once in each worker
 
 @dataclass(frozen=True)
 class Decoded:
-    """What one file turned out to be; `reason` says why it cannot be used, else it is empty."""
+    """What one file turned out to be; `reason` says why it cannot be used, else it is empty.
+
+    `side` is the shorter side of the picture in pixels, 0 where it cannot be used.
+    """
 
     sha256: str
     peculiar: str = ""
     reason: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,4 +207,4 @@ def _decode_one(file: str, arrays: Sequence[Array]) -> tuple[Decoded, list[np.nd
     except NotAnImage as error:
         return Decoded(sha256, reason=str(error)), []
     images = [RESIZES[resize](picture.pixels, size) for resize, size in arrays]
-    return Decoded(sha256, " ".join(picture.peculiar)), images
+    return Decoded(sha256, " ".join(picture.peculiar), side=min(picture.pixels.size)), images

@@ -44,6 +44,7 @@ def describe(name: str, kind: str, chosen: Chosen, facts: Sequence[Decoded]) -> 
         "notes": chosen.notes,
         "peculiar": dict(Counter(word for each in facts for word in each.peculiar.split())),
         "decoder": decoder(),
+        "median_side": int(np.median([each.side for each in facts])),
     }
 
 
@@ -155,13 +156,14 @@ def _find_earlier(folder: Path, source: Source) -> Earlier | None:
     hashes = [hashlib.sha256(source.read(file)).hexdigest() for file in files]
     if table["sha256"].tolist() != hashes:
         return None
-    decoded = [Decoded(*row) for row in table[["sha256", "peculiar", "reason"]].to_numpy().tolist()]
+    facts = table[["sha256", "peculiar", "reason", "side"]].to_numpy().tolist()
+    decoded = [Decoded(sha, peculiar, why, int(side)) for sha, peculiar, why, side in facts]
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
     return Earlier(folder, decoded, index["file"].tolist(), meta["arrays"])
 
 
 def decoded_table(source: Source, decoded: Sequence[Decoded]) -> pd.DataFrame:
-    """decoded.csv: file, sha256, peculiar, reason; one row per file found."""
+    """decoded.csv: file, sha256, peculiar, reason, side; one row per file found."""
     table = pd.DataFrame([vars(each) for each in decoded])
     table.insert(0, "file", [image.file for image in source.images])
     return table

@@ -4,7 +4,7 @@ data/datasets/NAME/
     index.csv         file, labels (joined by `|`), part (train, valid, test); in the arrays' order
     meta.json         name, kind, classes, split, fingerprint, arrays, chance_error_rate, ...
     rejected.csv      file, reason
-    decoded.csv       every file found: SHA-256, and why it could not be decoded, if so
+    decoded.csv       every file found: SHA-256, shorter side, why it could not be decoded, if so
     squish-64.npy     uint8 [images, 3, 64, 64], RGB: one array per resize method and image size
     crop-64.npy       uint8, images end to end, each [3, height, width], the shorter side 64 pixels
     crop-64-shapes.npy  int32 [images, 2]: their heights and widths

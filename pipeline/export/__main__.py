@@ -28,6 +28,7 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import read_record
+from pipeline.statistics.doubts import listed
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import Cell, Study, read_study
 
@@ -58,6 +59,8 @@ def main(
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     study = read_study(params)
     row = recommended_row(results, dataset, model)
+    for text in listed(row["doubts"]):
+        print(f"doubt about {row['model']}: {text}", flush=True)
     data = open_prepared(datasets / dataset)
     out = out or Path("data/exports") / dataset
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
@@ -121,16 +122,21 @@ def record_path(config: DictConfig) -> Path:
 
 def describe(data: Prepared, image_size: int) -> Data:
     """The record's `data`: what was learned from, and what a constant guess would score."""
+    n = len(data.classes)
+    valid = data.labels[data.rows("valid")]
+    of_classes = valid.sum(axis=0) if data.kind == "multi" else np.bincount(valid, minlength=n)
     return Data(
         fingerprint=data.fingerprint,
         kind=data.kind,
         image_size=image_size,
-        n_classes=len(data.classes),
+        n_classes=n,
         n_train=len(data.rows("train")),
         n_valid=len(data.rows("valid")),
         n_test=len(data.rows("test")),
         n_rejected=data.meta["n_rejected"],
         chance_error_rate=data.meta["chance_error_rate"],
+        median_side=data.meta.get("median_side"),
+        n_valid_rarest=int(of_classes.min()),
     )
 
 

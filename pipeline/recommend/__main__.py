@@ -22,6 +22,7 @@ from pipeline.recommend.limits import AT_MOST, TIME, Asked, with_bounds
 from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.doubts import listed
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
@@ -38,13 +39,15 @@ def answer_text(told: dict[str, Any]) -> str:
     first, *others = told["models"]
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
+    lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told["baseline"]] if told["baseline"] else []
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
         lines += ["", "Runners-up:"]
         lines += [
             f"  {each['model']} ({_numbers(each)}"
-            + (f", P(best) {each['p_best']:.2f})" if each["tied"] else ", clearly behind the best)")
+            + (f", P(best) {each['p_best']:.2f}" if each["tied"] else ", clearly behind the best")
+            + f"{_count(each['doubts'])})"
             for each in others
         ]
     after = told["next"]["tied_after"]
@@ -60,6 +63,11 @@ def _commands(experiment: dict[str, Any]) -> list[str]:
 
 def _numbers(model: dict[str, Any]) -> str:
     return f"error {percent(model['error_rate'])}, {model['fit_time']}"
+
+
+def _count(doubts: list[str]) -> str:
+    """`, 2 doubts` of a runner-up, whose sentences --json has; else empty."""
+    return f", {len(doubts)} doubt{'' if len(doubts) == 1 else 's'}" if doubts else ""
 
 
 PRIOR = (
@@ -158,6 +166,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
             },
             "fit_time": fit_time(row),
             "device": None if pd.isna(row["device"]) else row["device"],
+            "doubts": listed(row["doubts"]),
         }
         for _, row in choice.within.head(top).iterrows()
     ]

@@ -35,6 +35,7 @@ from pipeline.timm_results.imagenet import chart_rows, read_imagenet
 
 PAGE = Path(__file__).parent
 SCRIPTS = ("charts.js", "tables.js", "explorer.js")
+MOST_DOUBTS = 4  # that the page shows unfolded beside a leaderboard
 MOST_CURVES = 40  # models in a chart of loss curves
 FINETUNE_CHARTS = (
     ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
@@ -109,6 +110,7 @@ def main(
     template = environment.get_template("report.html.j2")
     text = template.render(
         **page,
+        most_doubts=MOST_DOUBTS,
         charts=report_charts.as_json(charts.figures),
         look=_text("look.css"),
         plotly=_packed(get_plotlyjs()),
@@ -118,7 +120,7 @@ def main(
 
 
 def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
-    """A part of the page per dataset and recipe: leaderboard, charts, small models, loss curves."""
+    """A part of the page per dataset and recipe: leaderboard, doubts, charts, loss curves."""
     several = done.board["recipe"].nunique() > 1
     parts = []
     for (dataset, recipe), board in done.board.groupby(["dataset", "recipe"], sort=False):
@@ -136,6 +138,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
                 "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
                 "board": report_tables.leaderboard(board),
                 "note": report_words.note(board),
+                "doubts": report_words.doubts(board),
                 "charts": drawn,
                 "small": report_tables.small_and_fast(smaller),
                 "small_note": report_words.small_and_fast(smaller),

@@ -11,6 +11,7 @@ from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.doubts import listed
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
@@ -49,6 +50,8 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
     sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
     if gained := gain_sentence(group, best["model"]):
         sentences.insert(0, gained)
+    if doubted := listed(best["doubts"]):
+        sentences.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
@@ -176,6 +179,19 @@ def note(board: pd.DataFrame) -> str:
         "as quick and as good. Fit time is the median of the runs that had one device for "
         "themselves; score is error × (fit time + overhead), computed per run, then averaged."
     )
+
+
+def doubts(board: pd.DataFrame) -> list[tuple[str, str]]:
+    """Each doubt about the models of a leaderboard, and about which of them, best first."""
+    models: dict[str, list[str]] = {}
+    for row in board.itertuples():
+        for text in listed(row.doubts):
+            models.setdefault(text, []).append(str(row.model))
+    ranked = int((board["n"] > 0).sum())
+    return [
+        (text, "every model" if len(names) == ranked > 1 else ", ".join(names))
+        for text, names in models.items()
+    ]
 
 
 def _compared(images: Any) -> str:

@@ -1,0 +1,175 @@
+"""What speaks against trusting a finished fit, in sentences: a fit cut short still has an error.
+
+`doubts` reads the records of one model's runs (one recipe, several seeds) and says in how many of
+them each rule fires. A record that lacks what a rule needs, as older ones do, raises no doubt.
+
+The noise of a difference between two epochs of one run is that of the validation images alone. The
+two epochs are measured on the same images, so most of it cancels. How much is left is not recorded
+epoch by epoch, but two epochs of a run agree at least as well as two runs do. So where two or more
+runs of the model have their answers (`valid_wrong`), the noise is the part of the binomial one that
+a run does not share with the others, pooled over the seeds (`ImageNoise.own`); else all of it.
+
+Schedules here anneal the rate to zero, and the error of a good fit falls until the end because of
+that: a fall by more than its noise shows nothing yet, least of all with thousands of images. In the
+last epoch the rate is small, so a fit that is near its end has little left to lose there. The error
+counts as still falling if, besides, the last epoch took away a quarter or more (STEEP) of the
+lowest error of all epochs before. The lowest, because after a single bad epoch any other is a fall.
+docs/statistics.md has the share of real curves that this fires on.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.command import percent
+from pipeline.records import Record, unpack_counts
+from pipeline.statistics.validation_images import labels_of, paired, scale_of
+from pipeline.study.params import Cell
+
+SEPARATOR = "; "  # of the sentences in a table's cell
+REACH = 2.0  # standard deviations that a difference has to exceed
+STEEP = 0.25  # share of the error that only an unfinished fit loses in its last epoch
+LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; also lp_ft's least
+MOST_SHRUNK = 4.0  # the factor above which 15 of 16 pixels and more are gone
+LEAST_OF_A_CLASS = 5  # validation images; with fewer, one mistake is more than 20 points
+Found = tuple[float, ...] | None  # the numbers of a sentence, averaged over the runs
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Of a difference between two error rates of one run on `n_valid` images.
+
+    `own` is the share of the binomial variance that does not cancel; None for `n_valid` is unknown.
+    """
+
+    n_valid: int | None
+    own: float
+
+    def exceeded(self, higher: float, lower: float) -> bool:
+        """Is the first error higher than the second by more than the noise?"""
+        if not self.n_valid:
+            return False
+        rates = np.clip([higher, lower], 0, 1)
+        binomial = float((scale_of(rates, self.n_valid) ** 2).sum()) / self.n_valid
+        one_image = 1 / self.n_valid**2  # runs that answer all alike do not make the noise 0
+        return higher - lower > REACH * math.sqrt(self.own * binomial + one_image)
+
+
+def noise_of(records: Sequence[Record]) -> Noise:
+    """The noise in the curves of one model's runs."""
+    n_valid = records[0].data.n_valid
+    answers = [unpack_counts(each.valid_wrong) for each in records if each.valid_wrong]
+    if len(records) < 2 or len(answers) < len(records):
+        return Noise(n_valid, 1.0)
+    return Noise(n_valid, min(paired([np.stack(answers)], labels_of(records[0])).own, 1.0))
+
+
+def still_falling(record: Record, noise: Noise) -> Found:
+    """The lowest error before the last epoch and the last, if the fit was not near its end."""
+    errors = _curve(record, "error_rate")
+    if len(errors) < 2:
+        return None
+    before, last = min(errors[:-1]), errors[-1]
+    steep = last <= (1 - STEEP) * before
+    return (before, last) if steep and noise.exceeded(before, last) else None
+
+
+def worse_unfrozen(record: Record, noise: Noise) -> Found:
+    """The errors before and after unfreezing, if it rose and no later epoch was below."""
+    errors, frozen = _curve(record, "error_rate"), _frozen_epochs(record)
+    if not 0 < frozen < len(errors):
+        return None
+    before, after = errors[frozen - 1], errors[frozen]
+    stayed = min(errors[frozen:]) >= before
+    return (before, after) if stayed and noise.exceeded(after, before) else None
+
+
+def never_learned(record: Record, noise: Noise) -> Found:
+    """Fires if no epoch's training loss is below that of the first."""
+    losses = _curve(record, "train_loss")
+    return () if len(losses) > 1 and min(losses[1:]) >= losses[0] else None
+
+
+def few_steps(record: Record, noise: Noise) -> Found:
+    """The number of steps, if it is below LEAST_STEPS."""
+    steps = record.fit.get("steps")
+    return (steps,) if steps is not None and steps < LEAST_STEPS else None
+
+
+def much_shrunk(record: Record, noise: Noise) -> Found:
+    """The median shorter side of the source images and of what was learned from, in pixels."""
+    side, size = record.data.median_side, record.data.image_size
+    return (side, size) if side and size and side > MOST_SHRUNK * size else None
+
+
+def rare_class(record: Record, noise: Noise) -> Found:
+    """The number of validation images of the rarest class, if it is below LEAST_OF_A_CLASS."""
+    least = record.data.n_valid_rarest
+    return (least,) if least is not None and least < LEAST_OF_A_CLASS else None
+
+
+Rule = tuple[Callable[[Record, Noise], Found], str]
+RULES: tuple[Rule, ...] = (
+    (still_falling, "the error was still falling in the last epoch, from {} to {}"),
+    (worse_unfrozen, "the error rose at unfreezing, from {} to {}, and never came back below"),
+    (never_learned, "the training loss never fell"),
+    (few_steps, f"only {{:.0f}} steps were taken, fewer than {LEAST_STEPS}"),
+    (much_shrunk, "images were shrunk from {:.0f} to {:.0f} pixels (median shorter side)"),
+    (rare_class, "the rarest class has only {:.0f} validation images"),
+)
+
+
+def doubts(records: Sequence[Record]) -> list[str]:
+    """A sentence for each rule that fires in some of these runs, and in how many of how many.
+
+    The records are of one dataset, recipe and model; those that did not finish do not count.
+    """
+    finished = [each for each in records if each.status == "ok"]
+    if not finished:
+        return []
+    noise, runs = noise_of(finished), "run" if len(finished) == 1 else "runs"
+    sentences = []
+    for rule, text in RULES:
+        fired = [found for each in finished if (found := rule(each, noise)) is not None]
+        if fired:
+            numbers = np.array(fired, dtype=float).mean(axis=0)
+            said = text.format(*(_shown(rule, number) for number in numbers))
+            sentences.append(f"{said} ({len(fired)} of {len(finished)} {runs})")
+    return sentences
+
+
+def doubts_column(records: Mapping[Cell, Record]) -> pd.Series:
+    """The leaderboard's `doubts` by dataset, recipe and model; only of models that have any."""
+    runs: dict[tuple[str, str, str], list[Record]] = {}
+    for cell, record in records.items():
+        runs.setdefault((cell.dataset, cell.recipe, cell.model), []).append(record)
+    found = {key: SEPARATOR.join(doubts(of_model)) for key, of_model in runs.items()}
+    found = {key: text for key, text in found.items() if text}
+    index = pd.MultiIndex.from_tuples(list(found), names=["dataset", "recipe", "model"])
+    return pd.Series(list(found.values()), index=index, name="doubts", dtype=object)
+
+
+def listed(cell: Any) -> list[str]:
+    """The sentences in a cell of the leaderboard's column."""
+    return [] if pd.isna(cell) else str(cell).split(SEPARATOR)
+
+
+def _shown(rule: Callable[..., Found], number: float) -> str | float:
+    return percent(number) if rule in (still_falling, worse_unfrozen) else number
+
+
+def _curve(record: Record, name: str) -> list[float]:
+    """One number per epoch; empty where an epoch lacks it."""
+    values = [epoch.get(name) for epoch in record.history]
+    known = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return known if len(known) == len(values) else []
+
+
+def _frozen_epochs(record: Record) -> int:
+    recipe = record.config.get("recipe")
+    frozen = recipe.get("frozen_epochs") if isinstance(recipe, dict) else None
+    return frozen if isinstance(frozen, int) else 0

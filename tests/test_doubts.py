@@ -1,0 +1,162 @@
+"""What speaks against a finished fit: each rule fires where it must, and not where it must not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.records import Data, Metrics, Record, pack_counts, read_record
+from pipeline.statistics.doubts import doubts, doubts_column, listed, noise_of
+from pipeline.study.params import Cell
+
+GOOD = (0.30, 0.20, 0.17, 0.16)
+DATA = Data(kind="single", image_size=64, n_classes=10, n_train=1400, n_valid=360)
+
+
+def record(errors: tuple[Any, ...] = GOOD, losses: tuple[Any, ...] = (), **changes: Any) -> Record:
+    """A finished run with this error after each epoch; the training loss falls unless given."""
+    losses = losses or tuple(1 / (1 + epoch) for epoch in range(len(errors)))
+    history = [
+        {"epoch": epoch + 1, "error_rate": error, "train_loss": loss}
+        for epoch, (error, loss) in enumerate(zip(errors, losses, strict=True))
+    ]
+    fields: dict[str, Any] = {"history": history, "data": DATA, "fit": {"steps": 200}, **changes}
+    return Record("ok", "d", "net", "r", 0, metrics=Metrics(error_rate=errors[-1]), **fields)
+
+
+def frozen(epochs: int) -> dict[str, Any]:
+    return {"recipe": {"frozen_epochs": epochs}}
+
+
+def test_a_fit_that_levels_off_raises_no_doubt() -> None:
+    assert doubts([record(), record()]) == []
+
+
+def test_a_steep_fall_in_the_last_epoch_is_an_unfinished_fit() -> None:
+    assert doubts([record((0.9, 0.6, 0.3)), record((0.9, 0.7, 0.5)), record()]) == [
+        "the error was still falling in the last epoch, from 65.00 % to 40.00 % (2 of 3 runs)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "why"),
+    [
+        ((0.30, 0.20, 0.16), "an annealed fit falls until its end"),
+        ((0.04, 0.02, 0.014), "two images of 360 are noise"),
+        ((0.20, 0.16, 0.40, 0.15), "the fall is from a single bad epoch"),
+        ((0.16,), "one epoch shows no fall"),
+        ((0.6, None, 0.3), "an epoch says nothing"),
+    ],
+)
+def test_no_other_fall_is_one(errors: tuple[Any, ...], why: str) -> None:
+    assert doubts([record(errors)]) == [], why
+
+
+def test_the_error_of_an_unknown_number_of_images_has_no_known_noise() -> None:
+    assert doubts([record((0.9, 0.6, 0.3), data=replace(DATA, n_valid=None))]) == []
+
+
+def test_runs_that_err_on_the_same_images_have_less_noise() -> None:
+    """A fall of 10 images of 360 is noise in a binomial, but not where the answers agree."""
+    errors = (0.2, 0.0778, 0.05)
+    wrong = np.zeros(360, dtype=np.int64)
+    wrong[:18] = 1
+    alike = record(errors, valid_wrong=pack_counts(wrong))
+    other = record(errors, valid_wrong=pack_counts(np.roll(wrong, 1)))
+    assert doubts([record(errors), record(errors)]) == []
+    assert doubts([alike]) == []  # nothing to compare it with
+    assert "2 of 2 runs" in doubts([alike, other])[0]
+    assert noise_of([alike, other]).own < 0.1 < noise_of([record(), record()]).own
+    assert noise_of([alike, alike]).exceeded(0.05, 0.05) is False
+
+
+def test_an_error_that_rose_at_unfreezing_and_stayed_is_a_doubt() -> None:
+    assert doubts([record((0.20, 0.40, 0.30, 0.25), config=frozen(1))]) == [
+        "the error rose at unfreezing, from 20.00 % to 40.00 %, and never came back below "
+        "(1 of 1 run)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "epochs", "why"),
+    [
+        ((0.20, 0.40, 0.19, 0.18), 1, "it came back below"),
+        ((0.20, 0.21, 0.21, 0.20), 1, "it rose by no more than its noise"),
+        ((0.20, 0.40, 0.40, 0.30), 0, "nothing was frozen"),
+        ((0.20, 0.40), 2, "nothing was unfrozen"),
+    ],
+)
+def test_no_other_rise_is_one(errors: tuple[Any, ...], epochs: int, why: str) -> None:
+    assert doubts([record(errors, config=frozen(epochs))]) == [], why
+
+
+def test_a_training_loss_that_never_fell_is_a_doubt() -> None:
+    flat = record(losses=(2.3, 2.3, 2.31, 2.3))
+    assert doubts([flat, record()]) == ["the training loss never fell (1 of 2 runs)"]
+    assert doubts([record(losses=(2.3, 2.4, 2.2, 2.5))]) == []
+    assert doubts([record((0.2,), losses=(2.3,))]) == []
+
+
+def test_few_steps_are_a_doubt() -> None:
+    assert doubts([record(fit={"steps": 54})]) == [
+        "only 54 steps were taken, fewer than 100 (1 of 1 run)"
+    ]
+    assert doubts([record(fit={"steps": 100})]) == doubts([record(fit={})]) == []
+
+
+def test_images_that_lost_most_of_their_pixels_are_a_doubt() -> None:
+    assert doubts([record(data=replace(DATA, median_side=400))] * 2) == [
+        "images were shrunk from 400 to 64 pixels (median shorter side) (2 of 2 runs)"
+    ]
+    for side in (256, 8, None):
+        assert doubts([record(data=replace(DATA, median_side=side))]) == []
+
+
+def test_a_class_with_hardly_any_validation_image_is_a_doubt() -> None:
+    assert doubts([record(data=replace(DATA, n_valid_rarest=2))]) == [
+        "the rarest class has only 2 validation images (1 of 1 run)"
+    ]
+    for least in (5, None):
+        assert doubts([record(data=replace(DATA, n_valid_rarest=least))]) == []
+
+
+def test_runs_that_did_not_finish_do_not_count() -> None:
+    failed = replace(record((0.9, 0.3)), status="failed", metrics=Metrics())
+    assert doubts([failed]) == []
+    assert doubts([]) == []
+    assert doubts([failed, record(fit={"steps": 9})])[0].endswith("(1 of 1 run)")
+
+
+def test_the_column_holds_the_sentences_of_the_models_that_have_any() -> None:
+    short = {"fit": {"steps": 9}}
+    column = doubts_column(
+        {
+            Cell("d", "good", "r", 0): record(),
+            Cell("d", "short", "r", 0): record((0.9, 0.3), **short),
+            Cell("d", "short", "r", 1): record((0.9, 0.4), **short),
+        }
+    )
+    assert list(column.index) == [("d", "r", "short")]
+    assert [text[-13:] for text in listed(column.iloc[0])] == ["(2 of 2 runs)"] * 2
+    assert listed(np.nan) == listed(None) == []
+    assert doubts_column({}).empty
+    assert isinstance(doubts_column({}).index, pd.MultiIndex)
+
+
+def test_curves_of_a_real_gpu_fire_where_the_fit_was_too_short(shared: Path) -> None:
+    """The eight that more than halved their error in the last epoch, no other."""
+    paths = sorted((shared / "gpu/records").glob("*.json"))
+    if not paths:
+        pytest.skip(f"no records in {shared / 'gpu/records'}")
+    runs: dict[str, list[Record]] = {}
+    for path in paths:
+        runs.setdefault(read_record(path).model.partition(".")[0], []).append(read_record(path))
+    assert {model: len(doubts(of_model)) for model, of_model in runs.items()} == {
+        "convnext_tiny": 0,
+        "resnet18": 1,
+        "tf_efficientnet_lite0": 0,
+        "vit_small_patch16_224": 1,
+    }
