@@ -44,7 +44,15 @@ out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text(json.dumps(record))
 """.replace("SLOW", MODELS[1])
-COLUMNS = ("best_model", "error_rate", "fit_seconds", "p_best", "n_ok", "n_failed", "n_missing")
+COLUMNS = (
+    "best_model",
+    "error_rate",
+    "steady_fit_seconds",
+    "p_best",
+    "n_ok",
+    "n_failed",
+    "n_missing",
+)
 
 
 def git(workspace: Workspace, *words: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.estimates.estimate import Source, by_device, reach, sources
+from pipeline.estimates.estimate import Source, by_device, reach, sources, start_up_of
 from pipeline.estimates.planned import readable_records, this_device, work_of
 from pipeline.recommend.limits import Limit
 from pipeline.statistics.front import along_front
@@ -50,7 +50,8 @@ def estimates(
             return work
         for source in asked:
             if speed := source.speed(work):
-                found[model] = _estimate(source, work.megapixels / speed, reaches)
+                seconds = work.megapixels / speed + start_up_of(model, runs)
+                found[model] = _estimate(source, seconds, reaches)
                 break
     return found or f"nothing is known of the speed of {device.label}"
 
@@ -124,9 +125,11 @@ def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggesti
     models = tied.groupby("model").agg(
         datasets=("dataset", lambda names: ", ".join(sorted(set(names)))),
         count=("dataset", "nunique"),
-        fit_seconds=("fit_seconds_median", "median"),
+        steady_fit_seconds=("steady_fit_seconds_median", "median"),
     )
-    models = models.sort_values(["count", "fit_seconds"], ascending=[False, True], kind="stable")
+    models = models.sort_values(
+        ["count", "steady_fit_seconds"], ascending=[False, True], kind="stable"
+    )
     return [
         Suggestion(str(row.Index), f"tied for the best on {row.datasets}")
         for row in models.itertuples()

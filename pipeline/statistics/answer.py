@@ -29,7 +29,7 @@ def answer(ranked: pd.DataFrame) -> pd.Series:
     Of equal errors the known shorter fit time comes first, then recipe and model by name.
     """
     order = ranked.assign(error_rate_mean=ranked["error_rate_mean"].astype(float).round(DECIMALS))
-    by = ["error_rate_mean", "fit_seconds_median", "recipe", "model"]
+    by = ["error_rate_mean", "steady_fit_seconds_median", "recipe", "model"]
     first = order.sort_values(by, kind="stable", na_position="last").index[0]
     found: pd.Series = ranked.loc[first]
     return found

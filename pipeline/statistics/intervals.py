@@ -153,7 +153,7 @@ def _truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndar
     return truths
 
 
-ERROR, TIME = "error_rate_mean", "fit_seconds_median"
+ERROR, TIME = "error_rate_mean", "steady_fit_seconds_median"
 SIZE_AND_SPEED = ("params_m", "infer_samples_per_second", "train_samples_per_second")
 PREDICTORS = {
     ERROR: (*ACCURACIES, *SIZE_AND_SPEED, "pretraining_scale"),
