@@ -168,10 +168,13 @@ def timed(record: Record) -> Timed | None:
 
 
 def start_up_of(model: str, runs: Iterable[Timed]) -> float:
-    """The median start-up of the model's runs, else of all runs; 0 where none tells of it."""
-    known = [run for run in runs if run.start_up_seconds is not None]
-    of_model = [run for run in known if run.work.model == model]
-    return _median(run.start_up_seconds or 0.0 for run in of_model or known) or 0.0
+    """What to add to what the speeds of `runs` give: the median start-up of the model's, where it
+    is not part of their speed; of a model without runs, of all that tell of it.
+    """
+    runs = list(runs)
+    of_model = [run for run in runs if run.work.model == model]
+    others = [run for run in runs if run.start_up_seconds is not None]
+    return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
 
 
 def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:
