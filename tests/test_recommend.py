@@ -68,8 +68,8 @@ def test_the_lowest_error_is_recommended_and_the_quickest_of_the_tied_named(stud
     assert told["n_tied"] == 2
     assert told["reason"] == (
         "It has the lowest mean error, and cannot be told apart from 1 of the 2 others. The "
-        f"quickest that may be the best is {LITE[2]}: steady fit time 30.0 s for an error of 6.27 % (0.20 "
-        "points more)."
+        f"quickest that may be the best is {LITE[2]}: steady fit time 30.0 s for an error of "
+        "6.27 % (0.20 points more)."
     )
     assert [each["tied"] for each in told["models"]] == [True, True, False]
 
