@@ -242,7 +242,7 @@ def read_results(folder: Path) -> Results:
 
 
 def read_small_and_fast(folder: Path) -> pd.DataFrame:
-    """The table of the models below the median in memory and in fit time."""
+    """The table of the models below the median in memory and in steady fit time."""
     return _read(folder / "small_and_fast.csv", SMALL_FAST)
 
 

@@ -83,7 +83,8 @@ def main(
 ) -> None:
     """Recommend a backbone for DATASET, within limits such as 4GiB, 2min and 500 images/s.
 
-    --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning.
+    --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning,
+    --max-fit-time is of the fit without its start-up.
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.estimates.estimate import Source, by_device, reach, sources, start_up_of
+from pipeline.estimates.estimate import Source, by_device, reach, sources
 from pipeline.estimates.planned import readable_records, this_device, work_of
 from pipeline.recommend.limits import Limit
 from pipeline.statistics.front import along_front
@@ -23,7 +23,7 @@ from pipeline.timm_results.imagenet import read_imagenet
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a fit, the factor that 9 of 10 stay within either way, and what it rests on."""
+    """Steady seconds of a fit, the factor that 9 of 10 stay within, and what it rests on."""
 
     seconds: float
     factor: float
@@ -50,8 +50,7 @@ def estimates(
             return work
         for source in asked:
             if speed := source.speed(work):
-                seconds = work.megapixels / speed + start_up_of(model, runs)
-                found[model] = _estimate(source, seconds, reaches)
+                found[model] = _estimate(source, work.megapixels / speed, reaches)
                 break
     return found or f"nothing is known of the speed of {device.label}"
 
@@ -98,7 +97,7 @@ def shortlist(
 ) -> list[Suggestion]:
     """At most `top` models; `published` has one row per model: top1, img_size, speed, device.
 
-    Throughput is judged by the published speed, fit time by an estimate.
+    Throughput is judged by the published speed, steady fit time by an estimate.
     """
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
