@@ -52,6 +52,7 @@ def record(cell: Cell, wrong: int, seconds: float | None, disturbed: bool) -> Re
     cost: dict[str, Any] = {"peak_rss_gib": 0.5 + wrong / 10}
     if seconds is not None:
         cost |= {"fit_seconds": seconds, "images_per_second": 1000 / seconds}
+        cost |= {"start_up_seconds": 0.0, "steady_fit_seconds": seconds}
     return Record(
         **{name: getattr(cell, name) for name in ("dataset", "model", "recipe", "seed")},
         status="ok",
