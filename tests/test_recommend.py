@@ -105,7 +105,10 @@ def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path,
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
     assert told["models"][0]["model"] == LITE[1]
-    assert "Whether it keeps --max-fit-time is not known (fit at most 41.0 s" in told["reason"]
+    assert (
+        "Whether it keeps --max-fit-time is not known (steady fit time at most 41.0 s"
+        in told["reason"]
+    )
     assert (
         f"the best that is known to is {LITE[2]}, error 6.27 %, steady fit time 30.0 s."
         in told["reason"]
