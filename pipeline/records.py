@@ -8,6 +8,7 @@ the default.
 import base64
 import dataclasses
 import json
+import math
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ FORMAT = 2
 MOST_IMAGES = 10_000_000
 MOST_BYTES = 32 << 20  # of a record's file; a larger one is not read
 MOST_PREDICTED = 4 << 20  # characters of valid_predictions; what packs to more is left out
+FEWEST_EPOCHS = 3  # of a phase, to say what its first one took beyond the others
 Status = Literal["ok", "failed", "diverged"]
 
 
@@ -41,9 +43,15 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took. Reserved and allocated memory are CUDA's, rss is the host's."""
+    """What a run took. Reserved and allocated memory are CUDA's, rss is the host's.
+
+    fit_seconds is start_up_seconds, what the first steps took beyond the pace of later ones, and
+    steady_fit_seconds, the rest, which models are ranked by.
+    """
 
     fit_seconds: float | None = None
+    start_up_seconds: float | None = None
+    steady_fit_seconds: float | None = None
     cpu_seconds: float | None = None
     seconds_per_epoch: float | None = None  # the median
     images_per_second: float | None = None
@@ -160,6 +168,54 @@ class Record:
         """Pixels, as the configuration says."""
         size: int | None = self.config.get("image_size")
         return size
+
+    @property
+    def start_up_seconds(self) -> float | None:
+        """As measured per batch; of an older record by its epochs, or None where they are few."""
+        if self.cost.start_up_seconds is not None or self.cost.fit_seconds is None:
+            return self.cost.start_up_seconds
+        recipe = self.config.get("recipe")
+        frozen = recipe.get("frozen_epochs", 0) if isinstance(recipe, dict) else 0
+        found = start_up_of_epochs(self.history, frozen)
+        return None if found is None else min(found, self.cost.fit_seconds)
+
+    @property
+    def steady_fit_seconds(self) -> float | None:
+        """The fit without its start-up; None where that is unknown."""
+        if self.cost.steady_fit_seconds is not None:
+            return self.cost.steady_fit_seconds
+        if self.cost.fit_seconds is None or self.start_up_seconds is None:
+            return None
+        return self.cost.fit_seconds - self.start_up_seconds
+
+
+def start_up_of_epochs(history: list[dict[str, Any]], frozen: int) -> float | None:
+    """What the first epoch of each phase took beyond the phase's median, in seconds.
+
+    Phases are the training of `frozen` epochs, of the others, and validation; where only whole
+    epochs were timed, frozen and other ones. A frozen phase of few epochs is held against the
+    others' median, and is no slower. None where the others are few.
+    """
+    whole: list[Any] = [each.get("seconds") for each in history]
+    train: list[Any] = [each.get("train_seconds") for each in history]
+    if not all(_is_time(each) for each in whole) or type(frozen) is not int or frozen < 0:
+        return None
+    phases = [whole[:frozen], whole[frozen:]]
+    if all(_is_time(each) for each in train):
+        valid = [one - other for one, other in zip(whole, train, strict=True)]
+        phases = [train[:frozen], train[frozen:], valid]
+    if len(phases[1]) < FEWEST_EPOCHS:
+        return None
+    start_up = 0.0
+    for phase in phases:
+        known = phase if len(phase) >= FEWEST_EPOCHS else phases[1]
+        start_up += max(0.0, phase[0] - float(np.median(known))) if phase else 0.0
+    return start_up
+
+
+def _is_time(value: Any) -> bool:
+    """Whether it is a number of seconds; others may have written anything."""
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 METRICS = tuple(each.name for each in dataclasses.fields(Metrics))

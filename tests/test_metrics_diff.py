@@ -44,7 +44,15 @@ out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text(json.dumps(record))
 """.replace("SLOW", MODELS[1])
-COLUMNS = ("best_model", "error_rate", "fit_seconds", "p_best", "n_ok", "n_failed", "n_missing")
+COLUMNS = (
+    "best_model",
+    "error_rate",
+    "steady_fit_seconds",
+    "p_best",
+    "n_ok",
+    "n_failed",
+    "n_missing",
+)
 
 
 def git(workspace: Workspace, *words: str) -> None:
@@ -99,7 +107,7 @@ def test_the_diff_as_text_has_a_line_for_each_number_that_moved(workspace: Works
 def test_plots_of_two_commits_show_the_scatter_of_both(workspace: Workspace):
     dvc(workspace, "plots", "diff", "HEAD~1", "HEAD", "-o", "plots")
     page = (workspace.folder / "plots/index.html").read_text()
-    assert "Error against fit time" in page
+    assert "Error against steady fit time" in page
     for revision in ("HEAD~1", "HEAD"):
         assert f'"rev": "{revision}"' in page
     assert page.count('"error_rate": "0.02"') == page.count('"error_rate": "0.01"') > 0

@@ -68,8 +68,8 @@ def test_the_lowest_error_is_recommended_and_the_quickest_of_the_tied_named(stud
     assert told["n_tied"] == 2
     assert told["reason"] == (
         "It has the lowest mean error, and cannot be told apart from 1 of the 2 others. The "
-        f"quickest that may be the best is {LITE[2]}: fit 30.0 s for an error of 6.27 % (0.20 "
-        "points more)."
+        f"quickest that may be the best is {LITE[2]}: steady fit time 30.0 s for an error of "
+        "6.27 % (0.20 points more)."
     )
     assert [each["tied"] for each in told["models"]] == [True, True, False]
 
@@ -92,19 +92,27 @@ def test_a_void_time_does_not_take_the_better_model_out(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="1h")
     first = told["models"][0]
-    assert (first["model"], first["fit_seconds"]) == (LITE[1], None)
-    assert first["fit_seconds_at_most"] == 41.0
-    assert first["fit_time"] == ("fit at most 41.0 s, measured while other runs shared the device")
+    assert (first["model"], first["steady_fit_seconds"]) == (LITE[1], None)
+    assert first["steady_fit_seconds_at_most"] == 41.0
+    assert first["fit_time"] == (
+        "steady fit time at most 41.0 s, measured while other runs shared the device"
+    )
     assert told["excluded"] == []
-    assert "The quickest that may be the best whose fit time is known is" in told["reason"]
+    assert "The quickest that may be the best whose steady fit time is known is" in told["reason"]
 
 
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
     assert told["models"][0]["model"] == LITE[1]
-    assert "Whether it keeps --max-fit-time is not known (fit at most 41.0 s" in told["reason"]
-    assert f"the best that is known to is {LITE[2]}, error 6.27 %, fit 30.0 s." in told["reason"]
+    assert (
+        "Whether it keeps --max-fit-time is not known (steady fit time at most 41.0 s"
+        in told["reason"]
+    )
+    assert (
+        f"the best that is known to is {LITE[2]}, error 6.27 %, steady fit time 30.0 s."
+        in told["reason"]
+    )
 
 
 def test_what_others_slowed_down_may_still_be_quick_enough(study: Path, capsys):
@@ -204,7 +212,9 @@ def test_a_model_whose_need_is_unknown_stays_and_is_said_to_be_unknown(study: Pa
         write_run(study / "runs", LITE[1], seed, 0.060, cost={"fit_seconds": None})
     told = ask(tables(study), capsys, max_fit_time="20s")
     assert told["models"][0]["model"] == LITE[1]
-    assert "Whether it keeps --max-fit-time is not known (fit time unknown)" in told["reason"]
+    assert (
+        "Whether it keeps --max-fit-time is not known (steady fit time unknown)" in told["reason"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,7 +442,9 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
         text=True,
         check=True,
     )
-    assert done.stdout.startswith(f"digits: take {LITE[1]} (error 6.07 %, fit 90.0 s)\n")
+    assert done.stdout.startswith(
+        f"digits: take {LITE[1]} (error 6.07 %, steady fit time 90.0 s)\n"
+    )
     assert "Runners-up:" in done.stdout
     assert "What would change this most:" in done.stdout
     assert LITE[0] not in done.stdout

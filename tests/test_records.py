@@ -82,10 +82,10 @@ def test_a_part_of_which_nothing_is_known_is_empty_as_it_always_was() -> None:
 
 def test_a_field_is_added_by_one_line() -> None:
     longer = dataclasses.make_dataclass(
-        "Longer", [("start_up_seconds", float | None, None)], bases=(Cost,), frozen=True
+        "Longer", [("queued_seconds", float | None, None)], bases=(Cost,), frozen=True
     )
-    cost = build(longer, {"fit_seconds": 2.0, "start_up_seconds": 1.5})
-    assert plain(cost)["start_up_seconds"] == 1.5
+    cost = build(longer, {"fit_seconds": 2.0, "queued_seconds": 1.5})
+    assert plain(cost)["queued_seconds"] == 1.5
     assert build(longer, {"fit_seconds": 2.0}).fit_seconds == 2.0
     assert build(Cost, plain(cost)) == Cost(fit_seconds=2.0)  # today's reader leaves it out
 

@@ -230,7 +230,7 @@ def test_a_click_in_the_legend_hides_a_family_and_darkness_does_not_bring_it_bac
     opened: Opener,
 ):
     page = opened()
-    chart = chart_of(page, "Error against fit time")
+    chart = chart_of(page, "Error against steady fit time")
     page.locator(f"{chart} .legendtoggle").first.wait_for()
     entry = page.locator(f"{chart} .traces", has_text="resnet").locator(".legendtoggle")
     entry.click()
@@ -245,7 +245,7 @@ def test_a_click_in_the_legend_hides_a_family_and_darkness_does_not_bring_it_bac
 
 def test_the_time_axis_turns_logarithmic_and_back(opened: Opener):
     page = opened()
-    chart = chart_of(page, "Error against fit time")
+    chart = chart_of(page, "Error against steady fit time")
     page.locator(f"{chart} .main-svg").first.wait_for()
     axis = f"document.querySelector('{chart}')._fullLayout.xaxis"
     switch = page.locator("input[data-log]").first
@@ -259,11 +259,17 @@ def test_the_time_axis_turns_logarithmic_and_back(opened: Opener):
 
 def test_hovering_a_mark_tells_model_error_time_and_memory(opened: Opener):
     page = opened()
-    chart = chart_of(page, "Error against fit time")
+    chart = chart_of(page, "Error against steady fit time")
     page.locator(f"{chart} .main-svg").first.wait_for()
     page.locator(f"{chart} .points path").first.hover(force=True)
     text = page.locator(f"{chart} .hovertext").text_content() or ""
-    for part in ("resnet18.a1_in1k", "error 11.25 % [", "n = 2", "fit 80.5 s", "4.00 GiB of host"):
+    for part in (
+        "resnet18.a1_in1k",
+        "error 11.25 % [",
+        "n = 2",
+        "steady fit time 80.5 s",
+        "4.00 GiB of host",
+    ):
         assert part in text
 
 

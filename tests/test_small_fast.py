@@ -34,7 +34,7 @@ def small(folder: Path) -> pd.DataFrame:
 def test_a_model_must_be_below_both_medians(study: Path):
     table = small(study)
     assert table["model"].tolist() == [LITE[0]]
-    assert table.loc[0, ["memory_of", "memory_gib_below", "fit_seconds_below"]].tolist() == [
+    assert table.loc[0, ["memory_of", "memory_gib_below", "steady_fit_seconds_below"]].tolist() == [
         *("GPU", 3.0, 20.0)
     ]
 

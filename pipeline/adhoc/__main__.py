@@ -106,7 +106,7 @@ def study_of(params: Path, by_cell: dict[Cell, Record]) -> Runs:
 def shown(board: pd.DataFrame) -> Table:
     """The leaderboard as a table; ranks compare the models of one dataset and recipe."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("dataset", "recipe", "rank", "model", "runs", "error [95 %]", "fit time"):
+    for name in ("dataset", "recipe", "rank", "model", "runs", "error [95 %]", "steady fit time"):
         table.add_column(name)
     for row in board.itertuples():
         table.add_row(*map(Text, _line(row)))
@@ -119,7 +119,15 @@ def _line(row: Any) -> tuple[str, ...]:
         error += f" [{100 * row.error_rate_low:.2f}, {100 * row.error_rate_high:.2f}]"
     runs = f"{row.n}" + (f", {row.n_failed} failed" if row.n_failed else "")
     rank = "–" if pd.isna(row.rank) else str(row.rank)
-    return row.dataset, row.recipe, rank, row.model, runs, error, duration(row.fit_seconds_median)
+    return (
+        row.dataset,
+        row.recipe,
+        rank,
+        row.model,
+        runs,
+        error,
+        duration(row.steady_fit_seconds_median),
+    )
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

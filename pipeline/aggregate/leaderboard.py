@@ -3,7 +3,8 @@
 The first recipe of params.yaml is what the others are held against. A model's effect is its mean
 difference over the seeds that finished under both; a family's is the mean over its models with a
 t interval between models, because other models of the family are what one wants to know about. Two
-models are the least for an interval. Fit times are compared as ratios, of runs whose times count.
+models are the least for an interval. Steady fit times are compared as ratios, of runs whose times
+count.
 """
 
 from collections.abc import Iterator
@@ -88,12 +89,13 @@ def _quality(ok: pd.DataFrame) -> pd.DataFrame:
 
 def _times(timed: pd.DataFrame) -> pd.DataFrame:
     return timed.groupby(GROUP).agg(
-        fit_seconds_median=("fit_seconds", "median"),
-        fit_seconds_sd=("fit_seconds", "std"),
+        steady_fit_seconds_median=("steady_fit_seconds", "median"),
+        steady_fit_seconds_sd=("steady_fit_seconds", "std"),
+        start_up_seconds_median=("start_up_seconds", "median"),
         energy_wh_median=("energy_wh", "median"),
         score_mean=("score", "mean"),
         images_per_second_median=("images_per_second", "median"),
-        n_timed=("fit_seconds", "count"),
+        n_timed=("steady_fit_seconds", "count"),
     )
 
 
@@ -158,7 +160,7 @@ EVERY_FAMILY = "all"  # no family of timm's names is called so
 def recipe_effects(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per dataset, recipe but the first, and family, `all` of them first."""
     ok = runs[runs["status"] == "ok"].copy()
-    ok["timed"] = ok["fit_seconds"].where(ok["not_timed"].isna())
+    ok["timed"] = ok["steady_fit_seconds"].where(ok["not_timed"].isna())
     first = ok[ok["recipe"] == study.recipes[0]]
     pairs = ok.merge(
         first[["dataset", "model", "seed", "error_rate", "timed"]],
@@ -196,7 +198,7 @@ def _rows(study: Study, models: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 _ERROR = ("error_difference", "error_difference_low", "error_difference_high")
-_RATIO = ("fit_time_ratio", "fit_time_ratio_low", "fit_time_ratio_high")
+_RATIO = ("steady_fit_time_ratio", "steady_fit_time_ratio_low", "steady_fit_time_ratio_high")
 
 
 def _mean(values: pd.Series) -> np.ndarray:

@@ -19,6 +19,7 @@ from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
 
 SHARED, ELSEWHERE, UNKNOWN = "the device was shared", "another device than most", "no time known"
+UNKNOWN_START_UP = "too few steps to tell its start-up"
 
 
 def why_not_timed(runs: pd.DataFrame) -> pd.Series:
@@ -32,6 +33,7 @@ def why_not_timed(runs: pd.DataFrame) -> pd.Series:
     elsewhere = runs["device"] != runs["dataset"].map(main_devices(runs[ok & reason.isna()]))
     reason = reason.where(reason.notna() | ~elsewhere, ELSEWHERE)
     reason = reason.where(reason.notna() | runs["fit_seconds"].notna(), UNKNOWN)
+    reason = reason.where(reason.notna() | runs["steady_fit_seconds"].notna(), UNKNOWN_START_UP)
     return reason.where(ok, None)
 
 
@@ -53,6 +55,7 @@ COSTS = {  # column: key in the record's cost
     "peak_rss_gib": "peak_rss_gib",
     "energy_wh": "energy_wh",
 }
+TIMES = ("start_up_seconds", "steady_fit_seconds")  # also the record's; older ones tell by epochs
 DATA = {  # column: key in the record's data
     "data_fingerprint": "fingerprint",
     "data_kind": "kind",
@@ -95,9 +98,9 @@ def runs_table(study: Study, records: Records) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*RUNS, "not_for_speed"])
     table["not_timed"] = why_not_timed(table)
     table = table.drop(columns="not_for_speed")
-    numbers = [*METRICS, *COSTS, "n_train", "n_valid", "chance_error_rate"]
+    numbers = [*METRICS, *COSTS, *TIMES, "n_train", "n_valid", "chance_error_rate"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
-    table["score"] = table["error_rate"] * (table["fit_seconds"] + study.overhead_seconds)
+    table["score"] = table["error_rate"] * (table["steady_fit_seconds"] + study.overhead_seconds)
     table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
     return _with_family(table)
 
@@ -141,6 +144,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "reason": record.reason,
         **{name: getattr(record.metrics, name) for name in METRICS},
         **{column: getattr(record.cost, key) for column, key in COSTS.items()},
+        **{column: getattr(record, column) for column in TIMES},
         "device": record.device.label,
         "shared": record.device.shared,
         "not_for_speed": record.not_for_speed,

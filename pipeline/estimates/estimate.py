@@ -3,9 +3,11 @@
 Work is counted in megapixels that go forward and back: images x epochs x pixels. An image of the
 validation part counts a third, it only goes forward. Each source knows a speed in megapixels per
 second: the device's own runs, its own benchmark, published speeds. `sources` lists them; the first
-that knows the model is believed. The surprising fact: how far a source is off can be measured,
-because it can be asked for each finished run as if that run were not there. `estimates_table` is
-estimates.csv: each finished run's fit time next to what each source would have estimated for it.
+that knows the model is believed. Speeds are those of the steady part of a fit, which grows with the
+images; the start-up, which does not, is added to what they give. The surprising fact: how far a
+source is off can be measured, because it can be asked for each finished run as if that run were not
+there. `estimates_table` is estimates.csv: each finished run's fit time next to what each source
+would have estimated for it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,10 +60,12 @@ class Timed:
     seed: int
     fit_seconds: float
     energy_wh: float | None
+    start_up_seconds: float | None = None  # None where it is not known apart from the rest
 
     @property
     def speed(self) -> float:
-        return self.work.megapixels / self.fit_seconds
+        """Megapixels per second of the steady part; of the whole fit where it is not known."""
+        return self.work.megapixels / (self.fit_seconds - (self.start_up_seconds or 0.0))
 
 
 class Source(Protocol):
@@ -155,7 +159,22 @@ def timed(record: Record) -> Timed | None:
         return None
     images = images_of(n_train, record.data.n_valid or 0, len(record.history))
     work = Work(record.dataset, record.model, record.recipe, size, images)
-    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh) if images else None
+    if not images:
+        return None
+    start_up = record.start_up_seconds
+    if start_up is not None and not 0 <= start_up < cost.fit_seconds:
+        start_up = None
+    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up)
+
+
+def start_up_of(model: str, runs: Iterable[Timed]) -> float:
+    """What to add to what the speeds of `runs` give: the median start-up of the model's, where it
+    is not part of their speed; of a model without runs, of all that tell of it.
+    """
+    runs = list(runs)
+    of_model = [run for run in runs if run.work.model == model]
+    others = [run for run in runs if run.start_up_seconds is not None]
+    return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
 
 
 def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:
@@ -169,10 +188,27 @@ def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:
 def measured_by_estimated(source: Source, runs: Iterable[Timed]) -> dict[Timed, float]:
     """Each run's fit time by what the source says without having seen it; above 1: it took longer.
 
-    Runs that the source knows nothing of are left out.
+    Runs that the source knows nothing of are left out. Of a model that a table hides, the start-up
+    is that of the others.
     """
+    runs = list(runs)
     speeds = {run: source.speed(run.work, hidden=run) for run in runs}
-    return {run: speed / run.speed for run, speed in speeds.items() if speed is not None}
+    return {
+        run: run.fit_seconds / (run.work.megapixels / speed + _start_up_without(run, source, runs))
+        for run, speed in speeds.items()
+        if speed is not None
+    }
+
+
+def _start_up_without(hidden: Timed, source: Source, runs: list[Timed]) -> float:
+    """The start-up added to what the source says of a run, as if that run were not there."""
+    if hidden.start_up_seconds is None:
+        return 0.0  # it is part of the run's speed
+    model = hidden.work.model
+    others = [run for run in runs if run is not hidden]
+    if isinstance(source, Scaled):
+        others = [run for run in others if run.work.model != model]
+    return start_up_of(model, others)
 
 
 def reach(source: Source, runs: Iterable[Timed]) -> tuple[float, bool]:

@@ -3,7 +3,7 @@
 Reads, where they are there, the records, timm's published speeds in data/imagenet.csv and the sizes
 of prepared datasets. For the order only ratios of prices count: a cell without a record gets what
 its model is published to take for one pixel, times its pixels, in the scale of the cells that have
-one.
+one. Here a price is the whole fit, its start-up included: that is what a sweep waits for.
 """
 
 import json
@@ -20,7 +20,16 @@ import numpy as np
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, read_yaml
-from pipeline.estimates.estimate import Source, Timed, Work, by_device, images_of, reach, sources
+from pipeline.estimates.estimate import (
+    Source,
+    Timed,
+    Work,
+    by_device,
+    images_of,
+    reach,
+    sources,
+    start_up_of,
+)
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, read_study
@@ -137,7 +146,7 @@ def _told(
     for source in asked:
         speed = source.speed(work)
         if speed:
-            seconds = work.megapixels / speed
+            seconds = work.megapixels / speed + start_up_of(work.model, runs)
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
             return Told(source.name, seconds, reaches[source.name][0], energy_wh)

@@ -96,7 +96,7 @@ _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
 NAMES = {  # of the columns that are compared
     "error_rate_mean": "mean error",
-    "fit_seconds_median": "median fit time",
+    "steady_fit_seconds_median": "median steady fit time",
     "imagenet_top1": "ImageNet top-1",
     "imagenet_real_top1": "ImageNet-ReaL top-1",
     "imagenet_v2_top1": "ImageNetV2 top-1",

@@ -15,6 +15,7 @@ from fastai.learner import AvgSmoothLoss
 from fastai.vision.all import Callback, Learner
 
 LOOK_EVERY = 32  # steps
+FIRST_STEPS = 4  # of a kind: three uncaptured ones and the one that is captured
 
 
 class Diverged(Exception):
@@ -66,6 +67,58 @@ class Epochs(Callback):
     def _stop_unless_finite(self, loss: torch.Tensor, part: str) -> None:
         if not torch.isfinite(loss):
             raise Diverged(f"{part} loss is not finite in epoch {len(self.rows) + 1}")
+
+
+@dataclass(eq=False)
+class FirstSteps(Callback):
+    """Times each batch, and says what the first ones took beyond the pace of later ones.
+
+    Once per process and architecture, cuDNN and cuBLAS plan and load their kernels, and graphs are
+    captured: in the first steps of training with a frozen body, of training all, and of validation.
+    It is the host that does this, so its own clock at a batch's two ends sees it, and nothing
+    waits for the device. The host runs ahead of a GPU and waits at some steps for many: so the pace
+    is the mean of the later steps, not their median.
+    """
+
+    order = 70  # after the look at the loss (60), whose wait belongs to the steps before it
+    seconds: dict[Any, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def before_batch(self) -> None:
+        self.began = time.perf_counter()
+
+    def after_batch(self) -> None:
+        seconds = time.perf_counter() - self.began
+        kind = ("train", self.opt.frozen_idx) if self.training else ("validate", None)
+        self.seconds.setdefault(kind, []).append((len(self.x), seconds))
+
+    def start_up_seconds(self) -> float | None:
+        """None where some kind of step ran too few times to know its pace."""
+        paces = {kind: _pace(steps) for kind, steps in self.seconds.items()}
+        whole = [pace for (part, _), pace in paces.items() if part == "train"][-1:]
+        start_up = 0.0
+        for kind, steps in self.seconds.items():
+            pace = paces[kind]
+            if pace is None and kind[0] == "train":
+                pace = whole[0]  # a frozen step is no slower than one that trains all
+            if pace is None:
+                return None
+            start_up += _beyond(steps, pace)
+        return start_up
+
+
+def _pace(steps: list[tuple[int, float]]) -> float | None:
+    """Seconds of a step of the usual size after the first; None where they are too few."""
+    usual = [seconds for size, seconds in steps if size == steps[0][0]]
+    later = usual[FIRST_STEPS:]
+    return float(np.mean(later)) if len(later) >= FIRST_STEPS else None
+
+
+def _beyond(steps: list[tuple[int, float]], pace: float) -> float:
+    """What the first steps took beyond the pace; so did the first of each other size."""
+    sizes = [size for size, _ in steps]
+    usual = [seconds for size, seconds in steps if size == sizes[0]][:FIRST_STEPS]
+    others = [steps[sizes.index(size)][1] for size in set(sizes) - {sizes[0]}]
+    return max(0.0, sum(usual) - len(usual) * pace) + sum(max(0.0, each - pace) for each in others)
 
 
 class WrongAnswers(Callback):

@@ -30,7 +30,13 @@ from fastai.vision.all import (
 )
 
 from pipeline.dataset.prepared import Prepared
-from pipeline.finetune.callbacks import Diverged, Epochs, WrongAnswers, keep_losses_on_device
+from pipeline.finetune.callbacks import (
+    Diverged,
+    Epochs,
+    FirstSteps,
+    WrongAnswers,
+    keep_losses_on_device,
+)
 from pipeline.finetune.loading import loaders
 from pipeline.finetune.parts import (
     AveragedWeights,
@@ -143,12 +149,12 @@ def learner(
 
 def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
     """Train as the recipe says under `watch`; raises `Diverged`."""
-    wrong = WrongAnswers()
+    wrong, first = WrongAnswers(), FirstSteps()
     with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
         try:
             with watch:
-                _train(learn, recipe, [epochs, wrong])
+                _train(learn, recipe, [epochs, wrong, first])
             last = [float(value) for value in learn.recorder.values[-1]]
             tested = (
                 [float(value) for value in learn.validate(ds_idx=2)] if _has_test(learn) else []
@@ -159,6 +165,7 @@ def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome
         raise Diverged("test loss is not finite")
     unfrozen = epochs.rows[recipe.frozen_epochs :]
     trained = len(learn.dls.train) * learn.dls.train.bs
+    fit_seconds, start_up = watch.telemetry["seconds"], first.start_up_seconds()
     return Outcome(
         metrics={**_metrics(last[1:]), "train_loss": last[0]},
         test_metrics=_metrics(tested) if tested else {},
@@ -166,7 +173,9 @@ def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome
         predictions=wrong.predictions(),
         history=epochs.rows,
         cost={
-            "fit_seconds": watch.telemetry["seconds"],
+            "fit_seconds": fit_seconds,
+            "start_up_seconds": start_up,
+            "steady_fit_seconds": None if start_up is None else fit_seconds - start_up,
             "cpu_seconds": watch.telemetry["cpu_seconds"],
             "seconds_per_epoch": float(np.median([row["seconds"] for row in unfrozen])),
             "images_per_second": trained

@@ -45,29 +45,30 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
     made, panels = _panels(
-        "Fine-tune error against fit time",
-        f"Large: a model's mean error and median fit time; bars: {BARS}; small, tied to it: its "
-        f"runs.{front}{baseline} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
+        "Fine-tune error against steady fit time",
+        f"Large: a model's mean error and median steady fit time; bars: {BARS}; small, tied to it: "
+        f"its runs.{front}{baseline} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
-    ok = runs[(runs["status"] == "ok") & runs["fit_seconds"].notna() & runs["not_timed"].isna()]
+    ok = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
     drawn = []
     for axes, part in panels:
         here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")
         here["error_percent"] = 100 * here["error_rate"]
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
-        scatter_families(axes, here, families, "fit_seconds", "error_percent", 12)
-        _draw_means(axes, part, "fit_seconds_median")
+        scatter_families(axes, here, families, "steady_fit_seconds", "error_percent", 12)
+        _draw_means(axes, part, "steady_fit_seconds_median")
         if part["baseline_error"].notna().any():
             axes.axhline(100 * part["baseline_error"].min(), color=FAINT, ls=":", lw=1.2, zorder=0)
-        axes.set_xlabel("fit time (s)")
-        if spans_decades(here["fit_seconds"]):
+        axes.set_xlabel("steady fit time (s)")
+        if spans_decades(here["steady_fit_seconds"]):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
-        drawn.append((axes, part, here[["fit_seconds", "error_percent"]].to_numpy(dtype=float)))
+        at = here[["steady_fit_seconds", "error_percent"]].to_numpy(dtype=float)
+        drawn.append((axes, part, at))
     for axes, part, each in drawn:  # names last: they freeze the layout of all panels
-        _name_best(axes, part, "fit_seconds_median", _draw_front(axes, part), each)
+        _name_best(axes, part, "steady_fit_seconds_median", _draw_front(axes, part), each)
     return made
 
 
@@ -140,7 +141,7 @@ def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
 def _tie_to_mean(axes: Axes, runs: pd.DataFrame) -> None:
     """A thin line from every run to its model's large mark."""
     gap = np.full(len(runs), np.nan)
-    x = np.stack([runs["fit_seconds"], runs["fit_seconds_median"], gap], -1)
+    x = np.stack([runs["steady_fit_seconds"], runs["steady_fit_seconds_median"], gap], -1)
     y = np.stack([runs["error_percent"], 100 * runs["error_rate_mean"], gap], -1)
     axes.plot(x.ravel(), y.ravel(), color=FAINT, linewidth=0.4, alpha=0.6)
 
@@ -166,8 +167,8 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
 
 def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
     """A line in steps along the front; returns points on it, so that no label is written across."""
-    front = _on_front(part).sort_values("fit_seconds_median")
-    seconds = front["fit_seconds_median"].to_numpy(dtype=float)
+    front = _on_front(part).sort_values("steady_fit_seconds_median")
+    seconds = front["steady_fit_seconds_median"].to_numpy(dtype=float)
     errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
     axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
     share = np.linspace(0, 1, 80)[:, None]

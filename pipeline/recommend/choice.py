@@ -138,11 +138,11 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     """The quickest of the models that may be the best, as far as times are known."""
     tied = choice.within[choice.within["tied"]]
-    timed = tied.dropna(subset="fit_seconds_median")
+    timed = tied.dropna(subset="steady_fit_seconds_median")
     if len(tied) < 2 or timed.empty:
         return []
-    quickest = timed.sort_values("fit_seconds_median", kind="stable").iloc[0]
-    known = "" if len(timed) == len(tied) else " whose fit time is known"
+    quickest = timed.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
+    known = "" if len(timed) == len(tied) else " whose steady fit time is known"
     if quickest["model"] == first["model"]:
         return [f"It is also the quickest to fine-tune of those{known}."]
     points = 100 * (quickest["error_rate_mean"] - first["error_rate_mean"])
@@ -153,12 +153,12 @@ def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
 
 
 def fit_time(row: pd.Series) -> str:
-    """`fit 30.0 s`, `fit at most 41.0 s, measured while ...`, or that it is unknown."""
-    if pd.notna(row["fit_seconds_median"]):
-        return f"fit {duration(row['fit_seconds_median'])}"
+    """`steady fit time 30.0 s`, `... at most 41.0 s, measured while ...`, or unknown."""
+    if pd.notna(row["steady_fit_seconds_median"]):
+        return f"steady fit time {duration(row['steady_fit_seconds_median'])}"
     if pd.notna(row[AT_MOST]):
-        return f"fit at most {duration(row[AT_MOST])}, {WHILE}"
-    return "fit time unknown"
+        return f"steady fit time at most {duration(row[AT_MOST])}, {WHILE}"
+    return "steady fit time unknown"
 
 
 def certainty(choice: Choice) -> str:

@@ -52,7 +52,9 @@ class SmallAndFast:
         return pd.Series(kept, index=rows.index) | self.unknown(rows)
 
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
-        missing: pd.Series = rows[[memory_column(rows), "fit_seconds_median"]].isna().any(axis=1)
+        missing: pd.Series = (
+            rows[[memory_column(rows), "steady_fit_seconds_median"]].isna().any(axis=1)
+        )
         return missing
 
     def told(self, rows: pd.DataFrame) -> str:
@@ -162,7 +164,7 @@ class Asked:
             limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
         if self.max_fit_time is not None:
             bound = seconds(TIME, self.max_fit_time)
-            limits.append(Limit(TIME, "fit_seconds_median", bound, "s", at_worst=AT_MOST))
+            limits.append(Limit(TIME, "steady_fit_seconds_median", bound, "s", at_worst=AT_MOST))
         if self.min_throughput is not None:
             column = "images_per_second_median"
             limits.append(
@@ -194,7 +196,7 @@ class Asked:
 
 
 KEY = ["recipe", "model"]
-AT_MOST, AT_LEAST = "fit_seconds_at_most", "images_per_second_at_least"
+AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
 WHILE = "measured while other runs shared the device"
 
 
@@ -209,10 +211,10 @@ def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
     disturbed = ok[shared & (ok["device"] == ok["dataset"].map(devices))]
     medians = disturbed.groupby(KEY).agg(
-        **{AT_MOST: ("fit_seconds", "median"), AT_LEAST: ("images_per_second", "median")}
+        **{AT_MOST: ("steady_fit_seconds", "median"), AT_LEAST: ("images_per_second", "median")}
     )
     found = ranked.join(medians, on=KEY)
-    untimed = found["fit_seconds_median"].isna()
+    untimed = found["steady_fit_seconds_median"].isna()
     found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
     found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
     return found

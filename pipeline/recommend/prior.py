@@ -23,7 +23,7 @@ from pipeline.timm_results.imagenet import read_imagenet
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a fit, the factor that 9 of 10 stay within either way, and what it rests on."""
+    """Steady seconds of a fit, the factor that 9 of 10 stay within, and what it rests on."""
 
     seconds: float
     factor: float
@@ -97,7 +97,7 @@ def shortlist(
 ) -> list[Suggestion]:
     """At most `top` models; `published` has one row per model: top1, img_size, speed, device.
 
-    Throughput is judged by the published speed, fit time by an estimate.
+    Throughput is judged by the published speed, steady fit time by an estimate.
     """
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
@@ -124,9 +124,11 @@ def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggesti
     models = tied.groupby("model").agg(
         datasets=("dataset", lambda names: ", ".join(sorted(set(names)))),
         count=("dataset", "nunique"),
-        fit_seconds=("fit_seconds_median", "median"),
+        steady_fit_seconds=("steady_fit_seconds_median", "median"),
     )
-    models = models.sort_values(["count", "fit_seconds"], ascending=[False, True], kind="stable")
+    models = models.sort_values(
+        ["count", "steady_fit_seconds"], ascending=[False, True], kind="stable"
+    )
     return [
         Suggestion(str(row.Index), f"tied for the best on {row.datasets}")
         for row in models.itertuples()

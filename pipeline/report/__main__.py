@@ -38,7 +38,11 @@ SCRIPTS = ("charts.js", "tables.js", "explorer.js")
 MOST_DOUBTS = 4  # that the page shows unfolded beside a leaderboard
 MOST_CURVES = 40  # models in a chart of loss curves
 FINETUNE_CHARTS = (
-    ("fit_seconds_median", report_charts.error_against_time, "Error against fit time"),
+    (
+        "steady_fit_seconds_median",
+        report_charts.error_against_time,
+        "Error against steady fit time",
+    ),
     ("imagenet_top1", report_charts.error_against_imagenet, "Error against ImageNet accuracy"),
 )
 PICTURES = (  # figures of stage `plot` that have no interactive chart here
@@ -129,7 +133,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
             for rows in (done.history, small)
         )
         drawn = [
-            _chart(charts, draw(board), title, x == "fit_seconds_median")
+            _chart(charts, draw(board), title, x == "steady_fit_seconds_median")
             for x, draw, title in FINETUNE_CHARTS
             if board[["error_rate_mean", x]].notna().all(axis=1).any()
         ]

@@ -75,12 +75,12 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         which = f"{len(tied)} of the {len(rivals)} others"
     closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
     sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
-    quicker = tied[tied["fit_seconds_median"] < best["fit_seconds_median"]]
+    quicker = tied[tied["steady_fit_seconds_median"] < best["steady_fit_seconds_median"]]
     if len(quicker):
-        first = quicker.sort_values("fit_seconds_median", kind="stable").iloc[0]
+        first = quicker.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
         sentences.append(
             f"The quickest of those that may be the best is {first['model']}, "
-            f"{duration(first['fit_seconds_median'])} for an error of "
+            f"{duration(first['steady_fit_seconds_median'])} for an error of "
             f"{percent(first['error_rate_mean'])}."
         )
     return sentences
@@ -105,8 +105,8 @@ def against_chance(best: pd.Series) -> list[str]:
 
 
 def fit_time(row: Any) -> str:
-    """The median time; if some runs' times do not count, of how many runs, and why."""
-    time = duration(row.fit_seconds_median)
+    """The median steady time; if some runs' times do not count, of how many runs, and why."""
+    time = duration(row.steady_fit_seconds_median)
     if row.n_not_timed > 0:
         time += f" ({row.n_timed} of {row.n} runs; {row.not_timed})"
     return time
@@ -129,7 +129,8 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
         ("seeds", str(best["n"])),
         ("frozen features", _frozen(best)),
         ("chance error", percent(best["chance_error_rate"])),
-        ("fit time", fit_time(best)),
+        ("steady fit time", fit_time(best)),
+        ("start-up", duration(best["start_up_seconds_median"])),
         ("memory", memory(best) or "–"),
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
@@ -176,8 +177,10 @@ def note(board: pd.DataFrame) -> str:
         "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
         "best” is the mean difference over common seeds, with an interval that covers the same. "
         f"{_compared(first['images'])}“On front” is the probability that no other model is both "
-        "as quick and as good. Fit time is the median of the runs that had one device for "
-        "themselves; score is error × (fit time + overhead), computed per run, then averaged."
+        "as quick and as good. Steady fit time is a fit without its start-up, which is what the "
+        "first steps took beyond the pace of later ones: it is paid once per process, however many "
+        "images follow. Both are medians of the runs that had one device for themselves; score is "
+        "error × (steady fit time + overhead), computed per run, then averaged."
     )
 
 
@@ -210,8 +213,8 @@ def small_and_fast(rows: pd.DataFrame) -> str:
     which = "GPU memory" if first["memory_of"] == "GPU" else "memory of the process"
     return (
         f"Models below the median of all timed ones both in {which} "
-        f"({first['memory_gib_below']:.2f} GiB) and in fit time "
-        f"({duration(first['fit_seconds_below'])}), the best error first."
+        f"({first['memory_gib_below']:.2f} GiB) and in steady fit time "
+        f"({duration(first['steady_fit_seconds_below'])}), the best error first."
     )
 
 
@@ -251,7 +254,7 @@ def limits(study: Study) -> list[str]:
         "Where no record says which images a run erred on, images count as if models erred "
         "independently, and for several labels an image counts as one draw: the tie set is then "
         "rather too large than too small.",
-        "Fit times belong to the device that is named; on another one the order may differ.",
+        "Steady fit times belong to the device that is named; on another one the order may differ.",
         f"The score weighs error against time by a constant, {study.overhead_seconds:g} s of "
         "overhead; another constant gives another order.",
         "Published speeds were measured once each, at the batch size and image size of their file.",

@@ -5,10 +5,10 @@ the best are taken as draws from one normal distribution, whose centre and width
 drawn as well. Taking each mean for itself calls models the best with 0.42 that are so in 16 of 100
 sweeps of close models. All draws are from a fixed seed.
 
-Rank correlations are over models: per dataset and recipe, an outcome (mean error, median fit time)
-and a predictor. Intervals are 95 % percentiles over bootstrap samples of the models. Spearman's
-rho, Kendall's tau-b, and `pairs_lower`, the share of the pairs of models that differ in the
-predictor in which the one with more of it has the lower outcome (equal outcomes count half). A
+Rank correlations are over models: per dataset and recipe, an outcome (mean error, median steady
+fit time) and a predictor. Intervals are 95 % percentiles over bootstrap samples of the models.
+Spearman's rho, Kendall's tau-b, and `pairs_lower`, the share of the pairs of models that differ in
+the predictor in which the one with more of it has the lower outcome (equal outcomes count half). A
 predictor of few levels ties most models, so that rho and tau-b cannot reach 1; `pairs_lower` can.
 """
 
@@ -153,7 +153,7 @@ def _truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndar
     return truths
 
 
-ERROR, TIME = "error_rate_mean", "fit_seconds_median"
+ERROR, TIME = "error_rate_mean", "steady_fit_seconds_median"
 SIZE_AND_SPEED = ("params_m", "infer_samples_per_second", "train_samples_per_second")
 PREDICTORS = {
     ERROR: (*ACCURACIES, *SIZE_AND_SPEED, "pretraining_scale"),

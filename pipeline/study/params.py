@@ -78,7 +78,7 @@ class Study:
 
     `weights` names where they come from; `charts` maps infer and train to the published benchmark
     file shown with ImageNet accuracy; `overhead_seconds` is the constant of
-    score = error_rate * (fit_seconds + overhead).
+    score = error_rate * (steady_fit_seconds + overhead).
     """
 
     path: Path
