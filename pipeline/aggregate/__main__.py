@@ -8,6 +8,7 @@ Reads the records of the cells that params.yaml names, and no other. Writes to t
     small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
     correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
     recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
+    rates.csv           each model's best learning rate, if several  (statistics/rates.py)
     estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
@@ -15,6 +16,7 @@ The surprising fact: a sweep may be half done. A missing record is counted, not 
 or diverged one is listed, never ranked and never averaged.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,14 @@ from pipeline.results import write_result
 from pipeline.statistics.answer import Baselines, answer
 from pipeline.statistics.front import small_and_fast
 from pipeline.statistics.intervals import correlations
+from pipeline.statistics.rates import (
+    RUN,
+    RateGroup,
+    judged,
+    own_rates,
+    rate_groups,
+    rate_to_take,
+)
 from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -57,10 +67,11 @@ def main(
             "is here: run `dvc repro` first"
         )
     frozen = read_baselines(study, baselines) if baselines else {}
-    table, board = write_tables(study, records, imagenet, results, frozen)
+    groups = rate_groups(study, records)
+    table, board, rates = write_tables(study, records, imagenet, results, frozen, groups)
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
-            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board, rates))
 
 
 def write_tables(
@@ -69,13 +80,15 @@ def write_tables(
     imagenet: Path,
     results: Path,
     baselines: Baselines | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write every table of these records to `results`; returns runs and leaderboard."""
+    groups: Sequence[RateGroup] = (),
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Write every table of these records to `results`; returns runs, leaderboard and rates."""
     table = runs_table(study, records)
     answers = answers_table(records)
     timm = read_imagenet(imagenet)
     known = published(study, timm, imagenet)
-    board = leaderboard(study, table, answers, known, baselines)
+    own = own_rates(table.merge(answers, how="left", on=RUN, validate="one_to_one"), groups)
+    board = leaderboard(study, table, answers, known, baselines, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
@@ -83,8 +96,9 @@ def write_tables(
     write_result(results / "correlations.csv", correlations(board, known))
     write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
+    write_result(results / "rates.csv", own.rates)
     write_result(results / "estimates.csv", estimates_table(study, records.values(), timm))
-    return table, board
+    return table, board, own.rates
 
 
 def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
@@ -99,10 +113,13 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
     return found
 
 
-def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
+def headline(
+    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
 
     `p_best` and `n_tied`, the models that may be the best, are among the models of its recipe.
+    Where models are compared at their own `rates`, `take_recipe` is the rate for a fit of it.
     """
     status = runs.loc[runs["dataset"] == dataset, "status"]
     counts = {
@@ -110,11 +127,12 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "n_missing": int((status == "missing").sum()),
         "n_ok": int((status == "ok").sum()),
     }
-    ranked = board[(board["dataset"] == dataset) & (board["n"] > 0)]
+    ranked = judged(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
     if ranked.empty:
         return counts
     best = answer(ranked)
     rivals = ranked[ranked["recipe"] == best["recipe"]]
+    take = rate_to_take(rates, dataset, best["recipe"], best["model"])
     return {
         "best_model": best["model"],
         "chance_error_rate": _number(best["chance_error_rate"]),
@@ -131,6 +149,7 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "p_best": _number(best["p_best"]),
         "recipe": best["recipe"],
         "score": _number(best["score_mean"]),
+        **({} if take == best["recipe"] else {"take_recipe": take}),
         **counts,
     }
 

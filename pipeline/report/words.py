@@ -11,6 +11,7 @@ from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sentence
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
@@ -38,9 +39,9 @@ class Answer:
     sentences: list[str]
 
 
-def answer(dataset: str, board: pd.DataFrame) -> Answer:
+def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None) -> Answer:
     """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
-    ranked = board[board["n"] > 0].sort_values("error_rate_mean", kind="stable")
+    ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
     best = the_answer(ranked)
@@ -49,6 +50,10 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
     sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
     if gained := gain_sentence(group, best["model"]):
         sentences.insert(0, gained)
+    own = rates_of(rates, dataset, best["recipe"])
+    if len(own):
+        take = take_sentence(own, best["model"])
+        sentences += [text for text in (take, order_sentence(board, own)) if text]
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
