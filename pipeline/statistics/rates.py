@@ -58,23 +58,21 @@ def rate_groups(study: Study, records: Mapping[Cell, Record]) -> list[RateGroup]
     known: dict[str, dict[str, Any]] = {}
     for cell, record in records.items():
         known.setdefault(cell.recipe, record.config.get("recipe") or {})
+    members: dict[str, list[str]] = {}
+    for name in [name for name in study.recipes if name in known]:
+        if (recipe := known[name].get("rate_of")) is not None:
+            members.setdefault(recipe, [recipe] if recipe in known else []).append(name)
     groups = []
-    for recipe in dict.fromkeys(
-        known[name].get("rate_of") for name in study.recipes if name in known
-    ):
-        rates = [each for each in study.recipes if known.get(each, {}).get("rate_of") == recipe]
-        if recipe is None:
-            continue
-        rates = [recipe, *rates] if recipe in known else rates
-        for rate in rates[1:]:
+    for recipe, rates in members.items():
+        for rate in rates:
             _check_alike(recipe, rates[0], rate, known)
-        if len(rates) > 1:
-            groups.append(RateGroup(recipe, tuple(rates), {each: known[each] for each in rates}))
         if recipe + OWN_RATE in study.recipes:
             raise PipelineError(
                 f"grid.recipes: {recipe + OWN_RATE} is the name of {recipe} at each model's own "
                 "rate: give that recipe another name"
             )
+        if len(rates) > 1:
+            groups.append(RateGroup(recipe, tuple(rates), {each: known[each] for each in rates}))
     return groups
 
 
@@ -90,14 +88,17 @@ def _check_alike(
     if apart := sorted(key for key in keys if known[first].get(key) != known[other].get(key)):
         raise PipelineError(
             f"recipe {other}: rate_of: {recipe}, but it differs from {first} in "
-            f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or leave rate_of out"
+            f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"
         )
 
 
 def folds_of(n_images: int, fingerprint: str | None) -> np.ndarray:
-    """The fold of each image [images], 0 to FOLDS - 1: the same for all runs on the same data."""
+    """The fold of each image [images], 0 to FOLDS - 1: the same for all runs on the same data.
+
+    RandomState, because its numbers never change with numpy's version.
+    """
     seed = zlib.crc32((fingerprint or "").encode())
-    order: np.ndarray = np.random.RandomState(seed).permutation(n_images)  # noqa: NPY002 - for good
+    order: np.ndarray = np.random.RandomState(seed).permutation(n_images)
     return order % FOLDS
 
 
@@ -151,9 +152,11 @@ def with_own_rates(runs: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 def groups_of(rates: pd.DataFrame) -> Iterator[RateGroup]:
     """The groups that rates.csv tells of."""
     for own, rows in rates.groupby("recipe", sort=False):
-        of_rate = rows.drop_duplicates("rate").set_index("rate")[["lr", "lr_mult"]]
-        settings = of_rate.to_dict(orient="index")
-        yield RateGroup(str(own).removesuffix(OWN_RATE), tuple(of_rate.index), settings)
+        settings = {
+            str(row.rate): {"lr": row.lr, "lr_mult": row.lr_mult}
+            for row in rows.drop_duplicates("rate").itertuples()
+        }
+        yield RateGroup(str(own).removesuffix(OWN_RATE), tuple(settings), settings)
 
 
 def _of_model(
@@ -193,7 +196,7 @@ def _of_model(
             "n_choices": chosen.size,
             "taken": rate == take,
             "left_out": left_out[rate],
-            "choice_seconds": np.sum([seconds[each] for each in counted]) if counted else np.nan,
+            "choice_seconds": sum(seconds[each] for each in counted) if counted else np.nan,
         }
         for rate, each in by_rate.items()
     ]
@@ -212,7 +215,8 @@ def _why_not(ok: pd.DataFrame, seeds: list[int]) -> str | None:
 def _rows(taken: pd.DataFrame, together: np.ndarray) -> Iterator[dict[str, Any]]:
     """The runs at the rate to take, with the answers put together and the error of those."""
     unknown = dict.fromkeys(["fbeta2", "valid_loss", "train_loss", "score"], np.nan)
-    for row, wrong in zip(taken.to_dict(orient="records"), together, strict=True):
+    for (_, series), wrong in zip(taken.iterrows(), together, strict=True):
+        row = {str(name): value for name, value in series.items()}
         error = float(wrong.mean()) / row["labels"]
         answers = {"error_rate": error, "accuracy": 1 - error, "valid_wrong": pack_counts(wrong)}
         yield {**row, **unknown, **answers}
