@@ -55,7 +55,7 @@ def test_rates_without_effect_leave_the_error_unbiased_and_their_minimum_does_no
     assert abs(cross) < 3 * noise[0]
     assert lowest < -10 * noise[2]
     if of_runs and seeds > 1:
-        assert images_alone < -10 * noise[1]  # the luck of a run is the same on every fold
+        assert images_alone < -5 * noise[1]  # the luck of a run is the same on every fold
 
 
 def test_a_rate_that_is_better_is_chosen_and_its_error_is_the_error():
