@@ -64,7 +64,9 @@ def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path
 
 @dataclass(frozen=True)
 class Found:
-    """One dataset's recommended model, and the answers of every model of its recipe."""
+    """One dataset's recommended model, and the answers of every model of its recipe, or each at the
+    rate to take for it.
+    """
 
     data: Prepared
     settings: dict[str, Any]
@@ -74,7 +76,8 @@ class Found:
     @property
     def named(self) -> dict[str, str]:
         first = self.choice.rows.iloc[0]
-        return {name: str(first[name]) for name in ONE}
+        named = {name: str(first[name]) for name in ONE}
+        return {**named, "recipe": self.choice.to_take(named["model"])}
 
     @property
     def answers(self) -> Answers:
