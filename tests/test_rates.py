@@ -257,6 +257,23 @@ def test_a_rate_that_differs_in_something_else_is_refused(study: Path, key: str,
         run(study)
 
 
+def test_a_rate_that_differs_is_refused_before_anything_runs(study: Path):
+    folder = study / "conf/recipe"
+    folder.mkdir(parents=True)
+    for recipe in RATES:
+        OmegaConf.save(settings(recipe), folder / f"{recipe}.yaml")
+    assert read_study(study / "params.yaml").recipes == tuple(RATES)
+    OmegaConf.save(settings("lp_ft_low", batch_size=8), folder / "lp_ft_low.yaml")
+    with pytest.raises(PipelineError, match=r"recipe lp_ft_low: .* in batch_size, and only lr"):
+        read_study(study / "params.yaml")
+    OmegaConf.save(settings("lp_ft_low", rate_of="lp_ft_high"), folder / "lp_ft_low.yaml")
+    with pytest.raises(PipelineError, match="lp_ft_high, which is itself a rate of lp_ft"):
+        read_study(study / "params.yaml")
+    OmegaConf.save(settings("lp_ft_low", rate_of="lp_fd"), folder / "lp_ft_low.yaml")
+    with pytest.raises(PipelineError, match="rate_of: lp_fd: there is no"):
+        read_study(study / "params.yaml")
+
+
 def test_the_rates_that_come_with_the_project_differ_from_their_recipe_in_the_rate(root: Path):
     recipes = {path.stem: OmegaConf.load(path) for path in (root / "conf/recipe").glob("*.yaml")}
     rates = {name: each for name, each in recipes.items() if each.get("rate_of")}

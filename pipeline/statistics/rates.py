@@ -22,11 +22,10 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.records import Record, pack_counts, unpack_counts
 from pipeline.results import RATES
-from pipeline.study.params import Cell, Study
+from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
 FOLDS = 10
 OWN_RATE = ".own_rate"  # behind the recipe's name: a plain word in files, tables and pages
-MAY_DIFFER = {"name", "rate_of", "lr", "lr_mult"}
 RUN = ["dataset", "recipe", "model", "seed"]
 DECIMALS = 9  # of an error rate: a table read back may differ in its last bit
 
@@ -58,14 +57,13 @@ def rate_groups(study: Study, records: Mapping[Cell, Record]) -> list[RateGroup]
     known: dict[str, dict[str, Any]] = {}
     for cell, record in records.items():
         known.setdefault(cell.recipe, record.config.get("recipe") or {})
+    refuse_unlike_rates(known)
     members: dict[str, list[str]] = {}
     for name in [name for name in study.recipes if name in known]:
         if (recipe := known[name].get("rate_of")) is not None:
             members.setdefault(recipe, [recipe] if recipe in known else []).append(name)
     groups = []
     for recipe, rates in members.items():
-        for rate in rates:
-            _check_alike(recipe, rates[0], rate, known)
         if recipe + OWN_RATE in study.recipes:
             raise PipelineError(
                 f"grid.recipes: {recipe + OWN_RATE} is the name of {recipe} at each model's own "
@@ -74,22 +72,6 @@ def rate_groups(study: Study, records: Mapping[Cell, Record]) -> list[RateGroup]
         if len(rates) > 1:
             groups.append(RateGroup(recipe, tuple(rates), {each: known[each] for each in rates}))
     return groups
-
-
-def _check_alike(
-    recipe: str, first: str, other: str, known: Mapping[str, Mapping[str, Any]]
-) -> None:
-    if first == recipe and known[first].get("rate_of") is not None:
-        raise PipelineError(
-            f"recipe {other}: rate_of: {recipe}, which is itself a rate of "
-            f"{known[first]['rate_of']}: name that one"
-        )
-    keys = (known[first].keys() | known[other].keys()) - MAY_DIFFER
-    if apart := sorted(key for key in keys if known[first].get(key) != known[other].get(key)):
-        raise PipelineError(
-            f"recipe {other}: rate_of: {recipe}, but it differs from {first} in "
-            f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"
-        )
 
 
 def folds_of(n_images: int, fingerprint: str | None) -> np.ndarray:
