@@ -56,7 +56,8 @@ PARTS: dict[str, dict[str, Any]] = {  # the default recipe with one thing change
     "with label smoothing": {"label_smoothing": 0.1},
 }
 WHOLE = ("probe", "fastai2022", "quickstart", DEFAULT)
-ARMS = (*WHOLE, *PARTS)
+RATES = ("lp_ft_high", "lp_ft_low")  # recipes that are the default at other rates
+ARMS = (*WHOLE, *PARTS, *RATES)
 DRAWS = 2000
 
 
@@ -250,7 +251,7 @@ def tables(rows: pd.DataFrame) -> str:
     n = f"{fits['model'].nunique()} models x {fits['seed'].nunique()} seeds"
     parts = [f"EfficientNet-Lite, {n}; {machine.cpu_name()}, one thread.", "", _means(rows)]
     parts += ["", _against(rows, "probe", [each for each in WHOLE if each != "probe"])]
-    parts += ["", _against(rows, DEFAULT, list(PARTS))]
+    parts += ["", _against(rows, DEFAULT, [*PARTS, *RATES])]
     return "\n".join(parts) + "\n"
 
 

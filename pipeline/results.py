@@ -174,6 +174,22 @@ RECIPES = (
     "steady_fit_time_ratio_low",
     "steady_fit_time_ratio_high",
 )
+RATES = (
+    "dataset",
+    "recipe",
+    "model",
+    "rate",
+    "lr",
+    "lr_mult",
+    "n",
+    "error_rate_mean",
+    "fit_seconds_median",
+    "n_chosen",
+    "n_choices",
+    "taken",
+    "left_out",
+    "choice_seconds",
+)
 ESTIMATES = (
     "dataset",
     "recipe",
@@ -212,11 +228,13 @@ _TEXT = (
     "doubts",
     "memory_of",
     "source",
+    "rate",
+    "left_out",
 )
 _WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
-_TRUTH = ("tied", "tied_here", "on_front")
+_TRUTH = ("tied", "tied_here", "on_front", "taken")
 
 
 @dataclass(frozen=True)
@@ -229,10 +247,11 @@ class Results:
     correlations: pd.DataFrame
     recipes: pd.DataFrame
     estimates: pd.DataFrame
+    rates: pd.DataFrame
 
 
 def read_results(folder: Path) -> Results:
-    """Read the six tables; a missing or malformed one raises `PipelineError`."""
+    """Read the seven tables; a missing or malformed one raises `PipelineError`."""
     return Results(
         runs=_read(folder / "runs.csv", RUNS),
         history=_read(folder / "history.csv", HISTORY),
@@ -240,6 +259,7 @@ def read_results(folder: Path) -> Results:
         correlations=_read(folder / "correlations.csv", CORRELATIONS),
         recipes=_read(folder / "recipes.csv", RECIPES),
         estimates=_read(folder / "estimates.csv", ESTIMATES),
+        rates=_read(folder / "rates.csv", RATES),
     )
 
 

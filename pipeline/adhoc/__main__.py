@@ -54,7 +54,7 @@ def main(
     cells = cells_of(found)
     refuse_mixtures({cell: (path, found[path]) for path, cell in cells.items()})
     by_cell = {cell: found[path] for path, cell in cells.items()}
-    _, board = write_tables(study_of(params, by_cell), by_cell, imagenet, out)
+    _, board, _ = write_tables(study_of(params, by_cell), by_cell, imagenet, out)
     shown_on = console()
     shown_on.print(shown(board))
     shown_on.print(f"{len(found)} runs: tables in {out}", markup=False, highlight=False)

@@ -8,6 +8,7 @@ Reads the records of the cells that params.yaml names, and no other. Writes to t
     small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
     correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
     recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
+    rates.csv           each model's best learning rate, if several  (statistics/rates.py)
     estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
@@ -15,6 +16,7 @@ The surprising fact: a sweep may be half done. A missing record is counted, not 
 or diverged one is listed, never ranked and never averaged.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,14 @@ from pipeline.statistics.answer import Baselines, answer
 from pipeline.statistics.doubts import doubts_column
 from pipeline.statistics.front import small_and_fast
 from pipeline.statistics.intervals import correlations
+from pipeline.statistics.rates import (
+    RUN,
+    RateGroup,
+    judged,
+    own_rates,
+    rate_groups,
+    rate_to_take,
+)
 from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -58,10 +68,11 @@ def main(
             "is here: run `dvc repro` first"
         )
     frozen = read_baselines(study, baselines) if baselines else {}
-    table, board = write_tables(study, records, imagenet, results, frozen)
+    groups = rate_groups(study, records)
+    table, board, rates = write_tables(study, records, imagenet, results, frozen, groups)
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
-            write_json(folder / f"{dataset}.json", headline(dataset, table, board))
+            write_json(folder / f"{dataset}.json", headline(dataset, table, board, rates))
 
 
 def write_tables(
@@ -70,13 +81,16 @@ def write_tables(
     imagenet: Path,
     results: Path,
     baselines: Baselines | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write every table of these records to `results`; returns runs and leaderboard."""
+    groups: Sequence[RateGroup] = (),
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Write every table of these records to `results`; returns runs, leaderboard and rates."""
     table = runs_table(study, records)
     answers = answers_table(records)
     timm = read_imagenet(imagenet)
     known = published(study, timm, imagenet)
-    board = leaderboard(study, table, answers, known, baselines, doubts_column(records))
+    own = own_rates(table.merge(answers, how="left", on=RUN, validate="one_to_one"), groups)
+    doubts = _with_own(doubts_column(records), own.rates)
+    board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
@@ -84,8 +98,19 @@ def write_tables(
     write_result(results / "correlations.csv", correlations(board, known))
     write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
+    write_result(results / "rates.csv", own.rates)
     write_result(results / "estimates.csv", estimates_table(study, records.values(), timm))
-    return table, board
+    return table, board, own.rates
+
+
+def _with_own(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:
+    """The doubts, and for a model at its own rate those at the rate to take."""
+    taken = rates[rates["taken"].astype(bool)]
+    if taken.empty:
+        return doubts
+    own = doubts.reindex(pd.MultiIndex.from_frame(taken[["dataset", "rate", "model"]]))
+    own.index = pd.MultiIndex.from_frame(taken[["dataset", "recipe", "model"]])
+    return pd.concat([doubts, own])
 
 
 def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
@@ -100,11 +125,14 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
     return found
 
 
-def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
+def headline(
+    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
 
     `p_best`, `n_tied` (the models that may be the best) and `n_doubts` (the ranked models with
     doubts) are among the models of its recipe. `doubts` are the best model's, as one text.
+    Where models are compared at their own `rates`, `take_recipe` is the rate for a fit of it.
     """
     status = runs.loc[runs["dataset"] == dataset, "status"]
     counts = {
@@ -112,11 +140,12 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "n_missing": int((status == "missing").sum()),
         "n_ok": int((status == "ok").sum()),
     }
-    ranked = board[(board["dataset"] == dataset) & (board["n"] > 0)]
+    ranked = judged(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
     if ranked.empty:
         return counts
     best = answer(ranked)
     rivals = ranked[ranked["recipe"] == best["recipe"]]
+    take = rate_to_take(rates, dataset, best["recipe"], best["model"])
     return {
         "best_model": best["model"],
         "chance_error_rate": _number(best["chance_error_rate"]),
@@ -136,6 +165,7 @@ def headline(dataset: str, runs: pd.DataFrame, board: pd.DataFrame) -> dict[str,
         "p_best": _number(best["p_best"]),
         "recipe": best["recipe"],
         "score": _number(best["score_mean"]),
+        **({} if take == best["recipe"] else {"take_recipe": take}),
         **counts,
     }
 

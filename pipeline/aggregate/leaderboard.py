@@ -46,19 +46,29 @@ def leaderboard(
     published: pd.DataFrame,
     baselines: Baselines | None = None,
     doubts: pd.Series | None = None,
+    own: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row per dataset, recipe and model of the grid; best first, the unranked last.
 
-    `doubts` is what `doubts_column` makes of the records.
+    `doubts` is what `doubts_column` makes of the records. `own` are runs that
+    `statistics/rates.py` put together: their leaderboards come first.
     """
-    board = runs.groupby(GROUP, sort=False).agg(
-        n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
-        n_missing=("status", lambda status: int((status == "missing").sum())),
+    board = (
+        _with(runs, own)
+        .groupby(GROUP, sort=False)
+        .agg(
+            n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
+            n_missing=("status", lambda status: int((status == "missing").sum())),
+        )
     )
     ok = runs[runs["status"] == "ok"]
     ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
     timed = ok[ok["not_timed"].isna()]
     devices = main_devices(timed).combine_first(main_devices(ok))
+    if own is not None:
+        score = own["error_rate"] * (own["steady_fit_seconds"] + study.overhead_seconds)
+        ok = _with(ok, own[own["status"] == "ok"].assign(score=score))
+        timed = ok[ok["not_timed"].isna()]
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
     about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
@@ -76,6 +86,10 @@ def leaderboard(
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
     return _sorted(study, board)[list(LEADERBOARD)]
+
+
+def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
+    return runs if own is None or own.empty else pd.concat([runs, own], ignore_index=True)
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
@@ -141,11 +155,15 @@ def _ranks(board: pd.DataFrame) -> pd.Series:
 
 
 def _sorted(study: Study, board: pd.DataFrame) -> pd.DataFrame:
-    """In params.yaml's order of datasets and recipes, then by rank, error, params.yaml's order."""
+    """In params.yaml's order of datasets and recipes, then by rank, error, params.yaml's order.
+
+    What is no recipe of params.yaml comes before its recipes.
+    """
+    others = [name for name in board["recipe"].unique() if name not in study.recipes]
     place = pd.DataFrame(
         {
             "dataset": board["dataset"].map(study.datasets.index),
-            "recipe": board["recipe"].map(study.recipes.index),
+            "recipe": board["recipe"].map([*others, *study.recipes].index),
             "rank": board["rank"],
             "error": board["error_rate_mean"],
             "model": board["model"].map({name: i for i, name in enumerate(study.models)}),

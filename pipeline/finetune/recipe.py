@@ -45,6 +45,8 @@ class Recipe:
     weight_average         decay per step of a moving average of the weights, which is what is
                            validated and tested; 0 is the last weights
     oom                    out of GPU memory: the record of that, or another try in halved batches
+    rate_of                the recipe that this one is at another `lr` or `lr_mult`, and the same in
+                           all else: `aggregate` then compares models at their own best rates
     """
 
     name: str
@@ -66,6 +68,7 @@ class Recipe:
     augment: str = "none"
     label_smoothing: float = 0.0
     weight_average: float = 0.0
+    rate_of: str | None = None
 
     @property
     def parts(self) -> list[int]:

@@ -64,7 +64,9 @@ def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path
 
 @dataclass(frozen=True)
 class Found:
-    """One dataset's recommended model, and the answers of every model of its recipe."""
+    """One dataset's recommended model, and the answers of every model of its recipe, or each at the
+    rate to take for it.
+    """
 
     data: Prepared
     settings: dict[str, Any]
@@ -74,7 +76,8 @@ class Found:
     @property
     def named(self) -> dict[str, str]:
         first = self.choice.rows.iloc[0]
-        return {name: str(first[name]) for name in ONE}
+        named = {name: str(first[name]) for name in ONE}
+        return {**named, "recipe": self.choice.to_take(named["model"])}
 
     @property
     def answers(self) -> Answers:
@@ -86,11 +89,10 @@ def _of_dataset(
 ) -> Found | None:
     """What is known of one dataset; None where the recommended model's records say nothing."""
     first = choice.rows.iloc[0]
-    dataset, recipe = str(first["dataset"]), str(first["recipe"])
-    records = _records(study, runs, done, dataset, recipe)
+    records = _records(study, runs, done, choice)
     if str(first["model"]) not in records:
         return None
-    data = open_prepared(datasets / dataset)
+    data = open_prepared(datasets / str(first["dataset"]))
     rows = data.rows("valid")
     for each in records.values():
         for path, record in each:
@@ -107,14 +109,19 @@ def _of_dataset(
 
 
 def _records(
-    study: Study, runs: Path, done: Results, dataset: str, recipe: str
+    study: Study, runs: Path, done: Results, choice: Choice
 ) -> dict[str, list[tuple[Path, Record]]]:
-    """The finished records of one dataset and recipe, by model; only where all hold predictions."""
-    ok = done.runs[(done.runs["dataset"] == dataset) & (done.runs["recipe"] == recipe)]
+    """The finished records of the models compared, each at the recipe to take for it; only where
+    all of a model's hold predictions.
+    """
+    dataset = str(choice.rows["dataset"].iloc[0])
+    takes = done.runs["model"].map({model: choice.to_take(model) for model in choice.rows["model"]})
+    ok = done.runs[(done.runs["dataset"] == dataset) & (done.runs["recipe"] == takes)]
     ok = ok[ok["status"] == "ok"]
     found: dict[str, list[tuple[Path, Record]]] = {}
-    for model, of_model in ok.groupby("model", sort=False):
-        paths = [Cell(dataset, str(model), recipe, int(s)).path(runs) for s in of_model["seed"]]
+    for (model, recipe), of_model in ok.groupby(["model", "recipe"], sort=False):
+        cells = [Cell(dataset, str(model), str(recipe), int(s)) for s in of_model["seed"]]
+        paths = [cell.path(runs) for cell in cells]
         each = [(path, read_record(path)) for path in paths if path.is_file()]
         if each and all(record.valid_predictions is not None for _, record in each):
             for path, record in each:

@@ -16,13 +16,22 @@ import pandas as pd
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
-from pipeline.recommend.choice import Choice, certainty, choose, fit_time, reason
+from pipeline.recommend.choice import (
+    Choice,
+    candidates,
+    certainty,
+    choose,
+    fit_time,
+    reason,
+    runs_of,
+)
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
 from pipeline.recommend.limits import AT_MOST, TIME, Asked, with_bounds
 from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.doubts import listed
+from pipeline.statistics.rates import order_sentence, take_sentence
 from pipeline.study.params import Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
@@ -40,7 +49,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [told["baseline"]] if told["baseline"] else []
+    lines += [text for text in (told["baseline"], told["rates"]) if text]
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
         lines += ["", "Runners-up:"]
@@ -110,22 +119,24 @@ def main(
 def _from_runs(
     study: Study, done: Results, answers: pd.DataFrame, dataset: str, asked: Asked, top: int
 ) -> dict[str, Any]:
-    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
-    runs = done.runs[done.runs["dataset"] == dataset]
-    runs = runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
-    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked))
-    missing = len(telling(runs[runs["status"] == "missing"], done.board, choice))
+    ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
+    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
+    of_dataset = done.runs[done.runs["dataset"] == dataset]
+    missing = len(telling(of_dataset[of_dataset["status"] == "missing"], done.board, choice))
+    first = str(choice.rows["model"].iloc[0])
     return {
         "dataset": dataset,
         "basis": "runs",
         "recipe": str(choice.rows["recipe"].iloc[0]),
+        "take_recipe": choice.to_take(first),
         "models": _models(choice, top),
         "reason": reason(choice),
         "certainty": certainty(choice),
         "baseline": gain_sentence(
             ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
-            str(choice.rows["model"].iloc[0]),
+            first,
         ),
+        "rates": _rates(done.board, choice),
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
         "next": asdict(next_experiment(study, choice, missing)),
@@ -134,13 +145,22 @@ def _from_runs(
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """The missing runs that could change the answer: of tied models, or of models without a run."""
-    tied = choice.within.loc[choice.within["tied"], ["recipe", "model"]]
+    tied = choice.within.loc[choice.within["tied"], ["model"]]
+    tied = pd.DataFrame({"recipe": choice.recipes}).merge(tied, how="cross")
     begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
     begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
     key = missing.set_index(["recipe", "model"]).index
     return missing[
         key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
     ]
+
+
+def _rates(board: pd.DataFrame, choice: Choice) -> str | None:
+    """What the choice of a rate changes, and which to take; None where recipes are no rates."""
+    if choice.rates.empty:
+        return None
+    take = take_sentence(choice.rates, str(choice.rows["model"].iloc[0]))
+    return " ".join(filter(None, [take, order_sentence(board, choice.rates)]))
 
 
 def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
@@ -160,6 +180,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
     return [
         {
             "model": row["model"],
+            "take_recipe": choice.to_take(str(row["model"])),
             "tied": bool(row["tied"]),
             "seeds": int(row["n"]),
             **{

@@ -13,6 +13,7 @@ from pipeline.recommend.limits import AT_MOST, WHILE, Excludes
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import answer
 from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 
 
@@ -23,6 +24,7 @@ class Choice:
 
     `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
     cannot be paired image by image. `best` is the answer without limits, of whatever recipe.
+    `rates` are the rows of rates.csv where models are compared at their own rates, else none.
     """
 
     rows: pd.DataFrame
@@ -30,6 +32,17 @@ class Choice:
     images: ImageNoise | None
     best: pd.Series
     excluded: list[str]
+    rates: pd.DataFrame
+
+    @property
+    def recipes(self) -> list[str]:
+        """What is run for the models of `rows`: all rates, or the one recipe."""
+        return self.rates["rate"].unique().tolist() or [str(self.rows["recipe"].iloc[0])]
+
+    def to_take(self, model: str) -> str:
+        """The recipe to fit a model with."""
+        first = self.rows.iloc[0]
+        return rate_to_take(self.rates, str(first["dataset"]), str(first["recipe"]), model)
 
     @property
     def within(self) -> pd.DataFrame:
@@ -42,10 +55,15 @@ class Choice:
         return int(self.within["tied"].sum())
 
 
-def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: Sequence[Excludes]) -> Choice:
+def choose(
+    board: pd.DataFrame,
+    runs: pd.DataFrame,
+    limits: Sequence[Excludes],
+    rates: pd.DataFrame | None = None,
+) -> Choice:
     """Choose from the leaderboard's ranked rows of one dataset, with bounds, and its runs.
 
-    `runs` has the columns of runs.csv and of valid_wrong.csv.
+    `runs` has the columns of runs.csv and of valid_wrong.csv, and those at models' own rates.
     """
     board = board.reset_index(drop=True)
     if board["n_valid"].isna().any():
@@ -68,6 +86,7 @@ def choose(board: pd.DataFrame, runs: pd.DataFrame, limits: Sequence[Excludes]) 
         images=image_noise(runs, errors.index),
         best=answer(board),
         excluded=excluded,
+        rates=rates_of(rates, str(first["dataset"]), str(first["recipe"])),
     )
 
 
@@ -179,20 +198,31 @@ def certainty(choice: Choice) -> str:
     return text
 
 
-RUN = ["dataset", "recipe", "model", "seed"]
-
-
 def recommended(done: Results, answers: pd.DataFrame, dataset: str) -> Choice | None:
     """The choice among the dataset's models, without limits; None where no run has finished."""
-    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    ranked = candidates(done, dataset)
     if ranked.empty:
         return None
+    return choose(ranked, runs_of(done, answers, dataset), [], done.rates)
+
+
+def candidates(done: Results, dataset: str) -> pd.DataFrame:
+    """The leaderboard's ranked rows of the dataset that an answer is chosen from."""
+    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    return judged(ranked, done.rates)
+
+
+def runs_of(done: Results, answers: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The dataset's runs with their answers, and those at models' own rates."""
     runs = done.runs[done.runs["dataset"] == dataset].merge(answers, how="left", on=RUN)
-    return choose(ranked, runs, [])
+    return with_own_rates(runs, done.rates[done.rates["dataset"] == dataset])
 
 
 def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd.Series:
-    """The leaderboard's row of the recommended model, or of `model` under its best recipe."""
+    """The leaderboard's row of the recommended model, or of `model` under its best recipe.
+
+    Its `recipe` is one to fit with: where models are compared at their own rates, that rate.
+    """
     done = read_results(results)
     choice = recommended(done, read_answers(results), dataset)
     if choice is None:
@@ -202,13 +232,15 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
             f"{near_matches(dataset, set(known))}"
         )
     if model is None:
-        first: pd.Series = choice.rows.iloc[0]
+        first: pd.Series = choice.rows.iloc[0].copy()
+        first["recipe"] = choice.to_take(str(first["model"]))
         return first
-    ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
+    ranked = candidates(done, dataset)
     its = ranked[ranked["model"] == model].sort_values("error_rate_mean", kind="stable")
     if its.empty:
         raise PipelineError(
             f"model {model!r}: no finished run on {dataset}: {near_matches(model, ranked['model'])}"
         )
-    row: pd.Series = its.iloc[0]
+    row: pd.Series = its.iloc[0].copy()
+    row["recipe"] = rate_to_take(done.rates, dataset, str(row["recipe"]), str(row["model"]))
     return row

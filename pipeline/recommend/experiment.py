@@ -27,19 +27,23 @@ CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # 
 
 
 def one_more_seed(
-    study: Study, dataset: str, recipe: str, models: Sequence[str] | None
+    study: Study, dataset: str, recipes: Sequence[str], models: Sequence[str] | None
 ) -> list[str]:
-    """A further seed for these models, or for all of the study, on one dataset with one recipe.
+    """A further seed for these models, or for all of the study, on one dataset with these recipes.
 
     The other cells of that seed stay missing, and the tables count them.
     """
     seed = max(study.seeds) + 1
-    alone = len(study.datasets) == len(study.recipes) == 1
+    alone = len(study.datasets) == 1 and set(recipes) == set(study.recipes)
     whole = alone and (models is None or set(models) == set(study.models))
     change = _change({"grid.seeds": [*study.seeds, seed]})
     if whole:
         return [change, SWEEP, REST]
-    cells = [f"finetune@{dataset}-{model}-{recipe}-{seed}" for model in models or study.models]
+    cells = [
+        f"finetune@{dataset}-{model}-{recipe}-{seed}"
+        for model in models or study.models
+        for recipe in recipes
+    ]
     return [change, shlex.join([*shlex.split(SWEEP), *cells]), TABLES]
 
 
@@ -100,7 +104,7 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
         return Experiment("no further run of these models: the best is clear", [], 1.0)
     noise = run_noise(choice.errors, int(first["n_valid"]))
     if noise is None:
-        commands = one_more_seed(study, first["dataset"], first["recipe"], None)
+        commands = one_more_seed(study, first["dataset"], choice.recipes, None)
         return Experiment("a second seed, to see how runs vary", commands, None)
     best, least, tried = None, float(choice.n_tied), []
     for what, commands, again, images in _options(study, choice):
@@ -116,15 +120,15 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
     many images.
     """
     first = choice.rows.iloc[0]
-    dataset, recipe = str(first["dataset"]), str(first["recipe"])
+    dataset, recipes = str(first["dataset"]), choice.recipes
     n_valid, seed = int(first["n_valid"]), max(study.seeds) + 1
     tied, within = _in_question(choice), choice.rows["within"].to_numpy(dtype=bool)
     names = choice.rows.loc[tied, "model"].tolist()
     one_run = f"one more seed ({seed}) for"
-    commands = one_more_seed(study, dataset, recipe, names)
+    commands = one_more_seed(study, dataset, recipes, names)
     yield f"{one_run} the {len(names)} tied models", commands, tied, n_valid
     if len(names) < within.sum():
-        commands = one_more_seed(study, dataset, recipe, choice.within["model"].tolist())
+        commands = one_more_seed(study, dataset, recipes, choice.within["model"].tolist())
         yield f"{one_run} all {within.sum()} models", commands, within, n_valid
     more = (
         f"twice as many validation images as the {n_valid:,} there are (change the split in "

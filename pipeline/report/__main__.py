@@ -30,6 +30,7 @@ from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlat
 from pipeline.report.tables import explorer
 from pipeline.report.words import answer
 from pipeline.results import Results, read_results, read_small_and_fast
+from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, read_study
 from pipeline.timm_results.imagenet import chart_rows, read_imagenet
 
@@ -89,7 +90,7 @@ def main(
     done = read_results(results)
     charts = Charts()
     page = {
-        "answers": [answer(name, _of(done.board, name)) for name in study.datasets],
+        "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, read_small_and_fast(results), charts),
         "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
@@ -141,6 +142,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
             {
                 "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
                 "board": report_tables.leaderboard(board),
+                "rates": report_tables.rates(rates_of(done.rates, str(dataset), str(recipe))),
                 "note": report_words.note(board),
                 "doubts": report_words.doubts(board),
                 "charts": drawn,

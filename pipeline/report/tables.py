@@ -159,6 +159,11 @@ def small_and_fast(rows: pd.DataFrame) -> Table:
     return table(rows, _SMALL_FAST)
 
 
+def rates(rows: pd.DataFrame) -> Table:
+    """The learning rates of one dataset's models, where each is compared at its own."""
+    return table(rows, _RATES)
+
+
 def correlations(rows: pd.DataFrame) -> Table:
     """Every rank correlation that there is, with a remark where it has no interval."""
     return table(rows.dropna(subset="spearman"), _CORRELATIONS)
@@ -320,6 +325,19 @@ _SMALL_FAST = (
     _number("score", "score_mean", ".2f"),
     _number("seeds", "n", ".0f"),
     _number("rank", "rank", ".0f"),
+)
+_RATES = (
+    Column("model", _text("model")),
+    Column("rate", _text("rate")),
+    _number("lr", "lr", "g"),
+    _number("lr_mult", "lr_mult", "g"),
+    _number("seeds", "n", "d"),
+    Column("error there", lambda row: percent(row.error_rate_mean), "error_rate_mean"),
+    Column("chosen", lambda row: f"{row.n_chosen} of {row.n_choices}", "n_chosen"),
+    Column("to take", lambda row: "yes" if row.taken else EMPTY),
+    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
+    Column("time of all rates", lambda row: duration(row.choice_seconds), "choice_seconds"),
+    Column("does not count", _text("left_out"), long=True),
 )
 _CORRELATIONS = (
     Column("dataset", _text("dataset")),

@@ -12,6 +12,7 @@ from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
+from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sentence
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
@@ -39,9 +40,9 @@ class Answer:
     sentences: list[str]
 
 
-def answer(dataset: str, board: pd.DataFrame) -> Answer:
+def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None) -> Answer:
     """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
-    ranked = board[board["n"] > 0].sort_values("error_rate_mean", kind="stable")
+    ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
     best = the_answer(ranked)
@@ -52,6 +53,10 @@ def answer(dataset: str, board: pd.DataFrame) -> Answer:
         sentences.insert(0, gained)
     if doubted := listed(best["doubts"]):
         sentences.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
+    own = rates_of(rates, dataset, best["recipe"])
+    if len(own):
+        take = take_sentence(own, best["model"])
+        sentences += [text for text in (take, order_sentence(board, own)) if text]
     if (others := ranked["recipe"].nunique()) > 1:
         sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)

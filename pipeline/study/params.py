@@ -4,7 +4,7 @@ Its values become parts of shell commands and file names: every text in it must 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.core.files import read_yaml
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CHARACTERS = 200
+RATE_KEYS = {"name", "rate_of", "lr", "lr_mult"}  # in which rates of one recipe may differ
 MODES = ("infer", "train")
 RUNS = Path("data/runs")  # where dvc.yaml has the records
 _KINDS: dict[Any, str] = {
@@ -108,8 +109,50 @@ def threads_of(params: Any) -> int:
 
 
 def read_study(path: Path) -> Study:
-    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types."""
-    return study_of(path, read_yaml(path))
+    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types.
+
+    Also for recipes beside it, in conf/recipe, that are no rates of the recipe they name.
+    """
+    study = study_of(path, read_yaml(path))
+    folder = path.parent / "conf" / "recipe"
+    files = [folder / f"{name}.yaml" for name in study.recipes]
+    found = {file.stem: _mapping(read_yaml(file)) for file in files if file.is_file()}
+    for name, settings in list(found.items()):
+        if isinstance(recipe := settings.get("rate_of"), str):
+            file = folder / f"{recipe}.yaml"
+            if not file.is_file():
+                raise PipelineError(f"recipe {name}: rate_of: {recipe}: there is no {file}")
+            found.setdefault(recipe, _mapping(read_yaml(file)))
+    refuse_unlike_rates(found)
+    return study
+
+
+def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise for a recipe that differs from its `rate_of` in more than its learning rates.
+
+    `recipes` are settings by name; without its `rate_of`, one is held against the other rates.
+    """
+    first: dict[str, str] = {}
+    for name, settings in recipes.items():
+        recipe = settings.get("rate_of")
+        if recipe is None:
+            continue
+        other = recipe if recipe in recipes else first.setdefault(recipe, name)
+        if other == recipe and recipes[other].get("rate_of") is not None:
+            of = recipes[other]["rate_of"]
+            raise PipelineError(
+                f"recipe {name}: rate_of: {recipe}, which is itself a rate of {of}: name another"
+            )
+        keys = (settings.keys() | recipes[other].keys()) - RATE_KEYS
+        if apart := sorted(key for key in keys if settings.get(key) != recipes[other].get(key)):
+            raise PipelineError(
+                f"recipe {name}: rate_of: {recipe}, but it differs from {other} in "
+                f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"
+            )
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
 
 
 def study_of(path: Path, params: Any) -> Study:
