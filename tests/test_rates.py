@@ -148,7 +148,7 @@ def test_a_model_that_needs_another_rate_wins_at_its_own_and_loses_at_the_first(
     assert own.loc[LITE[1], "error_rate_mean"] == pytest.approx(0.105, abs=0.001)
     assert (own["error_rate_low"] < own["error_rate_mean"]).all()
     assert set(own["images"]) == {"paired"}
-    assert own.loc[LITE[1], "fit_seconds_median"] == 11
+    assert own.loc[LITE[1], "steady_fit_seconds_median"] == 11
     score = own.loc[LITE[1], "error_rate_mean"] * (11 + 80)
     assert own.loc[LITE[1], "score_mean"] == pytest.approx(score, rel=0.01)
 
