@@ -7,7 +7,7 @@ or not at all. The same input gives the same bytes: no time, no path of this mac
 
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,26 @@ from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table
 from pipeline.dataset.arrays import Array, Decoded, array_name, decode_all, keep_rows
-from pipeline.dataset.checks import Chosen, Faulty, Preparation, choose, read_config
+from pipeline.dataset.checks import (
+    Chosen,
+    Faulty,
+    Preparation,
+    choose,
+    contradictions,
+    odd_labels,
+    read_config,
+)
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.images import dim
 from pipeline.dataset.meta import (
+    across_parts,
     array_meta,
     asked,
     decoded_table,
     describe,
-    duplicates_across_parts,
     find_earlier,
     kept,
+    same_pixels,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.dataset.sources import Fault, Source
@@ -61,14 +70,15 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
     with replacing_folder(wanted.out) as folder:
         decoded, chosen = _write_arrays(wanted, source, folder)
         facts = [decoded[row] for row in chosen.rows]
-        notes = _notes_of_16_bits(wanted, facts)
+        alike = same_pixels(chosen, folder, wanted.arrays[0])
+        notes = [*_notes_of_16_bits(wanted, facts), *_notes_of_labels(source, chosen, alike)]
         write_table(folder / "decoded.csv", decoded_table(source, decoded))
         write_table(folder / "index.csv", _index(chosen, facts))
         write_table(folder / "rejected.csv", _fault_table(chosen.rejected))
         meta = {
             **describe(wanted.policy.name, wanted.policy.kind, chosen, facts),
             "notes": [*chosen.notes, *notes],
-            "duplicates_across_parts": duplicates_across_parts(chosen, folder, wanted.arrays[0]),
+            "duplicates_across_parts": across_parts(chosen, alike),
             "split": vars(wanted.split),
             "archive_sha256": archive_sha256,
             "asked": asked(wanted),
@@ -76,6 +86,21 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
         }
         write_json(folder / "meta.json", meta)
     return meta
+
+
+def _notes_of_labels(
+    source: Source, chosen: Chosen, alike: Sequence[Sequence[int]]
+) -> Iterator[str]:
+    """What to say of images without a label, labels alike, and pictures with several labels."""
+    if source.unlabelled:
+        first = source.unlabelled[0]
+        yield f"{len(source.unlabelled)} images have no label and are not used (first: {first})"
+    yield from odd_labels(set(chosen.classes))
+    images = [[chosen.images[row] for row in rows] for rows in alike]
+    unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
+    if unlike:
+        said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
+        yield f"{len(unlike)} pictures are there under different labels ({said})"
 
 
 def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
@@ -124,7 +149,8 @@ def _write_arrays(
 
 
 def _choose(wanted: Preparation, source: Source, decoded: Sequence[Decoded]) -> Chosen:
-    reasons = [each.reason for each in decoded]
+    unlike = contradictions(source.images, [each.sha256 for each in decoded])
+    reasons = [each.reason or unlike.get(row, "") for row, each in enumerate(decoded)]
     return choose(source.images, reasons, source.faults, wanted.policy, wanted.split)
 
 

@@ -1,7 +1,7 @@
 """A dataset's configuration and its images, checked before any fine-tune starts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,9 @@ def choose(
         for label, reason in reasons.items()
     ]
     _fail(policy, file_faults, class_faults)
+    if len(classes) < 2:
+        only = f"one class, {classes[0]}" if classes else "no class"
+        raise PipelineError(f"{policy.name}: {only}: there is nothing to tell apart")
     if not {"train", "valid"} <= set(parts):
         raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
     notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
@@ -128,6 +131,51 @@ def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
         if classes is not None and label not in classes:
             return f"unknown label {label!r}"
     return ""
+
+
+def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, str]:
+    """The rows of equal files with different labels, and a word about each.
+
+    `hashes` are the files' SHA-256; an empty one is unknown.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, digest in enumerate(hashes):
+        if digest:
+            rows_of.setdefault(digest, []).append(row)
+    reasons = {}
+    for rows in rows_of.values():
+        for row in rows:
+            labels = frozenset(found[row].labels)
+            other = next((r for r in rows if frozenset(found[r].labels) != labels), None)
+            if other is not None:
+                said = ", ".join(found[other].labels) or "no label"
+                reasons[row] = f"the same file as {found[other].file}, whose label is {said}"
+    return reasons
+
+
+_MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
+
+
+def odd_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in spelling only, and such as look like a missing one."""
+    alike: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        alike.setdefault(_spelling(label), []).append(label)
+    if twins := [each for each in alike.values() if len(each) > 1]:
+        yield "classes that differ in spelling only: " + "; ".join(
+            " and ".join(repr(label) for label in each) for each in twins[:5]
+        )
+    if missing := sorted(label for label in labels if label.strip().lower() in _MISSING):
+        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
+
+
+def _spelling(label: str) -> str:
+    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
+    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
+    try:
+        return f"{float(text):g}" if text.replace(".", "").isdigit() else text
+    except ValueError:
+        return text
 
 
 def sorted_classes(labels: set[str]) -> list[str]:

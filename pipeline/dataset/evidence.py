@@ -39,7 +39,8 @@ class Named:
         assert self.meaning is not None
         label = self.meaning.keys["label"]
         columns = [label] if isinstance(label, str) else label
-        texts = self.frame[columns].astype(str).agg("|".join, axis=1)
+        cells = (map(str, self.frame[column]) for column in columns)
+        texts = ("|".join(row) for row in zip(*cells, strict=True))
         rows = zip(self.naming.of_row, texts, strict=True)
         return {file: text for file, text in rows if file is not None}
 

@@ -1,8 +1,9 @@
 """Labels in tables that name the images: which file a row means, and what it says of it."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -17,9 +18,10 @@ from pipeline.dataset.sources import (
     FolderReader,
     Found,
     Source,
-    data_files,
+    files_below,
     part_named,
     part_of_folder,
+    suffix_of,
 )
 from pipeline.dataset.table_files import read_table
 
@@ -129,8 +131,11 @@ class ImageFiles:
     def files(self) -> list[str]:
         if self._files is not None:
             return list(self._files)
-        paths = (path for path in data_files(self.root) if path.suffix.lower() in SUFFIXES)
-        return [path.relative_to(self.root).as_posix() for path in paths]
+        return [file for file in files_below(self.root) if suffix_of(file) in SUFFIXES]
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset(self.files)
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
@@ -146,7 +151,7 @@ class ImageFiles:
         A file of just this name comes before one in other letters, and that before one with
         another suffix.
         """
-        if "**/" not in wanted and (self.root / wanted).is_file():
+        if "**/" not in wanted and (wanted in self.known or (self.root / wanted).is_file()):
             return [wanted]
         if "**/" not in wanted and not any_suffix and not any_case:
             return []
@@ -307,13 +312,28 @@ def _part_reader(
 def _path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
     if len(fitting) > 1:
         return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
-    if not (root / where).resolve().is_relative_to(root.resolve()):
+    if not _inside(root, where):
         return "lies outside the dataset's folder"
     if not fitting:
         same = root / PurePosixPath(where.replace("**/", ""))
         near = _of_other_letters(same) if same.parent.is_dir() else None
         return f"no such file; there is {near}" if near else "no such file"
     return ""
+
+
+def _inside(root: Path, where: str) -> bool:
+    """Whether a path stays below the root, links followed; folders are looked up once."""
+    place, _, name = where.rpartition("/")
+    if name == ".." or where.startswith("/") or not _folder_inside(root, place):
+        return False
+    if not os.path.islink(f"{root}/{where}"):  # noqa: PTH114 - three times as fast
+        return True
+    return (root / where).resolve().is_relative_to(root.resolve())
+
+
+@lru_cache(maxsize=4096)
+def _folder_inside(root: Path, place: str) -> bool:
+    return (root / place).resolve().is_relative_to(root.resolve())
 
 
 def _of_other_letters(path: Path) -> str | None:

@@ -94,14 +94,19 @@ def images_per_class(chosen: Chosen) -> dict[str, dict[str, int]]:
     return counts
 
 
-def duplicates_across_parts(chosen: Chosen, folder: Path, array: Array) -> list[list[str]]:
-    """Files in different parts that give the same pixels at the size learned from."""
+def same_pixels(chosen: Chosen, folder: Path, array: Array) -> list[list[int]]:
+    """The rows that give the same pixels at the size learned from, where there are several."""
     alike: dict[bytes, list[int]] = {}
     for row, pixels in enumerate(stream_rows(folder, array)):
         alike.setdefault(hashlib.sha256(pixels.data).digest(), []).append(row)
+    return [rows for rows in alike.values() if len(rows) > 1]
+
+
+def across_parts(chosen: Chosen, alike: Sequence[Sequence[int]]) -> list[list[str]]:
+    """Files with the same pixels in different parts; `alike` is what `same_pixels` found."""
     return [
         [f"{chosen.parts[row]}: {chosen.images[row].file}" for row in rows]
-        for rows in alike.values()
+        for rows in alike
         if len({chosen.parts[row] for row in rows}) > 1
     ]
 

@@ -23,6 +23,7 @@ FILE_NAMES = words(
     "image_gcs_uri fname imagename imagepath id image_file"
 )
 MOST_SHOWN = 4
+LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
 
 class Unclear(PipelineError):
@@ -230,11 +231,17 @@ def _path_keys(
     if bare and not ending:
         keys["suffix"] = "any"
     best: tuple[int, dict[str, Any]] = (-1, {})
+    pairs = list(of_cell.items())
+    some = pairs[:: max(1, len(pairs) // LOOKED_AT)]
     for path, prefix in _rules(of_cell, folder, ending, bare, hints):
-        hits = 0
-        for cell, file in of_cell.items():
-            wanted = wanted_path(path, cell, folder, prefix or None, hints.remove)
-            hits += index.find(wanted, "suffix" in keys, "case" in keys) == [file]
+
+        def gives(pair: tuple[str, str], path: str = path, prefix: str = prefix) -> bool:
+            wanted = wanted_path(path, pair[0], folder, prefix or None, hints.remove)
+            return index.find(wanted, "suffix" in keys, "case" in keys) == [pair[1]]
+
+        if sum(map(gives, some)) < 0.1 * len(some):
+            continue
+        hits = sum(map(gives, pairs))
         if hits > best[0]:
             best = (hits, {"path": path, **({"prefix": prefix} if prefix else {}), **keys})
         if hits == len(of_cell):

@@ -19,7 +19,7 @@ from pipeline.dataset.hugging_face import is_saved, load_splits
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.label_tables import ImageFiles
 from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import Source, data_files
+from pipeline.dataset.sources import Source, files_below, suffix_of
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
@@ -53,13 +53,13 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
 
 
 def _in_files(root: Path, hints: Hints) -> Recognised:
-    paths = [path.relative_to(root).as_posix() for path in data_files(root)]
-    files = [path for path in paths if Path(path).suffix.lower() in SUFFIXES]
+    paths = files_below(root)
+    files = [path for path in paths if suffix_of(path) in SUFFIXES]
     if hints.images is not None:
         inside = hints.images.strip("/") + "/"
         files = [file for file in files if file.startswith(inside)]
     if not files:
-        kinds = Counter(Path(path).suffix.lower() or "no suffix" for path in paths)
+        kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
         raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
     index = ImageFiles(root, files)
     others = sorted(set(paths).difference(files))
@@ -230,7 +230,8 @@ def _inner(feature: Any) -> Any:
 
 def _stem_of_path(path: str) -> str:
     """The file's stem, which an image and its own text file share."""
-    return Path(path).stem.lower()
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
 
 
 def _counted(kinds: Counter[str]) -> str:

@@ -4,6 +4,7 @@ Each function reads one shape on disk; the dataset's YAML names it, `images: {_t
 Tables are read by `label_tables`, datasets saved by Hugging Face's library by `hugging_face`.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -120,10 +121,9 @@ class Layout:
 def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> Source:
     images, faults, unlabelled = [], [], []
     named = {folder: part for part, folder in (parts or {}).items()}
-    for path in data_files(root):
-        file = path.relative_to(root).as_posix()
+    for file in files_below(root):
         said = layout.read(PurePosixPath(file).parts[:-1])
-        if path.suffix.lower() not in SUFFIXES:
+        if suffix_of(file) not in SUFFIXES:
             if isinstance(said, dict):
                 faults.append(Fault(file, "not an image by its name"))
             continue
@@ -169,8 +169,31 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
     return Source(images, FolderReader(root), faults, unlabelled)
 
 
+def files_below(folder: Path) -> list[str]:
+    """The paths of the files below a folder, from there, with / between names, sorted.
+
+    Hidden ones and what file managers leave are not data.
+    """
+    if not folder.is_dir():
+        raise PipelineError(f"{folder}: no such folder")
+    found: list[tuple[str, ...]] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if not _not_data(each)]
+        parts = Path(place).relative_to(folder).parts
+        kept = (name for name in names if not _not_data(name))
+        found += [(*parts, name) for name in kept if os.path.isfile(os.path.join(place, name))]  # noqa: PTH113, PTH118 - three times as fast
+    found.sort()
+    texts = ["/".join(parts) for parts in found]
+    for text in texts:
+        if not text.isascii():
+            _check_utf8(folder / text)
+    return texts
+
+
 def data_files(folder: Path, files: str = "**/*") -> list[Path]:
-    """The files below, sorted; hidden ones and what file managers leave are not data."""
+    """The files below that a pattern names, sorted; see `files_below`."""
+    if files == "**/*":
+        return [folder / text for text in files_below(folder)]
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
     found = sorted(
@@ -179,11 +202,15 @@ def data_files(folder: Path, files: str = "**/*") -> list[Path]:
         if path.is_file() and not any(map(_not_data, path.relative_to(folder).parts))
     )
     for path in found:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise PipelineError(f"{str(path)!a}: the name is not UTF-8: rename it") from None
+        _check_utf8(path)
     return found
+
+
+def _check_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise PipelineError(f"{str(path)!a}: the name is not UTF-8: rename it") from None
 
 
 @dataclass(frozen=True)
@@ -194,6 +221,11 @@ class FolderReader:
 
     def __call__(self, file: str) -> bytes:
         return (self.root / file).read_bytes()
+
+
+def suffix_of(file: str) -> str:
+    """`.jpg` of `a/b.JPG`; empty where the name has none."""
+    return os.path.splitext(file)[1].lower()  # noqa: PTH122 - of a text
 
 
 def part_named(name: str) -> str | None:

@@ -5,14 +5,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.dataset.checks import odd_labels
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.naming import listed
 from pipeline.dataset.recognise import Recognised
 from pipeline.dataset.sources import PART_NAMES, Found, Source
 
 MOST_CLASSES = 12
-MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
 LOOKED_AT = 32  # images that are decoded
+MOST_COMPARED = 5_000  # files
+MOST_READ = 100 << 20  # bytes of them
 
 
 def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
@@ -52,28 +54,6 @@ def suspicious(source: Source, root: Path) -> Iterator[str]:
     yield from _pixels(source)
 
 
-def odd_labels(labels: set[str]) -> Iterator[str]:
-    """Labels that differ in spelling only, and such as look like a missing one."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        alike[_spelling(label)].append(label)
-    if twins := [each for each in alike.values() if len(each) > 1]:
-        yield "classes that differ in spelling only: " + "; ".join(
-            " and ".join(repr(label) for label in each) for each in twins[:5]
-        )
-    if missing := sorted(label for label in labels if label.strip().lower() in MISSING):
-        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
-
-
-def _spelling(label: str) -> str:
-    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
-    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
-    try:
-        return f"{float(text):g}" if text.replace(".", "").isdigit() else text
-    except ValueError:
-        return text
-
-
 def _classes(images: Sequence[Found]) -> str:
     counts = Counter(label for image in images for label in image.labels)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
@@ -102,15 +82,19 @@ def _parts(images: Sequence[Found]) -> Iterator[str]:
 
 
 def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
-    """Files with the same bytes; only files of one size are read."""
+    """Files with the same bytes; files of one size are read, as far as that is quick.
+
+    Stage `dataset` compares all.
+    """
     by_size: dict[int, list[Found]] = defaultdict(list)
-    for image in source.images:
+    for image in source.images[:MOST_COMPARED]:
         path = root / image.file
         if path.is_file():
             by_size[path.stat().st_size].append(image)
     by_content: dict[str, list[Found]] = defaultdict(list)
-    for same in by_size.values():
-        if len(same) > 1:
+    read = 0
+    for size, same in sorted(by_size.items()):
+        if len(same) > 1 and (read := read + size * len(same)) < MOST_READ:
             for image in same:
                 digest = hashlib.sha256(source.read(image.file)).hexdigest()
                 by_content[digest].append(image)
