@@ -60,7 +60,7 @@ class Cost:
     peak_memory_allocated_gib: float | None = None
     peak_rss_gib: float | None = None
     energy_wh: float | None = None
-    warm: bool = False
+    warm: bool | None = None  # of older records: they were not
 
 
 @dataclass(frozen=True)

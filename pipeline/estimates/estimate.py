@@ -165,7 +165,7 @@ def timed(record: Record) -> Timed | None:
     start_up = record.start_up_seconds
     if start_up is not None and not 0 <= start_up < cost.fit_seconds:
         start_up = None
-    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, cost.warm)
+    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, bool(cost.warm))
 
 
 def start_up_of(model: str, runs: Iterable[Timed], warm: bool = False) -> float:
