@@ -46,7 +46,8 @@ class Cost:
     """What a run took. Reserved and allocated memory are CUDA's, rss is the host's.
 
     fit_seconds is start_up_seconds, what the first steps took beyond the pace of later ones, and
-    steady_fit_seconds, the rest, which models are ranked by.
+    steady_fit_seconds, the rest, which models are ranked by. warm: the process had made a run of
+    the architecture before, so its start-up is not the model's and the peak of its rss not known.
     """
 
     fit_seconds: float | None = None
@@ -59,6 +60,7 @@ class Cost:
     peak_memory_allocated_gib: float | None = None
     peak_rss_gib: float | None = None
     energy_wh: float | None = None
+    warm: bool | None = None  # of older records: they were not
 
 
 @dataclass(frozen=True)

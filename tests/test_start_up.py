@@ -1,6 +1,7 @@
 """What a fit's first steps took beyond the pace of later ones is told apart, and ranks nothing."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,18 @@ def study(tmp_path: Path) -> Path:
         for seed in (0, 1):
             cost = {"peak_memory_reserved_gib": 1.0, **cost}
             write_run(tmp_path / "runs", model, seed, 0.06 + seed / 100, cost=cost)
-    aggregate(
-        params=tmp_path / "params.yaml",
-        runs=tmp_path / "runs",
-        imagenet=tmp_path / "imagenet.csv",
-        results=tmp_path / "results",
-        metrics=tmp_path / "metrics",
-    )
+    aggregate_study(tmp_path)
     return tmp_path
+
+
+def aggregate_study(folder: Path) -> None:
+    aggregate(
+        params=folder / "params.yaml",
+        runs=folder / "runs",
+        imagenet=folder / "imagenet.csv",
+        results=folder / "results",
+        metrics=folder / "metrics",
+    )
 
 
 def test_models_rank_by_their_steady_time_and_start_up_has_its_column(study: Path) -> None:
@@ -209,3 +214,23 @@ def test_the_page_has_the_gpu_records_as_they_are_told_apart(root: Path, shared:
         "convnext_tiny",
         "vit_small_patch16_224",
     ]
+
+
+def test_start_ups_of_cold_and_of_warm_runs_are_told_apart() -> None:
+    cold, warm = run_of(1000, 20.0, 10.0), replace(run_of(2000, 20.5, 0.5), warm=True)
+    assert (start_up_of("a", [cold, warm]), start_up_of("a", [cold, warm], warm=True)) == (10, 0.5)
+    runs = [cold, run_of(3000, 40.0, 10.0), warm, replace(run_of(1000, 10.5, 0.5), warm=True)]
+    assert measured_by_estimated(OtherCells(runs), runs) == dict.fromkeys(runs, pytest.approx(1))
+
+
+def test_the_leaderboard_has_the_start_up_of_cold_runs_alone(study: Path) -> None:
+    cost = {"fit_seconds": 10.5, "start_up_seconds": 0.5, "warm": True}
+    write_run(study / "runs", LITE[0], 1, 0.07, cost=cost)
+    write_run(study / "runs", LITE[1], 0, 0.06, cost=cost)
+    write_run(study / "runs", LITE[1], 1, 0.07, cost=cost)
+    aggregate_study(study)
+    board = read_results(study / "results").board.set_index("model")
+    assert board.loc[LITE[0], "start_up_seconds_median"] == 30
+    assert board.loc[LITE[1]].isna()["start_up_seconds_median"]
+    assert board.loc[[LITE[0], LITE[1]], "n_timed"].tolist() == [2, 2]
+    assert board.loc[LITE[1], "steady_fit_seconds_median"] == 10

@@ -145,6 +145,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         **{name: getattr(record.metrics, name) for name in METRICS},
         **{column: getattr(record.cost, key) for column, key in COSTS.items()},
         **{column: getattr(record, column) for column in TIMES},
+        **({"start_up_seconds": None} if record.cost.warm else {}),  # not what the model takes
         "device": record.device.label,
         "shared": record.device.shared,
         "not_for_speed": record.not_for_speed,

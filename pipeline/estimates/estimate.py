@@ -61,6 +61,7 @@ class Timed:
     fit_seconds: float
     energy_wh: float | None
     start_up_seconds: float | None = None  # None where it is not known apart from the rest
+    warm: bool = False
 
     @property
     def speed(self) -> float:
@@ -164,14 +165,15 @@ def timed(record: Record) -> Timed | None:
     start_up = record.start_up_seconds
     if start_up is not None and not 0 <= start_up < cost.fit_seconds:
         start_up = None
-    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up)
+    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, bool(cost.warm))
 
 
-def start_up_of(model: str, runs: Iterable[Timed]) -> float:
+def start_up_of(model: str, runs: Iterable[Timed], warm: bool = False) -> float:
     """What to add to what the speeds of `runs` give: the median start-up of the model's, where it
-    is not part of their speed; of a model without runs, of all that tell of it.
+    is not part of their speed; of a model without runs, of all that tell of it. Of `warm` runs or
+    of cold ones.
     """
-    runs = list(runs)
+    runs = [run for run in runs if run.warm == warm]
     of_model = [run for run in runs if run.work.model == model]
     others = [run for run in runs if run.start_up_seconds is not None]
     return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
@@ -208,7 +210,7 @@ def _start_up_without(hidden: Timed, source: Source, runs: list[Timed]) -> float
     others = [run for run in runs if run is not hidden]
     if isinstance(source, Scaled):
         others = [run for run in others if run.work.model != model]
-    return start_up_of(model, others)
+    return start_up_of(model, others, hidden.warm)
 
 
 def reach(source: Source, runs: Iterable[Timed]) -> tuple[float, bool]:

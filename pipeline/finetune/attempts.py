@@ -80,10 +80,11 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     except Exception as error:
         how = {"status": "failed", "reason": models_fault(error)}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
+    warm = machine.is_warm()
     fields = {
         **how,
         "history": epochs.rows,
-        "cost": Cost(**how.get("cost", {}), **measured),
+        "cost": Cost(**how.get("cost", {}), **measured, warm=warm),
         "device": {**device, "shared": watch.shared},
         "telemetry": watch.telemetry,
         "not_for_speed": _not_for_speed(run, parts, watch),

@@ -17,6 +17,7 @@ from pipeline.records import Device
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB, GIB = 2**20, 2**30
+WARM = "WB_WARM"  # 1: this process has made a run of the same architecture before
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
@@ -95,8 +96,11 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def peak_memory(device: Any) -> dict[str, float | None]:
-    """Peak memory of this process in GiB: CUDA's (None without it) and the host's resident set."""
+def peak_memory(device: Any) -> dict[str, Any]:
+    """Peak memory of this run in GiB: CUDA's (None without it) and the host's resident set.
+
+    The kernel knows the latter's peak of a whole process: None where an earlier run may have it.
+    """
     import torch
 
     cuda = torch.cuda if device.type == "cuda" else None
@@ -104,8 +108,15 @@ def peak_memory(device: Any) -> dict[str, float | None]:
     return {
         "peak_memory_reserved_gib": cuda.max_memory_reserved(device) / GIB if cuda else None,
         "peak_memory_allocated_gib": cuda.max_memory_allocated(device) / GIB if cuda else None,
-        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB,
+        "peak_rss_gib": (
+            None if is_warm() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB
+        ),
     }
+
+
+def is_warm() -> bool:
+    """Has this process made a run of the same architecture before? Then its start-up was paid."""
+    return os.environ.get(WARM) == "1"
 
 
 def cpu_name() -> str | None:

@@ -15,6 +15,7 @@ def main(
     gpus_per_run: float | None = None,
     exclusive: bool = False,
     order: str = "cheap",
+    warm: str = "auto",
     pull: bool = False,
     max_failures: int | None = None,
     keep_going: bool = False,
@@ -27,7 +28,9 @@ def main(
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
     DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
     packs four runs on each GPU, and their times rank nothing; EXCLUSIVE lets no two share a GPU or
-    a core. ORDER: cheap runs first, or as the grid has them. Stops starting runs after
+    a core. ORDER: cheap runs first, or as the grid has them. WARM: one process
+    makes all runs of an architecture on a GPU (auto), also on a CPU (yes), or each run has a fresh
+    one (no). Stops starting runs after
     MAX_FAILURES stages without a record, and, unless KEEP_GOING, after five in a row that failed
     for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
     `local` starts Ray on this machine alone. DRY_RUN only tells, with an estimate of time and
@@ -43,6 +46,7 @@ def main(
         gpus_per_run=gpus_per_run,
         exclusive=exclusive,
         order=order,
+        warm=warm,
         pull=pull,
         max_failures=max_failures,
         keep_going=keep_going,

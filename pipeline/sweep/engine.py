@@ -1,4 +1,8 @@
-"""The engine of one machine: a fork server with everything imported, a fresh child per run.
+"""The engine of one machine: a fork server with everything imported, a child per run.
+
+Where it keeps workers warm, a child whose run ended well waits for another of the same architecture
+(see `warm`): on a GPU a process plans and loads kernels for seconds before its first steps. Each
+child waits for one turn of the sweep's loop, in which it is given a job; then it is ended.
 
 Each run has a place: cores of its own while there are enough, so that a run which asks for all free
 threads never fights with its neighbour, and, where there are GPUs, one of them. It is never given
@@ -19,7 +23,7 @@ import warnings
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,8 +31,9 @@ from typing import Any
 from pipeline.core import processes
 from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
-from pipeline.hardware.machine import rest_while_waiting, visible_gpus
+from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
 from pipeline.sweep.jobs import Ended, Job, last_line
+from pipeline.sweep.warm import Settings, can_go_on
 
 PYTHON = ["python", "-m"]
 SHARED = "WB_SHARED_DEVICE"  # tells the run that its times will rank nothing
@@ -37,8 +42,11 @@ LOST = 255  # the exit code of a child whose fork server was killed
 PRELOADED = ["pipeline.sweep.preloaded"]
 
 
-def work(job: Job, place: "Place") -> None:
-    """Run `job` in its place; the process's exit code is the command's."""
+def work(job: Job, place: "Place", more: Connection | None) -> None:
+    """Run `job` in its place; the process's exit code is the command's.
+
+    With `more` it says there that a job ended well and that it can take another, and waits for it.
+    """
     _end_with_parent()
     os.setpgid(0, 0)  # what the command starts ends with it; Ctrl-C reaches the sweep alone
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -48,6 +56,23 @@ def work(job: Job, place: "Place") -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
     if place.shared:
         os.environ[SHARED] = "1"
+    settings = Settings() if more is not None else None
+    exit_code = make(job)
+    while more and settings and exit_code == 0 and can_go_on([job.root / out for out in job.outs]):
+        settings.restore()
+        os.environ[WARM] = "1"
+        try:
+            more.send(None)
+            job = more.recv()
+        except (EOFError, OSError):  # nothing more to do
+            os._exit(0)
+        _end_with_parent()  # a run asks for SIGTERM instead
+        exit_code = make(job)
+    sys.exit(exit_code)
+
+
+def make(job: Job) -> int:
+    """Run `job`'s commands in this process; the exit code of the last."""
     os.chdir(job.root)
     os.environ.setdefault("DVC_ROOT", str(job.root))
     os.environ["DVC_STAGE"] = job.name
@@ -58,7 +83,7 @@ def work(job: Job, place: "Place") -> None:
     exit_code = next((code for code in exit_codes if code != 0), 0)
     if exit_code == 0:
         write_receipt(job)
-    sys.exit(exit_code)
+    return exit_code
 
 
 def write_receipt(job: Job) -> None:
@@ -114,17 +139,59 @@ class Place:
     shared: bool
 
 
-class LocalEngine:
-    """Runs up to `jobs` jobs of `threads` threads each at once on this machine."""
+@dataclass(frozen=True)
+class Worker:
+    """A child of the fork server; with `more` it may take jobs of one architecture."""
 
-    def __init__(self, jobs: int, threads: int) -> None:
+    process: BaseProcess
+    more: Connection | None
+    architecture: str | None
+
+    def waits(self) -> bool:
+        """Has it said that its job ended well and that it can take another?"""
+        try:
+            if self.more is not None and self.more.poll():
+                self.more.recv()
+                return True
+        except (EOFError, OSError):
+            pass
+        return False
+
+    def takes(self, job: Job) -> bool:
+        """Give it `job`, if it is one of its architecture; False too where it is gone."""
+        if self.more is None or job.architecture != self.architecture:
+            return False
+        try:
+            self.more.send(job)
+        except OSError:
+            return False
+        return True
+
+    def end(self) -> None:
+        """End it while it waits."""
+        if self.more is not None:
+            self.more.close()
+        self.process.join(GRACE_SECONDS)
+        _signal_group(self.process, signal.SIGKILL)
+        self.process.join()
+
+
+class LocalEngine:
+    """Runs up to `jobs` jobs of `threads` threads each at once on this machine.
+
+    `warm`: a worker makes one fine-tune of an architecture after another.
+    """
+
+    def __init__(self, jobs: int, threads: int, warm: bool = False) -> None:
         rest_while_waiting()
+        self._warm = warm
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         cores = sorted(os.sched_getaffinity(0))
         self._places = places(visible_gpus(), cores, jobs, threads)
         self._free = list(range(jobs))
-        self._jobs: dict[int, tuple[Job, BaseProcess]] = {}
+        self._jobs: dict[int, tuple[Job, Worker]] = {}
+        self._waiting: dict[int, Worker] = {}  # for a job, in a free place
 
     @property
     def free(self) -> int:
@@ -135,39 +202,68 @@ class LocalEngine:
         return [job for job, _ in self._jobs.values()]
 
     def start(self, job: Job) -> None:
-        place = self._free.pop(0)
-        self._jobs[place] = (job, self._child(job, self._places[place]))
+        place = min(self._free, key=lambda each: self._rank(each, job))
+        self._free.remove(place)
+        worker = self._waiting.pop(place, None)
+        if worker is not None and not worker.takes(job):
+            worker.end()
+            worker = None
+        self._jobs[place] = (job, worker or self._child(job, self._places[place]))
 
     def wait(self, seconds: float) -> list[Ended]:
-        places: dict[Any, int] = {
-            process.sentinel: place for place, (_, process) in self._jobs.items()
-        }
-        return [self._end(places[sentinel]) for sentinel in wait(list(places), seconds)]
+        self._end_waiting()
+        places: dict[Any, int] = {}
+        for place, (_, worker) in self._jobs.items():
+            places[worker.process.sentinel] = place
+            if worker.more is not None:
+                places[worker.more] = place
+        heard = dict.fromkeys(places[each] for each in wait(list(places), seconds))
+        return [self._end(place) for place in heard]
 
     def stop(self) -> None:
         """End every job: politely, and after ten seconds not so."""
+        self._end_waiting()
         for polite in (True, False):
-            for _, process in self._jobs.values():
-                _signal_group(process, signal.SIGTERM if polite else signal.SIGKILL)
-            for _, process in self._jobs.values():
-                process.join(GRACE_SECONDS)
+            for _, worker in self._jobs.values():
+                _signal_group(worker.process, signal.SIGTERM if polite else signal.SIGKILL)
+            for _, worker in self._jobs.values():
+                worker.process.join(GRACE_SECONDS)
         self._jobs.clear()
 
+    def _end_waiting(self) -> None:
+        """End the workers that were given nothing: they hold memory of GPUs that others run on."""
+        while self._waiting:
+            self._waiting.popitem()[1].end()
+
+    def _rank(self, place: int, job: Job) -> int:
+        """Lowest is best for `job`: a worker waits for it there, none waits, or another's does."""
+        worker = self._waiting.get(place)
+        if worker is None:
+            return 1
+        return 0 if worker.architecture == job.architecture else 2
+
     def _end(self, place: int) -> Ended:
-        job, process = self._jobs.pop(place)
+        job, worker = self._jobs.pop(place)
+        self._free.append(place)
+        if worker.waits():
+            self._waiting[place] = worker
+            return Ended(job, 0, last_line(job.log))
+        process = worker.process
         process.join()
         _signal_group(process, signal.SIGKILL)  # what the job left running
-        self._free.append(place)
         exit_code = -signal.SIGKILL if process.exitcode == LOST else process.exitcode or 0
         return Ended(job, exit_code, last_line(job.log))
 
-    def _child(self, job: Job, place: Place) -> BaseProcess:
+    def _child(self, job: Job, place: Place) -> Worker:
         until = time.monotonic() + GRACE_SECONDS
+        more, theirs = Pipe() if self._warm and job.cell is not None else (None, None)
         while True:
-            process = self._context.Process(target=work, args=(job, place))
+            process = self._context.Process(target=work, args=(job, place, theirs))
             try:
                 process.start()
-                return process
+                if theirs is not None:
+                    theirs.close()
+                return Worker(process, more, job.architecture)
             except (OSError, EOFError):  # the fork server is dying; then a new one comes by itself
                 if time.monotonic() > until:
                     raise

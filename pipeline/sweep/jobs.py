@@ -15,6 +15,7 @@ from pipeline.study.params import Cell
 
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
 CHEAP, GRID = "cheap", "grid"
+AUTO, YES, NO = "auto", "yes", "no"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Job:
     def progress(self) -> Path:
         """Where a fit reports how far it is."""
         return self.log.with_suffix(".progress")
+
+    @property
+    def architecture(self) -> str | None:
+        """Of a fine-tune, what a process plans and loads kernels for: its model without the tag."""
+        return None if self.cell is None else self.cell.model.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Options:
     gpus_per_run: float | None = None
     exclusive: bool = False
     order: str = CHEAP
+    warm: str = AUTO
     pull: bool = False
     max_failures: int | None = None
     keep_going: bool = False
@@ -114,6 +121,13 @@ class Options:
                 raise PipelineError(f"{name} {value}: write 1 or more")
         if self.order not in (CHEAP, GRID):
             raise PipelineError(f"--order {self.order}: {near_matches(self.order, (CHEAP, GRID))}")
+        if self.warm not in (AUTO, YES, NO):
+            said = near_matches(self.warm, (AUTO, YES, NO))
+            raise PipelineError(f"--warm {self.warm}: {said}")
+        if self.warm == YES and self.address is not None:
+            raise PipelineError(
+                "--warm yes: the hosts of a cluster give each run a fresh process: leave it out"
+            )
         price = self.price_per_hour
         if price is not None and not 0 <= price < float("inf"):
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
@@ -129,6 +143,13 @@ class Options:
             )
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
+
+    @property
+    def keeps_warm(self) -> bool:
+        """Does one process make the runs of an architecture, one after another?"""
+        if self.address is not None:
+            return False
+        return self.warm == YES or (self.warm == AUTO and bool(visible_gpus()))
 
     def runs_at_a_time(self, threads: int) -> int:
         """How many runs of so many threads go at a time on this machine."""

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +196,13 @@ def _recorded_failure(end: Ended) -> str | None:
     return None
 
 
+def together(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs of each architecture side by side, where its first one stands."""
+    jobs = list(jobs)
+    kinds = list(dict.fromkeys(job.architecture for job in jobs))
+    return sorted(jobs, key=lambda job: kinds.index(job.architecture))
+
+
 @dataclass
 class Result:
     """What became of each stage, by name."""
@@ -225,6 +233,8 @@ class Sweep:
         self.stages = {name_of(stage): stage for stage in stages}
         self.needs, self.options = needs, options
         self.streak = None if options.keep_going else Streak()
+        self._keeps_warm = options.keeps_warm
+        self._left: list[str | None] = []  # architectures whose runs ended just now
         self.result = Result()
         self.stopping = False
         self._unplanned = list(self.stages)
@@ -267,6 +277,8 @@ class Sweep:
         price = Prices(self.project.root)  # anew: another dataset may be there
         if self.options.order == CHEAP:
             self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
+        if self._keeps_warm:
+            self._ready = deque(together(self._ready))
         cells = {job.name: job.cell for job in self._ready}
         cells |= {name: self.project.cell_of(self.stages[name]) for name in self._unplanned}
         self.view.waiting = {name: price(cell) for name, cell in cells.items()}
@@ -305,14 +317,31 @@ class Sweep:
             self.stopping = not self.engine.running
             return
         while self.engine.free and self._ready:
-            job = self._ready.popleft()
+            job = self._next()
             remove_outs(self.stages[job.name])
             self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
             self.engine.start(job)
             self.view.started(job)
+        self._left.clear()
+
+    def _next(self) -> Job:
+        """The next in line; where processes stay warm, rather one for which such a process waits,
+        then one of an architecture that no process runs."""
+        if not self._keeps_warm or self._ready[0].cell is None:
+            return self._ready.popleft()
+        kinds = [job.architecture for job in self._ready]
+        running = {job.architecture for job in self.engine.running}
+        others = [kind for kind in kinds if kind not in running]
+        kind = next(iter([*(each for each in self._left if each in kinds), *others, *kinds]))
+        if kind in self._left:
+            self._left.remove(kind)
+        job = self._ready[kinds.index(kind)]
+        self._ready.remove(job)
+        return job
 
     def _hear(self, end: Ended) -> None:
         name = end.job.name
+        self._left.append(end.job.architecture)
         if end.again and self._attempts[name] < ATTEMPTS:
             self.view.again(end)
             self._ready.append(end.job)

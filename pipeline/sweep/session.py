@@ -108,7 +108,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
 def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
     """The engine of this machine, or with an address that of a Ray cluster."""
     if options.address is None:
-        return LocalEngine(n_jobs, threads)
+        return LocalEngine(n_jobs, threads, options.keeps_warm)
     from pipeline.sweep.ray_engine import RayEngine
 
     return RayEngine(options, root, threads, view.say)
