@@ -1,7 +1,7 @@
 """What a model may need at most: limits as the user writes them, and which models they exclude.
 
-A time that is unknown excludes nothing, an unknown licence does. The time of a run that shared its device is an upper bound:
-alone, the fit takes at most that long.
+A time that is unknown excludes nothing; a licence that is unknown does. The time of a run that
+shared its device is an upper bound: alone, the fit takes at most that long.
 """
 
 import math
