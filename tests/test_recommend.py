@@ -456,12 +456,12 @@ def test_missing_runs_of_excluded_models_are_not_asked_for(study: Path, capsys):
 @pytest.mark.parametrize("published", [LITE, LITE[1:]])
 def test_the_prior_suggests_no_model_of_a_refused_licence(study: Path, capsys, published):
     """Nor one that is tied for the best elsewhere and has no published numbers."""
-    path = study / "params.yaml"
-    path.write_text(path.read_text().replace("image_size: 64", "image_size: 224"))
     write_imagenet(study / "imagenet.csv", published, licences={LITE[1]: "cc-by-nc-4.0"})
     for seed in range(3):
         write_run(study / "runs", LITE[0], seed, 0.061 + seed * (seed - 1) / 1000)
-    before = ask(tables(study), capsys, "planet", top=6)
+    path = tables(study) / "params.yaml"
+    path.write_text(path.read_text().replace("image_size: 64", "image_size: 224"))
+    before = ask(study, capsys, "planet", top=6)
     told = ask(study, capsys, "planet", top=6, licence="commercial")
     why = {each["model"]: each["why"] for each in before["models"]}
     assert why == dict.fromkeys(LITE, "tied for the best on digits")

@@ -1,8 +1,8 @@
 """Whether weights may be used commercially, by the licence that timm states for them.
 
-An identifier that is not in LICENCES is not allowed, nor is one whose text leaves a doubt: its owner
-may allow what is excluded here. The licence is that of the weights; the images that they learned
-from have terms of their own.
+An identifier that is not in LICENCES is not allowed, nor is one whose text leaves a doubt: its
+owner may allow what is excluded here. The licence is that of the weights; the images that they
+learned from have terms of their own.
 """
 
 from collections.abc import Mapping
