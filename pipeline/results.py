@@ -113,6 +113,7 @@ LEADERBOARD = (
     "n_train",
     "n_valid",
     "pretraining",
+    "licence",  # null for unknown
     "imagenet_top1",
     "imagenet_img_size",
     "params_m",
@@ -207,6 +208,7 @@ _TEXT = (
     "model",
     "family",
     "pretraining",
+    "licence",
     "status",
     "reason",
     "device",

@@ -128,8 +128,13 @@ def write_failure(runs: Path, model: str, seed: int, reason: str, **changes: Any
     return write_run(runs, model, seed, 0.5, status="failed", reason=reason, cost={}, **changes)
 
 
-def write_imagenet(path: Path, models: list[str] | None = None) -> Path:
-    """imagenet.csv: every model at 224 and 288 pixels in one inference and one training file."""
+def write_imagenet(
+    path: Path, models: list[str] | None = None, licences: dict[str, str] | None = None
+) -> Path:
+    """imagenet.csv: every model at 224 and 288 pixels in one inference and one training file.
+
+    Weights are apache-2.0 where `licences` says nothing of them.
+    """
     rows = []
     for number, model in enumerate(models or LITE):
         for img_size in (224, 288):
@@ -141,6 +146,7 @@ def write_imagenet(path: Path, models: list[str] | None = None) -> Path:
                         "tag": model.partition(".")[2],
                         "family": "efficientnet",
                         "pretraining": "in1k",
+                        "licence": (licences or {}).get(model, "apache-2.0"),
                         "img_size": img_size,
                         "top1": 75.0 + number + img_size / 1000,
                         "top5": 92.0 + number / 10,

@@ -396,6 +396,83 @@ def test_a_dataset_whose_every_run_failed_has_a_prior(study: Path, capsys):
     assert ask(tables(study), capsys)["basis"] == "prior"
 
 
+NOT_COMMERCIAL = {LITE[1]: "cc-by-nc-4.0", LITE[0]: ""}
+
+
+def test_only_commercial_licences_are_left_and_no_number_of_theirs_changes(study: Path, capsys):
+    write_imagenet(study / "imagenet.csv", licences=NOT_COMMERCIAL)
+    before = ask(tables(study), capsys)
+    told = ask(study, capsys, licence="commercial")
+    assert told["models"] == [each for each in before["models"] if each["model"] == LITE[2]]
+    assert told["excluded"] == [
+        "--licence commercial excludes 2 of 3 models (1 cc-by-nc-4.0, 1 unknown)"
+    ]
+    assert f"Limits: {told['excluded'][0]}." in recommend.answer_text(told)
+    assert f"{LITE[1]}, which they exclude, has 6.07 %" in told["reason"]
+
+
+def test_where_every_licence_is_commercial_the_limit_changes_nothing(study: Path, capsys):
+    before = ask(tables(study), capsys)
+    assert before["excluded"] == []
+    assert ask(study, capsys, licence="commercial") == before
+
+
+def test_licences_are_a_limit_beside_others_on_whatever_models_there_are(study: Path, capsys):
+    """Of every split into allowed and not, the allowed models are told as without the limit."""
+    for allowed in range(1, 8):
+        names = [model for place, model in enumerate(LITE) if allowed >> place & 1]
+        write_imagenet(
+            study / "imagenet.csv",
+            licences={model: "mit" if model in names else "apple-amlr" for model in LITE},
+        )
+        for others in ({}, {"max_fit_time": "1h"}):
+            before = ask(tables(study), capsys, **others)["models"]
+            told = ask(study, capsys, licence="commercial", **others)["models"]
+            assert told == [each for each in before if each["model"] in names]
+
+
+def test_no_unknown_licence_passes(study: Path, capsys):
+    write_imagenet(study / "imagenet.csv", licences=dict.fromkeys(LITE, ""))
+    nothing = r"--licence commercial excludes 3 of 3 models \(3 unknown\)"
+    with pytest.raises(PipelineError, match=f"digits: {nothing}"):
+        ask(tables(study), capsys, licence="commercial")
+    with pytest.raises(PipelineError, match=f"imagenet.csv: {nothing}"):
+        ask(study, capsys, "planet", licence="commercial")
+
+
+def test_another_word_than_commercial_is_refused(study: Path, capsys):
+    with pytest.raises(PipelineError, match="--licence 'mit': commercial is all that can be"):
+        ask(tables(study), capsys, licence="mit")
+
+
+def test_missing_runs_of_excluded_models_are_not_asked_for(study: Path, capsys):
+    write_study(study, models=[*LITE, "resnet18.a1_in1k"], seeds=[0, 1, 2])
+    models = [*LITE, "resnet18.a1_in1k"]
+    write_imagenet(study / "imagenet.csv", models, licences={models[3]: "cc-by-nc-4.0"})
+    assert "finish the 3 missing" in ask(tables(study), capsys)["next"]["what"]
+    assert "missing" not in ask(study, capsys, licence="commercial")["next"]["what"]
+
+
+@pytest.mark.parametrize("published", [LITE, LITE[1:]])
+def test_the_prior_suggests_no_model_of_a_refused_licence(study: Path, capsys, published):
+    """Nor one that is tied for the best elsewhere and has no published numbers."""
+    write_imagenet(study / "imagenet.csv", published, licences={LITE[1]: "cc-by-nc-4.0"})
+    for seed in range(3):
+        write_run(study / "runs", LITE[0], seed, 0.061 + seed * (seed - 1) / 1000)
+    path = tables(study) / "params.yaml"
+    path.write_text(path.read_text().replace("image_size: 64", "image_size: 224"))
+    before = ask(study, capsys, "planet", top=6)
+    told = ask(study, capsys, "planet", top=6, licence="commercial")
+    why = {each["model"]: each["why"] for each in before["models"]}
+    assert why == dict.fromkeys(LITE, "tied for the best on digits")
+    allowed = set(published) - {LITE[1]}
+    assert {each["model"] for each in told["models"]} == allowed
+    assert told["excluded"] == [
+        f"--licence commercial excludes 1 of {len(published)} models (1 cc-by-nc-4.0)"
+    ]
+    assert f"Limits: {told['excluded'][0]}." in recommend.answer_text(told)
+
+
 def test_an_unknown_dataset_is_one_line_with_near_matches(study: Path, capsys):
     with pytest.raises(PipelineError, match="unknown dataset 'digitz': did you mean digits"):
         ask(tables(study), capsys, "digitz")

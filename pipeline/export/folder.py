@@ -42,6 +42,7 @@ from pipeline.predict.exported import (
     normalised,
     open_exported,
 )
+from pipeline.timm_results.licences import stated
 
 
 def net_of(model: nn.Sequential) -> Net:
@@ -263,7 +264,7 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
             "source": run.weights.source,
             "origin": run.weights.origin,
             "sha256": run.weights.sha256,
-            "license": known.license or None,
+            "license": stated(known.license) or None,
         },
         "test_metrics": about.test_metrics,
         "versions": machine.versions(),

@@ -22,8 +22,10 @@ from pipeline.benchmark.timings import ModelTimings, Timing, read_timings
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml, replacing_folder, write_json, write_table
+from pipeline.names.resolve import names_2022, weights
 from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
 from pipeline.timm_results.imagenet import COLUMNS, OWN, SETUP_COLUMNS, TIMM
+from pipeline.timm_results.licences import stated
 from pipeline.timm_results.published_tables import (
     IMAGENET,
     KEY,
@@ -249,7 +251,14 @@ def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
         tag=accuracy["model"].map(tag_of),
         family=accuracy["model"].map(family),
         pretraining=accuracy["model"].map(pretraining),
+        licence=accuracy["model"].map(licence),
     ), unmatched
+
+
+def licence(model: str) -> str:
+    """The licence that the installed timm states for weights, maybe by their name of 2022."""
+    config = weights().get(names_2022().get(model) or model)
+    return "" if config is None else stated(config.license)
 
 
 def _joined(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:

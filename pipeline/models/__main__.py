@@ -19,6 +19,8 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
 from pipeline.names.vision_learner import Fit, fit_of, left_out
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
+from pipeline.timm_results.licences import shown as licence_shown
+from pipeline.timm_results.licences import stated
 
 TABLE = Path("data/imagenet.csv")
 
@@ -31,6 +33,7 @@ class Row:
     """One model. `bare_name_loads_it`: does the architecture's name alone load these weights today;
     `bare_name_in_2022`: what that name loaded in 2022; `names_in_2022`: what loaded these then.
     `left_out`: the share of the pretrained parameters that `vision_learner` leaves out, if counted.
+    `licence`: timm's identifier of the weights' licence, None where it states none.
     """
 
     model: str
@@ -43,6 +46,7 @@ class Row:
     names_in_2022: list[str]
     vision_learner: Fit
     left_out: float | None
+    licence: str | None
     imagenet_top1: float | None
     img_size: int | None
     samples_per_second: float | None
@@ -99,6 +103,7 @@ def _row(model: str, params: dict[str, float], published: pd.DataFrame, share: f
         names_in_2022=[name for name, tag in names_2022().items() if tag == model],
         vision_learner=fit_of(model),
         left_out=share,
+        licence=stated(config.license) or None,
         imagenet_top1=shown["top1"],
         img_size=None if shown["img_size"] is None else int(shown["img_size"]),
         samples_per_second=shown["samples_per_second"],
@@ -181,6 +186,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("vision_learner", no_wrap=True)
     table.add_column("left out %", justify="right", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
     table.add_column("since 2022", overflow="fold")
     for row in rows:
         elsewhere = row.img_size not in (None, row.input_size)
@@ -192,6 +198,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
             _number(row.samples_per_second, 0),
             row.vision_learner.word,
             _number(None if row.left_out is None else 100 * row.left_out, 1),
+            licence_shown(row.licence),
             since_2022(row),
         )
     shown_on.print(table)

@@ -41,7 +41,8 @@ def answer_text(told: dict[str, Any]) -> str:
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
-        lines += ["", *(f"{text}." for text in told["notes"])] if told["notes"] else []
+        remarks = [*(f"Limits: {text}" for text in told["excluded"]), *told["notes"]]
+        lines += ["", *(f"{text}." for text in remarks)] if remarks else []
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -92,6 +93,7 @@ def main(
     max_fit_time: str | None = None,
     min_throughput: float | None = None,
     smaller_and_faster_than_median: bool = False,
+    licence: str | None = None,
     top: int = 3,
     json: bool = False,
     params: Path = Path("params.yaml"),
@@ -101,11 +103,13 @@ def main(
     """Recommend a backbone for DATASET, within limits such as 4GiB, 2min and 500 images/s.
 
     --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning,
-    --max-fit-time is of the fit without its start-up.
+    --max-fit-time is of the fit without its start-up. --licence commercial leaves only weights
+    that may be used commercially beyond doubt, by the licence that timm states; unknown is left
+    out.
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
-    asked = Asked(max_memory, max_fit_time, min_throughput, smaller_and_faster_than_median)
+    asked = Asked(max_memory, max_fit_time, min_throughput, smaller_and_faster_than_median, licence)
     study = read_study(params)
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
@@ -122,7 +126,8 @@ def _from_runs(
     ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
     choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
     of_dataset = done.runs[done.runs["dataset"] == dataset]
-    missing = len(telling(of_dataset[of_dataset["status"] == "missing"], done.board, choice))
+    allowed = _kept(asked, done.board[done.board["dataset"] == dataset])["model"]
+    missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
     first = str(choice.rows["model"].iloc[0])
     return {
         "dataset": dataset,
@@ -139,7 +144,7 @@ def _from_runs(
         "rates": _rates(done.board, choice),
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
-        "next": asdict(next_experiment(study, choice, missing)),
+        "next": asdict(next_experiment(study, choice, len(telling(missing, done.board, choice)))),
     }
 
 
@@ -201,6 +206,10 @@ def _prior(
     size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
     nearest = at_nearest_size(rows, size).drop_duplicates("model")
+    excluded = [each.told(nearest) for each in asked.of_licences if not each.keeps(nearest).all()]
+    nearest = _kept(asked, nearest)
+    if nearest.empty:
+        raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
     if asked.max_fit_time is not None:
         seen = estimates(study, imagenet, dataset, nearest["model"], size)
@@ -211,17 +220,18 @@ def _prior(
             limits.append(asked.of_estimates())
             not_judged.remove(TIME)
             notes.append(_judged_by(seen, study.recipes[0], size))
-    board = pd.DataFrame(columns=["model", "tied"]) if done is None else done.board
+    board = pd.DataFrame(columns=["model", "tied", "licence"]) if done is None else done.board
     board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
-    found = shortlist(nearest, board, limits, top)
+    found = shortlist(nearest, _kept(asked, board), limits, top)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
+        "excluded": excluded,
         "notes": notes,
         "not_judged": not_judged,
         "next": {
@@ -229,6 +239,13 @@ def _prior(
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
+
+
+def _kept(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the limits on licences keep."""
+    for limit in asked.of_licences:
+        rows = rows[limit.keeps(rows)]
+    return rows
 
 
 def _seconds(seen: dict[str, Estimate]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What a model may need at most: limits as the user writes them, and which models they exclude.
 
-A time that is unknown excludes nothing. The time of a run that shared its device is an upper bound:
-alone, the fit takes at most that long.
+A time that is unknown excludes nothing; a licence that is unknown does. The time of a run that
+shared its device is an upper bound: alone, the fit takes at most that long.
 """
 
 import math
@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.aggregate.runs_table import main_devices
 from pipeline.core.errors import PipelineError
 from pipeline.statistics.front import memory_column, small_and_fast
+from pipeline.timm_results.licences import commercial, shown
 
 GIB_OF = {
     **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
@@ -102,6 +103,27 @@ class Limit:
         return text
 
 
+@dataclass(frozen=True)
+class Licensed:
+    """Keeps the weights whose licence allows commercial use beyond doubt; unknown is not kept."""
+
+    option: str
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        return rows["licence"].map(commercial).astype(bool)
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row, all False: what is not known is excluded."""
+        return pd.Series(False, index=rows.index)
+
+    def told(self, rows: pd.DataFrame) -> str:
+        """How many it excludes, and under which licences."""
+        out = rows.loc[~self.keeps(rows), "licence"].map(shown)
+        names = ", ".join(f"{count} {name}" for name, count in out.value_counts().items())
+        text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
+        return f"{text} ({names})" if names else text
+
+
 def _models(rows: pd.DataFrame) -> str:
     return "models" if rows["model"].is_unique else "pairs of model and recipe"
 
@@ -137,6 +159,7 @@ def _amount(option: str, text: str, units: dict[str, float], expected: str) -> f
 
 MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
 SMALL = "--smaller-and-faster-than-median"
+LICENCE, COMMERCIAL = "--licence", "commercial"
 
 
 @dataclass(frozen=True)
@@ -147,6 +170,7 @@ class Asked:
     max_fit_time: str | None = None
     min_throughput: float | None = None
     small_and_fast: bool = False
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_memory is not None:
@@ -155,6 +179,15 @@ class Asked:
             seconds(TIME, self.max_fit_time)
         if self.min_throughput is not None:
             throughput(SPEED, self.min_throughput)
+        if self.licence not in (None, COMMERCIAL):
+            raise PipelineError(
+                f"{LICENCE} {self.licence!r}: {COMMERCIAL} is all that can be asked for"
+            )
+
+    @property
+    def of_licences(self) -> list[Excludes]:
+        """The limit on rows with a `licence`, of runs, published or neither."""
+        return [] if self.licence is None else [Licensed(f"{LICENCE} {COMMERCIAL}")]
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
         """The limits on rows of `with_bounds`; memory is the GPU's, on a CPU the process's."""
@@ -172,7 +205,7 @@ class Asked:
             )
         if self.small_and_fast:
             limits.append(SmallAndFast(SMALL))
-        return limits
+        return [*limits, *self.of_licences]
 
     def of_published(self) -> list[Limit]:
         """The limits on published rows: a throughput, by the published one."""

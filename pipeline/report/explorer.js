@@ -10,7 +10,7 @@
   const plain = text => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const number = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const distinct = values => [...new Set(values)];
-  const searched = data.model.map((name, i) => `${name} ${data.families[data.family[i]].name} ${data.pretraining[i]}`.toLowerCase());
+  const searched = data.model.map((name, i) => `${name} ${data.families[data.family[i]].name} ${data.pretraining[i]} ${data.licence[i]}`.toLowerCase());
 
   function offer(select, options, wanted) { // options: [value, text]; the first, unless `wanted` is among them
     select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
@@ -28,7 +28,7 @@
     const speed = file.speed[i], batch = file.batch[i] ? `, batch ${file.batch[i]}` : "";
     return `<b>${plain(data.model[i])}</b><br>top-1 ${number(data.top1[i], 2)} % at ${data.pixels[i]} pixels<br>` +
       `${number(speed, speed < 100 ? 1 : 0)} samples/s${batch}<br>${number(data.params[i], 1)} million parameters<br>` +
-      `${plain(data.families[data.family[i]].name)}, pretrained on ${plain(data.pretraining[i])}`;
+      `${plain(data.families[data.family[i]].name)}, pretrained on ${plain(data.pretraining[i])}<br>licence ${plain(data.licence[i])}`;
   }
   function points(pairs, file) {
     return { type: "scatter", x: pairs.map(i => file.speed[i]), y: pairs.map(i => data.top1[i]) };

@@ -15,6 +15,7 @@ from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
 from pipeline.report.words import in_script
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import OWN
+from pipeline.timm_results.licences import shown
 
 PAIR = ["model", "img_size"]
 MOST_FAMILIES = 18  # with a legend entry of their own
@@ -37,6 +38,7 @@ def explorer(study: Study, imagenet: pd.DataFrame) -> str:
         "model": pairs["model"].tolist(),
         "family": pairs["family"].map(families.index).tolist(),
         "pretraining": pairs["pretraining"].tolist(),
+        "licence": [shown(licence) for licence in pairs["licence"]],
         "pixels": pairs["img_size"].tolist(),
         "top1": [round(value, 2) for value in pairs["top1"]],
         "params": [round(value, 1) for value in pairs["params_m"]],
@@ -312,6 +314,7 @@ _LEADERBOARD = (
     _number("ImageNet top-1", "imagenet_top1", ".2f"),
     _number("at pixels", "imagenet_img_size", ".0f"),
     Column("pretraining", _text("pretraining")),
+    Column("licence", lambda row: shown(row.licence)),
     Column("failed / missing", _failed),
     Column("times not counted", _not_timed, long=True),
 )

@@ -34,6 +34,7 @@ COLUMNS = [
     "tag",
     "family",
     "pretraining",
+    "licence",  # "" for unknown
     "img_size",
     "top1",
     "top5",
@@ -51,6 +52,7 @@ TEXT_COLUMNS = [
     "tag",
     "family",
     "pretraining",
+    "licence",
     "interpolation",
     "commit",
     *SETUP_COLUMNS,
@@ -101,16 +103,18 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     table["pretraining"] = table["model"].map(pretraining)
     table["pretraining_scale"] = table["pretraining"].map(pretraining_scale)
     names = {old: new for new, old in ACCURACIES.items()} | {"img_size": "imagenet_img_size"}
-    accuracy = _nearest(study, imagenet)[["model", "params_m", *names]].rename(columns=names)
+    columns = ["model", "licence", "params_m", *names]
+    accuracy = _nearest(study, imagenet)[columns].rename(columns=names)
     table = table.merge(accuracy, on="model", how="left", validate="one_to_one")
     for mode in MODES:
         speed = _nearest(study, chart_rows(study, imagenet, path, mode))
-        columns = {
+        names = {
             "samples_per_second": f"{mode}_samples_per_second",
             "img_size": f"{mode}_img_size",
         }
-        speed = speed[["model", *columns]].rename(columns=columns)
+        speed = speed[["model", *names]].rename(columns=names)
         table = table.merge(speed, on="model", how="left", validate="one_to_one")
+    table["licence"] = table["licence"].replace("", None)
     sizes = [column for column in table.columns if column.endswith("img_size")]
     table[sizes] = table[sizes].astype("Int64")
     return table
