@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
 from pipeline.dataset.columns import Meaning, meaning, says_more
-from pipeline.dataset.label_tables import ImageFiles, stem
+from pipeline.dataset.image_files import ImageFiles, stem
 from pipeline.dataset.naming import Hints, Naming, Unclear, listed, naming, part_in_name
 from pipeline.dataset.sources import part_of_folder
 from pipeline.dataset.table_files import NotATable, read_table, text_rows

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dataset.label_tables import stem
+from pipeline.dataset.image_files import stem
 from pipeline.dataset.naming import Hints, Unclear, listed, words
 from pipeline.dataset.sources import Layout, part_of_folder
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -11,17 +11,15 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.image_files import ImageFiles, folder_of, stem
 from pipeline.dataset.sources import (
     PART_NAMES,
     Fault,
     FolderReader,
     Found,
     Source,
-    files_below,
     part_named,
     part_of_folder,
-    suffix_of,
 )
 from pipeline.dataset.table_files import read_table
 
@@ -88,7 +86,7 @@ def in_table(
     part_of_row = _part_reader(part, parts)
     for name_of_part, name in _tables(table):
         frame = _checked_table(root / name, separator, header, [file, part, group], label)
-        folder = _folder_of(name)
+        folder = folder_of(name)
         for number, row in enumerate(frame.to_dict("records"), start=2 if header is True else 1):
             said = name_of_part if part is None else part_of_row(row[part])
             rule = path if isinstance(path, str) else path.get(said or "", "{}")
@@ -120,71 +118,6 @@ def in_table(
     return Source(images, FolderReader(root), faults, without)
 
 
-class ImageFiles:
-    """The image files below a folder, to be found by their names."""
-
-    def __init__(self, root: Path, files: Sequence[str] | None = None) -> None:
-        self.root = root
-        self._files = files
-
-    @cached_property
-    def files(self) -> list[str]:
-        if self._files is not None:
-            return list(self._files)
-        return [file for file in files_below(self.root) if suffix_of(file) in SUFFIXES]
-
-    @cached_property
-    def known(self) -> frozenset[str]:
-        return frozenset(self.files)
-
-    @cached_property
-    def by_name(self) -> dict[str, list[str]]:
-        return _grouped(self.files, lambda file: file.rpartition("/")[2].lower())
-
-    @cached_property
-    def by_stem(self) -> dict[str, list[str]]:
-        return _grouped(self.files, lambda file: stem(file.rpartition("/")[2]).lower())
-
-    def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
-        """The files that `wanted` may mean, `**/` in it standing for any folders.
-
-        A file of just this name comes before one in other letters, and that before one with
-        another suffix.
-        """
-        if "**/" not in wanted and (wanted in self.known or (self.root / wanted).is_file()):
-            return [wanted]
-        if "**/" not in wanted and not any_suffix and not any_case:
-            return []
-        head, deep, tail = wanted.rpartition("**/")
-        name = tail.rpartition("/")[2]
-
-        def fits(file: str, tail: str) -> bool:
-            if not deep:
-                return file == tail
-            return file.startswith(head) and (file[len(head) :] == tail or _below(file, tail))
-
-        named = self.by_name.get(name.lower(), [])
-        found = [file for file in named if fits(file, tail)]
-        if not found and any_case:
-            found = [file for file in named if fits(file.lower(), tail.lower())]
-        if not found and any_suffix:
-            folders = tail[: len(tail) - len(name)]
-            wanted_stem = folders + stem(name)
-            for file in self.by_stem.get(stem(name).lower(), []):
-                place, _, own = file.rpartition("/")
-                without = f"{place}/{stem(own)}" if place else stem(own)
-                if any_case:
-                    without, wanted_stem = without.lower(), wanted_stem.lower()
-                if fits(without, wanted_stem):
-                    found.append(file)
-        return found
-
-    def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
-        """The images that lie in the folders of `images` and that no row names."""
-        folders = {_folder_of(image.file) for image in images}
-        return [f for f in self.files if f not in listed and _folder_of(f) in folders]
-
-
 def wanted_path(
     rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
 ) -> str:
@@ -208,12 +141,6 @@ def path_in(cell: Any) -> str:
         text = unquote(text)
         text = text.partition("?d=")[2] or text.partition("?")[0]
     return text.replace("\\", "/")
-
-
-def stem(name: str) -> str:
-    """A file's name without the suffix of an image; other dots stay."""
-    place = name.rfind(".")
-    return name[:place] if place > 0 and name[place:].lower() in SUFFIXES else name
 
 
 def part_of(value: str, column: str = "is_valid") -> str | None:
@@ -392,18 +319,3 @@ def _named(root: Path, name: str, path: str | Mapping[str, str], index: ImageFil
             if wanted != "**/":
                 found += index.find(wanted, any_suffix=True, any_case=True)[:1]
     return found
-
-
-def _grouped(files: Sequence[str], key_of: Callable[[str], str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        groups.setdefault(key_of(file), []).append(file)
-    return groups
-
-
-def _folder_of(file: str) -> str:
-    return file.rpartition("/")[0]
-
-
-def _below(file: str, tail: str) -> bool:
-    return file.endswith(f"/{tail}")

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.label_tables import ImageFiles, column_key, path_in, stem, wanted_path
+from pipeline.dataset.image_files import ImageFiles, stem
+from pipeline.dataset.label_tables import column_key, path_in, wanted_path
 from pipeline.dataset.sources import part_named, part_of_folder
 
 

@@ -16,8 +16,8 @@ from pipeline.dataset.evidence import Named, refuse_lost_columns, said_together,
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import Reading, parallel_folders, read_folders, read_names
 from pipeline.dataset.hugging_face import is_saved, load_splits
+from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.label_tables import ImageFiles
 from pipeline.dataset.naming import Hints, Unclear, listed
 from pipeline.dataset.sources import Source, files_below, suffix_of
 
