@@ -86,7 +86,14 @@ def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.Data
         if cell.recipe == "r0" or cell.model == "m0"
     }
     runs, answers = runs_table(study, records), answers_table(records)
-    published = ["family", "pretraining", "imagenet_top1", "imagenet_img_size", "params_m"]
+    published = [
+        "family",
+        "pretraining",
+        "licence",
+        "imagenet_top1",
+        "imagenet_img_size",
+        "params_m",
+    ]
     published += [
         f"{mode}_{name}"
         for mode in ("infer", "train")
