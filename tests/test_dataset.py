@@ -306,7 +306,7 @@ def test_chance_is_the_best_constant_guess_that_train_teaches() -> None:
 
 def test_a_crop_is_a_random_square_for_training_and_the_middle_otherwise(tmp_path: Path) -> None:
     for number in range(10):
-        path = tmp_path / "pictures/cat" / f"{number}.jpg"
+        path = tmp_path / "pictures" / ("cat", "dog")[number % 2] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(number, width=40, height=10))
     data = prepared(tmp_path / "pictures", tmp_path / "out", image_size=10, resize=["crop"])

@@ -35,6 +35,8 @@ def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
             f"left aside: {len(source.unlabelled)} images have no label and are not used "
             f"({listed(source.unlabelled)})"
         )
+    if none := [image.file for image in source.images if not image.labels]:
+        yield f"suspicious: {len(none)} images have no label ({listed(none)}): dataset.bad=drop"
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
 
