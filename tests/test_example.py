@@ -26,7 +26,8 @@ def test_the_example_says_what_the_study_gives_now(
         pytest.skip(f"the 2022 study's runs are not in {shared}/reference")
     monkeypatch.setenv("WB_SHARED", str(shared))
     spec = importlib.util.spec_from_file_location("example", root / "docs/example.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     example.main(tmp_path)
