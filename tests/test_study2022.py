@@ -322,10 +322,10 @@ def test_rank_intervals_are_narrow_where_models_are_far_apart() -> None:
 # The command
 
 
-def test_the_folder_holds_every_table_and_the_figure_twice(out: Path) -> None:
+def test_the_folder_holds_every_table_and_each_figure_twice(out: Path) -> None:
     expected = {"runs.csv", "models.csv", "survivors.csv", "correlations.csv", "summary.json"}
     expected |= {"published_against_runs.svg", "published_against_runs.png", "published"}
-    expected |= {"section.html"}
+    expected |= {"top_15.svg", "top_15.png", "section.html"}
     assert {path.name for path in out.iterdir()} == expected
     assert {path.stem for path in (out / "published").iterdir()} == set(TABLES)
     summary = json.loads((out / "summary.json").read_text())

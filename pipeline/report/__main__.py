@@ -8,7 +8,7 @@ may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts
 
 import base64
 import gzip
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
-from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
+from pipeline.report.charts import BOUND, Figure, height_of, loss_curves, rank_correlations
 from pipeline.report.tables import explorer
 from pipeline.report.words import answer
 from pipeline.results import Results, read_results, read_small_and_fast
@@ -54,6 +54,10 @@ PICTURES = (  # figures of stage `plot` that have no interactive chart here
 TRADEOFF = (
     "Mean error over seeds, bars: 95 % interval. Hover or tap for the numbers; a click in the "
     "legend hides a family, a double click shows it alone."
+)
+HOLLOW = (
+    " Hollow marks: no time of this model counts, its steady fit time is at most this; they are on "
+    "no front."
 )
 FOREST = (
     "Spearman's ρ with its 95 % bootstrap interval, without one where there are too few models. "
@@ -89,6 +93,7 @@ def main(
         chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
     done = read_results(results)
     charts = Charts()
+    done = replace(done, board=with_bounds(done.board, done.runs))
     page = {
         "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
@@ -99,12 +104,11 @@ def main(
         "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
         "correlations": report_tables.correlations(done.correlations),
         "forests": _forests(done.correlations, charts),
-        "uncorrelated": report_words.uncorrelated(done.correlations),
         "recipes": report_tables.recipes(done.recipes),
         "estimates": report_tables.estimates(done.estimates),
         "failures": report_tables.failures(done.runs),
         "identities": report_tables.identities(done.runs),
-        "limits": report_words.limits(study),
+        "limits": report_words.limits(study, done.correlations),
         "provenance": report_words.provenance(study, done.runs, table),
         "study2022": _section_2022(study2022),
     }
@@ -115,6 +119,7 @@ def main(
     template = environment.get_template("report.html.j2")
     text = template.render(
         **page,
+        terms=report_words.TERMS,
         most_doubts=MOST_DOUBTS,
         charts=report_charts.as_json(charts.figures),
         look=_text("look.css"),
@@ -136,7 +141,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
         drawn = [
             _chart(charts, draw(board), title, x == "steady_fit_seconds_median")
             for x, draw, title in FINETUNE_CHARTS
-            if board[["error_rate_mean", x]].notna().all(axis=1).any()
+            if _has(board, x)
         ]
         parts.append(
             {
@@ -144,6 +149,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
                 "board": report_tables.leaderboard(board),
                 "rates": report_tables.rates(rates_of(done.rates, str(dataset), str(recipe))),
                 "note": report_words.note(board),
+                "not_timed": report_words.not_timed(board),
                 "doubts": report_words.doubts(board),
                 "charts": drawn,
                 "small": report_tables.small_and_fast(smaller),
@@ -154,10 +160,35 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
     return parts
 
 
+def with_bounds(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard with BOUND: the median time of a model's runs where none of theirs counts.
+
+    A whole fit is longer than its steady part, and others on the device only make it longer; a run
+    on another device than most bounds nothing.
+    """
+    key = ["dataset", "recipe", "model"]
+    ok = runs[runs["status"] == "ok"]
+    usual = ok.groupby("dataset")["device"].agg(lambda each: next(iter(each.mode()), None))
+    here = ok[ok["device"] == ok["dataset"].map(usual)]
+    seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
+    bounds = here.assign(**{BOUND: seconds}).groupby(key)[BOUND].median()
+    found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=key)
+    return found.assign(**{BOUND: found[BOUND].where(found["steady_fit_seconds_median"].isna())})
+
+
+def _has(board: pd.DataFrame, x: str) -> bool:
+    """Whether a chart of the error against `x` has a mark."""
+    known = board[x].notna()
+    if x == "steady_fit_seconds_median":
+        known |= board[BOUND].notna()
+    return bool((known & board["error_rate_mean"].notna()).any())
+
+
 def _chart(charts: Charts, figure: Figure, title: str, may_be_log: bool) -> dict[str, Any]:
     """A chart of the error; `log` says whether its axis starts logarithmic, None for never."""
     log = report_charts.is_logarithmic(figure) if may_be_log else None
-    return {"number": charts.add(figure), "title": title, "caption": TRADEOFF, "log": log}
+    caption = TRADEOFF + (HOLLOW if "-open" in figure.to_json() else "")
+    return {"number": charts.add(figure), "title": title, "caption": caption, "log": log}
 
 
 def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[str, Any] | None:
@@ -201,7 +232,8 @@ def _section_2022(folder: Path | None) -> str:
     path = folder / "section.html"
     if not path.is_file():
         raise PipelineError(f"{path}: no such file: run `dvc repro study2022`")
-    return Markup(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    return Markup(text) if "<section" in text else ""
 
 
 def _packed(script: str) -> str:

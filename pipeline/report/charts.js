@@ -45,9 +45,9 @@ const outline = () => ({ width: dark.matches ? 0.5 : 0, color: "rgba(255, 255, 2
 function drawFigure(div) {
   const { data, layout } = figures[Number(div.dataset.figure)];
   const marked = each => each.mode?.startsWith("markers");
-  // names next to the marks need room; without it they are shown on hover
-  const shown = data.map(each => marked(each)
-    ? { ...each, mode: roomy.matches ? each.mode : "markers", marker: { ...each.marker, line: outline() } } : each);
+  // names next to the marks have other places in a narrow window, or none and are shown on hover
+  const narrow = ({ meta }) => roomy.matches || !meta?.text ? {} : { text: meta.text, textposition: meta.place, textfont: { size: 11 } };
+  const shown = data.map(each => marked(each) ? { ...each, ...narrow(each), marker: { ...each.marker, line: outline() } } : each);
   const log = div.parentElement.querySelector("input[data-log]");
   if (!log) return Plotly.react(div, shown, themed(layout), CONFIG);
   const scale = log.checked ? logAxis(layout.meta.decades) : { type: "linear" };

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from pipeline.core.command import percent
+from pipeline.core.command import duration, percent
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -37,7 +37,10 @@ PLACES = {  # plotly's names, the best first: where the name's centre lies, x to
     "top center": (0, 1),
     "bottom center": (0, -1),
 }
-MOST_NAMED = 12  # models named in the chart; the others on hover
+MOST_NAMED = 12  # models named in the chart; of more, the best few and the front, others on hover
+NAMED_OF_MANY = 3  # the best few
+NARROW, SMALL_LETTER = (300, 400), 6.5  # a phone's area and font, 11 pixels high
+BOUND = "fit_seconds_at_most"  # a column: the longest that a model's steady fit time can be
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
 MARGIN = 0.06  # of the axis, at both ends
@@ -48,22 +51,28 @@ MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, 
 
 
 def text_positions(
-    points: np.ndarray, texts: Sequence[str], lines: np.ndarray, bars: np.ndarray
+    points: np.ndarray,
+    texts: Sequence[str],
+    lines: np.ndarray,
+    bars: np.ndarray,
+    area: tuple[int, int] = (WIDTH, HEIGHT),
+    letter: float = LETTER,
 ) -> list[str]:
     """Each text's place next to its point [n, 2], coordinates from 0 to 1; "" where no room is.
 
     No name lies across another, a point, or one of the points along `lines` [m, 2]; across points
     along `bars` [k, 2] only where there is no better place.
     """
-    size = np.array([WIDTH, HEIGHT])
+    size = np.array(area)
     at, taken = points * size, np.empty((0, 2, 2))
     hard = np.vstack([at, lines * size])
     soft = np.vstack([hard, bars * size])
     found = []
     for point, text in zip(at, texts, strict=True):
-        boxes = _boxes(point, np.array([len(text) * LETTER, LINE]) / 2)
-        free = [place for place, box in boxes.items() if _is_free(box, soft, taken)]
-        free += [place for place, box in boxes.items() if _is_free(box, hard, taken)]
+        boxes = _boxes(point, np.array([len(text) * letter, LINE]) / 2)
+        free = [place for place, box in boxes.items() if _is_free(box, soft, taken, size)]
+        free += [place for place, box in boxes.items() if _is_free(box, hard, taken, size)]
+        free = free if text else []
         found.append(free[0] if free else "")
         if free:
             taken = np.vstack([taken, boxes[free[0]][None]])
@@ -76,16 +85,23 @@ def _boxes(point: np.ndarray, half: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.array([centre - half, centre + half]) for name, centre in centres.items()}
 
 
-def _is_free(box: np.ndarray, obstacles: np.ndarray, taken: np.ndarray) -> bool:
-    inside = (box[0] >= 0).all() and (box[1] <= (WIDTH, HEIGHT)).all()
+def _is_free(box: np.ndarray, obstacles: np.ndarray, taken: np.ndarray, size: np.ndarray) -> bool:
+    inside = (box[0] >= 0).all() and (box[1] <= size).all()
     hides = ((obstacles > box[0]) & (obstacles < box[1])).all(1).any()
     overlaps = ((taken[:, 0] < box[1]) & (taken[:, 1] > box[0])).all(1).any()
     return bool(inside and not hides and not overlaps)
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
-    """Mean error against median steady fit time of one dataset's models of one recipe."""
-    rows = board.dropna(subset=["error_rate_mean", "steady_fit_seconds_median"])
+    """Mean error against median steady fit time of one dataset's models of one recipe.
+
+    Models whose times do not count are hollow, at the longest that their time can be (BOUND).
+    """
+    bounded = board["steady_fit_seconds_median"].isna()
+    known = board["steady_fit_seconds_median"].astype(float)
+    shown = known.fillna(board[BOUND]) if BOUND in board else known
+    rows = board.assign(steady_fit_seconds_median=shown, hollow=bounded)
+    rows = rows.dropna(subset=["error_rate_mean", "steady_fit_seconds_median"])
     front = rows[rows["on_front"].fillna(False).astype(bool)].sort_values(
         "steady_fit_seconds_median"
     )
@@ -137,6 +153,7 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray) -> Figure:
             "y": error,
             "bar": 100 * rows["error_rate_high"] - error,
             "bar_below": error - 100 * rows["error_rate_low"],
+            "hollow": rows.get("hollow", False),
             "hover": [_hover(row) for row in rows.itertuples()],
             "name": "",
             "place": "middle right",
@@ -146,12 +163,21 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray) -> Figure:
     made = Figure()
     if log:
         made.update_layout(xaxis_type="log")
-    if len(rows) <= MOST_NAMED:
-        marks["name"] = rows["model"].map(plain)
-        _place_names(made, marks, rows["model"].tolist(), line, log)
+    marks["narrow"], marks["narrow_place"] = "", "middle right"
+    names = rows["model"].where(_named(rows), "")
+    marks["name"] = names.map(plain)
+    _place_names(made, marks, names.tolist(), line, log)
     _add_families(made, marks)
     made.update_layout(yaxis_title="error rate (%)", showlegend=True)
     return made
+
+
+def _named(rows: pd.DataFrame) -> pd.Series:
+    """Which models are named in the chart: all, or of many the best few and those on the front."""
+    if len(rows) <= MOST_NAMED:
+        return pd.Series(True, rows.index)
+    best = rows["error_rate_mean"].rank(method="first") <= NAMED_OF_MANY
+    return best | rows["on_front"].fillna(False).astype(bool)
 
 
 def _place_names(
@@ -172,11 +198,14 @@ def _place_names(
         moved = [(scale(each[:, 0]), ends[0]), (each[:, 1], ends[1])]
         return np.stack([(value - start) / (end - start) for value, (start, end) in moved], -1)
 
-    places = text_positions(normed(points), names, normed(line), normed(across))
-    marks["name"] = [
-        name if place else "" for name, place in zip(marks["name"], places, strict=True)
-    ]
-    marks["place"] = [place or "middle right" for place in places]
+    at = normed(points), names, normed(line), normed(across)
+    shown = marks["name"].tolist()
+    for text, where, places in (
+        ("name", "place", text_positions(*at)),
+        ("narrow", "narrow_place", text_positions(*at, NARROW, SMALL_LETTER)),
+    ):
+        marks[text] = [name if place else "" for name, place in zip(shown, places, strict=True)]
+        marks[where] = [place or "middle right" for place in places]
 
 
 def _range(values: np.ndarray) -> list[float]:
@@ -200,7 +229,8 @@ def _add_families(made: Figure, marks: pd.DataFrame) -> None:
     marks = marks.astype(numbers)
     families = legend_families(marks["family"], MOST_FAMILIES)
     shown = marks["family"].where(marks["family"].isin(families), "")
-    named = bool(marks["name"].any())
+    named = bool((marks[["name", "narrow"]] != "").any(axis=None))
+    many = len(marks) > MOST_NAMED
     for family in ["", *families]:  # the grey ones beneath, but last in the legend
         here = marks[shown == family]
         if here.empty:
@@ -214,17 +244,18 @@ def _add_families(made: Figure, marks: pd.DataFrame) -> None:
                 "arrayminus": here["bar_below"],
                 "thickness": 1,
                 "width": 0,
-                "color": look.colour if named else BARS_OF_MANY,
+                "color": BARS_OF_MANY if many else look.colour,
             },
             mode="markers+text" if named else "markers",
             text=here["name"] if named else None,
             textposition=here["place"] if named else None,
+            meta={"text": here["narrow"].tolist(), "place": here["narrow_place"].tolist()},
             cliponaxis=False,
             name=plain(family) if family else f"{here['family'].nunique()} more families",
             legendrank=1000 if family else 2000,
             marker={
                 "color": look.colour,
-                "symbol": look.symbol,
+                "symbol": [look.symbol + "-open" * hollow for hollow in here["hollow"]],
                 "size": 11,
                 "opacity": 0.85,
                 "line": {"width": 0},
@@ -251,7 +282,10 @@ def _hover(row: Any) -> str:
 
 def _cost(row: Any) -> str:
     score = "" if pd.isna(row.score_mean) else f", score {row.score_mean:.2f}"
-    lines = [f"steady fit time {plain(fit_time(row))}{score}", memory(row)]
+    time = plain(fit_time(row))
+    if getattr(row, "hollow", False):
+        time = f"at most {duration(row.steady_fit_seconds_median)}, not measured for itself"
+    lines = [f"steady fit time {time}{score}", memory(row)]
     return "<br>".join(line for line in lines if line)
 
 

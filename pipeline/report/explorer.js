@@ -45,7 +45,7 @@
       hovertext: pairs.map(i => hover(i, file)),
       marker: { color: colour, symbol, size: pairs.map(i => (wide.matches ? 7 : 5) * data.pixels[i] / 224), opacity: 0.75, line: outline() },
       selectedpoints: found && pairs.flatMap((i, place) => found.has(i) ? [place] : []),
-      selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.08 } },
+      selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.3 } },
     };
   }
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
-from pipeline.report.words import in_script
+from pipeline.report.words import TERMS, in_script
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.licences import shown
@@ -102,12 +102,27 @@ _IDENTITY = ["name", "origin", "SHA256"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, how a row shows it, and the row's key to sort by; text has none."""
+    """A column: its heading, how a row shows it, and the row's key to sort by; text has none.
+
+    `more` is shown only with all columns, `term` says what the heading means.
+    """
 
     name: str
     show: Callable[[Any], str]
     key: str | None = None
     long: bool = False
+    more: bool = False
+
+    @property
+    def term(self) -> str | None:
+        return TERMS.get(self.name)
+
+    @property
+    def css(self) -> str:
+        """The classes of the column's cells."""
+        kinds = {"name": self.name == "model", "long": self.long, "more": self.more}
+        kinds["interval"] = "[95 %]" in self.name
+        return " ".join(kind for kind, given in kinds.items() if given)
 
     @property
     def text(self) -> bool:
@@ -231,8 +246,11 @@ def _text(key: str) -> Callable[[Any], str]:
     return show
 
 
-def _number(name: str, key: str, form: str) -> Column:
-    return Column(name, lambda row: format(getattr(row, key), form).replace("-", "−"), key)
+def _number(name: str, key: str, form: str, more: bool = False) -> Column:
+    def show(row: Any) -> str:
+        return format(getattr(row, key), form).replace("-", "−")
+
+    return Column(name, show, key, more=more)
 
 
 def _between(low: Any, high: Any) -> str:
@@ -280,8 +298,8 @@ def _coefficient(title: str, name: str) -> Column:
     return Column(title, show, name)
 
 
-def _seconds(title: str, name: str) -> Column:
-    return Column(title, lambda row: duration(getattr(row, name)), name)
+def _seconds(title: str, name: str, more: bool = False) -> Column:
+    return Column(title, lambda row: duration(getattr(row, name)), name, more=more)
 
 
 def _failed(row: Any) -> str:
@@ -289,34 +307,34 @@ def _failed(row: Any) -> str:
 
 
 def _not_timed(row: Any) -> str:
-    return f"{row.n_not_timed} of {row.n}: {row.not_timed}" if row.n_not_timed else EMPTY
+    return f"{row.n_not_timed} of {row.n}" if row.n_not_timed else EMPTY
 
 
 _LEADERBOARD = (
     _number("rank", "rank", ".0f"),
     Column("model", _text("model")),
-    Column("family", _text("family")),
-    _number("seeds", "n", "d"),
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("P(best)", "p_best", ".2f"),
-    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd"),
-    Column("behind best, points [95 %]", _gap, "gap_to_best"),
-    Column("frozen features", lambda row: percent(row.baseline_error), "baseline_error"),
-    Column("gain over them, points [95 %]", _gain, "gain"),
     _seconds("steady fit time", "steady_fit_seconds_median"),
-    _seconds("start-up", "start_up_seconds_median"),
     _number("on front", "p_front", ".2f"),
     _number("score", "score_mean", ".2f"),
-    _number("images/s", "images_per_second_median", ",.0f"),
     _number("GPU GiB", "peak_memory_gib_max", ".2f"),
     _number("host GiB", "peak_rss_gib_max", ".2f"),
-    _number("million params", "params_m", ",.1f"),
-    _number("ImageNet top-1", "imagenet_top1", ".2f"),
-    _number("at pixels", "imagenet_img_size", ".0f"),
-    Column("pretraining", _text("pretraining")),
-    Column("licence", lambda row: shown(row.licence)),
-    Column("failed / missing", _failed),
-    Column("times not counted", _not_timed, long=True),
+    _number("seeds", "n", "d"),
+    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd", more=True),
+    Column("behind best, points [95 %]", _gap, "gap_to_best", more=True),
+    Column("frozen features", lambda row: percent(row.baseline_error), "baseline_error", more=True),
+    Column("gain over them, points [95 %]", _gain, "gain", more=True),
+    _seconds("start-up", "start_up_seconds_median", more=True),
+    Column("times not counted", _not_timed, more=True),
+    _number("images/s", "images_per_second_median", ",.0f", more=True),
+    Column("family", _text("family"), more=True),
+    _number("million params", "params_m", ",.1f", more=True),
+    _number("ImageNet top-1", "imagenet_top1", ".2f", more=True),
+    _number("at pixels", "imagenet_img_size", ".0f", more=True),
+    Column("pretraining", _text("pretraining"), more=True),
+    Column("licence", lambda row: shown(row.licence), more=True),
+    Column("failed / missing", _failed, more=True),
 )
 _SMALL_FAST = (
     _number("place", "place", ".0f"),

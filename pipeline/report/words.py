@@ -1,6 +1,7 @@
 """The report's text: answers, notes on columns, limits, provenance."""
 
 import html
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,22 @@ from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sen
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
+TERMS = {  # what a reader may ask at a word
+    "P(best)": "The probability that this model has the lowest true error of all.",
+    "rank": "Models that may be the best share rank 1: they are the tie set.",
+    "cannot be told apart": "The models that may be the best, at 95 % confidence, are the tie set: "
+    "these seeds and validation images do not show which of them has the lowest true error.",
+    "on front": "The probability that no other model is both as quick and as good.",
+    "front": "The models that no other beats in both axes.",
+    "score": "Error × (steady fit time + overhead), computed per run, then averaged: lower is "
+    "better.",
+    "steady fit time": "A fit without its start-up, the median of the runs whose times count.",
+    "start-up": "What the first steps took beyond the pace of later ones: paid once per process.",
+    "frozen features": "The error of a linear head on the model's features without fine-tuning.",
+    "chance error": "The error of answering without looking at the image.",
+}
 STATES = ("ok", "failed", "diverged", "missing")
+WAITED = re.compile(r"waited for a core for (\d+)%")
 
 
 def plain(text: object) -> str:
@@ -110,11 +126,22 @@ def against_chance(best: pd.Series) -> list[str]:
 
 
 def fit_time(row: Any) -> str:
-    """The median steady time; if some runs' times do not count, of how many runs, and why."""
+    """The median steady time; if some runs' times do not count, of how many runs."""
+    if row.n_not_timed > 0 and row.n_timed == 0:
+        return "no run's time counts"
     time = duration(row.steady_fit_seconds_median)
-    if row.n_not_timed > 0:
-        time += f" ({row.n_timed} of {row.n} runs; {row.not_timed})"
-    return time
+    return f"{time} ({row.n_timed} of {row.n} runs)" if row.n_not_timed > 0 else time
+
+
+def not_timed(board: pd.DataFrame) -> list[str]:
+    """Each reason why times of a leaderboard do not count, once; waits for a core as a range."""
+    reasons = [each for text in board["not_timed"].dropna() for each in text.split("; ")]
+    waits = sorted(int(found[1]) for each in reasons if (found := WAITED.search(each)))
+    others = sorted({each for each in reasons if not WAITED.search(each)})
+    if waits:
+        share = f"{waits[0]} %" if waits[0] == waits[-1] else f"{waits[0]} to {waits[-1]} %"
+        others.append(f"the run waited for a core for {share} of its time")
+    return others
 
 
 def memory(row: Any) -> str:
@@ -129,7 +156,7 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
         error += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
     if not pd.isna(best["fbeta2_mean"]):
         error += f" (F2 {best['fbeta2_mean']:.3f})"
-    return [
+    facts = [
         ("error", error),
         ("seeds", str(best["n"])),
         ("frozen features", _frozen(best)),
@@ -139,6 +166,7 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
         ("memory", memory(best) or "–"),
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
+    return [(name, value) for name, value in facts if value != "–"]
 
 
 def _frozen(best: pd.Series) -> str:
@@ -234,7 +262,7 @@ def explorer(table: pd.DataFrame) -> str:
     files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
     return (
         f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
-        "image size; the line is the Pareto front. A search fades what lacks one of its words, and "
+        "image size; the line is the Pareto front. A search dims what lacks one of its words, and "
         "labels the matches if there are few."
     )
 
@@ -248,8 +276,10 @@ def uncorrelated(correlations: pd.DataFrame) -> str:
     return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
 
 
-def limits(study: Study) -> list[str]:
+def limits(study: Study, correlations: pd.DataFrame) -> list[str]:
+    missing = uncorrelated(correlations)
     return [
+        *([f"No rank correlation is given for {missing}."] if missing else []),
         "They hold for this data, this recipe, this image size and these few epochs. Another "
         "learning rate or longer training can change the order.",
         "The best model was chosen on the validation images that measure it, so its own error is "

@@ -6,7 +6,7 @@ Writes a folder:
     published/*.csv             the four printed tables, top 15, as printed
     runs.csv                    every run with its pass, learning rate, score and weights today
     models.csv, survivors.csv, correlations.csv             (pipeline/study2022/corrected.py)
-    published_against_runs.svg, .png
+    published_against_runs, top_15 (.svg, .png)             (pipeline/study2022/page.py)
     summary.json                source, counts, noise, tie sets
     section.html                the report's section
 and, if asked, a record per run (pipeline/study2022/as_records.py). What looked like noise on Planet
@@ -26,7 +26,7 @@ from pipeline.figures.look import LOOK, save
 from pipeline.statistics.intervals import pooled
 from pipeline.study2022.as_records import write_records
 from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
-from pipeline.study2022.page import published_against_runs, section
+from pipeline.study2022.page import published_against_runs, section, top_15
 from pipeline.study2022.printed import (
     LEARNING_RATES,
     Source,
@@ -40,11 +40,7 @@ from pipeline.timm_results.published_tables import read_accuracy
 
 __all__ = ["section"]
 
-LEFT_OUT = """<section id="study2022">
-<h2>The 2022 study</h2>
-<p>Left out: params.yaml names no source of its runs (study2022.source).</p>
-</section>
-"""
+LEFT_OUT = "<!-- Left out: params.yaml names no source of its runs (study2022.source). -->\n"
 FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
 
 
@@ -93,6 +89,7 @@ def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], fold
     write_json(folder / "summary.json", summary(runs, models, kept, source))
     with rc_context(LOOK):
         save(published_against_runs(runs, models), folder, "published_against_runs")
+        save(top_15(models), folder, "top_15")
     write_text(folder / "section.html", section(folder))
 
 
