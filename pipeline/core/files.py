@@ -71,6 +71,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table; one without rows still has its header."""
+    assert len(table.columns), f"{path}: a table without columns"
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

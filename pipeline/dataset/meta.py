@@ -10,7 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,7 @@ def _find_earlier(folder: Path, source: Source) -> Earlier | None:
 
 def decoded_table(source: Source, decoded: Sequence[Decoded]) -> pd.DataFrame:
     """decoded.csv: file, sha256, peculiar, reason, side; one row per file found."""
-    table = pd.DataFrame([vars(each) for each in decoded])
+    names = [each.name for each in fields(Decoded)]
+    table = pd.DataFrame([vars(each) for each in decoded], columns=names)
     table.insert(0, "file", [image.file for image in source.images])
     return table
