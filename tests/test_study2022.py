@@ -322,6 +322,20 @@ def test_rank_intervals_are_narrow_where_models_are_far_apart() -> None:
 # The command
 
 
+def test_without_a_table_of_imagenet_the_correlations_are_a_header(
+    tiny: Path, tmp_path: Path
+) -> None:
+    main(str(tiny), tmp_path / "out")
+    text = (tmp_path / "out/correlations.csv").read_text()
+    assert text == "dataset,error_rate,accuracy,n,spearman,spearman_low,spearman_high\n"
+
+
+def test_a_study_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "sweep.csv", "pets,resnet18,1.0,,0.3,0.1,")
+    with pytest.raises(PipelineError, match="no run has an error rate and a time"):
+        main(str(path), tmp_path / "out")
+
+
 def test_the_folder_holds_every_table_and_each_figure_twice(out: Path) -> None:
     expected = {"runs.csv", "models.csv", "survivors.csv", "correlations.csv", "summary.json"}
     expected |= {"published_against_runs.svg", "published_against_runs.png", "published"}

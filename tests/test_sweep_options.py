@@ -14,6 +14,7 @@ from pipeline.study.params import Cell, threads_of
 from pipeline.sweep import jobs as options_module
 from pipeline.sweep.engine import places, shares
 from pipeline.sweep.jobs import Options
+from pipeline.sweep.session import grouped
 
 
 @pytest.fixture
@@ -182,3 +183,14 @@ def test_a_model_of_which_nothing_is_known_is_neither_first_nor_last(tmp_path: P
 
 def test_what_others_need_goes_first(tmp_path: Path) -> None:
     assert Prices(tmp_path)(None) == 0
+
+
+def test_a_dry_run_groups_many_cells_of_a_stage_by_what_becomes_of_them() -> None:
+    names = [f"finetune@pets-m{number}" for number in range(558)]
+    verdicts = {"dataset@pets": "run", **dict.fromkeys(names, "after dataset@pets")}
+    verdicts["finetune@pets-done"] = "commit"
+    assert grouped(verdicts) == [
+        "dataset@pets: run",
+        "finetune: 558 cells, finetune@pets-m0 to finetune@pets-m557: after dataset",
+        "finetune@pets-done: commit",
+    ]

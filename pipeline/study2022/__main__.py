@@ -68,6 +68,8 @@ def main(
         return
     with sweep_file(sweep_csv) as (path, source):
         runs = read_sweep(path)
+    if not runs["finished"].any():
+        raise PipelineError(f"{source.title}: no run has an error rate and a time to compare")
     with replacing_folder(out) as folder:
         analyse(runs, source, accuracies(runs, imagenet, imagenet_2022), folder)
     if records is not None:

@@ -42,6 +42,10 @@ INTERVALS = (
     "tied",
     "tied_with_images",
 )
+CORRELATIONS = (
+    *("dataset", "error_rate", "accuracy", "n"),
+    *("spearman", "spearman_low", "spearman_high"),
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def correlations(runs: pd.DataFrame, accuracies: dict[str, pd.Series]) -> pd.Dat
                         **{key: rho[key] for key in ("spearman", "spearman_low", "spearman_high")},
                     }
                 )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(CORRELATIONS))
 
 
 def _compared(finished: pd.DataFrame, dataset: str, learning_rate: float) -> pd.DataFrame:

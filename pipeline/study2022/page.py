@@ -191,14 +191,9 @@ def section(out: Path) -> Markup:
             for dataset, part in first.groupby("dataset")
         },
         survivors=_rows(pd.read_csv(out / "survivors.csv")),
-        correlations=_rows(_table(out / "correlations.csv")),
+        correlations=_rows(pd.read_csv(out / "correlations.csv")),
     )
     return Markup(text)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """A table of ours; one without rows was written without columns."""
-    return pd.read_csv(path) if path.read_text(encoding="utf-8").strip() else pd.DataFrame()
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

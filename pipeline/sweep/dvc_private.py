@@ -118,6 +118,11 @@ class Workspace:
 
     def pull_run_cache(self) -> None:
         """Which outputs belong to which inputs, as the DVC remote knows; not the outputs."""
+        if not self.repo.config["core"].get("remote"):
+            raise PipelineError(
+                "--pull: this repository has no default DVC remote to take runs from: name one "
+                "with `dvc remote add --default NAME URL`, or leave --pull out"
+            )
         self.repo.stage_cache.pull(None)
 
     def pull_outs(self, versions: list[Stage]) -> None:

@@ -22,6 +22,7 @@ from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
 
 RUN, AFTER = "run", "after "
+MOST_LISTED = 12  # cells of one stage that a dry run names one by one
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,7 +34,7 @@ def plan(
     jobs: int,
     price_per_hour: float | None,
 ) -> dict[str, str]:
-    """Print and return what would become of each stage that is not up to date.
+    """Print and return what would become of the stages not up to date, the estimate first.
 
     A name that no model has is an error: each of its runs would fail.
     """
@@ -48,16 +49,35 @@ def plan(
             verdict = f"{AFTER}{', '.join(made)}"
         if verdict is not None:
             found[name] = verdict
-            console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
-    console.print(f"{len(found)} of {len(stages)} stages to do")
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
     for model in dict.fromkeys(cell.model for cell in cells):
         resolve(model)
     threads = max(map(project.threads_of, run), default=1)
-    for line in estimate_lines(project.root, cells, threads, jobs, price_per_hour):
+    lines = [f"{len(found)} of {len(stages)} stages to do"]
+    lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
+    for line in [*lines, *grouped(found)]:
         console.print(line, markup=False, soft_wrap=True)
     return found
+
+
+def grouped(verdicts: dict[str, str]) -> list[str]:
+    """A line per stage and what would become of it; many cells of a stage alike share one."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, verdict in verdicts.items():
+        if verdict.startswith(AFTER):
+            needs = verdict.removeprefix(AFTER).split(", ")
+            short = AFTER + ", ".join(dict.fromkeys(need.partition("@")[0] for need in needs))
+        else:
+            short = verdict
+        groups.setdefault((name.partition("@")[0], short), []).append(name)
+    lines = []
+    for (stage, verdict), names in groups.items():
+        if len(names) > MOST_LISTED:
+            lines.append(f"{stage}: {len(names):,} cells, {names[0]} to {names[-1]}: {verdict}")
+        else:
+            lines += [f"{name}: {verdicts[name]}" for name in names]
+    return lines
 
 
 def verdict_of(project: Project, stage: Stage) -> str | None:
