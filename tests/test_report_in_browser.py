@@ -109,7 +109,7 @@ def opened(browser: Browser, page_file: Path) -> Iterator[Opener]:
 def test_a_browser_that_cannot_unpack_the_charts_says_so_and_shows_the_tables(opened: Opener):
     page = opened(before="delete window.DecompressionStream")
     page.locator("#old-browser").wait_for()
-    page.locator("#part-1 .search input").fill("lite2")
+    page.locator("#part-1 [type=search]").fill("lite2")
     assert page.locator(f"{LEADERBOARD} tbody tr:visible").count() == 1
 
 
@@ -275,7 +275,7 @@ def test_hovering_a_mark_tells_model_error_time_and_memory(opened: Opener):
 
 def test_the_search_box_hides_the_rows_that_lack_a_word(opened: Opener):
     page = opened()
-    box = page.locator("#part-1 .search input")
+    box = page.locator("#part-1 [type=search]")
     box.fill("LITE2 efficientnet")
     rows = page.locator(f"{LEADERBOARD} tbody tr:visible")
     assert rows.count() == 1
@@ -294,6 +294,42 @@ def test_a_heading_sorts_by_number_and_another_click_turns_it_round(opened: Open
     heading.click()
     assert names.all_text_contents() == MODELS[::-1]
     assert heading.locator("..").get_attribute("aria-sort") == "descending"
+
+
+def test_a_phone_shows_the_error_column_and_names_in_the_chart(opened: Opener):
+    page = opened(390)
+    box = page.locator(f"{LEADERBOARD} th", has_text="error [95 %]").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
+    chart = chart_of(page, "Error against steady fit time")
+    page.locator(chart).scroll_into_view_if_needed()
+    names = page.locator(f"{chart} .textpoint", has_text="in1k")
+    names.first.wait_for()
+    assert names.count() >= 3
+
+
+def test_the_table_of_a_wide_window_is_whole_and_a_box_shows_the_other_columns(opened: Opener):
+    page = opened()
+    table = page.locator(LEADERBOARD)
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+    other = table.locator("th", has_text="behind best")
+    assert not other.is_visible()
+    page.locator("#part-1 [data-all]").check()
+    assert other.is_visible()
+
+
+@pytest.mark.parametrize("way", ["hover", "tap"])
+def test_a_term_is_explained_where_it_stands(opened: Opener, way: str):
+    page = opened(1280 if way == "hover" else 390)
+    term = page.locator(".answer .term", has_text="P(best)").first
+    tip = page.locator("#tip")
+    assert not tip.is_visible()
+    term.hover() if way == "hover" else term.click()
+    assert "lowest true error" in tip.inner_text()
+    box = tip.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
 
 
 @pytest.mark.slow

@@ -26,9 +26,9 @@ from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
-from pipeline.report.charts import BOUND, Figure, height_of, loss_curves, rank_correlations
+from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
 from pipeline.report.tables import explorer
-from pipeline.report.words import answer
+from pipeline.report.words import BOUND, answer
 from pipeline.results import Results, read_results, read_small_and_fast
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, read_study
@@ -168,8 +168,9 @@ def with_bounds(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     key = ["dataset", "recipe", "model"]
     ok = runs[runs["status"] == "ok"]
-    usual = ok.groupby("dataset")["device"].agg(lambda each: next(iter(each.mode()), None))
-    here = ok[ok["device"] == ok["dataset"].map(usual)]
+    usual = {name: set(rows["device"].mode()[:1]) for name, rows in ok.groupby("dataset")}
+    pairs = zip(ok["device"], ok["dataset"], strict=True)
+    here = ok[[device in usual[dataset] for device, dataset in pairs]]
     seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
     bounds = here.assign(**{BOUND: seconds}).groupby(key)[BOUND].median()
     found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=key)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from pipeline.core.command import duration, percent
+from pipeline.core.command import percent
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -22,7 +22,7 @@ from pipeline.figures.look import (
     style,
 )
 from pipeline.report.tables import MOST_FAMILIES
-from pipeline.report.words import fit_time, in_script, memory, plain
+from pipeline.report.words import BOUND, fit_time, in_script, memory, plain
 
 WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page
 LETTER, LINE = 7.6, 17  # pixels of the page's font, 13 pixels high
@@ -40,7 +40,6 @@ PLACES = {  # plotly's names, the best first: where the name's centre lies, x to
 MOST_NAMED = 12  # models named in the chart; of more, the best few and the front, others on hover
 NAMED_OF_MANY = 3  # the best few
 NARROW, SMALL_LETTER = (300, 400), 6.5  # a phone's area and font, 11 pixels high
-BOUND = "fit_seconds_at_most"  # a column: the longest that a model's steady fit time can be
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
 MARGIN = 0.06  # of the axis, at both ends
@@ -283,8 +282,6 @@ def _hover(row: Any) -> str:
 def _cost(row: Any) -> str:
     score = "" if pd.isna(row.score_mean) else f", score {row.score_mean:.2f}"
     time = plain(fit_time(row))
-    if getattr(row, "hollow", False):
-        time = f"at most {duration(row.steady_fit_seconds_median)}, not measured for itself"
     lines = [f"steady fit time {time}{score}", memory(row)]
     return "<br>".join(line for line in lines if line)
 

@@ -2,7 +2,7 @@
 // The search box above a table, and its headings: a click sorts, another turns round.
 const wordsOf = input => input.value.toLowerCase().split(/\s+/).filter(Boolean);
 
-document.querySelectorAll(".search input").forEach(input => input.addEventListener("input", () => {
+document.querySelectorAll(".search [type=search]").forEach(input => input.addEventListener("input", () => {
   const search = input.closest(".search"), rows = [...search.nextElementSibling.querySelector("tbody").rows];
   const words = wordsOf(input);
   rows.forEach(row => { const text = row.textContent.toLowerCase(); row.hidden = !words.every(word => text.includes(word)); });

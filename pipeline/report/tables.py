@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
-from pipeline.report.words import TERMS, in_script
+from pipeline.report.words import BOUND, TERMS, in_script
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.licences import shown
@@ -104,8 +104,7 @@ _IDENTITY = ["name", "origin", "SHA256"]
 class Column:
     """A column: its heading, how a row shows it, and the row's key to sort by; text has none.
 
-    `more` is shown only with all columns, `term` says what the heading means.
-    """
+    `more` is shown only with all columns."""
 
     name: str
     show: Callable[[Any], str]
@@ -168,7 +167,8 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
 
 def leaderboard(board: pd.DataFrame) -> Table:
     """The leaderboard of one dataset and recipe."""
-    return table(board, _LEADERBOARD)
+    known = board["steady_fit_seconds_median"].astype(float)
+    return table(board.assign(seconds=known.fillna(board.get(BOUND, known))), _LEADERBOARD)
 
 
 def small_and_fast(rows: pd.DataFrame) -> Table:
@@ -254,7 +254,7 @@ def _number(name: str, key: str, form: str, more: bool = False) -> Column:
 
 
 def _between(low: Any, high: Any) -> str:
-    return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]".replace("-", "−")
+    return "" if pd.isna(low) else f" [{low:.2f},\u00a0{high:.2f}]".replace("-", "−")
 
 
 def _error(row: Any) -> str:
@@ -302,6 +302,11 @@ def _seconds(title: str, name: str, more: bool = False) -> Column:
     return Column(title, lambda row: duration(getattr(row, name)), name, more=more)
 
 
+def _steady(row: Any) -> str:
+    """The steady fit time, or the most it can be."""
+    return "≤ " * pd.isna(row.steady_fit_seconds_median) + duration(row.seconds)
+
+
 def _failed(row: Any) -> str:
     return f"{row.n_failed} / {row.n_missing}" if row.n_failed or row.n_missing else EMPTY
 
@@ -315,7 +320,7 @@ _LEADERBOARD = (
     Column("model", _text("model")),
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("P(best)", "p_best", ".2f"),
-    _seconds("steady fit time", "steady_fit_seconds_median"),
+    Column("steady fit time", _steady, "seconds"),
     _number("on front", "p_front", ".2f"),
     _number("score", "score_mean", ".2f"),
     _number("GPU GiB", "peak_memory_gib_max", ".2f"),

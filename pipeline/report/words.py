@@ -31,6 +31,7 @@ TERMS = {  # what a reader may ask at a word
     "frozen features": "The error of a linear head on the model's features without fine-tuning.",
     "chance error": "The error of answering without looking at the image.",
 }
+BOUND = "fit_seconds_at_most"  # a column: the most that a steady fit time can be, if none counts
 STATES = ("ok", "failed", "diverged", "missing")
 WAITED = re.compile(r"waited for a core for (\d+)%")
 
@@ -126,9 +127,10 @@ def against_chance(best: pd.Series) -> list[str]:
 
 
 def fit_time(row: Any) -> str:
-    """The median steady time; if some runs' times do not count, of how many runs."""
+    """The median steady time, or the most it can be; of how many runs, if some do not count."""
     if row.n_not_timed > 0 and row.n_timed == 0:
-        return "no run's time counts"
+        bound = getattr(row, BOUND, None)
+        return "no run's time counts" if pd.isna(bound) else f"at most {duration(bound)}"
     time = duration(row.steady_fit_seconds_median)
     return f"{time} ({row.n_timed} of {row.n} runs)" if row.n_not_timed > 0 else time
 
