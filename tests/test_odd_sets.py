@@ -80,8 +80,9 @@ SETS: dict[str, tuple[str, Labels, Labels, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", [{}, LP_FT], ids=["fine_tune", "lp_ft"])
-@pytest.mark.parametrize("speed", [OFF, Speed()], ids=["as in 2022", "fast"])
+@pytest.mark.parametrize(
+    ("recipe", "speed"), [({}, OFF), (LP_FT, Speed())], ids=["as in 2022", "fast lp_ft"]
+)
 @pytest.mark.parametrize("name", SETS)
 def test_an_odd_set_gives_finite_numbers(
     tmp_path: Path, name: str, speed: Speed, recipe: dict[str, Any]
