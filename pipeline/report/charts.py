@@ -71,6 +71,8 @@ def text_positions(
         boxes = _boxes(point, np.array([len(text) * letter, LINE]) / 2)
         free = [place for place, box in boxes.items() if _is_free(box, soft, taken, size)]
         free += [place for place, box in boxes.items() if _is_free(box, hard, taken, size)]
+        if area == NARROW:  # it has no room to keep off every line
+            free += [place for place, box in boxes.items() if _is_free(box, at, taken, size)]
         free = free if text else []
         found.append(free[0] if free else "")
         if free:
@@ -197,11 +199,12 @@ def _place_names(
         moved = [(scale(each[:, 0]), ends[0]), (each[:, 1], ends[1])]
         return np.stack([(value - start) / (end - start) for value, (start, end) in moved], -1)
 
-    at = normed(points), names, normed(line), normed(across)
+    at, lines, crossed = normed(points), normed(line), normed(across)
+    narrow = text_positions(at, names, lines, crossed, NARROW, SMALL_LETTER)
     shown = marks["name"].tolist()
     for text, where, places in (
-        ("name", "place", text_positions(*at)),
-        ("narrow", "narrow_place", text_positions(*at, NARROW, SMALL_LETTER)),
+        ("name", "place", text_positions(at, names, lines, crossed)),
+        ("narrow", "narrow_place", narrow),
     ):
         marks[text] = [name if place else "" for name, place in zip(shown, places, strict=True)]
         marks[where] = [place or "middle right" for place in places]
