@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipeline.figures.bounds import BOUND, with_bounds
 from pipeline.figures.look import (
     COLOURS,
     FAINT,
@@ -39,15 +40,18 @@ FRONT = " Dashed: the front, no other model is as quick and as good."
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
     devices = sorted(board["device"].dropna().unique())
+    board = with_bounds(board, runs)
     uncounted = int(runs["not_timed"].notna().sum())
     left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
+    hollow = " Hollow: the time is at most this." if board[BOUND].notna().any() else ""
     on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
+    on = "; ".join(devices) or "no device"
     made, panels = _panels(
         "Fine-tune error against steady fit time",
         f"Large: a model's mean error and median steady fit time; bars: {BARS}; small, tied to it: "
-        f"its runs.{front}{baseline} Timed on: {'; '.join(devices) or 'no device'}.{left_out}",
+        f"its runs.{front}{baseline} Timed on: {on}.{left_out}{hollow}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
@@ -59,16 +63,19 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "steady_fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "steady_fit_seconds_median")
+        _draw_means(axes, part, BOUND, hollow=True)
         if part["baseline_error"].notna().any():
             axes.axhline(100 * part["baseline_error"].min(), color=FAINT, ls=":", lw=1.2, zorder=0)
         axes.set_xlabel("steady fit time (s)")
-        if spans_decades(here["steady_fit_seconds"]):
+        if spans_decades(pd.concat([here["steady_fit_seconds"], part[BOUND].dropna()])):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
         at = here[["steady_fit_seconds", "error_percent"]].to_numpy(dtype=float)
         drawn.append((axes, part, at))
     for axes, part, each in drawn:  # names last: they freeze the layout of all panels
-        _name_best(axes, part, "steady_fit_seconds_median", _draw_front(axes, part), each)
+        line = _draw_front(axes, part)
+        known = part["steady_fit_seconds_median"].astype(float).fillna(part[BOUND])
+        _name_best(axes, part.assign(seconds=known), "seconds", line, each)
     return made
 
 
@@ -146,7 +153,7 @@ def _tie_to_mean(axes: Axes, runs: pd.DataFrame) -> None:
     axes.plot(x.ravel(), y.ravel(), color=FAINT, linewidth=0.4, alpha=0.6)
 
 
-def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
+def _draw_means(axes: Axes, part: pd.DataFrame, x: str, hollow: bool = False) -> None:
     for family, few in part.dropna(subset=x).groupby("family"):
         look = style(str(family))
         axes.errorbar(
@@ -157,8 +164,9 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str) -> None:
             marker=look.marker,
             ms=8,
             color=look.colour,
-            mec="white",
-            mew=0.6,
+            mfc="white" if hollow else look.colour,
+            mec=look.colour if hollow else "white",
+            mew=1.4 if hollow else 0.6,
             elinewidth=0.9,
             ecolor=FAINT if len(part) <= NAMED else LINES_OF_MANY,
         )

@@ -20,6 +20,7 @@ from plotly.offline import get_plotlyjs
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
+from pipeline.figures.bounds import BOUND, with_bounds
 from pipeline.figures.look import name_of
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
@@ -28,7 +29,7 @@ from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
 from pipeline.report.tables import explorer
-from pipeline.report.words import BOUND, answer
+from pipeline.report.words import answer
 from pipeline.results import Results, read_results, read_small_and_fast
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, read_study
@@ -158,23 +159,6 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
             }
         )
     return parts
-
-
-def with_bounds(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard with BOUND: the median time of a model's runs where none of theirs counts.
-
-    A whole fit is longer than its steady part, and others on the device only make it longer; a run
-    on another device than most bounds nothing.
-    """
-    key = ["dataset", "recipe", "model"]
-    ok = runs[runs["status"] == "ok"]
-    usual = {name: set(rows["device"].mode()[:1]) for name, rows in ok.groupby("dataset")}
-    pairs = zip(ok["device"], ok["dataset"], strict=True)
-    here = ok[[device in usual[dataset] for device, dataset in pairs]]
-    seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
-    bounds = here.assign(**{BOUND: seconds}).groupby(key)[BOUND].median()
-    found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=key)
-    return found.assign(**{BOUND: found[BOUND].where(found["steady_fit_seconds_median"].isna())})
 
 
 def _has(board: pd.DataFrame, x: str) -> bool:

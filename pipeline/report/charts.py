@@ -12,6 +12,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
+from pipeline.figures.bounds import BOUND
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -22,7 +23,7 @@ from pipeline.figures.look import (
     style,
 )
 from pipeline.report.tables import MOST_FAMILIES
-from pipeline.report.words import BOUND, fit_time, in_script, memory, plain
+from pipeline.report.words import fit_time, in_script, memory, plain
 
 WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page
 LETTER, LINE = 7.6, 17  # pixels of the page's font, 13 pixels high

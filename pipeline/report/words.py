@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
+from pipeline.figures.bounds import BOUND
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import gain_sentence
@@ -31,7 +32,6 @@ TERMS = {  # what a reader may ask at a word
     "frozen features": "The error of a linear head on the model's features without fine-tuning.",
     "chance error": "The error of answering without looking at the image.",
 }
-BOUND = "fit_seconds_at_most"  # a column: the most that a steady fit time can be, if none counts
 STATES = ("ok", "failed", "diverged", "missing")
 WAITED = re.compile(r"waited for a core for (\d+)%")
 
