@@ -266,7 +266,7 @@ def test_a_saved_dataset_without_images_is_one_line(tmp_path: Path) -> None:
     import datasets
 
     datasets.Dataset.from_dict({"a": [1], "b": [2]}).save_to_disk(tmp_path / "saved")
-    one_line(lambda: recognise(tmp_path / "saved"), "no column of images", "a, b")
+    one_line(lambda: recognise(tmp_path / "saved"), "of pictures none", "a, b")
 
 
 def test_a_dvc_lock_that_a_sweep_cannot_keep_is_one_line(tmp_path: Path) -> None:
