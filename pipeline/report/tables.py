@@ -103,9 +103,7 @@ _IDENTITY = ["name", "origin", "SHA256"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, how a row shows it, and the row's key to sort by; text has none.
-
-    `more` is shown only with all columns."""
+    """A column: heading, how a row shows it, key to sort by (none of text); `more`: on demand."""
 
     name: str
     show: Callable[[Any], str]
@@ -259,8 +257,6 @@ def _between(low: Any, high: Any) -> str:
 
 
 def _error(row: Any) -> str:
-    if pd.isna(row.error_rate_low):
-        return percent(row.error_rate_mean)
     interval = _between(100 * row.error_rate_low, 100 * row.error_rate_high)
     return percent(row.error_rate_mean) + interval
 
