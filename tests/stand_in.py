@@ -14,6 +14,7 @@ TABLES = [
     "small_and_fast.csv",
     "valid_wrong.csv",
     "estimates.csv",
+    "rates.csv",
 ]
 
 
