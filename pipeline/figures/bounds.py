@@ -15,7 +15,8 @@ def with_bounds(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     ok = runs[runs["status"] == "ok"]
     usual = {name: set(rows["device"].mode()[:1]) for name, rows in ok.groupby("dataset")}
     pairs = zip(ok["device"], ok["dataset"], strict=True)
-    here = ok[[device in usual[dataset] for device, dataset in pairs]]
+    same = [device in usual[dataset] for device, dataset in pairs]
+    here = ok[pd.Series(same, index=ok.index, dtype=bool)]
     seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
     bounds = here.assign(**{BOUND: seconds}).groupby(key)[BOUND].median()
     found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=key)
