@@ -33,7 +33,8 @@ record = {
     "seed": seed,
     "metrics": {"error_rate": error, "valid_loss": 2 * error, "train_loss": error},
     "history": [{"epoch": n, "valid_loss": error / n, "train_loss": error / n} for n in (1, 2)],
-    "cost": {"start_up_seconds": 0.0, "steady_fit_seconds": 20.0 + seed, "fit_seconds": 20.0 + seed},
+    "cost": {"start_up_seconds": 0.0, "steady_fit_seconds": 20.0 + seed}
+    | {"fit_seconds": 20.0 + seed},
     "device": {"kind": "cpu", "name": "Some CPU", "threads": 1},
     "data": {"fingerprint": "x", "kind": "single", "n_valid": 900, "chance_error_rate": 0.9},
     "config": {"recipe": recipe},

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
+from pipeline.dataset.image_files import grouped
 from pipeline.dataset.images import check_resize
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import Fault, Found
@@ -138,12 +139,9 @@ def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, s
 
     `hashes` are the files' SHA-256; an empty one is unknown.
     """
-    rows_of: dict[str, list[int]] = {}
-    for row, digest in enumerate(hashes):
-        if digest:
-            rows_of.setdefault(digest, []).append(row)
+    known = (row for row, digest in enumerate(hashes) if digest)
     reasons = {}
-    for rows in rows_of.values():
+    for rows in grouped(known, hashes.__getitem__).values():
         for row in rows:
             labels = frozenset(found[row].labels)
             other = next((r for r in rows if frozenset(found[r].labels) != labels), None)
@@ -158,9 +156,7 @@ _MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?",
 
 def odd_labels(labels: set[str]) -> Iterator[str]:
     """Labels that differ in spelling only, and such as look like a missing one."""
-    alike: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        alike.setdefault(_spelling(label), []).append(label)
+    alike = grouped(sorted(labels), _spelling)
     if twins := [each for each in alike.values() if len(each) > 1]:
         yield "classes that differ in spelling only: " + "; ".join(
             " and ".join(repr(label) for label in each) for each in twins[:5]

@@ -50,27 +50,25 @@ class Meaning:
     evidence: list[str] = field(default_factory=list)
 
 
-def meaning(
-    table: pd.DataFrame, found: Naming, name: str, hints: Hints, one_part: str | None
-) -> Meaning | None:
+def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Meaning | None:
     """What the other columns say; None where the table has no label, `Unclear` where it may."""
     rest = [column for column in table.columns if column != found.column]
     keys: dict[str, Any] = {"file": found.column, **found.rule}
     evidence = [f"column {found.column} names {found.count} of {len(table)} rows' images"]
-    part = _part_column(table, rest, name, hints, one_part)
+    part = _part_column(table, rest, name, hints)
     if part is not None:
         rest.remove(part)
         keys["part"] = part
         evidence.append(f"column {part} names the part")
-    groups = [c for c in rest if _GROUP.fullmatch(column_key(c)) and c != hints.label]
+    groups = [column for column in _groups(rest) if column != hints.label]
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
-    rest = [c for c in rest if c not in groups and not _is_other_path(table[c], found)]
+    rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
     label = _label_column(table, rest, found, name, hints)
     if label is None:
         return None
     if isinstance(label, list):
-        return _one_hot(table, label, keys, evidence, hints)
+        return _one_hot(table, label, keys, evidence)
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, found, keys, evidence, name, hints)
@@ -85,17 +83,15 @@ def meaning(
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     """What a table without labels says of parts or groups, in words; empty if nothing."""
     rest = [column for column in table.columns if column != found.column]
-    if part := _part_column(table, rest, name, Hints(), None):
+    if part := _part_column(table, rest, name, Hints()):
         return f"its column {part} splits the images"
-    if group := _group_column(
-        table, [c for c in rest if _GROUP.fullmatch(column_key(c))], Hints(), []
-    ):
+    if group := _group_column(table, _groups(rest), Hints(), []):
         return f"its column {group} groups the images"
     return ""
 
 
 def _part_column(
-    table: pd.DataFrame, columns: Sequence[str], name: str, hints: Hints, one_part: str | None
+    table: pd.DataFrame, columns: Sequence[str], name: str, hints: Hints
 ) -> str | None:
     if hints.part is not None:
         if hints.part == "none":
@@ -110,8 +106,8 @@ def _part_column(
         cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         named = column_key(column) in PART_NAMES
-        words = {part_named(cell) for cell in cells} - {None}
-        if not cells - {""} or (not named and ("train" not in words or len(words) < 2)):
+        said = {part_named(cell) for cell in cells} - {None}
+        if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
             continue
         if len(set(meant.values())) == 1 and None not in meant.values() and not named:
             continue
@@ -130,6 +126,10 @@ def _part_column(
         if len(same) > 1:
             raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
     return found[0] if found else None
+
+
+def _groups(columns: Sequence[str]) -> list[str]:
+    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
 def _group_column(
@@ -163,7 +163,7 @@ def _label_column(
         if missing := [each for each in wanted if each not in table.columns]:
             raise PipelineError(f"{name}: no column {missing[0]!r}: {listed(table.columns)}")
         return wanted[0] if len(wanted) == 1 else wanted
-    named = [column for column in columns if _is_label_name(column)]
+    named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
     named = [column for column in named if (table[column] != "").any()]
     if named:
         return _one_meaning(table, named, name)
@@ -211,7 +211,7 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
 
 
 def _one_hot(
-    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], hints: Hints
+    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str]
 ) -> Meaning:
     odd = [c for c in flags if not _zeros_and_ones(table[c])]
     if odd:
@@ -267,20 +267,20 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
     several = SEVERAL.fullmatch(column_key(label)) is not None
     for delimiter in DELIMITERS:
         split = {cell: [w.strip() for w in cell.split(delimiter)] for cell in cells}
-        joined = {cell: words for cell, words in split.items() if len(words) > 1}
-        if not joined or not all(all(words) for words in joined.values()):
+        joined = {cell: each for cell, each in split.items() if len(each) > 1}
+        if not joined or not all(all(each) for each in joined.values()):
             continue
-        words = {word for each in split.values() for word in each}
+        different = {word for each in split.values() for word in each}
         alone = cells - joined.keys()
         known = [c for c, each in joined.items() if all(w in alone for w in each)]
         same_length = len({len(each) for each in split.values()}) == 1
-        if several and len(words) < len(cells) + bool(alone) and not same_length:
+        if several and len(different) < len(cells) + bool(alone) and not same_length:
             return delimiter
         if several and delimiter in "|;":
             return delimiter
         if len(known) == len(joined) and delimiter in "|;":
             return delimiter
-        shared = len(words) < len(cells)
+        shared = len(different) < len(cells)
         if delimiter in "|;" or (known and shared) or (several and shared):
             raise Unclear(
                 f"{name}: column {label} holds {listed(sorted(joined))}: one label each, or "
@@ -289,12 +289,8 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
     return None
 
 
-def _is_label_name(column: str) -> bool:
-    key = column_key(str(column).rpartition(".")[2])
-    return key in LABEL_NAMES
-
-
 def _rank(column: str) -> int:
+    """Its place in LABEL_NAMES; their number where it is not called as labels are."""
     key = column_key(str(column).rpartition(".")[2])
     return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
 
@@ -323,7 +319,7 @@ def _is_number(cells: Any) -> bool:
     return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
 
 
-def _is_other_path(cells: pd.Series, found: Naming) -> bool:
-    """A further column of paths or ids, such as a mask's."""
+def _are_paths(cells: pd.Series) -> bool:
+    """A further column of paths, such as a mask's."""
     texts = [str(cell) for cell in cells if cell != ""]
     return bool(texts) and all("/" in text and "." in text for text in texts)

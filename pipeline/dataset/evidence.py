@@ -13,7 +13,7 @@ from pipeline.dataset.columns import Meaning, meaning, says_more
 from pipeline.dataset.image_files import ImageFiles, stem
 from pipeline.dataset.naming import Hints, Naming, Unclear, listed, naming, part_in_name
 from pipeline.dataset.sources import part_of_folder
-from pipeline.dataset.table_files import NotATable, read_table, text_rows
+from pipeline.dataset.table_files import NotATable, plain_separator, read_table, table_of, text_rows
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
 MOST_TABLES = 200
@@ -64,15 +64,14 @@ def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | Non
     suffix = path.suffix.lower()
     ways: Sequence[str | None] = [None]
     if suffix in table_files.TEXT:
-        ways = [",", ";", "\t", "|"] + ([" "] if suffix in (".txt", ".lst") else [])
+        blanks = [" "] if suffix in (".txt", ".lst") else []
+        ways = [*table_files.SEPARATORS, *blanks]
     unclear: Unclear | None = None
     for separator in ways:
         try:
             keys, frame = _read(path, separator, index)
             naming_column = naming(frame, index, name, hints)
-        except NotATable as error:
-            if suffix in table_files.JSON and "annotations are boxes" in str(error):
-                raise
+        except NotATable:
             continue
         except Unclear as error:
             unclear = unclear or error
@@ -92,7 +91,7 @@ def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | Non
     if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     try:
-        return replace(best, meaning=meaning(best.frame, best.naming, name, hints, best.part))
+        return replace(best, meaning=meaning(best.frame, best.naming, name, hints))
     except Unclear as error:
         return replace(best, unclear=error)
 
@@ -103,14 +102,14 @@ def _read(
     """A table, and the keys by which `in_table` reads it so again."""
     if separator is None:
         return {}, read_table(path)
-    plain = "\t" if path.suffix in (".tsv", ".tab") else ","
-    keys: dict[str, Any] = {} if separator == plain else {"separator": separator}
+    plain = separator == plain_separator(path)
+    keys: dict[str, Any] = {} if plain else {"separator": separator}
     rows = text_rows(path, separator)
     if not rows or (max(map(len, rows)) < 2 and separator != ","):
         raise NotATable(f"{path}: one column")
     if any(_is_file(cell, index) for cell in rows[0]):
         keys["header"] = False
-    return keys, read_table(path, separator, keys.get("header", True))
+    return keys, table_of(path, rows, keys.get("header", True))
 
 
 def _is_file(cell: str, index: ImageFiles) -> bool:
@@ -140,9 +139,9 @@ def said_together(
         return None
     group = _of_one_shape(labelled)
     if group is None:
-        group = [_of_one_content(labelled, hints)]
+        group = [_of_one_content(labelled)]
         notes += [f"{each.name} says the same" for each in labelled if each not in group]
-    images, kind, rule = _combined(group, files, notes)
+    images, kind, rule = _combined(group, notes)
     named = frozenset[str]().union(*(each.naming.files for each in group))
     unlabelled = []
     for each in others:
@@ -200,7 +199,7 @@ def _of_one_shape(tables: Sequence[Named]) -> list[Named] | None:
     return list(tables)
 
 
-def _of_one_content(tables: Sequence[Named], hints: Hints) -> Named:
+def _of_one_content(tables: Sequence[Named]) -> Named:
     """Of tables that say the same the one that names the most; else `Unclear`."""
     ordered = sorted(tables, key=lambda each: (-len(each.naming.files), each.name))
     first = ordered[0].labels()
@@ -216,9 +215,7 @@ def _of_one_content(tables: Sequence[Named], hints: Hints) -> Named:
     return ordered[0]
 
 
-def _combined(
-    group: Sequence[Named], files: Sequence[str], notes: list[str]
-) -> tuple[dict[str, Any], str, str]:
+def _combined(group: Sequence[Named], notes: list[str]) -> tuple[dict[str, Any], str, str]:
     """The keys of `in_table` for one table, or several of one shape."""
     first = group[0]
     assert first.meaning is not None
@@ -251,10 +248,8 @@ def _combined(
         del images["path"]
     evidence = "; ".join(first.meaning.evidence)
     names = ", ".join(each.name for each in group)
-    separator = {";": ", cells end with ;", "\t": "", ",": "", " ": ""}.get(
-        str(images.get("separator", ",")), ""
-    )
-    rule = f"{names}{separator}: {evidence}"
+    ends = ", cells end with ;" if images.get("separator") == ";" else ""
+    rule = f"{names}{ends}: {evidence}"
     return images, "multi" if "multi" in kinds else "single", rule
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dataset.image_files import stem
+from pipeline.dataset.image_files import folder_of, stem
 from pipeline.dataset.naming import Hints, Unclear, listed, words
 from pipeline.dataset.sources import Layout, part_of_folder
 
@@ -77,7 +77,7 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
     classes = sorted({rest[0] for rest in labelled})
     if len(classes) < 2:
         return None
-    _refuse_odd_classes(classes, files, hints)
+    _refuse_odd_classes(classes)
     if part_level is None:
         layout = [*levels, *inner, "{label}", *tail]
     elif part_level == 0:
@@ -101,10 +101,8 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
 
 def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
     """A rule under which labels in the files' names repeat; images of parts may lie apart."""
-    folders: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        folders[file.rpartition("/")[0]].append(file)
-    parts = {folder: _part_below(folder) for folder in folders}
+    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
+    folders = list(parts)
     if len(folders) > 1 and None in parts.values():
         return None
     of_part: dict[str | None, str] = {}
@@ -112,7 +110,7 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
         if part in of_part:
             return None
         of_part[part] = f"{folder}/*" if folder else "*"
-    known = [file for file in files if parts[file.rpartition("/")[0]] != "test"] or list(files)
+    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
     names = [file.rpartition("/")[2] for file in known]
     for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
         try:
@@ -215,7 +213,7 @@ def _label_level(labelled: Counter[tuple[str, ...]]) -> tuple[list[str], str]:
     return ["{group}"], f"folders below them ({listed(names)}) keep their images together"
 
 
-def _refuse_odd_classes(classes: Sequence[str], files: Sequence[str], hints: Hints) -> None:
+def _refuse_odd_classes(classes: Sequence[str]) -> None:
     """Folders that are no class by their names never become one in silence."""
     generic = [name for name in classes if name.lower() in NO_CLASSES]
     parts = [name for name in classes if part_of_folder(name)]

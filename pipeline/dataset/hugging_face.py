@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import Found, Source, part_named
+from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.sources import Found, Source, part_named, without_test
+
+LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
 
 
 def huggingface(
@@ -23,9 +26,7 @@ def huggingface(
                 raise PipelineError(
                     f"{root}: no column {column!r}: {near_matches(column, rows.column_names)}"
                 )
-        feature = rows.features[label]
-        feature = getattr(feature, "feature", feature)  # of a list: that of its elements
-        names = getattr(feature, "names", None)
+        names = getattr(_inner(rows.features[label]), "names", None)
         groups = [None] * len(rows) if group is None else rows[group]
         encoded = rows.cast_column(image, _library().Image(decode=False))
         for number, (value, of_group) in enumerate(zip(rows[label], groups, strict=True)):
@@ -36,12 +37,42 @@ def huggingface(
             images.append(
                 Found(file, labels, part_named(split), None if of_group is None else str(of_group))
             )
-    unlabelled: list[str] = []
-    test = [each for each in images if each.part == "test"]
-    if not any(each.labels for each in test):  # a contest's test part
-        unlabelled = [each.file for each in test]
-        images = [each for each in images if each.part != "test"]
+    images, unlabelled = without_test(images)
     return Source(images, _RowReader(place, image), unlabelled=unlabelled)
+
+
+def read_saved(root: Path, hints: Hints) -> tuple[dict[str, Any], str, str]:
+    """How a saved dataset is to be read: keys of the YAML, kind, and the rule in words."""
+    datasets = _library()
+    splits = load_splits(root)
+    features = next(iter(splits.values())).features
+    pictures = [name for name, each in features.items() if isinstance(each, datasets.Image)]
+    if not pictures:
+        pictures = [n for n in features if n == "image" and "bytes" in str(features[n])]
+    rest = [name for name in features if name not in pictures]
+    classes = [n for n in rest if isinstance(_inner(features[n]), datasets.ClassLabel)]
+    named = [name for name in LABELS if name in rest]
+    label = hints.label or next(iter([*(n for n in named if n in classes), *named]), None)
+    if label is None:
+        label = classes[0] if len(classes) == 1 else rest[0] if len(rest) == 1 else None
+    if len(pictures) != 1 or label not in rest:
+        raise Unclear(
+            f"columns {listed(features)}: of pictures {listed(pictures) or 'none'}; which is the "
+            "label? Write --label COLUMN"
+        )
+    images = {
+        "_target_": "pipeline.dataset.hugging_face.huggingface",
+        "image": pictures[0],
+        "label": label,
+    }
+    listed_labels = hasattr(features[label], "feature")
+    rule = f"a Hugging Face dataset; column {label} gives the label"
+    return images, "multi" if listed_labels else "single", rule
+
+
+def _inner(feature: Any) -> Any:
+    """Of a list, the feature of its elements."""
+    return getattr(feature, "feature", feature)
 
 
 def is_saved(root: Path) -> bool:

@@ -1,11 +1,15 @@
 """The image files of a folder, to be found by what tables call them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import Found, files_below, suffix_of
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 
 class ImageFiles:
@@ -27,11 +31,11 @@ class ImageFiles:
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        return _grouped(self.files, lambda file: file.rpartition("/")[2].lower())
+        return grouped(self.files, lambda file: file.rpartition("/")[2].lower())
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        return _grouped(self.files, lambda file: stem(file.rpartition("/")[2]).lower())
+        return grouped(self.files, lambda file: stem(file.rpartition("/")[2]).lower())
 
     def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
         """The files that `wanted` may mean, `**/` in it standing for any folders.
@@ -59,8 +63,7 @@ class ImageFiles:
             folders = tail[: len(tail) - len(name)]
             wanted_stem = folders + stem(name)
             for file in self.by_stem.get(stem(name).lower(), []):
-                place, _, own = file.rpartition("/")
-                without = f"{place}/{stem(own)}" if place else stem(own)
+                without = stem_path(file)
                 if any_case:
                     without, wanted_stem = without.lower(), wanted_stem.lower()
                 if fits(without, wanted_stem):
@@ -79,10 +82,17 @@ def stem(name: str) -> str:
     return name[:place] if place > 0 and name[place:].lower() in SUFFIXES else name
 
 
-def _grouped(files: Sequence[str], key_of: Callable[[str], str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        groups.setdefault(key_of(file), []).append(file)
+def stem_path(file: str) -> str:
+    """A path without the suffix of an image."""
+    place, _, own = file.rpartition("/")
+    return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
+    """The values by their key, keys and values in their order."""
+    groups: dict[K, list[T]] = {}
+    for value in values:
+        groups.setdefault(key_of(value), []).append(value)
     return groups
 
 

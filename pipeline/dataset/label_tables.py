@@ -11,15 +11,16 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.image_files import ImageFiles, folder_of, stem
+from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem
 from pipeline.dataset.sources import (
-    PART_NAMES,
     Fault,
     FolderReader,
     Found,
     Source,
+    check_part,
     part_named,
     part_of_folder,
+    without_test,
 )
 from pipeline.dataset.table_files import read_table
 
@@ -107,7 +108,7 @@ def in_table(
                 of_group = None if group is None else str(row[group]).strip() or None
                 found.append(Found(where, labels, said, of_group))
     images, repeated = _merged(found) if rows == "merge" else _once(found)
-    images, without = _without_test(images)
+    images, without = without_test(images)
     for name in unlabelled:
         without += _named(root, name, path, index)
     used = {image.file for image in images}
@@ -164,8 +165,7 @@ def _tables(table: str | Sequence[str] | Mapping[str, str]) -> list[tuple[str | 
     if not isinstance(table, Mapping):
         return [(None, str(name)) for name in table]
     for part in table:
-        if part not in PART_NAMES:
-            raise PipelineError(f"images.table: {near_matches(str(part), PART_NAMES)}")
+        check_part("table", str(part))
     return [(str(part), str(name)) for part, name in table.items()]
 
 
@@ -227,8 +227,7 @@ def _part_reader(
 ) -> Callable[[Any], str | None]:
     meant: dict[str, str] = {}
     for part, cells in (parts or {}).items():
-        if part not in PART_NAMES:
-            raise PipelineError(f"images.parts: {part!r}: {near_matches(part, PART_NAMES)}")
+        check_part("parts", part)
         for cell in [cells] if isinstance(cells, str) else cells:
             meant[str(cell)] = part
     if meant:
@@ -273,11 +272,8 @@ def _of_other_letters(path: Path) -> str | None:
 
 def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
     """Each file once, with the labels of all its rows."""
-    by_file: dict[str, list[Found]] = {}
-    for found in rows:
-        by_file.setdefault(found.file, []).append(found)
     images, faults = [], []
-    for file, same in by_file.items():
+    for file, same in grouped(rows, lambda found: found.file).items():
         labels = tuple(dict.fromkeys(label for each in same for label in each.labels))
         if len({(each.part, each.group) for each in same}) > 1:
             faults.append(Fault(file, f"{len(same)} rows that differ in part or group"))
@@ -288,25 +284,14 @@ def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
 
 def _once(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
     """Each file once; a file with two rows that differ is ambiguous and left out."""
-    by_file: dict[str, list[Found]] = {}
-    for found in rows:
-        by_file.setdefault(found.file, []).append(found)
     images, faults = [], []
-    for file, same in by_file.items():
+    for file, same in grouped(rows, lambda found: found.file).items():
         if len(set(same)) == 1:
             images.append(same[0])
         if len(same) > 1:
             differ = "" if len(set(same)) == 1 else " that differ"
             faults.append(Fault(file, f"{len(same)} rows{differ}"))
     return images, faults
-
-
-def _without_test(images: list[Found]) -> tuple[list[Found], list[str]]:
-    """Without a test part that has no label at all, as contests give it; and its files."""
-    test = [image for image in images if image.part == "test"]
-    if not test or any(image.labels for image in test):
-        return images, []
-    return [image for image in images if image.part != "test"], [image.file for image in test]
 
 
 def _named(root: Path, name: str, path: str | Mapping[str, str], index: ImageFiles) -> list[str]:

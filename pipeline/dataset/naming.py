@@ -1,15 +1,16 @@
 """Which column of a table names the images, and by which rule its cells become files."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.image_files import ImageFiles, stem
+from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem, stem_path
 from pipeline.dataset.label_tables import column_key, path_in, wanted_path
 from pipeline.dataset.sources import part_named, part_of_folder
 
@@ -60,7 +61,7 @@ class Naming:
     def count(self) -> int:
         return sum(file is not None for file in self.of_row)
 
-    @property
+    @cached_property
     def files(self) -> frozenset[str]:
         return frozenset(file for file in self.of_row if file is not None)
 
@@ -111,7 +112,7 @@ def _rule(
     cells: set[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
 ) -> tuple[dict[str, str], dict[str, Any], int] | None:
     """How cells become files: the file of each, the keys that say so, and how strong it is."""
-    folder = name.rpartition("/")[0]
+    folder = folder_of(name)
     fitting: dict[str, list[str]] = {}
     level = {"suffix": "same", "case": "same"}
     by_stem = 0
@@ -139,7 +140,7 @@ def _rule(
         level["suffix"] = "any"
     numbers = bare and all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in fitting)
     strength = 1 if numbers else 2 if bare else 3
-    fitting = _of_one_place(fitting, folder, name, hints)
+    fitting = _of_onefolder_of(fitting, folder, name, hints)
     of_cell = {cell: files[0] for cell, files in fitting.items()}
     if len(set(of_cell.values())) < len(of_cell):
         of_cell = _with_parents(of_cell)
@@ -165,7 +166,7 @@ def _nearest(files: Sequence[str], place: str) -> list[str]:
     return [file for file in files if agreeing(file) == best]
 
 
-def _of_one_place(
+def _of_onefolder_of(
     fitting: dict[str, list[str]], folder: str, name: str, hints: Hints
 ) -> dict[str, list[str]]:
     """Choose among files of one name in several folders, or raise `Unclear`."""
@@ -189,13 +190,13 @@ def _of_one_place(
         if all(kept.values()):
             fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
     if twice:
-        places = Counter(_place(file) for files in twice.values() for file in files)
+        places = Counter(folder_of(file) for files in twice.values() for file in files)
         cell, files = next(iter(twice.items()))
         folders = [place or "." for place, _ in places.most_common(2)]
         hint = (
             f"write --images {folders[0]} or --images {folders[1]}"
             if len(folders) > 1
-            else ("keep one of them")
+            else "keep one of them"
         )
         raise Unclear(
             f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
@@ -206,11 +207,8 @@ def _of_one_place(
 
 def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:
     """Where two cells mean one file, the one whose folders agree is right."""
-    by_file = defaultdict(list)
-    for cell, file in of_cell.items():
-        by_file[file].append(cell)
     kept = {}
-    for file, cells in by_file.items():
+    for file, cells in grouped(of_cell, of_cell.__getitem__).items():
         exact = [cell for cell in cells if file == cell or file.endswith(f"/{cell}")]
         if len(cells) == 1 or len(exact) == 1:
             kept[(exact or cells)[0]] = file
@@ -264,7 +262,7 @@ def _rules(
             if text.lower() == said.lower() or text.lower().endswith(f"/{said.lower()}"):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
                 break
-    place = _place(file)
+    place = folder_of(file)
     yield f"{place}/{{name}}{ending}" if place else f"{{name}}{ending}", ""
     inside = f"{hints.images.strip('/')}/" if hints.images else ""
     yield f"{inside}**/{{}}{ending}", ""
@@ -279,16 +277,6 @@ def _common_folders(cells: Sequence[str]) -> str:
             break
         common.append(level[0])
     return "/".join(common) + "/" if common else ""
-
-
-def stem_path(file: str) -> str:
-    """A path without the suffix of an image."""
-    place, _, own = file.rpartition("/")
-    return f"{place}/{stem(own)}" if place else stem(own)
-
-
-def _place(file: str) -> str:
-    return file.rpartition("/")[0]
 
 
 def _in(file: str, folder: str) -> bool:

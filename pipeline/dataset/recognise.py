@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.evidence import Named, refuse_lost_columns, said_together, tables_in
+from pipeline.dataset.evidence import refuse_lost_columns, said_together, tables_in
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import Reading, parallel_folders, read_folders, read_names
-from pipeline.dataset.hugging_face import is_saved, load_splits
+from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
@@ -23,7 +23,6 @@ from pipeline.dataset.sources import Source, files_below, suffix_of
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
-LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
 _NO_HINTS = Hints()
 
 
@@ -45,7 +44,7 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
         raise PipelineError(f"{root}: no such folder")
     try:
         if is_saved(root):
-            images, kind, rule = _hugging_face(root, hints)
+            images, kind, rule = read_saved(root, hints)
             return _recognised(root, images, kind, rule, [])
         return _in_files(root, hints)
     except Unclear as error:
@@ -65,7 +64,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     others = sorted(set(paths).difference(files))
     stems = set(map(_stem_of_path, files))
     sidecars = [path for path in others if _stem_of_path(path) in stems]
-    tables = tables_in(root, [p for p in others if p not in set(sidecars)], index, hints)
+    others = [path for path in others if _stem_of_path(path) not in stems]
+    tables = tables_in(root, others, index, hints)
     by_folders = hints.table == "none" or hints.layout or hints.pattern
     notes: list[str] = []
     found = None if by_folders else said_together(tables, files, hints, notes)
@@ -84,10 +84,12 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if unclear is not None:
         raise unclear
     if reading is None:
-        reading = _by_names(root, files, sidecars, hints)
+        reading = _by_names(files, sidecars, hints)
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
-    _refuse_unread(root, others, sidecars, tables, files, hints)
+    if not (hints.table == "none" or hints.layout or hints.pattern):
+        known = {each.name for each in tables}
+        _refuse_unread(root, [path for path in others if path not in known], files)
     notes += [
         f"{each.name} names {len(each.naming.files)} images and gives no label" for each in tables
     ]
@@ -133,9 +135,9 @@ def _agreement(root: Path, reading: Reading, labels: dict[str, str]) -> str:
     )
 
 
-def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
+def _by_names(files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
-        kinds = Counter(Path(path).suffix.lower() for path in sidecars)
+        kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
             f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
             "are not read: write a CSV with a column of file names and one of labels"
@@ -157,21 +159,11 @@ def _refuse_parallel(files: Sequence[str]) -> None:
         )
 
 
-def _refuse_unread(
-    root: Path,
-    others: Sequence[str],
-    sidecars: Sequence[str],
-    tables: Sequence[Named],
-    files: Sequence[str],
-    hints: Hints,
-) -> None:
+def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> None:
     """A file of another kind that names the images is not left aside."""
-    if hints.table == "none" or hints.layout or hints.pattern:
-        return
     step = max(1, len(files) // 40)
     names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
-    known = {each.name for each in tables}
-    for path in [p for p in others if p not in known and p not in set(sidecars)][:MOST_FILES]:
+    for path in others[:MOST_FILES]:
         if (root / path).stat().st_size > MOST_BYTES:
             continue
         data = _content(root / path)
@@ -193,39 +185,6 @@ def _content(path: Path) -> bytes:
         except (zipfile.BadZipFile, OSError, RuntimeError):
             return b""
     return path.read_bytes()
-
-
-def _hugging_face(root: Path, hints: Hints) -> tuple[dict[str, Any], str, str]:
-    import datasets
-
-    splits = load_splits(root)
-    features = next(iter(splits.values())).features
-    pictures = [name for name, each in features.items() if isinstance(each, datasets.Image)]
-    if not pictures:
-        pictures = [n for n in features if n == "image" and "bytes" in str(features[n])]
-    rest = [name for name in features if name not in pictures]
-    classes = [n for n in rest if isinstance(_inner(features[n]), datasets.ClassLabel)]
-    named = [name for name in LABELS if name in rest]
-    label = hints.label or next(iter([*(n for n in named if n in classes), *named]), None)
-    if label is None:
-        label = classes[0] if len(classes) == 1 else rest[0] if len(rest) == 1 else None
-    if len(pictures) != 1 or label not in rest:
-        raise Unclear(
-            f"columns {listed(features)}: of pictures {listed(pictures) or 'none'}; which is the "
-            "label? Write --label COLUMN"
-        )
-    images = {
-        "_target_": "pipeline.dataset.hugging_face.huggingface",
-        "image": pictures[0],
-        "label": label,
-    }
-    listed_labels = hasattr(features[label], "feature")
-    rule = f"a Hugging Face dataset; column {label} gives the label"
-    return images, "multi" if listed_labels else "single", rule
-
-
-def _inner(feature: Any) -> Any:
-    return getattr(feature, "feature", feature)
 
 
 def _stem_of_path(path: str) -> str:

@@ -68,8 +68,7 @@ def in_class_folders(
     images, faults = [], []
     folders = {None: root} if parts is None else {p: root / f for p, f in parts.items()}
     for part, folder in folders.items():
-        if part is not None and part not in PART_NAMES:
-            raise PipelineError(f"images.parts: {part!r}: {near_matches(part, PART_NAMES)}")
+        check_part("parts", part)
         for path in data_files(folder):
             file = path.relative_to(root).as_posix()
             if path.parent == folder:
@@ -155,8 +154,7 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
         raise PipelineError(f"images.pattern {pattern!r} has no group (?P<label>...)")
     images, faults, unlabelled = [], [], []
     for part, glob in ({None: files} if isinstance(files, str) else files).items():
-        if part is not None and part not in PART_NAMES:
-            raise PipelineError(f"images.files: {part!r}: {near_matches(part, PART_NAMES)}")
+        check_part("files", part)
         for path in data_files(root, glob):
             file = path.relative_to(root).as_posix()
             if match := expression.fullmatch(path.name):
@@ -167,6 +165,20 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
             else:
                 faults.append(Fault(file, f"the name does not match {pattern}"))
     return Source(images, FolderReader(root), faults, unlabelled)
+
+
+def check_part(key: str, part: str | None) -> None:
+    """Raise where the key `images.KEY` names a part that is none; None is no part."""
+    if part is not None and part not in PART_NAMES:
+        raise PipelineError(f"images.{key}: {part!r}: {near_matches(part, PART_NAMES)}")
+
+
+def without_test(images: list[Found]) -> tuple[list[Found], list[str]]:
+    """Without a test part that has no label at all, as contests give it; and its files."""
+    test = [image for image in images if image.part == "test"]
+    if any(image.labels for image in test):
+        return images, []
+    return [image for image in images if image.part != "test"], [image.file for image in test]
 
 
 def files_below(folder: Path) -> list[str]:

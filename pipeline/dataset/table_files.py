@@ -19,7 +19,7 @@ from pipeline.core.errors import PipelineError
 TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
-SEPARATORS = (",", ";", "\t", "|", " ")
+SEPARATORS = (",", ";", "\t", "|")  # a blank too, in lists
 MOST_BYTES = 1 << 30
 csv.field_size_limit(1 << 24)
 
@@ -42,9 +42,16 @@ def read_table(
         return _parquet(path)
     if path.suffix.lower() in JSON:
         return _json_table(path)
-    rows: list[list[Any]] = text_rows(
-        path, separator or ("\t" if path.suffix in (".tsv", ".tab") else ",")
-    )
+    return table_of(path, text_rows(path, separator or plain_separator(path)), header)
+
+
+def plain_separator(path: Path) -> str:
+    """What separates cells, by the file's suffix."""
+    return "\t" if path.suffix in (".tsv", ".tab") else ","
+
+
+def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) -> pd.DataFrame:
+    """The rows of a text file as a table; see `read_table`. `rows` is used up."""
     if header is True:
         names = _unique([name.strip() for name in rows.pop(0)]) if rows else []
     elif header is False:
@@ -71,7 +78,7 @@ def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
     ], least
 
 
-def text_rows(path: Path, separator: str) -> list[list[str]]:
+def text_rows(path: Path, separator: str) -> list[list[Any]]:
     """The rows of a text file, without empty ones and without a comment (#) at its beginning."""
     if path.stat().st_size > MOST_BYTES:
         raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
@@ -173,7 +180,7 @@ def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
         labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
         for each in value["annotations"]:
             if each.get("bbox") or each.get("segmentation"):
-                raise NotATable(
+                raise PipelineError(
                     f"{path}: its annotations are boxes or outlines of objects, not labels of "
                     "whole images: write a CSV with the labels of each image"
                 )
