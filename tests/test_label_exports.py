@@ -85,6 +85,11 @@ def kinds(names: list[str], form: str) -> Truth:
     return {form.format(name): KINDS[i % 3] for i, name in enumerate(names)}
 
 
+def lines_of(names: list[str], form: str = "{}.jpg,{}") -> list[str]:
+    """A line for each name; {} stands for the name, then for its label."""
+    return [form.format(name, KINDS[i % 3]) for i, name in enumerate(names)]
+
+
 @understood
 def an_index_column(tree: Tree) -> Truth:
     order = sorted(range(45), key=lambda k: k * 17 % 47)
@@ -101,9 +106,7 @@ def an_index_column(tree: Tree) -> Truth:
 def a_contest_with_a_sample_submission(tree: Tree) -> Truth:
     names = plain(tree, 45, "train_images/a")
     tests = plain(tree, 12, "test_images/b")
-    tree.text(
-        "train.csv", "image_id,label", *(f"a{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names))
-    )
+    tree.text("train.csv", "image_id,label", *lines_of(names, "a{}.jpg,{}"))
     tree.text("sample_submission.csv", "image_id,label", *(f"b{n}.jpg,oak" for n in tests))
     return kinds(names, "train_images/a{}.jpg")
 
@@ -191,7 +194,7 @@ def _separated(separator: str, encoding: str) -> Case:
     def case(tree: Tree) -> Truth:
         names = [f"{['north', 'south'][i % 2]}_{i:03d}" for i in range(45)]
         tree.image(*(f"images/{name}.jpg" for name in names))
-        rows = [f"{n}.jpg{separator}{KINDS[i % 3]}" for i, n in enumerate(names)]
+        rows = lines_of(names, f"{{}}.jpg{separator}{{}}")
         tree.text("labels.csv", f"file{separator}label", *rows, encoding=encoding)
         return kinds(names, "images/{}.jpg")
 
@@ -212,7 +215,7 @@ for _separator, _encoding in [
 def _cells(name: str, form: str, files: str = "images/{}.jpg", head: str = "file,label") -> None:
     def case(tree: Tree) -> Truth:
         names = plain(tree, 45, *files.split("{}"))
-        rows = [f"{form.format(n)},{KINDS[i % 3]}" for i, n in enumerate(names)]
+        rows = lines_of(names, f"{form},{{}}")
         tree.text("labels.csv", head, *rows)
         return kinds(names, files)
 
@@ -239,7 +242,7 @@ _cells("trailing_commas", "{}.jpg", head="file,label,,")
 @understood
 def a_comment_above_the_header(tree: Tree) -> Truth:
     names = plain(tree)
-    rows = [f"{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names)]
+    rows = lines_of(names)
     tree.text("labels.CSV", "# exported by hand", "file,label", *rows)
     return kinds(names, "images/{}.jpg")
 
@@ -574,40 +577,36 @@ def label_studio_json(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
+def _short(names: list[str], image: str) -> list[dict[str, Any]]:
+    """Rows of its short exports; {i:08x} and {n} stand in `image`."""
+    return [
+        {
+            "image": image.format(i=i, n=n),
+            "id": i,
+            "choice": KINDS[i % 3],
+            "annotator": 1,
+            "annotation_id": i,
+            "created_at": "2024-01-01T00:00:00Z",
+            "updated_at": "2024-01-01T00:00:00Z",
+            "lead_time": 3.25 + i,
+        }
+        for i, n in enumerate(names)
+    ]
+
+
 @understood
 def label_studio_short_json(tree: Tree) -> Truth:
     names = plain(tree)
-    tree.json(
-        "min.json",
-        [
-            {
-                "image": f"/data/local-files/?d=images/{n}.jpg",
-                "id": i,
-                "choice": KINDS[i % 3],
-                "annotator": 1,
-                "annotation_id": i,
-                "created_at": "2024-01-01T00:00:00Z",
-                "updated_at": "2024-01-01T00:00:00Z",
-                "lead_time": 3.25 + i,
-            }
-            for i, n in enumerate(names)
-        ],
-    )
+    tree.json("min.json", _short(names, "/data/local-files/?d=images/{n}.jpg"))
     return kinds(names, "images/{}.jpg")
 
 
 @understood
 def label_studio_csv(tree: Tree) -> Truth:
     names = plain(tree)
-    tree.text(
-        "project.csv",
-        "image,id,choice,annotator,annotation_id,created_at,updated_at,lead_time",
-        *(
-            f"/data/upload/1/{i:08x}-{n}.jpg,{i},{KINDS[i % 3]},1,{i},2024-01-01T00:00:00Z,"
-            f"2024-01-01T00:00:00Z,{3.25 + i}"
-            for i, n in enumerate(names)
-        ),
-    )
+    rows = _short(names, "/data/upload/1/{i:08x}-{n}.jpg")
+    lines = [",".join(map(str, row.values())) for row in rows]
+    tree.text("project.csv", ",".join(rows[0]), *lines)
     return kinds(names, "images/{}.jpg")
 
 
@@ -653,9 +652,7 @@ def a_class_number_beside_its_name(tree: Tree) -> Truth:
 def a_table_that_says_what_the_folders_say(tree: Tree) -> Truth:
     files = [f"{KINDS[i % 3]}/{i}.jpg" for i in range(30)]
     tree.image(*files)
-    tree.text(
-        "labels.csv", "path,label", *(f"{file},{KINDS[i % 3]}" for i, file in enumerate(files))
-    )
+    tree.text("labels.csv", "path,label", *lines_of(files, "{},{}"))
     return {file: KINDS[i % 3] for i, file in enumerate(files)}
 
 
@@ -672,7 +669,7 @@ def a_readme_with_a_name_in_it(tree: Tree) -> Truth:
 def masks_beside_images(tree: Tree) -> None:
     names = plain(tree)
     tree.image(*(f"annotations/{n}.png" for n in names))
-    tree.text("labels.csv", "id,label", *(f"{n},{KINDS[i % 3]}" for i, n in enumerate(names)))
+    tree.text("labels.csv", "id,label", *lines_of(names, "{},{}"))
 
 
 @stops("masks")
@@ -705,9 +702,7 @@ def several_columns_that_may_be_labels(tree: Tree) -> None:
 def a_table_against_the_folders(tree: Tree) -> None:
     files = [f"{['north', 'south'][i % 2]}/{i}.jpg" for i in range(30)]
     tree.image(*files)
-    tree.text(
-        "labels.csv", "path,label", *(f"{file},{KINDS[i % 3]}" for i, file in enumerate(files))
-    )
+    tree.text("labels.csv", "path,label", *lines_of(files, "{},{}"))
 
 
 @stops("both give labels")
@@ -731,7 +726,7 @@ def a_numbered_fold(tree: Tree) -> None:
 @stops("splits the images")
 def the_split_in_a_table_of_its_own(tree: Tree) -> None:
     names = plain(tree)
-    tree.text("labels.csv", "file,label", *(f"{n}.jpg,{KINDS[i % 3]}" for i, n in enumerate(names)))
+    tree.text("labels.csv", "file,label", *lines_of(names))
     tree.text(
         "split.csv",
         "file,split",

@@ -14,9 +14,10 @@ from pipeline.aggregate.leaderboard import leaderboard
 from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice, certainty, choose, reason
-from pipeline.recommend.limits import AT_MOST, Asked, with_bounds
+from pipeline.recommend.limits import Asked
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
+from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
 

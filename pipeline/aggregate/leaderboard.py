@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pipeline.aggregate.runs_table import main_devices
 from pipeline.results import LEADERBOARD, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns
+from pipeline.statistics.bounds import main_devices
 from pipeline.statistics.comparison import compare
 from pipeline.statistics.front import COLUMNS, fronts
 from pipeline.statistics.intervals import CONFIDENCE

@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
 from pipeline.results import HISTORY, RUNS
+from pipeline.statistics.bounds import main_devices
 from pipeline.statistics.validation_images import check_answers, check_predictions
 from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
@@ -35,13 +36,6 @@ def why_not_timed(runs: pd.DataFrame) -> pd.Series:
     reason = reason.where(reason.notna() | runs["fit_seconds"].notna(), UNKNOWN)
     reason = reason.where(reason.notna() | runs["steady_fit_seconds"].notna(), UNKNOWN_START_UP)
     return reason.where(ok, None)
-
-
-def main_devices(runs: pd.DataFrame) -> pd.Series:
-    """Per dataset, the device of most of these runs; a tie goes to the first by name."""
-    counts = runs.groupby(["dataset", "device"]).size().rename("runs").reset_index()
-    ordered = counts.sort_values(["runs", "device"], ascending=[False, True])
-    return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
 Records = dict[Cell, Record]

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.figures.bounds import BOUND, with_bounds
 from pipeline.figures.look import (
     COLOURS,
     FAINT,
@@ -24,6 +23,7 @@ from pipeline.figures.look import (
     spans_decades,
     style,
 )
+from pipeline.statistics.bounds import BOUND, with_longest
 
 COLUMNS = 2
 PANEL_INCHES = 4.0
@@ -40,7 +40,7 @@ FRONT = " Dashed: the front, no other model is as quick and as good."
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
     devices = sorted(board["device"].dropna().unique())
-    board = with_bounds(board, runs)
+    board = with_longest(board, runs)
     uncounted = int(runs["not_timed"].notna().sum())
     left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
     hollow = " Hollow: the time is at most this." if board[BOUND].notna().any() else ""

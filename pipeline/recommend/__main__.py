@@ -26,10 +26,11 @@ from pipeline.recommend.choice import (
     runs_of,
 )
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import AT_MOST, TIME, Asked, with_bounds
+from pipeline.recommend.limits import TIME, Asked
 from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.rates import order_sentence, take_sentence
 from pipeline.study.params import Study, read_study

@@ -9,9 +9,10 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import AT_MOST, WHILE, Excludes
+from pipeline.recommend.limits import WHILE, Excludes
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import answer
+from pipeline.statistics.bounds import AT_MOST
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise

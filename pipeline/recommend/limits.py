@@ -11,8 +11,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from pipeline.aggregate.runs_table import main_devices
 from pipeline.core.errors import PipelineError
+from pipeline.statistics.bounds import AT_LEAST, AT_MOST
 from pipeline.statistics.front import memory_column, small_and_fast
 from pipeline.timm_results.licences import commercial, shown
 
@@ -228,26 +228,4 @@ class Asked:
         return [option for option, is_given in given.items() if is_given]
 
 
-KEY = ["recipe", "model"]
-AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
 WHILE = "measured while other runs shared the device"
-
-
-def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows of one dataset with AT_MOST and AT_LEAST; null where a time counts.
-
-    They are medians over the model's runs that others disturbed, on the dataset's main device;
-    sharing can only slow a run down. `runs` are the dataset's rows of runs.csv.
-    """
-    ok = runs[runs["status"] == "ok"]
-    devices = main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
-    shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
-    disturbed = ok[shared & (ok["device"] == ok["dataset"].map(devices))]
-    medians = disturbed.groupby(KEY).agg(
-        **{AT_MOST: ("steady_fit_seconds", "median"), AT_LEAST: ("images_per_second", "median")}
-    )
-    found = ranked.join(medians, on=KEY)
-    untimed = found["steady_fit_seconds_median"].isna()
-    found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
-    found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
-    return found

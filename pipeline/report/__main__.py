@@ -20,7 +20,6 @@ from plotly.offline import get_plotlyjs
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
-from pipeline.figures.bounds import BOUND, with_bounds
 from pipeline.figures.look import name_of
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
@@ -31,6 +30,7 @@ from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlat
 from pipeline.report.tables import explorer
 from pipeline.report.words import answer
 from pipeline.results import Results, read_results, read_small_and_fast
+from pipeline.statistics.bounds import BOUND, with_longest
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, read_study
 from pipeline.timm_results.imagenet import chart_rows, read_imagenet
@@ -94,7 +94,7 @@ def main(
         chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
     done = read_results(results)
     charts = Charts()
-    done = replace(done, board=with_bounds(done.board, done.runs))
+    done = replace(done, board=with_longest(done.board, done.runs))
     page = {
         "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),

@@ -12,7 +12,6 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
-from pipeline.figures.bounds import BOUND
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -24,6 +23,7 @@ from pipeline.figures.look import (
 )
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
+from pipeline.statistics.bounds import BOUND
 
 WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page
 LETTER, LINE = 7.6, 17  # pixels of the page's font, 13 pixels high

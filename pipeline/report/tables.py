@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.bounds import BOUND
 from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
 from pipeline.report.words import TERMS, in_script
+from pipeline.statistics.bounds import BOUND
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.licences import shown

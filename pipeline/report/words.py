@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.bounds import BOUND
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.bounds import BOUND
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sentence
