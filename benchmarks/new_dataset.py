@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000)
     n_files = parser.parse_args().files
     with tempfile.TemporaryDirectory() as folder:
-        classes, table = Path(folder, "classes"), Path(folder, "table")
+        project, classes, table = (Path(folder, name) for name in ("project", "classes", "table"))
         files = [f"d{n % FOLDERS:02d}x/p{n:06d}.jpg" for n in range(n_files)]
         for root in (classes, table):
             for number in range(FOLDERS):
@@ -41,7 +41,7 @@ def main() -> None:
         tell(f"{n_files:,} files in class folders", lambda: recognise(classes))
         hints = Hints(table="labels.csv")
         tell(f"{n_files:,} files named by a table", lambda: recognise(table, hints))
-        tell(f"the look at {n_files:,} files before a sweep", lambda: fault_of(classes, Path()))
+        tell(f"the look at {n_files:,} files before a sweep", lambda: fault_of(project, classes))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all: {peak:.0f} MiB")
 

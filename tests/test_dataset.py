@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -492,6 +493,22 @@ def test_a_file_that_cannot_be_read_is_a_fault_like_any_other(
     monkeypatch.setattr(dataset, "find_images", removing(pictures / "cat/1.jpg"))
     with pytest.raises(PipelineError, match="2 bad files"):
         prepare(listed)
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "locked").mkdir()
+    scandir = os.scandir
+
+    def forbidden(path: Path) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(PipelineError, match="locked: Permission denied"):
+        prepare(wanted(pictures, tmp_path / "out"))
 
 
 class removing:

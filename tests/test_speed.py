@@ -109,8 +109,8 @@ def error_and_page_faults(folder: Path, keep: bool) -> tuple[dict[str, float | N
     return metrics, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-SEEDS = range(4)
-LONGER = {"epochs": 2, "lr": 0.03, "lr_mult": 1, "precision": "bf16"}
+SEEDS = range(2)
+LONGER = {"epochs": 4, "lr": 0.03, "lr_mult": 1, "precision": "bf16"}
 
 
 def errors(folder: Path, switches: Speed) -> np.ndarray:
@@ -127,9 +127,9 @@ def errors_when_off(squares: Path) -> np.ndarray:
 def test_an_equivalent_switch_moves_the_error_less_than_an_image_in_twenty(
     squares: Path, errors_when_off: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bound of docs/performance.md: the mean over four paired seeds, on 80 images."""
+    """The bound of docs/performance.md: the mean over paired seeds, on 80 images."""
     monkeypatch.setattr(speed, "cpu_multiplies_bf16", lambda: True)
-    assert errors_when_off.mean() < 0.5, "it learns: chance is two thirds"
+    assert errors_when_off.mean() < 0.1, "it has learned: chance is two thirds"
     on = errors(squares, replace(OFF, **{name: True}))
     assert abs(float((on - errors_when_off).mean())) <= 0.05
 

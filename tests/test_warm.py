@@ -146,7 +146,7 @@ def test_a_sweep_gives_an_architecture_one_process_and_commits_the_same(
     assert workspace.sweep("--jobs", "2", "--warm", "yes", "finetune").returncode == 0
     made_by = {(pid, Path(record).parts[3]) for pid, record in workspace.runs()}
     assert len({pid for pid, _ in made_by}) == len(made_by), "of one architecture each"
-    assert len(made_by) <= 3, "a process each, and one that helps with the last"
+    assert len(made_by) <= 5, "of 8 runs: how many help with the last ones, their speed decides"
     cold = fresh.copy(tmp_path / "cold")
     assert cold.sweep("--jobs", "2", "finetune").returncode == 0
     assert len({pid for pid, _ in cold.runs()}) == 8

@@ -65,7 +65,7 @@ def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | Non
     ways: Sequence[str | None] = [None]
     if suffix in table_files.TEXT:
         blanks = [" "] if suffix in (".txt", ".lst") else []
-        ways = [*table_files.SEPARATORS, *blanks]
+        ways = [",", *table_files.separators_in(path), *blanks]
     unclear: Unclear | None = None
     for separator in ways:
         try:

@@ -154,6 +154,8 @@ def _rule(
 
 def _nearest(files: Sequence[str], place: str) -> list[str]:
     """Of files with the right name those whose folders agree longest with the cell's."""
+    if len(files) == 1:
+        return list(files)
 
     def agreeing(file: str) -> int:
         own, said = file.split("/")[:-1][::-1], place.split("/")[::-1]

@@ -189,11 +189,20 @@ def files_below(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
     found: list[tuple[str, ...]] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [each for each in folders if not _not_data(each)]
-        parts = Path(place).relative_to(folder).parts
-        kept = (name for name in names if not _not_data(name))
-        found += [(*parts, name) for name in kept if os.path.isfile(os.path.join(place, name))]  # noqa: PTH113, PTH118 - three times as fast
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        parts = folders.pop()
+        try:
+            entries = list(os.scandir(folder.joinpath(*parts)))
+        except OSError as error:
+            raise PipelineError(f"{folder.joinpath(*parts)}: {error.strerror}") from None
+        for entry in entries:
+            if _not_data(entry.name):
+                continue
+            if entry.is_file():
+                found.append((*parts, entry.name))
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append((*parts, entry.name))
     found.sort()
     texts = ["/".join(parts) for parts in found]
     for text in texts:

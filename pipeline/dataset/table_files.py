@@ -19,9 +19,9 @@ from pipeline.core.errors import PipelineError
 TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
-SEPARATORS = (",", ";", "\t", "|")  # a blank too, in lists
+RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 MOST_BYTES = 1 << 30
-csv.field_size_limit(1 << 24)
+MOST_CHARACTERS = 1 << 24  # of one cell
 
 
 class NotATable(PipelineError):
@@ -48,6 +48,15 @@ def read_table(
 def plain_separator(path: Path) -> str:
     """What separates cells, by the file's suffix."""
     return "\t" if path.suffix in (".tsv", ".tab") else ","
+
+
+def separators_in(path: Path) -> list[str]:
+    """The separators other than a comma that a text file holds."""
+    try:
+        text = text_of(path)
+    except NotATable:
+        return []
+    return [separator for separator in RARER_SEPARATORS if separator in text]
 
 
 def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) -> pd.DataFrame:
@@ -85,14 +94,17 @@ def text_rows(path: Path, separator: str) -> list[list[Any]]:
     lines = text_of(path).splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         del lines[0]
+    limit = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
     try:
         if separator == " ":
             rows: Iterable[list[str]] = (line.split() for line in lines)
         else:
             rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        return [row for row in rows if any(cell.strip() for cell in row)]
+        return [row for row in rows if "".join(row).strip()]
     except csv.Error as error:
         raise NotATable(f"{path}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def text_of(path: Path) -> str:

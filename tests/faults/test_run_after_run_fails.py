@@ -11,7 +11,9 @@ from pipeline.study.params import Cell
 from pipeline.sweep.jobs import Ended, Job
 from pipeline.sweep.loop import LIMIT, Streak, without_names
 
-BOTH_DATASETS = {"dataset@digits", "dataset@digit_mosaic"}
+DATASETS = {
+    f"{stage}@{name}" for stage in ("source", "dataset") for name in ("digits", "digit_mosaic")
+}
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_a_sweep_killed_between_the_cache_and_dvc_lock_repeats_no_run(workspace:
     here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
     killed = workspace.command("fault", "kill@in_commit", "pipeline.sweep", cell, **here)
     assert killed.returncode == -9, killed.stderr
-    assert (set(workspace.lock()), len(workspace.runs())) == (BOTH_DATASETS, 1)
+    assert (set(workspace.lock()), len(workspace.runs())) == (DATASETS, 1)
     assert "1 made before and now committed" in workspace.sweep(cell).stdout
     assert len(workspace.runs()) == 1
     by_dvc = workspace.command("dvc", "repro", "--quiet", cell)
