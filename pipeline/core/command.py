@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from types import FrameType, UnionType
 from typing import Any, TextIO
 
-import pandas as pd
 from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain, system_error
@@ -139,7 +138,7 @@ WIDTH = 200  # characters, where the output is no terminal
 
 def duration(seconds: Any) -> str:
     """`25.6 s`, `3 min 12 s` or `1 h 05 min`, or a dash for null."""
-    if pd.isna(seconds):
+    if is_null(seconds):
         return "–"
     if seconds < 120:
         return f"{seconds:.1f} s"
@@ -151,9 +150,15 @@ def duration(seconds: Any) -> str:
     )
 
 
+def is_null(value: Any) -> bool:
+    """None, NaN or pandas' NA. Importing pandas for that would cost every command a second."""
+    pandas = sys.modules.get("pandas")
+    return bool(pandas.isna(value)) if pandas else value is None or value != value
+
+
 def percent(value: Any) -> str:
     """`4.77 %`, or a dash for null."""
-    return "–" if pd.isna(value) else f"{100 * value:.2f} %"
+    return "–" if is_null(value) else f"{100 * value:.2f} %"
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,11 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 import psutil
 import yaml
 
 from pipeline.core.errors import PipelineError
+
+if typing.TYPE_CHECKING:
+    import pandas as pd
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 

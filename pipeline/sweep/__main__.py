@@ -39,7 +39,7 @@ def main(
     from pathlib import Path
 
     from pipeline.sweep.jobs import Options
-    from pipeline.sweep.session import session
+    from pipeline.sweep.snapshot import nothing_to_do
 
     options = Options(
         jobs=jobs,
@@ -54,6 +54,14 @@ def main(
         dry_run=dry_run,
         price_per_hour=price_per_hour,
     )
+    options.check()
+    remote = pull or address is not None  # which may be out of reach, and that is to be said
+    n_stages = None if remote else nothing_to_do(Path.cwd(), targets or CELLS)
+    if n_stages is not None:
+        print(f"0 of {n_stages} stages to do" if dry_run else f"{n_stages} up to date")
+        return
+    from pipeline.sweep.session import session  # loads DVC
+
     session(Path.cwd(), targets or CELLS, options)
 
 

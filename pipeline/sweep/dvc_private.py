@@ -188,6 +188,11 @@ def outs_of(stage: Stage) -> tuple[str, ...]:
     return tuple(out.def_path for out in stage.outs)
 
 
+def inputs_of(stage: Stage) -> set[str]:
+    """The paths of its dependencies and of the files of its parameters."""
+    return {dep.fs_path for dep in stage.deps}
+
+
 def inputs_are_there(stage: Stage) -> bool:
     return all(dep.exists for dep in stage.deps)
 

@@ -216,6 +216,11 @@ class Result:
     left: list[str] = field(default_factory=list)  # never started
     streak: str | None = None  # why run after run failed, where that stopped the sweep
 
+    @property
+    def is_whole(self) -> bool:
+        """Is every stage up to date now?"""
+        return not (self.moved or self.failed or self.left)
+
 
 class Sweep:
     """Makes `stages` (what is needed first) and holds what is known of them meanwhile."""

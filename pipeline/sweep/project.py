@@ -31,6 +31,7 @@ from pipeline.sweep.dvc_private import (
     outs_of,
 )
 from pipeline.sweep.jobs import Job
+from pipeline.sweep.snapshot import Snapshot
 
 HEAD = ["schema: '2.0'", "stages:"]
 Entry = dict[str, Any]
@@ -40,9 +41,10 @@ BENCHMARK = "benchmark@"
 class Project(Workspace):
     """A workspace of whose stages one can ask, and commit, inside `locked`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, snapshot: Snapshot | None = None) -> None:
         super().__init__(root)
         self.inputs = Inputs()
+        self.snapshot = Snapshot(self.root) if snapshot is None else snapshot
         params = self.root / "params.yaml"
         self._cells = {cell.path(RUNS).as_posix(): cell for cell in read_study(params).cells()}
         self._threads = threads_of(read_yaml(params))
@@ -110,8 +112,10 @@ class Project(Workspace):
                 moved.append(stage)
                 continue
             entries[name_of(stage)] = self.commit_outs(stage)
+            self.snapshot.wrote(outs_of(stage))
         if entries:
             add_entries(self.root / "dvc.lock", entries, order)
+            self.snapshot.wrote(["dvc.lock"])
         for name in entries:
             (self.folder / "receipts" / f"{name.replace('/', '_')}.json").unlink(missing_ok=True)
         return moved

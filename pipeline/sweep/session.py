@@ -15,11 +15,19 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.source import __main__ as links
 from pipeline.study.params import read_study, refuse_odd_words
-from pipeline.sweep.dvc_private import Stage, inputs_are_there, name_of, outs_changed
+from pipeline.sweep.dvc_private import (
+    Stage,
+    inputs_are_there,
+    inputs_of,
+    name_of,
+    outs_changed,
+    outs_of,
+)
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
+from pipeline.sweep.snapshot import Snapshot
 
 RUN, AFTER = "run", "after "
 MOST_LISTED = 12  # cells of one stage that a dry run names one by one
@@ -101,17 +109,21 @@ def _inputs_changed(project: Project, stage: Stage) -> bool | None:
 
 def session(root: Path, targets: Sequence[str], options: Options) -> None:
     """Sweep `targets` of the workspace `root`; anything left undone is an error."""
-    options.check()
-    project, console = Project(root), Console(highlight=False)
+    snapshot, console = Snapshot(root), Console(highlight=False)
+    project = Project(root, snapshot)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
-    for line in links.mend(root, read_study(root / "params.yaml").datasets):
+    faults = links.mend(root, read_study(root / "params.yaml").datasets)
+    for line in faults:
         console.print(line, markup=False, soft_wrap=True)
     stages, needs = project.collect(targets)
+    snapshot.watch(path for stage in stages for path in [*inputs_of(stage), *outs_of(stage)])
     threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
-            plan(project, stages, needs, console, n_jobs, options.price_per_hour)
+            found = plan(project, stages, needs, console, n_jobs, options.price_per_hour)
+        if not found and not faults:
+            snapshot.keep(targets, len(stages))
         return
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
@@ -121,6 +133,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         sweep = Sweep(project, engine, view, stages, needs, options)
         with stopping_on_signals(sweep):
             result = sweep.run()
+    if not faults and result.is_whole:
+        snapshot.keep(targets, len(stages))
     console.print(summary(result), soft_wrap=True, markup=False)
     _complain(result, sweep.stopping, project.folder)
 
