@@ -1,10 +1,11 @@
-"""Files, written whole or not at all; YAML; and dataclasses from JSON.
+"""Files, written whole or not at all; YAML; dataclasses from JSON; and what Python source means.
 
 A file is written under another name, flushed to the disk and renamed. Of JSON, each value is
 checked against the type of its dataclass field: a new field with a default is read, checked and
 written, and unknown keys are left out.
 """
 
+import ast
 import ctypes
 import dataclasses
 import hashlib
@@ -270,3 +271,17 @@ def _is_of_type(where: str, value: Any) -> str:
 @cache
 def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+def meaning_of(source: str) -> str:
+    """The syntax tree of Python source as text, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [each for each in node.body if not _is_docstring(each)]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    constant = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(constant, ast.Constant) and isinstance(constant.value, str)

@@ -11,7 +11,6 @@ of training, keeps its traceback and fails the stage.
 they are written. Comments, docstrings and line breaks do not count.
 """
 
-import ast
 import hashlib
 import re
 import traceback
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 from pipeline.core.errors import PipelineError, first_line
+from pipeline.core.files import meaning_of
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
@@ -170,17 +170,3 @@ def code_version() -> str:
     files = [path for pattern in MODULES for path in sorted(PIPELINE.glob(pattern))]
     told = [meaning_of(path.read_text(encoding="utf-8")) for path in files]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
-
-
-def meaning_of(source: str) -> str:
-    """The syntax tree of Python source as text, without docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [each for each in node.body if not _is_docstring(each)]
-    return ast.dump(tree)
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    constant = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(constant, ast.Constant) and isinstance(constant.value, str)

@@ -10,8 +10,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ class Workspace:
             each.addressing: {up.addressing for up in graph.successors(each)} for each in stages
         }
         return stages, needs
+
+    def files_of(self, folder_hash: str) -> dict[str, str] | None:
+        """The MD5 of each file of a folder that DVC's cache has the list of; else None."""
+        path = Path(self.repo.cache.local.oid_to_path(folder_hash))
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return {each["relpath"]: each["md5"] for each in listed}
 
     @contextmanager
     def busy(self, stages: list[Stage]) -> Iterator[None]:
@@ -193,6 +203,16 @@ def inputs_of(stage: Stage) -> set[str]:
     return {dep.fs_path for dep in stage.deps}
 
 
+def folders_of(stage: Stage) -> dict[str, dict[str, str]]:
+    """The MD5 of each file of the folders that it depends on, by DVC's hash, as last hashed."""
+    trees = {str(dep.hash_info.value): dep.obj for dep in stage.deps if dep.obj is not None}
+    return {value: _files(tree) for value, tree in trees.items() if value.endswith(".dir")}
+
+
+def _files(tree: Any) -> dict[str, str]:
+    return {each["relpath"]: each["md5"] for each in tree.as_list()}
+
+
 def inputs_are_there(stage: Stage) -> bool:
     return all(dep.exists for dep in stage.deps)
 
@@ -200,6 +220,23 @@ def inputs_are_there(stage: Stage) -> bool:
 def changed_inputs(stage: Stage) -> set[str]:
     """The dependencies and files of parameters that are other than dvc.lock says."""
     return {dep.def_path for dep in stage.deps if dep.workspace_status()}
+
+
+def folder_hash(files: Mapping[str, str]) -> str:
+    """What DVC calls a folder of files with these MD5s."""
+    listed = [{"md5": files[path], "relpath": path} for path in sorted(files)]
+    text = json.dumps(listed, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def changed_outs(stage: Stage) -> dict[str, str]:
+    """The outputs that are not as dvc.lock says, and how: deleted, modified, new."""
+    return {out.def_path: how for out in stage.outs for how in out.workspace_status().values()}
+
+
+def command_changed(stage: Stage) -> bool:
+    """Has dvc.yaml another command than dvc.lock? False of a stage that dvc.lock does not know."""
+    return bool(stage.cmd_changed)
 
 
 def outs_changed(stage: Stage) -> bool:
@@ -227,11 +264,33 @@ def is_cached(version: Stage) -> bool:
     return bool(version.outs_cached())
 
 
+@dataclass(frozen=True)
+class Difference:
+    """An input that is other than dvc.lock says.
+
+    `before` and `now` are hashes, of parameters the values by their dotted keys; `before` is None
+    where dvc.lock knows nothing of it. `tree` has the files of a folder as they are now.
+    """
+
+    path: str
+    before: Any
+    now: Any
+    tree: Any = None
+
+    @property
+    def files_now(self) -> dict[str, str] | None:
+        """The MD5 of each file of a folder; None of a file."""
+        if not str(self.now).endswith(".dir") or self.tree is None:
+            return None
+        return _files(self.tree)
+
+
 class Inputs:
     """The inputs of stages as they are now; `forget` when something may have changed them."""
 
     def __init__(self) -> None:
         self._hashes: dict[str, Any] = {}
+        self.differences: dict[str, list[Difference]] = {}  # by stage, as last looked at
 
     def changed(self, stage: Stage) -> bool:
         """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage.
@@ -239,15 +298,20 @@ class Inputs:
         Dependencies that stages share are hashed once, until `forget`.
         """
         changed = bool(stage.always_changed or stage.changed_stage())
+        different = self.differences[name_of(stage)] = []
         for dep in stage.deps:
+            before = dep.hash_info.value
             if isinstance(dep, ParamsDependency):
                 self._read_once(dep)
-                changed = bool(dep.workspace_status()) or changed
+                differs = bool(dep.workspace_status())
                 dep.save()
-                continue
-            known = dep.hash_info
-            self._save_once(dep)
-            changed = known != dep.hash_info or changed
+            else:
+                known = dep.hash_info
+                self._save_once(dep)
+                differs = known != dep.hash_info
+            if differs:
+                changed = True
+                different.append(Difference(dep.def_path, before, dep.hash_info.value, dep.obj))
         return changed and not stage.frozen
 
     def key(self, stage: Stage) -> str:

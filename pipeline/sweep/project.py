@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_yaml, sha256, write_text
+from pipeline.core.files import read_yaml, sha256, write_json, write_text
 from pipeline.study.params import RUNS, Cell, read_study, threads_of
 from pipeline.sweep.dvc_private import (
     Inputs,
@@ -25,6 +25,7 @@ from pipeline.sweep.dvc_private import (
     command_of,
     deps_of,
     dumps_yaml,
+    folders_of,
     is_cached,
     name_of,
     not_whole,
@@ -98,6 +99,18 @@ class Project(Workspace):
         version = self.version(stage, inputs_changed)
         return version if version and is_cached(version) else None
 
+    def noted(self, folder_hash: str) -> Path:
+        """Where a sweep keeps the list of files of a folder that stages depend on."""
+        return self.folder / "folders" / f"{folder_hash}.json"
+
+    def noted_files(self, folder_hash: str) -> dict[str, str] | None:
+        """The MD5 of each file of such a folder; None where no sweep has committed with it."""
+        try:
+            files: dict[str, str] = json.loads(self.noted(folder_hash).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return files
+
     def commit(self, stages: list[Stage], order: list[str]) -> list[Stage]:
         """Commit outputs to the cache and dvc.lock; returns the stages whose inputs have moved.
 
@@ -113,12 +126,19 @@ class Project(Workspace):
                 continue
             entries[name_of(stage)] = self.commit_outs(stage)
             self.snapshot.wrote(outs_of(stage))
+            self._note_files(stage)
         if entries:
             add_entries(self.root / "dvc.lock", entries, order)
             self.snapshot.wrote(["dvc.lock"])
         for name in entries:
             (self.folder / "receipts" / f"{name.replace('/', '_')}.json").unlink(missing_ok=True)
         return moved
+
+    def _note_files(self, stage: Stage) -> None:
+        """Keep the list of files of each folder that the stage depends on, by the folder's hash."""
+        for value, files in folders_of(stage).items():
+            if not self.noted(value).exists():
+                write_json(self.noted(value), files)
 
 
 def add_entries(path: Path, entries: dict[str, Entry], order: list[str]) -> None:

@@ -27,6 +27,7 @@ from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
+from pipeline.sweep.reasons import Reasons, acceptable, by_reason
 from pipeline.sweep.snapshot import Snapshot
 
 RUN, AFTER = "run", "after "
@@ -49,6 +50,21 @@ def plan(
     from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
     from pipeline.names.resolve import resolve
 
+    found = verdicts(project, stages, needs)
+    run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
+    cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
+    for model in dict.fromkeys(cell.model for cell in cells):
+        resolve(model)
+    threads = max(map(project.threads_of, run), default=1)
+    lines = [f"{len(found)} of {len(stages)} stages to do"]
+    lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
+    for line in [*lines, *explained(project, stages, found)]:
+        console.print(line, markup=False, soft_wrap=True)
+    return found
+
+
+def verdicts(project: Project, stages: list[Stage], needs: dict[str, set[str]]) -> dict[str, str]:
+    """What a sweep would do to each stage that is not up to date, by name, in the stages' order."""
     found: dict[str, str] = {}
     for stage in stages:
         name = name_of(stage)
@@ -57,15 +73,34 @@ def plan(
             verdict = f"{AFTER}{', '.join(made)}"
         if verdict is not None:
             found[name] = verdict
-    run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
-    cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
-    for model in dict.fromkeys(cell.model for cell in cells):
-        resolve(model)
-    threads = max(map(project.threads_of, run), default=1)
-    lines = [f"{len(found)} of {len(stages)} stages to do"]
-    lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
-    for line in [*lines, *grouped(found)]:
-        console.print(line, markup=False, soft_wrap=True)
+    return found
+
+
+def explained(project: Project, stages: list[Stage], found: dict[str, str]) -> list[str]:
+    """Lines: what would become of the stages, then what changed, and what can be accepted as is."""
+    reasons, source = {}, Reasons(project)
+    for stage in stages:
+        name = name_of(stage)
+        if name in found and inputs_are_there(stage):
+            reasons[name] = source.of(stage)
+    lines = grouped(found)
+    if changes := by_reason(reasons):
+        lines += ["because of", *(f"  {line}" for line in changes)]
+    if same := acceptable(reasons):
+        lines.append(
+            f"{len(same):,} of them would compute the same, by the syntax trees of what changed; "
+            f"to accept that without running: dvc commit --force {' '.join(_targets(same, stages))}"
+        )
+    return lines
+
+
+def _targets(names: list[str], stages: list[Stage]) -> list[str]:
+    """The names, a stage whose cells are all among them by its own name."""
+    found = []
+    for kind in dict.fromkeys(name.partition("@")[0] for name in names):
+        own = [name for name in names if name.partition("@")[0] == kind]
+        all_of_it = [each for each in stages if name_of(each).partition("@")[0] == kind]
+        found += [kind] if len(own) == len(all_of_it) else own
     return found
 
 

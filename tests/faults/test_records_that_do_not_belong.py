@@ -10,7 +10,8 @@ from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.finetune.attempts import code_version, meaning_of
+from pipeline.core.files import meaning_of
+from pipeline.finetune.attempts import code_version
 from pipeline.records import FORMAT, read_record
 
 

@@ -1,0 +1,31 @@
+"""Command `why`: what changed since a cell, or any stage, was made, and what becomes of it.
+
+Reads dvc.yaml, dvc.lock, DVC's caches and git, writes nothing.
+"""
+
+from pathlib import Path
+
+from pipeline.core.command import run
+
+
+def main(*stages: str) -> None:
+    """Say of STAGES, cells such as finetune@digits-NET-quickstart-0 or all of a kind such as
+    finetune, and of what they need: is it up to date, and if not, why? (all fits and baselines)"""
+    from rich.console import Console
+
+    from pipeline.sweep.__main__ import CELLS
+    from pipeline.sweep.loop import PATIENCE_SECONDS
+    from pipeline.sweep.project import Project
+    from pipeline.sweep.session import explained, verdicts
+
+    project, console = Project(Path.cwd()), Console(highlight=False)
+    wanted, needs = project.collect(stages or CELLS)
+    with project.locked(PATIENCE_SECONDS):
+        found = verdicts(project, wanted, needs)
+        lines = explained(project, wanted, found)
+    for line in lines or [f"{len(wanted)} stages up to date"]:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)
