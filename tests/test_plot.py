@@ -18,6 +18,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.figures.look import (
+    _ORDER,
     COLOURS,
     LOOK,
     MARKERS,
@@ -260,6 +261,17 @@ def test_families_look_alike_in_every_chart_and_unlike_their_neighbours():
     assert len(MARKERS) == len(SYMBOLS)
     assert len({style(name).colour for name in ("convnext", "swin", "levit", "vgg")}) == 4
     assert style("a family nobody knows").colour not in COLOURS
+
+
+def test_families_of_one_colour_differ_in_the_kind_of_their_marks():
+    kinds = {mark: kind for kind in ("oph8", "^<>v", "PX", "sDd") for mark in kind}
+    assert set(kinds) == set(MARKERS)
+    by_colour: dict[str, list[str]] = {}
+    for name in _ORDER[:24]:
+        by_colour.setdefault(style(name).colour, []).append(kinds[style(name).marker])
+    assert style("convnext").colour == style("vit").colour
+    for found in by_colour.values():
+        assert len(set(found[:3])) == 3
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

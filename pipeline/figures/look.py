@@ -39,20 +39,20 @@ COLOURS = (
     "#a155e6",
     "#7a4020",
 )
-MARKERS = "osD^vPXph<>d8"  # matplotlib's names
+MARKERS = "o^Psp<XDh>dv8"  # matplotlib's names; three in a row are of different kinds
 SYMBOLS = (  # plotly's names, in the same order
     "circle",
-    "square",
-    "diamond",
     "triangle-up",
-    "triangle-down",
     "cross",
-    "x",
+    "square",
     "pentagon",
-    "hexagon",
     "triangle-left",
+    "x",
+    "diamond",
+    "hexagon",
     "triangle-right",
     "diamond-tall",
+    "triangle-down",
     "octagon",
 )
 GREY = "#9a9a9a"
@@ -125,12 +125,15 @@ OTHERS = Style(GREY, "o", "circle")  # families too small for a legend entry of 
 
 
 def style(family: str) -> Style:
-    """The family's style; one that no rule knows is grey."""
+    """The family's style; one that no rule knows is grey.
+
+    The next family of the same colour has the next mark, so one of another kind.
+    """
     if family not in _PLACE:
         return OTHERS
-    place = _PLACE[family]
-    number = place % len(MARKERS)
-    return Style(COLOURS[place % len(COLOURS)], MARKERS[number], SYMBOLS[number])
+    turn, colour = divmod(_PLACE[family], len(COLOURS))
+    number = (colour + turn) % len(MARKERS)
+    return Style(COLOURS[colour], MARKERS[number], SYMBOLS[number])
 
 
 def legend_families(families: pd.Series, most: int) -> list[str]:
@@ -338,9 +341,9 @@ def place_labels(
         )
         size = np.asarray(label.get_window_extent().size) + 2 * scale
         within = np.array([frame.min, frame.max])
-        box = _free_box(point, size, scale, within, soft, taken)
+        box = free_box(point, size, scale, within, soft, taken)
         if box is None:
-            box = _free_box(point, size, scale, within, hard, taken)
+            box = free_box(point, size, scale, within, hard, taken)
         if box is None:
             label.remove()
             continue
@@ -352,7 +355,7 @@ def place_labels(
     return placed
 
 
-def _free_box(
+def free_box(
     point: np.ndarray,
     size: np.ndarray,
     scale: float,
@@ -360,7 +363,11 @@ def _free_box(
     avoid: np.ndarray,
     taken: list[np.ndarray],
 ) -> np.ndarray | None:
-    """The first box [[left, low], [right, high]] in pixels that hides nothing; None if none."""
+    """The first box [[left, low], [right, high]] for a text of this size that hides nothing.
+
+    All in pixels, `scale` of them per point; None where no room is. Bars of intervals are upright,
+    so no line from a box to its point is.
+    """
     for distance in _DISTANCES_POINTS:
         for direction in _DIRECTIONS:
             centre = point + direction * distance * scale + np.sign(direction) * size / 2
@@ -369,16 +376,25 @@ def _free_box(
                 continue
             if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
                 continue
+            end = leader_end(point, box, scale)
+            if end is not None and abs(end[0] - point[0]) < abs(end[1] - point[1]) / 2:
+                continue
             if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
                 return box
     return None
+
+
+def leader_end(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray | None:
+    """Where a line from the point meets the box of its text; None where they are close."""
+    nearest: np.ndarray = np.clip(point, box[0], box[1])
+    return nearest if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale else None
 
 
 def _draw_leader(
     axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
 ) -> None:
     """A thin line from a label to its point, where the two are far apart."""
-    nearest = np.clip(point, box[0], box[1])
-    if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale:
-        end = axes.transData.inverted().transform(nearest)
-        axes.plot(*zip(data, end, strict=True), color=FAINT, linewidth=0.6, zorder=5)
+    end = leader_end(point, box, scale)
+    if end is not None:
+        to = axes.transData.inverted().transform(end)
+        axes.plot(*zip(data, to, strict=True), color=FAINT, linewidth=0.6, zorder=5)
