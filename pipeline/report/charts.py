@@ -138,7 +138,8 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
             "hollow": rows.get("hollow", False),
             "hover": [_hover(row) for row in rows.itertuples()],
             "model": rows["model"],
-            "named": _named(rows, x),
+            "named": _named(rows),
+            "quickest": _quickest(rows),  # often far from the others: its name chooses first
             "best": rows["model"] == best,
         }
     )
@@ -146,25 +147,30 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
     made = Figure()
     if log:
         made.update_layout(xaxis_type="log")
-    names = _place_names(made, marks.sort_values("y", kind="stable"), line, log)
+    names = _place_names(
+        made, marks.sort_values(["quickest", "y"], ascending=[False, True]), line, log
+    )
     _add_families(made, marks, families)
     _add_rings(made, marks[rows["tied"].fillna(False).astype(bool)])
     made.update_layout(yaxis_title="error rate (%)", showlegend=True, meta={"names": names})
     return made
 
 
-def _named(rows: pd.DataFrame, x: str) -> pd.Series:
+def _quickest(rows: pd.DataFrame) -> pd.Series:
+    """Which model is the quickest that may be the best."""
+    seconds = rows["steady_fit_seconds_median"].where(rows["tied"].fillna(False).astype(bool))
+    return (seconds == seconds.min()) & ~seconds.duplicated()
+
+
+def _named(rows: pd.DataFrame) -> pd.Series:
     """Which models are named in the chart: all, or of many those that an answer speaks of.
 
     These are the best few, those on the front, and the quickest that may be the best.
     """
     if len(rows) <= MOST_NAMED:
         return pd.Series(True, rows.index)
-    named = rows["error_rate_mean"].rank(method="first") <= NAMED_OF_MANY
-    tied = rows["tied"].fillna(False).astype(bool)
-    if x == "steady_fit_seconds_median" and tied.any():
-        named |= rows.index == rows.loc[tied, x].idxmin()
-    return named | rows["on_front"].fillna(False).astype(bool)
+    best = rows["error_rate_mean"].rank(method="first") <= NAMED_OF_MANY
+    return best | _quickest(rows) | rows["on_front"].fillna(False).astype(bool)
 
 
 def _place_names(
