@@ -1,4 +1,4 @@
-"""The pictures of docs/report.md, of the published example: `python docs/screenshots.py`.
+"""The pictures of docs/report.md, of the published example: `python -m docs.screenshots`.
 
 Reads docs/example/report.html, writes docs/img/*.png; needs Chromium.
 """
@@ -10,9 +10,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from pipeline.figures.look import with_palette
+
 ROOT = Path(__file__).parent.parent
 REPORT, FOLDER = ROOT / "docs/example/report.html", ROOT / "docs/img"
-COLOURS = 96
 
 
 def main() -> None:
@@ -51,11 +52,10 @@ def explored(page: Page) -> bytes:
 
 
 def save(png: bytes, name: str) -> None:
-    """In few colours: a quarter of the size."""
+    """In few colours: a third of the size."""
     FOLDER.mkdir(exist_ok=True)
     with Image.open(io.BytesIO(png)) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(FOLDER / f"{name}.png", optimize=True)
+        with_palette(image).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

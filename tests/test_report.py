@@ -15,7 +15,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.figures.look import leader_end
+from pipeline.figures.look import leader
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import words as report_words
@@ -246,8 +246,9 @@ def test_every_model_of_a_crowd_finds_room_for_its_name_with_a_line_that_is_not_
     assert_apart(boxes[:8], points)
     for point, box in zip(points[:8] * WIDE, boxes[:8], strict=True):
         assert box is not None
-        if (end := leader_end(point, box, 1)) is not None:
+        for end in leader(point, box, 1)[-1:]:
             assert abs(end[0] - point[0]) >= abs(end[1] - point[1]) / 2
+        assert_apart(boxes[:8], leader(point, box, 1) / WIDE)
 
 
 def assert_apart(boxes: list, points: np.ndarray) -> None:

@@ -199,9 +199,12 @@ LOOK: Any = {
 }
 NO_POINTS = np.empty((0, 2))
 _DIRECTIONS = np.array(
-    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
+    [
+        *((1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)),
+        *((0.9, 0.45), (0.9, -0.45), (-0.9, 0.45), (-0.9, -0.45)),
+    ]
 )
-_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90, 120)
 _LEADER_FROM_POINTS = 11
 
 
@@ -230,10 +233,10 @@ def save(made: Figure, folder: Path, name: str) -> None:
     pixels = io.BytesIO()
     made.savefig(pixels, format="png", dpi=150)
     with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
-        _with_palette(image).save(path, format="png", optimize=True)
+        with_palette(image).save(path, format="png", optimize=True)
 
 
-def _with_palette(image: Image.Image) -> Image.Image:
+def with_palette(image: Image.Image) -> Image.Image:
     """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
 
     Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
@@ -348,6 +351,7 @@ def place_labels(
             label.remove()
             continue
         taken.append(box)
+        hard, soft = (np.vstack([each, leader(point, box, scale)]) for each in (hard, soft))
         offset = (box.mean(axis=0) - point) / scale
         label.set_position(tuple(offset))
         placed.append(label)
@@ -376,25 +380,32 @@ def free_box(
                 continue
             if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
                 continue
-            end = leader_end(point, box, scale)
-            if end is not None and abs(end[0] - point[0]) < abs(end[1] - point[1]) / 2:
+            line = leader(point, box, scale)
+            if len(line) and abs(line[-1, 0] - point[0]) < abs(line[-1, 1] - point[1]) / 2:
+                continue
+            if any(((line > other[0]) & (line < other[1])).all(1).any() for other in taken):
                 continue
             if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
                 return box
     return None
 
 
-def leader_end(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray | None:
-    """Where a line from the point meets the box of its text; None where they are close."""
-    nearest: np.ndarray = np.clip(point, box[0], box[1])
-    return nearest if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale else None
+def leader(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray:
+    """Points along the line from a point to the box of its text [n, 2]; none where they are close.
+
+    All in pixels, `scale` of them per point.
+    """
+    nearest = np.clip(point, box[0], box[1])
+    if np.hypot(*(nearest - point)) <= _LEADER_FROM_POINTS * scale:
+        return NO_POINTS
+    return np.linspace(point, nearest, 40)
 
 
 def _draw_leader(
     axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
 ) -> None:
     """A thin line from a label to its point, where the two are far apart."""
-    end = leader_end(point, box, scale)
-    if end is not None:
-        to = axes.transData.inverted().transform(end)
+    line = leader(point, box, scale)
+    if len(line):
+        to = axes.transData.inverted().transform(line[-1])
         axes.plot(*zip(data, to, strict=True), color=FAINT, linewidth=0.6, zorder=5)

@@ -151,7 +151,7 @@ def _draw_trend(axes: Axes, rows: pd.DataFrame, colour: str, line: str) -> None:
 
 def _line(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # of the slope's own interval, which is not asked for
-        slope, level, *_ = theilslopes(y, x)
+        slope, level, *_ = theilslopes(y, x, method="joint")
     return level + slope * along
 
 

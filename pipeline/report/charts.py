@@ -18,7 +18,7 @@ from pipeline.figures.look import (
     OTHERS,
     SYMBOLS,
     free_box,
-    leader_end,
+    leader,
     legend_families,
     name_of,
     spans_decades,
@@ -38,6 +38,7 @@ NAMED_OF_MANY = 3  # the best few
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
 MARGIN = 0.06  # of the axis, at both ends
+MARGIN_BELOW = 0.16  # of the errors' axis: the lowest errors are named, and below them is room
 STEPS = 60  # points along a line that no name may cross
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
 SPREAD = 0.7  # of a row, over which the datasets' marks are spread
@@ -59,13 +60,16 @@ def name_boxes(
     size = np.array(area)
     at, frame = points * size, np.array([(0, 0), size])
     hard = np.vstack([at, lines * size])
-    soft = np.vstack([hard, bars * size])
     found: list[np.ndarray | None] = []
     for point, text in zip(at, texts, strict=True):
         taken = [box for box in found if box is not None]
         of_text = np.array([len(text) * LETTERS[area], LINE])
-        tries = (free_box(point, of_text, SCALE, frame, avoid, taken) for avoid in (soft, hard))
-        found.append(next((box for box in tries if box is not None), None) if text else None)
+        avoided = (np.vstack([hard, bars * size]), hard)
+        tries = (free_box(point, of_text, SCALE, frame, each, taken) for each in avoided)
+        box = next((each for each in tries if each is not None), None) if text else None
+        found.append(box)
+        if box is not None:
+            hard = np.vstack([hard, leader(point, box, SCALE)])
     return found
 
 
@@ -139,7 +143,7 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
             "hover": [_hover(row) for row in rows.itertuples()],
             "model": rows["model"],
             "named": _named(rows),
-            "quickest": _quickest(rows),  # often far from the others: its name chooses first
+            "quickest": _quickest(rows),
             "best": rows["model"] == best,
         }
     )
@@ -147,9 +151,7 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
     made = Figure()
     if log:
         made.update_layout(xaxis_type="log")
-    names = _place_names(
-        made, marks.sort_values(["quickest", "y"], ascending=[False, True]), line, log
-    )
+    names = _place_names(made, marks, line, log)
     _add_families(made, marks, families)
     _add_rings(made, marks[rows["tied"].fillna(False).astype(bool)])
     made.update_layout(yaxis_title="error rate (%)", showlegend=True, meta={"names": names})
@@ -187,21 +189,33 @@ def _place_names(
     across = np.stack([marks["x"].to_numpy() + 0 * share, bars], -1).reshape(-1, 2)
     points = marks[["x", "y"]].to_numpy(dtype=float)
     scale = np.log10 if log else np.asarray
-    ends = [_range(scale(points[:, 0])), _range(np.append(low, high))]
+    ends = [_range(scale(points[:, 0])), _range(np.append(low, high), MARGIN_BELOW)]
     made.update_layout(xaxis_range=ends[0], yaxis_range=ends[1])
 
     def normed(each: np.ndarray) -> np.ndarray:
         moved = [(scale(each[:, 0]), ends[0]), (each[:, 1], ends[1])]
         return np.stack([(value - start) / (end - start) for value, (start, end) in moved], -1)
 
-    texts = marks["model"].where(marks["named"], "").tolist()
-    at, lines, crossed = normed(points), normed(line), normed(across)
+    lines, crossed = normed(line), normed(across)
     names = {}
     for window, area in (("wide", WIDE), ("narrow", NARROW)):
-        boxes = name_boxes(at, texts, lines, crossed, area)
-        placed = zip(marks.to_dict("records"), at * area, boxes, strict=True)
-        names[window] = [_name(mark, point, box) for mark, point, box in placed if box is not None]
+        tries = []
+        for first in ("best", "quickest"):  # what chooses first may leave no room for the other
+            order = marks.sort_values([first, "y"], ascending=[False, True])
+            at = normed(order[["x", "y"]].to_numpy(dtype=float))
+            texts = order["model"].where(order["named"], "").tolist()
+            boxes = name_boxes(at, texts, lines, crossed, area)
+            placed = zip(order.to_dict("records"), at * area, boxes, strict=True)
+            tries.append(
+                [_name(mark, point, box) for mark, point, box in placed if box is not None]
+            )
+        names[window] = max(tries, key=_worth)
     return names
+
+
+def _worth(names: list[dict[str, Any]]) -> tuple[bool, int]:
+    """Whether the recommended model is among these names, and how many they are."""
+    return any(name["text"].startswith("<b>") for name in names), len(names)
 
 
 def _name(mark: dict[Any, Any], point: np.ndarray, box: np.ndarray) -> dict[str, Any]:
@@ -213,14 +227,14 @@ def _name(mark: dict[Any, Any], point: np.ndarray, box: np.ndarray) -> dict[str,
         "trace": plain(mark["trace"]),
         "at": [mark["x"], mark["y"]],
         "by": [right, -up],
-        "leader": leader_end(point, box, SCALE) is not None,
+        "leader": len(leader(point, box, SCALE)) > 0,
     }
 
 
-def _range(values: np.ndarray) -> list[float]:
+def _range(values: np.ndarray, below: float = MARGIN) -> list[float]:
     low, high = float(values.min()), float(values.max())
-    margin = MARGIN * (high - low) or 1.0
-    return [low - margin, high + margin]
+    span = (high - low) or 1 / MARGIN
+    return [low - below * span, high + MARGIN * span]
 
 
 def _steps(corners: np.ndarray) -> np.ndarray:
