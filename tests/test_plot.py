@@ -17,6 +17,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
+from pipeline.figures.labels import place_labels
 from pipeline.figures.look import (
     _ORDER,
     COLOURS,
@@ -26,7 +27,6 @@ from pipeline.figures.look import (
     TICKS_OF_HALF,
     figure,
     legend_families,
-    place_labels,
     plain_log,
     style,
 )

@@ -15,11 +15,11 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.figures.look import leader
+from pipeline.figures.labels import leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import words as report_words
-from pipeline.report.charts import WIDE, error_against_time, name_boxes
+from pipeline.report.charts import LETTERS, WIDE, error_against_time
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
@@ -230,18 +230,22 @@ def test_the_legend_names_a_front_where_there_is_a_line(study: Path):
         assert front.showlegend is (sum(on_front) > 1)
 
 
+def boxes_of(points: np.ndarray, texts: list[str], lines: np.ndarray, bars: np.ndarray) -> list:
+    return name_boxes(points, texts, lines, bars, WIDE, LETTERS[WIDE])
+
+
 def test_no_name_in_a_chart_lies_across_another_a_mark_or_the_front():
     name, none = "tf_efficientnet_lite0.in1k", np.empty((0, 2))
     front = np.stack([np.linspace(0.1, 0.6, 90), np.full(90, 0.5)], -1)
     points = np.array([[0.1, 0.5], [0.6, 0.5], [0.65, 0.5], [0.99, 0.9], [0.99, 0.91]])
-    boxes = name_boxes(points, [name] * 5, front, none)
+    boxes = boxes_of(points, [name] * 5, front, none)
     assert_apart(boxes, np.vstack([points, front]))
 
 
 def test_every_model_of_a_crowd_finds_room_for_its_name_with_a_line_that_is_not_upright():
     points = np.random.default_rng(0).uniform(0.2, 0.8, (90, 2))
     texts = [f"a_model_of_the_front_{i}.in1k" if i < 8 else "" for i in range(90)]
-    boxes = name_boxes(points, texts, np.empty((0, 2)), np.empty((0, 2)))
+    boxes = boxes_of(points, texts, np.empty((0, 2)), np.empty((0, 2)))
     assert [box is not None for box in boxes] == [bool(text) for text in texts]
     assert_apart(boxes[:8], points)
     for point, box in zip(points[:8] * WIDE, boxes[:8], strict=True):
@@ -262,17 +266,17 @@ def assert_apart(boxes: list, points: np.ndarray) -> None:
 
 def test_a_name_crosses_a_bar_only_where_it_must():
     points, none = np.array([[0.5, 0.5]]), np.empty((0, 2))
-    (free,) = name_boxes(points, ["a_model.in1k"], none, none)
+    (free,) = boxes_of(points, ["a_model.in1k"], none, none)
     assert free is not None
     bar = np.stack([np.full(90, 0.55), np.linspace(0, 1, 90)], -1)
-    (beside,) = name_boxes(points, ["a_model.in1k"], none, bar)
+    (beside,) = boxes_of(points, ["a_model.in1k"], none, bar)
     assert beside is not None
     assert beside[1, 0] < 0.55 * WIDE[0]  # on the other side
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 90), np.linspace(0, 1, 90)), -1).reshape(-1, 2)
-    (crossing,) = name_boxes(points, ["a_model.in1k"], none, grid)
+    (crossing,) = boxes_of(points, ["a_model.in1k"], none, grid)
     assert crossing is not None
     assert (crossing == free).all()
-    assert name_boxes(points, ["a_model.in1k"], grid, none) == [None]
+    assert boxes_of(points, ["a_model.in1k"], grid, none) == [None]
 
 
 def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(study: Path):

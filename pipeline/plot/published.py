@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import theilslopes
 
+from pipeline.figures.labels import place_labels
 from pipeline.figures.look import (
     FAINT,
     INK,
@@ -20,7 +21,6 @@ from pipeline.figures.look import (
     family_handles,
     figure,
     legend_families,
-    place_labels,
     plain_log,
     scatter_families,
     speed_source,

@@ -1,6 +1,6 @@
 """The report's interactive charts, drawn with plotly: errors, loss curves, rank correlations.
 
-Names are placed by the rules of all figures (`figures/look.py`), for a wide and a narrow window;
+Names are placed by the rules of all figures (`figures/labels.py`), for a wide and a narrow window;
 those without room are shown on hover.
 """
 
@@ -13,12 +13,11 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
+from pipeline.figures.labels import SCALE, leader, name_boxes
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
     SYMBOLS,
-    free_box,
-    leader,
     legend_families,
     name_of,
     spans_decades,
@@ -31,8 +30,6 @@ from pipeline.statistics.bounds import BOUND
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
 LETTERS = {WIDE: 7.0, NARROW: 6.0}  # pixels per letter of the page's fonts, 13 and 11 pixels high
-LINE = 17  # pixels of a name's height
-SCALE = 1.25  # pixels per point, the unit of a name's distances
 MOST_NAMED = 12  # models that are all named in the chart; of more only some, others on hover
 NAMED_OF_MANY = 3  # the best few
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
@@ -43,34 +40,6 @@ STEPS = 60  # points along a line that no name may cross
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
 SPREAD = 0.7  # of a row, over which the datasets' marks are spread
 MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
-
-
-def name_boxes(
-    points: np.ndarray,
-    texts: Sequence[str],
-    lines: np.ndarray,
-    bars: np.ndarray,
-    area: tuple[int, int] = WIDE,
-) -> list[np.ndarray | None]:
-    """The box in pixels of each text near its point [n, 2], coordinates from 0 to 1; None: no room.
-
-    The first texts choose first. No name lies across another, a point, or one of the points along
-    `lines` [m, 2]; across points along `bars` [k, 2] only where there is no better place.
-    """
-    size = np.array(area)
-    at, frame = points * size, np.array([(0, 0), size])
-    hard = np.vstack([at, lines * size])
-    found: list[np.ndarray | None] = []
-    for point, text in zip(at, texts, strict=True):
-        taken = [box for box in found if box is not None]
-        of_text = np.array([len(text) * LETTERS[area], LINE])
-        avoided = (np.vstack([hard, bars * size]), hard)
-        tries = (free_box(point, of_text, SCALE, frame, each, taken) for each in avoided)
-        box = next((each for each in tries if each is not None), None) if text else None
-        found.append(box)
-        if box is not None:
-            hard = np.vstack([hard, leader(point, box, SCALE)])
-    return found
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
@@ -204,7 +173,7 @@ def _place_names(
             order = marks.sort_values([first, "y"], ascending=[False, True])
             at = normed(order[["x", "y"]].to_numpy(dtype=float))
             texts = order["model"].where(order["named"], "").tolist()
-            boxes = name_boxes(at, texts, lines, crossed, area)
+            boxes = name_boxes(at, texts, lines, crossed, area, LETTERS[area])
             placed = zip(order.to_dict("records"), at * area, boxes, strict=True)
             tries.append(
                 [_name(mark, point, box) for mark, point, box in placed if box is not None]
