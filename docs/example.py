@@ -1,21 +1,25 @@
-"""The published example, made again: `python docs/example.py [FOLDER]`, the 2022 study's report.
+"""The published example, made again: `python -m docs.example`, the 2022 study's report.
 
 Reads the study's 894 runs and timm's tables in WB_SHARED, by default ../shared. Writes
-FOLDER/report.html (by default docs/example) and, by default, the figure docs/img/top_15.png. The
-runs become records of our own and go through the stages that make any report.
+docs/example/report.html and README's figure, docs/img/top_15.png, also in dark; with --out only
+OUT/report.html. The runs become records of our own and go through the stages that make any report,
+so the same runs and code give the same bytes.
 """
 
+import colorsys
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import run
+from pipeline.core.errors import PipelineError
 from pipeline.merge import __main__ as merge
 from pipeline.plot import __main__ as plot
 from pipeline.report import __main__ as report
@@ -24,28 +28,47 @@ from pipeline.study2022.as_records import DATASETS, RECIPES
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT / os.environ.get("WB_SHARED", "../shared")
-EXAMPLE, FIGURE = ROOT / "docs/example", ROOT / "docs/img/top_15.png"
+SWEEP, TABLES = SHARED / "reference/sweep_2022.csv", SHARED / "timm-results"
+EXAMPLE, FIGURES = ROOT / "docs/example", ROOT / "docs/img"
 SEEDS = (1, 2, 3)  # the study's repeats
 
 
-def main(folder: Path = EXAMPLE) -> None:
+def main(*, out: Path = EXAMPLE) -> None:
+    """Make the 2022 study's report again, OUT/report.html."""
+    for path in (SWEEP, TABLES):
+        if not path.exists():
+            raise PipelineError(f"{path}: not there: set WB_SHARED to the folder that has it")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         make(work)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(work / "report.html", folder / "report.html")
-        if folder == EXAMPLE:
-            shutil.copy(work / "study2022/top_15.png", FIGURE)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(work / "report.html", out / "report.html")
+        if out == EXAMPLE:
+            shutil.copy(work / "study2022/top_15.png", FIGURES / "top_15.png")
+            darkened(FIGURES / "top_15.png").save(FIGURES / "top_15_dark.png", optimize=True)
+
+
+def darkened(picture: Path) -> Image.Image:
+    """The picture in few colours for a dark page: light and dark change places, the hues stay."""
+    with Image.open(picture) as image:
+        made = image.copy()
+    palette = made.getpalette() or []
+    dark: list[int] = []
+    for place in range(0, len(palette), 3):
+        hue, light, saturation = colorsys.rgb_to_hls(*(each / 255 for each in palette[place:][:3]))
+        turned = colorsys.hls_to_rgb(hue, 1 - 0.92 * light, saturation)
+        dark += [round(255 * each) for each in turned]
+    made.putpalette(dark)
+    return made
 
 
 def make(work: Path) -> None:
     """All that the report is made of, in an empty folder."""
     imagenet, runs, results = work / "imagenet.csv", work / "runs", work / "results"
     params, figures, study = work / "params.yaml", work / "figures", work / "study2022"
-    merge.main(SHARED / "timm-results", imagenet, work / "unmatched.csv")
-    sweep = SHARED / "reference/sweep_2022.csv"
-    with chdir(sweep.parent):  # the page names the file, not where it lay
-        study2022.main(sweep.name, study, imagenet=imagenet, records=runs)
+    merge.main(TABLES, imagenet, work / "unmatched.csv")
+    with chdir(SWEEP.parent):  # the page names the file, not where it lay
+        study2022.main(SWEEP.name, study, imagenet=imagenet, records=runs)
     params.write_text(yaml.safe_dump(settings(runs)), encoding="utf-8")
     aggregate.main(params, runs, imagenet, results, work / "metrics")
     plot.main(params, imagenet, results, figures)
@@ -68,4 +91,4 @@ def settings(runs: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    run(main)

@@ -1,6 +1,6 @@
-"""The pictures of docs/report.md, of a report that is there: `python docs/screenshots.py`.
+"""The pictures of docs/report.md, of the published example: `python -m docs.screenshots`.
 
-Reads results/report.html, writes docs/img/*.png; wants Chromium and the environment of the tests.
+Reads docs/example/report.html, writes docs/img/*.png; needs Chromium.
 """
 
 import io
@@ -10,17 +10,18 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from pipeline.figures.look import with_palette
+
 ROOT = Path(__file__).parent.parent
-REPORT, FOLDER = ROOT / "results/report.html", ROOT / "docs/img"
-COLOURS = 96
+REPORT, FOLDER = ROOT / "docs/example/report.html", ROOT / "docs/img"
 
 
 def main() -> None:
     browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=next(browsers), args=["--no-sandbox"])
-        save(seen(opened(browser, 1280, 1480, "light"), "body"), "answer")
-        save(seen(opened(browser, 390, 844, "light"), "#part-1 h3"), "phone")
+        save(seen(opened(browser, 1280, 1300, "light"), "body"), "answer")
+        save(seen(opened(browser, 390, 844, "light"), "#part-1 h2"), "phone")
         save(explored(opened(browser, 1280, 1000, "dark")), "explorer")
         browser.close()
 
@@ -41,7 +42,8 @@ def seen(page: Page, place: str) -> bytes:
 
 def explored(page: Page) -> bytes:
     """The explorer with a search, without what follows its chart."""
-    page.locator("#explorer details").evaluate("each => each.remove()")
+    page.locator("nav [href='#explorer']").click()
+    page.locator("#explorer details details").evaluate("each => each.remove()")
     page.locator("#explorer").evaluate("each => { each.style.padding = '1rem'; }")
     page.locator("#explorer input").scroll_into_view_if_needed()
     page.locator("#explorer .main-svg").first.wait_for()
@@ -50,11 +52,10 @@ def explored(page: Page) -> bytes:
 
 
 def save(png: bytes, name: str) -> None:
-    """In few colours: a quarter of the size."""
+    """In few colours: a third of the size."""
     FOLDER.mkdir(exist_ok=True)
     with Image.open(io.BytesIO(png)) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(FOLDER / f"{name}.png", optimize=True)
+        with_palette(image).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

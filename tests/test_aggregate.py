@@ -272,7 +272,6 @@ def test_a_study_that_shared_its_device_throughout_has_ranks_and_no_times(study:
         .isna()
         .all(axis=None)
     )
-    assert json.loads((study / "metrics/digits.json").read_text())["steady_fit_seconds"] is None
 
 
 def test_published_numbers_are_those_at_the_image_size_nearest_to_the_study(study: Path):

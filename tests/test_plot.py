@@ -17,7 +17,9 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
+from pipeline.figures.labels import place_labels
 from pipeline.figures.look import (
+    _ORDER,
     COLOURS,
     LOOK,
     MARKERS,
@@ -25,12 +27,12 @@ from pipeline.figures.look import (
     TICKS_OF_HALF,
     figure,
     legend_families,
-    place_labels,
     plain_log,
     style,
 )
 from pipeline.plot import __main__ as plot
 from pipeline.plot.finetunes import error_against_fit_time, rank_correlations
+from pipeline.plot.published import _draw_trend
 from pipeline.results import read_results
 from pipeline.statistics.front import along_front
 from pipeline.timm_results.families import FAMILIES
@@ -260,6 +262,31 @@ def test_families_look_alike_in_every_chart_and_unlike_their_neighbours():
     assert len(MARKERS) == len(SYMBOLS)
     assert len({style(name).colour for name in ("convnext", "swin", "levit", "vgg")}) == 4
     assert style("a family nobody knows").colour not in COLOURS
+
+
+def test_a_trend_needs_six_points_has_a_band_and_does_not_follow_an_outlier():
+    speed = np.array([100, 200, 400, 800, 1600, 3200, 6400])
+    rows = pd.DataFrame({"samples_per_second": speed, "top1": 90 - 5 * np.log10(speed)})
+    rows.loc[6, "top1"] = 20.0
+    with mpl.rc_context(LOOK):
+        _, (few, enough) = figure("title", "note", 5, columns=2)
+    _draw_trend(few, rows.head(5), "red", "-")
+    _draw_trend(enough, rows, "red", "-")
+    assert not few.lines
+    assert len(enough.collections) == 1
+    x, y = enough.lines[0].get_data()
+    assert (y[-1] - y[0]) / np.log10(x[-1] / x[0]) == pytest.approx(-5)
+
+
+def test_families_of_one_colour_differ_in_the_kind_of_their_marks():
+    kinds = {mark: kind for kind in ("oph8", "^<>v", "PX", "sDd") for mark in kind}
+    assert set(kinds) == set(MARKERS)
+    by_colour: dict[str, list[str]] = {}
+    for name in _ORDER[:24]:
+        by_colour.setdefault(style(name).colour, []).append(kinds[style(name).marker])
+    assert style("convnext").colour == style("vit").colour
+    for found in by_colour.values():
+        assert len(set(found[:3])) == 3
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

@@ -54,6 +54,13 @@ def test_a_change_keeps_comments_and_all_other_keys(tmp_path: Path):
     assert path.read_text().count("#") == (ROOT / "params.yaml").read_text().count("#")
 
 
+def test_a_change_keeps_the_anchors_that_no_alias_repeats_yet(root: Path, tmp_path: Path):
+    params = tmp_path / "params.yaml"
+    params.write_text((root / "studies/quickstart.yaml").read_text())
+    change.main("image_size=96", params=params)
+    assert "models: &models" in params.read_text()
+
+
 def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: Path):
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -128,8 +128,10 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
 def headline(
     dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None = None
 ) -> dict[str, Any]:
-    """The dataset's best model over all recipes, its error and cost; nulls where none is ranked.
+    """The dataset's best model over all recipes and its error; nulls where none is ranked.
 
+    Times and what is computed from them are not here but in leaderboard.csv: they belong to a
+    machine, and `dvc metrics diff` is to show what an edit does, on whatever machine it was made.
     `p_best`, `n_tied` (the models that may be the best) and `n_doubts` (the ranked models with
     doubts) are among the models of its recipe. `doubts` are the best model's, as one text.
     Where models are compared at their own `rates`, `take_recipe` is the rate for a fit of it.
@@ -159,12 +161,9 @@ def headline(
         "gain_low": _number(best["gain_low"]),
         "doubts": None if pd.isna(best["doubts"]) else best["doubts"],
         "n_doubts": int(rivals["doubts"].notna().sum()),
-        "steady_fit_seconds": _number(best["steady_fit_seconds_median"]),
-        "start_up_seconds": _number(best["start_up_seconds_median"]),
         "n_tied": int(rivals["tied"].sum()) if rivals["tied"].notna().any() else None,
         "p_best": _number(best["p_best"]),
         "recipe": best["recipe"],
-        "score": _number(best["score_mean"]),
         **({} if take == best["recipe"] else {"take_recipe": take}),
         **counts,
     }

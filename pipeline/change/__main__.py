@@ -32,6 +32,7 @@ def main(*changes: str, params: Path = Path("params.yaml")) -> None:
         if not equals:
             raise PipelineError(f"{change!r}: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
         _set(params, content, key, _parsed(change, value))
+    _keep_anchors(content)
     text = dumps_yaml(content)
     study_of(params, yaml.safe_load(text))
     write_text(params, text)
@@ -69,6 +70,14 @@ def _replace(content: Any, parent: Any, key: str, value: Any) -> None:
     for mapping in _mappings(content):
         for name in [name for name, each in mapping.items() if each is old]:
             mapping[name] = value
+
+
+def _keep_anchors(content: Any) -> None:
+    """Have every anchor written, also one that no alias repeats yet."""
+    for mapping in _mappings(content):
+        for value in mapping.values():
+            if isinstance(value, list | dict) and (anchor := value.yaml_anchor()):  # type: ignore[union-attr]
+                anchor.always_dump = True
 
 
 def _mappings(content: Any) -> Iterator[Any]:

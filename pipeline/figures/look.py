@@ -1,7 +1,6 @@
-"""The look of all charts: families' colours and marks, fronts, layout, log ticks, labels.
+"""The look of all charts: families' colours and marks, fronts, layout, log ticks.
 
-Labels are placed next to their points without overlap, the most important first. A figure is the
-same bytes from the same tables.
+A figure is the same bytes from the same tables.
 """
 
 import io
@@ -19,8 +18,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
@@ -39,20 +36,20 @@ COLOURS = (
     "#a155e6",
     "#7a4020",
 )
-MARKERS = "osD^vPXph<>d8"  # matplotlib's names
+MARKERS = "o^Psp<XDh>dv8"  # matplotlib's names; three in a row are of different kinds
 SYMBOLS = (  # plotly's names, in the same order
     "circle",
-    "square",
-    "diamond",
     "triangle-up",
-    "triangle-down",
     "cross",
-    "x",
+    "square",
     "pentagon",
-    "hexagon",
     "triangle-left",
+    "x",
+    "diamond",
+    "hexagon",
     "triangle-right",
     "diamond-tall",
+    "triangle-down",
     "octagon",
 )
 GREY = "#9a9a9a"
@@ -125,12 +122,15 @@ OTHERS = Style(GREY, "o", "circle")  # families too small for a legend entry of 
 
 
 def style(family: str) -> Style:
-    """The family's style; one that no rule knows is grey."""
+    """The family's style; one that no rule knows is grey.
+
+    The next family of the same colour has the next mark, so one of another kind.
+    """
     if family not in _PLACE:
         return OTHERS
-    place = _PLACE[family]
-    number = place % len(MARKERS)
-    return Style(COLOURS[place % len(COLOURS)], MARKERS[number], SYMBOLS[number])
+    turn, colour = divmod(_PLACE[family], len(COLOURS))
+    number = (colour + turn) % len(MARKERS)
+    return Style(COLOURS[colour], MARKERS[number], SYMBOLS[number])
 
 
 def legend_families(families: pd.Series, most: int) -> list[str]:
@@ -194,12 +194,6 @@ LOOK: Any = {
     "ytick.color": FAINT,
     "svg.hashsalt": "which-backbone",
 }
-NO_POINTS = np.empty((0, 2))
-_DIRECTIONS = np.array(
-    [(1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)]
-)
-_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90)
-_LEADER_FROM_POINTS = 11
 
 
 def figure(
@@ -227,10 +221,10 @@ def save(made: Figure, folder: Path, name: str) -> None:
     pixels = io.BytesIO()
     made.savefig(pixels, format="png", dpi=150)
     with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
-        _with_palette(image).save(path, format="png", optimize=True)
+        with_palette(image).save(path, format="png", optimize=True)
 
 
-def _with_palette(image: Image.Image) -> Image.Image:
+def with_palette(image: Image.Image) -> Image.Image:
     """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
 
     Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
@@ -296,89 +290,3 @@ def plain_log(axis: Axis, most: int = TICKS) -> None:
 
 def _short(value: float, _: object) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
-
-
-def place_labels(
-    axes: Axes,
-    points: np.ndarray,
-    texts: Sequence[str],
-    marks: np.ndarray = NO_POINTS,
-    lines: np.ndarray = NO_POINTS,
-) -> list[Annotation]:
-    """Write each text next to its point [n, 2] where there is room, the most important first.
-
-    No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
-    where there is no better place. A text without room is left out. Call it when all else is drawn:
-    it settles the layout and freezes it.
-    """
-    made = axes.get_figure(root=True)
-    assert isinstance(made, Figure)
-    made.draw_without_rendering()
-    made.set_layout_engine("none")
-    axes.autoscale(False)
-    frame = axes.get_window_extent()
-    scale = made.dpi / 72  # pixels per point
-    at = axes.transData.transform(points)
-    hard = np.vstack([at, axes.transData.transform(marks)])
-    soft = np.vstack([hard, axes.transData.transform(lines)])
-    taken: list[np.ndarray] = []
-    placed = []
-    for point, data, text in zip(at, points, texts, strict=True):
-        label = axes.annotate(
-            text,
-            tuple(data),
-            xytext=(0, 0),
-            textcoords="offset points",
-            size=8,
-            color=INK,
-            ha="center",
-            va="center",
-            zorder=6,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
-        size = np.asarray(label.get_window_extent().size) + 2 * scale
-        within = np.array([frame.min, frame.max])
-        box = _free_box(point, size, scale, within, soft, taken)
-        if box is None:
-            box = _free_box(point, size, scale, within, hard, taken)
-        if box is None:
-            label.remove()
-            continue
-        taken.append(box)
-        offset = (box.mean(axis=0) - point) / scale
-        label.set_position(tuple(offset))
-        placed.append(label)
-        _draw_leader(axes, data, point, box, scale)
-    return placed
-
-
-def _free_box(
-    point: np.ndarray,
-    size: np.ndarray,
-    scale: float,
-    frame: np.ndarray,
-    avoid: np.ndarray,
-    taken: list[np.ndarray],
-) -> np.ndarray | None:
-    """The first box [[left, low], [right, high]] in pixels that hides nothing; None if none."""
-    for distance in _DISTANCES_POINTS:
-        for direction in _DIRECTIONS:
-            centre = point + direction * distance * scale + np.sign(direction) * size / 2
-            box = np.array([centre - size / 2, centre + size / 2])
-            if (box[0] < frame[0]).any() or (box[1] > frame[1]).any():
-                continue
-            if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
-                continue
-            if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
-                return box
-    return None
-
-
-def _draw_leader(
-    axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
-) -> None:
-    """A thin line from a label to its point, where the two are far apart."""
-    nearest = np.clip(point, box[0], box[1])
-    if np.hypot(*(nearest - point)) > _LEADER_FROM_POINTS * scale:
-        end = axes.transData.inverted().transform(nearest)
-        axes.plot(*zip(data, end, strict=True), color=FAINT, linewidth=0.6, zorder=5)

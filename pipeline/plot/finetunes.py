@@ -6,18 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipeline.figures.labels import NO_POINTS, place_labels
 from pipeline.figures.look import (
     COLOURS,
     FAINT,
     INK,
-    NO_POINTS,
     TICKS_OF_HALF,
     accuracy_source,
     family_handles,
     figure,
     legend_families,
     name_of,
-    place_labels,
     plain_log,
     scatter_families,
     spans_decades,

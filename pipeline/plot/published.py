@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.stats import theilslopes
 
+from pipeline.figures.labels import place_labels
 from pipeline.figures.look import (
     FAINT,
     INK,
@@ -19,7 +21,6 @@ from pipeline.figures.look import (
     family_handles,
     figure,
     legend_families,
-    place_labels,
     plain_log,
     scatter_families,
     speed_source,
@@ -29,7 +30,8 @@ from pipeline.statistics.front import along_front
 
 MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
-LEAST_FOR_TREND = 4  # points of a family
+LEAST_FOR_TREND = 6  # points of a family
+RESAMPLES = 200  # of its points, for the trend's band
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
 MOST_BARS = 30
 LEAST_FOR_MEDIAN = 15  # weights at one image size
@@ -64,8 +66,8 @@ def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
     made, (axes,) = figure(
         f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {len(TREND_FAMILIES)} families",
         f"{speed_source(rows)}. n = {len(chosen):,} pairs of weights and image size, each measured "
-        f"once. Trends: least squares over log speed, for {LEAST_FOR_TREND} points or more; hollow "
-        "and dashed: pretrained on more than ImageNet-1k.",
+        "once. Trends: Theil and Sen's line over log speed with its 95 % bootstrap band, of "
+        f"{LEAST_FOR_TREND} points or more; hollow, dashed: pretrained on more than ImageNet-1k.",
         6.4,
     )
     for (family, only_in1k), part in chosen.groupby(["family", chosen["pretraining"] == "in1k"]):
@@ -133,12 +135,24 @@ def _bubble_area(img_size: Any) -> Any:
 
 
 def _draw_trend(axes: Axes, rows: pd.DataFrame, colour: str, line: str) -> None:
-    speed = np.log10(rows["samples_per_second"].to_numpy())
+    """The line of median slope (Theil and Sen's) with its 95 % band; none for few points."""
+    speed, top1 = np.log10(rows["samples_per_second"].to_numpy()), rows["top1"].to_numpy()
     if len(rows) < LEAST_FOR_TREND or np.ptp(speed) == 0:
         return
-    slope, level = np.polyfit(speed, rows["top1"], 1)
-    ends = np.array([speed.min(), speed.max()])
-    axes.plot(10**ends, level + slope * ends, color=colour, ls=line, lw=1.8, zorder=4)
+    along = np.linspace(speed.min(), speed.max(), 30)
+    random = np.random.default_rng(0)
+    drawn = random.integers(len(rows), size=(RESAMPLES, len(rows)))
+    kept = [each for each in drawn if np.ptp(speed[each]) > 0]
+    lines = [_line(top1[each], speed[each], along) for each in kept]
+    low, high = np.percentile(lines, [2.5, 97.5], axis=0)
+    axes.fill_between(10**along, low, high, color=colour, alpha=0.1, lw=0, zorder=1)
+    axes.plot(10**along, _line(top1, speed, along), color=colour, ls=line, lw=1.8, zorder=4)
+
+
+def _line(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # of the slope's own interval, which is not asked for
+        slope, level, *_ = theilslopes(y, x, method="joint")
+    return level + slope * along
 
 
 def _steps(corners: np.ndarray) -> np.ndarray:

@@ -39,12 +39,9 @@ PAGE = Path(__file__).parent
 SCRIPTS = ("charts.js", "tables.js", "explorer.js")
 MOST_DOUBTS = 4  # that the page shows unfolded beside a leaderboard
 MOST_CURVES = 40  # models in a chart of loss curves
+TIME = "steady_fit_seconds_median"
 FINETUNE_CHARTS = (
-    (
-        "steady_fit_seconds_median",
-        report_charts.error_against_time,
-        "Error against steady fit time",
-    ),
+    (TIME, report_charts.error_against_time, "Error against steady fit time"),
     ("imagenet_top1", report_charts.error_against_imagenet, "Error against ImageNet accuracy"),
 )
 PICTURES = (  # figures of stage `plot` that have no interactive chart here
@@ -53,13 +50,10 @@ PICTURES = (  # figures of stage `plot` that have no interactive chart here
     ("models_per_family", "Published weights per family"),
 )
 TRADEOFF = (
-    "Mean error over seeds, bars: 95 % interval. Hover or tap for the numbers; a click in the "
-    "legend hides a family, a double click shows it alone."
+    "A mark is a model's mean error over seeds, its bar the 95 % interval. Bold: the recommended "
+    "model; rings: those that may be the best; hover or tap for the numbers."
 )
-HOLLOW = (
-    " Hollow marks: no time of this model counts, its steady fit time is at most this; they are on "
-    "no front."
-)
+HOLLOW = " Hollow: no time of this model counts, it is at most this, so it is on no front."
 FOREST = (
     "Spearman's ρ with its 95 % bootstrap interval, without one where there are too few models. "
     "Left of 0: where the predictor is higher, this is lower."
@@ -140,10 +134,11 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
             for rows in (done.history, small)
         )
         drawn = [
-            _chart(charts, draw(board), title, x == "steady_fit_seconds_median")
+            _chart(charts, draw(board), title, x == TIME)
             for x, draw, title in FINETUNE_CHARTS
             if _has(board, x)
         ]
+        decides = drawn[0] if _has(board, TIME) else None
         parts.append(
             {
                 "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
@@ -152,7 +147,8 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
                 "note": report_words.note(board),
                 "not_timed": report_words.not_timed(board),
                 "doubts": report_words.doubts(board),
-                "charts": drawn,
+                "decides": decides,
+                "charts": drawn[1:] if decides else drawn,
                 "small": report_tables.small_and_fast(smaller),
                 "small_note": report_words.small_and_fast(smaller),
                 "curves": _curves(board, history, charts),
@@ -164,7 +160,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
 def _has(board: pd.DataFrame, x: str) -> bool:
     """Whether a chart of the error against `x` has a mark."""
     known = board[x].notna()
-    if x == "steady_fit_seconds_median":
+    if x == TIME:
         known |= board[BOUND].notna()
     return bool((known & board["error_rate_mean"].notna()).any())
 

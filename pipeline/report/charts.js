@@ -4,7 +4,7 @@
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const wide = matchMedia("(min-width: 700px)"), roomy = matchMedia("(min-width: 900px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false };
+const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, modeBarButtonsToRemove: ["toImage"] };
 
 // plotly's script lies in the page packed, at two fifths of its size; nothing is drawn before it is unpacked.
 async function unpack() {
@@ -39,20 +39,37 @@ function logAxis(decades) {
   return { type: "log", tickformat: "~s", nticks: Math.max(2, Math.floor(decades / apart)) };
 }
 
-// On a dark page a thin light line around a mark keeps dark colours apart from the ground.
-const outline = () => ({ width: dark.matches ? 0.5 : 0, color: "rgba(255, 255, 255, 0.7)" });
+// On a dark page a thin light line around a mark keeps dark colours apart from the ground; of a hollow mark it is the mark.
+const outline = symbols => {
+  const width = dark.matches ? 0.5 : 0, hollow = each => each.endsWith("-open");
+  return { width: Array.isArray(symbols) ? symbols.map(each => hollow(each) ? 1.5 : width) : width, color: "rgba(255, 255, 255, 0.7)" };
+};
+
+// The models' names, with a line to marks that are further off; those of families that a reader hid are left out.
+function names(div, log) {
+  const { meta } = figures[Number(div.dataset.figure)].layout, css = getComputedStyle(document.body);
+  const hidden = (div.data ?? []).filter(each => each.visible === "legendonly").map(each => each.meta?.trace);
+  return (meta?.names?.[roomy.matches ? "wide" : "narrow"] ?? []).filter(each => !hidden.includes(each.trace)).map(
+    ({ text, at: [x, y], by: [ax, ay], leader }) => ({
+      text, x: log ? Math.log10(x) : x, y, ax, ay, xanchor: "center", yanchor: "middle", borderpad: 0, standoff: 7,
+      font: { size: roomy.matches ? 13 : 11 }, arrowhead: 0, arrowwidth: 0.8, bgcolor: css.getPropertyValue("--veil").trim(),
+      arrowcolor: leader ? css.getPropertyValue("--faint").trim() : "rgba(0,0,0,0)",
+    }));
+}
+const isLog = div => div.parentElement.querySelector("input[data-log]")?.checked;
 
 function drawFigure(div) {
   const { data, layout } = figures[Number(div.dataset.figure)];
-  const marked = each => each.mode?.startsWith("markers");
-  // names next to the marks have other places in a narrow window, or none and are shown on hover
-  const narrow = ({ meta }) => roomy.matches || !meta?.text ? {} : { text: meta.text, textposition: meta.place, textfont: { size: 11 } };
-  const shown = data.map(each => marked(each) ? { ...each, ...narrow(each), marker: { ...each.marker, line: outline() } } : each);
-  const log = div.parentElement.querySelector("input[data-log]");
-  if (!log) return Plotly.react(div, shown, themed(layout), CONFIG);
-  const scale = log.checked ? logAxis(layout.meta.decades) : { type: "linear" };
-  const kept = log.checked === log.defaultChecked ? {} : { range: undefined }; // the range of the other kind
-  Plotly.react(div, shown, themed({ ...layout, xaxis: { ...layout.xaxis, ...scale, ...kept, uirevision: scale.type } }), CONFIG);
+  const ink = getComputedStyle(document.body).color, log = isLog(div), annotations = names(div, log);
+  const size = ({ size }) => roomy.matches ? size : 0.7 * size;
+  const shown = data.map(each => each.meta?.ring ? { ...each, marker: { ...each.marker, color: ink, size: size(each.marker) } }
+    : each.mode?.startsWith("markers") ? { ...each, marker: { ...each.marker, size: size(each.marker), line: outline(each.marker.symbol) } } : each);
+  if (!div.data) queueMicrotask(() => div.on("plotly_restyle", () => Plotly.relayout(div, { annotations: names(div, isLog(div)) })));
+  if (log === undefined) return Plotly.react(div, shown, themed({ ...layout, annotations }), CONFIG);
+  const input = div.parentElement.querySelector("input[data-log]");
+  const scale = log ? logAxis(layout.meta.decades) : { type: "linear" };
+  const kept = log === input.defaultChecked ? {} : { range: undefined }; // the range of the other kind
+  Plotly.react(div, shown, themed({ ...layout, annotations, xaxis: { ...layout.xaxis, ...scale, ...kept, uirevision: scale.type } }), CONFIG);
 }
 
 const charts = [...document.querySelectorAll(".chart")];
@@ -74,3 +91,48 @@ addEventListener("beforeprint", () => { // at once: printing waits for no promis
 document.querySelectorAll("input[data-log]").forEach(input =>
   input.addEventListener("change", () => draw(input.closest("figure").querySelector(".chart"))));
 addEventListener("DOMContentLoaded", () => charts.forEach(div => near.observe(div)));
+
+// Under every chart: save it as a picture, or what it shows as a table.
+const nameOf = div => `${div.closest("section").id}-${div.dataset.figure ?? "timm"}`;
+function savePicture(div) {
+  const { clientWidth: width, clientHeight: height } = div, ground = getComputedStyle(document.body).backgroundColor;
+  const { data, layout } = div;
+  Plotly.downloadImage({ data, layout: { ...layout, paper_bgcolor: ground } }, { format: "png", width, height, scale: 2, filename: nameOf(div) });
+}
+function tableOf(div) {
+  const { xaxis, yaxis } = div._fullLayout, text = each => new DOMParser().parseFromString(each ?? "", "text/html").body;
+  const rows = [["series", "name", xaxis.title.text, yaxis.title.text, "low", "high"]];
+  for (const each of div._fullData.filter(each => each.hoverinfo !== "skip" && each.visible === true)) {
+    const bars = [each.error_y, each.error_x].find(bar => bar?.array) ?? {}, along = bars === each.error_x ? each.x : each.y;
+    each.x.forEach((x, i) => {
+      const { array = [], arrayminus = array } = bars, bar = array[i] >= 0 ? [along[i] - arrayminus[i], along[i] + array[i]] : ["", ""];
+      const name = each.customdata ? `seed ${each.customdata[i]}` : text(each.hovertext?.[i]).querySelector("b")?.textContent ?? "";
+      if (Number.isFinite(x) && Number.isFinite(each.y[i])) rows.push([text(each.name).textContent, name, x, yaxis.ticktext?.[Math.round(each.y[i])] ?? each.y[i], ...bar]);
+    });
+  }
+  const quoted = cell => /[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell;
+  return rows.map(row => row.map(cell => quoted(typeof cell === "number" ? Number(cell.toPrecision(6)) : cell)).join(",")).join("\n") + "\n";
+}
+function saveTable(div) {
+  const href = `data:text/csv;charset=utf-8,${encodeURIComponent(tableOf(div))}`;
+  Object.assign(document.createElement("a"), { href, download: `${nameOf(div)}.csv` }).click();
+}
+charts.forEach(div => {
+  const line = Object.assign(document.createElement("div"), { className: "save", textContent: "Save: " });
+  for (const [text, save] of [["picture (PNG)", savePicture], ["data (CSV)", saveTable]]) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+    button.addEventListener("click", () => save(div));
+    line.append(button, " ");
+  }
+  div.after(line);
+});
+
+// What is folded away opens where a link leads to it.
+function unfold() {
+  const place = document.getElementById(location.hash.slice(1));
+  place?.querySelectorAll(":scope > details").forEach(each => { each.open = true; });
+  place?.scrollIntoView();
+}
+addEventListener("hashchange", unfold);
+addEventListener("load", () => location.hash && unfold());
+document.querySelectorAll("nav a").forEach(link => link.addEventListener("click", () => setTimeout(unfold)));

@@ -1,6 +1,7 @@
 """The report's interactive charts, drawn with plotly: errors, loss curves, rank correlations.
 
-Names are placed next to their marks where there is room; the others are shown on hover.
+Names are placed by the rules of all figures (`figures/labels.py`), for a wide and a narrow window;
+those without room are shown on hover.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
+from pipeline.figures.labels import SCALE, leader, name_boxes
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -23,75 +25,21 @@ from pipeline.figures.look import (
 )
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
+from pipeline.statistics.answer import answer
 from pipeline.statistics.bounds import BOUND
 
-WIDTH, HEIGHT = 860, 400  # pixels of the plot's area in a full page
-LETTER, LINE = 7.6, 17  # pixels of the page's font, 13 pixels high
-NAME_GAP = 8  # pixels between a mark's centre and its name
-PLACES = {  # plotly's names, the best first: where the name's centre lies, x to the right, y up
-    "middle right": (1, 0),
-    "top right": (1, 1),
-    "bottom right": (1, -1),
-    "middle left": (-1, 0),
-    "top left": (-1, 1),
-    "bottom left": (-1, -1),
-    "top center": (0, 1),
-    "bottom center": (0, -1),
-}
-MOST_NAMED = 12  # models named in the chart; of more, the best few and the front, others on hover
+WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
+LETTERS = {WIDE: 7.0, NARROW: 6.0}  # pixels per letter of the page's fonts, 13 and 11 pixels high
+MOST_NAMED = 12  # models that are all named in the chart; of more only some, others on hover
 NAMED_OF_MANY = 3  # the best few
-NARROW, SMALL_LETTER = (300, 400), 6.5  # a phone's area and font, 11 pixels high
 FRONT_COLOUR = "#8a8a8a"  # seen on light and dark
 BARS_OF_MANY = "rgba(138, 138, 138, 0.45)"  # where bars in the families' colours hide the marks
 MARGIN = 0.06  # of the axis, at both ends
+MARGIN_BELOW = 0.16  # of the errors' axis: the lowest errors are named, and below them is room
 STEPS = 60  # points along a line that no name may cross
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of models of one family
 SPREAD = 0.7  # of a row, over which the datasets' marks are spread
 MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, below, per entry
-
-
-def text_positions(
-    points: np.ndarray,
-    texts: Sequence[str],
-    lines: np.ndarray,
-    bars: np.ndarray,
-    area: tuple[int, int] = (WIDTH, HEIGHT),
-    letter: float = LETTER,
-) -> list[str]:
-    """Each text's place next to its point [n, 2], coordinates from 0 to 1; "" where no room is.
-
-    No name lies across another, a point, or one of the points along `lines` [m, 2]; across points
-    along `bars` [k, 2] only where there is no better place.
-    """
-    size = np.array(area)
-    at, taken = points * size, np.empty((0, 2, 2))
-    hard = np.vstack([at, lines * size])
-    soft = np.vstack([hard, bars * size])
-    found = []
-    for point, text in zip(at, texts, strict=True):
-        boxes = _boxes(point, np.array([len(text) * letter, LINE]) / 2)
-        free = [place for place, box in boxes.items() if _is_free(box, soft, taken, size)]
-        free += [place for place, box in boxes.items() if _is_free(box, hard, taken, size)]
-        if area == NARROW:  # it has no room to keep off every line
-            free += [place for place, box in boxes.items() if _is_free(box, at, taken, size)]
-        free = free if text else []
-        found.append(free[0] if free else "")
-        if free:
-            taken = np.vstack([taken, boxes[free[0]][None]])
-    return found
-
-
-def _boxes(point: np.ndarray, half: np.ndarray) -> dict[str, np.ndarray]:
-    """The box [[left, low], [right, high]] of a text of this half size at every place."""
-    centres = {name: point + np.array(way) * (half + NAME_GAP) for name, way in PLACES.items()}
-    return {name: np.array([centre - half, centre + half]) for name, centre in centres.items()}
-
-
-def _is_free(box: np.ndarray, obstacles: np.ndarray, taken: np.ndarray, size: np.ndarray) -> bool:
-    inside = (box[0] >= 0).all() and (box[1] <= size).all()
-    hides = ((obstacles > box[0]) & (obstacles < box[1])).all(1).any()
-    overlaps = ((taken[:, 0] < box[1]) & (taken[:, 1] > box[0])).all(1).any()
-    return bool(inside and not hides and not overlaps)
 
 
 def error_against_time(board: pd.DataFrame) -> Figure:
@@ -107,11 +55,10 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     front = rows[rows["on_front"].fillna(False).astype(bool)].sort_values(
         "steady_fit_seconds_median"
     )
-    corners = front[["steady_fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float) * [
-        1,
-        100,
-    ]
-    made = _error_against(rows, "steady_fit_seconds_median", _steps(corners))
+    corners = front[["steady_fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float)
+    corners = corners * (1, 100)
+    best = answer(board)["model"]
+    made = _error_against(rows, "steady_fit_seconds_median", _steps(corners), best)
     made.add_scatter(
         x=corners[:, 0].astype("float32"),
         y=corners[:, 1].astype("float32"),
@@ -124,14 +71,15 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     )
     seconds = rows["steady_fit_seconds_median"]
     decades = float(np.log10(seconds.max() / seconds.min()))
-    made.update_layout(xaxis_title="steady fit time (s)", meta={"decades": decades})
+    meta = {**made.layout.meta, "decades": decades}
+    made.update_layout(xaxis_title="steady fit time (s)", meta=meta)
     return made
 
 
 def error_against_imagenet(board: pd.DataFrame) -> Figure:
     """Mean error against ImageNet top-1 of one dataset's models of one recipe."""
     rows = board.dropna(subset=["error_rate_mean", "imagenet_top1"])
-    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)))
+    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)), answer(board)["model"])
     made.update_layout(xaxis_title="ImageNet top-1 (%)")
     return made
 
@@ -145,47 +93,64 @@ def is_logarithmic(figure: Figure) -> bool:
     return bool(figure.layout.xaxis.type == "log")
 
 
-def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray) -> Figure:
-    """A mark with its bar per row; `line` [n, 2] holds points that no name may lie across."""
+def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> Figure:
+    """A mark with its bar per row; `line` [n, 2] holds points that no name may lie across.
+
+    The model `best` is the recommended one.
+    """
     error = 100 * rows["error_rate_mean"]
+    families = legend_families(rows["family"], MOST_FAMILIES)
     marks = pd.DataFrame(
         {
             "family": rows["family"],
+            "trace": rows["family"].where(rows["family"].isin(families), ""),
             "x": rows[x],
             "y": error,
             "bar": 100 * rows["error_rate_high"] - error,
             "bar_below": error - 100 * rows["error_rate_low"],
             "hollow": rows.get("hollow", False),
             "hover": [_hover(row) for row in rows.itertuples()],
-            "name": "",
-            "place": "middle right",
+            "model": rows["model"],
+            "named": _named(rows),
+            "quickest": _quickest(rows),
+            "best": rows["model"] == best,
         }
     )
     log = x == "steady_fit_seconds_median" and spans_decades(rows[x])
     made = Figure()
     if log:
         made.update_layout(xaxis_type="log")
-    marks["narrow"], marks["narrow_place"] = "", "middle right"
-    names = rows["model"].where(_named(rows), "")
-    marks["name"] = names.map(plain)
-    _place_names(made, marks, names.tolist(), line, log)
-    _add_families(made, marks)
-    made.update_layout(yaxis_title="error rate (%)", showlegend=True)
+    names = _place_names(made, marks, line, log)
+    _add_families(made, marks, families)
+    _add_rings(made, marks[rows["tied"].fillna(False).astype(bool)])
+    made.update_layout(yaxis_title="error rate (%)", showlegend=True, meta={"names": names})
     return made
 
 
+def _quickest(rows: pd.DataFrame) -> pd.Series:
+    """Which model is the quickest that may be the best."""
+    seconds = rows["steady_fit_seconds_median"].where(rows["tied"].fillna(False).astype(bool))
+    return (seconds == seconds.min()) & ~seconds.duplicated()
+
+
 def _named(rows: pd.DataFrame) -> pd.Series:
-    """Which models are named in the chart: all, or of many the best few and those on the front."""
+    """Which models are named in the chart: all, or of many those that an answer speaks of.
+
+    These are the best few, those on the front, and the quickest that may be the best.
+    """
     if len(rows) <= MOST_NAMED:
         return pd.Series(True, rows.index)
     best = rows["error_rate_mean"].rank(method="first") <= NAMED_OF_MANY
-    return best | rows["on_front"].fillna(False).astype(bool)
+    return best | _quickest(rows) | rows["on_front"].fillna(False).astype(bool)
 
 
 def _place_names(
-    made: Figure, marks: pd.DataFrame, names: list[str], line: np.ndarray, log: bool
-) -> None:
-    """Fix the axes' ranges, and give every mark its name's place, or no name where no room is."""
+    made: Figure, marks: pd.DataFrame, line: np.ndarray, log: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Fix the axes' ranges; the names for charts.js to write, in a wide and in a narrow window.
+
+    `at` is the mark, `by` how far the name's middle lies from it, in pixels to the right and down.
+    """
     low = marks["y"] - marks["bar_below"].fillna(0)
     high = marks["y"] + marks["bar"].fillna(0)
     share = np.linspace(0, 1, STEPS)[:, None]
@@ -193,28 +158,52 @@ def _place_names(
     across = np.stack([marks["x"].to_numpy() + 0 * share, bars], -1).reshape(-1, 2)
     points = marks[["x", "y"]].to_numpy(dtype=float)
     scale = np.log10 if log else np.asarray
-    ends = [_range(scale(points[:, 0])), _range(np.append(low, high))]
+    ends = [_range(scale(points[:, 0])), _range(np.append(low, high), MARGIN_BELOW)]
     made.update_layout(xaxis_range=ends[0], yaxis_range=ends[1])
 
     def normed(each: np.ndarray) -> np.ndarray:
         moved = [(scale(each[:, 0]), ends[0]), (each[:, 1], ends[1])]
         return np.stack([(value - start) / (end - start) for value, (start, end) in moved], -1)
 
-    at, lines, crossed = normed(points), normed(line), normed(across)
-    narrow = text_positions(at, names, lines, crossed, NARROW, SMALL_LETTER)
-    shown = marks["name"].tolist()
-    for text, where, places in (
-        ("name", "place", text_positions(at, names, lines, crossed)),
-        ("narrow", "narrow_place", narrow),
-    ):
-        marks[text] = [name if place else "" for name, place in zip(shown, places, strict=True)]
-        marks[where] = [place or "middle right" for place in places]
+    lines, crossed = normed(line), normed(across)
+    names = {}
+    for window, area in (("wide", WIDE), ("narrow", NARROW)):
+        tries = []
+        for first in ("best", "quickest"):  # what chooses first may leave no room for the other
+            order = marks.sort_values([first, "y"], ascending=[False, True])
+            at = normed(order[["x", "y"]].to_numpy(dtype=float))
+            texts = order["model"].where(order["named"], "").tolist()
+            boxes = name_boxes(at, texts, lines, crossed, area, LETTERS[area])
+            placed = zip(order.to_dict("records"), at * area, boxes, strict=True)
+            tries.append(
+                [_name(mark, point, box) for mark, point, box in placed if box is not None]
+            )
+        names[window] = max(tries, key=_worth)
+    return names
 
 
-def _range(values: np.ndarray) -> list[float]:
+def _worth(names: list[dict[str, Any]]) -> tuple[bool, int]:
+    """Whether the recommended model is among these names, and how many they are."""
+    return any(name["text"].startswith("<b>") for name in names), len(names)
+
+
+def _name(mark: dict[Any, Any], point: np.ndarray, box: np.ndarray) -> dict[str, Any]:
+    """One name as charts.js writes it; the recommended model's is bold."""
+    text = plain(mark["model"])
+    right, up = (box.mean(axis=0) - point).round(1).tolist()
+    return {
+        "text": f"<b>{text}</b>" if mark["best"] else text,
+        "trace": plain(mark["trace"]),
+        "at": [mark["x"], mark["y"]],
+        "by": [right, -up],
+        "leader": len(leader(point, box, SCALE)) > 0,
+    }
+
+
+def _range(values: np.ndarray, below: float = MARGIN) -> list[float]:
     low, high = float(values.min()), float(values.max())
-    margin = MARGIN * (high - low) or 1.0
-    return [low - margin, high + margin]
+    span = (high - low) or 1 / MARGIN
+    return [low - below * span, high + MARGIN * span]
 
 
 def _steps(corners: np.ndarray) -> np.ndarray:
@@ -226,16 +215,13 @@ def _steps(corners: np.ndarray) -> np.ndarray:
     return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
 
 
-def _add_families(made: Figure, marks: pd.DataFrame) -> None:
+def _add_families(made: Figure, marks: pd.DataFrame, families: list[str]) -> None:
     """A trace per family of the marks; small families share a grey one."""
     numbers = dict.fromkeys(("x", "y", "bar", "bar_below"), "float32")  # half the size
     marks = marks.astype(numbers)
-    families = legend_families(marks["family"], MOST_FAMILIES)
-    shown = marks["family"].where(marks["family"].isin(families), "")
-    named = bool((marks[["name", "narrow"]] != "").any(axis=None))
     many = len(marks) > MOST_NAMED
     for family in ["", *families]:  # the grey ones beneath, but last in the legend
-        here = marks[shown == family]
+        here = marks[marks["trace"] == family]
         if here.empty:
             continue
         look = style(family) if family else OTHERS
@@ -249,10 +235,8 @@ def _add_families(made: Figure, marks: pd.DataFrame) -> None:
                 "width": 0,
                 "color": BARS_OF_MANY if many else look.colour,
             },
-            mode="markers+text" if named else "markers",
-            text=here["name"] if named else None,
-            textposition=here["place"] if named else None,
-            meta={"text": here["narrow"].tolist(), "place": here["narrow_place"].tolist()},
+            mode="markers",
+            meta={"trace": plain(family)},
             cliponaxis=False,
             name=plain(family) if family else f"{here['family'].nunique()} more families",
             legendrank=1000 if family else 2000,
@@ -266,6 +250,23 @@ def _add_families(made: Figure, marks: pd.DataFrame) -> None:
             hovertext=here["hover"],
             hovertemplate="%{hovertext}<extra></extra>",
         )
+
+
+def _add_rings(made: Figure, tied: pd.DataFrame) -> None:
+    """A ring around each model that may be the best, where there are several."""
+    if len(tied) < 2:
+        return
+    made.add_scatter(
+        x=tied["x"].astype("float32"),
+        y=tied["y"].astype("float32"),
+        mode="markers",
+        name="may be best",
+        marker={"symbol": "circle-open", "size": 19, "line": {"width": 1.5}},
+        meta={"ring": True},
+        cliponaxis=False,
+        hoverinfo="skip",
+        legendrank=2900,
+    )
 
 
 def _hover(row: Any) -> str:

@@ -28,8 +28,10 @@ TERMS = {  # what a reader may ask at a word
     "score": "Error × (steady fit time + overhead), computed per run, then averaged: lower is "
     "better.",
     "steady fit time": "A fit without its start-up, the median of the runs whose times count.",
-    "start-up": "What the first steps took beyond the pace of later ones: paid once per process.",
+    "start-up": "What the first steps took beyond the pace of later ones: paid once per process, "
+    "however many images follow.",
     "frozen features": "The error of a linear head on the model's features without fine-tuning.",
+    "behind best, points [95 %]": "The mean difference to the best over common seeds.",
     "chance error": "The error of answering without looking at the image.",
 }
 STATES = ("ok", "failed", "diverged", "missing")
@@ -48,35 +50,43 @@ def in_script(json: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """One dataset's answer; `model` is None where no run finished."""
+    """One dataset's answer; `model` is None where no run finished.
+
+    The page says "Take MODEL", `cost` and `choice`, then the remarks, and folds the facts away.
+    """
 
     dataset: str
     model: str | None
     recipe: str
+    cost: str
+    choice: list[str]
+    remarks: list[str]
     facts: list[tuple[str, str]]
-    sentences: list[str]
 
 
 def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None) -> Answer:
     """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
     ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
-        return Answer(dataset, None, "", [], ["No run has finished: there is no answer yet."])
+        none = "No run has finished: there is no answer yet."
+        return Answer(dataset, None, "", "", [], [none], [])
     best = the_answer(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
-    sentences = [*told_apart(best, rivals), *single_runs(best), *against_chance(best)]
+    remarks = [*single_runs(best), *against_chance(best)]
     if gained := gain_sentence(group, best["model"]):
-        sentences.insert(0, gained)
+        remarks.insert(0, gained)
     if doubted := listed(best["doubts"]):
-        sentences.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
+        remarks.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
     own = rates_of(rates, dataset, best["recipe"])
     if len(own):
         take = take_sentence(own, best["model"])
-        sentences += [text for text in (take, order_sentence(board, own)) if text]
+        remarks += [text for text in (take, order_sentence(board, own)) if text]
     if (others := ranked["recipe"].nunique()) > 1:
-        sentences.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
-    return Answer(dataset, best["model"], best["recipe"], _facts(best), sentences)
+        remarks.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
+    cost = f"Its error is {_error(best)}, its steady fit time {fit_time(best)}."
+    choice = told_apart(best, rivals)
+    return Answer(dataset, best["model"], best["recipe"], cost, choice, remarks, _facts(best))
 
 
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
@@ -97,15 +107,28 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         which = f"{len(tied)} of the {len(rivals)} others"
     closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
     sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
-    quicker = tied[tied["steady_fit_seconds_median"] < best["steady_fit_seconds_median"]]
-    if len(quicker):
-        first = quicker.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
-        sentences.append(
-            f"The quickest of those that may be the best is {first['model']}, "
-            f"{duration(first['steady_fit_seconds_median'])} for an error of "
-            f"{percent(first['error_rate_mean'])}."
-        )
-    return sentences
+    return [*sentences, *quicker(best, tied)]
+
+
+def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
+    """What the quickest of the models that may be the best saves and may cost, if it is another."""
+    both = pd.concat([best.to_frame().T, tied])
+    known = both["steady_fit_seconds_median"].astype(float)
+    seconds = known.fillna(both[BOUND].astype(float)) if BOUND in both else known
+    if not seconds.min() < seconds.iloc[0]:
+        return []
+    place = int(seconds.argmin())
+    first = both.iloc[place]
+    bounded = known.iloc[[0, place]].isna()
+    time = f"{'at most ' if bounded.iloc[1] else ''}{duration(seconds.iloc[place])}"
+    if not bounded.any():
+        time = f"{100 * seconds.iloc[place] / seconds.iloc[0]:.0f} % of its time ({time})"
+    error = f"an error of {percent(first['error_rate_mean'])}"
+    if pd.notna(first.get("gap_high")):
+        error += f" (at most {max(100 * first['gap_high'], 0):.1f} points more, 95 %)"
+    told = ", as far as times are known, is" if bounded.any() else " is"
+    which = f"The quickest of those that may be the best{told} {first['model']}"
+    return [f"{which}: {time}, {error}."]
 
 
 def single_runs(best: pd.Series) -> list[str]:
@@ -153,13 +176,8 @@ def memory(row: Any) -> str:
 
 
 def _facts(best: pd.Series) -> list[tuple[str, str]]:
-    error = percent(best["error_rate_mean"])
-    if not pd.isna(best["error_rate_low"]):
-        error += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
-    if not pd.isna(best["fbeta2_mean"]):
-        error += f" (F2 {best['fbeta2_mean']:.3f})"
     facts = [
-        ("error", error),
+        ("error", _error(best)),
         ("seeds", str(best["n"])),
         ("frozen features", _frozen(best)),
         ("chance error", percent(best["chance_error_rate"])),
@@ -169,6 +187,14 @@ def _facts(best: pd.Series) -> list[tuple[str, str]]:
         ("device", "–" if pd.isna(best["device"]) else best["device"]),
     ]
     return [(name, value) for name, value in facts if value != "–"]
+
+
+def _error(best: pd.Series) -> str:
+    """The mean error with its interval, of several labels with F2."""
+    text = percent(best["error_rate_mean"])
+    if not pd.isna(best["error_rate_low"]):
+        text += f" [{_points(best['error_rate_low'])}, {_points(best['error_rate_high'])}]"
+    return text if pd.isna(best["fbeta2_mean"]) else f"{text} (F2 {best['fbeta2_mean']:.3f})"
 
 
 def _frozen(best: pd.Series) -> str:
@@ -200,23 +226,14 @@ def summary(study: Study, runs: pd.DataFrame) -> str:
 
 
 def note(board: pd.DataFrame) -> str:
-    """What the leaderboard's columns mean here."""
+    """What is counted in the leaderboard; its headings explain themselves (TERMS)."""
     first = board.iloc[0]
     unit = (
         "Error is the share of wrong (image, tag) pairs. "
         if first["data_kind"] == "multi"
         else "Error is the share of wrong validation images. "
     )
-    return (
-        f"{unit}Click a heading to sort. {_covered(first['interval_covers'])} Models that may be "
-        "the best share rank 1; P(best) is the probability of the lowest true error. “Behind "
-        "best” is the mean difference over common seeds, with an interval that covers the same. "
-        f"{_compared(first['images'])}“On front” is the probability that no other model is both "
-        "as quick and as good. Steady fit time is a fit without its start-up, which is what the "
-        "first steps took beyond the pace of later ones: it is paid once per process, however many "
-        "images follow. Both are medians of the runs that had one device for themselves; score is "
-        "error × (steady fit time + overhead), computed per run, then averaged."
-    )
+    return f"{unit}{_covered(first['interval_covers'])} {_compared(first['images'])}".strip()
 
 
 def doubts(board: pd.DataFrame) -> list[tuple[str, str]]:
@@ -233,10 +250,10 @@ def doubts(board: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _compared(images: Any) -> str:
-    """How the comparison uses the validation images; ends with a blank."""
+    """How the comparison uses the validation images."""
     return {
-        PAIRED: "Models are compared image by image. ",
-        INDEPENDENT: "Models count as if each had validation images of its own. ",
+        PAIRED: "Models are compared image by image.",
+        INDEPENDENT: "Models count as if each had validation images of its own.",
     }.get(images, "")
 
 

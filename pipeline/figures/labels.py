@@ -1,0 +1,164 @@
+"""Where names go in all charts: next to their points without overlap, the most important first.
+
+`place_labels` writes them into a figure, `name_boxes` finds the places in a chart that a browser
+draws. A name that is far from its point has a line to it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+
+from pipeline.figures.look import FAINT, INK
+
+NO_POINTS = np.empty((0, 2))
+_DIRECTIONS = np.array(
+    [
+        *((1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)),
+        *((0.9, 0.45), (0.9, -0.45), (-0.9, 0.45), (-0.9, -0.45)),
+    ]
+)
+_DISTANCES_POINTS = (7, 12, 20, 30, 45, 65, 90, 120)
+_LEADER_FROM_POINTS = 11
+LINE_PIXELS = 17  # a name's height in a browser
+SCALE = 1.25  # a browser's pixels per point, the unit of a name's distances
+
+
+def place_labels(
+    axes: Axes,
+    points: np.ndarray,
+    texts: Sequence[str],
+    marks: np.ndarray = NO_POINTS,
+    lines: np.ndarray = NO_POINTS,
+) -> list[Annotation]:
+    """Write each text next to its point [n, 2] where there is room, the most important first.
+
+    No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
+    where there is no better place. A text without room is left out. Call it when all else is drawn:
+    it settles the layout and freezes it.
+    """
+    made = axes.get_figure(root=True)
+    assert isinstance(made, Figure)
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    axes.autoscale(False)
+    frame = axes.get_window_extent()
+    scale = made.dpi / 72  # pixels per point
+    at = axes.transData.transform(points)
+    hard = np.vstack([at, axes.transData.transform(marks)])
+    soft = np.vstack([hard, axes.transData.transform(lines)])
+    taken: list[np.ndarray] = []
+    placed = []
+    for point, data, text in zip(at, points, texts, strict=True):
+        label = axes.annotate(
+            text,
+            tuple(data),
+            xytext=(0, 0),
+            textcoords="offset points",
+            size=8,
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+        size = np.asarray(label.get_window_extent().size) + 2 * scale
+        within = np.array([frame.min, frame.max])
+        box = free_box(point, size, scale, within, soft, taken)
+        if box is None:
+            box = free_box(point, size, scale, within, hard, taken)
+        if box is None:
+            label.remove()
+            continue
+        taken.append(box)
+        hard, soft = (np.vstack([each, leader(point, box, scale)]) for each in (hard, soft))
+        offset = (box.mean(axis=0) - point) / scale
+        label.set_position(tuple(offset))
+        placed.append(label)
+        _draw_leader(axes, data, point, box, scale)
+    return placed
+
+
+def free_box(
+    point: np.ndarray,
+    size: np.ndarray,
+    scale: float,
+    frame: np.ndarray,
+    avoid: np.ndarray,
+    taken: list[np.ndarray],
+) -> np.ndarray | None:
+    """The first box [[left, low], [right, high]] for a text of this size that hides nothing.
+
+    All in pixels, `scale` of them per point; None where no room is. Bars of intervals are upright,
+    so no line from a box to its point is.
+    """
+    for distance in _DISTANCES_POINTS:
+        for direction in _DIRECTIONS:
+            centre = point + direction * distance * scale + np.sign(direction) * size / 2
+            box = np.array([centre - size / 2, centre + size / 2])
+            if (box[0] < frame[0]).any() or (box[1] > frame[1]).any():
+                continue
+            if any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
+                continue
+            line = leader(point, box, scale)
+            if len(line) and abs(line[-1, 0] - point[0]) < abs(line[-1, 1] - point[1]) / 2:
+                continue
+            if any(((line > other[0]) & (line < other[1])).all(1).any() for other in taken):
+                continue
+            if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
+                return box
+    return None
+
+
+def leader(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray:
+    """Points along the line from a point to the box of its text [n, 2]; none where they are close.
+
+    All in pixels, `scale` of them per point.
+    """
+    nearest = np.clip(point, box[0], box[1])
+    if np.hypot(*(nearest - point)) <= _LEADER_FROM_POINTS * scale:
+        return NO_POINTS
+    return np.linspace(point, nearest, 40)
+
+
+def _draw_leader(
+    axes: Axes, data: np.ndarray, point: np.ndarray, box: np.ndarray, scale: float
+) -> None:
+    """A thin line from a label to its point, where the two are far apart."""
+    line = leader(point, box, scale)
+    if len(line):
+        to = axes.transData.inverted().transform(line[-1])
+        axes.plot(*zip(data, to, strict=True), color=FAINT, linewidth=0.6, zorder=5)
+
+
+def name_boxes(
+    points: np.ndarray,
+    texts: Sequence[str],
+    lines: np.ndarray,
+    bars: np.ndarray,
+    area: tuple[int, int],
+    letter: float,
+) -> list[np.ndarray | None]:
+    """The box of each text near its point [n, 2], coordinates from 0 to 1; None where no room is.
+
+    Boxes are in pixels of `area`, the plot's width and height; `letter` is a letter's width. The
+    first texts choose first. No name lies across another, a point, or one of the points along
+    `lines` [m, 2]; across points along `bars` [k, 2] only where there is no better place.
+    """
+    size = np.array(area)
+    at, frame = points * size, np.array([(0, 0), size])
+    hard = np.vstack([at, lines * size])
+    found: list[np.ndarray | None] = []
+    for point, text in zip(at, texts, strict=True):
+        taken = [box for box in found if box is not None]
+        of_text = np.array([len(text) * letter, LINE_PIXELS])
+        avoided = (np.vstack([hard, bars * size]), hard)
+        tries = (free_box(point, of_text, SCALE, frame, each, taken) for each in avoided)
+        box = next((each for each in tries if each is not None), None) if text else None
+        found.append(box)
+        if box is not None:
+            hard = np.vstack([hard, leader(point, box, SCALE)])
+    return found
