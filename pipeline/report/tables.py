@@ -164,10 +164,18 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
     )
 
 
-def leaderboard(board: pd.DataFrame) -> Table:
-    """The leaderboard of one dataset and recipe."""
+def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
+    """The leaderboard of one dataset and recipe; below it `others`, without rank and times."""
     known = board["steady_fit_seconds_median"].astype(float)
-    return table(board.assign(seconds=known.fillna(board.get(BOUND, known))), _LEADERBOARD)
+    rows = board.assign(seconds=known.fillna(board.get(BOUND, known)), from_=None)
+    counts = {"n_missing": 0, "n_not_timed": 0}
+    theirs = others.assign(from_=others["from"], gap_to_best=others["gap"], **counts)
+    return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD)
+
+
+def other_people(rows: pd.DataFrame) -> Table:
+    """Every source's runs, each compared within its source, and with this study's best."""
+    return table(rows.rename(columns={"from": "from_"}), _OTHER_PEOPLE)
 
 
 def small_and_fast(rows: pd.DataFrame) -> Table:
@@ -272,6 +280,11 @@ def _gap(row: Any) -> str:
     return f"{100 * row.gap_to_best:.2f}{interval}"
 
 
+def _behind(row: Any) -> str:
+    interval = _between(100 * row.gap_low, 100 * row.gap_high)
+    return f"{100 * row.gap:.2f}".replace("-", "−") + interval
+
+
 def _change(row: Any) -> str:
     ends = 100 * row.error_difference_low, 100 * row.error_difference_high
     return f"{100 * row.error_difference:.2f}".replace("-", "−") + _between(*ends)
@@ -314,6 +327,7 @@ def _not_timed(row: Any) -> str:
 
 _LEADERBOARD = (
     _number("rank", "rank", ".0f"),
+    Column("from", _text("from_")),
     Column("model", _text("model")),
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("P(best)", "p_best", ".2f"),
@@ -388,6 +402,20 @@ _ESTIMATES = (
     Column("estimated from", _text("source")),
     _number("runs", "runs", "d"),
     Column("measured / estimated, median [10 %, 90 %]", _off, "ratio"),
+)
+_OTHER_PEOPLE = (
+    Column("from", _text("from_")),
+    Column("who", _text("who")),
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("model", _text("model")),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    _number("runs", "n", "d"),
+    Column("behind", _text("model_here")),
+    Column("by points [95 %]", _behind, "gap"),
+    _seconds("their fit time", "steady_fit_seconds_there"),
+    Column("their device", _text("device_there")),
+    Column("where from", _text("where"), long=True),
 )
 _FAILURES = (
     Column("dataset", _text("dataset")),
