@@ -1,9 +1,5 @@
-"""The report's sortable tables, each cell as text and as the number to sort by.
+"""The report's sortable tables, each cell as text and as the number to sort by."""
 
-Also the data of its explorer: everything timm publishes, for the page's script to draw.
-"""
-
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,91 +7,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
-from pipeline.report.words import TERMS, in_script
+from pipeline.figures.look import name_of
+from pipeline.report.words import TERMS
 from pipeline.statistics.bounds import BOUND
-from pipeline.study.params import Study
-from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.licences import shown
 
-PAIR = ["model", "img_size"]
 MOST_FAMILIES = 18  # with a legend entry of their own
-DIGITS = 4  # of a speed
-
-
-def explorer(study: Study, imagenet: pd.DataFrame) -> str:
-    """JSON for `explorer.js`, safe inside a script; it starts at the study's inference chart."""
-    pairs = imagenet.drop_duplicates(PAIR).reset_index(drop=True)
-    families = list(dict.fromkeys(pairs["family"]))
-    in_legend = legend_families(pairs["family"], MOST_FAMILIES)
-    families.sort(key=lambda name: in_legend.index(name) if name in in_legend else len(in_legend))
-    files = _files(imagenet, pairs)
-    names = [file["name"] for file in files]
-    data = {
-        "families": [
-            {"name": name, **_look(style(name)), "legend": name in in_legend} for name in families
-        ],
-        "others": _look(OTHERS),
-        "model": pairs["model"].tolist(),
-        "family": pairs["family"].map(families.index).tolist(),
-        "pretraining": pairs["pretraining"].tolist(),
-        "licence": [shown(licence) for licence in pairs["licence"]],
-        "pixels": pairs["img_size"].tolist(),
-        "top1": [round(value, 2) for value in pairs["top1"]],
-        "params": [round(value, 1) for value in pairs["params_m"]],
-        "studied": pairs.index[pairs["model"].isin(study.models)].tolist(),
-        "files": files,
-        "start": names.index(study.charts["infer"]),
-    }
-    return in_script(json.dumps(data, separators=(",", ":"), allow_nan=False))
-
-
-def _files(imagenet: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every benchmark file, those of one device from the newest torch to the oldest."""
-    timed = imagenet[imagenet["benchmark_file"] != ""]
-    order = pd.MultiIndex.from_frame(pairs[PAIR])
-    files = []
-    for name, rows in timed.groupby("benchmark_file"):
-        first = rows.iloc[0]
-        aligned = rows.set_index(PAIR)[["samples_per_second", "batch_size"]].reindex(order)
-        files.append(
-            {
-                "name": name,
-                "mode": first["mode"],
-                "device": first["device"],
-                "setup": _setup(first),
-                "speed": [_rounded(value) for value in aligned["samples_per_second"]],
-                "batch": aligned["batch_size"].fillna(0).astype(int).tolist(),
-            }
-        )
-    torch = timed.groupby("benchmark_file")["torch"].first().map(_version)
-    files.sort(key=lambda file: torch[file["name"]], reverse=True)
-    return sorted(files, key=lambda file: (file["mode"], file["device"]))
-
-
-def _look(look: Style) -> dict[str, str]:
-    return {"colour": look.colour, "symbol": look.symbol}
-
-
-def _setup(file: pd.Series) -> str:
-    """`amp, nchw, torch 2.9.1, cu130, dynamo`, after `own` if it is this machine's."""
-    own = "own" if file["measured_by"] == OWN else ""
-    known = [own, file["precision"], file["layout"], f"torch {file['torch']}", file["backend"]]
-    return ", ".join(part for part in [*known, "dynamo" * (file["compile"] == "dynamo")] if part)
-
-
-def _version(torch: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in torch.split(".") if part.isdigit())
-
-
-def _rounded(speed: float) -> int | float:
-    """A speed to four digits; 0 for none."""
-    if pd.isna(speed):
-        return 0
-    short = float(f"{speed:.{DIGITS}g}")
-    return int(short) if short.is_integer() else short
-
-
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
 _IDENTITY = ["name", "origin", "SHA256"]
@@ -175,7 +92,8 @@ def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
 
 def other_people(rows: pd.DataFrame) -> Table:
     """Every source's runs, each compared within its source, and with this study's best."""
-    return table(rows.rename(columns={"from": "from_"}), _OTHER_PEOPLE)
+    names = {"from": "from_", "gap": "gap_to_best"}
+    return table(rows.rename(columns=names), _OTHER_PEOPLE)
 
 
 def small_and_fast(rows: pd.DataFrame) -> Table:
@@ -277,12 +195,7 @@ def _gain(row: Any) -> str:
 
 def _gap(row: Any) -> str:
     interval = _between(100 * row.gap_low, 100 * row.gap_high)
-    return f"{100 * row.gap_to_best:.2f}{interval}"
-
-
-def _behind(row: Any) -> str:
-    interval = _between(100 * row.gap_low, 100 * row.gap_high)
-    return f"{100 * row.gap:.2f}".replace("-", "−") + interval
+    return f"{100 * row.gap_to_best:.2f}".replace("-", "−") + interval
 
 
 def _change(row: Any) -> str:
@@ -412,7 +325,7 @@ _OTHER_PEOPLE = (
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("runs", "n", "d"),
     Column("behind", _text("model_here")),
-    Column("by points [95 %]", _behind, "gap"),
+    Column("by points [95 %]", _gap, "gap_to_best"),
     _seconds("their fit time", "steady_fit_seconds_there"),
     Column("their device", _text("device_there")),
     Column("where from", _text("where"), long=True),
