@@ -84,7 +84,8 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
 def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
     """The leaderboard of one dataset and recipe; below it `others`, without rank and times."""
     known = board["steady_fit_seconds_median"].astype(float)
-    rows = board.assign(seconds=known.fillna(board.get(BOUND, known)), from_=None)
+    here = "this study" if len(others) else None
+    rows = board.assign(seconds=known.fillna(board.get(BOUND, known)), from_=here)
     counts = {"n_missing": 0, "n_not_timed": 0}
     theirs = others.assign(from_=others["from"], gap_to_best=others["gap"], **counts)
     return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD)
@@ -238,6 +239,11 @@ def _not_timed(row: Any) -> str:
     return f"{row.n_not_timed} of {row.n}" if row.n_not_timed else EMPTY
 
 
+def _settings(row: Any) -> str:
+    """Whether recipe and image size are those of this study's runs on the same images."""
+    return EMPTY if pd.isna(row.same_settings) else "the same" if row.same_settings else "others"
+
+
 _LEADERBOARD = (
     _number("rank", "rank", ".0f"),
     Column("from", _text("from_")),
@@ -324,6 +330,7 @@ _OTHER_PEOPLE = (
     Column("model", _text("model")),
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("runs", "n", "d"),
+    Column("settings", _settings),
     Column("behind", _text("model_here")),
     Column("by points [95 %]", _gap, "gap_to_best"),
     _seconds("their fit time", "steady_fit_seconds_there"),
