@@ -206,6 +206,7 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     """The gaps to model `to` of error rates [models, seeds] whose seeds have nothing in common.
 
     So nothing of a seed cancels, as it does in `compare`; what an image does to both still does.
+    The narrower of two intervals, as in `_gaps`.
     """
     n_runs, mean = np.isfinite(errors).sum(axis=1), np.nanmean(errors, axis=1)
     noise = run_noise(errors, n_valid)
@@ -217,8 +218,16 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     estimated = of_mean + of_mean[to]
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
     gap, half = mean - mean[to], reach * np.sqrt(estimated + known)
+    low, high = error_intervals(mean, n_runs, images, noise)
+    below, above = mean - low, high - mean
     covers = IMAGES if noise is None else SEEDS_AND_IMAGES
-    return Gaps(gap, gap - half, gap + half, covers, images.kind)
+    return Gaps(
+        gap,
+        gap - np.minimum(half, np.hypot(below, above[to])),
+        gap + np.minimum(half, np.hypot(above, below[to])),
+        covers,
+        images.kind,
+    )
 
 
 def _comparable(runs: np.ndarray, noise: RunNoise | None) -> tuple[np.ndarray, float]:
