@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("conf", "pipeline", "studies", "data/sample")
-FILES = ("dvc.yaml", "params.yaml", ".dvcignore", "data/benchmark/README.md")
+FILES = (
+    *("dvc.yaml", "params.yaml", ".dvcignore"),
+    *("data/benchmark/README.md", "data/pool/README.md"),
+)
 DVC_CONFIG = "[core]\n    analytics = false\n    no_scm = true\n"
 
 

@@ -202,6 +202,37 @@ ESTIMATES = (
     "fit_seconds",
     "ratio",
 )
+POOL = (  # other people's runs; `from` is a source, `*_here` are of this study's dataset
+    "from",
+    "who",
+    "dataset",
+    "recipe",
+    "model",
+    "family",
+    "n",
+    "n_failed",
+    "error_rate_mean",
+    "error_rate_low",
+    "error_rate_high",
+    "tied_there",
+    "image_size",
+    "data_kind",
+    "n_valid",
+    "data_fingerprint",
+    "dataset_here",
+    "recipe_here",
+    "same_settings",
+    "model_here",
+    "gap",
+    "gap_low",
+    "gap_high",
+    "gap_covers",
+    "images",
+    "steady_fit_seconds_there",
+    "device_there",
+    "where",
+    "revision",
+)
 _TEXT = (
     "dataset",
     "recipe",
@@ -223,6 +254,7 @@ _TEXT = (
     "outcome",
     "predictor",
     "interval_covers",
+    "gap_covers",
     "images",
     "against",
     "not_timed",
@@ -232,11 +264,22 @@ _TEXT = (
     "source",
     "rate",
     "left_out",
+    "from",
+    "who",
+    "dataset_here",
+    "recipe_here",
+    "model_here",
+    "device_there",
+    "where",
+    "revision",
 )
-_WHOLE = ("rank", "n_train", "n_valid", "imagenet_img_size", "infer_img_size", "train_img_size")
+_WHOLE = (
+    *("rank", "n_train", "n_valid", "image_size"),
+    *("imagenet_img_size", "infer_img_size", "train_img_size"),
+)
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
-_TRUTH = ("tied", "tied_here", "on_front", "taken")
+_TRUTH = ("tied", "tied_here", "on_front", "taken", "tied_there", "same_settings")
 
 
 @dataclass(frozen=True)
@@ -273,6 +316,11 @@ def read_small_and_fast(folder: Path) -> pd.DataFrame:
 def read_answers(folder: Path) -> pd.DataFrame:
     """The table of which images each run erred on."""
     return _read(folder / "valid_wrong.csv", ANSWERS)
+
+
+def read_pool_table(folder: Path) -> pd.DataFrame:
+    """The table of other people's runs; without rows where the pool is empty."""
+    return _read(folder / "pool.csv", POOL)
 
 
 def write_result(path: Path, table: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ TABLES = [
     "valid_wrong.csv",
     "estimates.csv",
     "rates.csv",
+    "pool.csv",
 ]
 
 

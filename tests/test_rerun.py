@@ -166,6 +166,12 @@ def test_timing_a_model_re_runs_its_timing_and_the_tables_but_no_fine_tune(
     assert workspace.repro() == tables
 
 
+def test_runs_of_other_people_re_run_the_tables_alone(workspace: Workspace) -> None:
+    (workspace.folder / "data/pool/anna").mkdir()
+    (workspace.folder / "data/pool/anna/pool.json").write_text("{}")
+    assert workspace.repro() == BELOW
+
+
 def test_another_source_of_timms_tables_re_runs_no_fine_tune(workspace: Workspace) -> None:
     workspace.edit("params.yaml", "source: data/sample", "source: data/other")
     shutil.copytree(workspace.folder / "data/sample", workspace.folder / "data/other")

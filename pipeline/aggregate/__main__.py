@@ -10,6 +10,7 @@ Reads the records of the cells that params.yaml names, and no other. Writes to t
     recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
     rates.csv           each model's best learning rate, if several  (statistics/rates.py)
     estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
+    pool.csv            other people's runs, without effect on the others (pipeline/pool)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed
@@ -22,12 +23,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.aggregate.leaderboard import leaderboard, recipe_effects
+from pipeline.aggregate.leaderboard import leaderboard, pool_table, recipe_effects, settings_of
 from pipeline.aggregate.runs_table import Records, history_table, read_records, runs_table
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
 from pipeline.estimates.estimate import estimates_table
+from pipeline.pool.checked import Pooled, read_pool
 from pipeline.records import Record, read_record
 from pipeline.results import write_result
 from pipeline.statistics.answer import Baselines, answer
@@ -55,12 +57,14 @@ def main(
     metrics: Path,
     *,
     baselines: Path | None = None,
+    pool: Path | None = None,
 ) -> None:
     """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS.
 
-    BASELINES is the folder of the records of stage `baseline`.
+    BASELINES is the folder of the records of stage `baseline`, POOL that of other people's runs.
     """
     study = read_study(params)
+    others = read_pool(pool) if pool else []
     records = read_records(study, runs)
     if not records:
         raise PipelineError(
@@ -69,7 +73,7 @@ def main(
         )
     frozen = read_baselines(study, baselines) if baselines else {}
     groups = rate_groups(study, records)
-    table, board, rates = write_tables(study, records, imagenet, results, frozen, groups)
+    table, board, rates = write_tables(study, records, imagenet, results, frozen, groups, others)
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
             write_json(folder / f"{dataset}.json", headline(dataset, table, board, rates))
@@ -82,13 +86,15 @@ def write_tables(
     results: Path,
     baselines: Baselines | None = None,
     groups: Sequence[RateGroup] = (),
+    others: Sequence[Pooled] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Write every table of these records to `results`; returns runs, leaderboard and rates."""
     table = runs_table(study, records)
     answers = answers_table(records)
     timm = read_imagenet(imagenet)
     known = published(study, timm, imagenet)
-    own = own_rates(table.merge(answers, how="left", on=RUN, validate="one_to_one"), groups)
+    answered = table.merge(answers, how="left", on=RUN, validate="one_to_one")
+    own = own_rates(answered, groups)
     doubts = _with_own(doubts_column(records), own.rates)
     board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
     write_result(results / "runs.csv", table)
@@ -99,8 +105,17 @@ def write_tables(
     write_result(results / "small_and_fast.csv", small_and_fast(board))
     write_result(results / "recipes.csv", recipe_effects(study, table))
     write_result(results / "rates.csv", own.rates)
+    pooled = pool_table(others, _finished(answered, own.runs, records), board, own.rates)
+    write_result(results / "pool.csv", pooled)
     write_result(results / "estimates.csv", estimates_table(study, records.values(), timm))
     return table, board, own.rates
+
+
+def _finished(runs: pd.DataFrame, own: pd.DataFrame, records: Records) -> pd.DataFrame:
+    """The finished runs with their answers and settings, also those at models' own rates."""
+    settings = {cell.recipe: settings_of(record) for cell, record in records.items()}
+    every = pd.concat([runs, own], ignore_index=True) if len(own) else runs
+    return every[every["status"] == "ok"].assign(settings=lambda rows: rows["recipe"].map(settings))
 
 
 def _with_own(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:

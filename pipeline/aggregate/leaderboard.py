@@ -7,21 +7,26 @@ models are the least for an interval. Steady fit times are compared as ratios, o
 count.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pipeline.results import LEADERBOARD, RECIPES
-from pipeline.statistics.answer import Baselines, baseline_columns
+from pipeline.pool.checked import Pooled, reduced
+from pipeline.records import Record
+from pipeline.results import LEADERBOARD, POOL, RECIPES
+from pipeline.statistics.answer import Baselines, answer, baseline_columns
 from pipeline.statistics.bounds import main_devices
-from pipeline.statistics.comparison import compare
+from pipeline.statistics.comparison import compare, gaps_of_strangers
 from pipeline.statistics.front import COLUMNS, fronts
 from pipeline.statistics.intervals import CONFIDENCE
-from pipeline.statistics.validation_images import image_noise
+from pipeline.statistics.rates import judged
+from pipeline.statistics.validation_images import image_noise, labels_of
 from pipeline.study.params import Study
+from pipeline.timm_results.families import family
 
 GROUP = ["dataset", "recipe", "model"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
@@ -201,13 +206,13 @@ def _rows(study: Study, models: pd.DataFrame) -> Iterator[dict[str, Any]]:
         for recipe in study.recipes[1:]:
             part = models[(models["dataset"] == dataset) & (models["recipe"] == recipe)]
             groups = [(EVERY_FAMILY, part), *part.groupby("family")] if len(part) else []
-            for family, few in groups:
+            for name, few in groups:
                 error, ratio = _mean(few["difference"]), np.exp(_mean(few["log_ratio"].dropna()))
                 yield {
                     "dataset": dataset,
                     "recipe": recipe,
                     "against": study.recipes[0],
-                    "family": family,
+                    "family": name,
                     "n_models": len(few),
                     "n_pairs": int(few["pairs"].sum()),
                     **dict(zip(_ERROR, error, strict=True)),
@@ -226,3 +231,137 @@ def _mean(values: pd.Series) -> np.ndarray:
         width = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
         half = width * values.std() / np.sqrt(len(values))
     return np.array([mean, mean - half, mean + half], dtype=float)
+
+
+_THEIR_GROUP = (  # what runs of one source must share to be compared with each other
+    *("dataset", "recipe", "settings", "image_size"),
+    *("data_fingerprint", "data_kind", "n_valid", "labels"),
+)
+
+
+def pool_table(
+    pool: Sequence[Pooled], here: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per source, dataset, recipe and model of other people's runs, best first.
+
+    `here` are this study's finished runs with their answers, `board` and `rates` its tables. A
+    model is held against the study's best where the fingerprint says that images, labels and split
+    are the same; then `gap` is its mean error minus that of the best.
+    """
+    tables = []
+    for source in pool:
+        rows = pd.DataFrame([_pooled_row(record) for record in source.records])
+        for _, runs in rows.groupby(list(_THEIR_GROUP), sort=False, dropna=False):
+            table = _their_board(runs).join(_beside(runs, here, board, rates), on="model")
+            about = source.manifest
+            where = about.where if "://" in about.where else about.where.rpartition("/")[2]
+            named = {"from": about.name, "who": about.who, "where": where}  # no folder of here
+            tables.append(table.assign(**named, revision=about.revision))
+    found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return found.reindex(columns=list(POOL))
+
+
+def _pooled_row(record: Record) -> dict[str, Any]:
+    """One run as a row; a time counts where its own record says nothing against it."""
+    timed = record.not_for_speed is None and not record.device.shared
+    return {
+        "dataset": record.dataset,
+        "recipe": record.recipe,
+        "model": record.model,
+        "status": record.status,
+        "seed": record.seed,
+        "settings": settings_of(record),
+        "image_size": record.image_size,
+        "data_fingerprint": record.data.fingerprint,
+        "data_kind": record.data.kind,
+        "n_valid": record.data.n_valid,
+        "labels": labels_of(record),
+        "error_rate": record.metrics.error_rate,
+        "valid_wrong": record.valid_wrong,
+        "steady_fit_seconds": record.steady_fit_seconds if timed else None,
+        "device": record.device.label,
+    }
+
+
+def settings_of(record: Record) -> str:
+    """The settings that two runs must share to differ in model and seed alone, as text."""
+    return json.dumps(reduced(record).config, sort_keys=True)
+
+
+def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
+    """Error rates by model and `column`."""
+    wide = runs.assign(column=column).pivot(index="model", columns="column", values="error_rate")
+    return wide.astype(float)
+
+
+def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per model of a group of one source, compared with each other alone."""
+    first, ok = runs.iloc[0], runs[runs["status"] == "ok"]
+    names = [each for each in _THEIR_GROUP if each in POOL]
+    failed = (runs["status"] != "ok").groupby(runs["model"]).sum()
+    board = pd.DataFrame({"n": ok.groupby("model").size(), "n_failed": failed})
+    board = board.fillna(0).astype(int)
+    board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean()
+    if len(ok) and pd.notna(first["n_valid"]) and first["n_valid"] > 0:
+        twice = ok.duplicated(["model", "seed"]).any()  # by other code, say: then nothing is paired
+        errors = _errors(ok, ok.groupby("model").cumcount() if twice else ok["seed"])
+        images = image_noise(ok, errors.index)
+        found = compare(errors.to_numpy(), int(first["n_valid"]), images)
+        ends = {"error_rate_low": found.low, "error_rate_high": found.high}
+        board = board.join(pd.DataFrame({**ends, "tied_there": found.tied}, index=errors.index))
+    board = board.join(_their_times(ok))
+    board = board.sort_values("error_rate_mean", kind="stable").rename_axis("model").reset_index()
+    board["family"] = board["model"].map(family)
+    return board.assign(**{name: first[name] for name in names})
+
+
+def _their_times(ok: pd.DataFrame) -> pd.DataFrame:
+    """By model, the median steady fit time on the device of most of its timed runs."""
+    timed = ok.dropna(subset=["steady_fit_seconds", "device"])
+    seconds = timed.groupby(["model", "device"])["steady_fit_seconds"].agg(["count", "median"])
+    most = seconds.reset_index().sort_values(["count", "device"], ascending=[False, True])
+    names = {"median": "steady_fit_seconds_there", "device": "device_there"}
+    return most.drop_duplicates("model").set_index("model")[list(names)].rename(columns=names)
+
+
+def _beside(
+    runs: pd.DataFrame, here: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame
+) -> pd.DataFrame:
+    """By model of a group of one source: how it stands to this study's best on the same images."""
+    print_there, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
+    same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == print_there)]
+    ranked = judged(board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)], rates)
+    if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
+        return pd.DataFrame(index=pd.Index([], dtype=object))
+    best = answer(ranked)
+    ours = same[same["recipe"] == best["recipe"]]
+    if (ours["labels"].dropna() != ok["labels"].iloc[0]).any():
+        return pd.DataFrame(index=pd.Index([], dtype=object))
+    names = [f"theirs {model}" for model in ok["model"]]
+    both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
+    errors = _errors(both, pd.Series(range(len(both))))
+    found = gaps_of_strangers(
+        errors.to_numpy(),
+        int(best["n_valid"]),
+        image_noise(both, errors.index),
+        errors.index.tolist().index(best["model"]),
+    )
+    table = pd.DataFrame({name: getattr(found, key) for name, key in _GAPS}, index=errors.index)
+    theirs = dict.fromkeys(ok["model"])
+    table = table.loc[[f"theirs {model}" for model in theirs]].set_axis(list(theirs))
+    settings = ours["settings"].dropna().unique().tolist()
+    return table.assign(
+        dataset_here=best["dataset"],
+        recipe_here=best["recipe"],
+        model_here=best["model"],
+        same_settings=settings == [runs["settings"].iloc[0]] if settings else None,
+    )
+
+
+_GAPS = (
+    ("gap", "gap"),
+    ("gap_low", "low"),
+    ("gap_high", "high"),
+    ("gap_covers", "covers"),
+    ("images", "images"),
+)

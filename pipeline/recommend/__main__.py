@@ -27,8 +27,8 @@ from pipeline.recommend.choice import (
 )
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
 from pipeline.recommend.limits import TIME, Asked
-from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
-from pipeline.results import Results, read_answers, read_results
+from pipeline.recommend.prior import Estimate, alike, alike_elsewhere, estimates, shortlist
+from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
@@ -117,7 +117,8 @@ def main(
         told = _from_runs(study, done, read_answers(results), dataset, asked, top)
     else:
         _check_name(study, dataset)
-        told = _prior(study, done, imagenet, dataset, asked, top)
+        others = read_pool_table(results) if done is not None else None
+        told = _prior(study, done, others, imagenet, dataset, asked, top)
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
 
 
@@ -202,7 +203,13 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
 
 
 def _prior(
-    study: Study, done: Results | None, imagenet: Path, dataset: str, asked: Asked, top: int
+    study: Study,
+    done: Results | None,
+    others: pd.DataFrame | None,
+    imagenet: Path,
+    dataset: str,
+    asked: Asked,
+    top: int,
 ) -> dict[str, Any]:
     size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
@@ -226,7 +233,13 @@ def _prior(
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
-    found = shortlist(nearest, _kept(asked, board), limits, top)
+    if others is not None and len(others):
+        others = alike_elsewhere(others, nearest["model"], _kind(study, dataset))
+        sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
+        notes.append(
+            f"Other people's runs, which nobody vouches for, count after its own: {sources}"
+        )
+    found = shortlist(nearest, _kept(asked, board), limits, top, others)
     return {
         "dataset": dataset,
         "basis": "prior",

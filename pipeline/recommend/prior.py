@@ -1,7 +1,8 @@
 """A shortlist for a dataset that has no runs: a prior from what others measured, and estimates.
 
 Half of it are models that were tied for the best on similar datasets of this study, the rest is on
-the front of ImageNet top-1 against published training speed, spread from accurate to quick. In 2022
+the front of ImageNet top-1 against published training speed, spread from accurate to quick. Other
+people's runs (results/pool.csv) fill the first half where this study has too few. In 2022
 ImageNet top-1 and fine-tune accuracy had rank correlations of 0.64 (Pets) and about 0.2 (Planet).
 """
 
@@ -59,6 +60,7 @@ def _estimate(source: Source, seconds: float, reaches: dict[str, float]) -> Esti
     return Estimate(seconds, reaches[source.name], source.name)
 
 
+MOST_NAMED = 3  # sources of a suggestion
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 
 
@@ -92,12 +94,26 @@ def alike(
     return board[~board["dataset"].isin(left_out)] if left_out else board, left_out
 
 
+def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None) -> pd.DataFrame:
+    """The rows of pool.csv that say something about other images: those of models that timm's
+    tables name, at a size and of a kind as `alike` asks for.
+    """
+    large = others["image_size"].fillna(0) >= LEAST_SIZE
+    same_kind = others["data_kind"].isna() | (others["data_kind"] == kind) | (kind is None)
+    return others[large & same_kind & others["model"].isin(set(known))]
+
+
 def shortlist(
-    published: pd.DataFrame, board: pd.DataFrame, limits: list[Limit], top: int
+    published: pd.DataFrame,
+    board: pd.DataFrame,
+    limits: list[Limit],
+    top: int,
+    others: pd.DataFrame | None = None,
 ) -> list[Suggestion]:
     """At most `top` models; `published` has one row per model: top1, img_size, speed, device.
 
-    Throughput is judged by the published speed, steady fit time by an estimate.
+    Throughput is judged by the published speed, steady fit time by an estimate. `others` are rows
+    of pool.csv; their models come after those of this study's own runs.
     """
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
@@ -105,7 +121,11 @@ def shortlist(
             basis = "estimate" if limit.column == "estimated_seconds" else "published speed"
             raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]
-    earlier = _earlier(board, rows if len(rows) < len(published) else None)
+    allowed = rows if len(rows) < len(published) else None
+    earlier = _earlier(board, allowed)
+    if others is not None:
+        own = {each.model for each in earlier}
+        earlier += [each for each in _elsewhere(others, allowed) if each.model not in own]
     found = earlier[: -(-top // 2)]
     speed, top1 = (rows[name].to_numpy(float) for name in ("samples_per_second", "top1"))
     front = rows.iloc[along_front(-speed, top1)]
@@ -133,6 +153,22 @@ def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggesti
         Suggestion(str(row.Index), f"tied for the best on {row.datasets}")
         for row in models.itertuples()
     ]
+
+
+def _elsewhere(others: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggestion]:
+    """The models tied for the best in other people's runs, those of most sources first.
+
+    A source counts once, however many datasets it says it has.
+    """
+    tied = others[others["tied_there"].fillna(False).astype(bool)]
+    if allowed is not None:
+        tied = tied[tied["model"].isin(allowed["model"])]
+    found = []
+    for model, rows in tied.groupby("model"):
+        named = sorted(set(rows["dataset"] + " by " + rows["from"]))
+        why = f"tied for the best in other people's runs ({', '.join(named[:MOST_NAMED])})"
+        found.append((-rows["from"].nunique(), str(model), why))
+    return [Suggestion(model, why) for _, model, why in sorted(found)]
 
 
 def _spread(front: pd.DataFrame, count: int) -> list[Suggestion]:

@@ -8,6 +8,7 @@ may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts
 
 import base64
 import gzip
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,25 @@ from plotly.offline import get_plotlyjs
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
-from pipeline.figures.look import name_of
+from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
-from pipeline.report.tables import explorer
-from pipeline.report.words import answer
-from pipeline.results import Results, read_results, read_small_and_fast
+from pipeline.report.tables import MOST_FAMILIES
+from pipeline.report.words import answer, in_script
+from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
 from pipeline.statistics.bounds import BOUND, with_longest
 from pipeline.statistics.rates import rates_of
-from pipeline.study.params import MODES, read_study
-from pipeline.timm_results.imagenet import chart_rows, read_imagenet
+from pipeline.study.params import MODES, Study, read_study
+from pipeline.timm_results.imagenet import OWN, chart_rows, read_imagenet
+from pipeline.timm_results.licences import shown
 
 PAGE = Path(__file__).parent
+PAIR = ["model", "img_size"]
+DIGITS = 4  # of a speed
 SCRIPTS = ("charts.js", "tables.js", "explorer.js")
 MOST_DOUBTS = 4  # that the page shows unfolded beside a leaderboard
 MOST_CURVES = 40  # models in a chart of loss curves
@@ -54,6 +58,11 @@ TRADEOFF = (
     "model; rings: those that may be the best; hover or tap for the numbers."
 )
 HOLLOW = " Hollow: no time of this model counts, it is at most this, so it is on no front."
+OTHERS_NOTE = (
+    " Rows with a source in “from” are other people's runs on the very same images, with their own "
+    "settings and software: compared, but not ranked, and without times, which are in “Other "
+    "people's runs”."
+)
 FOREST = (
     "Spearman's ρ with its 95 % bootstrap interval, without one where there are too few models. "
     "Left of 0: where the predictor is higher, this is lower."
@@ -86,13 +95,14 @@ def main(
     table = read_imagenet(imagenet)
     for mode in MODES:
         chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
-    done = read_results(results)
+    done, others = read_results(results), read_pool_table(results)
     charts = Charts()
     done = replace(done, board=with_longest(done.board, done.runs))
     page = {
         "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
-        "parts": _parts(done, read_small_and_fast(results), charts),
+        "parts": _parts(done, read_small_and_fast(results), others, charts),
+        "other_people": report_tables.other_people(others),
         "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
@@ -124,7 +134,9 @@ def main(
     write_text(html, text + "\n")
 
 
-def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
+def _parts(
+    done: Results, small: pd.DataFrame, others: pd.DataFrame, charts: Charts
+) -> list[dict[str, Any]]:
     """A part of the page per dataset and recipe: leaderboard, doubts, charts, loss curves."""
     several = done.board["recipe"].nunique() > 1
     parts = []
@@ -133,6 +145,7 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
             rows[(rows["dataset"] == dataset) & (rows["recipe"] == recipe)]
             for rows in (done.history, small)
         )
+        beside = (others["dataset_here"] == dataset) & (others["recipe_here"] == recipe)
         drawn = [
             _chart(charts, draw(board), title, x == TIME)
             for x, draw, title in FINETUNE_CHARTS
@@ -142,9 +155,9 @@ def _parts(done: Results, small: pd.DataFrame, charts: Charts) -> list[dict[str,
         parts.append(
             {
                 "title": f"{dataset}, recipe {recipe}" if several else str(dataset),
-                "board": report_tables.leaderboard(board),
+                "board": report_tables.leaderboard(board, others[beside]),
                 "rates": report_tables.rates(rates_of(done.rates, str(dataset), str(recipe))),
-                "note": report_words.note(board),
+                "note": report_words.note(board) + OTHERS_NOTE * bool(beside.any()),
                 "not_timed": report_words.not_timed(board),
                 "doubts": report_words.doubts(board),
                 "decides": decides,
@@ -228,6 +241,79 @@ def _text(name: str) -> str:
 
 def _of(board: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return board[board["dataset"] == dataset]
+
+
+def explorer(study: Study, imagenet: pd.DataFrame) -> str:
+    """JSON for `explorer.js`, safe inside a script; it starts at the study's inference chart."""
+    pairs = imagenet.drop_duplicates(PAIR).reset_index(drop=True)
+    families = list(dict.fromkeys(pairs["family"]))
+    in_legend = legend_families(pairs["family"], MOST_FAMILIES)
+    families.sort(key=lambda name: in_legend.index(name) if name in in_legend else len(in_legend))
+    files = _files(imagenet, pairs)
+    names = [file["name"] for file in files]
+    data = {
+        "families": [
+            {"name": name, **_look(style(name)), "legend": name in in_legend} for name in families
+        ],
+        "others": _look(OTHERS),
+        "model": pairs["model"].tolist(),
+        "family": pairs["family"].map(families.index).tolist(),
+        "pretraining": pairs["pretraining"].tolist(),
+        "licence": [shown(licence) for licence in pairs["licence"]],
+        "pixels": pairs["img_size"].tolist(),
+        "top1": [round(value, 2) for value in pairs["top1"]],
+        "params": [round(value, 1) for value in pairs["params_m"]],
+        "studied": pairs.index[pairs["model"].isin(study.models)].tolist(),
+        "files": files,
+        "start": names.index(study.charts["infer"]),
+    }
+    return in_script(json.dumps(data, separators=(",", ":"), allow_nan=False))
+
+
+def _files(imagenet: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every benchmark file, those of one device from the newest torch to the oldest."""
+    timed = imagenet[imagenet["benchmark_file"] != ""]
+    order = pd.MultiIndex.from_frame(pairs[PAIR])
+    files = []
+    for name, rows in timed.groupby("benchmark_file"):
+        first = rows.iloc[0]
+        aligned = rows.set_index(PAIR)[["samples_per_second", "batch_size"]].reindex(order)
+        files.append(
+            {
+                "name": name,
+                "mode": first["mode"],
+                "device": first["device"],
+                "setup": _setup(first),
+                "speed": [_rounded(value) for value in aligned["samples_per_second"]],
+                "batch": aligned["batch_size"].fillna(0).astype(int).tolist(),
+            }
+        )
+    torch = timed.groupby("benchmark_file")["torch"].first().map(_version)
+    files.sort(key=lambda file: torch[file["name"]], reverse=True)
+    return sorted(files, key=lambda file: (file["mode"], file["device"]))
+
+
+def _look(look: Style) -> dict[str, str]:
+    return {"colour": look.colour, "symbol": look.symbol}
+
+
+def _setup(file: pd.Series) -> str:
+    """`amp, nchw, torch 2.9.1, cu130, dynamo`, after `own` if it is this machine's."""
+    own = "own" if file["measured_by"] == OWN else ""
+    known = [own, file["precision"], file["layout"], f"torch {file['torch']}", file["backend"]]
+    return ", ".join(part for part in [*known, "dynamo" * (file["compile"] == "dynamo")] if part)
+
+
+def _version(torch: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in torch.split(".") if part.isdigit())
+
+
+def _rounded(speed: float) -> int | float:
+    """A speed to four digits; 0 for none."""
+    if pd.isna(speed):
+        return 0
+    short = float(f"{speed:.{DIGITS}g}")
+    return int(short) if short.is_integer() else short
 
 
 if __name__ == "__main__":

@@ -1,9 +1,5 @@
-"""The report's sortable tables, each cell as text and as the number to sort by.
+"""The report's sortable tables, each cell as text and as the number to sort by."""
 
-Also the data of its explorer: everything timm publishes, for the page's script to draw.
-"""
-
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,91 +7,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
-from pipeline.report.words import TERMS, in_script
+from pipeline.figures.look import name_of
+from pipeline.report.words import TERMS
 from pipeline.statistics.bounds import BOUND
-from pipeline.study.params import Study
-from pipeline.timm_results.imagenet import OWN
 from pipeline.timm_results.licences import shown
 
-PAIR = ["model", "img_size"]
 MOST_FAMILIES = 18  # with a legend entry of their own
-DIGITS = 4  # of a speed
-
-
-def explorer(study: Study, imagenet: pd.DataFrame) -> str:
-    """JSON for `explorer.js`, safe inside a script; it starts at the study's inference chart."""
-    pairs = imagenet.drop_duplicates(PAIR).reset_index(drop=True)
-    families = list(dict.fromkeys(pairs["family"]))
-    in_legend = legend_families(pairs["family"], MOST_FAMILIES)
-    families.sort(key=lambda name: in_legend.index(name) if name in in_legend else len(in_legend))
-    files = _files(imagenet, pairs)
-    names = [file["name"] for file in files]
-    data = {
-        "families": [
-            {"name": name, **_look(style(name)), "legend": name in in_legend} for name in families
-        ],
-        "others": _look(OTHERS),
-        "model": pairs["model"].tolist(),
-        "family": pairs["family"].map(families.index).tolist(),
-        "pretraining": pairs["pretraining"].tolist(),
-        "licence": [shown(licence) for licence in pairs["licence"]],
-        "pixels": pairs["img_size"].tolist(),
-        "top1": [round(value, 2) for value in pairs["top1"]],
-        "params": [round(value, 1) for value in pairs["params_m"]],
-        "studied": pairs.index[pairs["model"].isin(study.models)].tolist(),
-        "files": files,
-        "start": names.index(study.charts["infer"]),
-    }
-    return in_script(json.dumps(data, separators=(",", ":"), allow_nan=False))
-
-
-def _files(imagenet: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every benchmark file, those of one device from the newest torch to the oldest."""
-    timed = imagenet[imagenet["benchmark_file"] != ""]
-    order = pd.MultiIndex.from_frame(pairs[PAIR])
-    files = []
-    for name, rows in timed.groupby("benchmark_file"):
-        first = rows.iloc[0]
-        aligned = rows.set_index(PAIR)[["samples_per_second", "batch_size"]].reindex(order)
-        files.append(
-            {
-                "name": name,
-                "mode": first["mode"],
-                "device": first["device"],
-                "setup": _setup(first),
-                "speed": [_rounded(value) for value in aligned["samples_per_second"]],
-                "batch": aligned["batch_size"].fillna(0).astype(int).tolist(),
-            }
-        )
-    torch = timed.groupby("benchmark_file")["torch"].first().map(_version)
-    files.sort(key=lambda file: torch[file["name"]], reverse=True)
-    return sorted(files, key=lambda file: (file["mode"], file["device"]))
-
-
-def _look(look: Style) -> dict[str, str]:
-    return {"colour": look.colour, "symbol": look.symbol}
-
-
-def _setup(file: pd.Series) -> str:
-    """`amp, nchw, torch 2.9.1, cu130, dynamo`, after `own` if it is this machine's."""
-    own = "own" if file["measured_by"] == OWN else ""
-    known = [own, file["precision"], file["layout"], f"torch {file['torch']}", file["backend"]]
-    return ", ".join(part for part in [*known, "dynamo" * (file["compile"] == "dynamo")] if part)
-
-
-def _version(torch: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in torch.split(".") if part.isdigit())
-
-
-def _rounded(speed: float) -> int | float:
-    """A speed to four digits; 0 for none."""
-    if pd.isna(speed):
-        return 0
-    short = float(f"{speed:.{DIGITS}g}")
-    return int(short) if short.is_integer() else short
-
-
 EMPTY = "–"
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
 _IDENTITY = ["name", "origin", "SHA256"]
@@ -164,10 +81,20 @@ def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
     )
 
 
-def leaderboard(board: pd.DataFrame) -> Table:
-    """The leaderboard of one dataset and recipe."""
+def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
+    """The leaderboard of one dataset and recipe; below it `others`, without rank and times."""
     known = board["steady_fit_seconds_median"].astype(float)
-    return table(board.assign(seconds=known.fillna(board.get(BOUND, known))), _LEADERBOARD)
+    here = "this study" if len(others) else None
+    rows = board.assign(seconds=known.fillna(board.get(BOUND, known)), from_=here)
+    counts = {"n_missing": 0, "n_not_timed": 0}
+    theirs = others.assign(from_=others["from"], gap_to_best=others["gap"], **counts)
+    return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD)
+
+
+def other_people(rows: pd.DataFrame) -> Table:
+    """Every source's runs, each compared within its source, and with this study's best."""
+    names = {"from": "from_", "gap": "gap_to_best"}
+    return table(rows.rename(columns=names), _OTHER_PEOPLE)
 
 
 def small_and_fast(rows: pd.DataFrame) -> Table:
@@ -269,7 +196,7 @@ def _gain(row: Any) -> str:
 
 def _gap(row: Any) -> str:
     interval = _between(100 * row.gap_low, 100 * row.gap_high)
-    return f"{100 * row.gap_to_best:.2f}{interval}"
+    return f"{100 * row.gap_to_best:.2f}".replace("-", "−") + interval
 
 
 def _change(row: Any) -> str:
@@ -312,8 +239,14 @@ def _not_timed(row: Any) -> str:
     return f"{row.n_not_timed} of {row.n}" if row.n_not_timed else EMPTY
 
 
+def _settings(row: Any) -> str:
+    """Whether recipe and image size are those of this study's runs on the same images."""
+    return EMPTY if pd.isna(row.same_settings) else "the same" if row.same_settings else "others"
+
+
 _LEADERBOARD = (
     _number("rank", "rank", ".0f"),
+    Column("from", _text("from_")),
     Column("model", _text("model")),
     Column("error [95 %]", _error, "error_rate_mean"),
     _number("P(best)", "p_best", ".2f"),
@@ -388,6 +321,21 @@ _ESTIMATES = (
     Column("estimated from", _text("source")),
     _number("runs", "runs", "d"),
     Column("measured / estimated, median [10 %, 90 %]", _off, "ratio"),
+)
+_OTHER_PEOPLE = (
+    Column("from", _text("from_")),
+    Column("who", _text("who")),
+    Column("dataset", _text("dataset")),
+    Column("recipe", _text("recipe")),
+    Column("model", _text("model")),
+    Column("error [95 %]", _error, "error_rate_mean"),
+    _number("runs", "n", "d"),
+    Column("settings", _settings),
+    Column("behind", _text("model_here")),
+    Column("by points [95 %]", _gap, "gap_to_best"),
+    _seconds("their fit time", "steady_fit_seconds_there"),
+    Column("their device", _text("device_there")),
+    Column("where from", _text("where"), long=True),
 )
 _FAILURES = (
     Column("dataset", _text("dataset")),

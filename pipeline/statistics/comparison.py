@@ -191,6 +191,45 @@ def _square_and_add(
     return np.hypot(mean - low, best_high - lowest), np.hypot(high - mean, lowest - best_low)
 
 
+@dataclass(frozen=True)
+class Gaps:
+    """How far means [models] are behind one of them, with 95 % intervals that cover `covers`."""
+
+    gap: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    covers: str
+    images: str
+
+
+def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | None, to: int) -> Gaps:
+    """The gaps to model `to` of error rates [models, seeds] whose seeds have nothing in common.
+
+    So nothing of a seed cancels, as it does in `compare`; what an image does to both still does.
+    The narrower of two intervals, as in `_gaps`.
+    """
+    n_runs, mean = np.isfinite(errors).sum(axis=1), np.nanmean(errors, axis=1)
+    noise = run_noise(errors, n_valid)
+    images = images or independent(mean, n_valid)
+    lasting = images.covariance - np.diag(images.alone / n_runs)
+    known = se_of_differences(lasting, to) ** 2
+    total, freedom = (noise.total, noise.freedom) if noise else (0.0, np.inf)
+    of_mean = np.maximum(total * scale_of(mean, n_valid) ** 2, images.alone) / n_runs
+    estimated = of_mean + of_mean[to]
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
+    gap, half = mean - mean[to], reach * np.sqrt(estimated + known)
+    low, high = error_intervals(mean, n_runs, images, noise)
+    below, above = mean - low, high - mean
+    covers = IMAGES if noise is None else SEEDS_AND_IMAGES
+    return Gaps(
+        gap,
+        gap - np.minimum(half, np.hypot(below, above[to])),
+        gap + np.minimum(half, np.hypot(above, below[to])),
+        covers,
+        images.kind,
+    )
+
+
 def _comparable(runs: np.ndarray, noise: RunNoise | None) -> tuple[np.ndarray, float]:
     """The variances [models] of means beside each other, as shares of p(1 - p), and freedom.
 

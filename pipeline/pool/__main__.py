@@ -1,0 +1,211 @@
+"""Command `pool`: runs of other people beside this study's, and this study's runs for others.
+
+Reads the records of a folder, an archive, a git repository or a DVC remote, as input that nobody
+vouches for, and keeps them in data/pool/NAME with who and where they are from. `dvc repro` then
+makes results/pool.csv of them. They are marked in the report, compared image by image where the
+dataset is the very same, and add to the prior of `recommend`; their times rank nothing. --share
+writes this study's runs as such an archive, without paths and names of users and machines.
+"""
+
+import gzip
+import io
+import json as json_text
+import re
+import shutil
+import tarfile
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.command import console, run
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import plain, replacing
+from pipeline.pool.checked import (
+    MANIFEST,
+    POOL_NAME,
+    Manifest,
+    Pooled,
+    foreign_record,
+    identities,
+    read_pool,
+    shared,
+    write_pooled,
+)
+from pipeline.pool.incoming import Incoming, incoming
+from pipeline.records import Record, read_record
+
+NEXT = "`dvc repro` puts them beside this study's"
+MOST_WHO = 80  # characters
+MOST_SHOWN = 5  # texts of failed runs
+
+
+def main(
+    *sources: str,
+    name: str | None = None,
+    who: str | None = None,
+    rev: str | None = None,
+    remote: str | None = None,
+    remove: str | None = None,
+    share: Path | None = None,
+    datasets: str | None = None,
+    runs: Path = Path("data/runs"),
+    pool: Path = Path("data/pool"),
+) -> None:
+    """Take the runs of SOURCES (folders, archives, git repositories) into the pool, or list it.
+
+    --name is what a source is called here, --who whose runs they are, --rev a branch, tag or commit
+    of a git repository, --remote a DVC remote (path or URL) with the records that the source's
+    dvc.lock names. --remove NAME takes a source out. --share FILE.tar.gz writes this study's runs
+    for others, of all or of some --datasets (a,b).
+    """
+    if share is not None:
+        write_shared(share, runs, None if datasets is None else datasets.split(","))
+    elif remove is not None:
+        _remove(pool, remove)
+    elif not sources:
+        _list(read_pool(pool))
+    elif len(sources) > 1 and (name is not None or who is not None or rev or remote):
+        raise PipelineError("--name, --who, --rev and --remote are of one source: give one")
+    else:
+        for source in sources:
+            add(pool, source, name=name, who=who, rev=rev, remote=remote)
+
+
+def add(
+    pool: Path,
+    source: str,
+    *,
+    name: str | None = None,
+    who: str | None = None,
+    rev: str | None = None,
+    remote: str | None = None,
+) -> None:
+    """Take a source into the pool, all of it or nothing; one of the same name is replaced."""
+    found = incoming(source, rev, remote)
+    records = checked_records(found)
+    name = name or _name_of(found.where)
+    if not POOL_NAME.fullmatch(name):
+        raise PipelineError(f"{name[:60]!r}: give the source a plain --name, such as anna")
+    who = "".join(each for each in who or found.author or "unknown" if each.isprintable())
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    manifest = Manifest(name, who[:MOST_WHO], found.where, found.revision, now, {})
+    write_pooled(pool / name, manifest, records)
+    print(f"{name}: {_told(records)}; {NEXT}")
+
+
+def checked_records(found: Incoming) -> list[Record]:
+    """Every file as a record, each run once. One that is refused refuses the source."""
+    by_run: dict[str, tuple[str, Record]] = {}
+    for file, content in found.files.items():
+        if Path(file).name == MANIFEST:
+            continue  # of a pool's own folder
+        record = foreign_record(f"{found.where}: {file}", content)
+        other, same = by_run.setdefault(run_key(record), (file, record))
+        if same != record:
+            raise PipelineError(
+                f"{found.where}: refused: {file!r} and {other!r} are different records of one run"
+            )
+    return [record for _, record in by_run.values()]
+
+
+def run_key(record: Record) -> str:
+    """What tells two runs apart: the cell, what its names stand for, and the code."""
+    cell = [record.dataset, record.model, record.recipe, record.seed]
+    means = [record.data.fingerprint, record.config, record.versions.get("code")]
+    return json_text.dumps([cell, means, record.weights.get("sha256")], sort_keys=True)
+
+
+def _name_of(where: str) -> str:
+    """`runs` of `.../runs.tar.gz` and of `https://.../runs.git`."""
+    last = where.rstrip("/").replace(":", "/").rpartition("/")[2]
+    return re.sub(r"\.(tar\.gz|tgz|tar|zip|git)$", "", last) or "pool"
+
+
+def _told(records: list[Record]) -> str:
+    """`12 runs of 3 models on digits (2 failed)`."""
+    failed = sum(record.status != "ok" for record in records)
+    models = {record.model for record in records}
+    return (
+        f"{len(records)} run{'' if len(records) == 1 else 's'} of {len(models)} "
+        f"model{'' if len(models) == 1 else 's'} on "
+        + ", ".join(sorted({record.dataset for record in records}))
+        + (f" ({failed} failed)" if failed else "")
+    )
+
+
+def _remove(pool: Path, name: str) -> None:
+    known = [path.name for path in pool.iterdir() if path.is_dir()] if pool.is_dir() else []
+    if name not in known:
+        raise PipelineError(f"{pool}: no source {name[:60]!r}: {near_matches(name, known)}")
+    shutil.rmtree(pool / name)
+    print(f"{name}: removed; `dvc repro` makes the tables without it")
+
+
+def _list(pool: list[Pooled]) -> None:
+    if not pool:
+        print("The pool is empty: python -m pipeline.pool SOURCE adds runs of other people.")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "who", "runs", "added", "from"):
+        table.add_column(heading)
+    for each in pool:
+        said, records = each.manifest, each.records
+        where = said.where + (f" at {said.revision[:12]}" if said.revision else "")
+        row = (said.name, said.who, _told(records), said.added_at[:10], where)
+        table.add_row(*map(Text, row))
+    console().print(table)
+
+
+def write_shared(out: Path, runs: Path, datasets: list[str] | None) -> None:
+    """Write the records below `runs` as an archive for others, and say what is in it."""
+    if not out.name.endswith((".tar.gz", ".tgz")):
+        raise PipelineError(f"{out}: call it something.tar.gz")
+    known = identities()
+    records = [read_record(path) for path in sorted(runs.rglob("*.json"))]
+    here = {record.dataset for record in records}
+    if missing := sorted(set(datasets or []) - here):
+        raise PipelineError(f"{runs}: no run of {missing[0]!r}: {near_matches(missing[0], here)}")
+    records = [each for each in records if datasets is None or each.dataset in datasets]
+    if not records:
+        raise PipelineError(f"{runs}: no record here: run `dvc repro` first")
+    given = [shared(record, known) for record in records]
+    with replacing(out) as temporary:
+        temporary.write_bytes(_archive(given))
+    print(f"{out}: {_told(given)}")
+    print("Each with names, seed, status, metrics, history, cost, device, versions, the recipe's")
+    print("settings, data (counts, fingerprint) and which validation images it erred on.")
+    print(f"Devices: {', '.join(sorted({each.device.label or 'unknown' for each in given}))}")
+    _print_texts(each.reason for each in given)
+
+
+def _print_texts(reasons: Iterable[str | None]) -> None:
+    """The free texts, which a person should read before sharing them."""
+    texts = Counter(filter(None, reasons))
+    for text, count in texts.most_common(MOST_SHOWN):
+        print(f"Reason of {count} without a result: {text}")
+    if len(texts) > MOST_SHOWN:
+        print(f"and {len(texts) - MOST_SHOWN} other reasons")
+
+
+def _archive(records: list[Record]) -> bytes:
+    """A .tar.gz that says nothing of who made it, the same bytes for the same records."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tarred,
+    ):
+        for each in records:
+            text = json_text.dumps(plain(each), indent=1, allow_nan=False) + "\n"
+            path = f"records/{each.dataset}/{each.model}/{each.recipe}/{each.seed}.json"
+            member = tarfile.TarInfo(path)
+            member.size = len(text.encode())
+            tarred.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+if __name__ == "__main__":
+    run(main)

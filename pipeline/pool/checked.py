@@ -1,0 +1,304 @@
+"""What is kept of somebody else's record, what of ours is shared, and the folder of the pool.
+
+`foreign_record` takes bytes of whoever it may be: strict JSON of a record's fields, plain names,
+finite numbers in their range, answers that give the error they claim. What it returns, and what
+`shared` makes of a record of this machine, has only what a comparison needs: no predictions, no
+telemetry, no origin of weights, no settings but the recipe's.
+
+    data/pool/NAME/pool.json     who, where from, when, and the SHA-256 of each record
+    data/pool/NAME/HASH.json     a record
+"""
+
+import getpass
+import hashlib
+import json
+import math
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import WrongType, build, plain, replacing_folder, write_json
+from pipeline.records import FORMAT, MOST_IMAGES, MOST_PREDICTED, Metrics, Record
+from pipeline.statistics.validation_images import check_answers
+
+MANIFEST = "pool.json"
+MOST_DEPTH = 10
+MOST_VALUES = 200_000  # in a record: a history of 10,000 epochs has 60,000
+MOST_TEXT = 4_000  # characters, but for what is packed
+MOST_NUMBER = 1e15
+MOST_SIZE = 16_384  # pixels
+PACKED = ("valid_wrong", "valid_predictions")
+NAMES = ("dataset", "model", "recipe")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_KEY = re.compile(r"\w[\w./-]{0,99}")
+_SHARES = ("error_rate", "accuracy", "fbeta2")
+_EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "train_seconds", "seconds")
+_PATH = re.compile(r"(?:(?<=^)|(?<=[\s'\"`=:(,\[<]))(?:~|[A-Za-z]:)?[/\\][^\s'\"`,;)\]>]+")
+_NOBODY = {"root", "localhost", "user"}
+
+
+class _Twice(ValueError):
+    """A key is in one JSON object twice."""
+
+
+def foreign_record(where: str, content: bytes) -> Record:
+    """The record in these bytes, reduced; `where` names it in errors. Raises `PipelineError`."""
+    try:
+        value = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
+        )
+        _check_values(value)
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise WrongType(f"it is no record of format {FORMAT}")
+        if unknown := sorted(set(value) - set(Record.__dataclass_fields__)):
+            raise WrongType(f"unknown field {unknown[0][:40]!r}")
+        record = reduced(build(Record, value))
+        _check_names(record)
+        _check_numbers(record)
+    except (ValueError, TypeError, RecursionError, WrongType) as error:
+        raise PipelineError(f"{where}: refused: {_short(error)}") from None
+    try:
+        check_answers(Path(where), record)
+    except PipelineError:
+        raise PipelineError(
+            f"{where}: refused: valid_wrong is not one answer per validation image that together "
+            "give metrics.error_rate"
+        ) from None
+    return record
+
+
+def _short(error: Exception) -> str:
+    return _printable(str(error))[:200]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice("a key is there twice")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _check_values(value: Any) -> None:
+    """Raise `WrongType` for too deep, too many, too long or too large values, at any place."""
+    todo: list[tuple[Any, str, int]] = [(value, "", 0)]
+    for count, (each, where, depth) in enumerate(_growing(todo)):
+        if depth > MOST_DEPTH or count == MOST_VALUES:
+            raise WrongType("more values, or more deeply nested ones, than a record has")
+        if isinstance(each, dict):
+            for key in each:
+                if not _KEY.fullmatch(key):
+                    raise WrongType(f"{key[:40]!r} is no name of a field")
+            todo += [(part, f"{where}.{key}".strip("."), depth + 1) for key, part in each.items()]
+        elif isinstance(each, list):
+            todo += [(part, where, depth + 1) for part in each]
+        elif isinstance(each, str):
+            if len(each) > (MOST_PREDICTED if where in PACKED else MOST_TEXT):
+                raise WrongType(f"{where} has {len(each):,} characters")
+        elif isinstance(each, int | float) and not abs(each) <= MOST_NUMBER:
+            raise WrongType(f"{where} is too large a number")
+
+
+def _growing(todo: list[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, int]]:
+    while todo:
+        yield todo.pop()
+
+
+def _check_names(record: Record) -> None:
+    for key in NAMES:
+        name = getattr(record, key)
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise WrongType(f"{key} is {name[:60]!r}, which is no plain name")
+
+
+def _check_numbers(record: Record) -> None:
+    if record.status == "ok" and record.metrics.error_rate is None:
+        raise WrongType("status is ok but metrics.error_rate is absent")
+    if record.status != "ok" and record.metrics != Metrics():
+        raise WrongType(f"status is {record.status} but it has metrics")
+    for where, metrics in (("metrics", record.metrics), ("test_metrics", record.test_metrics)):
+        for key in _SHARES:
+            _check_range(f"{where}.{key}", getattr(metrics, key), 0, 1)
+    _check_range("data.chance_error_rate", record.data.chance_error_rate, 0, 1)
+    for key, value in vars(record.cost).items():
+        _check_range(f"cost.{key}", value, 0, MOST_NUMBER)
+    for key, value in vars(record.data).items():
+        if isinstance(value, int):
+            _check_range(f"data.{key}", value, 0, MOST_IMAGES)
+    _check_range("seed", record.seed, 0, 2**32 - 1)
+    size = record.image_size
+    if size is not None and (type(size) is not int or not 0 < size <= MOST_SIZE):
+        raise WrongType(f"config.image_size is {size!r}")
+    if record.data.kind not in (None, "single", "multi"):
+        raise WrongType(f"data.kind is {record.data.kind!r}")
+
+
+def _check_range(where: str, value: Any, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise WrongType(f"{where} is {value!r}, not within {low:g} and {high:g}")
+
+
+def reduced(record: Record) -> Record:
+    """The record with no more than a comparison needs; its texts in one line, without controls."""
+    recipe = record.config.get("recipe")
+    settings = recipe if isinstance(recipe, dict) else {}
+    config = {
+        "recipe": {key: _printed(value) for key, value in settings.items() if _is_setting(value)}
+    }
+    if record.image_size is not None:
+        config["image_size"] = record.image_size  # type: ignore[assignment]
+    return replace(
+        record,
+        reason=_printed(record.reason),
+        not_for_speed=_printed(record.not_for_speed),
+        history=[
+            {key: row.get(key) for key in _EPOCH if _is_number(row.get(key))}
+            for row in record.history
+        ],
+        device=build(
+            type(record.device),
+            {key: _printed(value) for key, value in vars(record.device).items() if key != "uuid"},
+        ),
+        telemetry={},
+        valid_predictions=None,
+        versions={key: _printed(value) for key, value in record.versions.items()},
+        weights={
+            key: _printed(record.weights.get(key)) for key in ("source", "sha256", "left_out")
+        },
+        probe={},
+        data=replace(record.data, fingerprint=_printed(record.data.fingerprint)),
+        config=config,
+        started_at=_printed(record.started_at),
+    )
+
+
+def _is_setting(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _printed(value: Any) -> Any:
+    return _printable(value) if isinstance(value, str) else value
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def shared(record: Record, identities: Mapping[str, str]) -> Record:
+    """A record of this machine, reduced, with no path and none of `identities` in its texts.
+
+    `identities` are words and what stands for them. Raises where a name holds one: it is the
+    user's choice, and other records go by it.
+    """
+    record = reduced(record)
+    _check_names(record)
+    for key in NAMES:
+        for word in identities:
+            if _word(word).search(getattr(record, key)):
+                raise PipelineError(
+                    f"{key} {getattr(record, key)!r}: holds {word!r}, a name of this user or "
+                    "machine: rename it, or share other datasets with --datasets"
+                )
+    without = _without(plain(record), identities)
+    kept = {key: getattr(record, key) for key in (*NAMES, "status", "valid_wrong")}
+    return build(Record, without | kept)
+
+
+def _without(value: Any, identities: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(each, identities) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without(each, identities) for each in value]
+    if not isinstance(value, str):
+        return value
+    text = _PATH.sub("<path>", value)
+    for word, stand_in in identities.items():
+        text = _word(word).sub(stand_in, text)
+    return text
+
+
+def _word(word: str) -> re.Pattern[str]:
+    """`word` where no letter or digit is beside it: also in `photos_of_anna`."""
+    return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
+
+
+def identities() -> dict[str, str]:
+    """The names of this user and machine, and what stands for them in a shared text."""
+    host = socket.gethostname()
+    found = {host: "<host>", host.partition(".")[0]: "<host>"}
+    found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
+    return {word: each for word, each in found.items() if word and word.lower() not in _NOBODY}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Where a pool's records are from; `records` has the SHA-256 of each by its file's name."""
+
+    name: str
+    who: str
+    where: str
+    revision: str | None
+    added_at: str
+    records: dict[str, str]
+    format: int = 1
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One source of the pool."""
+
+    manifest: Manifest
+    records: list[Record]
+
+
+def write_pooled(folder: Path, manifest: Manifest, records: Iterable[Record]) -> None:
+    """Write a source's folder whole, in place of the one there is."""
+    with replacing_folder(folder) as beside:
+        hashes = {}
+        for record in records:
+            content = _bytes_of(record)
+            found = hashlib.sha256(content).hexdigest()
+            hashes[f"{found[:16]}.json"] = found
+            (beside / f"{found[:16]}.json").write_bytes(content)
+        write_json(beside / MANIFEST, plain(replace(manifest, records=hashes)))
+
+
+def _bytes_of(record: Record) -> bytes:
+    return (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_pool(folder: Path) -> list[Pooled]:
+    """Every source of the pool, by name, checked again; empty where there is none."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [_read_pooled(each) for each in found if each.is_dir() and each.name[0] != "."]
+
+
+def _read_pooled(folder: Path) -> Pooled:
+    again = f"python -m pipeline.pool --remove {folder.name}, and add it again"
+    try:
+        value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = build(Manifest, value)
+    except (OSError, ValueError, TypeError, RecursionError, WrongType) as error:
+        raise PipelineError(f"{folder}/{MANIFEST}: {_short(error)}: {again}") from None
+    names = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if names != set(manifest.records) or manifest.name != folder.name:
+        raise PipelineError(f"{folder}: is not what its {MANIFEST} says: {again}")
+    records = []
+    for name, known in sorted(manifest.records.items()):
+        content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != known:
+            raise PipelineError(f"{folder / name}: was changed after it was added: {again}")
+        records.append(foreign_record(str(folder / name), content))
+    return Pooled(manifest, records)

@@ -1,0 +1,402 @@
+"""Other people's runs: read without trust, kept apart, compared where the images are the same."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
+
+from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.errors import PipelineError
+from pipeline.pool import __main__ as pool
+from pipeline.pool import checked, incoming
+from pipeline.recommend.prior import alike_elsewhere, shortlist
+from pipeline.records import read_record
+from pipeline.report import tables as report_tables
+from pipeline.results import POOL, read_pool_table, read_results
+from pipeline.statistics.comparison import gaps_of_strangers
+from pipeline.statistics.validation_images import paired
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A folder of another person's runs: one model, two seeds."""
+    for seed in (0, 1):
+        write_run(tmp_path / "theirs", LITE[0], seed, 0.1)
+    return tmp_path / "theirs"
+
+
+def add(folder: Path, source: Path | str, **options: Any) -> list[checked.Pooled]:
+    pool.main(str(source), pool=folder / "pool", **options)
+    return checked.read_pool(folder / "pool")
+
+
+def refused(folder: Path, source: Path | str, **options: Any) -> str:
+    """The line by which a source is refused, after which nothing of it is there."""
+    with pytest.raises(PipelineError) as caught:
+        pool.main(str(source), pool=folder / "pool", name="them", **options)
+    assert not list((folder / "pool").glob("*"))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tar_of(path: Path, *members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w:gz") as tarred:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size, member.type, member.linkname = len(content), kind, "elsewhere"
+            tarred.addfile(member, io.BytesIO(content))
+    return path
+
+
+def changed(theirs: Path, **values: Any) -> Path:
+    """One of the records with other values at its top."""
+    path = theirs / "digits" / LITE[0] / "quickstart/0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return path
+
+
+def repository(folder: Path) -> Path:
+    """A git repository of the folder's files."""
+    git = ["git", "-C", str(folder), "-c", "user.name=Anna", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "runs"]):
+        subprocess.run([*git, *command], check=True)
+    return folder
+
+
+def test_a_folder_is_kept_with_who_and_where_from(tmp_path: Path, theirs: Path) -> None:
+    [found] = add(tmp_path, theirs, name="anna", who="Anna")
+    assert (found.manifest.name, found.manifest.who) == ("anna", "Anna")
+    assert found.manifest.where == str(theirs)
+    assert sorted(record.seed for record in found.records) == [0, 1]
+
+
+def test_a_zip_and_a_tar_give_the_same_records(tmp_path: Path, theirs: Path) -> None:
+    files = [(f"x/{path.parent.name}{path.name}", path) for path in theirs.rglob("*.json")]
+    tarred = tar_of(tmp_path / "a.tar.gz", *((name, path.read_bytes()) for name, path in files))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, path in files:
+            zipped.write(path, name)
+    add(tmp_path, tarred)
+    one, other = add(tmp_path, tmp_path / "b.zip")
+    assert (one.manifest.name, other.manifest.name) == ("a", "b")
+    assert one.records == other.records
+
+
+def test_a_repository_gives_its_commit_and_author_and_runs_nothing(
+    tmp_path: Path, theirs: Path
+) -> None:
+    repository(theirs)
+    hook = theirs / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    hook.chmod(0o755)
+    [found] = add(tmp_path, theirs, rev="HEAD", name="anna")
+    assert len(found.records) == 2
+    assert found.manifest.who == "Anna"
+    assert len(found.manifest.revision or "") == 40
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_remote_gives_the_records_that_dvc_lock_names(tmp_path: Path, theirs: Path) -> None:
+    outs = []
+    for path in sorted(theirs.rglob("*.json")):
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        place = tmp_path / "remote/files/md5" / md5[:2] / md5[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        name = f"data/runs/{path.relative_to(theirs).as_posix()}"
+        outs.append({"path": name, "hash": "md5", "md5": md5})
+    project = tmp_path / "project"
+    project.mkdir()
+    lock = {"stages": {"finetune@0": {"outs": outs}, "merge": {"outs": [{"path": "data/x"}]}}}
+    (project / "dvc.lock").write_text(json.dumps(lock))
+    remote = str(tmp_path / "remote")
+    [found] = add(tmp_path, project, remote=remote, name="folder")
+    [_, cloned] = add(tmp_path, repository(project), rev="HEAD", remote=remote, name="git")
+    assert len(found.records) == 2
+    assert cloned.records == found.records
+    place.write_bytes(b"{}")
+    pool.main(remove="folder", pool=tmp_path / "pool")
+    pool.main(remove="git", pool=tmp_path / "pool")
+    assert "has another MD5" in refused(tmp_path, project, remote=remote)
+
+
+@pytest.mark.parametrize("name", ["../0.json", "/tmp/0.json", "a\\..\\0.json"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    assert "lies outside of it" in refused(tmp_path, tar_of(tmp_path / "a.tar.gz", (name, b"{}")))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_member_that_is_no_plain_file_is_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tar_of(tmp_path / "a.tar.gz", ("0.json", b""), kind=kind)
+    assert "link or no plain file" in refused(tmp_path, path)
+
+
+def test_a_link_in_a_folder_is_refused(tmp_path: Path, theirs: Path) -> None:
+    (theirs / "1.json").symlink_to("/etc/hostname")
+    assert "'1.json' is a link" in refused(tmp_path, theirs)
+
+
+def test_an_archive_with_anything_else_is_refused(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "a.tar.gz", ("setup.py", b"1"))
+    assert "'setup.py' is no .json" in refused(tmp_path, path)
+
+
+def test_a_file_one_byte_over_the_limit_is_refused(tmp_path: Path, theirs: Path) -> None:
+    path = changed(theirs)
+    content = path.read_bytes()
+    path.write_bytes(content.ljust(incoming.MOST_BYTES))
+    add(tmp_path, theirs)
+    pool.main(remove="theirs", pool=tmp_path / "pool")
+    path.write_bytes(content.ljust(incoming.MOST_BYTES + 1))
+    assert "has more than 8,388,608 bytes" in refused(tmp_path, theirs)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "line"),
+    [
+        ("MOST_FILES", 1, "more than 1 files"),
+        ("MOST_TOTAL_BYTES", 10_000, "more than 10,000 bytes"),
+        ("ANY_RATIO_BYTES", 20_000, "unpacks to more than"),
+    ],
+)
+def test_too_many_files_or_bytes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, line: str
+) -> None:
+    content = json.dumps({"reason": " " * 9_000}).encode()
+    path = tar_of(tmp_path / "a.tar.gz", *((f"{n}.json", content) for n in range(5)))
+    monkeypatch.setattr(incoming, limit, most)
+    monkeypatch.setattr(incoming, "MOST_RATIO", 1)
+    assert line in refused(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"seed": "0"}, "seed is of type str"),
+        ({"seed": -1}, "seed is -1"),
+        ({"metrics": {"error_rate": "0.1"}}, "metrics.error_rate is '0.1'"),
+        ({"metrics": {"error_rate": 1.5}}, "metrics.error_rate is 1.5, not within 0 and 1"),
+        ({"metrics": {}}, "metrics.error_rate is absent"),
+        ({"cost": {"fit_seconds": -1.0}}, "cost.fit_seconds is -1.0"),
+        ({"cost": {"fit_seconds": float("nan")}}, "NaN is no number"),
+        ({"data": {"n_valid": 10**9}}, "data.n_valid is 1000000000"),
+        ({"data": {"kind": "three"}}, "data.kind is 'three'"),
+        ({"config": {"image_size": 0}}, "config.image_size is 0"),
+        ({"model": "../../x"}, "model is '../../x', which is no plain name"),
+        ({"dataset": "a b"}, "dataset is 'a b'"),
+        ({"recipe": "$(x)"}, "recipe is '$(x)'"),
+        ({"surprise": 1}, "unknown field 'surprise'"),
+        ({"format": 1}, "no record of format 2"),
+        ({"reason": "x" * 4_001}, "reason has 4,001 characters"),
+        ({"telemetry": [[[]]]}, "telemetry is of type list"),
+        ({"config": json.loads("[" * 20 + "]" * 20)}, "more deeply nested"),
+        ({"valid_wrong": "eJwDAAAAAAE="}, "valid_wrong is not one answer per validation image"),
+    ],
+)
+def test_a_record_that_is_none_is_refused_by_name(
+    tmp_path: Path, theirs: Path, values: dict[str, Any], line: str
+) -> None:
+    changed(theirs, **values)
+    said = refused(tmp_path, theirs)
+    assert line in said
+    assert f"digits/{LITE[0]}/quickstart/0.json: refused" in said
+
+
+def test_two_records_of_one_run_are_refused_and_equal_ones_are_one(
+    tmp_path: Path, theirs: Path
+) -> None:
+    path = changed(theirs)
+    (theirs / "copy.json").write_bytes(path.read_bytes())
+    assert len(add(tmp_path, theirs, name="x")[0].records) == 2
+    pool.main(remove="x", pool=tmp_path / "pool")
+    changed(theirs, reason="another")
+    assert "are different records of one run" in refused(tmp_path, theirs)
+
+
+def test_no_more_is_kept_than_a_comparison_needs(tmp_path: Path, theirs: Path) -> None:
+    weights = {"source": "hub", "origin": "/home/anna/w", "sha256": "s", "left_out": 0.0}
+    config = {"recipe": {"lr": 0.1, "more": {"_target_": "x"}}, "out": "/home/anna/x"}
+    changed(theirs, weights=weights, config=config, telemetry={"load": 1.0}, reason="a\x1b[2Jb")
+    found = add(tmp_path, theirs)[0].records
+    [record] = [each for each in found if each.seed == 0]
+    assert record.weights == {"source": "hub", "sha256": "s", "left_out": 0.0}
+    assert record.config == {"recipe": {"lr": 0.1}}
+    assert record.telemetry == {}
+    assert record.reason == "a [2Jb"
+
+
+def test_a_pool_that_was_changed_by_hand_is_refused(tmp_path: Path, theirs: Path) -> None:
+    add(tmp_path, theirs)
+    file = next((tmp_path / "pool/theirs").glob("[0-9a-f]*.json"))
+    file.write_text(file.read_text().replace("0.1", "0.2"))
+    with pytest.raises(PipelineError, match="was changed after it was added"):
+        checked.read_pool(tmp_path / "pool")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two models of this study on 360 images, and in `theirs` a third on the same ones."""
+    write_study(tmp_path, models=LITE[:2])
+    write_imagenet(tmp_path / "imagenet.csv")
+    for place, models in (("runs", LITE[:2]), ("theirs", LITE[2:])):
+        for model in models:
+            for seed in (0, 1):
+                wrong = np.arange(360) % 10 < (1 + LITE.index(model) % 2)
+                write_answers(tmp_path / place, model, seed, np.roll(wrong, 10 * seed))
+    return tmp_path
+
+
+def tables(study: Path) -> Path:
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(study / name for name in names), pool=study / "pool")
+    return study / "results"
+
+
+def test_an_empty_pool_changes_nothing_and_a_full_one_only_its_own_table(study: Path) -> None:
+    def files() -> dict[str, bytes]:
+        made = [*tables(study).rglob("*"), *(study / "metrics").iterdir()]
+        return {path.name: path.read_bytes() for path in made if path.name != "pool.csv"}
+
+    before = files()
+    assert read_pool_table(study / "results").empty
+    add(study, study / "theirs")
+    assert files() == before
+    assert len(read_pool_table(study / "results")) == 1
+
+
+def test_runs_on_the_same_images_are_held_against_the_best_of_this_study(study: Path) -> None:
+    add(study, study / "theirs", name="anna", who="Anna")
+    [row] = read_pool_table(tables(study)).to_dict("records")
+    assert (row["from"], row["who"], row["model"]) == ("anna", "Anna", LITE[2])
+    assert (row["model_here"], row["images"]) == (LITE[0], "paired")
+    assert row["gap"] == pytest.approx(0.0, abs=1e-9)  # as many mistakes as this study's best
+    assert row["gap_low"] < 0 < row["gap_high"]
+    assert row["where"] == "theirs"  # no folder of this machine in a table
+
+
+@pytest.mark.parametrize("changes", [{"fingerprint": "another"}, {"n_valid": 359}])
+def test_runs_on_other_images_are_not_compared(study: Path, changes: dict[str, Any]) -> None:
+    for path in (study / "theirs").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["data"] |= changes
+        record["valid_wrong"] = None
+        path.write_text(json.dumps(record))
+    add(study, study / "theirs")
+    [row] = read_pool_table(tables(study)).to_dict("records")
+    assert pd.isna(row["gap"])
+    assert pd.isna(row["model_here"])
+
+
+def test_the_page_marks_them_and_gives_them_no_rank_and_no_time(study: Path) -> None:
+    add(study, study / "theirs", name="anna")
+    results = tables(study)
+    board, others = read_results(results).board, read_pool_table(results)
+    shown = report_tables.leaderboard(board, others)
+    names = [column.name for column in shown.columns]
+    cells = dict(zip(names, (cell.shown for cell in shown.rows[-1].cells), strict=True))
+    assert (cells["from"], cells["model"]) == ("anna", LITE[2])
+    assert cells["rank"] == cells["steady fit time"] == cells["score"] == "–"
+    alone = report_tables.leaderboard(board, others.head(0))
+    assert "from" not in [column.name for column in alone.columns]
+    assert report_tables.other_people(others).rows[0].cells[0].shown == "anna"
+
+
+def test_only_runs_alike_feed_the_prior_behind_this_studys_own() -> None:
+    published = pd.DataFrame({"model": LITE, "top1": 80.0, "img_size": 224, "device": "x"})
+    published["samples_per_second"] = [1.0, 2.0, 3.0]
+    rows = pd.DataFrame({"from": ["anna", "bea", "bea", "carl"], "dataset": "pets"})
+    rows["model"] = [LITE[1], LITE[1], "unheard.of", LITE[0]]
+    rows = rows.reindex(columns=list(POOL)).assign(tied_there=True, data_kind="single")
+    rows["image_size"] = [224, 224, 224, 64]
+    others = alike_elsewhere(rows, LITE, "single")
+    own = pd.DataFrame({"model": [LITE[2]], "tied": True, "dataset": "digits"})
+    own["steady_fit_seconds_median"] = 1.0
+    found = [each.model for each in shortlist(published, own, [], 4, others)]
+    assert found[:2] == [LITE[2], LITE[1]]
+    assert alike_elsewhere(rows, LITE, "multi").empty
+
+
+def test_a_shared_archive_holds_no_path_host_or_user_and_comes_back_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checked, "identities", lambda: {"node17": "<host>", "anna": "<user>"})
+    monkeypatch.setattr(pool, "identities", checked.identities)
+    runs = tmp_path / "runs"
+    write_run(runs, LITE[0], 0, 0.1, telemetry={"others": "anna"}, config={"out": "/scratch/a"})
+    said = "no space in /home/anna/my-data/x.bin (C:\\Users\\anna) on NODE17, 3/4 done"
+    write_failure(runs, LITE[1], 0, said, device={"kind": "cpu", "name": "node17's CPU"})
+    pool.main(share=tmp_path / "out.tar.gz", runs=runs)
+    with tarfile.open(tmp_path / "out.tar.gz") as tarred:
+        members = tarred.getmembers()
+        text = "".join(tarred.extractfile(each).read().decode() for each in members)  # type: ignore[union-attr]
+    about = "".join(f"{each.uname}{each.gname}{each.uid}{each.mtime}" for each in members)
+    assert set(about) == {"0"}
+    for word in ("anna", "node17", "/home", "/scratch", "Users", str(tmp_path)):
+        assert word.lower() not in text.lower(), word
+    assert "no space in <path> (<path>) on <host>, 3/4 done" in text
+    assert "on digits (1 failed)" in capsys.readouterr().out
+    [found] = add(tmp_path, tmp_path / "out.tar.gz")
+    again = {record.model: record for record in found.records}
+    kept = read_record(runs / "digits" / LITE[0] / "quickstart/0.json")
+    assert again[LITE[0]].metrics == kept.metrics
+    assert again[LITE[0]] == replace(checked.reduced(kept), config=again[LITE[0]].config)
+
+
+def test_the_names_looked_for_are_those_of_this_user_and_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "node17.example.org")
+    monkeypatch.setattr("getpass.getuser", lambda: "anna")
+    monkeypatch.setenv("HOME", "/home/anna_b")
+    assert set(checked.identities()) == {"node17.example.org", "node17", "anna", "anna_b"}
+
+
+def test_a_dataset_with_the_users_name_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "identities", lambda: {"anna": "<user>"})
+    write_run(tmp_path / "runs", LITE[0], 0, 0.1, dataset="cats_of_anna")
+    write_run(tmp_path / "runs", LITE[0], 0, 0.1)
+    out = tmp_path / "out.tar.gz"
+    with pytest.raises(PipelineError, match="holds 'anna'"):
+        pool.main(share=out, runs=tmp_path / "runs")
+    assert not out.exists()
+    pool.main(share=out, runs=tmp_path / "runs", datasets="digits")
+    assert out.exists()
+
+
+def test_gaps_between_strangers_hold_the_true_gap_in_19_of_20_studies_and_say_something() -> None:
+    """Two models of 20 and 25 %, two runs each, 400 images of varied difficulty."""
+    draw = np.random.default_rng(0)
+    held, widths = 0, []
+    for _ in range(200):
+        ease, answers = draw.beta(2, 2, size=400), []
+        for rate in (0.20, 0.25):
+            of_run = rate + 0.01 * draw.standard_normal((2, 1))
+            answers.append((draw.random((2, 400)) < np.clip(2 * ease * of_run, 0, 1)).astype("u1"))
+        errors = np.full((2, 4), np.nan)
+        errors[0, :2], errors[1, 2:] = (wrong.mean(axis=1) for wrong in answers)
+        found = gaps_of_strangers(errors, 400, paired(answers, 1), to=0)
+        held += found.low[1] <= 0.05 <= found.high[1]
+        widths.append(found.high[1] - found.low[1])
+    assert held / 200 > 0.93
+    assert np.median(widths) < 0.16
+
+
+def test_an_unknown_source_and_name_are_one_line(tmp_path: Path) -> None:
+    assert "not there: give a folder" in refused(tmp_path, tmp_path / "nothing.zip")
+    with pytest.raises(PipelineError, match="no source 'x'"):
+        pool.main(remove="x", pool=tmp_path / "pool")
+    os.mkfifo(tmp_path / "fifo.json")
+    assert "no plain file" in refused(tmp_path, tmp_path)
