@@ -120,6 +120,7 @@ def test_a_remote_gives_the_records_that_dvc_lock_names(tmp_path: Path, theirs: 
     project.mkdir()
     lock = {"stages": {"finetune@0": {"outs": outs}, "merge": {"outs": [{"path": "data/x"}]}}}
     (project / "dvc.lock").write_text(json.dumps(lock))
+    assert "give its DVC remote with --remote" in refused(tmp_path, project)
     remote = str(tmp_path / "remote")
     [found] = add(tmp_path, project, remote=remote, name="folder")
     [_, cloned] = add(tmp_path, repository(project), rev="HEAD", remote=remote, name="git")

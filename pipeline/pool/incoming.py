@@ -78,6 +78,11 @@ class Incoming:
             raise self.refused(f"{name!r} lies outside of it")
         return path.as_posix()
 
+    def without_runs(self) -> PipelineError:
+        return PipelineError(
+            f"{self.where}: a project whose {RUNS} is not in it: give its DVC remote with --remote"
+        )
+
     def refused(self, why: str) -> PipelineError:
         return PipelineError(f"{self.where}: refused: {why}")
 
@@ -113,6 +118,8 @@ def _of_folder(folder: Path) -> Incoming:
     """Every .json below the folder, or below its `data/runs`; hidden folders are left alone."""
     found = Incoming(str(folder))
     start = folder / RUNS if (folder / RUNS).is_dir() else folder
+    if start == folder and (folder / "dvc.lock").exists():
+        raise found.without_runs()
     for base, folders, names in os.walk(start):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links = [name for name in folders if (Path(base) / name).is_symlink()]
@@ -247,6 +254,8 @@ def _blobs(git: Git, found: Incoming, commit: str) -> dict[str, str]:
     ]
     entries = [(name, about) for name, about in entries if name.endswith(".json")]
     inside = [each for each in entries if each[0].startswith(f"{RUNS}/")]
+    if not inside and b"dvc.lock" in git("ls-tree", "--name-only", commit).split():
+        raise found.without_runs()
     blobs = {}
     for name, (mode, _, blob) in inside or entries:
         if not mode.startswith("100"):
