@@ -28,7 +28,7 @@ from pipeline.recommend.choice import (
     reason,
     runs_of,
 )
-from pipeline.recommend.costs import WAY, Serving, Way, cells_to_run, serving, way
+from pipeline.recommend.costs import WAY, Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
 from pipeline.recommend.limits import COST, TIME, Asked
 from pipeline.recommend.prior import (
@@ -174,11 +174,11 @@ def _from_runs(
     ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
     of_dataset = done.runs[done.runs["dataset"] == dataset]
     allowed = _kept(asked, done.board[done.board["dataset"] == dataset])["model"]
-    ways = _ways(study, done, imagenet, ranked, allowed, asked)
+    missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
+    ways = _ways(study, done, imagenet, ranked, missing, asked)
     if ways:
         ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
     choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
-    missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
@@ -218,17 +218,17 @@ def _ways(
     done: Results,
     imagenet: Path,
     ranked: pd.DataFrame,
-    allowed: pd.Series,
+    missing: pd.DataFrame,
     asked: Asked,
 ) -> list[Way]:
-    """The whole way to each row of `ranked`, where a price was given: the dataset's runs of the
-    `allowed` models that have no record, which are the same for all, and the row's last fit.
+    """The whole way to each row of `ranked`, where a price was given: the `missing` runs, which are
+    the same for all, and the row's last fit.
     """
     if asked.price_per_hour is None:
         return []
     dataset = str(ranked["dataset"].iloc[0])
     known = known_of(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
-    cells = cells_to_run(study, dataset, allowed)
+    cells = cells_of(missing)
     found = []
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, dataset, str(recipe), str(model))

@@ -18,7 +18,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import SECONDS_PER_HOUR, Known, Told, ends_of
 from pipeline.records import Device
-from pipeline.study.params import RUNS, Cell, Study
+from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
 
 WAY = "whole_way_cost"  # columns of what candidates cost
@@ -67,13 +67,12 @@ class Way:
         )
 
 
-def cells_to_run(study: Study, dataset: str, models: Iterable[str]) -> list[Cell]:
-    """The study's cells of these models on the dataset that have no record."""
-    runs, allowed = study.path.parent / RUNS, set(models)
+def cells_of(runs: pd.DataFrame) -> list[Cell]:
+    """The cells of these rows of runs.csv."""
+    columns = [runs[name] for name in ("dataset", "model", "recipe", "seed")]
     return [
-        cell
-        for cell in study.cells()
-        if cell.dataset == dataset and cell.model in allowed and not cell.path(runs).is_file()
+        Cell(str(dataset), str(model), str(recipe), int(seed))
+        for dataset, model, recipe, seed in zip(*columns, strict=True)
     ]
 
 
