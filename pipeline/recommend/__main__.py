@@ -28,9 +28,9 @@ from pipeline.recommend.choice import (
     reason,
     runs_of,
 )
-from pipeline.recommend.costs import WAY, Serving, Way, cells_of, serving, way
+from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import COST, TIME, Asked
+from pipeline.recommend.limits import COST, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     Estimate,
     affordable,

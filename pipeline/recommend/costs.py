@@ -17,12 +17,10 @@ from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import SECONDS_PER_HOUR, Known, Told, ends_of
+from pipeline.recommend.limits import IPS, MILLISECONDS
 from pipeline.records import Device
 from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
-
-WAY = "whole_way_cost"  # columns of what candidates cost
-IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 
 
 @dataclass(frozen=True)

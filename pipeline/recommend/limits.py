@@ -13,7 +13,6 @@ from typing import Protocol
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.recommend.costs import IPS, MILLISECONDS, WAY
 from pipeline.statistics.bounds import AT_LEAST, AT_MOST
 from pipeline.statistics.front import memory_column, small_and_fast
 from pipeline.timm_results.licences import commercial, shown
@@ -184,6 +183,8 @@ SMALL = "--smaller-and-faster-than-median"
 LICENCE, COMMERCIAL = "--licence", "commercial"
 COST, PRICE = "--max-cost", "--price-per-hour"
 MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
+WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
+IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 UNITS = {
     SPEED: "images per second",
     COST: "the currency of the price",

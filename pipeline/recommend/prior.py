@@ -26,8 +26,8 @@ from pipeline.estimates.planned import (
     this_device,
     work_of,
 )
-from pipeline.recommend.costs import WAY, Way, way
-from pipeline.recommend.limits import Limit
+from pipeline.recommend.costs import Way, way
+from pipeline.recommend.limits import WAY, Limit
 from pipeline.statistics.front import along_front
 from pipeline.study.params import Cell, Study, threads_of
 from pipeline.timm_results.imagenet import read_imagenet
