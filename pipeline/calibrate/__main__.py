@@ -83,6 +83,7 @@ def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
     print("Loading torch, timm and fastai ...", flush=True)
     import torch
 
+    import pipeline.finetune.training  # noqa: F401 (loads all before the clock runs)
     from pipeline.finetune.recipe import recipe_of
 
     config = hydra_app.compose(
