@@ -48,6 +48,14 @@ def test_the_prices_of_a_step_are_found_again_and_none_is_negative() -> None:
     assert prices(only_host[:3], PACE) is None
 
 
+def test_tensors_are_counted_as_timm_builds_the_nets() -> None:
+    from benchmarks.parameter_tensors import tensors_of
+
+    assert len(parameter_tensors()) > 1100
+    for arch in ("resnet18", "tf_efficientnet_lite0", "test_vit"):
+        assert parameter_tensors()[arch] == tensors_of(arch)
+
+
 def calibrated(root: Path, device: Device = GPU, **changes: Any) -> Calibration:
     """A calibration on disk, by the paces that write_imagenet has for the three models."""
     steps = [step(arch, (0.01, 1e-4, 2.0), PACE) for arch in ARCHS]

@@ -4,8 +4,8 @@ A training step is taken to cost a constant, something for each parameter tensor
 kernels for each) and something for its pixels, in units of what timm publishes for inference. The
 three prices, none of them negative, are fitted to a few timed steps. The surprising fact: without
 the tensors, two thirds to nine tenths of the 2022 study's fits are estimated within a factor of
-1.5, with them nine tenths and more (docs/hardware.md). parameter_tensors.csv counts them, timm
-1.0.31.
+1.5, with them nine tenths and more (docs/hardware.md). parameter_tensors.csv has their numbers, by
+`python -m benchmarks.parameter_tensors` with timm 1.0.31.
 """
 
 import csv
