@@ -20,6 +20,7 @@ from study_fakes import (
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
+from pipeline.estimates import planned
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
@@ -471,6 +472,125 @@ def test_the_prior_suggests_no_model_of_a_refused_licence(study: Path, capsys, p
         f"--licence commercial excludes 1 of {len(published)} models (1 cc-by-nc-4.0)"
     ]
     assert f"Limits: {told['excluded'][0]}." in recommend.answer_text(told)
+
+
+@pytest.fixture
+def priced(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study where its costs can be told: an hour costs 3,600, a second 1."""
+    device = Device(kind="cpu", name="Some CPU", threads=2)
+    for module in (planned, recommend, prior):
+        monkeypatch.setattr(module, "this_device", lambda threads: device)
+    return prepared(study)
+
+
+LAST = (1437 + 360 + 360 / 3) / (1437 + 360 / 3)  # work of the last fit, for that of a run
+
+
+def test_the_price_of_the_way_is_that_of_missing_runs_and_of_the_last_fit(priced: Path, capsys):
+    (priced / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
+    write_run(priced / "runs", LITE[2], 0, 0.062, cost={"fit_seconds": 36.0})  # times vary
+    told = ask(tables(priced), capsys, price_per_hour=3600.0)
+    assert told["models"][0]["model"] == LITE[1]
+    cost = told["cost"]
+    assert (cost["runs"], cost["cost"]) == (1, pytest.approx(10 + 90 * LAST))
+    assert cost["cost_least"] < cost["cost"] < cost["cost_most"]
+    assert "1 run still to make and the last fit: 120.81 (" in cost["text"]
+    assert ") at 3600 an hour, 2 min 01 s (" in cost["text"]
+    assert cost["text"].endswith(" on Some CPU, 2 threads.")
+    assert cost["text"] in recommend.answer_text(told)
+
+
+def test_a_model_whose_whole_way_is_too_dear_is_left_out_and_no_number_moves(priced: Path, capsys):
+    before = ask(tables(priced), capsys)
+    told = ask(priced, capsys, max_cost=100.0, price_per_hour=3600.0)
+    assert told["models"] == [each for each in before["models"] if each["model"] != LITE[1]]
+    assert told["excluded"] == ["--max-cost excludes 1 of 3 models"]
+    assert told["cost"]["cost"] == pytest.approx(30 * LAST)
+    assert before["cost"] is None
+    loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
+    assert loose["models"] == before["models"]
+    with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 in all"):
+        ask(priced, capsys, max_cost=1.0, price_per_hour=3600.0)
+
+
+def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys):
+    (priced / "data/runs").unlink()
+    told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
+    assert told["cost"]["cost"] is None
+    assert "the last fit: not known: digits is not prepared yet" in told["cost"]["text"]
+    assert "Whether it keeps --max-cost is not known" in told["reason"]
+
+
+def test_a_first_shortlist_is_as_long_as_can_be_tried_for_the_cost(priced: Path, capsys):
+    """Planet has no runs: 224 pixels are 12.25 times as many as digits' 64."""
+    way = {LITE[0]: 10.0 * 12.25 * (3 + LAST), LITE[2]: 30.0 * 12.25 * (3 + LAST)}
+    both = 40 * 12.25 * 3 + 30 * 12.25 * LAST
+    told = ask(tables(priced), capsys, "planet", max_cost=both + 1, price_per_hour=3600.0)
+    assert {each["model"] for each in told["models"]} == set(way)
+    assert (told["cost"]["runs"], told["cost"]["cost"]) == (6, pytest.approx(both))
+    fewer = ask(priced, capsys, "planet", max_cost=way[LITE[2]] + 1, price_per_hour=3600.0)
+    assert [each["model"] for each in fewer["models"]] == [told["models"][0]["model"]]
+    with pytest.raises(PipelineError, match="by estimate, --max-cost excludes 3 of 3 models"):
+        ask(priced, capsys, "planet", max_cost=10.0, price_per_hour=3600.0)
+
+
+def test_serving_is_judged_by_the_named_devices_table_and_unknown_does_not_pass(
+    study: Path, capsys
+):
+    before = ask(tables(study), capsys)
+    told = ask(study, capsys, min_ips=3200.0, serve_on="rtx3090")
+    assert told["models"] == [each for each in before["models"] if each["model"] != LITE[2]]
+    assert told["excluded"] == ["--min-ips excludes 1 of 3 models"]
+    assert told["serving"] == (
+        "Serving on rtx3090 (amp, nchw, torch 1.13, eager, measured by timm): 3,500 images/s in "
+        "batches of 256 at 224 pixels, 64 ms a batch."
+    )
+    prior_too = ask(study, capsys, "planet", min_ips=3200.0, serve_on="rtx3090")
+    assert LITE[2] not in [each["model"] for each in prior_too["models"]]
+    with pytest.raises(PipelineError, match=r"--max-latency excludes 3 of 3 .* has 64 ms a batch"):
+        ask(study, capsys, max_latency=50.0, serve_on="rtx3090")
+    write_imagenet(study / "imagenet.csv", LITE[:1])
+    told = ask(study, capsys, min_ips=10.0, serve_on="rtx3090")
+    assert [each["model"] for each in told["models"]] == [LITE[0]]
+    assert told["excluded"][0].endswith("--min-ips excludes 2 of 3 models; of 2 nothing is known")
+
+
+def test_without_a_device_serving_is_judged_by_this_machines_own_benchmark(priced: Path, capsys):
+    with pytest.raises(PipelineError, match=r"no serving speed was measured .*--serve-on rtx3090"):
+        ask(tables(priced), capsys, min_ips=10.0)
+    table = pd.read_csv(priced / "imagenet.csv", dtype=str, keep_default_na=False)
+    own = table[(table["mode"] == "infer") & (table["model"] == LITE[2])].assign(
+        benchmark_file="benchmark-infer-own.csv",
+        measured_by="own",
+        device="some",
+        backend="cpu2",
+        samples_per_second="70",
+    )
+    pd.concat([table, own]).to_csv(priced / "imagenet.csv", index=False)
+    told = ask(priced, capsys, min_ips=60.0)
+    assert [each["model"] for each in told["models"]] == [LITE[2]]
+    assert "70 images/s" in told["serving"]
+    assert "measured by own" in told["serving"]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"max_cost": 5.0}, "--max-cost 5.0: give --price-per-hour as well"),
+        ({"max_cost": 0.0, "price_per_hour": 1.0}, "--max-cost 0.0: give a number"),
+        ({"price_per_hour": float("inf")}, "--price-per-hour inf: give a number"),
+        ({"min_ips": -1.0}, "--min-ips -1.0: give a number of images per second above 0"),
+        ({"max_latency": 0.0}, "--max-latency 0.0: give a number of milliseconds above 0"),
+        ({"serve_on": "rtx3090"}, "--serve-on rtx3090: give --min-ips or --max-latency as well"),
+        ({"serve_on": "rtx309", "min_ips": 1.0}, "--serve-on rtx309: did you mean rtx3090"),
+    ],
+)
+def test_a_cost_or_a_serving_limit_that_means_nothing_is_one_line(
+    study: Path, capsys, options: dict, line: str
+):
+    with pytest.raises(PipelineError) as caught:
+        ask(study, capsys, "planet", **options)
+    assert line in str(caught.value)
 
 
 def test_an_unknown_dataset_is_one_line_with_near_matches(study: Path, capsys):

@@ -1,12 +1,15 @@
 """params.yaml with a value of the wrong kind or a key twice is one whole line."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.study.params import read_study
+from pipeline.study.params import read_study, refuse_aliased_mappings, refuse_odd_words
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,68 @@ def test_an_alias_and_a_merged_mapping_are_no_key_twice(tmp_path: Path) -> None:
     path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {1: q, '1': r}\n", encoding="utf-8")
     assert read_yaml(path)["b"] == {"x": 3, "y": 2}
     assert read_yaml(path)["c"] == {1: "q", "1": "r"}
+
+
+def test_no_file_of_ours_repeats_a_mapping_by_an_alias(root: Path) -> None:
+    files = [root / "params.yaml", *root.glob("studies/*.yaml"), *root.glob("conf/**/*.yaml")]
+    assert len(files) > 20
+    for file in files:
+        refuse_aliased_mappings(file)
+
+
+@pytest.mark.parametrize("value", ["*score", "{<<: *score}", "[{x: *score}]"])
+def test_an_aliased_mapping_whose_overrides_dvc_would_lose_is_one_line(
+    tmp_path: Path, root: Path, value: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("score:", "score: &score") + f"again: {value}\n", encoding="utf-8")
+    for check in (refuse_odd_words, read_study):
+        with pytest.raises(PipelineError, match=r"the mapping in line \d+ is repeated by an alias"):
+            check(path)
+
+
+def test_the_old_list_that_an_override_leaves_behind_an_alias_is_one_line(
+    tmp_path: Path, root: Path
+) -> None:
+    """`dvc exp run -S grid.models=[a.b, c.d]` (3.67.1) writes the aliased list out as it was."""
+    path = tmp_path / "params.yaml"
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    aliased = text.replace("  models: [] #", "  models: *models #")
+    path.write_text(aliased, encoding="utf-8")
+    refuse_odd_words(path)
+    old = "[tf_efficientnet_lite0.in1k, tf_efficientnet_lite1.in1k]"
+    path.write_text(
+        aliased.replace("models: &models", "models: [a.b, c.d]\n  was: &models").replace(
+            "*models", old
+        ),
+        encoding="utf-8",
+    )
+    line = r"benchmark\.models has tf_efficientnet_lite0\.in1k and 1 more, not in grid\.models"
+    for check in (refuse_odd_words, read_study):
+        with pytest.raises(PipelineError, match=line):
+            check(path)
+
+
+@pytest.mark.slow
+def test_an_override_of_the_grid_by_dvc_times_no_other_models(tmp_path: Path, root: Path) -> None:
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    params = tmp_path / "params.yaml"
+    params.write_text(text.replace("  models: [] #", "  models: *models #"), encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text("stages: {s: {cmd: python -m pipeline.study params.yaml}}")
+    environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1"}
+
+    def call(*command: str) -> subprocess.CompletedProcess[str]:
+        bin_first = {**environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.run(
+            command, cwd=tmp_path, env=bin_first, capture_output=True, text=True, check=False
+        )
+
+    for command in ("git init -q", "dvc init -q", "git add -A"):
+        assert call(*command.split()).returncode == 0
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    assert call("git", *who, "commit", "-qm", "x").returncode == 0
+    ran = call("dvc", "exp", "run", "-S", "grid.models=[a.b, c.d]")
+    assert ran.returncode != 0
+    assert "benchmark.models has tf_efficientnet_lite0.in1k and 2 more" in ran.stdout + ran.stderr
+    assert read_yaml(params)["grid"]["models"] == ["a.b", "c.d"]

@@ -2,12 +2,12 @@
 
 Work is counted in megapixels that go forward and back: images x epochs x pixels. An image of the
 validation part counts a third, it only goes forward. Each source knows a speed in megapixels per
-second: the device's own runs, its own benchmark, published speeds. `sources` lists them; the first
-that knows the model is believed. Speeds are those of the steady part of a fit, which grows with the
-images; the start-up, which does not, is added to what they give. The surprising fact: how far a
-source is off can be measured, because it can be asked for each finished run as if that run were not
-there. `estimates_table` is estimates.csv: each finished run's fit time next to what each source
-would have estimated for it.
+second: the device's own runs, benchmark or calibration, published speeds. `sources` lists them; the
+first that knows the model is believed. Speeds are those of the steady part of a fit, which grows
+with the images; the start-up, which does not, is added to what they give. The surprising fact: how
+far a source is off can be measured, because it can be asked for each finished run as if that run
+were not there. `estimates_table` is estimates.csv: each finished run's fit time next to what each
+source would have estimated for it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from pipeline.estimates.calibration import Calibration, calibrated_speeds
 from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
 from pipeline.study.params import MODES, Study
@@ -29,6 +30,7 @@ CONFIDENCE = 0.9
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
 # Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
 BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
+CALIBRATED, CALIBRATED_CPU = 1.5, 2.0  # on GPUs measured as well (docs/hardware.md)
 NAMES = {"train": "training", "infer": "inference"}
 
 
@@ -255,9 +257,13 @@ def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.Data
 
 
 def sources(
-    study: Study, imagenet: pd.DataFrame | None, device: Device, runs: list[Timed]
+    study: Study,
+    imagenet: pd.DataFrame | None,
+    device: Device,
+    runs: list[Timed],
+    calibration: Calibration | None = None,
 ) -> list[Source]:
-    """What can be asked about `device`; `runs` are those it finished."""
+    """What can be asked about `device`; `runs` are those it finished, `calibration` is its own."""
     records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
     if imagenet is None:
         return records
@@ -267,7 +273,13 @@ def sources(
     own = Scaled("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
     known = [by_runs, here["train"], here["infer"]]
     others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
-    return [own, *records, *_published(study, others, device.is_cuda, known)]
+    published = _published(study, others, device.is_cuda, known)
+    if calibration is not None:
+        speeds = calibrated_speeds(calibration, study, imagenet)
+        name = "a calibration of this device" + ", disturbed" * calibration.disturbed
+        factor = CALIBRATED if device.is_cuda else CALIBRATED_CPU
+        records.append(Scaled(name, speeds, by_runs, factor, factor))
+    return [own, *records, *published]
 
 
 def _published(

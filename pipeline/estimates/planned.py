@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, read_yaml
+from pipeline.estimates.calibration import read_calibration
 from pipeline.estimates.estimate import (
     Source,
     Timed,
@@ -32,14 +33,18 @@ from pipeline.estimates.estimate import (
 )
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
-from pipeline.study.params import Cell, read_study
+from pipeline.study.params import Cell, Study, read_study
 from pipeline.timm_results.imagenet import read_imagenet
 
 SECONDS_PER_HOUR = 3600
 
 
-def work_of(root: Path, cell: Cell, image_size: int, records: Sequence[Record]) -> Work | str:
-    """What a fine-tune has to compute, or why that is not known."""
+def work_of(
+    root: Path, cell: Cell, image_size: int, records: Sequence[Record], last: bool = False
+) -> Work | str:
+    """What a fine-tune has to compute, or why that is not known; `last`: the fit of `export`, which
+    learns from the validation images as well.
+    """
     dataset = cell.dataset
     recipe = read_yaml(root / f"conf/recipe/{cell.recipe}.yaml")
     data = prepared(root, dataset)
@@ -47,8 +52,12 @@ def work_of(root: Path, cell: Cell, image_size: int, records: Sequence[Record]) 
         data = next((each.data for each in records if each.dataset == dataset), Data())
     if not data.n_train:
         return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
-    epochs = recipe["epochs"] + recipe["frozen_epochs"]
-    images = images_of(data.n_train, data.n_valid or 0, epochs)
+    n_valid = data.n_valid or 0
+    n_train = data.n_train + (n_valid if last else 0)
+    steps = n_train // min(recipe.get("batch_size", 1), n_train)  # of an epoch
+    least = -(-recipe.get("least_steps", 0) // steps)
+    epochs = max(recipe["epochs"], least) + recipe["frozen_epochs"]
+    images = images_of(n_train, n_valid, epochs)
     return Work(dataset, cell.model, cell.recipe, image_size, images)
 
 
@@ -100,37 +109,65 @@ class Told:
     energy_wh: float | None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of fit times on one device. `study` has the models and the image size.
+
+    `runs` are those whose times count; where each shared the device, all of them, and not `alone`.
+    """
+
+    root: Path
+    study: Study
+    device: Device
+    records: list[Record]
+    runs: list[Timed]
+    alone: bool
+    asked: list[Source]
+    reaches: dict[str, tuple[float, bool]]
+
+    def told(self, cell: Cell, last: bool = False) -> Told | str:
+        """The estimate of a cell, or of the `last` fit like it; or why there is none."""
+        work = work_of(self.root, cell, self.study.image_size, self.records, last)
+        if isinstance(work, str):
+            return work
+        return _told(work, self.asked, self.reaches, self.runs)
+
+
+def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
+    """What records, tables and a calibration tell of this machine."""
+    device, records = this_device(threads), readable_records(root / "data/runs")
+    alone = by_device(records).get(device, [])
+    runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
+    table = read_imagenet(imagenet) if imagenet.is_file() else None
+    asked = sources(study, table, device, runs, read_calibration(root, device))
+    reaches = {source.name: reach(source, runs) for source in asked}
+    return Known(root, study, device, records, runs, bool(alone), asked, reaches)
+
+
 def estimate_lines(
     root: Path, cells: Sequence[Cell], threads: int, jobs: int, price_per_hour: float | None
 ) -> list[str]:
     """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    study, device = read_study(root / "params.yaml"), this_device(threads)
-    records = readable_records(root / "data/runs")
-    alone = by_device(records).get(device, [])
-    runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
-    imagenet = root / "data/imagenet.csv"
-    table = read_imagenet(imagenet) if imagenet.is_file() else None
-    asked = sources(study, table, device, runs)
-    reaches = {source.name: reach(source, runs) for source in asked}
+    study = read_study(root / "params.yaml")
+    known = known_of(root, study, root / "data/imagenet.csv", threads)
     told: list[Told] = []
     unknown: Counter[str] = Counter()
     for cell in cells:
-        work = work_of(root, cell, study.image_size, records)
-        found = _told(work, asked, reaches, runs) if isinstance(work, Work) else work
+        found = known.told(cell)
         if isinstance(found, Told):
             told.append(found)
         else:
             unknown[found] += 1
     return [
-        f"{len(told)} of {len(cells)} fits estimated, on {device.label}, {jobs} at a time:",
+        f"{len(told)} of {len(cells)} fits estimated, on {known.device.label}, {jobs} at a time:",
         *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
-        *(f"  {line}" for line in _by_source(told, reaches)),
+        *(f"  {line}" for line in _by_source(told, known.reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
         *(
             []
-            if alone or not runs
+            if known.alone or not known.runs
             else ["  each run known here shared the device: a guide at best"]
         ),
     ]
@@ -150,7 +187,10 @@ def _told(
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
             return Told(source.name, seconds, reaches[source.name][0], energy_wh)
-    return "nothing tells of their models on this device: one finished run is a start"
+    return (
+        "nothing tells of their models on this device: one finished run is a start, or "
+        "`python -m pipeline.calibrate`"
+    )
 
 
 def _watts(model: str, runs: Sequence[Timed]) -> float | None:
@@ -165,11 +205,16 @@ def _watts(model: str, runs: Sequence[Timed]) -> float | None:
     return float(np.median(powers)) if powers else None
 
 
+def ends_of(told: Sequence[Told]) -> list[float]:
+    """Seconds of all together, and the least and the most: all are taken to be off the same way."""
+    return [sum(each.seconds * each.factor**sign for each in told) for sign in (0, -1, 1)]
+
+
 def _totals(told: Sequence[Told], jobs: int, price_per_hour: float | None) -> list[str]:
-    """Time, energy and cost. All fits are taken to be off the same way, so their ranges add up."""
+    """Time, energy and cost."""
     if not told:
         return []
-    ends = [sum(each.seconds * each.factor**sign for each in told) / jobs for sign in (0, -1, 1)]
+    ends = [seconds / jobs for seconds in ends_of(told)]
     middle, low, high = map(duration, ends)
     lines = [f"time    {middle} ({low} to {high})"]
     energy = [each.energy_wh for each in told if each.energy_wh is not None]

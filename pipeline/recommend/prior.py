@@ -6,20 +6,34 @@ people's runs (results/pool.csv) fill the first half where this study has too fe
 ImageNet top-1 and fine-tune accuracy had rank correlations of 0.64 (Pets) and about 0.2 (Planet).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
+from pipeline.estimates.calibration import read_calibration
 from pipeline.estimates.estimate import Source, by_device, reach, sources
-from pipeline.estimates.planned import readable_records, this_device, work_of
-from pipeline.recommend.limits import Limit
+from pipeline.estimates.planned import (
+    Known,
+    Told,
+    known_of,
+    readable_records,
+    this_device,
+    work_of,
+)
+from pipeline.recommend.costs import Way, way
+from pipeline.recommend.limits import WAY, Limit
 from pipeline.statistics.front import along_front
-from pipeline.study.params import Cell, Study
+from pipeline.study.params import Cell, Study, threads_of
 from pipeline.timm_results.imagenet import read_imagenet
+
+FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,9 @@ def estimates(
     records = readable_records(root / "data/runs")
     device = this_device(threads=1)
     runs = by_device(records).get(device, [])
-    asked = sources(replace(study, models=tuple(models)), read_imagenet(imagenet), device, runs)
+    study = replace(study, models=tuple(models), image_size=image_size)
+    calibration = read_calibration(root, device)
+    asked = sources(study, read_imagenet(imagenet), device, runs, calibration)
     reaches = {source.name: reach(source, runs)[0] for source in asked}
     found: dict[str, Estimate] = {}
     for model in models:
@@ -61,6 +77,51 @@ def _estimate(source: Source, seconds: float, reaches: dict[str, float]) -> Esti
 
 
 MOST_NAMED = 3  # sources of a suggestion
+
+
+@dataclass(frozen=True)
+class FirstWays:
+    """What it takes to try models on a dataset without runs, and to fit one of them at last."""
+
+    known: Known
+    dataset: str
+    price_per_hour: float
+
+    def of(self, models: Sequence[str]) -> Way:
+        """Every run of these models that `first_runs` asks for, and the dearest last fit."""
+        study, cell = self.known.study, partial(Cell, self.dataset)
+        seeds = study.seeds if len(study.seeds) >= FEWEST_SEEDS else range(FEWEST_SEEDS)
+        cells = [
+            cell(model, recipe, seed)
+            for model in models
+            for recipe in study.recipes
+            for seed in seeds
+        ]
+        lasts = [cell(model, study.recipes[0], 0) for model in models]
+        return way(self.known, cells, max(lasts, key=self._seconds), self.price_per_hour)
+
+    def _seconds(self, last: Cell) -> float:
+        found = self.known.told(last, last=True)
+        return found.seconds if isinstance(found, Told) else math.inf
+
+
+def first_ways(
+    study: Study,
+    imagenet: Path,
+    dataset: str,
+    models: Iterable[str],
+    image_size: int,
+    price_per_hour: float | None,
+) -> FirstWays | None:
+    """The ways to `models` on this machine at a price; None without one."""
+    if price_per_hour is None:
+        return None
+    threads = threads_of(read_yaml(study.path))
+    whole = replace(study, models=tuple(models), image_size=image_size)
+    known = known_of(study.path.parent, whole, imagenet, threads)
+    return FirstWays(known, dataset, price_per_hour)
+
+
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 
 
@@ -118,7 +179,8 @@ def shortlist(
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
         if not limit.keeps(rows).any():
-            basis = "estimate" if limit.column == "estimated_seconds" else "published speed"
+            estimated = limit.column in ("estimated_seconds", WAY)
+            basis = "estimate" if estimated else "published speed"
             raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]
     allowed = rows if len(rows) < len(published) else None
@@ -132,6 +194,21 @@ def shortlist(
     front = front[~front["model"].isin([each.model for each in found])]
     found += _spread(front, top - len(found))
     return found
+
+
+def affordable(
+    found: list[Suggestion], ways: FirstWays | None, max_cost: float | None
+) -> tuple[list[Suggestion], Way | None]:
+    """As many of the first suggestions as can be tried together for `max_cost`, at least one, and
+    the way to them; None without a price.
+    """
+    if ways is None or not found:
+        return found, None
+    for count in range(len(found), 0, -1):
+        whole = ways.of([each.model for each in found[:count]])
+        if max_cost is None or whole.cost is None or whole.cost <= max_cost:
+            break
+    return found[:count], whole
 
 
 def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggestion]:

@@ -1,6 +1,9 @@
 """The study that params.yaml names: its cells, and where the record of each cell is.
 
-Its values become parts of shell commands and file names: every text in it must be a plain word.
+Its values become parts of shell commands and file names: every text in it must be a plain word. The
+surprising fact: `dvc exp run -S` loses, without a word, an override of a mapping that an alias
+repeats, and turns an alias of a list into a copy of the old list. So a mapping must not be aliased,
+and models to time must be models of the grid.
 """
 
 import re
@@ -8,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
@@ -27,8 +32,49 @@ _KINDS: dict[Any, str] = {
 
 
 def refuse_odd_words(path: Path) -> None:
-    """`refuse_odd_values` of what the file at `path` holds."""
-    refuse_odd_values(path, read_yaml(path))
+    """Raise for what DVC would misread in the file at `path`: odd values, aliases that bite."""
+    params = read_yaml(path)
+    refuse_odd_values(path, params)
+    refuse_aliased_mappings(path)
+    refuse_other_models_to_time(path, params)
+
+
+def refuse_aliased_mappings(path: Path) -> None:
+    """Raise for an alias of a mapping, or a merge of one: `dvc exp run -S` (3.67.1) overrides keys
+    of one of the two and runs with the old values of the other.
+    """
+    text = path.read_text(encoding="utf-8")
+    seen: set[int] = set()
+    waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            if id(node) in seen:
+                raise PipelineError(
+                    f"{path}: the mapping in line {node.start_mark.line + 1} is repeated by an "
+                    "alias, and `dvc exp run -S` would lose overrides of it: write it out"
+                )
+            seen.add(id(node))
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def refuse_other_models_to_time(path: Path, params: Any) -> None:
+    """Raise for models of `benchmark` that the grid has not, as an override of the grid leaves them
+    where `benchmark.models` was an alias of its list.
+    """
+    if not isinstance(params, dict):
+        return
+    lists = [_mapping(params.get(part)).get("models") for part in ("benchmark", "grid")]
+    to_time, of_grid = (each if isinstance(each, list) else [] for each in lists)
+    if others := [str(each) for each in to_time if each not in of_grid]:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise PipelineError(
+            f"{path}: benchmark.models has {others[0]}{more}, not in grid.models (`dvc exp run -S` "
+            "leaves the alias *models with the old list): give both lists, or change the grid with "
+            "`python -m pipeline.change`"
+        )
 
 
 def refuse_odd_values(path: Path, params: Any) -> None:
@@ -114,6 +160,7 @@ def read_study(path: Path) -> Study:
     Also for recipes beside it, in conf/recipe, that are no rates of the recipe they name.
     """
     study = study_of(path, read_yaml(path))
+    refuse_aliased_mappings(path)
     folder = path.parent / "conf" / "recipe"
     files = [folder / f"{name}.yaml" for name in study.recipes]
     found = {file.stem: _mapping(read_yaml(file)) for file in files if file.is_file()}
@@ -158,6 +205,7 @@ def _mapping(content: Any) -> dict[str, Any]:
 def study_of(path: Path, params: Any) -> Study:
     """The study of params.yaml's content, checked; `path` is named in errors."""
     refuse_odd_values(path, params)
+    refuse_other_models_to_time(path, params)
     grid = {
         key: _grid_list(path, params, key, int if key == "seeds" else str)
         for key in ("datasets", "models", "recipes", "seeds")

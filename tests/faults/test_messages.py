@@ -34,7 +34,7 @@ from pipeline.merge import __main__ as merge
 from pipeline.models import __main__ as models
 from pipeline.prefetch import __main__ as prefetch
 from pipeline.recommend import __main__ as recommend
-from pipeline.recommend.limits import Limit, throughput
+from pipeline.recommend.limits import Limit, above_0
 from pipeline.recommend.prior import shortlist
 from pipeline.records import Record
 from pipeline.report import __main__ as report
@@ -172,7 +172,9 @@ def test_what_an_earlier_stage_should_have_made_is_named(tmp_path: Path) -> None
 
 
 def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
-    one_line(lambda: throughput("--min-throughput", 0), "--min-throughput", "above 0")
+    one_line(
+        lambda: above_0("--min-throughput", 0, "images per second"), "--min-throughput", "above 0"
+    )
     one_line(lambda: recommend.main(dataset="digits", top=0), "--top 0", "1 or more")
     one_line(lambda: hydra_app.check("finetune", []), "dataset=...", "digits")
     one_line(lambda: speed_of(OmegaConf.create({})), "speed.", "None", "true or false")

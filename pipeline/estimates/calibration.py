@@ -1,0 +1,150 @@
+"""What `python -m pipeline.calibrate` measures on a device, and the speeds that follow from it.
+
+A training step is taken to cost a constant, something for each parameter tensor (the host starts
+kernels for each) and something for its pixels, in units of what timm publishes for inference. The
+three prices, none of them negative, are fitted to a few timed steps. The surprising fact: without
+the tensors, two thirds to nine tenths of the 2022 study's fits are estimated within a factor of
+1.5, with them nine tenths and more (docs/hardware.md). parameter_tensors.csv has their numbers, by
+`python -m benchmarks.parameter_tensors` with timm 1.0.31.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import WrongType, build, plain, write_json
+from pipeline.records import Device
+from pipeline.study.params import Study
+from pipeline.timm_results.imagenet import at_nearest_size
+from pipeline.timm_results.published_tables import short_name
+
+FORMAT = 1
+FOLDER = Path("data/calibration")
+TENSORS = Path(__file__).with_name("parameter_tensors.csv")
+FEWEST = 4  # timed nets for three prices
+
+
+@dataclass(frozen=True)
+class Step:
+    """The training step of one architecture: mean seconds of the `steps` after warm-up."""
+
+    arch: str
+    image_size: int
+    batch_size: int
+    seconds: float
+    steps: int
+    not_for_speed: str | None = None
+
+    @property
+    def megapixels(self) -> float:
+        return self.batch_size * self.image_size**2 / 1e6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Timed steps on one device. `batch_size` is the recipe's; a CPU's steps may take fewer images.
+
+    `left_out` says why other architectures were not timed.
+    """
+
+    device: Device
+    recipe: str
+    batch_size: int
+    steps: list[Step]
+    left_out: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    started_at: str | None = None
+    format: int = FORMAT
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others used the device meanwhile: then steps alone are quicker."""
+        return any(step.not_for_speed for step in self.steps)
+
+
+def file_of(root: Path, device: Device) -> Path:
+    """Where the calibration of a device is, of a CPU with so many threads."""
+    name = short_name(device.name or str(device.kind))
+    threads = device.compared.threads
+    return root / FOLDER / f"{name}{'' if threads is None else f'-cpu{threads}'}.json"
+
+
+def write_calibration(path: Path, found: Calibration) -> None:
+    write_json(path, plain(found))
+
+
+def read_calibration(root: Path, device: Device) -> Calibration | None:
+    """The calibration of just this device; None where there is none."""
+    path = file_of(root, device)
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != FORMAT:
+            raise WrongType(f"format is {value['format']!r}, not {FORMAT}")
+        found = build(Calibration, value)
+    except (OSError, ValueError, TypeError, KeyError, WrongType) as error:
+        raise PipelineError(
+            f"{path}: no calibration ({error}): run `python -m pipeline.calibrate` again"
+        ) from None
+    return found if found.device.compared == device.compared else None
+
+
+@cache
+def parameter_tensors() -> dict[str, int]:
+    """The number of parameter tensors of timm's architectures that have pretrained weights."""
+    with TENSORS.open(encoding="utf-8", newline="") as file:
+        return {row["arch"]: int(row["tensors"]) for row in csv.DictReader(file)}
+
+
+def published_pace(
+    imagenet: pd.DataFrame, benchmark_file: str, image_size: int
+) -> dict[str, float]:
+    """Seconds of inference per megapixel by architecture, at the published size nearest to this."""
+    rows = imagenet[
+        (imagenet["benchmark_file"] == benchmark_file) & (imagenet["samples_per_second"] > 0)
+    ]
+    rows = at_nearest_size(rows, image_size).drop_duplicates("arch")
+    pace = 1e6 / (rows["samples_per_second"] * rows["img_size"].astype(float) ** 2)
+    return dict(zip(rows["arch"], pace.astype(float), strict=True))
+
+
+def prices(steps: Sequence[Step], pace: Mapping[str, float]) -> np.ndarray | None:
+    """Seconds of a step, of each parameter tensor, and of each second of published inference.
+
+    By least squares of the relative errors; None where too few steps are of published nets.
+    """
+    known = [step for step in steps if step.arch in pace and step.arch in parameter_tensors()]
+    if len(known) < FEWEST:
+        return None
+    costs = np.array([_costs(step.arch, step.megapixels, pace) for step in known])
+    seconds = np.array([step.seconds for step in known])
+    found, _ = nnls(costs / seconds[:, None], np.ones(len(known)))
+    return np.asarray(found)
+
+
+def _costs(arch: str, megapixels: float, pace: Mapping[str, float]) -> list[float]:
+    return [1.0, float(parameter_tensors()[arch]), megapixels * pace[arch]]
+
+
+def calibrated_speeds(found: Calibration, study: Study, imagenet: pd.DataFrame) -> dict[str, float]:
+    """Megapixels per second of training, by model of the study that is published."""
+    pace = published_pace(imagenet, study.charts["infer"], study.image_size)
+    price = prices(found.steps, pace)
+    if price is None:
+        return {}
+    megapixels = found.batch_size * study.image_size**2 / 1e6
+    speeds = {}
+    for model in study.models:
+        arch = model.partition(".")[0]
+        if arch in pace and arch in parameter_tensors():
+            speeds[model] = megapixels / float(price @ _costs(arch, megapixels, pace))
+    return speeds

@@ -1,0 +1,151 @@
+"""What a choice costs: the whole way to a model in use, and images per second once it serves.
+
+The whole way is every run of the study that is still to make on the dataset and the last fit of the
+model, on train and valid as `export` makes it, start-up included, one after another on this
+machine. Frozen baselines, tables and downloads are not in it. Serving speeds are those of one
+benchmark file, so that no two devices, precisions or versions are mixed; at the published image
+size nearest to the study's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.command import duration
+from pipeline.core.errors import PipelineError, near_matches
+from pipeline.estimates.estimate import rows_of_device
+from pipeline.estimates.planned import SECONDS_PER_HOUR, Known, Told, ends_of
+from pipeline.recommend.limits import IPS, MILLISECONDS
+from pipeline.records import Device
+from pipeline.study.params import Cell
+from pipeline.timm_results.imagenet import OWN, at_nearest_size
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is still to run for one model: seconds, and the least and the most that they may be;
+    None where one of the runs cannot be estimated, and `unknown` says why.
+    """
+
+    runs: int
+    price_per_hour: float
+    device: str | None
+    seconds: float | None = None
+    seconds_least: float | None = None
+    seconds_most: float | None = None
+    unknown: str | None = None
+
+    @property
+    def cost(self) -> float | None:
+        return self._priced(self.seconds)
+
+    def _priced(self, seconds: float | None) -> float | None:
+        return None if seconds is None else seconds * self.price_per_hour / SECONDS_PER_HOUR
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields, the costs and the sentence."""
+        ends = {"cost_least": self.seconds_least, "cost_most": self.seconds_most}
+        costs = {name: self._priced(seconds) for name, seconds in ends.items()}
+        return {**asdict(self), "cost": self.cost, **costs, "text": self.text()}
+
+    def text(self) -> str:
+        """One line, with its range."""
+        runs = "no run" if not self.runs else f"{self.runs} run{'' if self.runs == 1 else 's'}"
+        what = f"Cost from here, {runs} still to make and the last fit"
+        if self.unknown is not None:
+            return f"{what}: not known: {self.unknown}."
+        times = (self.seconds, self.seconds_least, self.seconds_most)
+        cost, least, most = (f"{self._priced(each):.2f}" for each in times)
+        time, low, high = map(duration, times)
+        return (
+            f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
+            f"{time} ({low} to {high}) on {self.device}."
+        )
+
+
+def cells_of(runs: pd.DataFrame) -> list[Cell]:
+    """The cells of these rows of runs.csv."""
+    columns = [runs[name] for name in ("dataset", "model", "recipe", "seed")]
+    return [
+        Cell(str(dataset), str(model), str(recipe), int(seed))
+        for dataset, model, recipe, seed in zip(*columns, strict=True)
+    ]
+
+
+def way(known: Known, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
+    """What these cells and the last fit, of a cell like `last`, take on the device of `known`."""
+    found = [*(known.told(cell) for cell in cells), known.told(last, last=True)]
+    told = [each for each in found if isinstance(each, Told)]
+    nothing = Way(len(cells), price_per_hour, known.device.label)
+    if len(told) < len(found):
+        return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
+    middle, least, most = ends_of(told)
+    return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One benchmark file of inference: a row for each model, at the size nearest to the study's."""
+
+    file: str
+    setup: str
+    rows: pd.DataFrame
+
+    def joined(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """`rows` with IPS and MILLISECONDS of their models, null where the file has none."""
+        speed, step = (self.rows[name] for name in ("samples_per_second", "step_ms"))
+        return rows.assign(
+            **{IPS: rows["model"].map(speed), MILLISECONDS: rows["model"].map(step)}
+        ).astype({IPS: float, MILLISECONDS: float})
+
+    def text(self, model: str) -> str:
+        """What it says of a model, and how that was measured."""
+        if model not in self.rows.index:
+            return f"Serving {model} on {self.setup}: not known."
+        row: Any = self.rows.loc[model]
+        step = "" if pd.isna(row["step_ms"]) else f", {row['step_ms']:.3g} ms a batch"
+        size = "" if pd.isna(row["batch_size"]) else f" in batches of {row['batch_size']}"
+        return (
+            f"Serving on {self.setup}: {row['samples_per_second']:,.4g} images/s{size} at "
+            f"{row['img_size']} pixels{step}."
+        )
+
+
+def serving(
+    imagenet: pd.DataFrame, device: str | None, here: Device, models: Iterable[str], size: int
+) -> Serving:
+    """The inference speeds on `device`, as a benchmark file's name has it, or of that file; without
+    one, those that this machine, `here`, timed itself.
+
+    Of several files of a device, the one that knows most of `models`; then the last by name.
+    """
+    rows = imagenet[(imagenet["mode"] == "infer") & (imagenet["samples_per_second"] > 0)]
+    devices = sorted(set(rows["device"]))
+    if device is None:
+        found = rows_of_device(rows[rows["measured_by"] == OWN], "infer", here)
+        if found.empty:
+            raise PipelineError(
+                "no serving speed was measured on this machine (`benchmark` in params.yaml): do "
+                f"that, or name a device: --serve-on {'|'.join(devices)}"
+            )
+    else:
+        found = rows[(rows["device"] == device) & (rows["compile"] == "eager")]
+        found = rows[rows["device"] == device] if found.empty else found
+        found = rows[rows["benchmark_file"] == device] if found.empty else found
+        if found.empty:
+            raise PipelineError(f"--serve-on {device}: {near_matches(device, devices)}")
+    asked = found[found["model"].isin(set(models))]
+    counts = asked.groupby("benchmark_file")["model"].nunique()
+    best = counts[counts == counts.max()].index.max() if len(counts) else ""
+    file = best or found["benchmark_file"].max()
+    found = found[found["benchmark_file"] == file]
+    nearest = at_nearest_size(found, size).drop_duplicates("model").set_index("model")
+    return Serving(file, _setup(nearest.iloc[0]), nearest)
+
+
+def _setup(row: pd.Series) -> str:
+    """`rtx3090 (amp, nhwc, torch 1.13, eager, by timm)`."""
+    how = (row["precision"], row["layout"], f"torch {row['torch']}", row["compile"])
+    return f"{row['device']} ({', '.join(how)}, measured by {row['measured_by']})"
