@@ -1,0 +1,234 @@
+"""Who is left in a race and what its recommendation may give away: bounds that hold at any moment.
+
+A fixed-n interval that is looked at until it excludes something excludes too much. Here models
+leave in two ways, each with its share of the risk that the confidence asked for allows.
+
+A model with a fit leaves by what it and others did, with bounds that hold for all numbers of runs
+at once, so that one may stop whenever one likes, for whatever reason:
+
+- The images are one sample that all runs share. For the runs there are, the difference of two
+  models' answers is bounded and independent over images. It is tested by betting, with an e-value
+  (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86(1),
+  2024); a mixture over stakes makes the order of images irrelevant.
+- Each further seed is another look, and the look at t runs may use 1 / (t (t + 1)) of the risk,
+  which sums to one: a confidence sequence by a union over looks (Howard, Ramdas, McAuliffe and
+  Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics
+  49(2), 2021, stitch the same for long sequences; at two to six runs nothing is gained). Runs are
+  taken as normal around their model's mean, with a spread pooled over the models.
+- The best of m models is lost only if one of its m - 1 comparisons fails, so the risk is divided by
+  m - 1 and not by the number of pairs.
+
+A model without a fit leaves by prediction: those least likely to be better, as long as their
+chances together stay within the share. A posterior probability holds at any stopping time, if the
+prior is right on average over datasets; benchmarks/race_replay.py measures how far it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from pipeline.race.belief import Prediction, RunSpread, log_odds
+from pipeline.race.search import Race
+
+STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
+RIVALS = 3  # fitted models that each other one is held against
+DRAWS = 2000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the race stands. Arrays are per candidate; `recommended` is None without any fit.
+
+    may_be_best     not left: the best is among them with the confidence asked for
+    may_gain        may be better than the recommended one by more than the regret asked for
+    p_best          share of draws from what is believed in which it is the best
+    regret_at_most  upper bound of what the recommended one gives away, a fraction of error
+    """
+
+    recommended: int | None
+    may_be_best: np.ndarray
+    may_gain: np.ndarray
+    p_best: np.ndarray
+    regret_at_most: float
+    error: np.ndarray
+    sd: np.ndarray
+
+
+def standing(race: Race) -> Standing:
+    """Who may be the best, and what the recommended model may give away."""
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    done = (race.n_runs > 0) & ~race.failed
+    if not done.any():
+        stay = ~race.failed
+        share = _p_best(race, mean, sd, seen, stay)
+        return Standing(None, stay, stay.copy(), share, float("inf"), mean, sd)
+    best = int(np.where(done, mean, np.inf).argmin())
+    left_best = _left_by_runs(race, 0.0, done, mean) | _left_unrun(race, 0.0, best, seen, mean, sd)
+    worse = _left_by_runs(race, -race.rules.regret, done, mean, best)
+    worse |= _left_unrun(race, race.rules.regret, best, seen, mean, sd)
+    gains = ~worse & ~race.failed
+    gains[best] = False
+    stay = ~left_best & ~race.failed
+    stay[best] = True
+    share = _p_best(race, mean, sd, seen, stay)
+    regret = max(
+        _regret_of_runs(race, best, done & stay), _regret_unrun(race, best, seen, mean, sd)
+    )
+    return Standing(best, stay, gains, share, regret, mean, sd)
+
+
+def _level_of_pairs(race: Race) -> float:
+    return race.rules.level / max(len(race.candidates.names) - 1, 1)
+
+
+def _left_by_runs(
+    race: Race, margin: float, done: np.ndarray, mean: np.ndarray, against: int | None = None
+) -> np.ndarray:
+    """Bool [models]: fitted models that are worse than some fitted one by more than `margin`."""
+    left = np.zeros(len(mean), dtype=bool)
+    models = np.flatnonzero(done)
+    rivals = models[np.argsort(mean[models], kind="stable")][:RIVALS]
+    errors, runs = race.means()[models], race.n_runs[models]
+    for rival in rivals if against is None else [against]:
+        i = int(np.flatnonzero(models == rival)[0])
+        radius = run_radius(errors, runs, i, race.spread, _level_of_pairs(race))
+        if race.rules.covers_images:
+            apart = _apart(race, models, i, margin + radius)
+        else:
+            apart = errors - errors[i] > margin + radius
+        apart[i] = False
+        left[models] |= apart
+    return left
+
+
+def _apart(race: Race, models: np.ndarray, i: int, margin: np.ndarray) -> np.ndarray:
+    answers = race.mean_answers(models)
+    level = _level_of_pairs(race) * _looks(race, models, i)
+    return worse_by(answers - answers[i], margin, level)
+
+
+def _looks(race: Race, models: np.ndarray, i: int) -> np.ndarray:
+    runs = race.n_runs[models].astype(float)
+    found: np.ndarray = 1 / (runs * (runs + 1)) / (runs[i] * (runs[i] + 1))
+    return found
+
+
+def _regret_of_runs(race: Race, best: int, models: np.ndarray) -> float:
+    """The most by which a fitted model may be better than the recommended one."""
+    rows = np.flatnonzero(models)
+    i = int(np.flatnonzero(rows == best)[0])
+    errors = race.means()[rows]
+    radius = run_radius(errors, race.n_runs[rows], i, race.spread, _level_of_pairs(race))
+    if not race.rules.covers_images:
+        bound = errors[i] - errors + radius
+    else:
+        answers, level = race.mean_answers(rows), _level_of_pairs(race) * _looks(race, rows, i)
+        least = [
+            least_difference(answers[j] - answers[i], float(level[j])) for j in range(len(rows))
+        ]
+        bound = radius - np.array(least)
+    bound[i] = 0
+    return float(max(bound.max(), 0.0))
+
+
+def _tails(
+    race: Race, margin: float, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> np.ndarray:
+    """P [models] that a model without a fit is better than the recommended by over `margin`."""
+    bar = float(np.clip(mean[best] - margin, 1e-4, 1 - 1e-4))
+    slope = max(bar * (1 - bar), 1e-4)
+    scale = np.hypot(seen.scale, sd[best] / slope)
+    tails: np.ndarray = stats.t.cdf((log_odds(np.array(bar)) - seen.mean) / scale, seen.freedom)
+    return np.where((race.n_runs > 0) | race.failed, 0.0, tails)
+
+
+def _left_unrun(
+    race: Race, margin: float, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> np.ndarray:
+    """Models without a fit that leave: the least likely, their chances together below level."""
+    tails = _tails(race, margin, best, seen, mean, sd)
+    order = np.argsort(tails, kind="stable")
+    out = np.zeros(len(tails), dtype=bool)
+    out[order] = np.cumsum(tails[order]) <= race.rules.level
+    return out & (race.n_runs == 0)
+
+
+def _regret_unrun(
+    race: Race, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> float:
+    """The regret above which all models without a fit together have a chance below level."""
+    low, high = 0.0, float(mean[best])
+    if _tails(race, 0.0, best, seen, mean, sd).sum() <= race.rules.level:
+        return 0.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        over = _tails(race, middle, best, seen, mean, sd).sum() > race.rules.level
+        low, high = (middle, high) if over else (low, middle)
+    return high
+
+
+def _p_best(
+    race: Race, mean: np.ndarray, sd: np.ndarray, seen: Prediction, stay: np.ndarray
+) -> np.ndarray:
+    """Shares [models] of draws in which each has the lowest error."""
+    rng = np.random.default_rng(SEED)
+    rows = np.flatnonzero(stay)
+    unrun = race.n_runs[rows] == 0
+    z = rng.standard_normal((DRAWS, len(rows)))
+    freedom = np.where(unrun, seen.freedom[rows], 1e6)
+    z *= np.sqrt(freedom / rng.chisquare(freedom, size=(DRAWS, len(rows))))
+    p = np.clip(mean[rows], 1e-4, 1 - 1e-4)
+    scale = np.where(unrun, seen.scale[rows], sd[rows] / (p * (1 - p)))
+    drawn = log_odds(p) + z * scale
+    found = np.zeros(len(mean))
+    found[rows] = np.bincount(drawn.argmin(axis=1), minlength=len(rows)) / DRAWS
+    return found
+
+
+def spent(runs: np.ndarray | int) -> np.ndarray:
+    """The share of a level that the look at this number of runs may use; they sum to one."""
+    t = np.asarray(runs, dtype=float)
+    found: np.ndarray = 1 / (t * (t + 1))
+    return found
+
+
+def run_radius(
+    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
+) -> np.ndarray:
+    """How far the differences [models] of mean errors to model i may be off by their runs.
+
+    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    """
+    if spread.phi == 0:
+        return np.zeros(len(errors))
+    sd = spread.sd(errors)
+    looks = level * spent(runs) * spent(runs[i])
+    reach = stats.t.ppf(1 - looks, spread.freedom)
+    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
+    return found
+
+
+def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
+    `margin` [models], at level `level` [models]?
+    """
+    margin = np.clip(margin, -0.999, 0.999)
+    most = STAKES[:, None] / (1 + margin)
+    moved = differences - margin[:, None]
+    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
+    top = log_wealth.max(axis=0)
+    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
+    return np.asarray(wealth >= np.log(1 / level))
+
+
+def least_difference(differences: np.ndarray, level: float) -> float:
+    """The largest margin that the mean of `differences` [images] is above, at that level."""
+    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
+    for _ in range(14):
+        middle = (low + high) / 2
+        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
+        low, high = (middle, high) if above else (low, middle)
+    return low
