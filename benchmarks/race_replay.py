@@ -278,7 +278,7 @@ def summary(table: pd.DataFrame) -> str:
     at = table[np.isclose(table["share"], 1 / 15)].pivot(
         index="sweep", columns="method", values="regret"
     )
-    mean.columns = [f"1/{1 / share:.0f}" for share in mean.columns]
+    mean.columns = [f"1/{1 / float(share):.0f}" for share in mean.columns]
     lower = {name: int((at["race"] < at[name]).sum()) for name in at}
     ties = {name: int((at["race"] == at[name]).sum()) for name in at}
     mean["race lower on"] = pd.Series(lower)

@@ -6,15 +6,18 @@ published numbers and of what its last rung showed, with normal noise of unknown
 of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form (Bishop,
 Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis, ch. 14).
 `learn` makes that prior from fits on other datasets; the fits of the race itself then update it, so
-what a rung is worth is learned while it runs.
+what a rung is worth is learned while it runs. Of models with fits, the noise of runs and images and
+the bounds that hold at any moment are below; certificate.py says why they do.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 from scipy.special import expit
 
+STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
 LEAST, MOST = 1e-4, 1 - 1e-4  # error rates are kept within, so that log-odds are finite
 FREEDOM = 4.0  # that an assumed residual is worth, in fits
 RESIDUAL = 0.35  # log-odds: the assumed spread of fits around what published numbers say
@@ -281,3 +284,49 @@ def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
             squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
             freedom += len(of_model) - 1
     return RunSpread(squares / freedom, freedom)
+
+
+def spent(runs: np.ndarray | int) -> np.ndarray:
+    """The share of a level that the look at this number of runs may use; they sum to one."""
+    t = np.asarray(runs, dtype=float)
+    found: np.ndarray = 1 / (t * (t + 1))
+    return found
+
+
+def run_radius(
+    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
+) -> np.ndarray:
+    """How far the differences [models] of mean errors to model i may be off by their runs.
+
+    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    """
+    if spread.phi == 0:
+        return np.zeros(len(errors))
+    sd = spread.sd(errors)
+    looks = level * spent(runs) * spent(runs[i])
+    reach = stats.t.ppf(1 - looks, spread.freedom)
+    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
+    return found
+
+
+def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
+    `margin` [models], at level `level` [models]?
+    """
+    margin = np.clip(margin, -0.999, 0.999)
+    most = STAKES[:, None] / (1 + margin)
+    moved = differences - margin[:, None]
+    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
+    top = log_wealth.max(axis=0)
+    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
+    return np.asarray(wealth >= np.log(1 / level))
+
+
+def least_difference(differences: np.ndarray, level: float) -> float:
+    """The largest margin that the mean of `differences` [images] is above, at that level."""
+    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
+    for _ in range(14):
+        middle = (low + high) / 2
+        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
+        low, high = (middle, high) if above else (low, middle)
+    return low

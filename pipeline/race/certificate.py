@@ -23,18 +23,27 @@ chances together stay within the share. A posterior probability holds at any sto
 prior is right on average over datasets; benchmarks/race_replay.py measures how far it is.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from pipeline.race.belief import Prediction, RunSpread, log_odds
+from pipeline.core.command import duration, percent
+from pipeline.race.belief import (
+    Prediction,
+    least_difference,
+    log_odds,
+    run_radius,
+    spent,
+    worse_by,
+)
 from pipeline.race.search import Race
 
-STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
 RIVALS = 3  # fitted models that each other one is held against
 DRAWS = 2000
 SEED = 0
+MOST_SHOWN = 5  # models that a sentence names
 
 
 @dataclass(frozen=True)
@@ -111,8 +120,8 @@ def _apart(race: Race, models: np.ndarray, i: int, margin: np.ndarray) -> np.nda
 
 
 def _looks(race: Race, models: np.ndarray, i: int) -> np.ndarray:
-    runs = race.n_runs[models].astype(float)
-    found: np.ndarray = 1 / (runs * (runs + 1)) / (runs[i] * (runs[i] + 1))
+    runs = race.n_runs[models]
+    found: np.ndarray = spent(runs) * spent(runs[i])
     return found
 
 
@@ -188,47 +197,219 @@ def _p_best(
     return found
 
 
-def spent(runs: np.ndarray | int) -> np.ndarray:
-    """The share of a level that the look at this number of runs may use; they sum to one."""
-    t = np.asarray(runs, dtype=float)
-    found: np.ndarray = 1 / (t * (t + 1))
+@dataclass(frozen=True)
+class Event:
+    """One probe or fit of a race, and where the race stood after it."""
+
+    model: str
+    kind: str
+    error: float | None
+    seconds: float
+    standing: Standing
+
+    @classmethod
+    def of(cls, race: Race, model: str, kind: str, error: float | None, seconds: float) -> "Event":
+        return cls(model, kind, error, seconds, standing(race))
+
+
+@dataclass(frozen=True)
+class Step:
+    """An event as the certificate tells it; `seconds` are all that was spent by then."""
+
+    model: str
+    kind: str
+    error_rate: float | None
+    seconds: float
+    recommended: str | None
+    n_left: int
+    regret_at_most: float | None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One candidate: what was run of it, and when (seconds spent by then) and why it left."""
+
+    model: str
+    n_runs: int
+    error_rate: float | None
+    predicted_error: float
+    p_best: float
+    left_after_seconds: float | None
+    left_because: str | None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a cheap rung tells of a fit beyond published numbers: the share of the variance that it
+    explains, with a 95 % interval, and how many fits of this race say so (0: assumed or learned).
+    """
+
+    name: str
+    explains: float
+    explains_low: float
+    explains_high: float
+    n_fits: int
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
+
+    `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
+    recommended one gives away, null where nothing bounds it. `covers` is what is counted.
+    """
+
+    dataset: str
+    recipe: str
+    confidence: float
+    regret: float
+    covers: str
+    recommended: str | None
+    error_rate: float | None
+    p_best: float | None
+    regret_at_most: float | None
+    may_be_best: list[str]
+    n_candidates: int
+    n_never_run: int
+    seconds: float
+    grid_seconds: float
+    priced: str
+    prior: str
+    stopped: str
+    rungs: list[Rung]
+    models: list[Entrant]
+    steps: list[Step]
+    not_raced: dict[str, str]
+
+    def text(self) -> str:
+        """For a person."""
+        if self.recommended is None:
+            return f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}."
+        sure = f"with {100 * self.confidence:g} % confidence"
+        left = len(self.may_be_best)
+        bound = "nothing bounds what it gives away"
+        if self.regret_at_most is not None:
+            bound = f"it gives away at most {100 * self.regret_at_most:.1f} points"
+        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} others"
+        others = [name for name in self.may_be_best if name != self.recommended]
+        shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
+        share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
+        lines = [
+            f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
+            f"P(best) {self.p_best or 0:.2f}){verdict}",
+            f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
+            *([f"may be the best as well: {shown}"] if others else []),
+            f"spent {duration(self.seconds)}, {100 * share:.0f} % of the grid's "
+            f"{duration(self.grid_seconds)} (prices: {self.priced})",
+            f"never run: {self.n_never_run}; prior {self.prior}",
+            *(
+                f"{each.name} explain {100 * each.explains:.0f} % "
+                f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
+                f"published numbers leave open ({each.n_fits} fits)"
+                for each in self.rungs
+            ),
+            *([f"not raced: {len(self.not_raced)}"] if self.not_raced else []),
+            f"stopped: {self.stopped}",
+        ]
+        return "\n".join(lines)
+
+
+def certificate_of(
+    race: Race,
+    events: Sequence[Event],
+    *,
+    dataset: str,
+    recipe: str,
+    stopped: str,
+    grid_seconds: float,
+    priced: str,
+    prior: str,
+    left_out: Mapping[str, str],
+) -> Certificate:
+    """The certificate of a race that stands where its last event left it."""
+    end, names = standing(race), race.candidates.names
+    best = end.recommended
+    covers = "seeds and images" if race.rules.covers_images else "seeds, on these images alone"
+    bounded = np.isfinite(end.regret_at_most)
+    return Certificate(
+        dataset=dataset,
+        recipe=recipe,
+        confidence=race.rules.confidence,
+        regret=race.rules.regret,
+        covers=covers,
+        recommended=None if best is None else names[best],
+        error_rate=None if best is None else _rounded(race.means()[best]),
+        p_best=None if best is None else _rounded(end.p_best[best]),
+        regret_at_most=_rounded(end.regret_at_most) if bounded else None,
+        may_be_best=[names[m] for m in np.flatnonzero(end.may_be_best)],
+        n_candidates=len(names),
+        n_never_run=int((race.n_runs == 0).sum()),
+        seconds=_rounded(sum(each.seconds for each in events)),
+        grid_seconds=_rounded(grid_seconds),
+        priced=priced,
+        prior=prior,
+        stopped=stopped,
+        rungs=_rungs(race),
+        models=[_entrant(race, events, end, m) for m in range(len(names))],
+        steps=_steps(race, events),
+        not_raced=dict(left_out),
+    )
+
+
+def _steps(race: Race, events: Sequence[Event]) -> list[Step]:
+    totals = np.cumsum([each.seconds for each in events])
+    return [
+        Step(
+            each.model,
+            each.kind,
+            None if each.error is None else _rounded(each.error),
+            _rounded(total),
+            None
+            if each.standing.recommended is None
+            else race.candidates.names[each.standing.recommended],
+            int(each.standing.may_be_best.sum()),
+            _rounded(each.standing.regret_at_most)
+            if np.isfinite(each.standing.regret_at_most)
+            else None,
+        )
+        for each, total in zip(events, totals, strict=True)
+    ]
+
+
+def _entrant(race: Race, events: Sequence[Event], end: Standing, m: int) -> Entrant:
+    error = race.means()[m]
+    left, why = None, None
+    if not end.may_be_best[m]:
+        inside = [i for i, each in enumerate(events) if each.standing.may_be_best[m]]
+        last = min(inside[-1] + 1 if inside else 0, len(events) - 1)
+        left = _rounded(sum(each.seconds for each in events[: last + 1]))
+        why = "worse by its fits" if race.n_runs[m] else "unlikely to be better, by prediction"
+        why = "its fit failed" if race.failed[m] else why
+    return Entrant(
+        race.candidates.names[m],
+        int(race.n_runs[m]),
+        None if np.isnan(error) else _rounded(error),
+        _rounded(end.error[m]),
+        _rounded(end.p_best[m]),
+        left,
+        why,
+    )
+
+
+def _rungs(race: Race) -> list[Rung]:
+    """How much of the variance each cheap rung explains; an F interval of the two residuals."""
+    seen = race.prediction()
+    found = []
+    for rung, left in enumerate(seen.unexplained[1:], start=1):
+        freedom = seen.residual_fits[0], seen.residual_fits[rung]
+        low, high = stats.f.ppf([0.025, 0.975], freedom[1], freedom[0])
+        both = np.isfinite(race.rungs[:, rung - 1]) & (race.n_runs > 0)
+        ends = np.clip([1 - left, 1 - left / low, 1 - left / high], 0, 1)
+        told, least, most = map(_rounded, ends)
+        found.append(Rung("frozen features", told, least, most, int(both.sum())))
     return found
 
 
-def run_radius(
-    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
-) -> np.ndarray:
-    """How far the differences [models] of mean errors to model i may be off by their runs.
-
-    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
-    """
-    if spread.phi == 0:
-        return np.zeros(len(errors))
-    sd = spread.sd(errors)
-    looks = level * spent(runs) * spent(runs[i])
-    reach = stats.t.ppf(1 - looks, spread.freedom)
-    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
-    return found
-
-
-def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
-    `margin` [models], at level `level` [models]?
-    """
-    margin = np.clip(margin, -0.999, 0.999)
-    most = STAKES[:, None] / (1 + margin)
-    moved = differences - margin[:, None]
-    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
-    top = log_wealth.max(axis=0)
-    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
-    return np.asarray(wealth >= np.log(1 / level))
-
-
-def least_difference(differences: np.ndarray, level: float) -> float:
-    """The largest margin that the mean of `differences` [images] is above, at that level."""
-    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
-    for _ in range(14):
-        middle = (low + high) / 2
-        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
-        low, high = (middle, high) if above else (low, middle)
-    return low
+def _rounded(value: float) -> float:
+    """Six digits: what differs behind them differs between machines."""
+    return float(f"{value:.6g}")

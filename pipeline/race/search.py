@@ -76,13 +76,14 @@ class Race:
     runs: list[list[float]] = field(init=False)
     answers: list[list[np.ndarray]] = field(init=False)
     failed: np.ndarray = field(init=False)
+    unprobed: np.ndarray = field(init=False)  # a cheap rung failed: only full fits tell of it
 
     def __post_init__(self) -> None:
         n = len(self.candidates.names)
         self.rungs = np.full(self.candidates.rung_seconds.shape, np.nan)
         self.runs = [[] for _ in range(n)]
         self.answers = [[] for _ in range(n)]
-        self.failed = np.zeros(n, dtype=bool)
+        self.failed, self.unprobed = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
 
     def saw_rung(self, model: int, rung: int, error: float) -> None:
         self.rungs[model, rung] = log_odds(np.array(error))
@@ -189,7 +190,7 @@ class Race:
             for m in np.flatnonzero(may)
         ]
         for rung in range(self.rungs.shape[1]):
-            here = ~self.failed & (n_runs == 0) & (reached == rung)
+            here = ~self.failed & ~self.unprobed & (n_runs == 0) & (reached == rung)
             told = np.sqrt(
                 np.clip(1 - seen.unexplained[rung + 1] / seen.unexplained[rung], 0.02, 1)
             )

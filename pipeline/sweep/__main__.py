@@ -6,8 +6,6 @@ there. Imports stay inside the function: each run's process imports this module 
 
 from pipeline.core.command import run
 
-CELLS = ("baseline", "finetune")
-
 
 def main(
     *targets: str,
@@ -54,7 +52,7 @@ def main(
         dry_run=dry_run,
         price_per_hour=price_per_hour,
     )
-    session(Path.cwd(), targets or CELLS, options)
+    session(Path.cwd(), targets, options)
 
 
 if __name__ == "__main__":
