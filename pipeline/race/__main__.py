@@ -8,6 +8,7 @@ killed goes on where it was.
 """
 
 import json as json_text
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,7 +115,7 @@ def _take_over(study: Study, dataset: str) -> Study:
             content["grid"]["datasets"].remove(dataset)
         content["race"]["datasets"].append(dataset)
         for cell in done:
-            _add(content["race"]["fits"], _fit(cell))
+            content["race"]["fits"][raced_name(_fit(cell))] = _fit(cell)
 
     _edit(study.path, change)
     if dataset in study.datasets:
@@ -136,17 +137,25 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
     if "race" not in content:
         raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
     change(content)
-    text = dumps_yaml(content)
+    for value in content["grid"].values():
+        if anchor := value.yaml_anchor():
+            value.yaml_set_anchor(anchor.value, always_dump=True)
+    text = _with_cells_in_a_line(dumps_yaml(content), content["race"])
     study_of(path, yaml.safe_load(text))
     write_text(path, text)
 
 
-def _add(cells: Any, values: dict[str, Any]) -> None:
-    """Add a cell to race.fits or race.probes, in one line."""
-    from pipeline.sweep.dvc_private import parse_yaml_for_update
-
-    cells.fa.set_block_style()
-    cells[raced_name(values)] = parse_yaml_for_update(json_text.dumps(values), "a cell")
+def _with_cells_in_a_line(text: str, race: Any) -> str:
+    """The section `race` with each cell in one line of a diff, however long."""
+    lines = [f"  datasets: [{', '.join(race['datasets'])}]"]
+    for kind in ("fits", "probes"):
+        lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
+        for name, values in race[kind].items():
+            told = ", ".join(f"{key}: {value}" for key, value in values.items())
+            lines.append(f"    {name}: {{{told}}}")
+    head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
+    end = re.search(r"^(?=\S)", rest, re.MULTILINE)
+    return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
 
 
 def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
@@ -257,7 +266,7 @@ class Contest:
 
         def change(content: Any) -> None:
             for kind, values in cells:
-                _add(content["race"][kind], values)
+                content["race"][kind][raced_name(values)] = values
 
         _edit(study.path, change)
         stages = {"fits": "finetune_raced", "probes": "baseline_raced"}

@@ -256,7 +256,7 @@ class Certificate:
     """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
 
     `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
-    recommended one gives away, null where nothing bounds it. `covers` is what is counted.
+    recommended one gives away, null without a fit. `covers` is what is counted.
     """
 
     dataset: str
@@ -287,9 +287,7 @@ class Certificate:
             return f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}."
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
-        bound = "nothing bounds what it gives away"
-        if self.regret_at_most is not None:
-            bound = f"it gives away at most {100 * self.regret_at_most:.1f} points"
+        bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
         verdict = "" if left == 1 else f"; cannot tell it from {left - 1} others"
         others = [name for name in self.may_be_best if name != self.recommended]
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
@@ -330,7 +328,6 @@ def certificate_of(
     end, names = standing(race), race.candidates.names
     best = end.recommended
     covers = "seeds and images" if race.rules.covers_images else "seeds, on these images alone"
-    bounded = np.isfinite(end.regret_at_most)
     return Certificate(
         dataset=dataset,
         recipe=recipe,
@@ -340,7 +337,7 @@ def certificate_of(
         recommended=None if best is None else names[best],
         error_rate=None if best is None else _rounded(race.means()[best]),
         p_best=None if best is None else _rounded(end.p_best[best]),
-        regret_at_most=_rounded(end.regret_at_most) if bounded else None,
+        regret_at_most=_known(end.regret_at_most),
         may_be_best=[names[m] for m in np.flatnonzero(end.may_be_best)],
         n_candidates=len(names),
         n_never_run=int((race.n_runs == 0).sum()),
@@ -362,15 +359,11 @@ def _steps(race: Race, events: Sequence[Event]) -> list[Step]:
         Step(
             each.model,
             each.kind,
-            None if each.error is None else _rounded(each.error),
+            _known(each.error),
             _rounded(total),
-            None
-            if each.standing.recommended is None
-            else race.candidates.names[each.standing.recommended],
+            None if (best := each.standing.recommended) is None else race.candidates.names[best],
             int(each.standing.may_be_best.sum()),
-            _rounded(each.standing.regret_at_most)
-            if np.isfinite(each.standing.regret_at_most)
-            else None,
+            _known(each.standing.regret_at_most),
         )
         for each, total in zip(events, totals, strict=True)
     ]
@@ -388,7 +381,7 @@ def _entrant(race: Race, events: Sequence[Event], end: Standing, m: int) -> Entr
     return Entrant(
         race.candidates.names[m],
         int(race.n_runs[m]),
-        None if np.isnan(error) else _rounded(error),
+        _known(error),
         _rounded(end.error[m]),
         _rounded(end.p_best[m]),
         left,
@@ -408,6 +401,10 @@ def _rungs(race: Race) -> list[Rung]:
         told, least, most = map(_rounded, ends)
         found.append(Rung("frozen features", told, least, most, int(both.sum())))
     return found
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else _rounded(value)
 
 
 def _rounded(value: float) -> float:
