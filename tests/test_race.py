@@ -207,7 +207,7 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
         grid_seconds=720.0,
         priced="p",
         prior="assumed",
-        left_out={},
+        not_raced={},
     )
     last = told.models[3]
     assert (told.recommended, told.n_never_run, told.seconds) == ("model0", 2, 40.0)
@@ -227,7 +227,7 @@ def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:
         grid_seconds=1.0,
         priced="p",
         prior="assumed",
-        left_out={},
+        not_raced={},
     )
     assert "cannot tell" in told.text()
 

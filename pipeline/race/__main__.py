@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from pipeline.core.command import duration, run
@@ -72,14 +73,15 @@ def main(
     study = read_study(root / "params.yaml")
     _check_dataset(root, dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
+    contest = Contest(root, dataset, models, asked, rules, limit, jobs)
+    contest.check()
     if not dry_run:
-        study = _take_over(study, dataset)
+        _take_over(study, dataset)
         _sweep(root, (f"dataset_raced@{dataset}",), jobs)
     data = prepared(root, dataset)
     if data is None or not data.n_valid:
         raise PipelineError(f"{dataset} is not prepared yet: run `dvc repro dataset@{dataset}`")
-    rules = replace(rules, n_valid=data.n_valid)
-    contest = Contest(root, dataset, models, asked, rules, limit, jobs)
+    contest.rules = replace(rules, n_valid=data.n_valid)
     certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
         write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
@@ -100,10 +102,10 @@ def _check_dataset(root: Path, dataset: str) -> None:
         raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
 
 
-def _take_over(study: Study, dataset: str) -> Study:
+def _take_over(study: Study, dataset: str) -> None:
     """Let the race have the dataset: out of the grid, with the grid's finished runs of it."""
     if dataset in study.raced_datasets:
-        return study
+        return
     done = [
         cell
         for cell in study.cells()
@@ -121,7 +123,6 @@ def _take_over(study: Study, dataset: str) -> Study:
     if dataset in study.datasets:
         kept = f", {len(done)} finished runs of it are kept" if done else ""
         print(f"{dataset} leaves the grid: its race decides what runs{kept}")
-    return read_study(study.path)
 
 
 def _fit(cell: Cell) -> dict[str, Any]:
@@ -176,6 +177,11 @@ class Contest:
     rules: Rules
     budget: Budget
     jobs: int | None
+
+    def check(self) -> None:
+        """Raise where no candidate is within the limits or the budget, before anything changes."""
+        _, field, race, events = self._now(set())
+        self._next(field, race, events)
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
@@ -236,16 +242,19 @@ class Contest:
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
             return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
-        cheapest = float(field.candidates.fit_seconds.min())
-        if cheapest > left and not events and field.timed:
+        prices = field.candidates.fit_seconds[:, 0]
+        cheapest = int(np.where(race.failed, np.inf, prices).argmin())
+        if not events and not field.timed:  # nothing tells how long a fit takes here: find out
+            return [Action(cheapest, RUN, float(prices[cheapest]), 0.0)], None
+        can_pay = prices[cheapest] <= left
+        if not can_pay and not events:
             raise PipelineError(
-                f"{self.budget.told}: the cheapest fit of {len(field.candidates.names)} candidates "
-                f"is estimated at {duration(cheapest)}: allow more, or name smaller models"
+                f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
+                f"{duration(prices[cheapest])}: allow more, or name smaller models"
             )
-        actions = race.choose(left if field.timed else float("inf"), count if field.timed else 1)
+        actions = race.choose(left, count)
         if actions:
             return actions, None
-        can_pay = cheapest <= left
         return [], "no run is expected to change the answer" if can_pay else "the budget is spent"
 
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
@@ -320,10 +329,10 @@ class Contest:
             dataset=self.dataset,
             recipe=study.recipes[0],
             stopped=f"{stopped} ({self.budget.told})",
-            grid_seconds=grid,
+            grid_seconds=float(f"{grid:.6g}"),
             priced=field.priced,
             prior=field.told,
-            left_out=field.left_out,
+            not_raced=field.left_out,
         )
 
 

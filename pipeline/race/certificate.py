@@ -23,8 +23,9 @@ chances together stay within the share. A posterior probability holds at any sto
 prior is right on average over datasets; benchmarks/race_replay.py measures how far it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -312,44 +313,30 @@ class Certificate:
         return "\n".join(lines)
 
 
-def certificate_of(
-    race: Race,
-    events: Sequence[Event],
-    *,
-    dataset: str,
-    recipe: str,
-    stopped: str,
-    grid_seconds: float,
-    priced: str,
-    prior: str,
-    left_out: Mapping[str, str],
-) -> Certificate:
-    """The certificate of a race that stands where its last event left it."""
+def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certificate:
+    """The certificate of a race that stands where its last event left it.
+
+    `about` are the fields of Certificate that the race does not know: dataset, recipe, stopped,
+    grid_seconds, priced, prior, not_raced.
+    """
     end, names = standing(race), race.candidates.names
     best = end.recommended
-    covers = "seeds and images" if race.rules.covers_images else "seeds, on these images alone"
     return Certificate(
-        dataset=dataset,
-        recipe=recipe,
         confidence=race.rules.confidence,
         regret=race.rules.regret,
-        covers=covers,
+        covers="seeds and images" if race.rules.covers_images else "seeds, on these images alone",
         recommended=None if best is None else names[best],
-        error_rate=None if best is None else _rounded(race.means()[best]),
-        p_best=None if best is None else _rounded(end.p_best[best]),
+        error_rate=None if best is None else _known(race.means()[best]),
+        p_best=None if best is None else _known(end.p_best[best]),
         regret_at_most=_known(end.regret_at_most),
         may_be_best=[names[m] for m in np.flatnonzero(end.may_be_best)],
         n_candidates=len(names),
         n_never_run=int((race.n_runs == 0).sum()),
         seconds=_rounded(sum(each.seconds for each in events)),
-        grid_seconds=_rounded(grid_seconds),
-        priced=priced,
-        prior=prior,
-        stopped=stopped,
         rungs=_rungs(race),
         models=[_entrant(race, events, end, m) for m in range(len(names))],
         steps=_steps(race, events),
-        not_raced=dict(left_out),
+        **about,
     )
 
 
