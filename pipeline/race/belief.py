@@ -314,12 +314,14 @@ def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> 
     `margin` [models], at level `level` [models]?
     """
     margin = np.clip(margin, -0.999, 0.999)
-    most = STAKES[:, None] / (1 + margin)
-    moved = differences - margin[:, None]
+    found = differences.mean(axis=1) > margin  # else no bet has gained: log(1 + x) <= x
+    most = STAKES[:, None] / (1 + margin[found])
+    moved = differences[found] - margin[found, None]
     log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
     top = log_wealth.max(axis=0)
     wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
-    return np.asarray(wealth >= np.log(1 / level))
+    found[found] = wealth >= np.log(1 / level[found])
+    return np.asarray(found)
 
 
 def least_difference(differences: np.ndarray, level: float) -> float:
