@@ -2,9 +2,9 @@
 
 Reads data/imagenet.csv and records; writes the `race` section of params.yaml, in which the
 dataset's probes and fits are listed one batch after another, and the certificate,
-results/race/DATASET.json. Each batch is run by the sweep, as ordinary cells, so `dvc repro` has
-nothing left to do afterwards. What was decided is read back from params.yaml: a race that was
-killed goes on where it was.
+results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ordinary cells, so
+`dvc repro` has nothing left to do afterwards. What was decided is read back from params.yaml: a
+race that was killed goes on where it was.
 """
 
 import json as json_text
@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import yaml
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
-from pipeline.core.command import duration, run
+from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
 from pipeline.core.files import plain, write_json, write_text
 from pipeline.estimates.planned import prepared
+from pipeline.figures.look import COLOURS, GREY, INK, LOOK, figure, save
 from pipeline.race.certificate import Certificate, Event, certificate_of
 from pipeline.race.field import (
     BASELINES,
@@ -39,6 +42,8 @@ from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, stu
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
+FIT, PROBE = "fit", "frozen features"
+MOST_DRAWN = 40  # candidates in the figure
 MOST_FAILED = 3  # batches in a row without a record
 
 
@@ -85,6 +90,8 @@ def main(
     certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
         write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
+        with rc_context(LOOK):
+            save(who_left_when(certificate), root / FOLDER, dataset)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
 
 
@@ -204,7 +211,7 @@ class Contest:
         study, field, race, events = self._now(set())
         actions, stopped = self._next(field, race, events)
         for each in actions:
-            kind = "fit" if each.rung == RUN else "frozen features"
+            kind = FIT if each.rung == RUN else PROBE
             print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
         return self._certificate(study, field, race, events, stopped or "a dry run")
 
@@ -356,10 +363,36 @@ def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, lis
             share = None if wrong is None else unpack_counts(wrong) / labels_of(record)
             race.saw_run(model, error, share)
         took = record.cost.fit_seconds or 0.0
-        events.append(
-            Event.of(race, record.model, "frozen features" if probe else "fit", error, took)
-        )
+        events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
     return race, events
+
+
+def who_left_when(certificate: Certificate) -> Figure:
+    """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
+    ran = {step.model for step in certificate.steps}
+    rows = [each for each in certificate.models if each.model in ran]
+    end = certificate.seconds
+    rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
+    rows = rows[-MOST_DRAWN:]
+    made, (axes,) = figure(
+        f"{certificate.dataset}: who left the race when",
+        f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
+        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
+        1.4 + 0.24 * max(len(rows), 4),
+    )
+    for place, each in enumerate(rows):
+        stayed = each.left_after_seconds is None
+        colour = COLOURS[0] if each.model == certificate.recommended else INK if stayed else GREY
+        axes.plot([0, end if stayed else each.left_after_seconds], [place, place], color=colour)
+        for step in certificate.steps:
+            if step.model == each.model:
+                fill = colour if step.kind == FIT else "white"
+                axes.plot(step.seconds, place, "o", color=colour, mfc=fill, ms=5)
+    names = [f"{each.model}  {percent(each.error_rate)}" for each in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_xlabel("seconds of fits and probes")
+    axes.grid(axis="y", visible=False)
+    return made
 
 
 if __name__ == "__main__":

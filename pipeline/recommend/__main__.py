@@ -25,7 +25,7 @@ from pipeline.recommend.choice import (
     reason,
     runs_of,
 )
-from pipeline.recommend.experiment import first_runs, first_size, next_experiment
+from pipeline.recommend.experiment import Experiment, first_runs, first_size, next_experiment
 from pipeline.recommend.limits import TIME, Asked
 from pipeline.recommend.prior import Estimate, alike, estimates, shortlist
 from pipeline.results import Results, read_answers, read_results
@@ -51,7 +51,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [text for text in (told["baseline"], told["rates"]) if text]
+    lines += [text for text in (told["race"], told["baseline"], told["rates"]) if text]
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
         lines += ["", "Runners-up:"]
@@ -115,6 +115,8 @@ def main(
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
         told = _from_runs(study, done, read_answers(results), dataset, asked, top)
+        if dataset in study.raced_datasets:
+            told |= _raced(results / "race" / f"{dataset}.json", dataset)
     else:
         _check_name(study, dataset)
         told = _prior(study, done, imagenet, dataset, asked, top)
@@ -142,11 +144,39 @@ def _from_runs(
             ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
             first,
         ),
+        "race": None,
         "rates": _rates(done.board, choice),
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
         "next": asdict(next_experiment(study, choice, len(telling(missing, done.board, choice)))),
     }
+
+
+def _raced(certificate: Path, dataset: str) -> dict[str, Any]:
+    """What a dataset's race certifies, in a sentence, and that to race on is what comes next."""
+    again = Experiment(
+        "race on, with a larger budget",
+        [f"python -m pipeline.race --dataset {dataset} --budget 1h"],
+        None,
+    )
+    if not certificate.is_file():
+        return {"race": f"Its race is not over: no {certificate}.", "next": asdict(again)}
+    try:
+        told = json_text.loads(certificate.read_text(encoding="utf-8"))
+        best, bound, n = told["recommended"], told["regret_at_most"], len(told["may_be_best"])
+        sentence = (
+            f"Raced, not run as a whole: with {100 * told['confidence']:g} % confidence "
+            f"the best of {told['n_candidates']} candidates is among {n}"
+        )
+        if best is not None:
+            sentence += f", and {best} gives away at most {100 * bound:.1f} points"
+        sentence += f"; {told['n_never_run']} were never fitted."
+    except (ValueError, KeyError, TypeError):
+        raise PipelineError(
+            f"{certificate}: not a whole certificate: run `python -m pipeline.race --dataset "
+            f"{dataset}` again"
+        ) from None
+    return {"race": sentence, "next": asdict(again)}
 
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
