@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from study_fakes import (
     CPU,
     LITE,
@@ -645,3 +646,44 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
     assert "Runners-up:" in done.stdout
     assert "What would change this most:" in done.stdout
     assert LITE[0] not in done.stdout
+
+
+CERTIFICATE = {
+    "confidence": 0.95,
+    "recommended": LITE[1],
+    "regret_at_most": 0.014,
+    "may_be_best": [LITE[1], LITE[2]],
+    "n_candidates": 40,
+    "n_never_run": 29,
+}
+
+
+def race(folder: Path, text: str) -> None:
+    """As if digits had been raced: its cells in the section race, and a certificate."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    cells = [
+        {"dataset": "digits", "model": model, "recipe": "quickstart", "seed": seed}
+        for model in LITE
+        for seed in (0, 1, 2)
+    ]
+    fits = {"-".join(map(str, each.values())): each for each in cells}
+    params["grid"]["datasets"] = []
+    params["race"] = {"datasets": ["digits"], "fits": fits, "probes": {}}
+    path.write_text(yaml.safe_dump(params))
+    (folder / "results/race").mkdir(parents=True)
+    (folder / "results/race/digits.json").write_text(text)
+
+
+def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study: Path, capsys):
+    race(study, json.dumps(CERTIFICATE))
+    told = ask(tables(study), capsys)
+    assert "the best of 40 candidates is among 2" in told["race"]
+    assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
+    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 1h"]
+
+
+def test_half_a_certificate_is_one_line(study: Path, capsys):
+    race(study, '{"confidence": ')
+    with pytest.raises(PipelineError, match="not a whole certificate"):
+        ask(tables(study), capsys)

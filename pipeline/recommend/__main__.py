@@ -29,7 +29,7 @@ from pipeline.recommend.choice import (
     runs_of,
 )
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
-from pipeline.recommend.experiment import first_runs, first_size, next_experiment
+from pipeline.recommend.experiment import first_runs, first_size, next_experiment, raced
 from pipeline.recommend.limits import COST, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     Estimate,
@@ -64,7 +64,8 @@ def answer_text(told: dict[str, Any]) -> str:
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [text for text in (told["baseline"], told["rates"]) if text]
+    told_besides = (told["race"], told["baseline"], told["rates"])
+    lines += [text for text in told_besides if text]
     lines += _costs_of(told)
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
@@ -154,6 +155,8 @@ def main(
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
         told = _from_runs(study, done, read_answers(results), imagenet, dataset, asked, top)
+        if dataset in study.raced_datasets:
+            told |= raced(results / "race" / f"{dataset}.json", dataset)
     else:
         _check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
@@ -196,6 +199,7 @@ def _from_runs(
             ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
             first,
         ),
+        "race": None,
         "rates": _rates(done.board, choice),
         "cost": its_way[0].as_json() if its_way else None,
         "serving": served.text(first) if served is not None else None,

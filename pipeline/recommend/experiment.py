@@ -7,11 +7,13 @@ compared again, and the tie sets that come out are counted.
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
@@ -188,3 +190,30 @@ def _drawn(
         run = here + of_runs * rng.standard_normal(len(mean))
         more = np.where(again, run, np.nan)[:, None]
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
+
+
+def raced(certificate: Path, dataset: str) -> dict[str, Any]:
+    """What a dataset's race certifies, in a sentence, and that to race on is what comes next."""
+    again = Experiment(
+        "race on, with a larger budget",
+        [f"python -m pipeline.race --dataset {dataset} --budget 1h"],
+        None,
+    )
+    if not certificate.is_file():
+        return {"race": f"Its race is not over: no {certificate}.", "next": asdict(again)}
+    try:
+        told = json.loads(certificate.read_text(encoding="utf-8"))
+        best, bound, n = told["recommended"], told["regret_at_most"], len(told["may_be_best"])
+        sentence = (
+            f"Raced, not run as a whole: with {100 * told['confidence']:g} % confidence "
+            f"the best of {told['n_candidates']} candidates is among {n}"
+        )
+        if best is not None:
+            sentence += f", and {best} gives away at most {100 * bound:.1f} points"
+        sentence += f"; {told['n_never_run']} were never fitted."
+    except (ValueError, KeyError, TypeError):
+        raise PipelineError(
+            f"{certificate}: not a whole certificate: run `python -m pipeline.race --dataset "
+            f"{dataset}` again"
+        ) from None
+    return {"race": sentence, "next": asdict(again)}

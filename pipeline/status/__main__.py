@@ -6,6 +6,7 @@ with --stale.
 """
 
 import json
+import re
 import socket
 import sys
 from collections import Counter
@@ -22,7 +23,7 @@ from pipeline.records import read_record
 from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, read_study
 
-DATASET = "dataset@"  # the stage of each dataset begins so
+DATASET = re.compile(r"dataset(_raced)?@")  # the stage of each dataset begins so
 STATES = {  # state: how the table shows it
     "done": "green",
     "running": "cyan",
@@ -103,11 +104,13 @@ def changed_sources(study: Study) -> dict[str, Path]:
     from pipeline.sweep.project import Project
 
     project = Project(Path.cwd())
-    stages, _ = project.collect([f"{DATASET}{name}" for name in watched])
+    stages, _ = project.collect(
+        [f"dataset{'_raced' * (name in study.raced_datasets)}@{name}" for name in watched]
+    )
     found = set()
     with one_line():
         for stage in stages:
-            name = name_of(stage).removeprefix(DATASET)
+            name = DATASET.sub("", name_of(stage))
             looked_through = (links.SOURCES / name).as_posix()
             if name in watched and inputs_are_there(stage):
                 found |= {name} if looked_through in changed_inputs(stage) else set()
@@ -124,14 +127,15 @@ def stale_cells() -> set[Cell]:
     from pipeline.sweep.session import verdict_of
 
     project = Project(Path.cwd())
-    stages, _ = project.collect(["finetune"])
+    fits = [name for name in read_study(Path("params.yaml")).stages if name.startswith("finetune")]
+    stages, _ = project.collect(fits)
     found, datasets = set(), set()
     with one_line():
         for stage in stages:
             cell = project.cell_of(stage)
-            if cell is None and name_of(stage).startswith(DATASET):
+            if cell is None and DATASET.match(name_of(stage)):
                 if any(each.startswith("conf/") for each in changed_inputs(stage)):
-                    datasets.add(name_of(stage).removeprefix(DATASET))
+                    datasets.add(DATASET.sub("", name_of(stage)))
             elif cell is not None and verdict_of(project, stage) is not None:
                 found.add(cell)
     return found | {cell for cell in project.cells if cell.dataset in datasets}

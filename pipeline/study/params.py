@@ -27,6 +27,7 @@ _KINDS: dict[Any, str] = {
     int: "a whole number",
     str: "text",
     list: "a list",
+    dict: "names with values",
     (int, float): "a number",
 }
 
@@ -80,7 +81,7 @@ def refuse_other_models_to_time(path: Path, params: Any) -> None:
 def refuse_odd_values(path: Path, params: Any) -> None:
     """Raise for the first text that is unsafe as a word of a shell command or a file name."""
     for key, text in _texts(params, ""):
-        rule = _NAME if key.startswith(("grid.", "benchmark.", "export.")) else _WORD
+        rule = _NAME if key.startswith(("grid.", "race.", "benchmark.", "export.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
             allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
             raise PipelineError(
@@ -90,9 +91,11 @@ def refuse_odd_values(path: Path, params: Any) -> None:
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in `value` with its key."""
+    """Every text in `value` with its key; names of cells are texts too."""
     if isinstance(value, dict):
         for name, each in value.items():
+            if key.startswith("race."):
+                yield key, str(name)
             yield from _texts(each, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for each in value:
@@ -126,6 +129,9 @@ class Study:
     `weights` names where they come from; `charts` maps infer and train to the published benchmark
     file shown with ImageNet accuracy; `overhead_seconds` is the constant of
     score = error_rate * (steady_fit_seconds + overhead).
+
+    `datasets` are the grid's and, after them, those that `pipeline.race` has taken over, whose
+    cells are `raced`; `models` are the grid's and then those that only a race has run.
     """
 
     path: Path
@@ -138,14 +144,29 @@ class Study:
     weights: str
     charts: dict[str, str]
     overhead_seconds: float
+    grid_models: tuple[str, ...] = ()  # () where all models are the grid's
+    raced_datasets: tuple[str, ...] = ()
+    raced: tuple[Cell, ...] = ()
+    probed: tuple[tuple[str, str], ...] = ()  # dataset and model of the raced probes
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of dvc.yaml that make baselines and fits of this study."""
+        of_grid = set(self.datasets) > set(self.raced_datasets) and bool(self.grid_models)
+        found = ["baseline", "finetune"] if of_grid else []
+        found += ["baseline_raced"] * bool(self.probed) + ["finetune_raced"] * bool(self.raced)
+        return tuple(found)
 
     def cells(self) -> Iterator[Cell]:
-        """Every cell of the grid, in params.yaml's order."""
+        """Every cell: the grid's in params.yaml's order, then what races have decided."""
         for dataset in self.datasets:
-            for model in self.models:
+            if dataset in self.raced_datasets:
+                continue
+            for model in self.grid_models or self.models:
                 for recipe in self.recipes:
                     for seed in self.seeds:
                         yield Cell(dataset, model, recipe, seed)
+        yield from self.raced
 
 
 def threads_of(params: Any) -> int:
@@ -206,10 +227,19 @@ def study_of(path: Path, params: Any) -> Study:
     """The study of params.yaml's content, checked; `path` is named in errors."""
     refuse_odd_values(path, params)
     refuse_other_models_to_time(path, params)
+    raced_datasets, raced, probed = _raced(path, params)
     grid = {
-        key: _grid_list(path, params, key, int if key == "seeds" else str)
+        key: _grid_list(path, params, key, int if key == "seeds" else str, bool(raced_datasets))
         for key in ("datasets", "models", "recipes", "seeds")
     }
+    if both := sorted(set(grid["datasets"]) & set(raced_datasets)):
+        raise PipelineError(
+            f"{path}: {both[0]} is in grid.datasets and in race.datasets: delete it from race, "
+            "with its cells in race.fits and race.probes: DVC's cache has their runs for the grid"
+        )
+    grid_models = grid["models"]
+    grid["datasets"] += raced_datasets
+    grid["models"] = tuple(dict.fromkeys([*grid_models, *(cell.model for cell in raced)]))
     return Study(
         path=path,
         timm_source=_value(path, params, "timm.source", str),
@@ -218,15 +248,58 @@ def study_of(path: Path, params: Any) -> Study:
         weights=_value(path, params, "weights", str),
         charts={mode: _value(path, params, f"charts.{mode}", str) for mode in MODES},
         overhead_seconds=float(_value(path, params, "score.overhead_seconds", (int, float))),
+        grid_models=grid_models,
+        raced_datasets=raced_datasets,
+        raced=raced,
+        probed=probed,
     )
 
 
-def _grid_list(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]:
+def _raced(
+    path: Path, params: Any
+) -> tuple[tuple[str, ...], tuple[Cell, ...], tuple[tuple[str, str], ...]]:
+    """The datasets, fits and probes of races; a study without the section has none."""
+    if not isinstance(params, dict) or params.get("race") is None:
+        return (), (), ()
+    datasets = _value(path, params, "race.datasets", list)
+    for kind in ("fits", "probes"):
+        for name, values in _value(path, params, f"race.{kind}", dict).items():
+            _check_raced(path, f"race.{kind}.{name}", values, datasets)
+    fits = params["race"]["fits"].values()
+    cells = [Cell(each["dataset"], each["model"], each["recipe"], each["seed"]) for each in fits]
+    probes = tuple((each["dataset"], each["model"]) for each in params["race"]["probes"].values())
+    return tuple(datasets), tuple(cells), probes
+
+
+def _check_raced(path: Path, key: str, values: Any, datasets: list[Any]) -> None:
+    """Raise for a raced cell whose values do not make its name, or whose dataset is not raced."""
+    kinds: dict[str, type] = {"dataset": str, "model": str}
+    if key.startswith("race.fits."):
+        kinds |= {"recipe": str, "seed": int}
+    if (
+        not isinstance(values, dict)
+        or {name: type(each) for name, each in values.items()} != kinds
+        or raced_name(values) != key.split(".", 2)[2]
+    ):
+        raise PipelineError(f"{path}: {key}: not as `python -m pipeline.race` writes it: delete it")
+    if values["dataset"] not in datasets:
+        raise PipelineError(f"{path}: {key}: its dataset is not in race.datasets: delete it")
+
+
+def raced_name(values: Mapping[str, Any]) -> str:
+    """The name of a raced cell: its dataset, model and, of a fit, recipe and seed."""
+    keys = ("dataset", "model", "recipe", "seed")
+    return "-".join(str(values[key]) for key in keys if key in values)
+
+
+def _grid_list(
+    path: Path, params: Any, key: str, kind: type, may_be_empty: bool
+) -> tuple[Any, ...]:
     values = _value(path, params, f"grid.{key}", list)
     for value in values:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise PipelineError(f"{path}: grid.{key} has {value!r}, not {_KINDS[kind]}")
-    if not values:
+    if not values and not (may_be_empty and key in ("datasets", "models")):
         raise PipelineError(f"{path}: grid.{key} is empty: name at least one")
     if len(set(values)) < len(values):
         twice = sorted({str(value) for value in values if values.count(value) > 1})

@@ -6,8 +6,6 @@ there. Imports stay inside the function: each run's process imports this module 
 
 from pipeline.core.command import run
 
-CELLS = ("baseline", "finetune")
-
 
 def main(
     *targets: str,
@@ -56,13 +54,13 @@ def main(
     )
     options.check()
     remote = pull or address is not None  # which may be out of reach, and that is to be said
-    n_stages = None if remote else nothing_to_do(Path.cwd(), targets or CELLS)
+    n_stages = None if remote else nothing_to_do(Path.cwd(), targets)
     if n_stages is not None:
         print(f"0 of {n_stages} stages to do" if dry_run else f"{n_stages} up to date")
         return
     from pipeline.sweep.session import session  # loads DVC
 
-    session(Path.cwd(), targets or CELLS, options)
+    session(Path.cwd(), targets, options)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options, last_line
 from pipeline.sweep.project import Project
 
 REFRESH_SECONDS = 0.5
+FIT = re.compile("^finetune(_raced)?@")  # which every row would begin with
 MOST_ROWS = 16  # of running runs in the table
 
 
@@ -107,7 +108,7 @@ class View(AbstractContextManager["View"]):
     def _rows(self, now: float) -> list[Text]:
         """A line per running run, none longer than the terminal is wide."""
         shown = list(self._started.items())[:MOST_ROWS]
-        names = [job.name.removeprefix("finetune@") for job, _ in shown]
+        names = [FIT.sub("", job.name) for job, _ in shown]
         width = max(map(len, names), default=0)
         rows = []
         for name, (job, (_, started)) in zip(names, shown, strict=True):

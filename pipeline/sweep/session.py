@@ -143,14 +143,18 @@ def _inputs_changed(project: Project, stage: Stage) -> bool | None:
 
 
 def session(root: Path, targets: Sequence[str], options: Options) -> None:
-    """Sweep `targets` of the workspace `root`; anything left undone is an error."""
+    """Sweep `targets` of the workspace `root`, by default all baselines and fits of the study.
+
+    Anything left undone is an error.
+    """
     snapshot, console = Snapshot(root), Console(highlight=False)
     project = Project(root, snapshot)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
-    faults = links.mend(root, read_study(root / "params.yaml").datasets)
+    study = read_study(root / "params.yaml")
+    faults = links.mend(root, study.datasets)
     for line in faults:
         console.print(line, markup=False, soft_wrap=True)
-    stages, needs = project.collect(targets)
+    stages, needs = project.collect(targets or study.stages)
     snapshot.watch(path for stage in stages for path in [*inputs_of(stage), *outs_of(stage)])
     threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1

@@ -13,13 +13,13 @@ def main(*stages: str) -> None:
     finetune, and of what they need: is it up to date, and if not, why? (all fits and baselines)"""
     from rich.console import Console
 
-    from pipeline.sweep.__main__ import CELLS
+    from pipeline.study.params import read_study
     from pipeline.sweep.loop import PATIENCE_SECONDS
     from pipeline.sweep.project import Project
     from pipeline.sweep.session import explained, verdicts
 
     project, console = Project(Path.cwd()), Console(highlight=False)
-    wanted, needs = project.collect(stages or CELLS)
+    wanted, needs = project.collect(stages or read_study(Path("params.yaml")).stages)
     with project.locked(PATIENCE_SECONDS):
         found = verdicts(project, wanted, needs)
         lines = explained(project, wanted, found)

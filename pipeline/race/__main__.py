@@ -1,0 +1,400 @@
+"""`python -m pipeline.race`: find a dataset's best backbone with only the runs that may change it.
+
+Reads data/imagenet.csv and records; writes the `race` section of params.yaml, in which the
+dataset's probes and fits are listed one batch after another, and the certificate,
+results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ordinary cells, so
+`dvc repro` has nothing left to do afterwards. What was decided is read back from params.yaml: a
+race that was killed goes on where it was.
+"""
+
+import json as json_text
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from pipeline.core.command import duration, percent, run
+from pipeline.core.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.files import plain, write_json, write_text
+from pipeline.estimates.planned import prepared
+from pipeline.figures.look import COLOURS, GREY, INK, LOOK, figure, save
+from pipeline.race.certificate import Certificate, Event, certificate_of
+from pipeline.race.field import (
+    BASELINES,
+    IMAGENET,
+    Budget,
+    Field,
+    budget_of,
+    field_of,
+    models_asked,
+)
+from pipeline.race.search import RUN, Action, Race, Rules
+from pipeline.recommend.limits import Asked
+from pipeline.records import Record, read_record, unpack_counts
+from pipeline.statistics.validation_images import labels_of
+from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of
+from pipeline.timm_results.imagenet import read_imagenet
+
+FOLDER = Path("results/race")
+FIT, PROBE = "fit", "frozen features"
+MOST_DRAWN = 40  # candidates in the figure
+MOST_FAILED = 3  # batches in a row without a record
+
+
+def main(
+    *candidates: str,
+    dataset: str,
+    budget: str | None = None,
+    max_cost: float | None = None,
+    price_per_hour: float | None = None,
+    max_energy: str | None = None,
+    confidence: float = 0.95,
+    regret: float = 0.5,
+    licence: str | None = None,
+    min_throughput: float | None = None,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Race CANDIDATES (names or patterns such as 'convnext*'; the study's models) on DATASET.
+
+    Stops when no run can change the answer, when no candidate may be better than the recommended
+    one by more than REGRET points at CONFIDENCE, or when the budget is spent: BUDGET (10min) is
+    the time of fits and probes, per job; MAX_COST that time at PRICE_PER_HOUR; MAX_ENERGY (100Wh)
+    by the power that earlier runs drew. What the race has cost before counts: the same command
+    again does nothing. LICENCE commercial and MIN_THROUGHPUT (images/s, published) leave candidates
+    out. Runs JOBS at a time. DRY_RUN shows the next runs and starts none.
+    """
+    root = Path.cwd()
+    rules = _rules(confidence, regret)
+    asked = Asked(min_throughput=min_throughput, licence=licence)
+    limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
+    study = read_study(root / "params.yaml")
+    _check_dataset(root, dataset)
+    models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
+    contest = Contest(root, dataset, models, asked, rules, limit, jobs)
+    contest.check()
+    if not dry_run:
+        _take_over(study, dataset)
+        _sweep(root, (f"dataset_raced@{dataset}",), jobs)
+    data = prepared(root, dataset)
+    if data is None or not data.n_valid:
+        raise PipelineError(f"{dataset} is not prepared yet: run `dvc repro dataset@{dataset}`")
+    contest.rules = replace(rules, n_valid=data.n_valid)
+    certificate = contest.dry_run() if dry_run else contest.run()
+    if not dry_run:
+        write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
+        with rc_context(LOOK):
+            save(who_left_when(certificate), root / FOLDER, dataset)
+    print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
+
+
+def _rules(confidence: float, regret: float) -> Rules:
+    if not 0.5 <= confidence < 1:
+        raise PipelineError(f"--confidence {confidence:g}: give a number from 0.5 to below 1")
+    if not 0 <= regret < 100:
+        raise PipelineError(f"--regret {regret:g}: give points of error, from 0 on")
+    return Rules(confidence=confidence, regret=regret / 100)
+
+
+def _check_dataset(root: Path, dataset: str) -> None:
+    known = {path.stem for path in (root / "conf/dataset").glob("*.yaml")}
+    if dataset not in known:
+        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
+
+
+def _take_over(study: Study, dataset: str) -> None:
+    """Let the race have the dataset: out of the grid, with the grid's finished runs of it."""
+    if dataset in study.raced_datasets:
+        return
+    done = [
+        cell
+        for cell in study.cells()
+        if cell.dataset == dataset and cell.path(study.path.parent / RUNS).is_file()
+    ]
+
+    def change(content: Any) -> None:
+        if dataset in content["grid"]["datasets"]:
+            content["grid"]["datasets"].remove(dataset)
+        content["race"]["datasets"].append(dataset)
+        for cell in done:
+            content["race"]["fits"][raced_name(_fit(cell))] = _fit(cell)
+
+    _edit(study.path, change)
+    if dataset in study.datasets:
+        kept = f", {len(done)} finished runs of it are kept" if done else ""
+        print(f"{dataset} leaves the grid: its race decides what runs{kept}")
+
+
+def _fit(cell: Cell) -> dict[str, Any]:
+    names = ("dataset", "model", "recipe", "seed")
+    return {name: getattr(cell, name) for name in names}
+
+
+def _edit(path: Path, change: Callable[[Any], None]) -> None:
+    """Change params.yaml's content, comments kept; what is written must be a study."""
+    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
+
+    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
+    if "race" not in content:
+        raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
+    change(content)
+    for value in content["grid"].values():
+        if anchor := value.yaml_anchor():
+            value.yaml_set_anchor(anchor.value, always_dump=True)
+    text = _with_cells_in_a_line(dumps_yaml(content), content["race"])
+    study_of(path, yaml.safe_load(text))
+    write_text(path, text)
+
+
+def _with_cells_in_a_line(text: str, race: Any) -> str:
+    """The section `race` with each cell in one line of a diff, however long."""
+    lines = [f"  datasets: [{', '.join(race['datasets'])}]"]
+    for kind in ("fits", "probes"):
+        lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
+        for name, values in race[kind].items():
+            told = ", ".join(f"{key}: {value}" for key, value in values.items())
+            lines.append(f"    {name}: {{{told}}}")
+    head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
+    end = re.search(r"^(?=\S)", rest, re.MULTILINE)
+    return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
+
+
+def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
+    from pipeline.sweep.jobs import Options
+    from pipeline.sweep.session import session
+
+    session(root, targets, Options(jobs=jobs))
+
+
+@dataclass
+class Contest:
+    """One race: the loop of deciding, writing down what was decided, running it, and reading it."""
+
+    root: Path
+    dataset: str
+    models: list[str]
+    asked: Asked
+    rules: Rules
+    budget: Budget
+    jobs: int | None
+
+    def check(self) -> None:
+        """Raise where no candidate is within the limits or the budget, before anything changes."""
+        _, field, race, events = self._now(set())
+        self._next(field, race, events)
+
+    def run(self) -> Certificate:
+        """Race until nothing is left to do or to spend."""
+        self._make(read_study(self.root / "params.yaml"))
+        broken: set[str] = set()
+        while True:
+            study, field, race, events = self._now(broken)
+            actions, stopped = self._next(field, race, events)
+            if stopped:
+                return self._certificate(study, field, race, events, stopped)
+            targets = self._decide(study, field, actions)
+            broken |= self._try(targets, [field.candidates.names[each.model] for each in actions])
+            if len(broken) >= MOST_FAILED * len(actions) and not events:
+                raise PipelineError(
+                    f"no run of {', '.join(sorted(broken))} left a record: see above"
+                )
+
+    def dry_run(self) -> Certificate:
+        """Where the race stands, and what would run next."""
+        study, field, race, events = self._now(set())
+        actions, stopped = self._next(field, race, events)
+        for each in actions:
+            kind = FIT if each.rung == RUN else PROBE
+            print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
+        return self._certificate(study, field, race, events, stopped or "a dry run")
+
+    def _now(self, broken: set[str]) -> tuple[Study, Field, Race, list[Event]]:
+        """The race as the records have it."""
+        study = read_study(self.root / "params.yaml")
+        known = [model for data, model in study.probed if data == self.dataset]
+        known += [cell.model for cell in study.raced if cell.dataset == self.dataset]
+        models = list(dict.fromkeys([*self.models, *known]))
+        field = field_of(self.root, study, self.dataset, models, self.asked)
+        seen = [each for each in self._records(study) if each.model in field.candidates.names]
+        race, events = replay(field, self.rules, seen)
+        for model in broken & set(field.candidates.names):
+            race.saw_failure(field.candidates.names.index(model))
+        return study, field, race, events
+
+    def _records(self, study: Study) -> list[Record]:
+        """The records of what was decided, in the order in which they were made."""
+        paths = [cell.path(RUNS) for cell in study.raced if cell.dataset == self.dataset]
+        paths += [
+            BASELINES / data / f"{m}.json" for data, m in study.probed if data == self.dataset
+        ]
+        found = [read_record(self.root / path) for path in paths if (self.root / path).is_file()]
+        return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
+
+    def _next(
+        self, field: Field, race: Race, events: list[Event]
+    ) -> tuple[list[Action], str | None]:
+        """The next runs, or why there are none."""
+        from pipeline.sweep.jobs import Options
+
+        count = Options(jobs=self.jobs).runs_at_a_time(1)
+        spent = sum(each.seconds for each in events)
+        left = self.budget.seconds * count - spent
+        end = events[-1].standing if events else None
+        if end is not None and end.recommended is not None and not end.may_gain.any():
+            return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
+        prices = field.candidates.fit_seconds[:, 0]
+        cheapest = int(np.where(race.failed, np.inf, prices).argmin())
+        if not events and not field.timed:  # nothing tells how long a fit takes here: find out
+            return [Action(cheapest, RUN, float(prices[cheapest]), 0.0)], None
+        can_pay = prices[cheapest] <= left
+        if not can_pay and not events:
+            raise PipelineError(
+                f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
+                f"{duration(prices[cheapest])}: allow more, or name smaller models"
+            )
+        actions = race.choose(left, count)
+        if actions:
+            return actions, None
+        return [], "no run is expected to change the answer" if can_pay else "the budget is spent"
+
+    def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
+        """Write the runs into params.yaml; returns their stages."""
+        cells: list[tuple[str, dict[str, Any]]] = []
+        for action in actions:
+            model = field.candidates.names[action.model]
+            if action.rung != RUN:
+                cells.append(("probes", {"dataset": self.dataset, "model": model}))
+                continue
+            cell = Cell(self.dataset, model, study.recipes[0], 0)
+            ran = {each.seed for each in study.raced if replace(each, seed=0) == cell}
+            seeds = [
+                *study.seeds,
+                *range(max(study.seeds) + 1, max(study.seeds) + 1 + len(ran) + 1),
+            ]
+            cells.append(("fits", _fit(replace(cell, seed=next(s for s in seeds if s not in ran)))))
+
+        def change(content: Any) -> None:
+            for kind, values in cells:
+                content["race"][kind][raced_name(values)] = values
+
+        _edit(study.path, change)
+        stages = {"fits": "finetune_raced", "probes": "baseline_raced"}
+        return tuple(f"{stages[kind]}@{raced_name(values)}" for kind, values in cells)
+
+    def _try(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
+        """Run a batch; the models that left no record, whose cells are taken back."""
+        try:
+            _sweep(self.root, targets, self.jobs)
+        except TryAgain:
+            raise
+        except PipelineError as error:
+            print(f"error: {' '.join(str(error).split())}")
+        return self._take_back(targets, models)
+
+    def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
+        lost = {}
+        for target, model in zip(targets, models, strict=True):
+            stage, _, name = target.partition("@")
+            probe = BASELINES / self.dataset / f"{model}.json"
+            study = read_study(self.root / "params.yaml")
+            cells = {raced_name(_fit(cell)): cell.path(RUNS) for cell in study.raced}
+            path = probe if stage == "baseline_raced" else cells[name]
+            if not (self.root / path).is_file():
+                lost[name] = ("probes" if stage == "baseline_raced" else "fits", model)
+
+        def change(content: Any) -> None:
+            for name, (kind, _) in lost.items():
+                del content["race"][kind][name]
+
+        if lost:
+            _edit(self.root / "params.yaml", change)
+        return {model for _, model in lost.values()}
+
+    def _make(self, study: Study) -> None:
+        """Make what was decided and is not there: a race was killed, or inputs have changed."""
+        fits = [raced_name(_fit(c)) for c in study.raced if c.dataset == self.dataset]
+        probes = [f"{data}-{m}" for data, m in study.probed if data == self.dataset]
+        targets = [f"baseline_raced@{each}" for each in probes]
+        targets += [f"finetune_raced@{each}" for each in fits]
+        if targets:
+            _sweep(self.root, tuple(targets), self.jobs)
+
+    def _certificate(
+        self, study: Study, field: Field, race: Race, events: list[Event], stopped: str
+    ) -> Certificate:
+        grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
+        return certificate_of(
+            race,
+            events,
+            dataset=self.dataset,
+            recipe=study.recipes[0],
+            stopped=f"{stopped} ({self.budget.told})",
+            grid_seconds=float(f"{grid:.6g}"),
+            priced=field.priced,
+            prior=field.told,
+            not_raced=field.left_out,
+        )
+
+
+def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, list[Event]]:
+    """The race after these records, and where it stood after each."""
+    complete = all(each.valid_wrong is not None for each in records if each.status == "ok")
+    race = Race(field.candidates, field.prior, replace(rules, covers_images=complete))
+    events: list[Event] = []
+    for record in records:
+        model = field.candidates.names.index(record.model)
+        probe = record.recipe == "frozen"
+        error = record.metrics.error_rate
+        if error is None and probe:
+            race.unprobed[model] = True
+        elif error is None:
+            race.saw_failure(model)
+        elif probe:
+            race.saw_rung(model, 0, error)
+        else:
+            wrong = record.valid_wrong
+            share = None if wrong is None else unpack_counts(wrong) / labels_of(record)
+            race.saw_run(model, error, share)
+        took = record.cost.fit_seconds or 0.0
+        events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
+    return race, events
+
+
+def who_left_when(certificate: Certificate) -> Figure:
+    """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
+    ran = {step.model for step in certificate.steps}
+    rows = [each for each in certificate.models if each.model in ran]
+    end = certificate.seconds
+    rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
+    rows = rows[-MOST_DRAWN:]
+    made, (axes,) = figure(
+        f"{certificate.dataset}: who left the race when",
+        f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
+        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
+        1.4 + 0.24 * max(len(rows), 4),
+    )
+    for place, each in enumerate(rows):
+        left = each.left_after_seconds
+        stayed = left is None
+        colour = COLOURS[0] if each.model == certificate.recommended else INK if stayed else GREY
+        axes.plot([0, end if left is None else left], [place, place], color=colour)
+        for step in certificate.steps:
+            if step.model == each.model:
+                fill = colour if step.kind == FIT else "white"
+                axes.plot(step.seconds, place, "o", color=colour, mfc=fill, ms=5)
+    names = [f"{each.model}  {percent(each.error_rate)}" for each in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_xlabel("seconds of fits and probes")
+    axes.grid(axis="y", visible=False)
+    return made
+
+
+if __name__ == "__main__":
+    run(main)

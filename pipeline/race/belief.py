@@ -1,0 +1,334 @@
+"""What is believed of models that have not been fitted: rung 0 and the cheap rungs, as regressions.
+
+Errors are compared as log-odds. At each level (nothing but published numbers, then one level per
+cheap rung: frozen features, epochs) the log-odds of a full fit are a linear function of a model's
+published numbers and of what its last rung showed, with normal noise of unknown variance. The prior
+of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form (Bishop,
+Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis, ch. 14).
+`learn` makes that prior from fits on other datasets; the fits of the race itself then update it, so
+what a rung is worth is learned while it runs. Of models with fits, the noise of runs and images and
+the bounds that hold at any moment are below; certificate.py says why they do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit
+
+STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
+LEAST, MOST = 1e-4, 1 - 1e-4  # error rates are kept within, so that log-odds are finite
+FREEDOM = 4.0  # that an assumed residual is worth, in fits
+RESIDUAL = 0.35  # log-odds: the assumed spread of fits around what published numbers say
+TOP1 = 0.15  # assumed log-odds per standard deviation of ImageNet error
+COEFFICIENT = 0.2  # assumed spread of a coefficient, in log-odds per standard deviation
+SLOPE_SPREAD = 0.4  # assumed, of the slope on a rung's log-odds around 1
+UNEXPLAINED = 0.8  # assumed share of the residual variance left after a rung: it may tell little
+FLAT = 1e4  # variance of an intercept of which nothing is known
+SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
+FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
+OFFSET = 1.0  # assumed spread of a dataset's fits, all together, around its rung, in log-odds
+
+
+def log_odds(error: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of error rates, kept away from 0 and 1; NaN stays."""
+    p = np.clip(np.asarray(error, dtype=float), LEAST, MOST)
+    found: np.ndarray = np.log(p / (1 - p))
+    return found
+
+
+@dataclass(frozen=True)
+class Past:
+    """One other dataset: log-odds of its fits [models] and of cheap rungs [models, rungs], with
+    NaN where there is none, and the features [models, features] that these models have.
+    """
+
+    features: np.ndarray
+    rungs: np.ndarray
+    fits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Level:
+    """The prior of one level's regression: coefficients, their variances, the residual's.
+
+    `mean` and `variance` (over the noise's) are of intercept, features and, above level 0, the
+    rung's slope; there the intercept is that of fits beside the rung's own mean.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    residual: float
+    freedom: float
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A `Level` for published numbers alone and one per cheap rung; `learned` from how many fits
+    of other datasets (0: all of it is assumed).
+    """
+
+    levels: tuple[Level, ...]
+    learned: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of each model [models]: log-odds of its error as Student's t (mean, scale, freedom).
+
+    `unexplained` [levels] is the residual variance of each level as a share of level 0's: what a
+    rung leaves open. `residual_fits` [levels] counts the fits it rests on, in degrees of freedom.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    freedom: np.ndarray
+    unexplained: np.ndarray
+    residual_fits: np.ndarray
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Standard deviations [models]."""
+        found: np.ndarray = self.scale * np.sqrt(self.freedom / (self.freedom - 2))
+        return found
+
+    @property
+    def error(self) -> np.ndarray:
+        found: np.ndarray = expit(self.mean)
+        return found
+
+
+def assumed(n_features: int, n_rungs: int, top1: int | None = None) -> Prior:
+    """What is taken for granted where no other dataset tells: `top1` is ImageNet error's column."""
+    levels = []
+    for rung in range(n_rungs + 1):
+        residual = RESIDUAL * UNEXPLAINED ** (min(rung, 1) / 2)
+        mean = np.zeros(1 + n_features + (rung > 0))
+        variance = np.full(len(mean), (COEFFICIENT / residual) ** 2)
+        variance[0] = FLAT
+        if rung > 0:
+            variance[0] = (OFFSET / residual) ** 2
+            mean[-1], variance[-1] = 1.0, (SLOPE_SPREAD / residual) ** 2
+        elif top1 is not None:
+            mean[1 + top1] = TOP1
+        levels.append(Level(mean, variance, residual, FREEDOM))
+    return Prior(tuple(levels), 0)
+
+
+def learn(past: Sequence[Past], start: Prior) -> Prior:
+    """`start` after the fits of other datasets, whose coefficients may differ from each other's.
+
+    The mean is that of all datasets together, each with an intercept of its own; the variance adds
+    how much single datasets' coefficients differ. Levels without a fit elsewhere stay as assumed.
+    """
+    levels = [_learned(past, rung, level) for rung, level in enumerate(start.levels)]
+    return Prior(tuple(levels), sum(int(np.isfinite(each.fits).sum()) for each in past))
+
+
+def _learned(past: Sequence[Past], rung: int, start: Level) -> Level:
+    sets = [each for each in (_rows(one, rung) for one in past) if len(each[1]) >= 4]
+    if not sets:
+        return start
+    slopes = slice(1, None)
+    precision = np.diag(1 / (start.variance[slopes] * start.residual**2))
+    centred = [(x[:, slopes] - x[:, slopes].mean(axis=0), y - y.mean()) for x, y in sets]
+    noise, mean = start.residual**2, start.mean[slopes]
+    for _ in range(3):  # the residual and the coefficients need each other
+        gram = sum(x.T @ x for x, _ in centred) / noise + precision
+        moment = sum(x.T @ y for x, y in centred) / noise + precision @ start.mean[slopes]
+        mean = np.linalg.solve(gram, moment)
+        squares = sum(float(((y - x @ mean) ** 2).sum()) for x, y in centred)
+        freedom = max(sum(len(y) - 1 for _, y in centred) - len(mean), 1)
+        noise = (squares + FREEDOM * start.residual**2) / (freedom + FREEDOM)
+    own = [_of_one(x, y, mean, noise, start.variance[slopes] * noise) for x, y in centred]
+    between = np.sum([(each - mean) ** 2 for each in own], axis=0) + COEFFICIENT**2
+    between /= len(sets)
+    variance = (between + np.diag(np.linalg.inv(gram))) / noise
+    offset, spread = 0.0, FLAT
+    if rung:
+        offsets = [float(y.mean() - x[:, -1].mean()) for x, y in sets]
+        offset = float(np.mean(offsets))
+        spread = (float(np.var(offsets)) + OFFSET**2 / len(sets)) / noise
+    return Level(
+        np.concatenate([[offset], mean]),
+        np.concatenate([[spread], np.maximum(variance, 1e-3)]),
+        float(np.sqrt(noise)),
+        _freedom([float(np.mean((y - x @ mean) ** 2)) for x, y in centred]),
+    )
+
+
+def _freedom(residuals: Sequence[float]) -> float:
+    """How sure a new dataset's residual variance is, by how much those of others [datasets] differ.
+
+    That of a scaled inverse chi-square has a relative variance of about 2 / freedom.
+    """
+    if len(residuals) < 3:
+        return FREEDOM
+    spread = float(np.var(residuals, ddof=1)) / float(np.mean(residuals)) ** 2
+    return float(np.clip(2 / max(spread, 1e-6), FREEDOM, 10 * FREEDOM))
+
+
+def _of_one(
+    x: np.ndarray, y: np.ndarray, mean: np.ndarray, noise: float, variance: np.ndarray
+) -> np.ndarray:
+    """One dataset's coefficients, drawn towards those of all."""
+    gram = x.T @ x / noise + np.diag(1 / np.maximum(variance, 1e-6))
+    found: np.ndarray = mean + np.linalg.solve(gram, x.T @ (y - x @ mean) / noise)
+    return found
+
+
+def _rows(past: Past, rung: int) -> tuple[np.ndarray, np.ndarray]:
+    """The regression's rows of one dataset: design and log-odds of the fits."""
+    design = _design(past.features, past.rungs, rung)
+    there = np.isfinite(past.fits) & np.isfinite(design).all(axis=1)
+    return design[there], past.fits[there]
+
+
+def _design(features: np.ndarray, rungs: np.ndarray, rung: int) -> np.ndarray:
+    columns = [np.ones((len(features), 1)), features]
+    return np.hstack([*columns, rungs[:, [rung - 1]]] if rung else columns)
+
+
+def predict(prior: Prior, features: np.ndarray, rungs: np.ndarray, fits: np.ndarray) -> Prediction:
+    """Predictions for every model, each from the last rung it has reached.
+
+    `rungs` [models, rungs] and `fits` [models] are log-odds, NaN where not made. Before the first
+    fit the common level is unknown, and what is predicted are differences between models.
+    """
+    n = len(features)
+    reached = np.where(np.isfinite(rungs), np.arange(1, rungs.shape[1] + 1), 0)
+    last = reached.max(axis=1, initial=0)
+    mean, scale, freedom = np.zeros(n), np.ones(n), np.full(n, FREEDOM)
+    residual, counts = np.empty(len(prior.levels)), np.empty(len(prior.levels))
+    before = not np.isfinite(fits).any()
+    for rung, level in enumerate(prior.levels):
+        if not (last == rung).any() and rung:
+            residual[rung], counts[rung] = level.residual**2, level.freedom
+            continue
+        design = _design(features, rungs, rung)
+        if rung:
+            centre = float(np.nanmean(rungs[:, rung - 1]))
+            design[:, -1] -= centre
+            level = replace(level, mean=np.concatenate([[level.mean[0] + centre], level.mean[1:]]))
+        known = np.isfinite(fits) & np.isfinite(design).all(axis=1)
+        m, v, a, b = _updated(level, design[known], fits[known])
+        residual[rung], counts[rung] = b / a, 2 * a
+        here = last == rung
+        x = design[here]
+        mean[here] = x @ m
+        if before:
+            x, v = x[:, 1:], v[1:, 1:]
+        scale[here] = np.sqrt(b / a * (1 + ((x @ v) * x).sum(axis=1)))
+        freedom[here] = 2 * a
+    return Prediction(mean, scale, freedom, residual / residual[0], counts)
+
+
+def _updated(
+    level: Level, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Coefficients' mean, their covariance over the noise, and the noise's shape and scale."""
+    a, b = level.freedom / 2, level.freedom / 2 * level.residual**2
+    if not len(y):
+        return level.mean, np.diag(level.variance), a, b
+    precision = np.diag(1 / level.variance)
+    v = np.linalg.inv(precision + x.T @ x)
+    m = v @ (precision @ level.mean + x.T @ y)
+    off = y - x @ m
+    b += 0.5 * float(off @ off + (m - level.mean) @ precision @ (m - level.mean))
+    return m, v, a + len(y) / 2, b
+
+
+def elsewhere(past: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over other datasets of a model's log-odds beside that dataset's own mean [models];
+    0 where it has no fit. `past` are log-odds of fits per dataset, NaN where there is none.
+    """
+    if not past:
+        raise ValueError("no other dataset")
+    centred = np.stack([each - np.nanmean(each) for each in past])
+    there = np.isfinite(centred)
+    found: np.ndarray = np.where(there, centred, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return found
+
+
+def standardised(columns: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and spread 1; what is unknown (NaN) is 0, the mean."""
+    there = np.isfinite(columns)
+    n = np.maximum(there.sum(axis=0), 1)
+    centred = np.where(there, columns - np.where(there, columns, 0).sum(axis=0) / n, 0)
+    spread = np.sqrt((centred**2).sum(axis=0) / n)
+    found: np.ndarray = centred / np.where(spread > 1e-9, spread, 1.0)
+    return found
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """The variance of one run around its model's mean, as a share `phi` of p(1 - p)."""
+
+    phi: float
+    freedom: float
+
+    def sd(self, error: np.ndarray) -> np.ndarray:
+        """Standard deviations of one run at these error rates."""
+        p = np.clip(error, 1e-3, 1 - 1e-3)
+        found: np.ndarray = np.sqrt(self.phi * p * (1 - p))
+        return found
+
+
+def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
+    """Pooled over all models that were run more than once, with the assumption of SPREAD."""
+    squares, freedom = FREEDOM_OF_RUNS * SPREAD**2 / n_valid, FREEDOM_OF_RUNS
+    for of_model in runs:
+        if len(of_model) > 1:
+            p = float(np.clip(np.mean(of_model), 1e-3, 1 - 1e-3))
+            squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
+            freedom += len(of_model) - 1
+    return RunSpread(squares / freedom, freedom)
+
+
+def spent(runs: np.ndarray | int) -> np.ndarray:
+    """The share of a level that the look at this number of runs may use; they sum to one."""
+    t = np.asarray(runs, dtype=float)
+    found: np.ndarray = 1 / (t * (t + 1))
+    return found
+
+
+def run_radius(
+    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
+) -> np.ndarray:
+    """How far the differences [models] of mean errors to model i may be off by their runs.
+
+    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    """
+    if spread.phi == 0:
+        return np.zeros(len(errors))
+    sd = spread.sd(errors)
+    looks = level * spent(runs) * spent(runs[i])
+    reach = stats.t.ppf(1 - looks, spread.freedom)
+    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
+    return found
+
+
+def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
+    `margin` [models], at level `level` [models]?
+    """
+    margin = np.clip(margin, -0.999, 0.999)
+    found = differences.mean(axis=1) > margin  # else no bet has gained: log(1 + x) <= x
+    most = STAKES[:, None] / (1 + margin[found])
+    moved = differences[found] - margin[found, None]
+    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
+    top = log_wealth.max(axis=0)
+    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
+    found[found] = wealth >= np.log(1 / level[found])
+    return np.asarray(found)
+
+
+def least_difference(differences: np.ndarray, level: float) -> float:
+    """The largest margin that the mean of `differences` [images] is above, at that level."""
+    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
+    for _ in range(14):
+        middle = (low + high) / 2
+        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
+        low, high = (middle, high) if above else (low, middle)
+    return low

@@ -1,0 +1,399 @@
+"""Who is left in a race and what its recommendation may give away: bounds that hold at any moment.
+
+A fixed-n interval that is looked at until it excludes something excludes too much. Here models
+leave in two ways, each with its share of the risk that the confidence asked for allows.
+
+A model with a fit leaves by what it and others did, with bounds that hold for all numbers of runs
+at once, so that one may stop whenever one likes, for whatever reason:
+
+- The images are one sample that all runs share. For the runs there are, the difference of two
+  models' answers is bounded and independent over images. It is tested by betting, with an e-value
+  (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86(1),
+  2024); a mixture over stakes makes the order of images irrelevant.
+- Each further seed is another look, and the look at t runs may use 1 / (t (t + 1)) of the risk,
+  which sums to one: a confidence sequence by a union over looks (Howard, Ramdas, McAuliffe and
+  Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics
+  49(2), 2021, stitch the same for long sequences; at two to six runs nothing is gained). Runs are
+  taken as normal around their model's mean, with a spread pooled over the models.
+- The best of m models is lost only if one of its m - 1 comparisons fails, so the risk is divided by
+  m - 1 and not by the number of pairs.
+
+A model without a fit leaves by prediction: those least likely to be better, as long as their
+chances together stay within the share. A posterior probability holds at any stopping time, if the
+prior is right on average over datasets; benchmarks/race_replay.py measures how far it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from pipeline.core.command import duration, percent
+from pipeline.race.belief import (
+    Prediction,
+    least_difference,
+    log_odds,
+    run_radius,
+    spent,
+    worse_by,
+)
+from pipeline.race.search import Race
+
+RIVALS = 3  # fitted models that each other one is held against
+DRAWS = 2000
+SEED = 0
+MOST_SHOWN = 5  # models that a sentence names
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the race stands. Arrays are per candidate; `recommended` is None without any fit.
+
+    may_be_best     not left: the best is among them with the confidence asked for
+    may_gain        may be better than the recommended one by more than the regret asked for
+    p_best          share of draws from what is believed in which it is the best
+    regret_at_most  upper bound of what the recommended one gives away, a fraction of error
+    """
+
+    recommended: int | None
+    may_be_best: np.ndarray
+    may_gain: np.ndarray
+    p_best: np.ndarray
+    regret_at_most: float
+    error: np.ndarray
+    sd: np.ndarray
+
+
+def standing(race: Race) -> Standing:
+    """Who may be the best, and what the recommended model may give away."""
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    done = (race.n_runs > 0) & ~race.failed
+    if not done.any():
+        stay = ~race.failed
+        share = _p_best(race, mean, sd, seen, stay)
+        return Standing(None, stay, stay.copy(), share, float("inf"), mean, sd)
+    best = int(np.where(done, mean, np.inf).argmin())
+    left_best = _left_by_runs(race, 0.0, done, mean) | _left_unrun(race, 0.0, best, seen, mean, sd)
+    worse = _left_by_runs(race, -race.rules.regret, done, mean, best)
+    worse |= _left_unrun(race, race.rules.regret, best, seen, mean, sd)
+    gains = ~worse & ~race.failed
+    gains[best] = False
+    stay = ~left_best & ~race.failed
+    stay[best] = True
+    share = _p_best(race, mean, sd, seen, stay)
+    regret = max(
+        _regret_of_runs(race, best, done & stay), _regret_unrun(race, best, seen, mean, sd)
+    )
+    return Standing(best, stay, gains, share, regret, mean, sd)
+
+
+def _level_of_pairs(race: Race) -> float:
+    return race.rules.level / max(len(race.candidates.names) - 1, 1)
+
+
+def _left_by_runs(
+    race: Race, margin: float, done: np.ndarray, mean: np.ndarray, against: int | None = None
+) -> np.ndarray:
+    """Bool [models]: fitted models that are worse than some fitted one by more than `margin`."""
+    left = np.zeros(len(mean), dtype=bool)
+    models = np.flatnonzero(done)
+    rivals = models[np.argsort(mean[models], kind="stable")][:RIVALS]
+    errors, runs = race.means()[models], race.n_runs[models]
+    for rival in rivals if against is None else [against]:
+        i = int(np.flatnonzero(models == rival)[0])
+        radius = run_radius(errors, runs, i, race.spread, _level_of_pairs(race))
+        if race.rules.covers_images:
+            apart = _apart(race, models, i, margin + radius)
+        else:
+            apart = errors - errors[i] > margin + radius
+        apart[i] = False
+        left[models] |= apart
+    return left
+
+
+def _apart(race: Race, models: np.ndarray, i: int, margin: np.ndarray) -> np.ndarray:
+    answers = race.mean_answers(models)
+    level = _level_of_pairs(race) * _looks(race, models, i)
+    return worse_by(answers - answers[i], margin, level)
+
+
+def _looks(race: Race, models: np.ndarray, i: int) -> np.ndarray:
+    runs = race.n_runs[models]
+    found: np.ndarray = spent(runs) * spent(runs[i])
+    return found
+
+
+def _regret_of_runs(race: Race, best: int, models: np.ndarray) -> float:
+    """The most by which a fitted model may be better than the recommended one."""
+    rows = np.flatnonzero(models)
+    i = int(np.flatnonzero(rows == best)[0])
+    errors = race.means()[rows]
+    radius = run_radius(errors, race.n_runs[rows], i, race.spread, _level_of_pairs(race))
+    if not race.rules.covers_images:
+        bound = errors[i] - errors + radius
+    else:
+        answers, level = race.mean_answers(rows), _level_of_pairs(race) * _looks(race, rows, i)
+        least = [
+            least_difference(answers[j] - answers[i], float(level[j])) for j in range(len(rows))
+        ]
+        bound = radius - np.array(least)
+    bound[i] = 0
+    return float(max(bound.max(), 0.0))
+
+
+def _tails(
+    race: Race, margin: float, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> np.ndarray:
+    """P [models] that a model without a fit is better than the recommended by over `margin`."""
+    bar = float(np.clip(mean[best] - margin, 1e-4, 1 - 1e-4))
+    slope = max(bar * (1 - bar), 1e-4)
+    scale = np.hypot(seen.scale, sd[best] / slope)
+    tails: np.ndarray = stats.t.cdf((log_odds(np.array(bar)) - seen.mean) / scale, seen.freedom)
+    return np.where((race.n_runs > 0) | race.failed, 0.0, tails)
+
+
+def _left_unrun(
+    race: Race, margin: float, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> np.ndarray:
+    """Models without a fit that leave: the least likely, their chances together below level."""
+    tails = _tails(race, margin, best, seen, mean, sd)
+    order = np.argsort(tails, kind="stable")
+    out = np.zeros(len(tails), dtype=bool)
+    out[order] = np.cumsum(tails[order]) <= race.rules.level
+    return out & (race.n_runs == 0)
+
+
+def _regret_unrun(
+    race: Race, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
+) -> float:
+    """The regret above which all models without a fit together have a chance below level."""
+    low, high = 0.0, float(mean[best])
+    if _tails(race, 0.0, best, seen, mean, sd).sum() <= race.rules.level:
+        return 0.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        over = _tails(race, middle, best, seen, mean, sd).sum() > race.rules.level
+        low, high = (middle, high) if over else (low, middle)
+    return high
+
+
+def _p_best(
+    race: Race, mean: np.ndarray, sd: np.ndarray, seen: Prediction, stay: np.ndarray
+) -> np.ndarray:
+    """Shares [models] of draws in which each has the lowest error."""
+    rng = np.random.default_rng(SEED)
+    rows = np.flatnonzero(stay)
+    unrun = race.n_runs[rows] == 0
+    z = rng.standard_normal((DRAWS, len(rows)))
+    freedom = np.where(unrun, seen.freedom[rows], 1e6)
+    z *= np.sqrt(freedom / rng.chisquare(freedom, size=(DRAWS, len(rows))))
+    p = np.clip(mean[rows], 1e-4, 1 - 1e-4)
+    scale = np.where(unrun, seen.scale[rows], sd[rows] / (p * (1 - p)))
+    drawn = log_odds(p) + z * scale
+    found = np.zeros(len(mean))
+    found[rows] = np.bincount(drawn.argmin(axis=1), minlength=len(rows)) / DRAWS
+    return found
+
+
+@dataclass(frozen=True)
+class Event:
+    """One probe or fit of a race, and where the race stood after it."""
+
+    model: str
+    kind: str
+    error: float | None
+    seconds: float
+    standing: Standing
+
+    @classmethod
+    def of(cls, race: Race, model: str, kind: str, error: float | None, seconds: float) -> "Event":
+        return cls(model, kind, error, seconds, standing(race))
+
+
+@dataclass(frozen=True)
+class Step:
+    """An event as the certificate tells it; `seconds` are all that was spent by then."""
+
+    model: str
+    kind: str
+    error_rate: float | None
+    seconds: float
+    recommended: str | None
+    n_left: int
+    regret_at_most: float | None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One candidate: what was run of it, and when (seconds spent by then) and why it left."""
+
+    model: str
+    n_runs: int
+    error_rate: float | None
+    predicted_error: float
+    p_best: float
+    left_after_seconds: float | None
+    left_because: str | None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a cheap rung tells of a fit beyond published numbers: the share of the variance that it
+    explains, with a 95 % interval, and how many fits of this race say so (0: assumed or learned).
+    """
+
+    name: str
+    explains: float
+    explains_low: float
+    explains_high: float
+    n_fits: int
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
+
+    `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
+    recommended one gives away, null without a fit. `covers` is what is counted.
+    """
+
+    dataset: str
+    recipe: str
+    confidence: float
+    regret: float
+    covers: str
+    recommended: str | None
+    error_rate: float | None
+    p_best: float | None
+    regret_at_most: float | None
+    may_be_best: list[str]
+    n_candidates: int
+    n_never_run: int
+    seconds: float
+    grid_seconds: float
+    priced: str
+    prior: str
+    stopped: str
+    rungs: list[Rung]
+    models: list[Entrant]
+    steps: list[Step]
+    not_raced: dict[str, str]
+
+    def text(self) -> str:
+        """For a person."""
+        if self.recommended is None:
+            return f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}."
+        sure = f"with {100 * self.confidence:g} % confidence"
+        left = len(self.may_be_best)
+        bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
+        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} others"
+        others = [name for name in self.may_be_best if name != self.recommended]
+        shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
+        share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
+        lines = [
+            f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
+            f"P(best) {self.p_best or 0:.2f}){verdict}",
+            f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
+            *([f"may be the best as well: {shown}"] if others else []),
+            f"spent {duration(self.seconds)}, {100 * share:.0f} % of the grid's "
+            f"{duration(self.grid_seconds)} (prices: {self.priced})",
+            f"never run: {self.n_never_run}; prior {self.prior}",
+            *(
+                f"{each.name} explain {100 * each.explains:.0f} % "
+                f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
+                f"published numbers leave open ({each.n_fits} fits)"
+                for each in self.rungs
+            ),
+            *([f"not raced: {len(self.not_raced)}"] if self.not_raced else []),
+            f"stopped: {self.stopped}",
+        ]
+        return "\n".join(lines)
+
+
+def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certificate:
+    """The certificate of a race that stands where its last event left it.
+
+    `about` are the fields of Certificate that the race does not know: dataset, recipe, stopped,
+    grid_seconds, priced, prior, not_raced.
+    """
+    end, names = standing(race), race.candidates.names
+    best = end.recommended
+    return Certificate(
+        confidence=race.rules.confidence,
+        regret=race.rules.regret,
+        covers="seeds and images" if race.rules.covers_images else "seeds, on these images alone",
+        recommended=None if best is None else names[best],
+        error_rate=None if best is None else _known(race.means()[best]),
+        p_best=None if best is None else _known(end.p_best[best]),
+        regret_at_most=_known(end.regret_at_most),
+        may_be_best=[names[m] for m in np.flatnonzero(end.may_be_best)],
+        n_candidates=len(names),
+        n_never_run=int((race.n_runs == 0).sum()),
+        seconds=_rounded(sum(each.seconds for each in events)),
+        rungs=_rungs(race),
+        models=[_entrant(race, events, end, m) for m in range(len(names))],
+        steps=_steps(race, events),
+        **about,
+    )
+
+
+def _steps(race: Race, events: Sequence[Event]) -> list[Step]:
+    totals = np.cumsum([each.seconds for each in events])
+    return [
+        Step(
+            each.model,
+            each.kind,
+            _known(each.error),
+            _rounded(total),
+            None if (best := each.standing.recommended) is None else race.candidates.names[best],
+            int(each.standing.may_be_best.sum()),
+            _known(each.standing.regret_at_most),
+        )
+        for each, total in zip(events, totals, strict=True)
+    ]
+
+
+def _entrant(race: Race, events: Sequence[Event], end: Standing, m: int) -> Entrant:
+    error = race.means()[m]
+    left, why = None, None
+    if not end.may_be_best[m]:
+        inside = [i for i, each in enumerate(events) if each.standing.may_be_best[m]]
+        last = min(inside[-1] + 1 if inside else 0, len(events) - 1)
+        left = _rounded(sum(each.seconds for each in events[: last + 1]))
+        why = "worse by its fits" if race.n_runs[m] else "unlikely to be better, by prediction"
+        why = "its fit failed" if race.failed[m] else why
+    return Entrant(
+        race.candidates.names[m],
+        int(race.n_runs[m]),
+        _known(error),
+        _rounded(end.error[m]),
+        _rounded(end.p_best[m]),
+        left,
+        why,
+    )
+
+
+def _rungs(race: Race) -> list[Rung]:
+    """How much of the variance each cheap rung explains; an F interval of the two residuals."""
+    seen = race.prediction()
+    found = []
+    for rung, left in enumerate(seen.unexplained[1:], start=1):
+        freedom = seen.residual_fits[0], seen.residual_fits[rung]
+        low, high = stats.f.ppf([0.025, 0.975], freedom[1], freedom[0])
+        both = np.isfinite(race.rungs[:, rung - 1]) & (race.n_runs > 0)
+        ends = np.clip([1 - left, 1 - left / low, 1 - left / high], 0, 1)
+        told, least, most = map(_rounded, ends)
+        found.append(Rung("frozen features", told, least, most, int(both.sum())))
+    return found
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else _rounded(value)
+
+
+def _rounded(value: float) -> float:
+    """Six digits: what differs behind them differs between machines."""
+    return float(f"{value:.6g}")

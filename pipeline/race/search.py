@@ -1,0 +1,216 @@
+"""The race without its runs: what is known of every candidate, and which runs come next.
+
+Nothing here reads or trains. A caller says what it saw (`saw_rung`, `saw_run`) and asks for the
+next runs (`choose`); `certificate.standing` says who is left. Same calls, same answers.
+
+The next run is the one with the largest knowledge gradient per second (Frazier, Powell and Dayanik,
+"The knowledge-gradient policy for correlated normal beliefs", 2009): by how much the error of the
+model that would be recommended is expected to fall, over what it costs until the candidate could be
+recommended. A cheap rung is worth what it tells of a full fit.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from pipeline.race.belief import Prediction, Prior, RunSpread, log_odds, predict, run_spread
+
+RUN = -1  # the action of a full fit; others are numbers of cheap rungs from 0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Models, what is published of them [models, features], and what each step costs in seconds.
+
+    `rung_seconds` [models, rungs] is of a cheap rung after the one before, `fit_seconds`
+    [models, rungs + 1] of a full fit from each rung (column 0: from none).
+    """
+
+    names: tuple[str, ...]
+    features: np.ndarray
+    rung_seconds: np.ndarray
+    fit_seconds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the race is asked for: `regret` is the fraction of error that may be given away.
+
+    `covers_images`: the best over all images like these, else on these very images alone.
+    """
+
+    confidence: float = 0.95
+    regret: float = 0.005
+    n_valid: int = 1000
+    covers_images: bool = True
+    most_runs: int = 5
+    exact_runs: bool = False  # a run has no spread of its own
+
+    @property
+    def level(self) -> float:
+        """Of each way to leave wrongly: by predictions, by runs and, if they count, by images."""
+        return (1 - self.confidence) / (3 if self.covers_images else 2)
+
+
+@dataclass(frozen=True)
+class Action:
+    """A run: the candidate's number, the cheap rung (or RUN), its price, its gain in error."""
+
+    model: int
+    rung: int
+    seconds: float
+    gain: float
+
+
+@dataclass
+class Race:
+    """All that is known: `rungs` as log-odds [models, rungs], NaN where not made, `runs` as error
+    rates and `answers` as shares wrong on each image [images], a list per model.
+    """
+
+    candidates: Candidates
+    prior: Prior
+    rules: Rules
+    rungs: np.ndarray = field(init=False)
+    runs: list[list[float]] = field(init=False)
+    answers: list[list[np.ndarray]] = field(init=False)
+    failed: np.ndarray = field(init=False)
+    unprobed: np.ndarray = field(init=False)  # a cheap rung failed: only full fits tell of it
+
+    def __post_init__(self) -> None:
+        n = len(self.candidates.names)
+        self.rungs = np.full(self.candidates.rung_seconds.shape, np.nan)
+        self.runs = [[] for _ in range(n)]
+        self.answers = [[] for _ in range(n)]
+        self.failed, self.unprobed = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+
+    def saw_rung(self, model: int, rung: int, error: float) -> None:
+        self.rungs[model, rung] = log_odds(np.array(error))
+
+    def saw_run(self, model: int, error: float, wrong: np.ndarray | None = None) -> None:
+        """A full fit's error rate, and the share of its answers wrong on each image [images]."""
+        self.runs[model].append(error)
+        if wrong is not None:
+            self.answers[model].append(wrong)
+
+    def saw_failure(self, model: int) -> None:
+        """A run that left no error: a model without any other leaves, neither better nor worse."""
+        self.failed[model] = not self.runs[model]
+
+    @property
+    def n_runs(self) -> np.ndarray:
+        return np.array([len(each) for each in self.runs])
+
+    @property
+    def spread(self) -> RunSpread:
+        if self.rules.exact_runs:
+            return RunSpread(0.0, 1e6)
+        return run_spread(self.runs, self.rules.n_valid)
+
+    def means(self) -> np.ndarray:
+        """Mean error rates [models], NaN without a run."""
+        return np.array([np.mean(each) if each else np.nan for each in self.runs])
+
+    def prediction(self) -> Prediction:
+        fits = log_odds(self.means())
+        return predict(self.prior, self.candidates.features, self.rungs, fits)
+
+    def image_variance(self, models: np.ndarray) -> np.ndarray:
+        """What the choice of images adds to the variance of mean errors beside each other's.
+
+        Of answers as they differ from those of all fitted models; without answers, binomial.
+        """
+        means, n = self.means()[models], self.rules.n_valid
+        if not self.rules.covers_images:
+            return np.zeros(len(models))
+        if len(models) < 2 or not all(self.answers[m] for m in models):
+            found: np.ndarray = np.clip(means, 1 / n, 1) * np.clip(1 - means, 1 / n, 1) / n
+            return found
+        answers = self.mean_answers(models)
+        beside: np.ndarray = (answers - answers.mean(axis=0)).var(axis=1) / n
+        return beside + 1 / n**2
+
+    def mean_answers(self, models: np.ndarray) -> np.ndarray:
+        """The share of answers wrong over each model's runs [models, images]."""
+        return np.stack([np.mean(self.answers[m], axis=0) for m in models])
+
+    def belief(self, seen: Prediction) -> tuple[np.ndarray, np.ndarray]:
+        """Errors [models] and their standard deviations, runs and predictions together."""
+        p = np.clip(seen.error, 1e-3, 1 - 1e-3)
+        mean, variance = p.copy(), (np.minimum(seen.sd, 2.0) * p * (1 - p)) ** 2
+        done = np.flatnonzero(self.n_runs > 0)
+        ran, n = self.means()[done], self.n_runs[done]
+        of_runs = np.maximum(self.spread.sd(ran) ** 2 / n + self.image_variance(done), 1e-10)
+        weight = variance[done] / (variance[done] + of_runs)
+        mean[done] = weight * ran + (1 - weight) * mean[done]
+        variance[done] = weight * of_runs
+        return mean, np.sqrt(variance)
+
+    def choose(self, seconds: float, count: int = 1) -> list[Action]:
+        """The next runs, at most `count` of different models, that together take `seconds` at most;
+        empty where no run can change the answer or none can be paid.
+        """
+        seen = self.prediction()
+        mean, sd = self.belief(seen)
+        actions = sorted(self._actions(seen, mean, sd, seconds), key=lambda each: -each[0])
+        chosen: list[Action] = []
+        for _, action in actions:
+            if action.seconds <= seconds and action.model not in {each.model for each in chosen}:
+                chosen.append(action)
+                seconds -= action.seconds
+            if len(chosen) == count:
+                break
+        return chosen
+
+    def _actions(
+        self, seen: Prediction, mean: np.ndarray, sd: np.ndarray, seconds: float
+    ) -> list[tuple[float, Action]]:
+        """Every run that can be paid, with its gain per second."""
+        found: list[tuple[float, Action]] = []
+        n_runs, costs = self.n_runs, self.candidates
+        rank = np.where(n_runs > 0, mean, np.inf)
+        best = int(rank.argmin()) if (n_runs > 0).any() else None
+        second = float(np.delete(rank, best).min()) if best is not None else np.inf
+        target = np.full(len(mean), float(mean.min()) if best is None else rank[best])
+        if best is not None:
+            target[best] = second
+        reached = np.isfinite(self.rungs).sum(axis=1)
+        run_sd = self.spread.sd(mean)
+        of_runs = np.where(n_runs > 0, np.minimum(sd, run_sd / np.sqrt(np.maximum(n_runs, 1))), sd)
+        after_run = of_runs**2 / np.sqrt(of_runs**2 + run_sd**2 + 1e-12)
+        gain = knowledge_gradient(mean - target, after_run)
+        fit = costs.fit_seconds[np.arange(len(mean)), reached]
+        again = costs.fit_seconds[:, 0]
+        price = np.where(n_runs > 0, again, fit)
+        may = ~self.failed & (n_runs < (1 if self.rules.exact_runs else self.rules.most_runs))
+        may &= (price <= seconds) & (gain > 0)
+        found += [
+            (gain[m] / price[m], Action(int(m), RUN, float(price[m]), float(gain[m])))
+            for m in np.flatnonzero(may)
+        ]
+        for rung in range(self.rungs.shape[1]):
+            here = ~self.failed & ~self.unprobed & (n_runs == 0) & (reached == rung)
+            told = np.sqrt(
+                np.clip(1 - seen.unexplained[rung + 1] / seen.unexplained[rung], 0.02, 1)
+            )
+            gains = knowledge_gradient(mean - target, sd * told)
+            likely = stats.norm.cdf((target - mean) / np.maximum(sd * told, 1e-9))
+            first, then = costs.rung_seconds[:, rung], costs.fit_seconds[:, rung + 1]
+            here &= (first + then <= seconds) & (gains > 0)
+            found += [
+                (
+                    gains[m] / (first[m] + likely[m] * then[m]),
+                    Action(int(m), rung, float(first[m]), float(gains[m])),
+                )
+                for m in np.flatnonzero(here)
+            ]
+        return found
+
+
+def knowledge_gradient(behind: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Expected gain of an observation that moves a mean by `sd`, `behind` the best other one."""
+    sd = np.maximum(sd, 1e-12)
+    z = np.maximum(-np.abs(behind) / sd, -30.0)
+    found: np.ndarray = sd * (stats.norm.pdf(z) + z * stats.norm.cdf(z))
+    return found

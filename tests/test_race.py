@@ -1,0 +1,278 @@
+"""The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import plain
+from pipeline.race.belief import (
+    Past,
+    assumed,
+    learn,
+    least_difference,
+    log_odds,
+    predict,
+    run_spread,
+    spent,
+    worse_by,
+)
+from pipeline.race.certificate import Event, certificate_of, standing
+from pipeline.race.field import Budget, budget_of, features_of
+from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient
+
+IMAGES = 400
+
+
+def candidates(features: np.ndarray, seconds: np.ndarray | None = None) -> Candidates:
+    n = len(features)
+    fit = np.full(n, 60.0) if seconds is None else seconds
+    names = tuple(f"model{i}" for i in range(n))
+    return Candidates(names, features, 0.1 * fit[:, None], np.stack([fit, fit], axis=1))
+
+
+def race_of(n: int, seconds: np.ndarray | None = None, **rules: object) -> Race:
+    features = np.linspace(-1, 1, n)[:, None]
+    told = Rules(n_valid=IMAGES, **rules)  # type: ignore[arg-type]
+    return Race(candidates(features, seconds), assumed(1, 1, 0), told)
+
+
+def answers(error: float, seed: int) -> np.ndarray:
+    return (np.random.default_rng(seed).random(IMAGES) < error).astype(float)
+
+
+def saw(race: Race, model: int, error: float, seed: int) -> None:
+    wrong = answers(error, seed)
+    race.saw_run(model, float(wrong.mean()), wrong)
+
+
+def test_betting_rejects_a_true_margin_in_at_most_the_level_of_samples() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.choice([-1.0, 0.0, 1.0], p=[0.05, 0.85, 0.10], size=(2000, 300))
+    level = np.full(2000, 0.05)
+    assert worse_by(draws, np.full(2000, 0.05), level).mean() <= 0.05
+    assert worse_by(draws, np.full(2000, -0.05), level).mean() > 0.9
+
+
+def test_the_least_difference_is_below_the_mean_and_rises_with_the_level() -> None:
+    draws = np.random.default_rng(1).choice([-1.0, 0.0, 1.0], p=[0.05, 0.75, 0.20], size=1000)
+    strict, loose = least_difference(draws, 0.001), least_difference(draws, 0.2)
+    assert strict < loose < draws.mean()
+
+
+def test_the_level_spent_over_all_looks_is_one() -> None:
+    assert spent(np.arange(1, 100_000)).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_spread_of_runs_is_learned_from_repeats() -> None:
+    calm = run_spread([[0.10, 0.10, 0.10]] * 30, IMAGES)
+    wild = run_spread([[0.05, 0.10, 0.15]] * 30, IMAGES)
+    assert calm.phi < run_spread([], IMAGES).phi < wild.phi
+
+
+def test_a_prior_learned_elsewhere_ranks_models_before_any_fit() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((40, 1))
+    past = [Past(x, np.full((40, 1), np.nan), -2 + 0.5 * x[:, 0])] * 3
+    prior = learn(past, assumed(1, 1))
+    seen = predict(prior, x, np.full((40, 1), np.nan), np.full(40, np.nan))
+    assert np.corrcoef(seen.mean, x[:, 0])[0, 1] > 0.99
+    assert prior.learned == 120
+
+
+def test_the_prior_of_other_datasets_is_less_certain_where_they_disagree() -> None:
+    x = np.random.default_rng(3).standard_normal((40, 1))
+    nothing = np.full((40, 1), np.nan)
+    same = learn([Past(x, nothing, 0.5 * x[:, 0])] * 4, assumed(1, 1))
+    both = [Past(x, nothing, sign * 0.5 * x[:, 0]) for sign in (1, -1, 1, -1)]
+    differ = learn(both, assumed(1, 1))
+    width = [each.levels[0].variance[1] * each.levels[0].residual ** 2 for each in (same, differ)]
+    assert width[1] > 3 * width[0]
+
+
+def test_a_rung_that_tells_nothing_is_worth_less_after_fits_have_shown_it() -> None:
+    rng = np.random.default_rng(4)
+    for noise, more in ((0.01, True), (3.0, False)):
+        race = race_of(30)
+        truth = rng.normal(-2, 0.5, 30)
+        for m in range(30):
+            race.saw_rung(m, 0, float(1 / (1 + np.exp(-truth[m] - noise * rng.normal()))))
+            race.saw_run(m, float(1 / (1 + np.exp(-truth[m]))), answers(0.1, m))
+        unexplained = race.prediction().unexplained[1]
+        assert (unexplained < 0.5) == more
+
+
+def test_of_equal_hope_the_cheaper_run_comes_first() -> None:
+    race = Race(
+        candidates(np.zeros((2, 1)), np.array([600.0, 60.0])), assumed(1, 1), Rules(n_valid=IMAGES)
+    )
+    saw(race, 0, 0.2, 0)
+    first = race.choose(1e6)[0]
+    assert first.model == 1
+
+
+def test_a_run_that_cannot_be_paid_is_not_chosen() -> None:
+    race = race_of(3, np.array([100.0, 200.0, 300.0]))
+    assert race.choose(50.0) == []
+    assert {each.model for each in race.choose(1e6, 3)} == {0, 1, 2}
+    assert all(each.seconds <= 100 for each in race.choose(100.0, 3))
+
+
+def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
+    def played() -> tuple[list[tuple[int, int]], list[float]]:
+        race = race_of(8)
+        for m in range(4):
+            saw(race, m, 0.1 + 0.02 * m, m)
+        chosen = [(each.model, each.rung) for each in race.choose(1e6, 4)]
+        return chosen, standing(race).p_best.tolist()
+
+    assert played() == played()
+
+
+def test_a_model_that_is_far_worse_leaves_and_a_close_one_stays() -> None:
+    race = race_of(3)
+    for seed in range(3):
+        saw(race, 0, 0.05, 0)
+        saw(race, 1, 0.06, 0)
+        saw(race, 2, 0.60, seed)
+    assert standing(race).may_be_best.tolist() == [True, True, False]
+
+
+def test_a_single_pair_of_fits_on_few_images_tells_nothing() -> None:
+    race = Race(candidates(np.zeros((2, 1))), assumed(1, 1), Rules(n_valid=4))
+    race.saw_run(0, 0.0, np.zeros(4))
+    race.saw_run(1, 0.5, np.array([1.0, 1.0, 0.0, 0.0]))
+    end = standing(race)
+    assert end.may_be_best.all()
+    assert end.regret_at_most > 0.1
+
+
+def test_without_a_fit_nothing_is_recommended_and_nobody_leaves() -> None:
+    end = standing(race_of(5))
+    assert end.recommended is None
+    assert end.may_be_best.all()
+
+
+def test_the_best_stays_in_races_of_equal_models_that_are_looked_at_after_every_run() -> None:
+    lost = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        race = Race(candidates(np.zeros((6, 1))), assumed(1, 1), Rules(n_valid=IMAGES))
+        for turn in range(12):
+            race.saw_run(turn % 6, *drawn(rng))
+            if not standing(race).may_be_best[0]:
+                lost += 1
+                break
+    assert lost <= 3  # 5 % of 60
+
+
+def drawn(rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    wrong = (rng.random(IMAGES) < 0.1 + rng.normal(0, 0.005)).astype(float)
+    return float(wrong.mean()), wrong
+
+
+def test_a_failed_model_leaves_and_is_never_run_again() -> None:
+    race = race_of(3)
+    race.saw_failure(1)
+    saw(race, 0, 0.1, 0)
+    assert 1 not in {each.model for each in race.choose(1e6, 3)}
+    assert not standing(race).may_be_best[1]
+
+
+def test_a_model_whose_probe_failed_is_still_fitted() -> None:
+    race = race_of(2)
+    saw(race, 0, 0.3, 0)
+    race.unprobed[1] = True
+    assert {(each.model, each.rung) for each in race.choose(1e6, 2)} >= {(1, RUN)}
+
+
+def test_the_knowledge_gradient_is_the_expected_gain() -> None:
+    draws = np.random.default_rng(5).normal(0.02, 0.03, 1_000_000)
+    gain = knowledge_gradient(np.array([0.02]), np.array([0.03]))[0]
+    assert gain == pytest.approx(np.maximum(-draws, 0).mean(), rel=0.02)
+
+
+def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
+    race = race_of(4)
+    events = []
+    for model, error in ((0, 0.05), (3, 0.9), (0, 0.05), (3, 0.9)):
+        saw(race, model, error, 0)
+        events.append(Event.of(race, f"model{model}", "fit", error, 10.0))
+    told = certificate_of(
+        race,
+        events,
+        dataset="d",
+        recipe="r",
+        stopped="the budget is spent",
+        grid_seconds=720.0,
+        priced="p",
+        prior="assumed",
+        not_raced={},
+    )
+    last = told.models[3]
+    assert (told.recommended, told.n_never_run, told.seconds) == ("model0", 2, 40.0)
+    assert last.left_because == "worse by its fits"
+    assert last.left_after_seconds in (20.0, 30.0, 40.0)
+    assert "take model0" in told.text()
+    assert plain(told)["steps"][-1]["recommended"] == "model0"
+
+
+def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:
+    told = certificate_of(
+        race_of(2),
+        [],
+        dataset="d",
+        recipe="r",
+        stopped="the budget is spent",
+        grid_seconds=1.0,
+        priced="p",
+        prior="assumed",
+        not_raced={},
+    )
+    assert "cannot tell" in told.text()
+
+
+def test_features_of_models_without_published_numbers_are_the_mean() -> None:
+    table = pd.DataFrame(
+        {
+            "model": ["resnet18.a1_in1k", "resnet34.a1_in1k", "convnext_tiny.fb_in1k"],
+            "params_m": [11.0, 21.0, np.nan],
+            "imagenet_top1": [71.0, 77.0, np.nan],
+        }
+    )
+    found = features_of(table)
+    assert np.isfinite(found).all()
+    assert found[2, 0] == 0
+    assert found[0, 0] > found[1, 0]  # a larger ImageNet error
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (("10min", None, None, None), 600.0),
+        ((None, 5.0, 2.5, None), 7200.0),
+        ((None, None, None, None), float("inf")),
+    ],
+)
+def test_a_budget_is_seconds(given: tuple[object, ...], seconds: float) -> None:
+    assert budget_of(None, *given).seconds == seconds  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("10min", 5.0, 2.5, None),
+        (None, 5.0, None, None),
+        ("soon", None, None, None),
+        (None, -1.0, 2.0, None),
+        (None, None, None, "100"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_one_line(given: tuple[object, ...]) -> None:
+    with pytest.raises(PipelineError, match=r"give|belong"):
+        budget_of(None, *given)  # type: ignore[arg-type]
+
+
+def test_log_odds_stay_finite_at_both_ends() -> None:
+    assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
+    assert isinstance(budget_of(None, None, None, None, None), Budget)  # type: ignore[arg-type]

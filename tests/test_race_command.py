@@ -1,0 +1,154 @@
+"""`python -m pipeline.race` with the real DVC, dvc.yaml and sweep; only fits cost nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from study_fakes import INFER, LITE, TRAIN, write_imagenet
+from sweep_workspace import Workspace, make_workspace
+
+RACE = "pipeline.race"
+DIGITS = ("--dataset", "digits", "--jobs", "2")
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with three candidates whose dataset has a size, as stage `dataset` writes it."""
+    made = make_workspace(tmp_path_factory.mktemp("race") / "workspace")
+    params = yaml.safe_load((made.folder / "params.yaml").read_text(encoding="utf-8"))
+    made.change(
+        "params.yaml",
+        charts={"infer": INFER, "train": TRAIN},
+        grid=params["grid"] | {"models": LITE},
+    )
+    write_imagenet(made.folder / "data/imagenet.csv", LITE)
+    fake = made.folder / "pipeline/dataset/__main__.py"
+    sizes = '{{"n_train": 100, "n_valid": 100, "image_size":'
+    fake.write_text(fake.read_text().replace('{{"image_size":', sizes))
+    return made
+
+
+@pytest.fixture(scope="module")
+def raced(fresh: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Raced once, undisturbed and without a budget."""
+    workspace = fresh.copy(tmp_path_factory.mktemp("raced") / "workspace")
+    done = workspace.command(RACE, *DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert "digits: take tf_efficientnet_lite" in done.stdout
+    return workspace
+
+
+def params_of(workspace: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((workspace.folder / "params.yaml").read_text())
+    return content
+
+
+def certificate(workspace: Workspace) -> str:
+    return (workspace.folder / "results/race/digits.json").read_text()
+
+
+def test_a_raced_dataset_leaves_the_grid_and_its_cells_are_listed(raced: Workspace) -> None:
+    params = params_of(raced)
+    assert params["race"]["datasets"] == ["digits"]
+    assert params["grid"]["datasets"] == ["digit_mosaic"]
+    ran = {out for _, out in raced.runs()}
+    listed = {
+        f"data/runs/{each['dataset']}/{each['model']}/{each['recipe']}/{each['seed']}.json"
+        for each in params["race"]["fits"].values()
+    }
+    assert ran == listed
+    told = json.loads(certificate(raced))
+    assert {each["model"] for each in told["models"]} == set(LITE)
+    assert told["recommended"] in told["may_be_best"]
+
+
+def test_after_a_race_dvc_has_nothing_to_do(raced: Workspace) -> None:
+    before = raced.runs()
+    done = raced.command("dvc", "repro", "finetune_raced", "baseline_raced")
+    assert done.returncode == 0, done.stderr
+    assert "up to date" in done.stdout
+    assert raced.runs() == before
+
+
+def test_a_race_run_again_does_nothing(raced: Workspace) -> None:
+    before, told, params = raced.runs(), certificate(raced), params_of(raced)
+    done = raced.command(RACE, *DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert raced.runs() == before
+    assert (certificate(raced), params_of(raced)) == (told, params)
+
+
+def test_the_grid_takes_a_races_runs_from_the_cache(raced: Workspace, tmp_path: Path) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    params = params_of(workspace)
+    grid = params["grid"] | {"datasets": ["digits"]}
+    workspace.change("params.yaml", grid=grid, race={"datasets": [], "fits": {}, "probes": {}})
+    records, before = workspace.records(), len(workspace.runs())
+    done = workspace.sweep("finetune", "--jobs", "4")
+    assert done.returncode == 0, done.stderr
+    new = [out for _, out in workspace.runs()[before:]]
+    assert not {Path(out).relative_to("data/runs").as_posix() for out in new} & set(records)
+    assert {name: workspace.records()[name] for name in records} == records
+
+
+def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    first = workspace.command(RACE, LITE[0], *DIGITS, "--budget", "1s")
+    assert first.returncode == 0, first.stderr
+    before = len(workspace.runs())
+    assert before
+    done = workspace.command(RACE, LITE[0], LITE[1], *DIGITS)
+    assert done.returncode == 0, done.stderr
+    new = [out for _, out in workspace.runs()[before:]]
+    assert any(LITE[1] in out for out in new)
+    assert not {out for _, out in workspace.runs()[:before]} & set(new)
+
+
+def test_a_killed_race_goes_on_where_it_was(
+    raced: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    running = subprocess.Popen(
+        [sys.executable, "-m", RACE, *DIGITS],
+        cwd=workspace.folder,
+        env=workspace.environment(CELL_SECONDS="0.5"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not workspace.records() and time.monotonic() < end:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (workspace.folder / "results/race/digits.json").exists()
+    done = workspace.command(RACE, *DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert workspace.records() == raced.records()
+    assert certificate(workspace) == certificate(raced)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--dataset", "digts"), "did you mean digits"),
+        (("no_such_*", "--dataset", "digits"), "none of data/imagenet.csv's models"),
+        (("--dataset", "digits", "--budget", "soon"), "give a time"),
+        (("--dataset", "digits", "--confidence", "2"), "--confidence 2: give"),
+        (("--dataset", "digits", "--min-throughput", "1e9"), "no candidate within the limits"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(
+    fresh: Workspace, words: tuple[str, ...], says: str
+) -> None:
+    before = (fresh.folder / "params.yaml").read_text()
+    done = fresh.command(RACE, *words)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (fresh.folder / "params.yaml").read_text() == before
