@@ -64,8 +64,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    told_besides = (told["race"], told["baseline"], told["rates"])
-    lines += [text for text in told_besides if text]
+    lines += [told[key] for key in ("race", "baseline", "rates") if told[key]]
     lines += _costs_of(told)
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
