@@ -12,13 +12,13 @@ FILES = (
 DVC_CONFIG = "[core]\n    analytics = false\n    no_scm = true\n"
 
 
-def copy_project(folder: Path, root: Path = ROOT) -> None:
-    """All that the stages of a checkout read, and DVC without git."""
+def copy_project(folder: Path) -> None:
+    """All that the stages read, and DVC without git."""
     without_caches = shutil.ignore_patterns("__pycache__")
     for name in FOLDERS:
-        shutil.copytree(root / name, folder / name, ignore=without_caches)
+        shutil.copytree(ROOT / name, folder / name, ignore=without_caches)
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / name, folder / name)
+        shutil.copy(ROOT / name, folder / name)
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text(DVC_CONFIG, encoding="utf-8")

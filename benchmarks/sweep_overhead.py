@@ -48,6 +48,14 @@ out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text("{}")
 """
 PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+COPY = """
+import sys
+from pathlib import Path
+
+from benchmarks.project_copy import copy_project
+
+copy_project(Path(sys.argv[1]))
+"""
 SNAKEFILE = """
 rule all:
     input: expand("made/{{seed}}.json", seed=range({n_cells}))
@@ -199,8 +207,8 @@ def _children_cpu_seconds() -> float:
 
 
 def make_workspace(folder: Path, n_cells: int, root: Path) -> None:
-    """The project with one dataset, one model, one recipe, as many seeds, and no work."""
-    copy_project(folder, root)
+    """A checkout with one dataset, one model, one recipe, as many seeds, and no work."""
+    subprocess.run([sys.executable, "-c", COPY, folder], cwd=root, check=True)
     for name, text in {
         "dataset/__main__.py": WORK,
         "baseline/__main__.py": WORK,
