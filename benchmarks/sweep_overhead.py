@@ -1,12 +1,17 @@
-"""The overhead of a sweep per run, compared with plain `dvc repro`, on runs that do nothing.
+"""The overhead of a sweep, side by side with an earlier build, `dvc repro` and Snakemake.
 
-    python -m benchmarks.sweep_overhead [--cells 48 150] [--jobs 2] [--sweep-only]
+    python -m benchmarks.sweep_overhead [--cells 48 150] [--jobs 2] [--repeats 3]
+        [--against CHECKOUT] [--snakemake PYTHON] [--sweep-only]
 
-Each size gets two fresh copies of the project in which stage `finetune` writes a record and ends;
-one is made by the sweep, the other by `dvc repro finetune`, unless --sweep-only. dvc.lock must come
-out equal. Seconds are whole commands with all they start; CPU seconds are of the whole process
-tree, and the ratio to trust on a machine that does other things too. Linux only: processes that
-outlive their parent (the sweep's fork server) become children of this one, or their time were lost.
+Stage `finetune` writes a record and ends. Each build makes all cells in a fresh workspace, once;
+then the commands with nothing to do take turns, REPEATS times, and medians are shown. A full look
+is a sweep with nothing to do that no earlier one has left a snapshot for. CHECKOUT is another
+checkout of this project (git worktree), PYTHON one that has Snakemake (extra `peers`), which
+starts one small Python process a cell. `dvc repro finetune` makes all cells unless --sweep-only,
+and dvc.lock must come out equal. Seconds are whole commands with all they start; CPU seconds are
+of the whole process tree, and the ratio to trust on a machine that does other things too. Linux
+only: processes that outlive their parent (the sweep's fork server) become children of this one, or
+their time were lost.
 """
 
 import argparse
@@ -17,19 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.project_copy import copy_project
+from benchmarks.project_copy import ROOT, copy_project
+from pipeline.sweep.snapshot import FILE as SNAPSHOT
 
 PR_SET_CHILD_SUBREAPER = 36
-COLUMNS = ["cells", "sweep s", "CPU s", "ms/cell", "CPU ms/cell", "no-op s", "CPU s"]
-OF_DVC = ["dvc repro s", "CPU s", "ratio", "CPU ratio"]
+NO_OP, DRY_RUN, FULL_LOOK = "no-op", "dry run", "full look"
 WORK = """
 import sys
 from pathlib import Path
@@ -39,6 +46,24 @@ out = Path(given["out"])
 out = out if out.suffix else out / "meta.json"
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text("{}")
+"""
+PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+COPY = """
+import sys
+from pathlib import Path
+
+from benchmarks.project_copy import copy_project
+
+copy_project(Path(sys.argv[1]))
+"""
+SNAKEFILE = """
+rule all:
+    input: expand("made/{{seed}}.json", seed=range({n_cells}))
+
+rule finetune:
+    input: "conf/finetune.yaml"
+    output: "made/{{seed}}.json"
+    shell: "{python} work.py out={{output}} seed={{wildcards.seed}}"
 """
 
 
@@ -50,57 +75,120 @@ class Took:
     cpu_seconds: float
 
 
-PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+@dataclass(frozen=True)
+class Build:
+    """What makes all cells of a workspace, and its commands when nothing is to do, by column."""
+
+    name: str
+    place: Path
+    make: list[str] | None  # None: its workspace is made by an earlier build
+    idle: Mapping[str, list[str]]
+    took: dict[str, list[Took]] = field(default_factory=dict)
+
+    def measure(self, column: str, command: list[str]) -> None:
+        if column == FULL_LOOK:
+            (self.place / SNAPSHOT).unlink(missing_ok=True)
+        self.took.setdefault(column, []).append(timed(self.place, command))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[48, 150])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--snakemake", type=Path)
     parser.add_argument("--sweep-only", action="store_true")
     arguments = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    table = Table(*COLUMNS, *([] if arguments.sweep_only else OF_DVC))
+    console = Console(width=120)
     for n_cells in arguments.cells:
-        table.add_row(*measured(n_cells, arguments.jobs, arguments.sweep_only))
+        with tempfile.TemporaryDirectory() as folder:
+            builds = [*sweeps(Path(folder), n_cells, arguments)]
+            if arguments.snakemake:
+                builds.append(snakemake(Path(folder), n_cells, arguments))
+            measure(builds, arguments.repeats)
+            compare_locks(builds)
+        console.print(table(builds, n_cells))
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    Console(width=120).print(table, f"{os.cpu_count()} cores, load average {load}, n = 1")
+    n = arguments.repeats
+    console.print(f"{os.cpu_count()} cores, load average {load}, n = 1 (all cells) and {n} (idle)")
 
 
-def measured(n_cells: int, jobs: int, sweep_only: bool) -> list[str]:
-    """One row: each command once, and what `dvc repro finetune` takes when all is done."""
-    with tempfile.TemporaryDirectory() as folder:
-        by_sweep, by_dvc = Path(folder) / "sweep", Path(folder) / "dvc"
-        for place in (by_sweep, by_dvc):
-            make_workspace(place, n_cells)
-        sweep = timed(by_sweep, "pipeline.sweep", "--jobs", str(jobs))
-        no_op = timed(by_sweep, "dvc", "repro", "--quiet", "finetune")
-        row = [
-            str(n_cells),
-            *(f"{sweep.seconds:.1f}", f"{sweep.cpu_seconds:.1f}"),
-            f"{1000 * sweep.seconds / n_cells:.0f}",
-            f"{1000 * sweep.cpu_seconds / n_cells:.0f}",
-            *(f"{no_op.seconds:.1f}", f"{no_op.cpu_seconds:.1f}"),
-        ]
-        if sweep_only:
-            return row
-        dvc = timed(by_dvc, "dvc", "repro", "--quiet", "finetune")
-        locks = [(place / "dvc.lock").read_bytes() for place in (by_dvc, by_sweep)]
-        assert locks[0] == locks[1], "the two made different things"
-    return [
-        *row,
-        *(f"{dvc.seconds:.1f}", f"{dvc.cpu_seconds:.1f}"),
-        f"{dvc.seconds / sweep.seconds:.1f}",
-        f"{dvc.cpu_seconds / sweep.cpu_seconds:.1f}",
-    ]
+def sweeps(folder: Path, n_cells: int, arguments: argparse.Namespace) -> list[Build]:
+    """This project's sweep and `dvc repro`, and the sweep of the other checkout."""
+    sweep = [sys.executable, "-m", "pipeline.sweep", "--jobs", str(arguments.jobs)]
+    idle = {NO_OP: sweep, DRY_RUN: [*sweep, "--dry-run"], FULL_LOOK: sweep}
+    repro = [sys.executable, "-m", "dvc", "repro", "--quiet", "finetune"]
+    builds = [Build("sweep", folder / "sweep", sweep, idle)]
+    make_workspace(folder / "sweep", n_cells, ROOT)
+    if arguments.against:
+        place = folder / "against"
+        make_workspace(place, n_cells, arguments.against)
+        builds.append(Build(f"sweep of {arguments.against.name}", place, sweep, idle))
+    if arguments.sweep_only:
+        builds.append(Build("dvc repro", folder / "sweep", None, {NO_OP: repro}))
+    else:
+        make_workspace(folder / "dvc", n_cells, ROOT)
+        builds.append(Build("dvc repro", folder / "dvc", repro, {NO_OP: repro}))
+    return builds
 
 
-def timed(place: Path, *words: str) -> Took:
-    """What `python -m WORDS` takes in that folder."""
+def snakemake(folder: Path, n_cells: int, arguments: argparse.Namespace) -> Build:
+    """One rule, whose cells have a process each, as Snakemake's rules have."""
+    place = folder / "snakemake"
+    copy_project(place)
+    (place / "work.py").write_text(WORK, encoding="utf-8")
+    rules = SNAKEFILE.format(n_cells=n_cells, python=sys.executable)
+    (place / "Snakefile").write_text(rules, encoding="utf-8")
+    command = [str(arguments.snakemake), "-m", "snakemake", "--quiet", "all"]
+    command += ["--cores", str(arguments.jobs)]
+    return Build("Snakemake", place, command, {NO_OP: command, DRY_RUN: [*command, "--dry-run"]})
+
+
+def measure(builds: list[Build], repeats: int) -> None:
+    """Each build makes its cells; then the idle commands take turns."""
+    for build in builds:
+        if build.make:
+            build.measure("all cells", build.make)
+    for _ in range(repeats):
+        for build in builds:
+            for column, command in build.idle.items():
+                build.measure(column, command)
+
+
+def compare_locks(builds: list[Build]) -> None:
+    """Sweep and `dvc repro` must have made the same; another checkout's stages may be others."""
+    places = {build.name: build.place for build in builds}
+    ours, theirs = ((places[name] / "dvc.lock").read_bytes() for name in ("sweep", "dvc repro"))
+    assert ours == theirs, "the two made different things"
+
+
+def table(builds: list[Build], n_cells: int) -> Table:
+    """Wall and CPU seconds, medians; of making all cells also CPU milliseconds a cell."""
+    columns = ["all cells", NO_OP, DRY_RUN, FULL_LOOK]
+    shown = Table(f"{n_cells} cells", *(f"{each}, s (CPU s)" for each in columns), "CPU ms/cell")
+    for build in builds:
+        row = [_shown(build.took.get(column, [])) for column in columns]
+        made = build.took.get("all cells")
+        row.append(f"{1000 * made[0].cpu_seconds / n_cells:.0f}" if made else "")
+        shown.add_row(build.name, *row)
+    return shown
+
+
+def _shown(took: list[Took]) -> str:
+    if not took:
+        return ""
+    seconds, cpu = (median(each.seconds for each in took), median(e.cpu_seconds for e in took))
+    return f"{seconds:.2f} ({cpu:.2f})"
+
+
+def timed(place: Path, command: list[str]) -> Took:
+    """What a command takes in that folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cpu, begin = _children_cpu_seconds(), time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", *words],
+        command,
         cwd=place,
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
@@ -118,9 +206,9 @@ def _children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def make_workspace(folder: Path, n_cells: int) -> None:
-    """The project with one dataset, one model, one recipe, as many seeds, and no work."""
-    copy_project(folder)
+def make_workspace(folder: Path, n_cells: int, root: Path) -> None:
+    """A checkout with one dataset, one model, one recipe, as many seeds, and no work."""
+    subprocess.run([sys.executable, "-c", COPY, folder], cwd=root, check=True)
     for name, text in {
         "dataset/__main__.py": WORK,
         "baseline/__main__.py": WORK,

@@ -11,7 +11,6 @@ from study_fakes import LITE, write_imagenet, write_study
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.planned import Prices
 from pipeline.study.params import Cell, threads_of
-from pipeline.sweep import jobs as options_module
 from pipeline.sweep.engine import places, shares
 from pipeline.sweep.jobs import Options
 from pipeline.sweep.session import grouped
@@ -23,7 +22,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def set_to(gpus: int, cores: int) -> None:
         names = [str(number) for number in range(gpus)]
-        monkeypatch.setattr(options_module, "visible_gpus", lambda: names)
         monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: names)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
 

@@ -23,7 +23,6 @@ from benchmarks.project_copy import ROOT
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
 from pipeline.study.params import Cell
-from pipeline.sweep import jobs as options_module
 from pipeline.sweep import warm
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.loop import together
@@ -207,7 +206,7 @@ def test_an_architectures_jobs_go_side_by_side_where_its_first_stands() -> None:
 def test_processes_stay_warm_on_gpus_or_where_asked(
     monkeypatch: pytest.MonkeyPatch, gpus: int, asked: dict[str, Any], warm: bool
 ) -> None:
-    monkeypatch.setattr(options_module, "visible_gpus", lambda: ["0"] * gpus)
+    monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: ["0"] * gpus)
     options = Options(**asked)
     options.check()
     assert options.keeps_warm == warm

@@ -141,6 +141,24 @@ def test_code_that_does_another_thing_cannot_be_accepted(workspace: Workspace) -
     assert "dvc commit" not in said
 
 
+def test_code_that_does_the_same_cannot_be_accepted_before_what_the_cell_waits_for(
+    workspace: Workspace,
+) -> None:
+    append("pipeline/names/resolve.py", "# a remark\n")(workspace)
+    append("conf/dataset/digits.yaml", "bad: skip\n")(workspace)
+    said = why(workspace)
+    assert "resolve.py: comments, docstrings or formatting alone (8 cells of finetune)" in said
+    command = said.rpartition("without running: ")[2]
+    accepted = command.removeprefix("dvc commit --force ").split()
+    assert len(accepted) == 4  # of the other dataset
+    assert not any("@digits-" in each for each in accepted)
+
+
+def test_an_input_that_is_gone_is_the_reason(workspace: Workspace) -> None:
+    (workspace.folder / "conf/recipe/quickstart.yaml").unlink()
+    assert "conf/recipe/quickstart.yaml: not there (8 cells of finetune)" in why(workspace)
+
+
 def test_without_git_the_file_is_named_and_that_its_old_text_is_not_known(
     workspace: Workspace,
 ) -> None:

@@ -214,7 +214,11 @@ def _files(tree: Any) -> dict[str, str]:
 
 
 def inputs_are_there(stage: Stage) -> bool:
-    return all(dep.exists for dep in stage.deps)
+    return not missing_inputs(stage)
+
+
+def missing_inputs(stage: Stage) -> list[str]:
+    return [dep.def_path for dep in stage.deps if not dep.exists]
 
 
 def changed_inputs(stage: Stage) -> set[str]:

@@ -1,17 +1,19 @@
 """What passes between the sweep and its engines: jobs, their ends, and the options of the command.
 
-`Options.check` refuses options that contradict each other or the machine before anything runs.
+`Options.check` refuses options that contradict each other before anything runs. A sweep with
+nothing to do imports this, so NumPy, which the machine's description needs, comes in later.
 """
 
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.processes import usable_cores
-from pipeline.hardware.machine import default_jobs, visible_gpus
-from pipeline.study.params import Cell
+
+if TYPE_CHECKING:
+    from pipeline.study.params import Cell
 
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
 CHEAP, GRID = "cheap", "grid"
@@ -35,7 +37,7 @@ class Job:
     root: Path
     log: Path
     receipt: Path
-    cell: Cell | None = None
+    cell: "Cell | None" = None
     threads: int = 1
 
     @property
@@ -147,12 +149,16 @@ class Options:
     @property
     def keeps_warm(self) -> bool:
         """Does one process make the runs of an architecture, one after another?"""
+        from pipeline.hardware.machine import visible_gpus
+
         if self.address is not None:
             return False
         return self.warm == YES or (self.warm == AUTO and bool(visible_gpus()))
 
     def runs_at_a_time(self, threads: int) -> int:
         """How many runs of so many threads go at a time on this machine."""
+        from pipeline.hardware.machine import default_jobs, visible_gpus
+
         n_gpus, n_cores = len(visible_gpus()), usable_cores()
         if self.gpus_per_run is not None and not n_gpus:
             raise PipelineError(f"--gpus-per-run {self.gpus_per_run}: no GPU is visible here")

@@ -141,9 +141,16 @@ def by_reason(reasons: Mapping[str, list[Reason]]) -> list[str]:
     return [f"{text} ({_stages(names)})" for text, names in ordered]
 
 
-def acceptable(reasons: Mapping[str, list[Reason]]) -> list[str]:
-    """The stages of which nothing but the writing of code changed."""
-    return [name for name, found in reasons.items() if found and all(r.alike for r in found)]
+def acceptable(reasons: Mapping[str, list[Reason]], needs: Mapping[str, list[str]]) -> list[str]:
+    """The stages of which nothing but the writing of code changed, nor of what they wait for.
+
+    `reasons` are in the order of the stages, what is needed first; `needs` are the stale ones.
+    """
+    same: list[str] = []
+    for name, found in reasons.items():
+        if found and all(each.alike for each in found) and set(needs[name]) <= set(same):
+            same.append(name)
+    return same
 
 
 class History:

@@ -19,6 +19,7 @@ from pipeline.sweep.dvc_private import (
     Stage,
     inputs_are_there,
     inputs_of,
+    missing_inputs,
     name_of,
     outs_changed,
     outs_of,
@@ -27,7 +28,7 @@ from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
-from pipeline.sweep.reasons import Reasons, acceptable, by_reason
+from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
 from pipeline.sweep.snapshot import Snapshot
 
 RUN, AFTER = "run", "after "
@@ -81,17 +82,25 @@ def explained(project: Project, stages: list[Stage], found: dict[str, str]) -> l
     reasons, source = {}, Reasons(project)
     for stage in stages:
         name = name_of(stage)
-        if name in found and inputs_are_there(stage):
+        if missing := missing_inputs(stage):
+            if found.get(name) == RUN:  # what an earlier stage makes is no reason of its own
+                reasons[name] = [Reason(f"{path}: not there") for path in missing]
+        elif name in found:
             reasons[name] = source.of(stage)
     lines = grouped(found)
     if changes := by_reason(reasons):
         lines += ["because of", *(f"  {line}" for line in changes)]
-    if same := acceptable(reasons):
+    if same := acceptable(reasons, {name: waits_for(verdict) for name, verdict in found.items()}):
         lines.append(
             f"{len(same):,} of them would compute the same, by the syntax trees of what changed; "
             f"to accept that without running: dvc commit --force {' '.join(_targets(same, stages))}"
         )
     return lines
+
+
+def waits_for(verdict: str) -> list[str]:
+    """The stages, by name, that are made before one of this verdict."""
+    return verdict.removeprefix(AFTER).split(", ") if verdict.startswith(AFTER) else []
 
 
 def _targets(names: list[str], stages: list[Stage]) -> list[str]:
@@ -108,8 +117,7 @@ def grouped(verdicts: dict[str, str]) -> list[str]:
     """A line per stage and what would become of it; many cells of a stage alike share one."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, verdict in verdicts.items():
-        if verdict.startswith(AFTER):
-            needs = verdict.removeprefix(AFTER).split(", ")
+        if needs := waits_for(verdict):
             short = AFTER + ", ".join(dict.fromkeys(need.partition("@")[0] for need in needs))
         else:
             short = verdict
