@@ -381,9 +381,10 @@ def who_left_when(certificate: Certificate) -> Figure:
         1.4 + 0.24 * max(len(rows), 4),
     )
     for place, each in enumerate(rows):
-        stayed = each.left_after_seconds is None
-        colour = COLOURS[0] if each.model == certificate.recommended else INK if stayed else GREY
-        axes.plot([0, end if stayed else each.left_after_seconds], [place, place], color=colour)
+        left = each.left_after_seconds
+        colour = INK if left is None else GREY
+        colour = COLOURS[0] if each.model == certificate.recommended else colour
+        axes.plot([0, end if left is None else left], [place, place], color=colour)
         for step in certificate.steps:
             if step.model == each.model:
                 fill = colour if step.kind == FIT else "white"
