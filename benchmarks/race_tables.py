@@ -18,6 +18,7 @@ from pipeline.timm_results.published_tables import OTHER_SETS, read_accuracy
 
 EPOCHS = (1, 2, 3, 5)  # of ten, that are PePR's cheap rungs
 LAST = 10
+REPEATS = 3  # of each model in 2022
 RATE = 0.008  # the learning rate at which every model of 2022 ran
 
 
@@ -110,13 +111,13 @@ def pepr(path: Path, accuracy: pd.DataFrame, seconds: bool) -> list[Sweep]:
 
 
 def study2022(path: Path, accuracy: pd.DataFrame) -> list[Sweep]:
-    """Pets and Planet of 2022: every finished run at the one rate that all models had."""
+    """Pets and Planet of 2022: models with three finished runs at the one rate that all had."""
     table = read_sweep(path)
     table = table[table["finished"] & (table["learning_rate"] == RATE) & table["fit_time"].notna()]
     found = []
     for name, n_valid in (("pets", 1478), ("planet", 200)):
         rows = table[table["dataset"] == name]
-        groups = {str(model): each for model, each in rows.groupby("model")}
+        groups = {str(name): each for name, each in rows.groupby("model") if len(each) >= REPEATS}
         published = pd.DataFrame({"model": list(groups)}).merge(accuracy, "left", on="model")
         fit = np.array([each["fit_time"].median() for each in groups.values()])
         found.append(
@@ -126,7 +127,9 @@ def study2022(path: Path, accuracy: pd.DataFrame) -> list[Sweep]:
                 models=tuple(groups),
                 published=published,
                 rungs=np.empty((len(groups), 0)),
-                runs=tuple(each["error_rate"].to_numpy(float) for each in groups.values()),
+                runs=tuple(
+                    each["error_rate"].to_numpy(float)[:REPEATS] for each in groups.values()
+                ),
                 rung_seconds=np.empty((len(groups), 0)),
                 fit_seconds=fit[:, None],
                 n_valid=n_valid,

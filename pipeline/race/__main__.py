@@ -382,8 +382,8 @@ def who_left_when(certificate: Certificate) -> Figure:
     )
     for place, each in enumerate(rows):
         left = each.left_after_seconds
-        stayed = left is None
-        colour = COLOURS[0] if each.model == certificate.recommended else INK if stayed else GREY
+        colour = INK if left is None else GREY
+        colour = COLOURS[0] if each.model == certificate.recommended else colour
         axes.plot([0, end if left is None else left], [place, place], color=colour)
         for step in certificate.steps:
             if step.model == each.model:
