@@ -6,12 +6,12 @@
 Stage `finetune` writes a record and ends. Each build makes all cells in a fresh workspace, once;
 then the commands with nothing to do take turns, REPEATS times, and medians are shown. A full look
 is a sweep with nothing to do that no earlier one has left a snapshot for. CHECKOUT is another
-checkout of this project (git worktree), PYTHON one that has Snakemake (extra `peers`), which
-starts one small Python process a cell. `dvc repro finetune` makes all cells unless --sweep-only,
-and dvc.lock must come out equal. Seconds are whole commands with all they start; CPU seconds are
-of the whole process tree, and the ratio to trust on a machine that does other things too. Linux
-only: processes that outlive their parent (the sweep's fork server) become children of this one, or
-their time were lost.
+checkout of this project (git worktree), PYTHON that of an environment with Snakemake (its own:
+`pip install snakemake`), which starts one small Python process a cell. `dvc repro finetune` makes
+all cells unless --sweep-only, and dvc.lock must come out equal. Seconds are whole commands with all
+they start; CPU seconds are of the whole process tree, and the ratio to trust on a machine that does
+other things too. Linux only: processes that outlive their parent (the sweep's fork server) become
+children of this one, or their time were lost.
 """
 
 import argparse

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,10 +203,14 @@ def inputs_of(stage: Stage) -> set[str]:
     return {dep.fs_path for dep in stage.deps}
 
 
-def folders_of(stage: Stage) -> dict[str, dict[str, str]]:
-    """The MD5 of each file of the folders that it depends on, by DVC's hash, as last hashed."""
+def folders_of(stage: Stage, known: Container[str]) -> dict[str, dict[str, str]]:
+    """The MD5 of each file of the folders that it depends on, by DVC's hash, as last hashed.
+
+    Without the `known` hashes: listing thousands of files for each cell would cost more than it.
+    """
     trees = {str(dep.hash_info.value): dep.obj for dep in stage.deps if dep.obj is not None}
-    return {value: _files(tree) for value, tree in trees.items() if value.endswith(".dir")}
+    new = {value: tree for value, tree in trees.items() if value not in known}
+    return {value: _files(tree) for value, tree in new.items() if value.endswith(".dir")}
 
 
 def _files(tree: Any) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Project(Workspace):
     def __init__(self, root: Path, snapshot: Snapshot | None = None) -> None:
         super().__init__(root)
         self.inputs = Inputs()
+        self._noted: set[str] = set()  # hashes of folders
         self.snapshot = Snapshot(self.root) if snapshot is None else snapshot
         params = self.root / "params.yaml"
         self._cells = {cell.path(RUNS).as_posix(): cell for cell in read_study(params).cells()}
@@ -136,9 +137,10 @@ class Project(Workspace):
 
     def _note_files(self, stage: Stage) -> None:
         """Keep the list of files of each folder that the stage depends on, by the folder's hash."""
-        for value, files in folders_of(stage).items():
+        for value, files in folders_of(stage, self._noted).items():
             if not self.noted(value).exists():
                 write_json(self.noted(value), files)
+            self._noted.add(value)
 
 
 def add_entries(path: Path, entries: dict[str, Entry], order: list[str]) -> None:
