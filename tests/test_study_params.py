@@ -1,11 +1,14 @@
 """params.yaml with a value of the wrong kind or a key twice is one whole line."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
@@ -103,3 +106,44 @@ def test_an_override_of_the_grid_by_dvc_times_no_other_models(tmp_path: Path, ro
     assert ran.returncode != 0
     assert "benchmark.models has tf_efficientnet_lite0.in1k and 2 more" in ran.stdout + ran.stderr
     assert read_yaml(params)["grid"]["models"] == ["a.b", "c.d"]
+
+
+RACED = {"dataset": "photos", "model": "resnet18.a1_in1k", "recipe": "quickstart", "seed": 0}
+NAME = "photos-resnet18.a1_in1k-quickstart-0"
+
+
+def with_race(tmp_path: Path, datasets: list[str], fits: dict[str, Any]) -> Path:
+    """The quickstart with a race of photos."""
+    params = yaml.safe_load(
+        (Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8")
+    )
+    params["race"] = {"datasets": datasets, "fits": fits, "probes": {}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    return path
+
+
+def test_raced_cells_follow_the_grids_and_their_models_are_the_studys(tmp_path: Path) -> None:
+    study = read_study(with_race(tmp_path, ["photos"], {NAME: RACED}))
+    cells = list(study.cells())
+    assert (study.datasets[-1], study.models[-1]) == ("photos", "resnet18.a1_in1k")
+    assert [cell.model for cell in cells if cell.dataset == "photos"] == ["resnet18.a1_in1k"]
+    assert not any(cell.model == "resnet18.a1_in1k" for cell in cells[:-1])
+    assert study.stages == ("baseline", "finetune", "finetune_raced")
+
+
+@pytest.mark.parametrize(
+    ("datasets", "fits", "says"),
+    [
+        (["digits"], {}, "digits is in grid.datasets and in race.datasets"),
+        ([], {NAME: RACED}, "its dataset is not in race.datasets"),
+        (["photos"], {"another": RACED}, "not as `python -m pipeline.race` writes it"),
+        (["photos"], {NAME: RACED | {"model": "a; b"}}, "becomes part of a shell command"),
+        (["photos"], {"$(b)": RACED}, "becomes part of a shell command"),
+    ],
+)
+def test_a_race_that_cannot_be_is_one_line(
+    tmp_path: Path, datasets: list[str], fits: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(PipelineError, match=re.escape(says)):
+        read_study(with_race(tmp_path, datasets, fits))
