@@ -47,7 +47,13 @@ out = out if out.suffix else out / "meta.json"
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text("{}")
 """
-PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+PRELOADED = """from pipeline.core.processes import end_with_parent
+
+end_with_parent()
+
+from pipeline.study import params
+from pipeline.sweep import engine
+"""
 COPY = """
 import sys
 from pathlib import Path

@@ -76,7 +76,13 @@ out.write_text(json.dumps({
     "model": given["model"], "recipe": "frozen", "seed": 0,
 }))
 """
-PRELOADED = "from pipeline.core.processes import end_with_parent\n\nend_with_parent()\n"
+PRELOADED = """from pipeline.core.processes import end_with_parent
+
+end_with_parent()
+
+from pipeline.study import params
+from pipeline.sweep import engine
+"""
 
 
 class Workspace:

@@ -1,11 +1,15 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
+from pipeline.race import field
 from pipeline.race.belief import (
     Past,
     assumed,
@@ -33,7 +37,7 @@ def candidates(features: np.ndarray, seconds: np.ndarray | None = None) -> Candi
 
 def race_of(n: int, seconds: np.ndarray | None = None, **rules: object) -> Race:
     features = np.linspace(-1, 1, n)[:, None]
-    told = Rules(n_valid=IMAGES, **rules)  # type: ignore[arg-type]
+    told = Rules(n_valid=IMAGES, **rules)
     return Race(candidates(features, seconds), assumed(1, 1, 0), told)
 
 
@@ -255,7 +259,7 @@ def test_features_of_models_without_published_numbers_are_the_mean() -> None:
     ],
 )
 def test_a_budget_is_seconds(given: tuple[object, ...], seconds: float) -> None:
-    assert budget_of(None, *given).seconds == seconds  # type: ignore[arg-type]
+    assert budget_of(None, *given).seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -270,9 +274,33 @@ def test_a_budget_is_seconds(given: tuple[object, ...], seconds: float) -> None:
 )
 def test_a_budget_that_cannot_be_is_one_line(given: tuple[object, ...]) -> None:
     with pytest.raises(PipelineError, match=r"give|belong"):
-        budget_of(None, *given)  # type: ignore[arg-type]
+        budget_of(None, *given)
 
 
 def test_log_odds_stay_finite_at_both_ends() -> None:
     assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
-    assert isinstance(budget_of(None, None, None, None, None), Budget)  # type: ignore[arg-type]
+    assert isinstance(budget_of(None, None, None, None, None), Budget)
+
+
+def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("threads: 1\n")
+    study = SimpleNamespace(path=tmp_path / "params.yaml", recipes=("lp_ft",), image_size=96)
+    table = pd.DataFrame(
+        {"model": ["a", "b"], "params_m": [4.0, 8.0], "train_samples_per_second": [200.0, 100.0]}
+    )
+    monkeypatch.setattr(field, "estimates", lambda *args: "nothing is known of this device")
+    monkeypatch.setattr(field, "this_device", lambda threads: SimpleNamespace(name="CPU"))
+
+    def fit(name: str) -> SimpleNamespace:
+        own = {"dataset": "pets", "model": "a", "recipe": "lp_ft", "image_size": 96}
+        device, cost = SimpleNamespace(name=name), SimpleNamespace(fit_seconds=150.0)
+        return SimpleNamespace(**own, device=device, cost=cost)
+
+    def prices(records: list[SimpleNamespace]) -> tuple[list[float], bool]:
+        seconds, _, timed = field._prices(study, "pets", table, Path(), records)
+        return seconds.tolist(), timed
+
+    assert prices([fit("CPU")]) == ([150.0, 300.0], True)
+    assert prices([fit("another's")]) == ([40.0, 80.0], False)

@@ -24,7 +24,7 @@ from pipeline.recommend.limits import Asked
 from pipeline.recommend.limits import seconds as seconds_of
 from pipeline.recommend.prior import estimates
 from pipeline.records import Record
-from pipeline.study.params import RUNS, Study
+from pipeline.study.params import RUNS, Study, threads_of
 from pipeline.timm_results.families import family, pretraining
 from pipeline.timm_results.imagenet import (
     ACCURACIES,
@@ -93,7 +93,7 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
         model, why = next(iter(left_out.items()))
         raise PipelineError(f"no candidate within the limits: of {len(models)}, {model}: {why}")
     records = readable_records(root / RUNS)
-    seconds, priced, timed = _prices(study, dataset, table, path)
+    seconds, priced, timed = _prices(study, dataset, table, path, records)
     probe = seconds * _probe_share(root, records)
     features, prior, told = _prior(root, study, dataset, table, records)
     costs = probe[:, None], np.stack([seconds, seconds], axis=1)
@@ -127,7 +127,7 @@ def _weights_here(weights: str, root: Path) -> set[str] | None:
 
 
 def _prices(
-    study: Study, dataset: str, table: pd.DataFrame, imagenet: Path
+    study: Study, dataset: str, table: pd.DataFrame, imagenet: Path, records: Sequence[Record]
 ) -> tuple[np.ndarray, str, bool]:
     """Seconds of a fit of each candidate, what they rest on, and whether any fit was timed here.
 
@@ -142,6 +142,11 @@ def _prices(
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     seen = estimates(study, imagenet, dataset, table["model"], study.image_size)
     if isinstance(seen, str):
+        took = _took(study, dataset, records)
+        known = np.array([took.get(model, np.nan) for model in table["model"]])
+        if (there := np.isfinite(known)).any():
+            scale = float(np.median(known[there] / relative[there]))
+            return np.where(there, known, scale * relative), "fits that shared this device", True
         seconds = ASSUMED_SECONDS * relative / np.median(relative)
         return seconds, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {seen}", False
     known = np.array([seen[m].seconds if m in seen else np.nan for m in table["model"]])
@@ -149,6 +154,19 @@ def _prices(
     scale = float(np.median(known[there] / relative[there]))
     sources = ", ".join(dict.fromkeys(each.source for each in seen.values()))
     return np.where(there, known, scale * relative), sources, True
+
+
+def _took(study: Study, dataset: str, records: Sequence[Record]) -> dict[str, float]:
+    """Seconds of this dataset's fits on this device, also of those whose times rank nothing."""
+    here = this_device(threads_of(read_yaml(study.path)))
+    return {
+        each.model: each.cost.fit_seconds
+        for each in records
+        if (each.dataset, each.recipe, each.image_size)
+        == (dataset, study.recipes[0], study.image_size)
+        and each.device.name == here.name
+        and each.cost.fit_seconds
+    }
 
 
 def _probe_share(root: Path, fits: Sequence[Record]) -> float:
