@@ -18,7 +18,10 @@ run: setup ## the study that params.yaml names, from published tables to the rep
 	  echo "Tracked results differ from the commit, as times do on every machine: git commit -am 'Results of this machine'" || true
 	@echo "The report: $(CURDIR)/results/report.html"
 
-test: setup ## every test
+test: setup ## the tests that take seconds each
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow"
+
+testall: setup ## every test, the slow ones too: before a release, or after a change of what they prove
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: setup ## ruff and mypy
@@ -46,4 +49,4 @@ clean: ## remove the environment and tools' caches; records and results stay
 	fi
 	@touch $@
 
-.PHONY: help setup run test check report clean
+.PHONY: help setup run test testall check report clean

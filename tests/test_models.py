@@ -275,6 +275,7 @@ def test_without_a_table_accuracy_stays_blank_and_a_note_says_why(
     assert "stay blank" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_93_study_models_fit_vision_learner_as_measured(study_names: pd.DataFrame) -> None:
     words = study_names["new_name"].map(lambda model: fit_of(model).word)
     pooled = study_names["head"].eq("pooled by timm (concat_pool ignored)")

@@ -420,8 +420,8 @@ def test_where_every_licence_is_commercial_the_limit_changes_nothing(study: Path
 
 
 def test_licences_are_a_limit_beside_others_on_whatever_models_there_are(study: Path, capsys):
-    """Of every split into allowed and not, the allowed models are told as without the limit."""
-    for allowed in range(1, 8):
+    """The allowed models are told as without the limit, be it one or all but one."""
+    for allowed in (1, 6):
         names = [model for place, model in enumerate(LITE) if allowed >> place & 1]
         write_imagenet(
             study / "imagenet.csv",
