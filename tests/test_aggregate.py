@@ -306,7 +306,7 @@ def test_the_metrics_have_one_file_per_dataset_with_the_best_model_its_error_and
     headline = json.loads((study / "metrics/digits.json").read_text())
     assert headline["best_model"] == LITE[1]
     assert headline["error_rate"] == pytest.approx(0.055)
-    assert headline["steady_fit_seconds"] == pytest.approx(20.5)
+    assert not [key for key in headline if "seconds" in key], "they differ by machine"
     assert (headline["n_ok"], headline["n_failed"], headline["n_missing"]) == (6, 0, 0)
     assert headline["chance_error_rate"] == 0.9
     assert headline["n_tied"] == 2

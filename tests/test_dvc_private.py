@@ -50,6 +50,9 @@ FUNCTIONS = {  # name: the arguments it took when it was proved
     "dvc.output:Output.workspace_status": ["self"],
     "dvc.dependency.param:ParamsDependency.read_params": ["self", "flatten", "kwargs"],
     "dvc.dependency.param:ParamsDependency.save": ["self"],
+    "dvc.fs:get_cloud_fs": ["repo_config", "kwargs"],
+    "dvc_data.hashfile.db.local:LocalHashFileDB.oid_to_path": ["self", "oid"],
+    "dvc_data.hashfile.tree:Tree.as_list": ["self", "with_meta"],
     "dvc.lock:Lock.lock": ["self"],
     "dvc.lock:Lock.unlock": ["self"],
 }

@@ -25,12 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dvc.exceptions import DvcException
-from dvc.fs import get_cloud_fs
-
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import read_yaml
 from pipeline.fetch.git import Git, is_full_id, shown
+from pipeline.sweep.dvc_private import remote_at
 
 MOST_FILES = 20_000
 MOST_BYTES = 8 << 20  # of one file; the largest of the quickstart's records has 33 kB
@@ -317,9 +315,8 @@ def _of_checkout(folder: Path, remote: str) -> Incoming:
 def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
     """Take the records that `lock` names; each must have the MD5 it is called by."""
     try:
-        kind, settings, root = get_cloud_fs({}, url=remote)
-        files = kind(**settings)
-    except (DvcException, ImportError, ValueError) as error:
+        files, root = remote_at(remote)
+    except ValueError as error:
         raise PipelineError(f"{shown(remote)}: not a DVC remote: {first_line(error)}") from None
     for name, md5 in _locked(found, lock).items():
         place = files.join(root, "files", "md5", md5[:2], md5[2:])

@@ -18,6 +18,7 @@ from typing import Any
 
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import CollectCacheError, DvcException
+from dvc.fs import get_cloud_fs
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
@@ -215,6 +216,15 @@ def folders_of(stage: Stage, known: Container[str]) -> dict[str, dict[str, str]]
 
 def _files(tree: Any) -> dict[str, str]:
     return {each["relpath"]: each["md5"] for each in tree.as_list()}
+
+
+def remote_at(url: str) -> tuple[Any, str]:
+    """The file system of a DVC remote, and its root there; `ValueError` where it is none."""
+    try:
+        kind, settings, root = get_cloud_fs({}, url=url)
+        return kind(**settings), root
+    except (DvcException, ImportError) as error:
+        raise ValueError(str(error)) from None
 
 
 def inputs_are_there(stage: Stage) -> bool:
