@@ -94,9 +94,7 @@ def test_the_studies_that_come_with_the_project_are_plain(root: Path, study: str
 def test_every_command_with_a_value_in_it_follows_the_check(root: Path) -> None:
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     plain = {name: stage.get("do", stage) for name, stage in stages.items()}
-    with_values = {
-        name: stage["cmd"] for name, stage in plain.items() if "${" in str(stage["cmd"])
-    }
+    with_values = {name: stage["cmd"] for name, stage in plain.items() if "${" in str(stage["cmd"])}
     assert {"fetch", "dataset", "finetune", "study2022"} <= set(with_values)
     for name, commands in with_values.items():
         assert commands[0] == "python -m pipeline.study params.yaml", name
