@@ -107,6 +107,8 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         which = f"{len(tied)} of the {len(rivals)} others"
     closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
     sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
+    if len(tied) == len(rivals) > 1:
+        sentences.insert(0, "These runs separate no model from another, so let cost decide.")
     return [*sentences, *quicker(best, tied)]
 
 
