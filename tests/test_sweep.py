@@ -72,6 +72,21 @@ def test_after_a_sweep_dvc_has_nothing_to_do_and_the_same_lock(
     assert workspace.sweep().stdout.strip().endswith("16 up to date")
 
 
+def test_a_dependency_that_is_new_to_old_cells_gets_the_lock_that_dvc_would_write(
+    swept: Workspace,
+) -> None:
+    path = swept.folder / "dvc.lock"
+    whole = path.read_bytes()
+    lock = yaml.safe_load(whole)
+    for name, entry in lock["stages"].items():
+        if name.startswith("finetune"):
+            entry["deps"] = [dep for dep in entry["deps"] if dep["path"] != "pipeline/hardware"]
+    path.write_text(yaml.safe_dump(lock, sort_keys=False))
+    assert "8 from DVC's cache" in swept.sweep().stdout
+    assert yaml.safe_load(path.read_bytes()) == yaml.safe_load(whole)
+    assert swept.sweep().stdout == "16 up to date\n"
+
+
 def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
     swept: Workspace,
 ) -> None:

@@ -356,10 +356,11 @@ class Inputs:
 
     def _save_once(self, dep: Any) -> None:
         if dep.fs_path in self._hashes:
-            dep.hash_info, dep.meta, dep.obj = self._hashes[dep.fs_path]
+            dep.hash_name, dep.hash_info, dep.meta, dep.obj = self._hashes[dep.fs_path]
         else:
             dep.save()
-            self._hashes[dep.fs_path] = dep.hash_info, dep.meta, dep.obj
+            known = dep.hash_name, dep.hash_info, dep.meta, dep.obj
+            self._hashes[dep.fs_path] = known
         dep.get_hash = lambda: dep.hash_info  # DVC's run-cache would hash it again
 
 
