@@ -218,7 +218,7 @@ def test_a_run_whose_time_does_not_count_is_counted_below_and_not_drawn(study: P
     marks = [each for each in made.axes[0].collections if isinstance(each, PathCollection)]
     assert sum(len(each.get_offsets()) for each in marks) == 5
     note = " ".join(made.texts[1].get_text().split())
-    assert note.endswith("Runs left out, whose time does not count: 1.")
+    assert note.endswith("Runs whose time does not count: 1.")
 
 
 def test_a_logarithmic_axis_has_no_more_ticks_than_there_is_room_for():

@@ -41,8 +41,8 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     devices = sorted(board["device"].dropna().unique())
     board = with_longest(board, runs)
     uncounted = int(runs["not_timed"].notna().sum())
-    left_out = f" Runs left out, whose time does not count: {uncounted}." if uncounted else ""
-    hollow = " Hollow: the time is at most this." if board[BOUND].notna().any() else ""
+    left_out = f" Runs whose time does not count: {uncounted}." if uncounted else ""
+    hollow = " Hollow: none counts, it is at most this." if board[BOUND].notna().any() else ""
     on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
