@@ -12,8 +12,9 @@ from pipeline.aggregate import __main__ as aggregate
 from pipeline.merge.__main__ import licence
 from pipeline.models.__main__ import rows_of
 from pipeline.names.resolve import resolve, weights
+from pipeline.report import __main__ as report
 from pipeline.report import tables
-from pipeline.results import read_results
+from pipeline.results import read_pool_table, read_results
 from pipeline.study.params import read_study
 from pipeline.timm_results.imagenet import read_imagenet
 from pipeline.timm_results.licences import LICENCES, commercial, shown, stated
@@ -106,13 +107,13 @@ def test_licences_survive_from_imagenet_csv_to_leaderboard_page_and_explorer(
     told = board.set_index("model")["licence"]
     assert (told[LITE[0]], told[LITE[2]]) == ("apache-2.0", "cc-by-nc-4.0")
     assert pd.isna(told[LITE[1]])
-    page = tables.leaderboard(board)
+    page = tables.leaderboard(board, read_pool_table(tmp_path / "results"))
     place = [column.name for column in page.columns].index("licence")
     assert {row.cells[place].shown for row in page.rows} == {
         "apache-2.0",
         "unknown",
         "cc-by-nc-4.0",
     }
-    drawn = tables.explorer(study, read_imagenet(imagenet))
+    drawn = report.explorer(study, read_imagenet(imagenet))
     assert '"licence":["apache-2.0"' in drawn
     assert '"unknown"' in drawn
