@@ -49,13 +49,15 @@ class ImageFiles:
             return []
         head, deep, tail = wanted.rpartition("**/")
         name = tail.rpartition("/")[2]
+        named = self.by_name.get(name.lower(), [])
+        if len(named) == 1 and deep and not head and _below(named[0], tail):
+            return list(named)
 
         def fits(file: str, tail: str) -> bool:
             if not deep:
                 return file == tail
             return file.startswith(head) and (file[len(head) :] == tail or _below(file, tail))
 
-        named = self.by_name.get(name.lower(), [])
         found = [file for file in named if fits(file, tail)]
         if not found and any_case:
             found = [file for file in named if fits(file.lower(), tail.lower())]
