@@ -10,6 +10,13 @@ FILES = (
     *("data/benchmark/README.md", "data/pool/README.md"),
 )
 DVC_CONFIG = "[core]\n    analytics = false\n    no_scm = true\n"
+PRELOADED = """from pipeline.core.processes import end_with_parent
+
+end_with_parent()
+
+from pipeline.study import params
+from pipeline.sweep import engine
+"""  # a fork server for runs that cost nothing: what every run imports, without torch
 
 
 def copy_project(folder: Path) -> None:

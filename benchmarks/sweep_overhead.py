@@ -32,7 +32,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.project_copy import ROOT, copy_project
+from benchmarks.project_copy import PRELOADED, ROOT, copy_project
 from pipeline.sweep.snapshot import FILE as SNAPSHOT
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -46,13 +46,6 @@ out = Path(given["out"])
 out = out if out.suffix else out / "meta.json"
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text("{}")
-"""
-PRELOADED = """from pipeline.core.processes import end_with_parent
-
-end_with_parent()
-
-from pipeline.study import params
-from pipeline.sweep import engine
 """
 COPY = """
 import sys

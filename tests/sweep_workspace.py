@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from study_fakes import INFER, TRAIN, write_imagenet
 
-from benchmarks.project_copy import copy_project
+from benchmarks.project_copy import PRELOADED, copy_project
 
 MODELS = ["tf_efficientnet_lite0.in1k", "tf_efficientnet_lite1.in1k"]
 DATASET = """
@@ -75,13 +75,6 @@ out.write_text(json.dumps({
     "format": 2, "status": "failed", "reason": "a fake", "dataset": given["dataset"],
     "model": given["model"], "recipe": "frozen", "seed": 0,
 }))
-"""
-PRELOADED = """from pipeline.core.processes import end_with_parent
-
-end_with_parent()
-
-from pipeline.study import params
-from pipeline.sweep import engine
 """
 
 

@@ -26,6 +26,14 @@ from pipeline.race.field import Budget, budget_of, features_of
 from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient
 
 IMAGES = 400
+ABOUT = {  # what a certificate says that the race does not know
+    "dataset": "d",
+    "recipe": "r",
+    "stopped": "the budget is spent",
+    "priced": "p",
+    "prior": "assumed",
+    "not_raced": {},
+}
 
 
 def candidates(features: np.ndarray, seconds: np.ndarray | None = None) -> Candidates:
@@ -205,13 +213,8 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     told = certificate_of(
         race,
         events,
-        dataset="d",
-        recipe="r",
-        stopped="the budget is spent",
+        **ABOUT,
         grid_seconds=720.0,
-        priced="p",
-        prior="assumed",
-        not_raced={},
     )
     last = told.models[3]
     assert (told.recommended, told.n_never_run, told.seconds) == ("model0", 2, 40.0)
@@ -225,13 +228,8 @@ def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:
     told = certificate_of(
         race_of(2),
         [],
-        dataset="d",
-        recipe="r",
-        stopped="the budget is spent",
+        **ABOUT,
         grid_seconds=1.0,
-        priced="p",
-        prior="assumed",
-        not_raced={},
     )
     assert "cannot tell" in told.text()
 

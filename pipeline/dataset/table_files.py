@@ -89,8 +89,6 @@ def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
 
 def text_rows(path: Path, separator: str) -> list[list[Any]]:
     """The rows of a text file, without empty ones and without a comment (#) at its beginning."""
-    if path.stat().st_size > MOST_BYTES:
-        raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
     lines = text_of(path).splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         del lines[0]
@@ -109,6 +107,8 @@ def text_rows(path: Path, separator: str) -> list[list[Any]]:
 
 def text_of(path: Path) -> str:
     """A text file in UTF-8, or UTF-16 by its first bytes, or else as old Windows programs write."""
+    if path.stat().st_size > MOST_BYTES:
+        raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
     data = path.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
@@ -132,8 +132,6 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _json_table(path: Path) -> pd.DataFrame:
-    if path.stat().st_size > MOST_BYTES:
-        raise NotATable(f"{path}: more than {MOST_BYTES >> 20} MiB")
     text = text_of(path)
     try:
         try:

@@ -11,7 +11,6 @@ name any host and any folder of this machine.
 """
 
 import gzip
-import hashlib
 import os
 import re
 import stat
@@ -28,7 +27,7 @@ from typing import Any
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import read_yaml
 from pipeline.fetch.git import Git, is_full_id, shown
-from pipeline.sweep.dvc_private import remote_at
+from pipeline.sweep.dvc_private import md5_of, remote_at
 
 MOST_FILES = 20_000
 MOST_BYTES = 8 << 20  # of one file; the largest of the quickstart's records has 33 kB
@@ -327,7 +326,7 @@ def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
             raise PipelineError(
                 f"{shown(remote)}: has no {name} ({md5}): ask its owner to `dvc push`"
             ) from None
-        if hashlib.md5(found.files[name], usedforsecurity=False).hexdigest() != md5:
+        if md5_of(found.files[name]) != md5:
             raise found.refused(f"{name!r} in {shown(remote)} has another MD5 than in dvc.lock")
 
 

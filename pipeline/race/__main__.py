@@ -11,6 +11,7 @@ import json as json_text
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +244,9 @@ class Contest:
         """The next runs, or why there are none."""
         from pipeline.sweep.jobs import Options
 
-        count = Options(jobs=self.jobs).runs_at_a_time(1)
+        at_once = Options(jobs=self.jobs).runs_at_a_time(1)
         spent = sum(each.seconds for each in events)
-        left = self.budget.seconds * count - spent
+        left = self.budget.seconds * at_once - spent
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
             return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
@@ -259,7 +260,7 @@ class Contest:
                 f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
                 f"{duration(prices[cheapest])}: allow more, or name smaller models"
             )
-        actions = race.choose(left, count)
+        actions = race.choose(left, at_once)
         if actions:
             return actions, None
         return [], "no run is expected to change the answer" if can_pay else "the budget is spent"
@@ -274,10 +275,7 @@ class Contest:
                 continue
             cell = Cell(self.dataset, model, study.recipes[0], 0)
             ran = {each.seed for each in study.raced if replace(each, seed=0) == cell}
-            seeds = [
-                *study.seeds,
-                *range(max(study.seeds) + 1, max(study.seeds) + 1 + len(ran) + 1),
-            ]
+            seeds = chain(study.seeds, count(max(study.seeds) + 1))
             cells.append(("fits", _fit(replace(cell, seed=next(s for s in seeds if s not in ran)))))
 
         def change(content: Any) -> None:
@@ -300,11 +298,11 @@ class Contest:
 
     def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
         lost = {}
+        study = read_study(self.root / "params.yaml")
+        cells = {raced_name(_fit(cell)): cell.path(RUNS) for cell in study.raced}
         for target, model in zip(targets, models, strict=True):
             stage, _, name = target.partition("@")
             probe = BASELINES / self.dataset / f"{model}.json"
-            study = read_study(self.root / "params.yaml")
-            cells = {raced_name(_fit(cell)): cell.path(RUNS) for cell in study.raced}
             path = probe if stage == "baseline_raced" else cells[name]
             if not (self.root / path).is_file():
                 lost[name] = ("probes" if stage == "baseline_raced" else "fits", model)
@@ -320,7 +318,8 @@ class Contest:
     def _make(self, study: Study) -> None:
         """Make what was decided and is not there: a race was killed, or inputs have changed."""
         fits = [raced_name(_fit(c)) for c in study.raced if c.dataset == self.dataset]
-        probes = [f"{data}-{m}" for data, m in study.probed if data == self.dataset]
+        of_here = [m for data, m in study.probed if data == self.dataset]
+        probes = [raced_name({"dataset": self.dataset, "model": m}) for m in of_here]
         targets = [f"baseline_raced@{each}" for each in probes]
         targets += [f"finetune_raced@{each}" for each in fits]
         if targets:

@@ -142,18 +142,17 @@ def _prices(
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     seen = estimates(study, imagenet, dataset, table["model"], study.image_size)
     if isinstance(seen, str):
-        took = _took(study, dataset, records)
-        known = np.array([took.get(model, np.nan) for model in table["model"]])
-        if (there := np.isfinite(known)).any():
-            scale = float(np.median(known[there] / relative[there]))
-            return np.where(there, known, scale * relative), "fits that shared this device", True
-        seconds = ASSUMED_SECONDS * relative / np.median(relative)
-        return seconds, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {seen}", False
-    known = np.array([seen[m].seconds if m in seen else np.nan for m in table["model"]])
+        seconds, basis = _took(study, dataset, records), "fits that shared this device"
+    else:
+        seconds = {model: each.seconds for model, each in seen.items()}
+        basis = ", ".join(dict.fromkeys(each.source for each in seen.values()))
+    known = np.array([seconds.get(model, np.nan) for model in table["model"]])
     there = np.isfinite(known)
+    if not there.any():
+        prices = ASSUMED_SECONDS * relative / np.median(relative)
+        return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {seen}", False
     scale = float(np.median(known[there] / relative[there]))
-    sources = ", ".join(dict.fromkeys(each.source for each in seen.values()))
-    return np.where(there, known, scale * relative), sources, True
+    return np.where(there, known, scale * relative), basis, True
 
 
 def _took(study: Study, dataset: str, records: Sequence[Record]) -> dict[str, float]:

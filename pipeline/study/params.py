@@ -46,7 +46,7 @@ def refuse_aliased_mappings(path: Path) -> None:
     """
     text = path.read_text(encoding="utf-8")
     seen: set[int] = set()
-    waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    waiting = [yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
     while waiting:
         node = waiting.pop()
         if isinstance(node, yaml.MappingNode):

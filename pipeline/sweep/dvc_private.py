@@ -90,10 +90,9 @@ class Workspace:
         """The MD5 of each file of a folder that DVC's cache has the list of; else None."""
         path = Path(self.repo.cache.local.oid_to_path(folder_hash))
         try:
-            listed = json.loads(path.read_text(encoding="utf-8"))
+            return _files(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
-        return {each["relpath"]: each["md5"] for each in listed}
 
     @contextmanager
     def busy(self, stages: list[Stage]) -> Iterator[None]:
@@ -211,11 +210,12 @@ def folders_of(stage: Stage, known: Container[str]) -> dict[str, dict[str, str]]
     """
     trees = {str(dep.hash_info.value): dep.obj for dep in stage.deps if dep.obj is not None}
     new = {value: tree for value, tree in trees.items() if value not in known}
-    return {value: _files(tree) for value, tree in new.items() if value.endswith(".dir")}
+    return {value: _files(tree.as_list()) for value, tree in new.items() if value.endswith(".dir")}
 
 
-def _files(tree: Any) -> dict[str, str]:
-    return {each["relpath"]: each["md5"] for each in tree.as_list()}
+def _files(listed: Iterable[dict[str, str]]) -> dict[str, str]:
+    """The MD5 of each file, by its path, of DVC's list of a folder's files."""
+    return {each["relpath"]: each["md5"] for each in listed}
 
 
 def remote_at(url: str) -> tuple[Any, str]:
@@ -244,7 +244,12 @@ def folder_hash(files: Mapping[str, str]) -> str:
     """What DVC calls a folder of files with these MD5s."""
     listed = [{"md5": files[path], "relpath": path} for path in sorted(files)]
     text = json.dumps(listed, sort_keys=True)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return md5_of(text.encode()) + ".dir"
+
+
+def md5_of(content: bytes) -> str:
+    """What DVC calls a file with this content."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def changed_outs(stage: Stage) -> dict[str, str]:
@@ -300,7 +305,7 @@ class Difference:
         """The MD5 of each file of a folder; None of a file."""
         if not str(self.now).endswith(".dir") or self.tree is None:
             return None
-        return _files(self.tree)
+        return _files(self.tree.as_list())
 
 
 class Inputs:

@@ -46,7 +46,7 @@ class Project(Workspace):
         super().__init__(root)
         self.inputs = Inputs()
         self._noted: set[str] = set()  # hashes of folders
-        self.snapshot = Snapshot(self.root) if snapshot is None else snapshot
+        self._snapshot = snapshot  # of a sweep, which commits
         params = self.root / "params.yaml"
         self._cells = {cell.path(RUNS).as_posix(): cell for cell in read_study(params).cells()}
         self._threads = threads_of(read_yaml(params))
@@ -126,11 +126,13 @@ class Project(Workspace):
                 moved.append(stage)
                 continue
             entries[name_of(stage)] = self.commit_outs(stage)
-            self.snapshot.wrote(outs_of(stage))
+            if self._snapshot is not None:
+                self._snapshot.wrote(outs_of(stage))
             self._note_files(stage)
         if entries:
             add_entries(self.root / "dvc.lock", entries, order)
-            self.snapshot.wrote(["dvc.lock"])
+            if self._snapshot is not None:
+                self._snapshot.wrote(["dvc.lock"])
         for name in entries:
             (self.folder / "receipts" / f"{name.replace('/', '_')}.json").unlink(missing_ok=True)
         return moved

@@ -5,7 +5,6 @@ what a sweep noted when it committed, or from git; the old text of a file comes 
 its hash. Where none of them has it, the reason names the folder or file alone and says so.
 """
 
-import hashlib
 import json
 import shlex
 import subprocess
@@ -23,6 +22,7 @@ from pipeline.sweep.dvc_private import (
     command_changed,
     command_of,
     folder_hash,
+    md5_of,
     name_of,
 )
 from pipeline.sweep.project import Project
@@ -164,7 +164,7 @@ class History:
         """What the file of this path held when it had this MD5."""
         for commit in self._commits(path):
             content = self._git("show", f"{commit}:{path}")
-            if content is not None and _md5(content) == md5:
+            if content is not None and md5_of(content) == md5:
                 return content.decode("utf-8", "replace")
         return None
 
@@ -185,7 +185,7 @@ class History:
 
     def _blob(self, name: str) -> str:
         if name not in self._md5s:
-            self._md5s[name] = _md5(self._git("cat-file", "blob", name) or b"")
+            self._md5s[name] = md5_of(self._git("cat-file", "blob", name) or b"")
         return self._md5s[name]
 
     def _git(self, *words: str) -> bytes | None:
@@ -248,7 +248,3 @@ def _stages(names: Iterable[str]) -> str:
     return ", ".join(
         own[0] if len(own) == 1 else f"{len(own):,} cells of {kind}" for kind, own in kinds.items()
     )
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -6,7 +6,7 @@ all code, and every file by which DVC or git could mean something else (dvc.yaml
 DVC's configuration). A snapshot is kept only where all this stayed the same from before the first
 look to the end; what the sweep itself wrote must be as it was right after it was committed.
 
-Only the standard library is imported here: that is the point.
+Nothing is imported here that a sweep has not loaded for its options: that is the point.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pipeline.core.files import write_text
 
 FILE = ".dvc/tmp/sweep/up_to_date.json"
 FORMAT = 1
@@ -35,9 +37,9 @@ class Snapshot:
 
     def watch(self, paths: Iterable[str]) -> None:
         """Remember how these look, before anything is read of them."""
-        for each in paths:
-            path = os.path.relpath(self.root / each, self.root)
-            self._seen.setdefault(path, signature(self.root / path))
+        for path in {os.path.relpath(self.root / each, self.root) for each in paths}:
+            if path not in self._seen:
+                self._seen[path] = signature(self.root / path)
 
     def wrote(self, paths: Iterable[str]) -> None:
         """What the sweep has just written and verified."""
@@ -54,10 +56,7 @@ class Snapshot:
             path.unlink(missing_ok=True)
             return
         content = {"format": FORMAT, "targets": list(targets), "stages": n_stages}
-        beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps({**content, "files": self._seen}), encoding="utf-8")
-        beside.replace(path)
+        write_text(path, json.dumps({**content, "files": self._seen}))
 
 
 def nothing_to_do(root: Path, targets: Sequence[str]) -> int | None:
