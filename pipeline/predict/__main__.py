@@ -34,6 +34,10 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     from pipeline.predict.exported import on_cpu, open_exported
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    if out.is_dir():
+        raise PipelineError(
+            f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
+        )
     files = found(images)
     torch.set_num_threads(1)  # every worker has one core, and the model with it
     model = open_exported(folder)
