@@ -119,6 +119,33 @@ def test_no_images_are_one_line(model: Path, tmp_path: Path, given: list[str], l
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8))
+    for name, kind in (("grey", "L"), ("rgb", "RGB"), ("alpha", "RGBA"), ("palette", "P")):
+        grey.convert(kind).save(folder / f"{name}.png")
+    black = Image.new("L", grey.size)
+    grey.save(folder / "animated.gif", save_all=True, append_images=[black])
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 8).save(folder / "sixteen.png")
+    grey.convert("CMYK").save(folder / "cmyk.tif")
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere")
+    predict.main(model, folder, out=tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv").set_index("file").filter(like="p(")
+    assert len(table) == 7
+    assert (table.max() - table.min()).max() < 1e-3
+    assert "nearly black" not in capsys.readouterr().err
+    listed = pd.read_csv(tmp_path / "p-unreadable.csv")
+    assert listed.to_numpy().tolist() == [
+        [str(folder / "lost.png"), "cannot be read: No such file or directory"]
+    ]
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 4).save(tmp_path / "dim.png")
+    predict.main(model, tmp_path / "dim.png", out=tmp_path / "p.csv")
+    assert "1 images of 16 bits use the lower 12 alone" in capsys.readouterr().err
+
+
 def test_a_folder_for_the_answers_is_one_line_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="a folder: give --out a file"):
         predict.main(tmp_path / "no model", tmp_path / "a.jpg", out=tmp_path)
