@@ -220,9 +220,9 @@ def write_folder(folder: Path, learn: Learner, about: About) -> str:
     return f"{run.model} fitted on {config['data']['n_learned']:,} images, {what}"
 
 
-def card(config: dict[str, Any], about: About, head: nn.Sequential) -> str:
+def card(config: dict[str, Any], about: About, head: nn.Module) -> str:
     """The model card, README.md."""
-    places = [place for place, layer in enumerate(head) if isinstance(layer, nn.Linear)]
+    places = [place for place, layer in enumerate(head.children()) if isinstance(layer, nn.Linear)]
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )  # Markdown, which nothing here renders

@@ -123,7 +123,7 @@ def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
     if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
         return OnnxLogits(model)
     if any(isinstance(each, nn.BatchNorm2d) for each in model.net.modules()):
-        model.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.net.to(memory_format=torch.channels_last)
     return model.logits
 
 
