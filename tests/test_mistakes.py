@@ -215,6 +215,9 @@ def test_the_stage_tells_the_error_of_the_leaderboard(study: Path) -> None:
         assert (found.folder / thumbnail).stat().st_size < 8000
 
 
+@pytest.mark.parametrize(
+    "study", ["single", pytest.param("multi", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_report_shows_them_and_loads_nothing(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
