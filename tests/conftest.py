@@ -27,3 +27,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}: set WB_SHARED to the folder that holds it")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def exported_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exported models, only to be read: one label per image and squished, several and cropped."""
+    from exports import crops, exported, squares
+    from tiny_runs import MODEL
+
+    made = {}
+    for kind, recipe in (("single", {}), ("multi", {"resize": "crop", "head": "linear"})):
+        folder = tmp_path_factory.mktemp(kind)
+        data = squares(folder / "squares", kind=kind)
+        crops(data)
+        exported(folder / "model", data, MODEL, **recipe)
+        made[kind] = folder / "model"
+    return made

@@ -14,9 +14,13 @@ from pipeline.export.folder import About, write_folder
 from pipeline.finetune import training
 
 
-def squares(folder: Path, size: int = SIZE, kind: str = "single") -> Path:
-    """Prepared squares, a dozen, at another size too."""
+def squares(folder: Path, size: int = SIZE, kind: str = "single", test: int = 0) -> Path:
+    """Prepared squares, a dozen, at another size too; the first `test` of them in a test part."""
     made = write_squares(folder, 8, 6, kind)
+    if test:
+        index = pd.read_csv(made / "index.csv", dtype=str, keep_default_na=False)
+        index.loc[: test - 1, "part"] = "test"
+        index.to_csv(made / "index.csv", index=False)
     if size != SIZE:
         array = np.load(made / f"squish-{SIZE}.npy")
         places = np.arange(size) * SIZE // size
@@ -47,6 +51,15 @@ def about(run: Any, **changes: Any) -> About:
     }
     fields = {"test_metrics": {}, "thresholds_f2": None, "use_f2": False, "exported_at": "now"}
     return About(run=run, row=pd.Series(row), **{**fields, **changes})
+
+
+def crops(data: Path) -> None:
+    """Write the same squares as images to be cropped, all of them wider than high."""
+    array = np.load(data / f"squish-{SIZE}.npy")
+    wide = np.concatenate([array, array[:, :, :, :5]], axis=3)
+    np.save(data / f"crop-{SIZE}.npy", wide.reshape(-1))
+    shapes = np.tile(np.array([wide.shape[2:]], dtype=np.int32), (len(wide), 1))
+    np.save(data / f"crop-{SIZE}-shapes.npy", shapes)
 
 
 def exported(folder: Path, data: Path, model: str, size: int = SIZE, **recipe: Any) -> str:

@@ -246,7 +246,7 @@ def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     pictures: Path, tmp_path: Path
 ) -> None:
     add_rare(pictures)
-    with pytest.raises(PipelineError, match=r"too few images.*rare=drop"):
+    with pytest.raises(PipelineError, match=r"1 classes with too few images.*rare=drop"):
         prepare(wanted(pictures, tmp_path / "out"))
     kept = prepared(pictures, tmp_path / "kept", rare="keep")
     assert kept.classes == ["cat", "dog", "yeti"]

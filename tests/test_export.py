@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,11 +21,14 @@ from study_fakes import write_imagenet, write_run, write_study
 from tiny_runs import MODEL, SIZE
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.images import RESIZES
 from pipeline.dataset.prepared import open_prepared
 from pipeline.export import __main__ as stage
 from pipeline.export import fitting
 from pipeline.export.folder import PARITY, missing_packages, write_folder
+from pipeline.predict.decoding import square
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
 
@@ -47,6 +51,12 @@ needs_onnx = pytest.mark.skipif(
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return squares(tmp_path / "squares")
+
+
+@pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of an export is torch's conversion to ONNX."""
+    monkeypatch.setattr("pipeline.export.folder.missing_packages", lambda: ["onnx"])
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -83,6 +93,7 @@ def test_every_kind_of_model_is_exported_with_its_learners_logits(
         assert config["parity"]["onnx"] < PARITY
 
 
+@pytest.mark.usefixtures("without_onnx")
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -104,9 +115,8 @@ def test_every_head_and_pooling_that_a_recipe_can_ask_for(
     check(tmp_path / "out", learn, data, SIZE)
 
 
-def test_the_bodys_weights_have_timms_own_names(tmp_path: Path, data: Path) -> None:
-    exported(tmp_path / "out", data, MODEL)
-    state = safetensors.torch.load_file(tmp_path / "out/model.safetensors")
+def test_the_bodys_weights_have_timms_own_names(exported_models: dict[str, Path]) -> None:
+    state = safetensors.torch.load_file(exported_models["single"] / "model.safetensors")
     body = {name[5:] for name in state if name.startswith("body.")}
     assert body == set(timm.create_model(MODEL, num_classes=0).state_dict())
     assert {name for name in state if name.startswith("head.")} == {
@@ -114,36 +124,62 @@ def test_the_bodys_weights_have_timms_own_names(tmp_path: Path, data: Path) -> N
     }
 
 
-@pytest.mark.parametrize(
-    ("which", "kind"),
-    [
-        ("torch", "single"),
-        ("torch", "multi"),
-        pytest.param("onnxruntime", "single", marks=needs_onnx),
-        pytest.param("onnxruntime", "multi", marks=needs_onnx),
-    ],
-)
-def test_the_cards_lines_load_it_without_this_project(
-    tmp_path: Path, which: str, kind: str
-) -> None:
-    data = squares(tmp_path / "squares", kind=kind)
-    folder = tmp_path / "out"
-    exported(folder, data, MODEL)
-    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
-    Image.fromarray(picture).save(folder / "image.jpg", quality=95)
+def card_code(folder: Path, which: str) -> str:
+    """The card's lines for torch or onnxruntime."""
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     (code,) = [each for each in blocks if ("onnxruntime" in each) == (which == "onnxruntime")]
-    assert "pipeline" not in code
-    assert len(code.strip().splitlines()) <= 19
+    return str(code)
+
+
+def write_picture(path: Path, kind: str) -> np.ndarray:
+    """A picture in JPEG, and its pixels [1, 3, size, size] as the model of `kind` takes them."""
+    draw = np.random.default_rng(0)
+    Image.fromarray(draw.integers(0, 256, (40, 61, 3)).astype(np.uint8)).save(path, quality=95)
+    with Image.open(path) as image:
+        made = RESIZES["squish" if kind == "single" else "crop"](image, SIZE)
+    return square(made, SIZE)[None]
+
+
+def check_printed(text: str, folder: Path, pixels: np.ndarray) -> None:
+    printed = eval(text, {"__builtins__": {}})  # a dictionary that the card's lines print
+    model = open_exported(folder)
+    wanted = model.probabilities(model.logits(pixels))[0]
+    assert list(printed) == model.classes
+    assert np.allclose(list(printed.values()), wanted, atol=1e-5)
+
+
+WHICH = ["torch", pytest.param("onnxruntime", marks=needs_onnx)]
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_fifteen_lines_of_the_card_load_it_without_this_project(
+    exported_models: dict[str, Path], tmp_path: Path, which: str
+) -> None:
+    folder = shutil.copytree(exported_models["single"], tmp_path / "model")
+    pixels = write_picture(folder / "image.jpg", "single")
+    code = card_code(folder, which)
+    assert len(code.strip().splitlines()) <= 15
     command = [sys.executable, "-W", "ignore", "-I", "-c", code]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    printed = eval(ran.stdout, {"__builtins__": {}})  # a dictionary that the card's lines print
-    model = open_exported(folder)
-    with Image.open(folder / "image.jpg") as image:
-        pixels = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
-    mine = model.probabilities(model.logits(pixels.transpose(2, 0, 1)[None]))[0]
-    assert list(printed) == model.classes
-    assert np.allclose(list(printed.values()), mine, atol=1e-5)
+    check_printed(ran.stdout, folder, pixels)
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_so_do_fifteen_lines_of_several_labels_and_a_crop(
+    exported_models: dict[str, Path],
+    tmp_path: Path,
+    which: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(exported_models["multi"], tmp_path / "model")
+    pixels = write_picture(folder / "image.jpg", "multi")
+    code = card_code(folder, which)
+    assert "pipeline" not in code
+    assert len(code.strip().splitlines()) <= 15
+    monkeypatch.chdir(folder)
+    exec(code, {})
+    check_printed(capsys.readouterr().out, folder, pixels)
 
 
 def test_a_family_that_cannot_be_exported_to_onnx_gets_its_weights_and_a_reason(
@@ -162,11 +198,10 @@ def test_a_family_that_cannot_be_exported_to_onnx_gets_its_weights_and_a_reason(
 
 
 @needs_onnx
-def test_an_onnx_file_takes_any_number_of_images(tmp_path: Path, data: Path) -> None:
+def test_an_onnx_file_takes_any_number_of_images(exported_models: dict[str, Path]) -> None:
     import onnxruntime
 
-    exported(tmp_path / "out", data, MODEL)
-    session = onnxruntime.InferenceSession(tmp_path / "out/model.onnx")
+    session = onnxruntime.InferenceSession(exported_models["single"] / "model.onnx")
     images = np.random.default_rng(0).normal(size=(7, 3, SIZE, SIZE)).astype(np.float32)
     together = session.run(None, {"images": images})[0]
     alone = np.concatenate([session.run(None, {"images": images[[n]]})[0] for n in range(7)])
@@ -183,27 +218,41 @@ def test_the_last_fit_learns_from_train_and_valid_and_never_from_test(data: Path
     assert set(whole.rows("valid")) < set(whole.rows("train"))
 
 
-@pytest.fixture(params=["single", "multi"])
-def study(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study of one tiny model on squares with two records, and the configuration of a fit."""
-    kind = request.param
-    folder = squares(tmp_path / "data/squares", kind=kind)
-    write_study(tmp_path, datasets=["squares"], models=[MODEL], seeds=[0, 1])
-    write_imagenet(tmp_path / "imagenet.csv", [MODEL])
-    prepared = open_prepared(folder)
-    n = len(prepared.rows("valid"))
-    about = {"fingerprint": "squares", "kind": kind, "n_train": 8, "n_valid": n, "n_classes": 3}
-    columns = np.tile(np.array([[200, 30, 30]], dtype=np.uint8), (n, 1))
-    for seed in range(2):
-        write_run(tmp_path / "runs", MODEL, seed, 0.1 + seed / 100, "squares", data=about,
-                  valid_predictions=pack_predictions(columns))  # fmt: skip
-    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
-    text = (tmp_path / "params.yaml").read_text().replace("image_size: 64", f"image_size: {SIZE}")
-    (tmp_path / "params.yaml").write_text(text)
-    for path in (tmp_path / "runs").rglob("*.json"):
-        path.write_text(path.read_text().replace('"image_size": 64', f'"image_size": {SIZE}'))
-    aggregate.main(*(tmp_path / name for name in names))
-    run, _ = learner_of(folder, MODEL)
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Studies of one tiny model on squares with two records, aggregated."""
+    made = {}
+    for kind in ("single", "multi"):
+        folder = tmp_path_factory.mktemp(kind)
+        prepared = open_prepared(squares(folder / "data/squares", kind=kind, test=3))
+        write_study(folder, datasets=["squares"], models=[MODEL], seeds=[0, 1])
+        write_imagenet(folder / "imagenet.csv", [MODEL])
+        n = {f"n_{part}": len(prepared.rows(part)) for part in ("train", "valid", "test")}
+        about = {"fingerprint": "squares", "kind": kind, "n_classes": 3, **n}
+        columns = np.tile(np.array([[200, 30, 30]], dtype=np.uint8), (n["n_valid"], 1))
+        for seed in range(2):
+            write_run(folder / "runs", MODEL, seed, 0.1 + seed / 100, "squares", data=about,
+                      valid_predictions=pack_predictions(columns))  # fmt: skip
+        for path in (folder / "params.yaml", *(folder / "runs").rglob("*.json")):
+            text = re.sub(r'(image_size"?: )64', rf"\g<1>{SIZE}", path.read_text())
+            path.write_text(text)
+        names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+        aggregate.main(*(folder / name for name in names))
+        made[kind] = folder
+    return made
+
+
+@pytest.fixture
+def study(studies: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the one with one label, which a test may change."""
+    return shutil.copytree(studies["single"], tmp_path / "study")
+
+
+def export(
+    study: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> dict[str, Any]:
+    """Export from `study`, as a fit of the tiny model; its configuration."""
+    run, _ = learner_of(study / "data/squares", MODEL)
 
     def config(*_: Any) -> Any:
         return type("Config", (), {"threads": 1, "recipe": None})
@@ -211,40 +260,64 @@ def study(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(stage, "_config", config)
     monkeypatch.setattr("pipeline.finetune.__main__.run_of", lambda _: run)
     monkeypatch.setattr("pipeline.finetune.recipe.recipe_of", lambda _: run.recipe)
-    return tmp_path
-
-
-def export(study: Path, **options: Any) -> Path:
     paths = {name: study / name for name in ("results", "runs")}
-    out = study / "out"
     stage.main(dataset="squares", out=out, params=study / "params.yaml", datasets=study / "data",
                **paths, **options)  # fmt: skip
-    return out
+    return config_of(out)
 
 
-def test_the_stage_writes_a_folder_that_can_be_opened_and_a_card(study: Path) -> None:
-    out = export(study)
-    config = config_of(out)
+@pytest.mark.usefixtures("without_onnx")
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_the_stage_writes_a_folder_that_can_be_opened_and_a_card(
+    studies: dict[str, Path], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    config = export(studies[kind], out, monkeypatch)
     opened = open_exported(out)
     assert opened.classes == ["blue", "green", "red"]
-    assert config["data"]["n_learned"] == 14
+    assert config["data"]["n_learned"] == 11
     card = (out / "README.md").read_text()
-    for part in ("10.50 %", "fingerprint squares", "apache-2.0", "14 training and validation"):
+    error = percent(config["test_metrics"]["error_rate"])
+    tested = f"3 images of the test part, which no fit has seen, they err on {error}"
+    learned = "11 training and validation images"
+    for part in ("10.50 %", "fingerprint squares", "apache-2.0", learned, tested):
         assert part in card
     if opened.multi:
         assert config["thresholds"] == {"blue": 0.5, "green": 0.5, "red": 0.5}
         assert set(config["thresholds_f2"]) == {"blue", "green", "red"}
+        assert "a half for each" in card
 
 
-def test_thresholds_can_be_those_of_the_highest_f2(study: Path) -> None:
-    kind = open_prepared(study / "data/squares").kind
-    if kind == "single":
-        with pytest.raises(PipelineError, match="needs several labels"):
-            export(study, thresholds="f2")
-        return
-    config = config_of(export(study, thresholds="f2"))
+@pytest.mark.usefixtures("without_onnx")
+def test_thresholds_can_be_those_of_the_highest_f2_and_have_their_own_test_error(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    config = export(studies["multi"], out, monkeypatch, thresholds="f2")
     assert config["thresholds"] == config["thresholds_f2"]
     assert config["thresholds"]["green"] < 0.12, "all said 30/255: only below does it get any F2"
+    model, data = open_exported(out), open_prepared(studies["multi"] / "data/squares")
+    rows = data.rows("test")
+    told = model.probabilities(model.logits(np.asarray(data.array(SIZE))[rows]))
+    wrong = (told > [config["thresholds"][name] for name in data.classes]) != (
+        data.labels[rows] > 0
+    )
+    assert config["test_at_thresholds"]["error_rate"] == pytest.approx(wrong.mean())
+    card = (out / "README.md").read_text()
+    assert f"on {percent(wrong.mean())} at the thresholds below" in card
+    assert f"(blue {config['thresholds']['blue']:.2f}, green" in card
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_one_label_per_image_has_no_thresholds_and_that_is_said(
+    studies: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = export(studies["single"], tmp_path / "out", monkeypatch, thresholds="f2")
+    assert config["thresholds"] is None
+    assert "squares has one label per image, so it changes nothing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -254,13 +327,42 @@ def test_thresholds_can_be_those_of_the_highest_f2(study: Path) -> None:
         ({"thresholds": "best"}, "--thresholds best: choose from f2, half"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(study: Path, options: Any, line: str) -> None:
+def test_what_cannot_be_exported_is_one_line(
+    studies: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: Any,
+    line: str,
+) -> None:
     with pytest.raises(PipelineError, match=re.escape(line)):
-        export(study, **options)
+        export(studies["single"], tmp_path / "out", monkeypatch, **options)
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_dataset_without_a_run_is_one_line(study: Path) -> None:
+def test_a_folder_with_other_files_is_never_replaced(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/holiday.jpg").write_text("dear")
+    with pytest.raises(PipelineError, match=r"holiday[.]jpg for one, which would be deleted"):
+        export(studies["single"], tmp_path / "photos", monkeypatch)
+    assert (tmp_path / "photos/holiday.jpg").read_text() == "dear"
+
+
+def test_f2_without_predictions_in_the_records_is_one_line(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = shutil.copytree(studies["multi"], tmp_path / "study")
+    for path in (study / "runs").rglob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "valid_predictions": None}))
+    with pytest.raises(PipelineError, match=r"--thresholds f2: no record of .* holds predictions"):
+        export(study, tmp_path / "out", monkeypatch, thresholds="f2")
+
+
+def test_a_dataset_without_a_run_is_one_line(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board = pd.read_csv(study / "results/leaderboard.csv")
     board.assign(n=0).to_csv(study / "results/leaderboard.csv", index=False)
     with pytest.raises(PipelineError, match="has no finished run of it"):
-        export(study)
+        export(study, tmp_path / "out", monkeypatch)

@@ -1,11 +1,13 @@
 """Stage `mistakes`: what a model gets wrong, from what its runs answered, and how it is shown."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from study_fakes import LITE, write_imagenet, write_run, write_study
 from test_report import Page, paths
 from tiny_runs import SIZE, write_squares
@@ -13,6 +15,7 @@ from tiny_runs import SIZE, write_squares
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import open_prepared
+from pipeline.figures.look import save
 from pipeline.mistakes import __main__ as stage
 from pipeline.mistakes.answers import (
     Answers,
@@ -150,40 +153,53 @@ def test_a_label_that_is_missed_and_one_that_is_made_up_say_so() -> None:
     ]
 
 
-@pytest.fixture(params=["single", "multi"])
-def study(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Two models, two seeds each, on squares; the first is the better one."""
-    data = open_prepared(write_squares(tmp_path / "data/squares", 40, 40, request.param))
-    write_study(tmp_path, datasets=["squares"], models=LITE[:2])
-    write_imagenet(tmp_path / "imagenet.csv", LITE[:2])
+KINDS = ("single", "multi")
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two models, two seeds each, on squares, aggregated; the first is the better one."""
+    return {kind: written(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
+
+
+@pytest.fixture(params=KINDS)
+def study(request: pytest.FixtureRequest, studies: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return shutil.copytree(studies[request.param], tmp_path / "study")
+
+
+def written(folder: Path, kind: str) -> Path:
+    data = open_prepared(write_squares(folder / "data/squares", 40, 40, kind))
+    write_study(folder, datasets=["squares"], models=LITE[:2])
+    write_imagenet(folder / "imagenet.csv", LITE[:2])
     truth = data.labels[data.rows("valid")]
     draw = np.random.default_rng(0)
     for number, model in enumerate(LITE[:2]):
         for seed in range(2):
             bad = draw.random(truth.shape) < 0.1 + 0.2 * number
-            if request.param == "single":
+            if kind == "single":
                 answer = np.where(bad, (truth + 1) % 3, truth)
                 told = np.stack([answer, 0 * answer, draw.integers(100, 256, len(answer))], 1)
                 wrong = (answer != truth).astype(int)
             else:
                 told = np.where((truth > 0) != bad, 200, 20)
                 wrong = bad.sum(axis=1)
-            rate = float(wrong.mean()) / (1 if request.param == "single" else 3)
-            about = {"fingerprint": "squares", "kind": request.param, "n_train": 40}
+            rate = float(wrong.mean()) / (1 if kind == "single" else 3)
+            about = {"fingerprint": "squares", "kind": kind, "n_train": 40}
             about |= {"n_valid": 40, "n_classes": 3, "chance_error_rate": 0.6}
             packed = pack_predictions(told.astype(np.uint8))
             config = {"image_size": SIZE, "recipe": {"name": "quickstart", "resize": "squish"}}
             changes = {"valid_wrong": pack_counts(wrong), "valid_predictions": packed}
             changes |= {"data": about, "config": config}
-            write_run(tmp_path / "runs", model, seed, rate, "squares", **changes)
-    params = (tmp_path / "params.yaml").read_text().replace("image_size: 64", f"image_size: {SIZE}")
-    (tmp_path / "params.yaml").write_text(params)
-    return tmp_path
+            write_run(folder / "runs", model, seed, rate, "squares", **changes)
+    params = (folder / "params.yaml").read_text().replace("image_size: 64", f"image_size: {SIZE}")
+    (folder / "params.yaml").write_text(params)
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(folder / name for name in names))
+    return folder
 
 
 def made(folder: Path) -> Path:
-    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
-    aggregate.main(*(folder / name for name in names))
     stage.main(*(folder / name for name in ("params.yaml", "runs", "data", "results", "mistakes")))
     return folder / "mistakes"
 
@@ -199,8 +215,18 @@ def test_the_stage_tells_the_error_of_the_leaderboard(study: Path) -> None:
         assert (found.folder / thumbnail).stat().st_size < 8000
 
 
-def test_the_report_shows_them_and_loads_nothing(study: Path) -> None:
+@pytest.mark.parametrize(
+    "study", ["single", pytest.param("multi", marks=pytest.mark.slow)], indirect=True
+)
+def test_the_report_shows_them_and_loads_nothing(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_those_of_mistakes(made: Figure, folder: Path, name: str) -> None:
+        if name.endswith("_squares"):  # writing a figure takes longer than drawing it
+            save(made, folder, name)
+
     mistakes = made(study)
+    monkeypatch.setattr(plot, "save", save_those_of_mistakes)
     inputs = [study / name for name in ("params.yaml", "imagenet.csv", "results", "figures")]
     plot.main(*inputs, mistakes=mistakes)
     inputs = paths(study)

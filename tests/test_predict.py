@@ -4,41 +4,33 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from exports import exported, squares
 from PIL import Image
-from tiny_runs import MODEL, SIZE
+from tiny_runs import SIZE
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.images import decode, squish
+from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Ragged
+from pipeline.export.folder import PARITY
 from pipeline.predict import __main__ as predict
 from pipeline.predict.decoding import answers, square
-from pipeline.predict.exported import open_exported
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An exported model of each kind."""
-    made = {}
-    for kind in ("single", "multi"):
-        folder = tmp_path_factory.mktemp(kind)
-        exported(folder / "model", squares(folder / "squares", kind=kind), MODEL)
-        made[kind] = folder / "model"
-    return made
+from pipeline.predict.exported import on_cpu, open_exported
 
 
 @pytest.fixture
-def model(models: dict[str, Path], tmp_path: Path) -> Path:
+def model(exported_models: dict[str, Path], tmp_path: Path) -> Path:
     """A copy that a test may break."""
     copy = tmp_path / "model"
     copy.mkdir()
-    for file in models["single"].iterdir():
+    for file in exported_models["single"].iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     return copy
 
@@ -59,13 +51,15 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_every_image_gets_the_answer_of_the_model_on_its_pixels(
-    models: dict[str, Path], images: Path, tmp_path: Path, kind: str
+    exported_models: dict[str, Path], images: Path, tmp_path: Path, kind: str
 ) -> None:
-    predict.main(models[kind], images, out=tmp_path / "p.csv")
+    predict.main(exported_models[kind], images, out=tmp_path / "p.csv")
     table = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
-    model = open_exported(models[kind])
+    model = open_exported(exported_models[kind])
     assert len(table) == 70
-    pixels = np.stack([squish(decode(Path(f).read_bytes()).pixels, SIZE) for f in table["file"]])
+    resize = {"single": squish, "multi": crop}[kind]
+    pictures = [decode(Path(file).read_bytes()).pixels for file in table["file"]]
+    pixels = np.stack([square(resize(picture, SIZE), SIZE) for picture in pictures])
     wanted = model.probabilities(model.logits(pixels))
     given = table[[f"p({name})" for name in model.classes]].to_numpy()
     assert np.allclose(given, wanted, atol=3e-5)
@@ -75,6 +69,17 @@ def test_every_image_gets_the_answer_of_the_model_on_its_pixels(
     else:
         said = ["|".join(np.array(model.classes)[row]) for row in wanted > 0.5]
         assert table["labels"].tolist() == said
+
+
+def test_torch_alone_gives_the_same_answers_channel_by_channel(model: Path) -> None:
+    opened = open_exported(model)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, SIZE, SIZE)).astype(np.uint8)
+    wanted = opened.logits(pixels)
+    quicker = on_cpu(replace(opened, folder=model / "no onnx here"))
+    (stem, *_) = [each for each in opened.net.modules() if isinstance(each, torch.nn.Conv2d)]
+    assert stem.weight.is_contiguous(memory_format=torch.channels_last)
+    assert np.abs(quicker(pixels) - wanted).max() < PARITY
+    assert np.array_equal(quicker(pixels).argmax(1), wanted.argmax(1))
 
 
 def test_labels_are_given_by_their_own_thresholds() -> None:
@@ -112,6 +117,38 @@ def test_no_images_are_one_line(model: Path, tmp_path: Path, given: list[str], l
     with pytest.raises(PipelineError, match=line):
         predict.main(model, *(tmp_path / name for name in given), out=tmp_path / "p.csv")
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8))
+    for name, kind in (("grey", "L"), ("rgb", "RGB"), ("alpha", "RGBA"), ("palette", "P")):
+        grey.convert(kind).save(folder / f"{name}.png")
+    black = Image.new("L", grey.size)
+    grey.save(folder / "animated.gif", save_all=True, append_images=[black])
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 8).save(folder / "sixteen.png")
+    grey.convert("CMYK").save(folder / "cmyk.tif")
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere")
+    predict.main(model, folder, out=tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv").set_index("file").filter(like="p(")
+    assert len(table) == 7
+    assert (table.max() - table.min()).max() < 1e-3
+    assert "nearly black" not in capsys.readouterr().err
+    listed = pd.read_csv(tmp_path / "p-unreadable.csv")
+    assert listed.to_numpy().tolist() == [
+        [str(folder / "lost.png"), "cannot be read: No such file or directory"]
+    ]
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 4).save(tmp_path / "dim.png")
+    predict.main(model, tmp_path / "dim.png", out=tmp_path / "p.csv")
+    assert "1 images of 16 bits use the lower 12 alone" in capsys.readouterr().err
+
+
+def test_a_folder_for_the_answers_is_one_line_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="a folder: give --out a file"):
+        predict.main(tmp_path / "no model", tmp_path / "a.jpg", out=tmp_path)
 
 
 def changed(**changes: Any) -> Callable[[Path], None]:
@@ -163,7 +200,10 @@ def test_a_folder_that_is_no_such_model_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_size_that_the_model_cannot_take_is_one_line(tmp_path: Path) -> None:
+def test_a_size_that_the_model_cannot_take_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.export.folder.missing_packages", lambda: ["onnx"])
     vit = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     exported(tmp_path / "model", squares(tmp_path / "squares", 224), vit, 224)
     other_size(96)(tmp_path / "model")

@@ -113,7 +113,7 @@ def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
     if classes and policy.rare == "fail":
         listed += classes
         remedies.append(
-            f"{len(classes)} classes with too few images "
+            f"{len({each.file for each in classes})} classes with too few images "
             "(dataset.rare=drop leaves them out, dataset.rare=keep accepts them)"
         )
     if remedies:

@@ -183,7 +183,7 @@ def dataset_yaml(
     folder = path.resolve().relative_to(Path.cwd()) if inside else path.resolve()
     lines = [
         f"# As `--new` understood it: {summary(recognised, source)};",
-        *(f"# {line}." for line in textwrap.wrap(" ".join(recognised.rule.split()), 96)),
+        *(f"# {line}" for line in textwrap.wrap(" ".join(recognised.rule.split()) + ".", 96)),
         *(f"# {' '.join(note.split())}." for note in recognised.notes),
         f"name: {name}",
         f"kind: {recognised.kind}",

@@ -65,9 +65,12 @@ def main(
     out = out or Path("data/exports") / dataset
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
     best = f2_thresholds(study, runs, row, data)
-    if thresholds == "f2" and best is None:
+    if thresholds == "f2" and data.kind == "single":
+        print(f"--thresholds f2: {dataset} has one label per image, so it changes nothing")
+    elif thresholds == "f2" and best is None:
         raise PipelineError(
-            f"--thresholds f2: {dataset} needs several labels, and records that hold predictions"
+            f"--thresholds f2: no record of {row['model']} on {dataset} holds predictions: "
+            "give --thresholds half, or run `dvc repro`"
         )
     _export(config, row, best, thresholds, out)
 
@@ -122,7 +125,9 @@ def _export(
     from pipeline.export.folder import About, write_folder
     from pipeline.finetune.__main__ import run_of
     from pipeline.finetune.recipe import recipe_of
+    from pipeline.predict.exported import FILES
 
+    _check_place(out, FILES)
     whole = run_of(config)
     _check_data(whole.data, row)
     torch.set_num_threads(machine.free_threads(config.threads))
@@ -132,12 +137,28 @@ def _export(
         row=row,
         test_metrics={k: v for k, v in fitted.test_metrics.items() if v is not None},
         thresholds_f2=best,
-        use_f2=which == "f2",
+        use_f2=which == "f2" and best is not None,
         exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     with replacing_folder(out) as folder:
         said = write_folder(folder, fitted.learn, about)
     print(f"{out}: {said}", flush=True)
+
+
+def _check_place(out: Path, files: frozenset[str]) -> None:
+    """What is exported takes the place of the whole folder, so it must hold nothing else."""
+    if out.exists() and not out.is_dir():
+        raise PipelineError(f"{out}: a file: give --out a new folder")
+    others = (
+        sorted(each.name for each in out.iterdir() if each.name not in files)
+        if out.exists()
+        else []
+    )
+    if others:
+        raise PipelineError(
+            f"{out}: holds other files than an exported model, {others[0]} for one, which would be "
+            "deleted: give --out a new folder"
+        )
 
 
 def _check_data(data: Prepared, row: pd.Series) -> None:

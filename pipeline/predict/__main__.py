@@ -19,22 +19,27 @@ from rich.progress import track
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.images import SUFFIXES, dim
 from pipeline.predict.decoding import IMAGES_PER_TASK, answers
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
 MOST_TOLD = 5  # unreadable files that are named on the screen
+MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` has it
 
 
 def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
     """Write to OUT what the model exported to FOLDER says of IMAGES, files or folders of them."""
+    if out.is_dir():
+        raise PipelineError(
+            f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
+        )
+    files = found(images)
     import torch
 
     from pipeline.predict.exported import on_cpu, open_exported
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-    files = found(images)
     torch.set_num_threads(1)  # every worker has one core, and the model with it
     model = open_exported(folder)
     cuda = torch.cuda.is_available()
@@ -43,12 +48,15 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         model.net.to("cuda")
     logits: list[np.ndarray] = []
     reasons: list[str] = []
+    peculiar: list[str] = []
     for part in _shown(parts, len(files)):
         reasons += part.reasons
+        peculiar += part.peculiar
         if len(part.given):
             logits.append(model.logits(part.given) if cuda else part.given)
     read = [file for file, reason in zip(files, reasons, strict=True) if not reason]
     _tell_unreadable(files, reasons, out)
+    _tell_dim(peculiar)
     if not read:
         raise PipelineError(f"none of the {len(files)} files is an image that can be read")
     probabilities = model.probabilities(np.concatenate(logits))
@@ -62,7 +70,7 @@ def found(given: Sequence[Path]) -> list[Path]:
     for path in given:
         if path.is_dir():
             below = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-            files += [each for each in below if each.is_file()]
+            files += [each for each in below if not each.is_dir()]  # links to nothing are listed
         else:
             files.append(path)
     if not files:
@@ -108,6 +116,17 @@ def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -
         print(f"{file}: {reason}", file=sys.stderr)
     if len(bad) > MOST_TOLD:
         print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
+
+
+def _tell_dim(peculiar: Sequence[str]) -> None:
+    """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
+    known = dim(peculiar)
+    if known and known[1] <= MOST_DIM_BITS:
+        print(
+            f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "
+            "nearly black: scale them, or convert them to 8 bits",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

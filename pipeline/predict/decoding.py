@@ -31,12 +31,13 @@ _shape: tuple[str, int]
 class Answered:
     """Some files in their order: why one could not be read, else "", and the answers of the rest.
 
-    `given` is what `ask` gave, [read files, ...]; without one the pixels, uint8
-    [read files, 3, size, size].
+    `peculiar` has the words of `Picture.peculiar` of each file that was read. `given` is what `ask`
+    gave, [read files, ...]; without one the pixels, uint8 [read files, 3, size, size].
     """
 
     files: Sequence[Path]
     reasons: list[str]
+    peculiar: list[str]
     given: np.ndarray
 
 
@@ -77,17 +78,19 @@ def _start_worker(ask: Ask | None, resize: str, size: int) -> None:
 def _work(files: Sequence[Path]) -> Answered:
     resize, size = _shape
     pixels = np.empty((len(files), 3, size, size), dtype=np.uint8)
-    reasons, n = [], 0
+    reasons: list[str] = []
+    peculiar: list[str] = []
     for file in files:
         reason = ""
         try:
-            made = RESIZES[resize](decode(file.read_bytes()).pixels, size)
-            pixels[n] = square(made, size)
-            n += 1
+            picture = decode(file.read_bytes())
+            pixels[len(peculiar)] = square(RESIZES[resize](picture.pixels, size), size)
+            peculiar.append(" ".join(picture.peculiar))
         except OSError as error:
             reason = f"cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
         except NotAnImage as error:
             reason = str(error)
         reasons.append(reason)
-    given = pixels[:n]
-    return Answered(files, reasons, given if _ask is None or n == 0 else _ask(given))
+    given = pixels[: len(peculiar)]
+    asked = given if _ask is None or not peculiar else _ask(given)
+    return Answered(files, reasons, peculiar, asked)
