@@ -46,6 +46,10 @@ ALSO_EXACT = ["levit_128s.fb_dist_in1k"]
 DEPTHWISE = ["tf_efficientnet_lite0.in1k", "convnext_tiny.fb_in1k", "mobilenetv3_large_100.ra_in1k"]
 TINY = ["test_resnet.r160_in1k", "test_vit.r160_in1k"]
 SWEPT = FIVE[:4]  # the sixteen records of November 2026 are of these, four seeds each
+SWEEPS = [  # arm, options, seeds
+    ("one at a time", ["--jobs", "1"], [0, 1, 2, 3]),
+    ("packed", ["--gpus-per-run", "auto"], [4, 5, 6, 7]),
+]
 COPIES = 8  # of each photo: a fit of a few hundred steps
 LIMITS_SECONDS = {"exact": 150, "speed": 240, "busy": 60, "start": 150, "sweep": 180}
 Row = dict[str, Any]
@@ -312,7 +316,10 @@ def depthwise_without_cudnn() -> None:
 
 
 def sweep(given: argparse.Namespace) -> Iterator[Row]:
-    """Four nets and four seeds on the digits at 224 pixels, by `pipeline.sweep`: wall seconds."""
+    """Four nets and four seeds on the digits at 224 pixels, by `pipeline.sweep`: wall seconds.
+
+    Then four more seeds of each, packed as the first ones' records say.
+    """
     models = models_of(given, SWEPT)
     with tempfile.TemporaryDirectory() as name:
         folder, weights = Path(name) / "project", Path(name) / "weights"
@@ -329,18 +336,22 @@ def sweep(given: argparse.Namespace) -> Iterator[Row]:
             "grid.datasets=[digits]",
             f"grid.models=[{', '.join(models)}]",
             "grid.recipes=[fastai2022]",
-            f"grid.seeds={[0] if given.tiny else [0, 1, 2, 3]}",
             f"image_size={given.image_size}",
             "weights=folder",
         ]
         run(folder, "pipeline.change", *changes)
         run(folder, "dvc", "repro", "--quiet", "dataset")
-        started = time.perf_counter()
-        run(folder, "pipeline.sweep", "finetune", "--jobs", "1")
-        seconds = time.perf_counter() - started
-        records = [json.loads(each.read_text()) for each in folder.glob("data/runs/**/*.json")]
-        fits = {f"{each['model']} {each['seed']}": each["cost"] for each in records}
-        yield {"stage": "sweep", "cells": len(records), "seconds": seconds, "fits": fits}
+        for arm, options, seeds in SWEEPS if given.device == "cuda" else SWEEPS[:1]:
+            seeds = seeds[:1] if given.tiny else seeds
+            run(folder, "pipeline.change", f"grid.seeds={seeds}")
+            started = time.perf_counter()
+            run(folder, "pipeline.sweep", "finetune", *options)
+            seconds = time.perf_counter() - started
+            records = [json.loads(each.read_text()) for each in folder.glob("data/runs/**/*.json")]
+            records = [each for each in records if each["seed"] in seeds]
+            fits = {f"{each['model']} {each['seed']}": each["cost"] for each in records}
+            cells = len(records)
+            yield {"stage": "sweep", "arm": arm, "cells": cells, "seconds": seconds, "fits": fits}
 
 
 def run(folder: Path, module: str, *words: str) -> None:

@@ -10,7 +10,7 @@ from pipeline.core.command import run
 def main(
     *targets: str,
     jobs: int | None = None,
-    gpus_per_run: float | None = None,
+    gpus_per_run: str | None = None,
     exclusive: bool = False,
     order: str = "cheap",
     warm: str = "auto",
@@ -25,10 +25,10 @@ def main(
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
     DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
-    packs four runs on each GPU, and their times rank nothing; EXCLUSIVE lets no two share a GPU or
-    a core. ORDER: cheap runs first, or as the grid has them. WARM: one process
-    makes all runs of an architecture on a GPU (auto), also on a CPU (yes), or each run has a fresh
-    one (no). Stops starting runs after
+    packs four runs on each GPU, and their times rank nothing; `auto` packs as many as pays, after
+    the first run of each model; EXCLUSIVE lets no two share a GPU or a core. ORDER: cheap runs
+    first, or as the grid has them. WARM: one process makes all runs of an architecture on a GPU
+    (auto), also on a CPU (yes), or each run has a fresh one (no). Stops starting runs after
     MAX_FAILURES stages without a record, and, unless KEEP_GOING, after five in a row that failed
     for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
     `local` starts Ray on this machine alone. DRY_RUN only tells, with an estimate of time and
@@ -36,12 +36,12 @@ def main(
     """
     from pathlib import Path
 
-    from pipeline.sweep.jobs import Options
+    from pipeline.sweep.jobs import Options, share_of
     from pipeline.sweep.snapshot import nothing_to_do
 
     options = Options(
         jobs=jobs,
-        gpus_per_run=gpus_per_run,
+        gpus_per_run=share_of(gpus_per_run),
         exclusive=exclusive,
         order=order,
         warm=warm,

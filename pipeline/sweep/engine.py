@@ -22,7 +22,7 @@ import time
 import warnings
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -63,9 +63,10 @@ def work(job: Job, place: "Place", more: Connection | None) -> None:
         os.environ[WARM] = "1"
         try:
             more.send(None)
-            job = more.recv()
+            job, shared = more.recv()
         except (EOFError, OSError):  # nothing more to do
             os._exit(0)
+        os.environ[SHARED] = str(int(shared))
         _end_with_parent()  # a run asks for SIGTERM instead
         exit_code = make(job)
     sys.exit(exit_code)
@@ -157,12 +158,12 @@ class Worker:
             pass
         return False
 
-    def takes(self, job: Job) -> bool:
+    def takes(self, job: Job, shared: bool) -> bool:
         """Give it `job`, if it is one of its architecture; False too where it is gone."""
         if self.more is None or job.architecture != self.architecture:
             return False
         try:
-            self.more.send(job)
+            self.more.send((job, shared))
         except OSError:
             return False
         return True
@@ -172,7 +173,7 @@ class Worker:
         if self.more is not None:
             self.more.close()
         self.process.join(GRACE_SECONDS)
-        _signal_group(self.process, signal.SIGKILL)
+        signal_group(self.process, signal.SIGKILL)
         self.process.join()
 
 
@@ -201,14 +202,28 @@ class LocalEngine:
     def running(self) -> list[Job]:
         return [job for job, _ in self._jobs.values()]
 
+    def admits(self, job: Job) -> bool:
+        return True
+
     def start(self, job: Job) -> None:
-        place = min(self._free, key=lambda each: self._rank(each, job))
-        self._free.remove(place)
-        worker = self._waiting.pop(place, None)
-        if worker is not None and not worker.takes(job):
+        self.start_in(self._free, job)
+
+    def start_in(self, free: list[int], job: Job, shared: bool | None = None) -> bool:
+        """Start it in the best of these free places; did a process wait for it there?
+
+        `shared` is the place's own unless given.
+        """
+        number = min(free, key=lambda each: self._rank(each, job))
+        self._free.remove(number)
+        place = self._places[number]
+        if shared is not None:
+            place = replace(place, shared=shared)
+        worker = self._waiting.pop(number, None)
+        if worker is not None and not worker.takes(job, place.shared):
             worker.end()
             worker = None
-        self._jobs[place] = (job, worker or self._child(job, self._places[place]))
+        self._jobs[number] = (job, worker or self._child(job, place))
+        return worker is not None
 
     def wait(self, seconds: float) -> list[Ended]:
         self._end_waiting()
@@ -225,7 +240,7 @@ class LocalEngine:
         self._end_waiting()
         for polite in (True, False):
             for _, worker in self._jobs.values():
-                _signal_group(worker.process, signal.SIGTERM if polite else signal.SIGKILL)
+                signal_group(worker.process, signal.SIGTERM if polite else signal.SIGKILL)
             for _, worker in self._jobs.values():
                 worker.process.join(GRACE_SECONDS)
         self._jobs.clear()
@@ -250,7 +265,7 @@ class LocalEngine:
             return Ended(job, 0, last_line(job.log))
         process = worker.process
         process.join()
-        _signal_group(process, signal.SIGKILL)  # what the job left running
+        signal_group(process, signal.SIGKILL)  # what the job left running
         exit_code = -signal.SIGKILL if process.exitcode == LOST else process.exitcode or 0
         return Ended(job, exit_code, last_line(job.log))
 
@@ -290,7 +305,8 @@ def shares(cores: list[int], jobs: int, threads: int) -> list[frozenset[int]]:
     ]
 
 
-def _signal_group(process: BaseProcess, number: signal.Signals) -> None:
+def signal_group(process: BaseProcess, number: signal.Signals) -> None:
+    """Send it to a run's process and to what that has started."""
     if process.pid is None:
         return
     with suppress(ProcessLookupError, PermissionError):

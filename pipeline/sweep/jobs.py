@@ -84,6 +84,7 @@ class Engine(Protocol):
     def free(self) -> int: ...
     @property
     def running(self) -> list[Job]: ...
+    def admits(self, job: Job) -> bool: ...
     def start(self, job: Job) -> None: ...
     def wait(self, seconds: float) -> list[Ended]: ...
     def stop(self) -> None: ...
@@ -100,12 +101,20 @@ def last_line(log: Path) -> str | None:
     return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
 
+def share_of(text: str | None) -> float | str | None:
+    """`--gpus-per-run` as a number where it is one."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of `python -m pipeline.sweep`; what they mean stands in docs/sweep.md."""
 
     jobs: int | None = None
-    gpus_per_run: float | None = None
+    gpus_per_run: float | str | None = None  # a part of a GPU, or auto
     exclusive: bool = False
     order: str = CHEAP
     warm: str = AUTO
@@ -133,18 +142,27 @@ class Options:
         price = self.price_per_hour
         if price is not None and not 0 <= price < float("inf"):
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
+        self._check_share()
+        if self.pull and self.dry_run:
+            raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
+
+    def _check_share(self) -> None:
         share = self.gpus_per_run
-        if share is not None and not 0 < share <= 1:
+        if share is None:
+            return
+        if share != AUTO and not (isinstance(share, float | int) and 0 < share <= 1):
             raise PipelineError(
-                f"--gpus-per-run {share}: write a part of one GPU, above 0 and at most 1"
+                f"--gpus-per-run {share}: write auto, or a part of one GPU, above 0 and at most 1"
             )
-        if share is not None and share < 1 and self.exclusive:
+        if share == AUTO and self.address is not None:
+            raise PipelineError(
+                "--gpus-per-run auto is for one machine: on a cluster write a part, such as 0.5"
+            )
+        if share != 1 and self.exclusive:
             raise PipelineError(
                 f"--exclusive gives each run a GPU of its own, --gpus-per-run {share} does not: "
                 "leave one out"
             )
-        if self.pull and self.dry_run:
-            raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
 
     @property
     def keeps_warm(self) -> bool:
@@ -165,7 +183,9 @@ class Options:
         if self.exclusive:
             own = max(1, n_cores // threads)
             room = min(n_gpus, own) if n_gpus else own
-        elif self.gpus_per_run is not None:
+        elif self.gpus_per_run == AUTO:
+            return min(n_gpus, self.jobs or n_gpus)  # at least: how many more, the runs will say
+        elif isinstance(self.gpus_per_run, float | int):
             room = n_gpus * int(1 / self.gpus_per_run + 1e-9)
         else:
             return self.jobs or default_jobs(threads)

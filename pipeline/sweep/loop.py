@@ -24,7 +24,7 @@ from pipeline.core.command import duration
 from pipeline.core.processes import last_progress
 from pipeline.estimates.planned import Prices
 from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
-from pipeline.sweep.jobs import CHEAP, Ended, Engine, Job, Options, last_line
+from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, last_line
 from pipeline.sweep.project import Project
 
 REFRESH_SECONDS = 0.5
@@ -239,7 +239,7 @@ class Sweep:
         self.stages = {name_of(stage): stage for stage in stages}
         self.needs, self.options = needs, options
         self.streak = None if options.keep_going else Streak()
-        self._keeps_warm = options.keeps_warm
+        self._keeps_warm, self._packs = options.keeps_warm, options.gpus_per_run == AUTO
         self._left: list[str | None] = []  # architectures whose runs ended just now
         self.result = Result()
         self.stopping = False
@@ -285,6 +285,10 @@ class Sweep:
             self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
         if self._keeps_warm:
             self._ready = deque(together(self._ready))
+        if self._packs:
+            from pipeline.sweep.packing import first_runs_first  # reads records, needs NumPy
+
+            self._ready = deque(first_runs_first(self._ready))
         cells = {job.name: job.cell for job in self._ready}
         cells |= {name: self.project.cell_of(self.stages[name]) for name in self._unplanned}
         self.view.waiting = {name: price(cell) for name, cell in cells.items()}
@@ -324,25 +328,29 @@ class Sweep:
             return
         while self.engine.free and self._ready:
             job = self._next()
+            if job is None:
+                break
             remove_outs(self.stages[job.name])
             self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
             self.engine.start(job)
             self.view.started(job)
         self._left.clear()
 
-    def _next(self) -> Job:
-        """The next in line; where processes stay warm, rather one for which such a process waits,
-        then one of an architecture that no process runs."""
-        if not self._keeps_warm or self._ready[0].cell is None:
-            return self._ready.popleft()
-        kinds = [job.architecture for job in self._ready]
-        running = {job.architecture for job in self.engine.running}
-        others = [kind for kind in kinds if kind not in running]
-        kind = next(iter([*(each for each in self._left if each in kinds), *others, *kinds]))
-        if kind in self._left:
-            self._left.remove(kind)
-        job = self._ready[kinds.index(kind)]
-        self._ready.remove(job)
+    def _next(self) -> Job | None:
+        """The next in line that the engine can take now; where processes stay warm, rather one for
+        which such a process waits, then one of an architecture that no process runs."""
+        job = next(filter(self.engine.admits, self._ready), None)
+        if job is not None and job.cell and self._keeps_warm and not self._packs:
+            ready = list(filter(self.engine.admits, self._ready))
+            kinds = [each.architecture for each in ready]
+            running = {each.architecture for each in self.engine.running}
+            others = [kind for kind in kinds if kind not in running]
+            kind = next(iter([*(each for each in self._left if each in kinds), *others, *kinds]))
+            if kind in self._left:
+                self._left.remove(kind)
+            job = ready[kinds.index(kind)]
+        if job is not None:
+            self._ready.remove(job)
         return job
 
     def _hear(self, end: Ended) -> None:

@@ -114,6 +114,9 @@ class RayEngine:
         away = [job for host in self._hosts.values() for job in host.jobs.values()]
         return [*self._waiting, *away, *self._here.running, *(end.job for end in self._ended)]
 
+    def admits(self, job: Job) -> bool:
+        return True
+
     def start(self, job: Job) -> None:
         _begin_log(job, "waits for a host")
         self._waiting.append(job)

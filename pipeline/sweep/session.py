@@ -25,7 +25,7 @@ from pipeline.sweep.dvc_private import (
     outs_of,
 )
 from pipeline.sweep.engine import LocalEngine
-from pipeline.sweep.jobs import Engine, Options
+from pipeline.sweep.jobs import AUTO, Engine, Options
 from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
@@ -188,6 +188,11 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
 
 def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
     """The engine of this machine, or with an address that of a Ray cluster."""
+    if options.gpus_per_run == AUTO:
+        from pipeline.hardware.machine import visible_gpus
+        from pipeline.sweep.packing import PackingEngine
+
+        return PackingEngine(visible_gpus(), threads, options.jobs, options.keeps_warm)
     if options.address is None:
         return LocalEngine(n_jobs, threads, options.keeps_warm)
     from pipeline.sweep.ray_engine import RayEngine
