@@ -117,7 +117,7 @@ def test_images_that_lost_most_of_their_pixels_are_a_doubt() -> None:
 
 def test_a_class_with_hardly_any_validation_image_is_a_doubt() -> None:
     assert doubts([record(data=replace(DATA, n_valid_rarest=2))]) == [
-        "the rarest class has only 2 validation images (1 of 1 run)"
+        "fewest validation images of a class: 2 (1 of 1 run)"
     ]
     for least in (5, None):
         assert doubts([record(data=replace(DATA, n_valid_rarest=least))]) == []

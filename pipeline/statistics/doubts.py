@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     (never_learned, "the training loss never fell"),
     (few_steps, f"only {{:.0f}} steps were taken, fewer than {LEAST_STEPS}"),
     (much_shrunk, "images were shrunk from {:.0f} to {:.0f} pixels (median shorter side)"),
-    (rare_class, "the rarest class has only {:.0f} validation images"),
+    (rare_class, "fewest validation images of a class: {:.0f}"),
 )
 
 
