@@ -149,16 +149,11 @@ class Workspace:
             self.repo.cloud.pull(objects)
 
     def commit_outs(self, stage: Stage, text_of: Callable[[Entry], str]) -> Entry:
-        """Commit the stage's outputs to DVC's caches; what dvc.lock is to say of it.
-
-        `text_of` that is its YAML, which DVC's own writer makes slowly.
-        """
+        """Commit the stage's outputs to DVC's caches; its part of dvc.lock, YAML by `text_of`."""
         stage.save_outs()
         entry: Entry = to_single_stage_lockfile(stage)
-        if all(out.use_cache for out in stage.outs):
+        if all(out.use_cache or out.metric or out.plot for out in stage.outs):
             self._remember(stage, entry, text_of)
-        elif all(out.use_cache or out.metric or out.plot for out in stage.outs):
-            self.repo.stage_cache.save(stage)  # which commits outputs that are not cached otherwise
         for out in stage.outs:
             out.commit()
         return entry
@@ -170,8 +165,8 @@ class Workspace:
             return
         value = _get_cache_hash(entry)
         path = Path(runs._get_cache_path(_get_cache_hash(dict(entry), key=True), value))
-        if path.exists():
-            runs.save(stage)  # which replaces what is no YAML
+        if path.exists() or not all(out.use_cache for out in stage.outs):
+            runs.save(stage)  # which replaces what is no YAML, and caches what is not otherwise
             return
         cache.makedirs(str(path.parent))
         temporary = path.with_name(f".{value}.{os.getpid()}.tmp")
@@ -244,8 +239,13 @@ def remote_at(url: str) -> tuple[Any, str]:
     try:
         kind, settings, root = get_cloud_fs({}, url=url)
         return kind(**settings), root
-    except (DvcException, ImportError) as error:
-        raise ValueError(str(error)) from None
+    except ImportError:
+        package = f"dvc[{url.partition('://')[0]}]=={PROVED}"
+        raise ValueError(
+            f"needs a package that is not installed: pip install '{package}'"
+        ) from None
+    except DvcException as error:
+        raise ValueError(f"not a DVC remote: {error}") from None
 
 
 def missing_inputs(stage: Stage) -> list[str]:
