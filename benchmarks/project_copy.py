@@ -14,8 +14,14 @@ PRELOADED = """from pipeline.core.processes import end_with_parent
 
 end_with_parent()
 
+import gc
+
+from pipeline.core import command
 from pipeline.study import params
 from pipeline.sweep import engine
+
+gc.collect()
+gc.freeze()
 """  # a fork server for runs that cost nothing: what every run imports, without torch
 
 

@@ -37,7 +37,7 @@ POINTS = {
     "epoch_end": Point("pipeline.finetune.callbacks", "Epochs.after_epoch"),
     "before_replace": Point("pipeline.core.files", "_put"),  # each file and folder that is written
     "after_replace": Point("pipeline.core.files", "_put", "after"),
-    "in_commit": Point("pipeline.sweep.project", "add_entries"),  # cache done, dvc.lock not
+    "in_commit": Point("pipeline.sweep.project", "LockFile.add"),  # cache done, dvc.lock not
     "in_extract": Point("pipeline.dataset.download", "_write"),  # each member of an archive
     "in_fetch": Point("pipeline.fetch.git", "_contents"),  # git has all, we nothing
 }

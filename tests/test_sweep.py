@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
-from pipeline.sweep.project import add_entries, merged, split_stages
+from pipeline.sweep.engine import CHECK, commands_of
+from pipeline.sweep.jobs import Job
+from pipeline.sweep.project import LockFile, by_dvc, by_rules, merged, split_stages
+from pipeline.sweep.snapshot import signature
 
 N_KILLS = int(os.environ.get("WB_KILLS", "15"))
 ONE = "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0"
@@ -315,12 +319,64 @@ def _committed(workspace: Workspace) -> set[str]:
 
 def test_dvc_lock_is_what_dvc_would_write_whatever_the_order_of_ends(tmp_path: Path) -> None:
     order, path = [f"finetune@{letter}" for letter in "abcde"], tmp_path / "dvc.lock"
+    lock = LockFile(path)
     for names in ("ca", "e", "bd"):
-        add_entries(path, {f"finetune@{name}": {"cmd": name, "n": 1} for name in names}, order)
+        lock.add({f"finetune@{name}": {"cmd": name, "n": 1} for name in names}, order)
     whole = tmp_path / "whole.lock"
-    add_entries(whole, {name: {"cmd": name[-1], "n": 1} for name in order}, order)
+    LockFile(whole).add({name: {"cmd": name[-1], "n": 1} for name in order}, order)
     assert path.read_text() == whole.read_text()
     assert list(split_stages(path, path.read_text())) == order
+
+
+def test_a_run_checks_params_yaml_only_where_the_sweep_has_not(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("seeds: [0]\n")
+    job = Job(
+        *("finetune@x", f"{CHECK}\npython -m pipeline.finetune", "key", (), ()),
+        *(tmp_path, tmp_path, tmp_path),
+        checked_params=signature(params),
+    )
+    assert commands_of(job) == ["python -m pipeline.finetune"]
+    params.write_text("seeds: [1, 2]\n")
+    assert commands_of(job) == [CHECK, "python -m pipeline.finetune"]
+    assert commands_of(replace(job, checked_params=None))[0] == CHECK  # as on a cluster's hosts
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages["finetune"]["cmd"][0] == CHECK
+
+
+def test_a_lock_file_that_dvc_has_changed_meanwhile_is_read_anew(tmp_path: Path) -> None:
+    lock = LockFile(tmp_path / "dvc.lock")
+    lock.add({"a@1": {"cmd": "one"}}, ["a@1", "a@2"])
+    theirs = lock.path.read_text().replace("one", "another")
+    lock.path.write_text(theirs)
+    lock.add({"a@2": {"cmd": "two"}}, ["a@1", "a@2"])
+    assert lock.path.read_text() == theirs + "  a@2:\n    cmd: two\n"
+
+
+def test_lines_made_by_rules_are_those_of_dvcs_writer() -> None:
+    draw, by_rule = random.Random(0), 0
+    for _ in range(150):
+        letters = draw.choice(["abcxyz0189_./-=@+,", "0123456789abcdef", "0b1e", "tru"])
+        words = [_text(draw, letters) for _ in range(draw.randint(1, 9))]
+        commands = [f"{draw.choice(['python -m ', ''])}{' '.join(words)}", "true", "x y"]
+        files = [
+            {"path": _text(draw, letters), "md5": _text(draw, "0123456789abcdef", 32), "size": 1},
+            {"path": f"data/{words[0]}", "md5": "1e" + "0" * 30, "nfiles": draw.randint(0, 10**9)},
+        ]
+        for key, value in {"cmd": commands[: draw.randint(1, 3)], "outs": files}.items():
+            lines = by_rules(key, value)
+            assert lines is None or lines == by_dvc({"": {key: value}})[1:]
+            by_rule += lines is not None
+        del files[draw.randint(0, 1)]
+        lines = by_rules("outs", files)
+        assert lines is None or lines == by_dvc({"": {"outs": files}})[1:]
+        by_rule += lines is not None
+    assert by_rule > 50
+
+
+def _text(draw: random.Random, letters: str, length: int | None = None) -> str:
+    n = draw.choice([1, 4, 4, 30, 100]) if length is None else length
+    return "".join(draw.choice(letters) for _ in range(n))
 
 
 def test_a_new_stage_leaves_the_order_of_the_others_alone() -> None:

@@ -9,6 +9,7 @@ import pytest
 from sweep_workspace import make_workspace
 
 from pipeline.sweep.snapshot import FILE, Snapshot, nothing_to_do
+from pipeline.why import __main__ as why
 
 TARGETS = ("finetune",)
 
@@ -34,6 +35,15 @@ def kept(project: Path) -> Path:
 def test_an_unchanged_workspace_has_nothing_to_do_for_the_same_targets(project: Path) -> None:
     kept(project)
     assert nothing_to_do(project, ("finetune", "dataset")) is None
+
+
+def test_why_asks_no_dvc_where_nothing_has_changed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(project)
+    monkeypatch.chdir(project)  # where DVC would find no repository
+    why.main(*TARGETS)
+    assert capsys.readouterr().out == "3 stages up to date\n"
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -9,10 +9,9 @@ import pytest
 import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
-from pipeline.sweep.dvc_private import folder_hash
 from pipeline.sweep.loop import PATIENCE_SECONDS
 from pipeline.sweep.project import Project
-from pipeline.sweep.reasons import History
+from pipeline.sweep.reasons import History, folder_hash
 from pipeline.sweep.session import explained, verdicts
 
 CELL = f"finetune@digits-{MODELS[0]}-quickstart-0"

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, plain, write_json
@@ -122,6 +121,8 @@ def prices(steps: Sequence[Step], pace: Mapping[str, float]) -> np.ndarray | Non
 
     By least squares of the relative errors; None where too few steps are of published nets.
     """
+    from scipy.optimize import nnls  # half a second, and a sweep mostly has nothing to fit
+
     known = [step for step in steps if step.arch in pace and step.arch in parameter_tensors()]
     if len(known) < FEWEST:
         return None

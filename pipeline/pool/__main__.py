@@ -7,40 +7,80 @@ dataset is the very same, and add to the prior of `recommend`; their times rank 
 writes this study's runs as such an archive, without paths and names of users and machines.
 """
 
+import getpass
 import gzip
 import io
 import json as json_text
 import re
 import shutil
+import socket
 import tarfile
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.core.files import plain, replacing
+from pipeline.core.files import build, plain, replacing
+from pipeline.finetune.recipe import CHOICES, Recipe
+from pipeline.hardware.machine import PACKAGES
 from pipeline.pool.checked import (
     MANIFEST,
+    NAMES,
     POOL_NAME,
     Manifest,
     Pooled,
+    check_names,
     foreign_record,
-    identities,
     read_pool,
-    shared,
+    reduced,
     write_pooled,
 )
 from pipeline.pool.incoming import Incoming, incoming
 from pipeline.records import Record, read_record
+from pipeline.statistics.validation_images import check_answers
 
 NEXT = "`dvc repro` puts them beside this study's"
 MOST_WHO = 80  # characters
 MOST_SHOWN = 5  # texts of failed runs
+
+# The forms of texts that are shared, which hold for every machine.
+_HASH = re.compile(r"[0-9a-f]{12,64}")
+_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.?post|\.?dev)\d+)?(\+(cpu|cu\d+|rocm[\d.]+))?")
+_PART = r"([A-Za-z0-9()+-]{1,24}|\d+(\.\d+)?[A-Za-z]*|@)"  # of `AMD EPYC 7763 @ 2.20GHz`
+_MAKERS = r"(\d+th Gen )?(NVIDIA|Tesla|Quadro|GeForce|AMD|Intel|Apple|ARM|Neoverse|Ampere|IBM|QEMU)"
+_HARDWARE = re.compile(rf"(?={_MAKERS}\b){_PART}( {_PART}){{0,11}}|x86_64|aarch64|arm64")
+_DEVICE = {
+    "kind": re.compile("cpu|cuda"),
+    "name": _HARDWARE,
+    "cpu": _HARDWARE,
+    "driver": _VERSION,
+    "cuda": _VERSION,
+    "precision": re.compile("fp32|fp16|bf16"),
+    "step": re.compile("captured|uncaptured"),
+}
+_WEIGHTS = {"source": re.compile("hub|folder|wheel|random"), "sha256": _HASH, "left_out": None}
+VERSIONED = ("python", *PACKAGES, "code")
+SETTINGS = {each.name for each in fields(Recipe)} - {"name", "rate_of"}  # users name recipes
+FIT = ("batch_size", "epochs", "steps")
+LEFT_OUT = "(text not shared)"
+_ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")
+_OWN_WORDS = re.compile(
+    r"out of GPU memory( at batch size \d+(, [\d.]+ GiB reserved)?)?"
+    r"|(train|valid|test) loss is not finite( in epoch \d+)?"
+    r"|features of the frozen net are not finite"
+    r"|(the batch was halved to \d+: out of GPU memory at \d+)?(; )?"
+    r"(the device was shared: (several runs were packed on it"
+    r"|others computed on it, up to \d+ at a time)"
+    r"|it waited for a core for \d+% of the time it could have run)?"
+)
+_NOBODY = {"root", "localhost", "user"}
 
 
 def main(
@@ -180,6 +220,103 @@ def write_shared(out: Path, runs: Path, datasets: list[str] | None) -> None:
     print("settings, data (counts, fingerprint) and which validation images it erred on.")
     print(f"Devices: {', '.join(sorted({each.device.label or 'unknown' for each in given}))}")
     _print_texts(each.reason for each in given)
+
+
+def shared(record: Record, identities: Mapping[str, str]) -> Record:
+    """A record, wherever it was made, reduced to what has the form that the field has for all.
+
+    Anything else may hold a path, a host, a user or a job and is left out; of an error its type
+    stays. `identities` are words of this user and machine and what stands for them where such a
+    word has the right form. Raises where a name holds one: it is the user's choice, and other
+    records go by it.
+    """
+    record = reduced(record)
+    check_names(record)
+    check_answers(Path(record.dataset) / record.model / record.recipe / str(record.seed), record)
+    for key in NAMES:
+        for word in identities:
+            if _word(word).search(getattr(record, key)):
+                raise PipelineError(
+                    f"{key} {getattr(record, key)!r}: holds {word!r}, a name of this user or "
+                    "machine: rename it, or share other datasets with --datasets"
+                )
+    without = _without(plain(_formal(record)), identities)
+    kept = {key: getattr(record, key) for key in (*NAMES, "status", "valid_wrong")}
+    return build(Record, without | kept)
+
+
+def _formal(record: Record) -> Record:
+    """The reduced record, its texts of the forms below."""
+    settings = {
+        key: value
+        for key, value in record.config["recipe"].items()
+        if key in SETTINGS and (not isinstance(value, str) or value in CHOICES.get(key, ()))
+    }
+    device = vars(record.device) | {"step": (record.device.step or "").partition(":")[0]}
+    device = {key: _of_form(value, _DEVICE.get(key)) for key, value in device.items()}
+    versions = {
+        key: _of_form(value, _HASH if key == "code" else _VERSION)
+        for key, value in record.versions.items()
+        if key in VERSIONED
+    }
+    return replace(
+        record,
+        reason=_said(record.reason),
+        not_for_speed=_said(record.not_for_speed),
+        device=build(type(record.device), device),
+        versions=versions,
+        weights={key: _of_form(record.weights.get(key), form) for key, form in _WEIGHTS.items()},
+        fit={key: record.fit[key] for key in FIT if key in record.fit},
+        data=replace(record.data, fingerprint=_of_form(record.data.fingerprint, _HASH)),
+        config=record.config | {"recipe": settings},
+        started_at=_in_utc(record.started_at),
+    )
+
+
+def _of_form(value: Any, form: re.Pattern[str] | None) -> Any:
+    """A number as it is, a text only if it has this form."""
+    return value if not isinstance(value, str) or (form and form.fullmatch(value)) else None
+
+
+def _said(text: str | None) -> str | None:
+    """What this project itself says; of an error its type; of any other text that it is left out"""
+    if text is None or _OWN_WORDS.fullmatch(text):
+        return text
+    error = _ERROR.match(text)
+    return f"{error[1]}: {LEFT_OUT}" if error else LEFT_OUT
+
+
+def _in_utc(text: str | None) -> str | None:
+    """A time without its zone, which says where."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _without(value: Any, identities: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(each, identities) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without(each, identities) for each in value]
+    if isinstance(value, str):
+        for word, stand_in in identities.items():
+            value = _word(word).sub(stand_in, value)
+    return value
+
+
+def _word(word: str) -> re.Pattern[str]:
+    """`word` where no letter or digit is beside it: also in `photos_of_anna`."""
+    return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
+
+
+def identities() -> dict[str, str]:
+    """The names of this user and machine, and what stands for them in a shared text."""
+    host = socket.gethostname()
+    found = {host: "<host>", host.partition(".")[0]: "<host>"}
+    found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
+    return {word: each for word, each in found.items() if word and word.lower() not in _NOBODY}
 
 
 def _print_texts(reasons: Iterable[str | None]) -> None:

@@ -1,21 +1,18 @@
-"""What is kept of somebody else's record, what of ours is shared, and the folder of the pool.
+"""What is kept of a record that goes between people, and the folder of the pool.
 
 `foreign_record` takes bytes of whoever it may be: strict JSON of a record's fields, plain names,
-finite numbers in their range, answers that give the error they claim. What it returns, and what
-`shared` makes of a record of this machine, has only what a comparison needs: no predictions, no
-telemetry, no origin of weights, no settings but the recipe's.
+finite numbers in their range, answers that give the error they claim. `reduced` leaves only what a
+comparison needs: no predictions, no telemetry, no origin of weights, no settings but the recipe's.
 
     data/pool/NAME/pool.json     who, where from, when, and the SHA-256 of each record
     data/pool/NAME/HASH.json     a record
 """
 
-import getpass
 import hashlib
 import json
 import math
 import re
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +35,6 @@ POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _KEY = re.compile(r"\w[\w./-]{0,99}")
 _SHARES = ("error_rate", "accuracy", "fbeta2")
 _EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "train_seconds", "seconds")
-_PATH = re.compile(r"(?:(?<=^)|(?<=[\s'\"`=:(,\[<]))(?:~|[A-Za-z]:)?[/\\][^\s'\"`,;)\]>]+")
-_NOBODY = {"root", "localhost", "user"}
 
 
 class _Twice(ValueError):
@@ -58,7 +53,7 @@ def foreign_record(where: str, content: bytes) -> Record:
         if unknown := sorted(set(value) - set(Record.__dataclass_fields__)):
             raise WrongType(f"unknown field {unknown[0][:40]!r}")
         record = reduced(build(Record, value))
-        _check_names(record)
+        check_names(record)
         _check_numbers(record)
     except (ValueError, TypeError, RecursionError, WrongType) as error:
         raise PipelineError(f"{where}: refused: {_short(error)}") from None
@@ -112,7 +107,7 @@ def _growing(todo: list[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, int]]
         yield todo.pop()
 
 
-def _check_names(record: Record) -> None:
+def check_names(record: Record) -> None:
     for key in NAMES:
         name = getattr(record, key)
         if not _NAME.fullmatch(name) or ".." in name:
@@ -194,52 +189,6 @@ def _printed(value: Any) -> Any:
 
 def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
-
-
-def shared(record: Record, identities: Mapping[str, str]) -> Record:
-    """A record of this machine, reduced, with no path and none of `identities` in its texts.
-
-    `identities` are words and what stands for them. Raises where a name holds one: it is the
-    user's choice, and other records go by it.
-    """
-    record = reduced(record)
-    _check_names(record)
-    for key in NAMES:
-        for word in identities:
-            if _word(word).search(getattr(record, key)):
-                raise PipelineError(
-                    f"{key} {getattr(record, key)!r}: holds {word!r}, a name of this user or "
-                    "machine: rename it, or share other datasets with --datasets"
-                )
-    without = _without(plain(record), identities)
-    kept = {key: getattr(record, key) for key in (*NAMES, "status", "valid_wrong")}
-    return build(Record, without | kept)
-
-
-def _without(value: Any, identities: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _without(each, identities) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without(each, identities) for each in value]
-    if not isinstance(value, str):
-        return value
-    text = _PATH.sub("<path>", value)
-    for word, stand_in in identities.items():
-        text = _word(word).sub(stand_in, text)
-    return text
-
-
-def _word(word: str) -> re.Pattern[str]:
-    """`word` where no letter or digit is beside it: also in `photos_of_anna`."""
-    return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
-
-
-def identities() -> dict[str, str]:
-    """The names of this user and machine, and what stands for them in a shared text."""
-    host = socket.gethostname()
-    found = {host: "<host>", host.partition(".")[0]: "<host>"}
-    found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
-    return {word: each for word, each in found.items() if word and word.lower() not in _NOBODY}
 
 
 @dataclass(frozen=True)

@@ -316,16 +316,22 @@ def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
     try:
         files, root = remote_at(remote)
     except ValueError as error:
-        raise PipelineError(f"{shown(remote)}: not a DVC remote: {first_line(error)}") from None
+        raise PipelineError(f"{shown(remote)}: {first_line(error)}") from None
     for name, md5 in _locked(found, lock).items():
         place = files.join(root, "files", "md5", md5[:2], md5[2:])
         try:
-            with files.open(place, "rb") as content:
-                found.add(name, content.read)
+            with files.open(place, "rb") as opened:
+                content = opened.read(MOST_BYTES + 1)
         except FileNotFoundError:
             raise PipelineError(
                 f"{shown(remote)}: has no {name} ({md5}): ask its owner to `dvc push`"
             ) from None
+        except Exception as error:  # each kind of remote has a library with errors of its own
+            raise PipelineError(
+                f"{shown(remote)}: cannot be read ({type(error).__name__}: {first_line(error)}): "
+                "check its address, the network and your credentials for it"
+            ) from None
+        found.add(name, lambda n, content=content: content[:n])  # type: ignore[misc]
         if md5_of(found.files[name]) != md5:
             raise found.refused(f"{name!r} in {shown(remote)} has another MD5 than in dvc.lock")
 

@@ -100,7 +100,7 @@ def changed_sources(study: Study) -> dict[str, Path]:
     watched = {name: each for name, each in sources.items() if not links.fault_of(Path(), each)}
     if not watched or not Path(".dvc").is_dir():
         return {}
-    from pipeline.sweep.dvc_private import changed_inputs, inputs_are_there, name_of, one_line
+    from pipeline.sweep.dvc_private import changed_inputs, missing_inputs, name_of, one_line
     from pipeline.sweep.project import Project
 
     project = Project(Path.cwd())
@@ -112,7 +112,7 @@ def changed_sources(study: Study) -> dict[str, Path]:
         for stage in stages:
             name = DATASET.sub("", name_of(stage))
             looked_through = (links.SOURCES / name).as_posix()
-            if name in watched and inputs_are_there(stage):
+            if name in watched and not missing_inputs(stage):
                 found |= {name} if looked_through in changed_inputs(stage) else set()
     return {name: watched[name] for name in watched if name in found}
 

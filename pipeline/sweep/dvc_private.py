@@ -8,9 +8,10 @@ pyproject.toml, then run that test and those of the sweep.
 import hashlib
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import rwlock
-from dvc.stage.cache import _can_hash
+from dvc.stage.cache import _can_hash, _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLSyntaxError
@@ -35,6 +36,7 @@ PROVED = "3.67.1"
 MOST_CHARACTERS = 500  # of what DVC says of an error
 PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
 Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
+Entry = dict[str, Any]  # what dvc.lock says of a stage: cmd, deps, params, outs
 
 
 class Workspace:
@@ -146,16 +148,30 @@ class Workspace:
         if objects:
             self.repo.cloud.pull(objects)
 
-    def commit_outs(self, stage: Stage) -> dict[str, Any]:
-        """Commit the stage's outputs to DVC's caches; what dvc.lock is to say of it."""
+    def commit_outs(self, stage: Stage, text_of: Callable[[Entry], str]) -> Entry:
+        """Commit the stage's outputs to DVC's caches; its part of dvc.lock, YAML by `text_of`."""
         stage.save_outs()
-        stage.md5 = stage.compute_md5()
+        entry: Entry = to_single_stage_lockfile(stage)
         if all(out.use_cache or out.metric or out.plot for out in stage.outs):
-            self.repo.stage_cache.save(stage)
+            self._remember(stage, entry, text_of)
         for out in stage.outs:
             out.commit()
-        entry: dict[str, Any] = _plain(to_single_stage_lockfile(stage))
         return entry
+
+    def _remember(self, stage: Stage, entry: Entry, text_of: Callable[[Entry], str]) -> None:
+        """Put it into the run-cache, as `StageCache.save` does."""
+        runs, cache = self.repo.stage_cache, self.repo.cache.legacy
+        if not _can_hash(stage):
+            return
+        value = _get_cache_hash(entry)
+        path = Path(runs._get_cache_path(_get_cache_hash(dict(entry), key=True), value))
+        if path.exists() or not all(out.use_cache for out in stage.outs):
+            runs.save(stage)  # which replaces what is no YAML, and caches what is not otherwise
+            return
+        cache.makedirs(str(path.parent))
+        temporary = path.with_name(f".{value}.{os.getpid()}.tmp")
+        temporary.write_text(text_of(entry), encoding="utf-8")
+        cache.move(str(temporary), str(path))
 
 
 @contextmanager
@@ -223,12 +239,13 @@ def remote_at(url: str) -> tuple[Any, str]:
     try:
         kind, settings, root = get_cloud_fs({}, url=url)
         return kind(**settings), root
-    except (DvcException, ImportError) as error:
-        raise ValueError(str(error)) from None
-
-
-def inputs_are_there(stage: Stage) -> bool:
-    return not missing_inputs(stage)
+    except ImportError:
+        package = f"dvc[{url.partition('://')[0]}]=={PROVED}"
+        raise ValueError(
+            f"needs a package that is not installed: pip install '{package}'"
+        ) from None
+    except DvcException as error:
+        raise ValueError(f"not a DVC remote: {error}") from None
 
 
 def missing_inputs(stage: Stage) -> list[str]:
@@ -238,13 +255,6 @@ def missing_inputs(stage: Stage) -> list[str]:
 def changed_inputs(stage: Stage) -> set[str]:
     """The dependencies and files of parameters that are other than dvc.lock says."""
     return {dep.def_path for dep in stage.deps if dep.workspace_status()}
-
-
-def folder_hash(files: Mapping[str, str]) -> str:
-    """What DVC calls a folder of files with these MD5s."""
-    listed = [{"md5": files[path], "relpath": path} for path in sorted(files)]
-    text = json.dumps(listed, sort_keys=True)
-    return md5_of(text.encode()) + ".dir"
 
 
 def md5_of(content: bytes) -> str:
@@ -386,10 +396,3 @@ def mend_rwlock(path: Path) -> bool:
         path.unlink()
         return True
     return False
-
-
-def _plain(value: Any) -> Any:
-    """Only dicts, lists and numbers: DVC's writer marks shared objects with anchors."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

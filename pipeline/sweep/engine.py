@@ -13,6 +13,7 @@ multiprocessing says of each that it ended with 255.
 
 import multiprocessing
 import os
+import re
 import runpy
 import shlex
 import signal
@@ -33,12 +34,16 @@ from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
 from pipeline.sweep.jobs import Ended, Job, last_line
+from pipeline.sweep.snapshot import signature
 from pipeline.sweep.warm import Settings, can_go_on
 
 PYTHON = ["python", "-m"]
+CHECK = "python -m pipeline.study params.yaml"  # 10 ms, of what a sweep has checked itself
 SHARED = "WB_SHARED_DEVICE"  # tells the run that its times will rank nothing
 GRACE_SECONDS = 10.0
 LOST = 255  # the exit code of a child whose fork server was killed
+LOADED_BEFORE = ".*found in sys.modules.*"
+re.compile(LOADED_BEFORE, re.IGNORECASE)  # once, in the fork server: `warnings` compiles it again
 PRELOADED = ["pipeline.sweep.preloaded"]
 
 
@@ -80,11 +85,19 @@ def make(job: Job) -> int:
     os.environ[processes.FILE] = str(job.progress)
     job.progress.unlink(missing_ok=True)  # of the run before
     _write_to(job.log)
-    exit_codes = map(_run, job.command.splitlines())  # the first that fails is the last
+    exit_codes = map(_run, commands_of(job))  # the first that fails is the last
     exit_code = next((code for code in exit_codes if code != 0), 0)
     if exit_code == 0:
         write_receipt(job)
     return exit_code
+
+
+def commands_of(job: Job) -> list[str]:
+    """Its commands, but for the check of params.yaml if the sweep has checked this very file."""
+    commands = job.command.splitlines()
+    if CHECK in commands and signature(job.root / "params.yaml") == job.checked_params:
+        commands.remove(CHECK)
+    return commands
 
 
 def write_receipt(job: Job) -> None:
@@ -103,7 +116,7 @@ def _run(command: str) -> int:
         ).returncode
     sys.argv = words[2:]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*found in sys.modules.*", RuntimeWarning)
+        warnings.filterwarnings("ignore", LOADED_BEFORE, RuntimeWarning)
         try:
             runpy.run_module(words[2], run_name="__main__", alter_sys=True)
         except SystemExit as end:

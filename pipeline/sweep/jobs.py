@@ -27,6 +27,7 @@ class Job:
     `key` is what the stage's inputs were when the job was planned. After success the worker writes
     it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.
     `cell` is the one that a fine-tune makes, None for other stages; `threads` it computes with.
+    `checked_params` is params.yaml's signature when the sweep found no odd word in it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Job:
     receipt: Path
     cell: "Cell | None" = None
     threads: int = 1
+    checked_params: str | None = None
 
     @property
     def progress(self) -> Path:

@@ -17,7 +17,6 @@ from pipeline.source import __main__ as links
 from pipeline.study.params import read_study, refuse_odd_words
 from pipeline.sweep.dvc_private import (
     Stage,
-    inputs_are_there,
     inputs_of,
     missing_inputs,
     name_of,
@@ -145,7 +144,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
 
 def _inputs_changed(project: Project, stage: Stage) -> bool | None:
     """None if inputs are not there yet."""
-    if not inputs_are_there(stage):
+    if missing_inputs(stage):
         return None
     return project.inputs_changed(stage)
 

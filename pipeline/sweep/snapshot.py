@@ -41,6 +41,10 @@ class Snapshot:
             if path not in self._seen:
                 self._seen[path] = signature(self.root / path)
 
+    def first(self, path: str) -> str:
+        """The signature of one of the project's own files before anything was read of it."""
+        return self._seen[path]
+
     def wrote(self, paths: Iterable[str]) -> None:
         """What the sweep has just written and verified."""
         for each in paths:

@@ -11,6 +11,12 @@ from pipeline.core.command import run
 def main(*stages: str) -> None:
     """Say of STAGES, cells such as finetune@digits-NET-quickstart-0 or all of a kind such as
     finetune, and of what they need: is it up to date, and if not, why? (all fits and baselines)"""
+    from pipeline.sweep.snapshot import nothing_to_do
+
+    n_stages = nothing_to_do(Path.cwd(), stages)
+    if n_stages is not None:  # since a sweep of the same; DVC need not be loaded
+        print(f"{n_stages} stages up to date")
+        return
     from rich.console import Console
 
     from pipeline.study.params import read_study
