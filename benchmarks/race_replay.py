@@ -34,10 +34,10 @@ from benchmarks.race_tables import (
 )
 from pipeline.core.command import run
 from pipeline.core.processes import usable_cores
+from pipeline.estimates.belief import Prior, assumed, log_odds, predict
 from pipeline.figures.look import COLOURS, LOOK, MARKERS, figure, save
-from pipeline.race.belief import Prior, assumed, log_odds, predict
-from pipeline.race.certificate import standing
 from pipeline.race.search import RUN, Candidates, Race, Rules
+from pipeline.race.standing import standing
 
 BUDGETS = (1 / 40, 1 / 25, 1 / 15, 1 / 10, 1 / 7, 1 / 5, 1 / 3)
 REPEATS = 20  # of methods that draw; Optuna's takes a hundred times longer

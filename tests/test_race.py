@@ -1,29 +1,30 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from study_fakes import CPU, LITE, write_imagenet, write_run, write_study
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
+from pipeline.estimates import planned
+from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
 from pipeline.race import field
-from pipeline.race.belief import (
-    Past,
-    assumed,
-    learn,
+from pipeline.race.field import Budget, budget_of
+from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient, run_spread
+from pipeline.race.standing import (
+    Event,
+    certificate_of,
     least_difference,
-    log_odds,
-    predict,
-    run_spread,
     spent,
+    standing,
     worse_by,
 )
-from pipeline.race.certificate import Event, certificate_of, standing
-from pipeline.race.field import Budget, budget_of, features_of
-from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient
+from pipeline.records import Device, read_record
+from pipeline.study.params import read_study
 
 IMAGES = 400
 ABOUT = {  # what a certificate says that the race does not know
@@ -283,22 +284,35 @@ def test_log_odds_stay_finite_at_both_ends() -> None:
 def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "params.yaml").write_text("threads: 1\n")
-    study = SimpleNamespace(path=tmp_path / "params.yaml", recipes=("lp_ft",), image_size=96)
+    study = read_study(write_study(tmp_path, models=LITE[:2]))
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text("epochs: 2\nfrozen_epochs: 0\n")
     table = pd.DataFrame(
-        {"model": ["a", "b"], "params_m": [4.0, 8.0], "train_samples_per_second": [200.0, 100.0]}
+        {"model": LITE[:2], "params_m": [4.0, 8.0], "train_samples_per_second": [200.0, 100.0]}
     )
-    monkeypatch.setattr(field, "estimates", lambda *args: "nothing is known of this device")
-    monkeypatch.setattr(field, "this_device", lambda threads: SimpleNamespace(name="CPU"))
 
-    def fit(name: str) -> SimpleNamespace:
-        own = {"dataset": "pets", "model": "a", "recipe": "lp_ft", "image_size": 96}
-        device, cost = SimpleNamespace(name=name), SimpleNamespace(fit_seconds=150.0)
-        return SimpleNamespace(**own, device=device, cost=cost)
+    def prices(device: dict[str, object]) -> tuple[list[float], str, bool]:
+        cost = {"fit_seconds": 150.0, "start_up_seconds": 30.0}
+        write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, device=device, cost=cost)
+        seconds, basis, timed = field._prices(tmp_path, study, "digits", table)
+        return seconds.tolist(), basis, timed
 
-    def prices(records: list[SimpleNamespace]) -> tuple[list[float], bool]:
-        seconds, _, timed = field._prices(study, "pets", table, Path(), records)
-        return seconds.tolist(), timed
+    here = Device(kind="cpu", name="Some CPU", threads=2)
+    monkeypatch.setattr(planned, "this_device", lambda threads: here)
+    seconds, basis, timed = prices({**CPU, "shared": True})
+    assert seconds[0] == pytest.approx(150)  # the start-up is part of what the race waits for
+    assert seconds[1] > 150
+    assert timed
+    assert basis.endswith("each run known here shared the device")
+    assert prices({**CPU, "name": "another's"})[0] == [40.0, 80.0]
 
-    assert prices([fit("CPU")]) == ([150.0, 300.0], True)
-    assert prices([fit("another's")]) == ([40.0, 80.0], False)
+
+def test_datasets_with_another_kind_of_labels_teach_the_prior_nothing(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path))
+    meta = tmp_path / "data/datasets/planet/meta.json"
+    meta.parent.mkdir(parents=True)
+    records = [read_record(write_run(tmp_path / "runs", model, 0, 0.1)) for model in LITE]
+    for kind, taught in (("single", {"digits"}), ("multi", set())):
+        meta.write_text(json.dumps({"kind": kind}))
+        assert set(field._elsewhere(tmp_path, study, "planet", records)) == taught

@@ -101,10 +101,13 @@ def this_device(threads: int) -> Device:
 
 @dataclass(frozen=True)
 class Told:
-    """A fit's estimate: seconds, the factor it may be off either way, and its watt-hours."""
+    """A fit's estimate: seconds, those without its start-up, the factor that both may be off either
+    way, and its watt-hours.
+    """
 
     source: str
     seconds: float
+    steady_seconds: float
     factor: float
     energy_wh: float | None
 
@@ -183,10 +186,11 @@ def _told(
     for source in asked:
         speed = source.speed(work)
         if speed:
-            seconds = work.megapixels / speed + start_up_of(work.model, runs)
+            steady = work.megapixels / speed
+            seconds = steady + start_up_of(work.model, runs)
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
-            return Told(source.name, seconds, reaches[source.name][0], energy_wh)
+            return Told(source.name, seconds, steady, reaches[source.name][0], energy_wh)
     return (
         "nothing tells of their models on this device: one finished run is a start, or "
         "`python -m pipeline.calibrate`"

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import yaml
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from pipeline.core.command import duration, percent, run
+from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
 from pipeline.core.files import plain, write_json, write_text
 from pipeline.estimates.planned import prepared
-from pipeline.figures.look import COLOURS, GREY, INK, LOOK, figure, save
-from pipeline.race.certificate import Certificate, Event, certificate_of
+from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
+from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     BASELINES,
     IMAGENET,
@@ -36,6 +35,7 @@ from pipeline.race.field import (
     models_asked,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
+from pipeline.race.standing import Event, certificate_of
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record, unpack_counts
 from pipeline.statistics.validation_images import labels_of
@@ -43,8 +43,6 @@ from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, stu
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
-FIT, PROBE = "fit", "frozen features"
-MOST_DRAWN = 40  # candidates in the figure
 MOST_FAILED = 3  # batches in a row without a record
 
 
@@ -364,35 +362,6 @@ def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, lis
         took = record.cost.fit_seconds or 0.0
         events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
     return race, events
-
-
-def who_left_when(certificate: Certificate) -> Figure:
-    """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
-    ran = {step.model for step in certificate.steps}
-    rows = [each for each in certificate.models if each.model in ran]
-    end = certificate.seconds
-    rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
-    rows = rows[-MOST_DRAWN:]
-    made, (axes,) = figure(
-        f"{certificate.dataset}: who left the race when",
-        f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
-        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
-        1.4 + 0.24 * max(len(rows), 4),
-    )
-    for place, each in enumerate(rows):
-        left = each.left_after_seconds
-        colour = INK if left is None else GREY
-        colour = COLOURS[0] if each.model == certificate.recommended else colour
-        axes.plot([0, end if left is None else left], [place, place], color=colour)
-        for step in certificate.steps:
-            if step.model == each.model:
-                fill = colour if step.kind == FIT else "white"
-                axes.plot(step.seconds, place, "o", color=colour, mfc=fill, ms=5)
-    names = [f"{each.model}  {percent(each.error_rate)}" for each in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_xlabel("seconds of fits and probes")
-    axes.grid(axis="y", visible=False)
-    return made
 
 
 if __name__ == "__main__":

@@ -14,9 +14,36 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from pipeline.race.belief import Prediction, Prior, RunSpread, log_odds, predict, run_spread
+from pipeline.estimates.belief import Prediction, Prior, log_odds, predict
 
+SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
+FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
 RUN = -1  # the action of a full fit; others are numbers of cheap rungs from 0
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """The variance of one run around its model's mean, as a share `phi` of p(1 - p)."""
+
+    phi: float
+    freedom: float
+
+    def sd(self, error: np.ndarray) -> np.ndarray:
+        """Standard deviations of one run at these error rates."""
+        p = np.clip(error, 1e-3, 1 - 1e-3)
+        found: np.ndarray = np.sqrt(self.phi * p * (1 - p))
+        return found
+
+
+def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
+    """Pooled over all models that were run more than once, with the assumption of SPREAD."""
+    squares, freedom = FREEDOM_OF_RUNS * SPREAD**2 / n_valid, FREEDOM_OF_RUNS
+    for of_model in runs:
+        if len(of_model) > 1:
+            p = float(np.clip(np.mean(of_model), 1e-3, 1 - 1e-3))
+            squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
+            freedom += len(of_model) - 1
+    return RunSpread(squares / freedom, freedom)
 
 
 @dataclass(frozen=True)
