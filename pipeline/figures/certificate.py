@@ -3,11 +3,16 @@
 `race` makes it, writes it as JSON and draws it; `report` reads it back and shows the same.
 """
 
+import json
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from pipeline.core.command import duration, percent
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import WrongType, build
 from pipeline.figures.look import COLOURS, GREY, INK, figure
 
 FIT, PROBE = "fit", "frozen features"
@@ -86,8 +91,16 @@ class Certificate:
 
     def text(self) -> str:
         """For a person."""
+        return "\n".join(self.sentences)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What `text` says, a line each."""
         if self.recommended is None:
-            return f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}."
+            return [
+                f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}.",
+                *self._not_raced(),
+            ]
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
@@ -95,7 +108,7 @@ class Certificate:
         others = [name for name in self.may_be_best if name != self.recommended]
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
         share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
-        lines = [
+        return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
             f"P(best) {self.p_best or 0:.2f}){verdict}",
             f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
@@ -109,10 +122,26 @@ class Certificate:
                 f"published numbers leave open ({each.n_fits} fits)"
                 for each in self.rungs
             ),
-            *([f"not raced: {len(self.not_raced)}"] if self.not_raced else []),
+            *self._not_raced(),
             f"stopped: {self.stopped}",
         ]
-        return "\n".join(lines)
+
+    def _not_raced(self) -> list[str]:
+        """How many candidates each limit took out."""
+        counts = Counter(self.not_raced.values())
+        told = "; ".join(f"{count} by {reason}" for reason, count in counts.items())
+        return [f"not raced: {len(self.not_raced)}, {told}"] if counts else []
+
+
+def read_certificate(path: Path) -> Certificate:
+    """What `race` wrote; raises PipelineError where that is not whole."""
+    try:
+        return build(Certificate, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, WrongType):
+        raise PipelineError(
+            f"{path}: not a whole certificate: run `python -m pipeline.race --dataset {path.stem}` "
+            "again"
+        ) from None
 
 
 def who_left_when(certificate: Certificate) -> Figure:
