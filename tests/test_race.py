@@ -1,6 +1,7 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from pipeline.race.standing import (
     standing,
     worse_by,
 )
+from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
 from pipeline.study.params import read_study
+from pipeline.timm_results.imagenet import published, read_imagenet
 
 IMAGES = 400
 ABOUT = {  # what a certificate says that the race does not know
@@ -316,3 +319,43 @@ def test_datasets_with_another_kind_of_labels_teach_the_prior_nothing(tmp_path: 
     for kind, taught in (("single", {"digits"}), ("multi", set())):
         meta.write_text(json.dumps({"kind": kind}))
         assert set(field._elsewhere(tmp_path, study, "planet", records)) == taught
+
+
+def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lite0 took little memory, lite1 much, of lite2 it is not known; a ViT takes no 64 pixels."""
+    models = [*LITE, "vit_tiny_patch16_224.augreg_in21k_ft_in1k"]
+    study = read_study(write_study(tmp_path, models=models))
+    study = replace(study, weights="hub")
+    imagenet = read_imagenet(write_imagenet(tmp_path / "data/imagenet.csv", models))
+    imagenet.loc[imagenet["model"] == models[3], "fixed_size"] = 224
+    for model, gib in ((LITE[0], 1.0), (LITE[1], 9.0)):
+        cost = {"fit_seconds": 9.0, "peak_rss_gib": gib}
+        write_run(tmp_path / "data/runs", model, 0, 0.1, cost=cost)
+    monkeypatch.setattr(field, "this_device", lambda threads: Device(kind="cpu", name="Some CPU"))
+    table = published(study, imagenet, tmp_path)
+    asked = Asked(max_memory="8GB")
+    left_out, not_judged = field._left_out(tmp_path, study, table, imagenet, asked)
+    assert left_out == {
+        models[3]: "an input fixed at another size than 64 pixels",
+        LITE[1]: "--max-memory 8GB",
+    }
+    assert not_judged == ["--max-memory 8GB: not known of 1 candidates, which race"]
+
+
+def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path))
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    recipe = "batch_size: 32\nprecision: fp16\n"
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text(recipe)
+    imagenet = read_imagenet(write_imagenet(tmp_path / "imagenet.csv"))
+    cost = {"fit_seconds": 9.0, "peak_memory_reserved_gib": 3.0}
+    gpu = {"kind": "cuda", "name": "H100"}
+    record = read_record(write_run(tmp_path, LITE[0], 0, 0.1, cost=cost, device=gpu))
+    found = planned.memory_gib(study, imagenet, Device(**gpu), [record])
+    assert found[LITE[0]] == 3.0
+    macts = (6.7 + 1) * (64 / 224) ** 2
+    expected = 0.2 + (14.2 * 5.65 + 5.1 * 32 * macts) * 1e6 / 2**30
+    assert found[LITE[1]] == pytest.approx(expected)
+    assert planned.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty

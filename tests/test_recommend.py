@@ -347,6 +347,15 @@ def test_the_fits_of_another_dataset_teach_the_prior_what_published_numbers_tell
     assert told["models"][0]["error_odds"] < 1 < told["models"][0]["error_odds_high"]
 
 
+def test_a_model_that_takes_no_images_of_this_size_is_not_suggested(study: Path, capsys):
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    table.loc[table["model"] == LITE[2], "fixed_size"] = "384"
+    table.to_csv(study / "imagenet.csv", index=False)
+    told = ask(study, capsys, "planet")
+    assert LITE[2] not in [each["model"] for each in told["models"]]
+    assert told["notes"][0] == "1 models take no images of 224 pixels and are left out"
+
+
 def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys):
     told = ask(tables(study), capsys, "planet")
     assert "is assumed" in told["prior"]

@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -88,6 +88,7 @@ class Certificate:
     models: list[Entrant]
     steps: list[Step]
     not_raced: dict[str, str]
+    not_judged: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """For a person."""
@@ -129,8 +130,9 @@ class Certificate:
     def _not_raced(self) -> list[str]:
         """How many candidates each limit took out."""
         counts = Counter(self.not_raced.values())
-        told = "; ".join(f"{count} by {reason}" for reason, count in counts.items())
-        return [f"not raced: {len(self.not_raced)}, {told}"] if counts else []
+        told = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
+        lines = [f"not raced: {len(self.not_raced)}, by {told}"] if counts else []
+        return [*lines, *self.not_judged]
 
 
 def read_certificate(path: Path) -> Certificate:

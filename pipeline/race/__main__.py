@@ -57,6 +57,7 @@ def main(
     regret: float = 0.5,
     licence: str | None = None,
     min_throughput: float | None = None,
+    max_memory: str | None = None,
     jobs: int | None = None,
     dry_run: bool = False,
     json: bool = False,
@@ -67,12 +68,13 @@ def main(
     one by more than REGRET points at CONFIDENCE, or when the budget is spent: BUDGET (10min) is
     the time of fits and probes, per job; MAX_COST that time at PRICE_PER_HOUR; MAX_ENERGY (100Wh)
     by the power that earlier runs drew. What the race has cost before counts: the same command
-    again does nothing. LICENCE commercial and MIN_THROUGHPUT (images/s, published) leave candidates
-    out. Runs JOBS at a time. DRY_RUN shows the next runs and starts none.
+    again does nothing. LICENCE commercial, MIN_THROUGHPUT (images/s, published) and MAX_MEMORY
+    (8GB, measured or estimated) leave candidates out; of unknown memory they race. Runs JOBS at a
+    time. DRY_RUN shows the next runs and starts none.
     """
     root = Path.cwd()
     rules = _rules(confidence, regret)
-    asked = Asked(min_throughput=min_throughput, licence=licence)
+    asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
     _check_dataset(root, dataset)
@@ -337,6 +339,7 @@ class Contest:
             priced=field.priced,
             prior=field.told,
             not_raced=field.left_out,
+            not_judged=field.not_judged,
         )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,14 @@ from pipeline.estimates.planned import (
     SECONDS_PER_HOUR,
     Told,
     known_of,
+    memory_gib,
     prepared,
     readable_records,
     this_device,
 )
 from pipeline.finetune.weights import WHEELS
 from pipeline.race.search import Candidates
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import MEMORY_COLUMN, Asked
 from pipeline.recommend.limits import seconds as seconds_of
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, threads_of
@@ -41,13 +41,15 @@ ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed o
 
 @dataclass(frozen=True)
 class Field:
-    """`left_out` maps models that cannot race to the reason; `priced` says what prices rest on and
+    """`left_out` maps models that cannot race to the reason, `not_judged` says of which limits
+    nothing is known for some; `priced` says what prices rest on and
     `told` what the prior does. `timed`: is the time of any candidate known or estimated?
     """
 
     candidates: Candidates
     prior: Prior
     left_out: dict[str, str]
+    not_judged: list[str]
     priced: str
     timed: bool
     told: str
@@ -83,8 +85,9 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
 def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: Asked) -> Field:
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
-    table = published(replace(study, models=tuple(models)), read_imagenet(path), path)
-    left_out = _left_out(table, asked, study.weights, root)
+    imagenet = read_imagenet(path)
+    table = published(replace(study, models=tuple(models)), imagenet, path)
+    left_out, not_judged = _left_out(root, study, table, imagenet, asked)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     if table.empty:
         model, why = next(iter(left_out.items()))
@@ -97,22 +100,36 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
     features, prior, told = fitted_prior(table, *past)
     costs = probe[:, None], np.stack([seconds, seconds], axis=1)
     candidates = Candidates(tuple(table["model"]), features, *costs)
-    return Field(candidates, prior, left_out, priced, timed, told)
+    return Field(candidates, prior, left_out, not_judged, priced, timed, told)
 
 
-def _left_out(table: pd.DataFrame, asked: Asked, weights: str, root: Path) -> dict[str, str]:
-    """Why models cannot race: no weights here, no published accuracy, or a limit."""
+def _left_out(
+    root: Path, study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
+) -> tuple[dict[str, str], list[str]]:
+    """Why models cannot race: no weights here, an input of another size, or a limit; and which
+    limits cannot be judged for how many, which stay: a fit that fails is recorded and costs little.
+    """
     found: dict[str, str] = {}
-    here = _weights_here(weights, root)
+    here = _weights_here(study.weights, root)
     if here is not None:
-        found |= {m: f"weights={weights} has none of it" for m in table["model"] if m not in here}
-    limits: list[Any] = list(asked.of_any)
+        reason = f"weights={study.weights} has none of it"
+        found |= {model: reason for model in table["model"] if model not in here}
+    by_model = imagenet.drop_duplicates("model").set_index("model")
+    fixed = table["model"].map(by_model["fixed_size"])
+    for model in table.loc[fixed.notna() & (fixed != study.image_size), "model"]:
+        found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
-    limits += asked.of_published()
-    for limit in limits:
+    if asked.max_memory is not None:
+        device = this_device(threads_of(read_yaml(study.path)))
+        memory = memory_gib(study, imagenet, device, readable_records(root / RUNS))
+        rows[MEMORY_COLUMN] = rows["model"].map(memory).astype(float)
+    not_judged = []
+    for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
-            found.setdefault(model, f"{limit.option}")
-    return found
+            found.setdefault(model, limit.option)
+        if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
+            not_judged.append(f"{limit.option}: not known of {unknown} candidates, which race")
+    return found, not_judged
 
 
 def _weights_here(weights: str, root: Path) -> set[str] | None:

@@ -210,7 +210,7 @@ def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certifi
     """The certificate of a race that stands where its last event left it.
 
     `about` are the fields of Certificate that the race does not know: dataset, recipe, stopped,
-    grid_seconds, priced, prior, not_raced.
+    grid_seconds, priced, prior, not_raced, not_judged.
     """
     end, names = standing(race), race.candidates.names
     best = end.recommended

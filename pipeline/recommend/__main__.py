@@ -308,6 +308,8 @@ def _prior(
     size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
     nearest = at_nearest_size(rows, size).drop_duplicates("model")
+    other_size = nearest["fixed_size"].notna() & (nearest["fixed_size"] != size)
+    nearest = nearest[~other_size]
     served = _serving(study, imagenet, asked, nearest["model"].tolist(), size)
     nearest = nearest if served is None else served.joined(nearest)
     board = pd.DataFrame({"dataset": [], "n": []}) if done is None else done.board
@@ -318,6 +320,8 @@ def _prior(
     if nearest.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
+    if other_size.any():
+        notes.append(f"{other_size.sum()} models take no images of {size} pixels and are left out")
     if asked.max_fit_time is not None:
         seen = estimates(study, imagenet, dataset, nearest["model"], size)
         if isinstance(seen, str):
