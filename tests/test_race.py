@@ -14,8 +14,17 @@ from pipeline.core.files import plain
 from pipeline.estimates import planned
 from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
 from pipeline.race import field
+from pipeline.race.__main__ import Contest
 from pipeline.race.field import Budget, budget_of
-from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient, run_spread
+from pipeline.race.search import (
+    RUN,
+    Action,
+    Candidates,
+    Race,
+    Rules,
+    knowledge_gradient,
+    run_spread,
+)
 from pipeline.race.standing import (
     Event,
     certificate_of,
@@ -132,6 +141,83 @@ def test_a_run_that_cannot_be_paid_is_not_chosen() -> None:
     assert race.choose(50.0) == []
     assert {each.model for each in race.choose(1e6, 3)} == {0, 1, 2}
     assert all(each.seconds <= 100 for each in race.choose(100.0, 3))
+
+
+def test_a_batch_asks_different_questions_and_may_repeat_a_model() -> None:
+    """Of twins that nothing tells apart, one is fitted first; of two models left, both again."""
+    features = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    features *= 3  # their family is most of what is not known of them
+    race = Race(candidates(features), assumed(2, 1), Rules(n_valid=IMAGES))
+    saw(race, 4, 0.1, 0)
+    race.unprobed[:] = True
+    assert {each.model for each in race.choose(1e6, 2)} == {0, 3}
+    two = race_of(2)
+    for seed in range(2):
+        saw(two, 0, 0.10, seed)
+        saw(two, 1, 0.11, seed)
+    before = two.n_runs.tolist()
+    assert [each.model for each in two.choose(1e6, 4)] != []
+    assert len(two.choose(1e6, 4)) == 4
+    assert two.n_runs.tolist() == before
+    assert two.choose(1e6, 4)[0] == two.choose(1e6)[0]
+
+
+def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("threads: 3\n")
+    monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: list("0123"))
+    race, found = (
+        race_of(12),
+        field.Field(race_of(12).candidates, assumed(1, 1), {}, [], "", True, ""),
+    )
+    for model in (0, 11):
+        saw(race, model, 0.2, model)
+    events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
+    told = {"root": tmp_path, "dataset": "d", "models": [], "asked": Asked(), "rules": race.rules}
+    for jobs, places in ((None, 4), (6, 6)):
+        contest = Contest(**told, budget=Budget(1e4, ""), jobs=jobs)
+        actions, _ = contest._next(found, race, events)
+        assert len(actions) == places
+        untimed, _ = contest._next(replace(found, timed=False), race_of(12), [])
+        assert len({each.model for each in untimed}) == places
+
+
+def test_an_energy_budget_is_that_of_all_jobs_by_the_power_measured_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Device(kind="cuda", name="H100")
+    monkeypatch.setattr(field, "this_device", lambda threads: here)
+    for seed, (name, wh) in enumerate((("H100", 10.0), ("H100", None), ("T4", 1.0))):
+        cost = {"fit_seconds": 360.0, "energy_wh": wh}
+        device = {"kind": "cuda", "name": name}
+        write_run(tmp_path / "data/runs", LITE[0], seed, 0.1, cost=cost, device=device)
+    energy = budget_of(tmp_path, None, None, None, "0.05kWh")
+    assert energy == Budget(1800.0, "--max-energy 0.05kWh at 100 W a run", of_each_job=False)
+    assert (energy.in_all(4), Budget(1800.0, "").in_all(4)) == (1800.0, 7200.0)
+
+
+def test_the_power_of_fits_on_an_h100_is_read_from_their_records(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/runs").symlink_to(shared / "gpu/records")
+    here = Device(kind="cuda", name="NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(field, "this_device", lambda threads: here)
+    watts = 3600 * 100 / budget_of(tmp_path, None, None, None, "100Wh").seconds
+    assert 100 < watts < 300
+
+
+def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None:
+    path = write_study(tmp_path, datasets=["other"])
+    path.write_text(path.read_text() + "race:\n  datasets: [digits]\n  fits: {}\n  probes: {}\n")
+    study = read_study(path)
+    race = race_of(2)
+    found = field.Field(race.candidates, race.prior, {}, [], "", True, "")
+    contest = Contest(tmp_path, "digits", [], Asked(), race.rules, Budget(1e4, ""), None)
+    targets = contest._decide(study, found, [Action(1, RUN, 60.0, 0.1)] * 2)
+    assert len(set(targets)) == 2
+    assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:

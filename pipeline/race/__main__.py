@@ -21,7 +21,7 @@ from matplotlib import rc_context
 
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
-from pipeline.core.files import plain, write_json, write_text
+from pipeline.core.files import plain, read_yaml, write_json, write_text
 from pipeline.estimates.planned import prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
@@ -39,7 +39,7 @@ from pipeline.race.standing import Event, certificate_of
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record, unpack_counts
 from pipeline.statistics.validation_images import labels_of
-from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of
+from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of, threads_of
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
@@ -244,16 +244,19 @@ class Contest:
         """The next runs, or why there are none."""
         from pipeline.sweep.jobs import Options
 
-        at_once = Options(jobs=self.jobs).runs_at_a_time(1)
+        threads = threads_of(read_yaml(self.root / "params.yaml"))
+        at_once = Options(jobs=self.jobs).runs_at_a_time(threads)
         spent = sum(each.seconds for each in events)
-        left = self.budget.seconds * at_once - spent
+        left = self.budget.in_all(at_once) - spent
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
             return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
         prices = field.candidates.fit_seconds[:, 0]
-        cheapest = int(np.where(race.failed, np.inf, prices).argmin())
+        by_price = np.argsort(np.where(race.failed, np.inf, prices), kind="stable")
+        cheapest = int(by_price[0])
         if not events and not field.timed:  # nothing tells how long a fit takes here: find out
-            return [Action(cheapest, RUN, float(prices[cheapest]), 0.0)], None
+            first = [int(m) for m in by_price[:at_once] if not race.failed[m]]
+            return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         can_pay = prices[cheapest] <= left
         if not can_pay and not events:
             raise PipelineError(
@@ -268,15 +271,17 @@ class Contest:
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""
         cells: list[tuple[str, dict[str, Any]]] = []
+        decided = list(study.raced)
         for action in actions:
             model = field.candidates.names[action.model]
             if action.rung != RUN:
                 cells.append(("probes", {"dataset": self.dataset, "model": model}))
                 continue
             cell = Cell(self.dataset, model, study.recipes[0], 0)
-            ran = {each.seed for each in study.raced if replace(each, seed=0) == cell}
+            ran = {each.seed for each in decided if replace(each, seed=0) == cell}
             seeds = chain(study.seeds, count(max(study.seeds) + 1))
-            cells.append(("fits", _fit(replace(cell, seed=next(s for s in seeds if s not in ran)))))
+            decided.append(replace(cell, seed=next(s for s in seeds if s not in ran)))
+            cells.append(("fits", _fit(decided[-1])))
 
         def change(content: Any) -> None:
             for kind, values in cells:

@@ -57,10 +57,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent: seconds of fits and probes on one device; infinite without a limit."""
+    """What may be spent: seconds of fits and probes, infinite without a limit; those of each job
+    that runs at a time, or of all together.
+    """
 
     seconds: float
     told: str
+    of_each_job: bool = True
+
+    def in_all(self, jobs: int) -> float:
+        """Seconds of fits and probes that may be spent where so many run at a time."""
+        return self.seconds * (jobs if self.of_each_job else 1)
 
 
 def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) -> list[str]:
@@ -223,7 +230,9 @@ def budget_of(
         told = f"--max-cost {max_cost:g} at {price_per_hour:g} an hour"
         return Budget(max_cost / price_per_hour * SECONDS_PER_HOUR, told)
     if max_energy is not None:
-        return Budget(_watt_hours(max_energy) / _watts(root) * SECONDS_PER_HOUR, max_energy)
+        watt_hours, watts = _watt_hours(max_energy), _watts(root)
+        told = f"--max-energy {max_energy} at {watts:.0f} W a run"
+        return Budget(watt_hours / watts * SECONDS_PER_HOUR, told, of_each_job=False)
     return Budget(float("inf"), "no budget")
 
 

@@ -9,6 +9,7 @@ model that would be recommended is expected to fall, over what it costs until th
 recommended. A cheap rung is worth what it tells of a full fit.
 """
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -175,20 +176,41 @@ class Race:
         return mean, np.sqrt(variance)
 
     def choose(self, seconds: float, count: int = 1) -> list[Action]:
-        """The next runs, at most `count` of different models, that together take `seconds` at most;
-        empty where no run can change the answer or none can be paid.
+        """The next runs, at most `count`, that together take `seconds` at most; empty where no run
+        can change the answer or none can be paid.
+
+        Each is chosen as if those before it had shown what is expected of them (the constant liar
+        of Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization",
+        2010), so that a batch is not spent on one question.
         """
-        seen = self.prediction()
-        mean, sd = self.belief(seen)
-        actions = sorted(self._actions(seen, mean, sd, seconds), key=lambda each: -each[0])
-        chosen: list[Action] = []
-        for _, action in actions:
-            if action.seconds <= seconds and action.model not in {each.model for each in chosen}:
-                chosen.append(action)
-                seconds -= action.seconds
-            if len(chosen) == count:
+        race, chosen = self, list[Action]()
+        probed: set[int] = set()
+        while len(chosen) < count:
+            seen = race.prediction()
+            mean, sd = race.belief(seen)
+            actions = race._actions(seen, mean, sd, seconds)
+            if not (found := [each for each in actions if each[1].model not in probed]):
                 break
+            _, action = max(found, key=lambda each: each[0])
+            chosen.append(action)
+            seconds -= action.seconds
+            if action.rung == RUN:
+                race = race._as_if(action.model, float(mean[action.model]))
+            else:
+                probed.add(action.model)
         return chosen
+
+    def _as_if(self, model: int, error: float) -> "Race":
+        """A copy after a fit of the model that showed this error, on images as others err on."""
+        race = copy(self)
+        race.runs, race.answers = (
+            [[*each] for each in self.runs],
+            [[*each] for each in self.answers],
+        )
+        known = [each for each in self.answers if each]
+        alike = self.answers[model] or [np.mean(each, axis=0) for each in known]
+        race.saw_run(model, error, np.mean(alike, axis=0) if alike else None)
+        return race
 
     def _actions(
         self, seen: Prediction, mean: np.ndarray, sd: np.ndarray, seconds: float
