@@ -427,7 +427,7 @@ def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_i
         models[3]: "an input fixed at another size than 64 pixels",
         LITE[1]: "--max-memory 8GB",
     }
-    assert not_judged == ["--max-memory 8GB: not known of 1 candidates, which race"]
+    assert not_judged == ["--max-memory 8GB: not known, and so kept: 1 of 4 candidates"]
 
 
 def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Path) -> None:

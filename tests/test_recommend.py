@@ -353,7 +353,7 @@ def test_a_model_that_takes_no_images_of_this_size_is_not_suggested(study: Path,
     table.to_csv(study / "imagenet.csv", index=False)
     told = ask(study, capsys, "planet")
     assert LITE[2] not in [each["model"] for each in told["models"]]
-    assert told["notes"][0] == "1 models take no images of 224 pixels and are left out"
+    assert told["notes"][0] == "Left out, as they take no images of 224 pixels: 1 of 3 models"
 
 
 def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys):

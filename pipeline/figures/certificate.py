@@ -105,7 +105,7 @@ class Certificate:
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
-        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} others"
+        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} other{'s' * (left > 2)}"
         others = [name for name in self.may_be_best if name != self.recommended]
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
         share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
@@ -120,7 +120,7 @@ class Certificate:
             *(
                 f"{each.name} explain {100 * each.explains:.0f} % "
                 f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
-                f"published numbers leave open ({each.n_fits} fits)"
+                f"published numbers leave open ({each.n_fits} fit{'s' * (each.n_fits != 1)})"
                 for each in self.rungs
             ),
             *self._not_raced(),

@@ -135,7 +135,8 @@ def _left_out(
         for model in rows.loc[~limit.keeps(rows), "model"]:
             found.setdefault(model, limit.option)
         if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
-            not_judged.append(f"{limit.option}: not known of {unknown} candidates, which race")
+            of = f"{unknown} of {len(rows)} candidates"
+            not_judged.append(f"{limit.option}: not known, and so kept: {of}")
     return found, not_judged
 
 

@@ -194,10 +194,10 @@ class Race:
             _, action = max(found, key=lambda each: each[0])
             chosen.append(action)
             seconds -= action.seconds
-            if action.rung == RUN:
-                race = race._as_if(action.model, float(mean[action.model]))
-            else:
+            if action.rung != RUN:
                 probed.add(action.model)
+            elif len(chosen) < count:
+                race = race._as_if(action.model, float(mean[action.model]))
         return chosen
 
     def _as_if(self, model: int, error: float) -> "Race":
@@ -207,8 +207,7 @@ class Race:
             [[*each] for each in self.runs],
             [[*each] for each in self.answers],
         )
-        known = [each for each in self.answers if each]
-        alike = self.answers[model] or [np.mean(each, axis=0) for each in known]
+        alike = self.answers[model] or [each[0] for each in self.answers if each]
         race.saw_run(model, error, np.mean(alike, axis=0) if alike else None)
         return race
 

@@ -321,7 +321,8 @@ def _prior(
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
     if other_size.any():
-        notes.append(f"{other_size.sum()} models take no images of {size} pixels and are left out")
+        how_many = f"{other_size.sum():,} of {len(other_size):,} models"
+        notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
     if asked.max_fit_time is not None:
         seen = estimates(study, imagenet, dataset, nearest["model"], size)
         if isinstance(seen, str):
