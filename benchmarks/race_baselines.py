@@ -128,14 +128,14 @@ _TRACES: dict[tuple[str, int], list[tuple[float, int]]] = {}  # what a seed asks
 
 def _smac_trace(sweep: Sweep, seed: int) -> list[tuple[float, int]]:
     """Seconds spent after each full fit and the best model by then, to MOST_SHARE of the grid."""
+    if (key := (sweep.name, seed)) in _TRACES:
+        return _TRACES[key]
     from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
     from smac import MultiFidelityFacade, Scenario
     from smac.intensifier.successive_halving import SuccessiveHalving
     from smac.main.exceptions import ConfigurationSpaceExhaustedException
     from smac.runhistory.dataclasses import TrialValue
 
-    if (key := (sweep.name, seed)) in _TRACES:
-        return _TRACES[key]
     space = ConfigurationSpace(seed=seed)
     space.add(CategoricalHyperparameter("model", list(sweep.models)))
     end = {1: 1, 3: 3, 9: None}  # epochs by SMAC's budgets, None for the whole fit
@@ -156,7 +156,7 @@ def _smac_trace(sweep: Sweep, seed: int) -> list[tuple[float, int]]:
             acquisition_maximizer=MultiFidelityFacade.get_acquisition_maximizer(
                 scenario, challengers=len(sweep.models), local_search_iterations=1
             ),
-            config_selector=MultiFidelityFacade.get_config_selector(scenario, retries=1000),
+            config_selector=MultiFidelityFacade.get_config_selector(scenario, retries=50),
             logging_level=False,
             overwrite=True,
         )
