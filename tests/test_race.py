@@ -177,10 +177,12 @@ def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
     told = {"root": tmp_path, "dataset": "d", "models": [], "asked": Asked(), "rules": race.rules}
     for jobs, places in ((None, 4), (6, 6)):
         contest = Contest(**told, budget=Budget(1e4, ""), jobs=jobs)
-        actions, _ = contest._next(found, race, events)
+        actions, _ = contest._next(found, race, events, 60.0)
         assert len(actions) == places
-        untimed, _ = contest._next(replace(found, timed=False), race_of(12), [])
+        untimed, _ = contest._next(replace(found, timed=False), race_of(12), [], 0.0)
         assert len({each.model for each in untimed}) == places
+        left_out_has_cost_it_all = contest._next(found, race_of(12), [], 1e6)
+        assert left_out_has_cost_it_all == ([], "the budget is spent")
 
 
 def test_an_energy_budget_is_that_of_all_jobs_by_the_power_measured_here(

@@ -188,8 +188,8 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        _, field, race, events = self._now(set())
-        self._next(field, race, events)
+        study, field, race, events = self._now(set())
+        self._next(field, race, events, self._spent(study))
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
@@ -197,7 +197,7 @@ class Contest:
         broken: set[str] = set()
         while True:
             study, field, race, events = self._now(broken)
-            actions, stopped = self._next(field, race, events)
+            actions, stopped = self._next(field, race, events, self._spent(study))
             if stopped:
                 return self._certificate(study, field, race, events, stopped)
             targets = self._decide(study, field, actions)
@@ -210,7 +210,7 @@ class Contest:
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
         study, field, race, events = self._now(set())
-        actions, stopped = self._next(field, race, events)
+        actions, stopped = self._next(field, race, events, self._spent(study))
         for each in actions:
             kind = FIT if each.rung == RUN else PROBE
             print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
@@ -238,15 +238,18 @@ class Contest:
         found = [read_record(self.root / path) for path in paths if (self.root / path).is_file()]
         return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
 
+    def _spent(self, study: Study) -> float:
+        """Seconds of all that ran, also of models that turned out to be beyond a limit."""
+        return sum(each.cost.fit_seconds or 0.0 for each in self._records(study))
+
     def _next(
-        self, field: Field, race: Race, events: list[Event]
+        self, field: Field, race: Race, events: list[Event], spent: float
     ) -> tuple[list[Action], str | None]:
         """The next runs, or why there are none."""
         from pipeline.sweep.jobs import Options
 
         threads = threads_of(read_yaml(self.root / "params.yaml"))
         at_once = Options(jobs=self.jobs).runs_at_a_time(threads)
-        spent = sum(each.seconds for each in events)
         left = self.budget.in_all(at_once) - spent
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
@@ -258,7 +261,7 @@ class Contest:
             first = [int(m) for m in by_price[:at_once] if not race.failed[m]]
             return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         can_pay = prices[cheapest] <= left
-        if not can_pay and not events:
+        if not can_pay and not spent:
             raise PipelineError(
                 f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
                 f"{duration(prices[cheapest])}: allow more, or name smaller models"
@@ -334,7 +337,7 @@ class Contest:
         self, study: Study, field: Field, race: Race, events: list[Event], stopped: str
     ) -> Certificate:
         grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
-        return certificate_of(
+        told = certificate_of(
             race,
             events,
             dataset=self.dataset,
@@ -346,6 +349,7 @@ class Contest:
             not_raced=field.left_out,
             not_judged=field.not_judged,
         )
+        return replace(told, seconds=float(f"{self._spent(study):.6g}"))
 
 
 def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, list[Event]]:
