@@ -181,7 +181,7 @@ def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
         assert len(actions) == places
         untimed, _ = contest._next(replace(found, timed=False), race_of(12), [], 0.0)
         assert len({each.model for each in untimed}) == places
-        left_out_has_cost_it_all = contest._next(found, race_of(12), [], 1e6)
+        left_out_has_cost_it_all = contest._next(replace(found, timed=False), race_of(12), [], 1e6)
         assert left_out_has_cost_it_all == ([], "the budget is spent")
 
 
