@@ -257,9 +257,7 @@ class Contest:
         prices = field.candidates.fit_seconds[:, 0]
         by_price = np.argsort(np.where(race.failed, np.inf, prices), kind="stable")
         cheapest = int(by_price[0])
-        if not (
-            events or spent or field.timed
-        ):  # nothing tells how long a fit takes here: find out
+        if not (events or spent or field.timed):  # how long a fit takes is not known: find out
             first = [int(m) for m in by_price[:at_once] if not race.failed[m]]
             return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         can_pay = prices[cheapest] <= left
