@@ -6,7 +6,9 @@ or None where nothing could be paid. All recommend the lowest error of their ful
 
 import importlib.util
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from benchmarks.race_tables import Sweep
 
 Method = Callable[[Sweep, float, np.random.Generator], int | None]
 KEEP = 3  # successive halving keeps a third
+MOST_SHARE = 0.34  # of the grid: more than the largest budget
 
 
 def fit_in_order(sweep: Sweep, order: Iterable[int], seconds: float) -> int | None:
@@ -113,6 +116,72 @@ def optuna_halving(sweep: Sweep, seconds: float, rng: np.random.Generator) -> in
     return None if best is None else best[1]
 
 
+def smac_halving(sweep: Sweep, seconds: float, rng: np.random.Generator) -> int | None:
+    """SMAC3's successive halving, whose next models its random forest proposes by their name."""
+    trace = _smac_trace(sweep, int(rng.integers(2**31)))
+    paid = [best for spent, best in trace if spent <= seconds]
+    return paid[-1] if paid else None
+
+
+_TRACES: dict[tuple[str, int], list[tuple[float, int]]] = {}  # what a seed asks is of no budget
+
+
+def _smac_trace(sweep: Sweep, seed: int) -> list[tuple[float, int]]:
+    """Seconds spent after each full fit and the best model by then, to MOST_SHARE of the grid."""
+    if (key := (sweep.name, seed)) in _TRACES:
+        return _TRACES[key]
+    from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
+    from smac import MultiFidelityFacade, Scenario
+    from smac.intensifier.successive_halving import SuccessiveHalving
+    from smac.main.exceptions import ConfigurationSpaceExhaustedException
+    from smac.runhistory.dataclasses import TrialValue
+
+    space = ConfigurationSpace(seed=seed)
+    space.add(CategoricalHyperparameter("model", list(sweep.models)))
+    end = {1: 1, 3: 3, 9: None}  # epochs by SMAC's budgets, None for the whole fit
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            space,
+            deterministic=True,
+            n_trials=10**6,
+            min_budget=1,
+            max_budget=9,
+            seed=seed,
+            output_directory=Path(folder),
+        )
+        smac = MultiFidelityFacade(
+            scenario,
+            lambda config, seed, budget: 0.0,
+            intensifier=SuccessiveHalving(scenario, eta=KEEP),
+            acquisition_maximizer=MultiFidelityFacade.get_acquisition_maximizer(
+                scenario, challengers=len(sweep.models), local_search_iterations=1
+            ),
+            config_selector=MultiFidelityFacade.get_config_selector(scenario, retries=50),
+            logging_level=False,
+            overwrite=True,
+        )
+        reached, spent, best = dict.fromkeys(range(len(sweep.models)), 0), 0.0, (np.inf, -1)
+        trace: list[tuple[float, int]] = []
+        while spent < MOST_SHARE * sweep.whole_seconds:
+            try:
+                trial = smac.ask()
+            except ConfigurationSpaceExhaustedException:  # it finds no further model
+                break
+            model, epochs = sweep.models.index(trial.config["model"]), end[round(trial.budget)]
+            if epochs is None:
+                spent += sweep.fit_seconds[model, reached[model]]
+                error = float(sweep.runs[model][0])
+                best = min(best, (error, model))
+                trace.append((spent, best[1]))
+            else:
+                spent += float(sweep.rung_seconds[model, reached[model] : epochs].sum())
+                reached[model] = max(reached[model], epochs)
+                error = float(sweep.rungs[model, epochs - 1])
+            smac.tell(trial, TrialValue(cost=error), save=False)
+    _TRACES[key] = trace
+    return trace
+
+
 BY_FITS: dict[str, Method] = {
     "random": random,
     "smallest first": smallest,
@@ -126,6 +195,12 @@ BY_EPOCHS: dict[str, Method] = {
 
 
 def optional() -> dict[str, Method]:
-    """Optuna's pruner, where it is installed (`pip install 'which-backbone[bench]'`)."""
-    there = importlib.util.find_spec("optuna") is not None
-    return {"Optuna's halving pruner": optuna_halving} if there else {}
+    """Those of other packages that are installed: `pip install 'which-backbone[bench]'` has Optuna;
+    SMAC3 is no dependency, because it brings Dask and its cluster tools along.
+    """
+    found = {
+        "optuna": ("Optuna's halving pruner", optuna_halving),
+        "smac": ("SMAC3's halving", smac_halving),
+    }
+    there = [each for package, each in found.items() if importlib.util.find_spec(package)]
+    return dict(there)

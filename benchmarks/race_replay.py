@@ -34,10 +34,10 @@ from benchmarks.race_tables import (
 )
 from pipeline.core.command import run
 from pipeline.core.processes import usable_cores
-from pipeline.figures.look import COLOURS, LOOK, MARKERS, figure, save
-from pipeline.race.belief import Prior, assumed, log_odds, predict
-from pipeline.race.certificate import standing
+from pipeline.estimates.belief import Prior, assumed, log_odds, predict
+from pipeline.figures.look import COLOURS, INK, LOOK, MARKERS, figure, save
 from pipeline.race.search import RUN, Candidates, Race, Rules
+from pipeline.race.standing import standing
 
 BUDGETS = (1 / 40, 1 / 25, 1 / 15, 1 / 10, 1 / 7, 1 / 5, 1 / 3)
 REPEATS = 20  # of methods that draw; Optuna's takes a hundred times longer
@@ -119,7 +119,7 @@ def _repeats(name: str, sweep: Sweep) -> int:
     exact = all(len(each) == 1 for each in sweep.runs)
     if exact and (name.startswith("race") or name in ("smallest first", "best ImageNet top-1")):
         return 1
-    return REPEATS_SLOW if name.startswith("Optuna") else REPEATS
+    return REPEATS_SLOW if name.startswith(("Optuna", "SMAC3")) else REPEATS
 
 
 def other_images(sweeps: Sequence[Sweep]) -> Callable[[Sweep], list[Sweep]]:
@@ -314,7 +314,7 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
                 mean[name],
                 marker=MARKERS[place],
                 ms=4,
-                color=COLOURS[place],
+                color=(*COLOURS, INK)[place],
                 lw=2.2 if name == "race" else 1,
                 label=name,
             )

@@ -10,8 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.race.belief import Past, Prior, assumed, elsewhere, learn, log_odds, standardised
-from pipeline.race.field import TOP1, features_of
+from pipeline.estimates.belief import (
+    IMAGENET_ERROR,
+    Past,
+    Prior,
+    assumed,
+    elsewhere,
+    features_of,
+    learn,
+    log_odds,
+    standardised,
+)
 from pipeline.race.search import Candidates
 from pipeline.study2022.printed import read_sweep
 from pipeline.timm_results.published_tables import OTHER_SETS, read_accuracy
@@ -55,7 +64,7 @@ class Sweep:
 def field_of(sweep: Sweep, others: Sequence[Sweep]) -> tuple[Candidates, Prior]:
     """The candidates of a race on `sweep` and its prior, fitted on `others` if there are any."""
     features = features_of(sweep.published)
-    prior = assumed(features.shape[1] + bool(others), sweep.rungs.shape[1], TOP1)
+    prior = assumed(features.shape[1] + bool(others), sweep.rungs.shape[1], IMAGENET_ERROR)
     if others:
         fits = [_on(sweep.models, each, each.truth) for each in others]
         features = np.hstack([features, standardised(elsewhere(fits)[:, None])])

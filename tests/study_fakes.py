@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from matplotlib import rc_context
 
 from pipeline.core.files import plain, write_json
+from pipeline.figures.certificate import (
+    FIT,
+    PROBE,
+    Certificate,
+    Entrant,
+    Rung,
+    Step,
+    who_left_when,
+)
+from pipeline.figures.look import LOOK, save
 from pipeline.records import Record, pack_counts
 from pipeline.timm_results.imagenet import COLUMNS
 
@@ -173,3 +184,45 @@ def write_imagenet(
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False)
     return path
+
+
+def write_race(results: Path, dataset: str = "digits") -> Certificate:
+    """The certificate of a race of LITE on `dataset`, and its figure: lite0 left by its fits."""
+    steps = [
+        Step(LITE[2], PROBE, 0.10, 2.0, None, 3, None),
+        Step(LITE[2], FIT, 0.061, 22.0, LITE[2], 3, 0.2),
+        Step(LITE[0], FIT, 0.20, 42.0, LITE[2], 2, 0.03),
+        Step(LITE[1], FIT, 0.06, 62.0, LITE[1], 2, 0.014),
+    ]
+    left = (62.0, "worse by its fits")
+    told = Certificate(
+        dataset=dataset,
+        recipe="quickstart",
+        confidence=0.95,
+        regret=0.005,
+        covers="seeds and images",
+        recommended=LITE[1],
+        error_rate=0.06,
+        p_best=0.6,
+        regret_at_most=0.014,
+        may_be_best=[LITE[1], LITE[2]],
+        n_candidates=3,
+        n_never_run=0,
+        seconds=62.0,
+        grid_seconds=180.0,
+        priced="other runs of the same model",
+        prior="assumed: no other dataset has fits of 4 candidates",
+        stopped="no run is expected to change the answer (no budget)",
+        rungs=[Rung(PROBE, 0.2, 0.0, 0.5, 1)],
+        models=[
+            Entrant(LITE[0], 1, 0.20, 0.2, 0.0, *left),
+            Entrant(LITE[1], 1, 0.06, 0.06, 0.6, None, None),
+            Entrant(LITE[2], 1, 0.061, 0.061, 0.4, None, None),
+        ],
+        steps=steps,
+        not_raced={"vit_x": "--max-memory 8GB", "vit_y": "--max-memory 8GB"},
+    )
+    write_json(results / "race" / f"{dataset}.json", plain(told))
+    with rc_context(LOOK):
+        save(who_left_when(told), results / "race", dataset)
+    return told

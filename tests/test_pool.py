@@ -20,7 +20,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
 from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
-from pipeline.recommend.prior import alike_elsewhere, shortlist
+from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.report import tables as report_tables
 from pipeline.results import POOL, read_pool_table, read_results
@@ -314,18 +314,19 @@ def test_the_page_marks_them_and_gives_them_no_rank_and_no_time(study: Path) -> 
     assert report_tables.other_people(others).rows[0].cells[0].shown == "anna"
 
 
-def test_only_runs_alike_feed_the_prior_behind_this_studys_own() -> None:
-    published = pd.DataFrame({"model": LITE, "top1": 80.0, "img_size": 224, "device": "x"})
-    published["samples_per_second"] = [1.0, 2.0, 3.0]
+def test_only_runs_alike_reach_the_shortlist_and_come_last() -> None:
+    models = [*LITE, "resnet18.a1_in1k"]
+    published = pd.DataFrame({"model": models, "top1": 80.0, "img_size": 224, "device": "x"})
+    published["samples_per_second"] = [4.0, 3.0, 2.0, 1.0]
+    for name in ODDS:
+        published[name] = [1.3, 1.2, 1.1, 1.0]
     rows = pd.DataFrame({"from": ["anna", "bea", "bea", "carl"], "dataset": "pets"})
     rows["model"] = [LITE[1], LITE[1], "unheard.of", LITE[0]]
     rows = rows.reindex(columns=list(POOL)).assign(tied_there=True, data_kind="single")
     rows["image_size"] = [224, 224, 224, 64]
     others = alike_elsewhere(rows, LITE, "single")
-    own = pd.DataFrame({"model": [LITE[2]], "tied": True, "dataset": "digits"})
-    own["steady_fit_seconds_median"] = 1.0
-    found = [each.model for each in shortlist(published, own, [], 4, others)]
-    assert found[:2] == [LITE[2], LITE[1]]
+    found = [each.model for each in shortlist(published, [], 3, others)]
+    assert found == [models[3], LITE[2], LITE[1]]
     assert alike_elsewhere(rows, LITE, "multi").empty
 
 

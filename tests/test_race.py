@@ -1,29 +1,42 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from study_fakes import CPU, LITE, write_imagenet, write_run, write_study
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
+from pipeline.estimates import planned
+from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
 from pipeline.race import field
-from pipeline.race.belief import (
-    Past,
-    assumed,
-    learn,
-    least_difference,
-    log_odds,
-    predict,
+from pipeline.race.__main__ import Contest
+from pipeline.race.field import Budget, budget_of
+from pipeline.race.search import (
+    RUN,
+    Action,
+    Candidates,
+    Race,
+    Rules,
+    knowledge_gradient,
     run_spread,
+)
+from pipeline.race.standing import (
+    Event,
+    certificate_of,
+    least_difference,
     spent,
+    standing,
     worse_by,
 )
-from pipeline.race.certificate import Event, certificate_of, standing
-from pipeline.race.field import Budget, budget_of, features_of
-from pipeline.race.search import RUN, Candidates, Race, Rules, knowledge_gradient
+from pipeline.recommend.limits import Asked
+from pipeline.records import Device, read_record
+from pipeline.study.params import read_study
+from pipeline.timm_results.imagenet import published, read_imagenet
 
 IMAGES = 400
 ABOUT = {  # what a certificate says that the race does not know
@@ -128,6 +141,85 @@ def test_a_run_that_cannot_be_paid_is_not_chosen() -> None:
     assert race.choose(50.0) == []
     assert {each.model for each in race.choose(1e6, 3)} == {0, 1, 2}
     assert all(each.seconds <= 100 for each in race.choose(100.0, 3))
+
+
+def test_a_batch_asks_different_questions_and_may_repeat_a_model() -> None:
+    """Of twins that nothing tells apart, one is fitted first; of two models left, both again."""
+    features = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    features *= 3  # their family is most of what is not known of them
+    race = Race(candidates(features), assumed(2, 1), Rules(n_valid=IMAGES))
+    saw(race, 4, 0.1, 0)
+    race.unprobed[:] = True
+    assert {each.model for each in race.choose(1e6, 2)} == {0, 3}
+    two = race_of(2)
+    for seed in range(2):
+        saw(two, 0, 0.10, seed)
+        saw(two, 1, 0.11, seed)
+    before = two.n_runs.tolist()
+    assert [each.model for each in two.choose(1e6, 4)] != []
+    assert len(two.choose(1e6, 4)) == 4
+    assert two.n_runs.tolist() == before
+    assert two.choose(1e6, 4)[0] == two.choose(1e6)[0]
+
+
+def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("threads: 3\n")
+    monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: list("0123"))
+    race, found = (
+        race_of(12),
+        field.Field(race_of(12).candidates, assumed(1, 1), {}, [], "", True, ""),
+    )
+    for model in (0, 11):
+        saw(race, model, 0.2, model)
+    events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
+    told = {"root": tmp_path, "dataset": "d", "models": [], "asked": Asked(), "rules": race.rules}
+    for jobs, places in ((None, 4), (6, 6)):
+        contest = Contest(**told, budget=Budget(1e4, ""), jobs=jobs)
+        actions, _ = contest._next(found, race, events, 60.0)
+        assert len(actions) == places
+        untimed, _ = contest._next(replace(found, timed=False), race_of(12), [], 0.0)
+        assert len({each.model for each in untimed}) == places
+        left_out_has_cost_it_all = contest._next(replace(found, timed=False), race_of(12), [], 1e6)
+        assert left_out_has_cost_it_all == ([], "the budget is spent")
+
+
+def test_an_energy_budget_is_that_of_all_jobs_by_the_power_measured_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Device(kind="cuda", name="H100")
+    monkeypatch.setattr(field, "this_device", lambda threads: here)
+    for seed, (name, wh) in enumerate((("H100", 10.0), ("H100", None), ("T4", 1.0))):
+        cost = {"fit_seconds": 360.0, "energy_wh": wh}
+        device = {"kind": "cuda", "name": name}
+        write_run(tmp_path / "data/runs", LITE[0], seed, 0.1, cost=cost, device=device)
+    energy = budget_of(tmp_path, None, None, None, "0.05kWh")
+    assert energy == Budget(1800.0, "--max-energy 0.05kWh at 100 W a run", of_each_job=False)
+    assert (energy.in_all(4), Budget(1800.0, "").in_all(4)) == (1800.0, 7200.0)
+
+
+def test_the_power_of_fits_on_an_h100_is_read_from_their_records(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/runs").symlink_to(shared / "gpu/records")
+    here = Device(kind="cuda", name="NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(field, "this_device", lambda threads: here)
+    watts = 3600 * 100 / budget_of(tmp_path, None, None, None, "100Wh").seconds
+    assert 100 < watts < 300
+
+
+def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None:
+    path = write_study(tmp_path, datasets=["other"])
+    path.write_text(path.read_text() + "race:\n  datasets: [digits]\n  fits: {}\n  probes: {}\n")
+    study = read_study(path)
+    race = race_of(2)
+    found = field.Field(race.candidates, race.prior, {}, [], "", True, "")
+    contest = Contest(tmp_path, "digits", [], Asked(), race.rules, Budget(1e4, ""), None)
+    targets = contest._decide(study, found, [Action(1, RUN, 60.0, 0.1)] * 2)
+    assert len(set(targets)) == 2
+    assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
@@ -283,22 +375,75 @@ def test_log_odds_stay_finite_at_both_ends() -> None:
 def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "params.yaml").write_text("threads: 1\n")
-    study = SimpleNamespace(path=tmp_path / "params.yaml", recipes=("lp_ft",), image_size=96)
+    study = read_study(write_study(tmp_path, models=LITE[:2]))
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text("epochs: 2\nfrozen_epochs: 0\n")
     table = pd.DataFrame(
-        {"model": ["a", "b"], "params_m": [4.0, 8.0], "train_samples_per_second": [200.0, 100.0]}
+        {"model": LITE[:2], "params_m": [4.0, 8.0], "train_samples_per_second": [200.0, 100.0]}
     )
-    monkeypatch.setattr(field, "estimates", lambda *args: "nothing is known of this device")
-    monkeypatch.setattr(field, "this_device", lambda threads: SimpleNamespace(name="CPU"))
 
-    def fit(name: str) -> SimpleNamespace:
-        own = {"dataset": "pets", "model": "a", "recipe": "lp_ft", "image_size": 96}
-        device, cost = SimpleNamespace(name=name), SimpleNamespace(fit_seconds=150.0)
-        return SimpleNamespace(**own, device=device, cost=cost)
+    def prices(device: dict[str, object]) -> tuple[list[float], str, bool]:
+        cost = {"fit_seconds": 150.0, "start_up_seconds": 30.0}
+        write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, device=device, cost=cost)
+        seconds, basis, timed = field._prices(tmp_path, study, "digits", table)
+        return seconds.tolist(), basis, timed
 
-    def prices(records: list[SimpleNamespace]) -> tuple[list[float], bool]:
-        seconds, _, timed = field._prices(study, "pets", table, Path(), records)
-        return seconds.tolist(), timed
+    here = Device(kind="cpu", name="Some CPU", threads=2)
+    monkeypatch.setattr(planned, "this_device", lambda threads: here)
+    seconds, basis, timed = prices({**CPU, "shared": True})
+    assert seconds[0] == pytest.approx(150)  # the start-up is part of what the race waits for
+    assert seconds[1] > 150
+    assert timed
+    assert basis.endswith("each run known here shared the device")
+    assert prices({**CPU, "name": "another's"})[0] == [40.0, 80.0]
 
-    assert prices([fit("CPU")]) == ([150.0, 300.0], True)
-    assert prices([fit("another's")]) == ([40.0, 80.0], False)
+
+def test_datasets_with_another_kind_of_labels_teach_the_prior_nothing(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path))
+    meta = tmp_path / "data/datasets/planet/meta.json"
+    meta.parent.mkdir(parents=True)
+    records = [read_record(write_run(tmp_path / "runs", model, 0, 0.1)) for model in LITE]
+    for kind, taught in (("single", {"digits"}), ("multi", set())):
+        meta.write_text(json.dumps({"kind": kind}))
+        assert set(field._elsewhere(tmp_path, study, "planet", records)) == taught
+
+
+def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lite0 took little memory, lite1 much, of lite2 it is not known; a ViT takes no 64 pixels."""
+    models = [*LITE, "vit_tiny_patch16_224.augreg_in21k_ft_in1k"]
+    study = read_study(write_study(tmp_path, models=models))
+    study = replace(study, weights="hub")
+    imagenet = read_imagenet(write_imagenet(tmp_path / "data/imagenet.csv", models))
+    imagenet.loc[imagenet["model"] == models[3], "fixed_size"] = 224
+    for model, gib in ((LITE[0], 1.0), (LITE[1], 9.0)):
+        cost = {"fit_seconds": 9.0, "peak_rss_gib": gib}
+        write_run(tmp_path / "data/runs", model, 0, 0.1, cost=cost)
+    monkeypatch.setattr(field, "this_device", lambda threads: Device(kind="cpu", name="Some CPU"))
+    table = published(study, imagenet, tmp_path)
+    asked = Asked(max_memory="8GB")
+    left_out, not_judged = field._left_out(tmp_path, study, table, imagenet, asked)
+    assert left_out == {
+        models[3]: "an input fixed at another size than 64 pixels",
+        LITE[1]: "--max-memory 8GB",
+    }
+    assert not_judged == ["--max-memory 8GB: not known, and so kept: 1 of 4 candidates"]
+
+
+def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path))
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    recipe = "batch_size: 32\nprecision: fp16\n"
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text(recipe)
+    imagenet = read_imagenet(write_imagenet(tmp_path / "imagenet.csv"))
+    cost = {"fit_seconds": 9.0, "peak_memory_reserved_gib": 3.0}
+    gpu = {"kind": "cuda", "name": "H100"}
+    record = read_record(write_run(tmp_path, LITE[0], 0, 0.1, cost=cost, device=gpu))
+    found = planned.memory_gib(study, imagenet, Device(**gpu), [record])
+    assert found[LITE[0]] == 3.0
+    macts = (6.7 + 1) * (64 / 224) ** 2
+    expected = 0.2 + (14.2 * 5.65 + 5.1 * 32 * macts) * 1e6 / 2**30
+    assert found[LITE[1]] == pytest.approx(expected)
+    assert planned.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty

@@ -141,6 +141,7 @@ def test_a_killed_race_goes_on_where_it_was(
         (("--dataset", "digits", "--budget", "soon"), "give a time"),
         (("--dataset", "digits", "--confidence", "2"), "--confidence 2: give"),
         (("--dataset", "digits", "--min-throughput", "1e9"), "no candidate within the limits"),
+        (("--dataset", "digits", "--max-memory", "8"), "--max-memory '8': give a size"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(

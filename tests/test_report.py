@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
+from study_fakes import LITE, write_failure, write_imagenet, write_race, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
@@ -541,3 +541,25 @@ def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
 )
 def test_durations_are_written_for_people(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_a_raced_dataset_shows_what_its_race_certifies_and_who_left_when(study: Path):
+    plain_page = render(study)
+    told = write_race(study / "results")
+    page = Page(render(study))
+    text = " ".join(page.text.split())
+    for sentence in told.sentences:
+        assert sentence in text.replace("\u00a0", " ")
+    assert "not raced: 2, by --max-memory 8GB (2)" in text
+    [picture] = [each for _, each in page.tags if str(each.get("alt")).startswith("Who left")]
+    assert str(picture["src"]).startswith("data:image/png;base64,")
+    (study / "results/race/digits.json").unlink()
+    assert render(study) == plain_page
+
+
+def test_half_a_certificate_is_one_line_that_says_how_to_make_it_again(study: Path):
+    write_race(study / "results")
+    path = study / "results/race/digits.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(PipelineError, match=r"not a whole certificate: run `python -m"):
+        render(study)

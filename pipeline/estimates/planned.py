@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pandas as pd
 
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
@@ -34,9 +35,13 @@ from pipeline.estimates.estimate import (
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, Study, read_study
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 
 SECONDS_PER_HOUR = 3600
+# GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
+# CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
+# study on Pets. On Planet 9 of 10 are within a factor of 1.5, all within 2.0 (docs/race.md).
+MEMORY_GIB, BYTES_PER_PARAMETER, BYTES_PER_ACTIVATION = 0.20, 14.2, 5.1
 
 
 def work_of(
@@ -101,10 +106,13 @@ def this_device(threads: int) -> Device:
 
 @dataclass(frozen=True)
 class Told:
-    """A fit's estimate: seconds, the factor it may be off either way, and its watt-hours."""
+    """A fit's estimate: seconds, those without its start-up, the factor that both may be off either
+    way, and its watt-hours.
+    """
 
     source: str
     seconds: float
+    steady_seconds: float
     factor: float
     energy_wh: float | None
 
@@ -142,6 +150,33 @@ def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
     asked = sources(study, table, device, runs, read_calibration(root, device))
     reaches = {source.name: reach(source, runs) for source in asked}
     return Known(root, study, device, records, runs, bool(alone), asked, reaches)
+
+
+def memory_gib(
+    study: Study, imagenet: pd.DataFrame, device: Device, records: Sequence[Record]
+) -> pd.Series:
+    """Peak memory of a fit by model, as far as it is known: the most that its records took, with
+    the study's first recipe at its image size, else on CUDA an estimate from published numbers.
+
+    On a CPU it is the process's, and nothing estimates that.
+    """
+    measured: dict[str, float] = {}
+    for each in records:
+        alike = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
+        cost = each.cost
+        peak = cost.peak_memory_reserved_gib if device.is_cuda else cost.peak_rss_gib
+        if alike and peak and each.device.is_cuda == device.is_cuda:
+            measured[each.model] = max(measured.get(each.model, 0.0), peak)
+    if not device.is_cuda:
+        return pd.Series(measured, dtype=float)
+    recipe = read_yaml(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
+    single = 2 if recipe["precision"] == "fp32" else 1
+    rows = at_nearest_size(imagenet[imagenet["macts"].notna()], study.image_size)
+    rows = rows.drop_duplicates("model").set_index("model")
+    macts = rows["macts"] * (study.image_size / rows["img_size"]) ** 2
+    activations = single * BYTES_PER_ACTIVATION * recipe["batch_size"] * macts
+    estimated = MEMORY_GIB + (BYTES_PER_PARAMETER * rows["params_m"] + activations) * 1e6 / 2**30
+    return pd.Series(measured, dtype=float).combine_first(estimated)
 
 
 def estimate_lines(
@@ -183,10 +218,11 @@ def _told(
     for source in asked:
         speed = source.speed(work)
         if speed:
-            seconds = work.megapixels / speed + start_up_of(work.model, runs)
+            steady = work.megapixels / speed
+            seconds = steady + start_up_of(work.model, runs)
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
-            return Told(source.name, seconds, reaches[source.name][0], energy_wh)
+            return Told(source.name, seconds, steady, reaches[source.name][0], energy_wh)
     return (
         "nothing tells of their models on this device: one finished run is a start, or "
         "`python -m pipeline.calibrate`"

@@ -40,6 +40,7 @@ from pipeline.timm_results.published_tables import (
 LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
+TAKE_ANY_SIZE = {"crossvit", "efficientvit", "mvitv2", "resnet", "sequencer", "twins", "xcit"}
 OWN_COLUMNS = [  # beside timm's
     "batch_size_asked",
     "peak_memory_allocated_gib",
@@ -252,6 +253,7 @@ def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
         family=accuracy["model"].map(family),
         pretraining=accuracy["model"].map(pretraining),
         licence=accuracy["model"].map(licence),
+        fixed_size=accuracy["model"].map(fixed_size).astype(float),
     ), unmatched
 
 
@@ -259,6 +261,17 @@ def licence(model: str) -> str:
     """The licence that the installed timm states for weights, maybe by their name of 2022."""
     config = weights().get(names_2022().get(model) or model)
     return "" if config is None else stated(config.license)
+
+
+def fixed_size(model: str) -> int | None:
+    """The only image size that a model takes, by the installed timm; None where it takes any.
+
+    timm also calls fixed some that were only trained at one size: those of TAKE_ANY_SIZE run.
+    """
+    config = weights().get(names_2022().get(model) or model)
+    if config is None or not config.fixed_input_size or family(model) in TAKE_ANY_SIZE:
+        return None
+    return int(config.input_size[-1])
 
 
 def _joined(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import yaml
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from pipeline.core.command import duration, percent, run
+from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
-from pipeline.core.files import plain, write_json, write_text
+from pipeline.core.files import plain, read_yaml, write_json, write_text
 from pipeline.estimates.planned import prepared
-from pipeline.figures.look import COLOURS, GREY, INK, LOOK, figure, save
-from pipeline.race.certificate import Certificate, Event, certificate_of
+from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
+from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     BASELINES,
     IMAGENET,
@@ -36,15 +35,14 @@ from pipeline.race.field import (
     models_asked,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
+from pipeline.race.standing import Event, certificate_of
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record, unpack_counts
 from pipeline.statistics.validation_images import labels_of
-from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of
+from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of, threads_of
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
-FIT, PROBE = "fit", "frozen features"
-MOST_DRAWN = 40  # candidates in the figure
 MOST_FAILED = 3  # batches in a row without a record
 
 
@@ -59,6 +57,7 @@ def main(
     regret: float = 0.5,
     licence: str | None = None,
     min_throughput: float | None = None,
+    max_memory: str | None = None,
     jobs: int | None = None,
     dry_run: bool = False,
     json: bool = False,
@@ -69,12 +68,13 @@ def main(
     one by more than REGRET points at CONFIDENCE, or when the budget is spent: BUDGET (10min) is
     the time of fits and probes, per job; MAX_COST that time at PRICE_PER_HOUR; MAX_ENERGY (100Wh)
     by the power that earlier runs drew. What the race has cost before counts: the same command
-    again does nothing. LICENCE commercial and MIN_THROUGHPUT (images/s, published) leave candidates
-    out. Runs JOBS at a time. DRY_RUN shows the next runs and starts none.
+    again does nothing. LICENCE commercial, MIN_THROUGHPUT (images/s, published) and MAX_MEMORY
+    (8GB, measured or estimated) leave candidates out; of unknown memory they race. Runs JOBS at a
+    time. DRY_RUN shows the next runs and starts none.
     """
     root = Path.cwd()
     rules = _rules(confidence, regret)
-    asked = Asked(min_throughput=min_throughput, licence=licence)
+    asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
     _check_dataset(root, dataset)
@@ -188,8 +188,8 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        _, field, race, events = self._now(set())
-        self._next(field, race, events)
+        study, field, race, events = self._now(set())
+        self._next(field, race, events, self._spent(study))
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
@@ -197,7 +197,7 @@ class Contest:
         broken: set[str] = set()
         while True:
             study, field, race, events = self._now(broken)
-            actions, stopped = self._next(field, race, events)
+            actions, stopped = self._next(field, race, events, self._spent(study))
             if stopped:
                 return self._certificate(study, field, race, events, stopped)
             targets = self._decide(study, field, actions)
@@ -210,7 +210,7 @@ class Contest:
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
         study, field, race, events = self._now(set())
-        actions, stopped = self._next(field, race, events)
+        actions, stopped = self._next(field, race, events, self._spent(study))
         for each in actions:
             kind = FIT if each.rung == RUN else PROBE
             print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
@@ -238,24 +238,30 @@ class Contest:
         found = [read_record(self.root / path) for path in paths if (self.root / path).is_file()]
         return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
 
+    def _spent(self, study: Study) -> float:
+        """Seconds of all that ran, also of models that turned out to be beyond a limit."""
+        return sum(each.cost.fit_seconds or 0.0 for each in self._records(study))
+
     def _next(
-        self, field: Field, race: Race, events: list[Event]
+        self, field: Field, race: Race, events: list[Event], spent: float
     ) -> tuple[list[Action], str | None]:
         """The next runs, or why there are none."""
         from pipeline.sweep.jobs import Options
 
-        at_once = Options(jobs=self.jobs).runs_at_a_time(1)
-        spent = sum(each.seconds for each in events)
-        left = self.budget.seconds * at_once - spent
+        threads = threads_of(read_yaml(self.root / "params.yaml"))
+        at_once = Options(jobs=self.jobs).runs_at_a_time(threads)
+        left = self.budget.in_all(at_once) - spent
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
             return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
         prices = field.candidates.fit_seconds[:, 0]
-        cheapest = int(np.where(race.failed, np.inf, prices).argmin())
-        if not events and not field.timed:  # nothing tells how long a fit takes here: find out
-            return [Action(cheapest, RUN, float(prices[cheapest]), 0.0)], None
+        by_price = np.argsort(np.where(race.failed, np.inf, prices), kind="stable")
+        cheapest = int(by_price[0])
+        if not (events or spent or field.timed):  # how long a fit takes is not known: find out
+            first = [int(m) for m in by_price[:at_once] if not race.failed[m]]
+            return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         can_pay = prices[cheapest] <= left
-        if not can_pay and not events:
+        if not can_pay and not spent:
             raise PipelineError(
                 f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
                 f"{duration(prices[cheapest])}: allow more, or name smaller models"
@@ -268,15 +274,17 @@ class Contest:
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""
         cells: list[tuple[str, dict[str, Any]]] = []
+        decided = list(study.raced)
         for action in actions:
             model = field.candidates.names[action.model]
             if action.rung != RUN:
                 cells.append(("probes", {"dataset": self.dataset, "model": model}))
                 continue
             cell = Cell(self.dataset, model, study.recipes[0], 0)
-            ran = {each.seed for each in study.raced if replace(each, seed=0) == cell}
+            ran = {each.seed for each in decided if replace(each, seed=0) == cell}
             seeds = chain(study.seeds, count(max(study.seeds) + 1))
-            cells.append(("fits", _fit(replace(cell, seed=next(s for s in seeds if s not in ran)))))
+            decided.append(replace(cell, seed=next(s for s in seeds if s not in ran)))
+            cells.append(("fits", _fit(decided[-1])))
 
         def change(content: Any) -> None:
             for kind, values in cells:
@@ -329,7 +337,7 @@ class Contest:
         self, study: Study, field: Field, race: Race, events: list[Event], stopped: str
     ) -> Certificate:
         grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
-        return certificate_of(
+        told = certificate_of(
             race,
             events,
             dataset=self.dataset,
@@ -339,7 +347,9 @@ class Contest:
             priced=field.priced,
             prior=field.told,
             not_raced=field.left_out,
+            not_judged=field.not_judged,
         )
+        return replace(told, seconds=float(f"{self._spent(study):.6g}"))
 
 
 def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, list[Event]]:
@@ -364,35 +374,6 @@ def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, lis
         took = record.cost.fit_seconds or 0.0
         events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
     return race, events
-
-
-def who_left_when(certificate: Certificate) -> Figure:
-    """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
-    ran = {step.model for step in certificate.steps}
-    rows = [each for each in certificate.models if each.model in ran]
-    end = certificate.seconds
-    rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
-    rows = rows[-MOST_DRAWN:]
-    made, (axes,) = figure(
-        f"{certificate.dataset}: who left the race when",
-        f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
-        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
-        1.4 + 0.24 * max(len(rows), 4),
-    )
-    for place, each in enumerate(rows):
-        left = each.left_after_seconds
-        colour = INK if left is None else GREY
-        colour = COLOURS[0] if each.model == certificate.recommended else colour
-        axes.plot([0, end if left is None else left], [place, place], color=colour)
-        for step in certificate.steps:
-            if step.model == each.model:
-                fill = colour if step.kind == FIT else "white"
-                axes.plot(step.seconds, place, "o", color=colour, mfc=fill, ms=5)
-    names = [f"{each.model}  {percent(each.error_rate)}" for each in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_xlabel("seconds of fits and probes")
-    axes.grid(axis="y", visible=False)
-    return made
 
 
 if __name__ == "__main__":

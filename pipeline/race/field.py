@@ -5,52 +5,51 @@ has published numbers; a model that cannot race is named with the reason.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
-from pipeline.estimates.planned import SECONDS_PER_HOUR, readable_records, this_device
-from pipeline.finetune.weights import WHEELS
-from pipeline.race.belief import Past, Prior, assumed, elsewhere, learn, log_odds, standardised
-from pipeline.race.search import Candidates
-from pipeline.recommend.limits import Asked
-from pipeline.recommend.limits import seconds as seconds_of
-from pipeline.recommend.prior import estimates
-from pipeline.records import Record
-from pipeline.study.params import RUNS, Study, threads_of
-from pipeline.timm_results.families import family, pretraining
-from pipeline.timm_results.imagenet import (
-    ACCURACIES,
-    pretraining_scale,
-    published,
-    read_imagenet,
+from pipeline.estimates.belief import Prior, fitted_prior
+from pipeline.estimates.planned import (
+    SECONDS_PER_HOUR,
+    Told,
+    known_of,
+    memory_gib,
+    prepared,
+    readable_records,
+    this_device,
 )
+from pipeline.finetune.weights import WHEELS
+from pipeline.race.search import Candidates
+from pipeline.recommend.limits import MEMORY_COLUMN, Asked
+from pipeline.recommend.limits import seconds as seconds_of
+from pipeline.records import Record
+from pipeline.study.params import RUNS, Cell, Study, threads_of
+from pipeline.timm_results.imagenet import published, read_imagenet
 
 BASELINES = Path("data/baselines")
 IMAGENET = Path("data/imagenet.csv")
-TOP1 = 0  # the column of ImageNet's own error among the features
-OF_FAMILY = 0.7  # how far a family may differ from others, beside what other numbers may
 PROBE_SHARE = 0.2  # of a fit's time, where no record tells: a fifth to a tenth was measured
 ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed on this device
-LEAST_MODELS = 4  # of another dataset, to tell anything
 
 
 @dataclass(frozen=True)
 class Field:
-    """`left_out` maps models that cannot race to the reason; `priced` says what prices rest on and
+    """`left_out` maps models that cannot race to the reason, `not_judged` says of which limits
+    nothing is known for some; `priced` says what prices rest on and
     `told` what the prior does. `timed`: is the time of any candidate known or estimated?
     """
 
     candidates: Candidates
     prior: Prior
     left_out: dict[str, str]
+    not_judged: list[str]
     priced: str
     timed: bool
     told: str
@@ -58,10 +57,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent: seconds of fits and probes on one device; infinite without a limit."""
+    """What may be spent: seconds of fits and probes, infinite without a limit; those of each job
+    that runs at a time, or of all together.
+    """
 
     seconds: float
     told: str
+    of_each_job: bool = True
+
+    def in_all(self, jobs: int) -> float:
+        """Seconds of fits and probes that may be spent where so many run at a time."""
+        return self.seconds * (jobs if self.of_each_job else 1)
 
 
 def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) -> list[str]:
@@ -86,34 +92,52 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
 def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: Asked) -> Field:
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
-    table = published(replace(study, models=tuple(models)), read_imagenet(path), path)
-    left_out = _left_out(table, asked, study.weights, root)
+    imagenet = read_imagenet(path)
+    table = published(replace(study, models=tuple(models)), imagenet, path)
+    left_out, not_judged = _left_out(root, study, table, imagenet, asked)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     if table.empty:
         model, why = next(iter(left_out.items()))
         raise PipelineError(f"no candidate within the limits: of {len(models)}, {model}: {why}")
     records = readable_records(root / RUNS)
-    seconds, priced, timed = _prices(study, dataset, table, path, records)
+    seconds, priced, timed = _prices(root, study, dataset, table)
     probe = seconds * _probe_share(root, records)
-    features, prior, told = _prior(root, study, dataset, table, records)
+    probes = readable_records(root / BASELINES)
+    past = _elsewhere(root, study, dataset, records), _elsewhere(root, study, dataset, probes)
+    features, prior, told = fitted_prior(table, *past)
     costs = probe[:, None], np.stack([seconds, seconds], axis=1)
     candidates = Candidates(tuple(table["model"]), features, *costs)
-    return Field(candidates, prior, left_out, priced, timed, told)
+    return Field(candidates, prior, left_out, not_judged, priced, timed, told)
 
 
-def _left_out(table: pd.DataFrame, asked: Asked, weights: str, root: Path) -> dict[str, str]:
-    """Why models cannot race: no weights here, no published accuracy, or a limit."""
+def _left_out(
+    root: Path, study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
+) -> tuple[dict[str, str], list[str]]:
+    """Why models cannot race: no weights here, an input of another size, or a limit; and which
+    limits cannot be judged for how many, which stay: a fit that fails is recorded and costs little.
+    """
     found: dict[str, str] = {}
-    here = _weights_here(weights, root)
+    here = _weights_here(study.weights, root)
     if here is not None:
-        found |= {m: f"weights={weights} has none of it" for m in table["model"] if m not in here}
-    limits: list[Any] = list(asked.of_any)
+        reason = f"weights={study.weights} has none of it"
+        found |= {model: reason for model in table["model"] if model not in here}
+    by_model = imagenet.drop_duplicates("model").set_index("model")
+    fixed = table["model"].map(by_model["fixed_size"])
+    for model in table.loc[fixed.notna() & (fixed != study.image_size), "model"]:
+        found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
-    limits += asked.of_published()
-    for limit in limits:
+    if asked.max_memory is not None:
+        device = this_device(threads_of(read_yaml(study.path)))
+        memory = memory_gib(study, imagenet, device, readable_records(root / RUNS))
+        rows[MEMORY_COLUMN] = rows["model"].map(memory).astype(float)
+    not_judged = []
+    for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
-            found.setdefault(model, f"{limit.option}")
-    return found
+            found.setdefault(model, limit.option)
+        if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
+            of = f"{unknown} of {len(rows)} candidates"
+            not_judged.append(f"{limit.option}: not known, and so kept: {of}")
+    return found, not_judged
 
 
 def _weights_here(weights: str, root: Path) -> set[str] | None:
@@ -127,7 +151,7 @@ def _weights_here(weights: str, root: Path) -> set[str] | None:
 
 
 def _prices(
-    study: Study, dataset: str, table: pd.DataFrame, imagenet: Path, records: Sequence[Record]
+    root: Path, study: Study, dataset: str, table: pd.DataFrame
 ) -> tuple[np.ndarray, str, bool]:
     """Seconds of a fit of each candidate, what they rest on, and whether any fit was timed here.
 
@@ -140,32 +164,18 @@ def _prices(
     ratio = float(np.median(relative[both] / size[both])) if both.any() else 1.0
     relative = np.where(np.isfinite(relative), relative, size * ratio)
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
-    seen = estimates(study, imagenet, dataset, table["model"], study.image_size)
-    if isinstance(seen, str):
-        seconds, basis = _took(study, dataset, records), "fits that shared this device"
-    else:
-        seconds = {model: each.seconds for model, each in seen.items()}
-        basis = ", ".join(dict.fromkeys(each.source for each in seen.values()))
-    known = np.array([seconds.get(model, np.nan) for model in table["model"]])
-    there = np.isfinite(known)
+    whole, threads = replace(study, models=tuple(table["model"])), threads_of(read_yaml(study.path))
+    known = known_of(root, whole, root / IMAGENET, threads)
+    told = [known.told(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]]
+    seconds = np.array([each.seconds if isinstance(each, Told) else np.nan for each in told])
+    there = np.isfinite(seconds)
     if not there.any():
         prices = ASSUMED_SECONDS * relative / np.median(relative)
-        return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {seen}", False
-    scale = float(np.median(known[there] / relative[there]))
-    return np.where(there, known, scale * relative), basis, True
-
-
-def _took(study: Study, dataset: str, records: Sequence[Record]) -> dict[str, float]:
-    """Seconds of this dataset's fits on this device, also of those whose times rank nothing."""
-    here = this_device(threads_of(read_yaml(study.path)))
-    return {
-        each.model: each.cost.fit_seconds
-        for each in records
-        if (each.dataset, each.recipe, each.image_size)
-        == (dataset, study.recipes[0], study.image_size)
-        and each.device.name == here.name
-        and each.cost.fit_seconds
-    }
+        return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {told[0]}", False
+    basis = ", ".join(dict.fromkeys(each.source for each in told if isinstance(each, Told)))
+    basis += "" if known.alone or not known.runs else "; each run known here shared the device"
+    scale = float(np.median(seconds[there] / relative[there]))
+    return np.where(there, seconds, scale * relative), basis, True
 
 
 def _probe_share(root: Path, fits: Sequence[Record]) -> float:
@@ -179,53 +189,25 @@ def _probe_share(root: Path, fits: Sequence[Record]) -> float:
     return float(np.median(shares)) if shares else PROBE_SHARE
 
 
-def _prior(
-    root: Path, study: Study, dataset: str, table: pd.DataFrame, records: Sequence[Record]
-) -> tuple[np.ndarray, Prior, str]:
-    """Features, the prior, and what it rests on: fits of other datasets if there are enough."""
-    features = features_of(table)
-    probes = _errors(readable_records(root / BASELINES), None, study.image_size)
-    fits = _errors(records, study.recipes[0], study.image_size)
-    models = list(table["model"])
-    others = {
-        name: _in_order(fits[name], models)
-        for name in sorted(fits)
-        if name != dataset and len(fits[name].keys() & set(models)) >= LEAST_MODELS
-    }
-    if not others:
-        prior = assumed(features.shape[1], 1, TOP1)
-        return features, prior, "assumed: no other dataset has fits of four candidates"
-    everywhere = standardised(elsewhere(list(others.values()))[:, None])
-    start = assumed(features.shape[1] + 1, 1, TOP1)
-    past = []
-    for name, errors in others.items():
-        rest = [each for other, each in others.items() if other != name]
-        column = standardised(elsewhere(rest)[:, None]) if rest else np.zeros((len(models), 1))
-        rung = _in_order(probes.get(name, {}), models)[:, None]
-        past.append(Past(np.hstack([features, column]), rung, errors))
-    prior = learn(past, start)
-    told = f"learned from {prior.learned} models of {', '.join(others)}"
-    return np.hstack([features, everywhere]), prior, told
-
-
-def _errors(
-    records: Iterable[Record], recipe: str | None, image_size: int
+def _elsewhere(
+    root: Path, study: Study, dataset: str, records: Sequence[Record]
 ) -> dict[str, dict[str, float]]:
-    """Mean error rates by dataset and model, of one recipe (None: of any) and image size."""
+    """Mean error rates by other dataset and model, at this image size and, of fits, with the
+    study's first recipe. Of datasets with another kind of labels nothing is taken.
+    """
+    here = prepared(root, dataset)
+    kind = None if here is None else here.kind
     found: dict[str, dict[str, list[float]]] = {}
     for each in records:
-        if recipe in (None, each.recipe) and each.image_size == image_size:
-            error = each.metrics.error_rate
-            if each.status == "ok" and error is not None:
-                found.setdefault(each.dataset, {}).setdefault(each.model, []).append(error)
+        alike = each.recipe in ("frozen", study.recipes[0]) and each.image_size == study.image_size
+        alike &= each.dataset != dataset and (kind is None or each.data.kind in (None, kind))
+        if alike and each.status == "ok" and each.metrics.error_rate is not None:
+            of_dataset = found.setdefault(each.dataset, {})
+            of_dataset.setdefault(each.model, []).append(each.metrics.error_rate)
     return {
-        dataset: {model: float(np.mean(errors)) for model, errors in models.items()}
-        for dataset, models in found.items()
+        name: {model: float(np.mean(errors)) for model, errors in models.items()}
+        for name, models in found.items()
     }
-
-
-def _in_order(errors: dict[str, float], models: Sequence[str]) -> np.ndarray:
-    return log_odds(np.array([errors.get(model, np.nan) for model in models]))
 
 
 def budget_of(
@@ -249,7 +231,9 @@ def budget_of(
         told = f"--max-cost {max_cost:g} at {price_per_hour:g} an hour"
         return Budget(max_cost / price_per_hour * SECONDS_PER_HOUR, told)
     if max_energy is not None:
-        return Budget(_watt_hours(max_energy) / _watts(root) * SECONDS_PER_HOUR, max_energy)
+        watt_hours, watts = _watt_hours(max_energy), _watts(root)
+        told = f"--max-energy {max_energy} at {watts:.0f} W a run"
+        return Budget(watt_hours / watts * SECONDS_PER_HOUR, told, of_each_job=False)
     return Budget(float("inf"), "no budget")
 
 
@@ -271,47 +255,3 @@ def _watts(root: Path) -> float:
     if not watts:
         raise PipelineError("--max-energy: no run has measured energy on this device: use --budget")
     return watts[len(watts) // 2]
-
-
-def features_of(published: pd.DataFrame) -> np.ndarray:
-    """What is published of each model [models, features], with mean 0 and spread 1, unknown 0.
-
-    `published` has `model`, `params_m`, the sets of ACCURACIES in percent as far as they are there,
-    and train_ or infer_samples_per_second. Columns: ImageNet error, error on its variants, size and
-    its square, speed, pretraining, and families of more than one model.
-    """
-    errors = {name: _error(published, name) for name in ACCURACIES}
-    others = standardised(np.stack([errors[name] for name in list(ACCURACIES)[1:]], axis=1))
-    params = np.log(pd.to_numeric(published["params_m"]).to_numpy(float))
-    size = standardised(params[:, None])[:, 0]
-    scale = published["model"].map(lambda name: pretraining_scale(pretraining(name)))
-    numbers = np.stack(
-        [
-            errors["imagenet_top1"],
-            others.mean(axis=1),
-            params,
-            size**2,
-            _speed(published),
-            scale.to_numpy(float),
-        ],
-        axis=1,
-    )
-    families = pd.get_dummies(published["model"].map(family)).to_numpy(float)
-    families = families[:, families.sum(axis=0) > 1]
-    return np.hstack([standardised(numbers), OF_FAMILY * families])
-
-
-def _error(published: pd.DataFrame, name: str) -> np.ndarray:
-    column = published[name] if name in published else pd.Series(np.nan, published.index)
-    return log_odds(1 - column.to_numpy(float) / 100)
-
-
-def _speed(published: pd.DataFrame) -> np.ndarray:
-    """Log samples per second, in training or else in inference, each beside its own mean."""
-    found = np.full(len(published), np.nan)
-    for name in ("train_samples_per_second", "infer_samples_per_second"):
-        if name in published:
-            value = np.log(published[name].to_numpy(float))
-            value = value - (np.nanmean(value) if np.isfinite(value).any() else 0)
-            found = np.where(np.isfinite(found), found, value)
-    return found

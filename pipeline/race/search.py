@@ -9,14 +9,42 @@ model that would be recommended is expected to fall, over what it costs until th
 recommended. A cheap rung is worth what it tells of a full fit.
 """
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
-from pipeline.race.belief import Prediction, Prior, RunSpread, log_odds, predict, run_spread
+from pipeline.estimates.belief import Prediction, Prior, log_odds, predict
 
+SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
+FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
 RUN = -1  # the action of a full fit; others are numbers of cheap rungs from 0
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """The variance of one run around its model's mean, as a share `phi` of p(1 - p)."""
+
+    phi: float
+    freedom: float
+
+    def sd(self, error: np.ndarray) -> np.ndarray:
+        """Standard deviations of one run at these error rates."""
+        p = np.clip(error, 1e-3, 1 - 1e-3)
+        found: np.ndarray = np.sqrt(self.phi * p * (1 - p))
+        return found
+
+
+def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
+    """Pooled over all models that were run more than once, with the assumption of SPREAD."""
+    squares, freedom = FREEDOM_OF_RUNS * SPREAD**2 / n_valid, FREEDOM_OF_RUNS
+    for of_model in runs:
+        if len(of_model) > 1:
+            p = float(np.clip(np.mean(of_model), 1e-3, 1 - 1e-3))
+            squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
+            freedom += len(of_model) - 1
+    return RunSpread(squares / freedom, freedom)
 
 
 @dataclass(frozen=True)
@@ -148,20 +176,40 @@ class Race:
         return mean, np.sqrt(variance)
 
     def choose(self, seconds: float, count: int = 1) -> list[Action]:
-        """The next runs, at most `count` of different models, that together take `seconds` at most;
-        empty where no run can change the answer or none can be paid.
+        """The next runs, at most `count`, that together take `seconds` at most; empty where no run
+        can change the answer or none can be paid.
+
+        Each is chosen as if those before it had shown what is expected of them (the constant liar
+        of Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization",
+        2010), so that a batch is not spent on one question.
         """
-        seen = self.prediction()
-        mean, sd = self.belief(seen)
-        actions = sorted(self._actions(seen, mean, sd, seconds), key=lambda each: -each[0])
-        chosen: list[Action] = []
-        for _, action in actions:
-            if action.seconds <= seconds and action.model not in {each.model for each in chosen}:
-                chosen.append(action)
-                seconds -= action.seconds
-            if len(chosen) == count:
+        race, chosen = self, list[Action]()
+        probed: set[int] = set()
+        while len(chosen) < count:
+            seen = race.prediction()
+            mean, sd = race.belief(seen)
+            actions = race._actions(seen, mean, sd, seconds)
+            if not (found := [each for each in actions if each[1].model not in probed]):
                 break
+            _, action = max(found, key=lambda each: each[0])
+            chosen.append(action)
+            seconds -= action.seconds
+            if action.rung != RUN:
+                probed.add(action.model)
+            elif len(chosen) < count:
+                race = race._as_if(action.model, float(mean[action.model]))
         return chosen
+
+    def _as_if(self, model: int, error: float) -> "Race":
+        """A copy after a fit of the model that showed this error, on images as others err on."""
+        race = copy(self)
+        race.runs, race.answers = (
+            [[*each] for each in self.runs],
+            [[*each] for each in self.answers],
+        )
+        alike = self.answers[model] or [each[0] for each in self.answers if each]
+        race.saw_run(model, error, np.mean(alike, axis=0) if alike else None)
+        return race
 
     def _actions(
         self, seen: Prediction, mean: np.ndarray, sd: np.ndarray, seconds: float

@@ -32,13 +32,15 @@ from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment, raced
 from pipeline.recommend.limits import COST, TIME, WAY, Asked
 from pipeline.recommend.prior import (
-    Estimate,
     affordable,
     alike,
     alike_elsewhere,
     estimates,
     first_ways,
+    judged_by,
+    predicted,
     shortlist,
+    steady_seconds,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence
@@ -54,9 +56,9 @@ def answer_text(told: dict[str, Any]) -> str:
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
-        remarks = [*(f"Limits: {text}" for text in told["excluded"]), *told["notes"]]
+        remarks = [told["prior"], *(f"Limits: {text}" for text in told["excluded"]), *told["notes"]]
         remarks = [f"{text}." for text in remarks] + _costs_of(told)
-        lines += ["", *remarks] if remarks else []
+        lines += ["", *remarks]
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -306,22 +308,30 @@ def _prior(
     size = first_size(study)
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
     nearest = at_nearest_size(rows, size).drop_duplicates("model")
+    other_size = nearest["fixed_size"].notna() & (nearest["fixed_size"] != size)
+    nearest = nearest[~other_size]
     served = _serving(study, imagenet, asked, nearest["model"].tolist(), size)
     nearest = nearest if served is None else served.joined(nearest)
+    board = pd.DataFrame({"dataset": [], "n": []}) if done is None else done.board
+    board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
+    nearest, basis = predicted(study, imagenet, nearest, board, size)
     excluded = [each.told(nearest) for each in asked.of_any if not each.keeps(nearest).all()]
     nearest = _kept(asked, nearest)
     if nearest.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
+    if other_size.any():
+        how_many = f"{other_size.sum():,} of {len(other_size):,} models"
+        notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
     if asked.max_fit_time is not None:
         seen = estimates(study, imagenet, dataset, nearest["model"], size)
         if isinstance(seen, str):
             notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
         else:
-            nearest = nearest.assign(estimated_seconds=nearest["model"].map(_seconds(seen)))
+            nearest = nearest.assign(estimated_seconds=nearest["model"].map(steady_seconds(seen)))
             limits.append(asked.of_estimates())
             not_judged.remove(TIME)
-            notes.append(_judged_by(seen, study.recipes[0], size))
+            notes.append(judged_by(seen, study.recipes[0], size))
     first = first_ways(study, imagenet, dataset, nearest["model"], size, asked.price_per_hour)
     if first is not None:
         costs = [first.of([model]).cost for model in nearest["model"]]
@@ -329,9 +339,6 @@ def _prior(
         limits += asked.of_costs
         if asked.max_cost is not None and nearest[WAY].isna().all():
             not_judged.append(COST)
-    board = pd.DataFrame(columns=["model", "tied", "licence"]) if done is None else done.board
-    board = board if served is None else served.joined(board)
-    board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
@@ -341,13 +348,14 @@ def _prior(
         notes.append(
             f"Other people's runs, which nobody vouches for, count after its own: {sources}"
         )
-    found = shortlist(nearest, _kept(asked, board), limits, top, others)
+    found = shortlist(nearest, limits, top, others)
     found, whole = affordable(found, first, asked.max_cost)
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in found],
         "note": PRIOR.format(dataset=dataset),
+        "prior": basis,
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,
         "serving": served.text(found[0].model) if served is not None else None,
@@ -365,20 +373,6 @@ def _kept(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
     for limit in asked.of_any:
         rows = rows[limit.keeps(rows)]
     return rows
-
-
-def _seconds(seen: dict[str, Estimate]) -> dict[str, float]:
-    return {model: each.seconds for model, each in seen.items()}
-
-
-def _judged_by(seen: dict[str, Estimate], recipe: str, size: int) -> str:
-    """What the estimates rest on, in a sentence."""
-    factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
-    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
-    return (
-        f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
-        "model without one stays in"
-    )
 
 
 def _kind(study: Study, dataset: str) -> str | None:

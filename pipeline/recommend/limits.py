@@ -184,6 +184,7 @@ LICENCE, COMMERCIAL = "--licence", "commercial"
 COST, PRICE = "--max-cost", "--price-per-hour"
 MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
+MEMORY_COLUMN = "fit_memory_gib"
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 UNITS = {
     SPEED: "images per second",
@@ -280,6 +281,13 @@ class Asked:
         if self.min_throughput is None:
             return []
         return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+
+    def of_memory(self) -> list[Limit]:
+        """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated."""
+        if self.max_memory is None:
+            return []
+        bound = memory_gib(MEMORY, self.max_memory)
+        return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, "GiB")]
 
     def of_estimates(self) -> Limit:
         """--max-fit-time on published rows that have `estimated_seconds`."""

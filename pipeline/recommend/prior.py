@@ -1,9 +1,10 @@
-"""A shortlist for a dataset that has no runs: a prior from what others measured, and estimates.
+"""A shortlist for a dataset that has no runs: errors predicted from what is published, estimates.
 
-Half of it are models that were tied for the best on similar datasets of this study, the rest is on
-the front of ImageNet top-1 against published training speed, spread from accurate to quick. Other
-people's runs (results/pool.csv) fill the first half where this study has too few. In 2022
-ImageNet top-1 and fine-tune accuracy had rank correlations of 0.64 (Pets) and about 0.2 (Planet).
+The prediction is that of a race before its first fit: a regression on published numbers, learned
+from the fits of similar datasets of this study where there are enough. The shortlist is spread
+along the front of predicted error against published training speed; up to half of it are models
+that were tied for the best in other people's runs (results/pool.csv). What it gives away is
+measured by benchmarks/shortlist_replay.py (docs/race.md).
 """
 
 import math
@@ -14,66 +15,46 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.estimates.calibration import read_calibration
-from pipeline.estimates.estimate import Source, by_device, reach, sources
-from pipeline.estimates.planned import (
-    Known,
-    Told,
-    known_of,
-    readable_records,
-    this_device,
-    work_of,
-)
+from pipeline.estimates.belief import fitted_prior, predict
+from pipeline.estimates.planned import Known, Told, known_of
 from pipeline.recommend.costs import Way, way
-from pipeline.recommend.limits import WAY, Limit
+from pipeline.recommend.limits import TIME, WAY, Limit
 from pipeline.statistics.front import along_front
 from pipeline.study.params import Cell, Study, threads_of
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import published, read_imagenet
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Steady seconds of a fit, the factor that 9 of 10 stay within, and what it rests on."""
-
-    seconds: float
-    factor: float
-    source: str
-
-
 def estimates(
     study: Study, imagenet: Path, dataset: str, models: Iterable[str], image_size: int
-) -> dict[str, Estimate] | str:
+) -> dict[str, Told] | str:
     """The estimate of each model of which something is known, with the study's first recipe on
     this device; or why nothing can be estimated.
     """
-    models, root = list(models), study.path.parent
-    records = readable_records(root / "data/runs")
-    device = this_device(threads=1)
-    runs = by_device(records).get(device, [])
-    study = replace(study, models=tuple(models), image_size=image_size)
-    calibration = read_calibration(root, device)
-    asked = sources(study, read_imagenet(imagenet), device, runs, calibration)
-    reaches = {source.name: reach(source, runs)[0] for source in asked}
-    found: dict[str, Estimate] = {}
-    for model in models:
-        cell = Cell(dataset, model, study.recipes[0], seed=0)
-        work = work_of(root, cell, image_size, records)
-        if isinstance(work, str):
-            return work
-        for source in asked:
-            if speed := source.speed(work):
-                found[model] = _estimate(source, work.megapixels / speed, reaches)
-                break
-    return found or f"nothing is known of the speed of {device.label}"
+    whole = replace(study, models=tuple(models), image_size=image_size)
+    known = known_of(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
+    told = {model: known.told(Cell(dataset, model, study.recipes[0], 0)) for model in whole.models}
+    found = {model: each for model, each in told.items() if isinstance(each, Told)}
+    return found or next(each for each in told.values() if isinstance(each, str))
 
 
-def _estimate(source: Source, seconds: float, reaches: dict[str, float]) -> Estimate:
-    return Estimate(seconds, reaches[source.name], source.name)
+def steady_seconds(seen: dict[str, Told]) -> dict[str, float]:
+    return {model: each.steady_seconds for model, each in seen.items()}
+
+
+def judged_by(seen: dict[str, Told], recipe: str, size: int) -> str:
+    """What the estimates rest on, in a sentence."""
+    factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
+    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
+    return (
+        f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
+        "model without one stays in"
+    )
 
 
 MOST_NAMED = 3  # sources of a suggestion
@@ -122,13 +103,47 @@ def first_ways(
     return FirstWays(known, dataset, price_per_hour)
 
 
+CONFIDENCE = 0.95
+ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see Suggestion
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
+BASIS = (
+    "Predicted from what is published of {n:,} models, beside their average, with 95 % intervals; "
+    "what it tells of fits is {told}"
+)
 
 
 @dataclass(frozen=True)
 class Suggestion:
+    """`error_odds` are the predicted odds of an error over those of the average published model,
+    with a 95 % interval; None for models that other people's runs suggest.
+    """
+
     model: str
     why: str
+    error_odds: float | None = None
+    error_odds_low: float | None = None
+    error_odds_high: float | None = None
+
+
+def predicted(
+    study: Study, imagenet: Path, rows: pd.DataFrame, board: pd.DataFrame, image_size: int
+) -> tuple[pd.DataFrame, str]:
+    """`rows`, one per published model, with the columns ODDS; and what they rest on: the rows of
+    the leaderboard `board` that say something of other images, of the study's first recipe.
+    """
+    whole = replace(study, models=tuple(rows["model"]), image_size=image_size)
+    table = published(whole, read_imagenet(imagenet), imagenet)
+    fits: dict[str, dict[str, float]] = {}
+    for _, row in board.iterrows():
+        if row["n"] > 0 and row["recipe"] == study.recipes[0]:
+            fits.setdefault(row["dataset"], {})[row["model"]] = float(row["error_rate_mean"])
+    features, prior, told = fitted_prior(table, fits, {})
+    nothing = np.full(len(rows), np.nan)
+    seen = predict(prior, features, nothing[:, None], nothing)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, seen.freedom) * seen.scale
+    middle = seen.mean - seen.mean.mean()
+    odds = [np.exp(middle + way * reach) for way in (0, -1, 1)]
+    return rows.assign(**dict(zip(ODDS, odds, strict=True))), BASIS.format(n=len(rows), told=told)
 
 
 def alike(
@@ -165,16 +180,13 @@ def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None
 
 
 def shortlist(
-    published: pd.DataFrame,
-    board: pd.DataFrame,
-    limits: list[Limit],
-    top: int,
-    others: pd.DataFrame | None = None,
+    published: pd.DataFrame, limits: list[Limit], top: int, others: pd.DataFrame | None = None
 ) -> list[Suggestion]:
-    """At most `top` models; `published` has one row per model: top1, img_size, speed, device.
+    """At most `top` models, the lowest predicted error first; `published` has one row per model:
+    ODDS, top1, img_size, speed, device.
 
     Throughput is judged by the published speed, steady fit time by an estimate. `others` are rows
-    of pool.csv; their models come after those of this study's own runs.
+    of pool.csv; their models come last, and are half of the list at most.
     """
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
@@ -184,16 +196,10 @@ def shortlist(
             raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]
     allowed = rows if len(rows) < len(published) else None
-    earlier = _earlier(board, allowed)
-    if others is not None:
-        own = {each.model for each in earlier}
-        earlier += [each for each in _elsewhere(others, allowed) if each.model not in own]
-    found = earlier[: -(-top // 2)]
-    speed, top1 = (rows[name].to_numpy(float) for name in ("samples_per_second", "top1"))
-    front = rows.iloc[along_front(-speed, top1)]
-    front = front[~front["model"].isin([each.model for each in found])]
-    found += _spread(front, top - len(found))
-    return found
+    theirs = [] if others is None else _elsewhere(others, allowed)[: top // 2]
+    rows = rows[~rows["model"].isin([each.model for each in theirs])]
+    speed, odds = (rows[name].to_numpy(float) for name in ("samples_per_second", ODDS[0]))
+    return _spread(rows.iloc[along_front(-speed, -odds)], top - len(theirs)) + theirs
 
 
 def affordable(
@@ -209,27 +215,6 @@ def affordable(
         if max_cost is None or whole.cost is None or whole.cost <= max_cost:
             break
     return found[:count], whole
-
-
-def _earlier(board: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggestion]:
-    """The models tied for the best on other datasets, on most of them and cheapest first."""
-    tied = board[board["tied"].fillna(False).astype(bool)]
-    if allowed is not None:
-        tied = tied[tied["model"].isin(allowed["model"])]
-    if tied.empty:
-        return []
-    models = tied.groupby("model").agg(
-        datasets=("dataset", lambda names: ", ".join(sorted(set(names)))),
-        count=("dataset", "nunique"),
-        steady_fit_seconds=("steady_fit_seconds_median", "median"),
-    )
-    models = models.sort_values(
-        ["count", "steady_fit_seconds"], ascending=[False, True], kind="stable"
-    )
-    return [
-        Suggestion(str(row.Index), f"tied for the best on {row.datasets}")
-        for row in models.itertuples()
-    ]
 
 
 def _elsewhere(others: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Suggestion]:
@@ -249,18 +234,21 @@ def _elsewhere(others: pd.DataFrame, allowed: pd.DataFrame | None) -> list[Sugge
 
 
 def _spread(front: pd.DataFrame, count: int) -> list[Suggestion]:
-    """`count` models of the front's more accurate half, evenly from accurate to quick."""
+    """`count` models of the front's half with lower errors, evenly from accurate to quick."""
     if front.empty or count < 1:
         return []
-    front = front.sort_values("top1", ascending=False, kind="stable")
+    front = front.sort_values([ODDS[0], "model"], kind="stable")
     accurate = front.head(max(count, -(-len(front) // 2)))
     places = np.unique(np.linspace(0, len(accurate) - 1, min(count, len(accurate))).round())
-    return [
-        Suggestion(
-            row["model"],
-            f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, "
-            f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}; "
-            "nothing published is both quicker and more accurate",
-        )
-        for _, row in accurate.iloc[places.astype(int)].iterrows()
-    ]
+    return [_suggestion(row) for _, row in accurate.iloc[places.astype(int)].iterrows()]
+
+
+def _suggestion(row: pd.Series) -> Suggestion:
+    odds = [float(f"{row[name]:.4g}") for name in ODDS]
+    middle, low, high = (f"{each:.2f}" for each in odds)
+    why = (
+        f"odds of an error {middle} times the average model's ({low} to {high}); ImageNet top-1 "
+        f"{row['top1']:.1f} % at {row['img_size']} pixels, {row['samples_per_second']:,.0f} "
+        f"samples/s in training on {row['device']}"
+    )
+    return Suggestion(str(row["model"]), why, *odds)

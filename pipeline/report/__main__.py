@@ -1,6 +1,6 @@
 """Stage `report`: the study as one HTML page that needs no network.
 
-Reads params.yaml, imagenet.csv, the tables of `aggregate` and three figures of `plot`; with
+Reads params.yaml, imagenet.csv, the tables of `aggregate`, races and three figures of `plot`; with
 --study2022 also the folder of the 2022 study's re-analysis, with --mistakes that of stage
 `mistakes`. Writes one file: the answer first, then charts and sortable tables. Names and reasons
 may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts.
@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
+from pipeline.figures.certificate import read_certificate
 from pipeline.figures.look import OTHERS, Style, legend_families, name_of, style
 from pipeline.mistakes.tables import read_mistakes
 from pipeline.report import charts as report_charts
@@ -101,7 +102,7 @@ def main(
     page = {
         "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
         "summary": report_words.summary(study, done.runs),
-        "parts": _parts(done, read_small_and_fast(results), others, charts),
+        "parts": _parts(done, read_small_and_fast(results), others, charts, results / "race"),
         "other_people": report_tables.other_people(others),
         "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
         "explorer": explorer(study, table),
@@ -135,7 +136,7 @@ def main(
 
 
 def _parts(
-    done: Results, small: pd.DataFrame, others: pd.DataFrame, charts: Charts
+    done: Results, small: pd.DataFrame, others: pd.DataFrame, charts: Charts, races: Path
 ) -> list[dict[str, Any]]:
     """A part of the page per dataset and recipe: leaderboard, doubts, charts, loss curves."""
     several = done.board["recipe"].nunique() > 1
@@ -165,6 +166,7 @@ def _parts(
                 "small": report_tables.small_and_fast(smaller),
                 "small_note": report_words.small_and_fast(smaller),
                 "curves": _curves(board, history, charts),
+                "race": _race(races, str(dataset), str(recipe)),
             }
         )
     return parts
@@ -198,6 +200,18 @@ def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[
     }
 
 
+def _race(races: Path, dataset: str, recipe: str) -> dict[str, Any] | None:
+    """What the dataset's race certifies, and the picture of who left when; None without a race."""
+    path = races / f"{dataset}.json"
+    if not path.is_file():
+        return None
+    found = read_certificate(path)
+    if found.recipe != recipe:
+        return None
+    again = f"python -m pipeline.race --dataset {dataset}"
+    return {"sentences": found.sentences, "picture": _picture(path.with_suffix(".png"), again)}
+
+
 def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
     """A chart of rank correlations per outcome that has any."""
     known = correlations.dropna(subset="spearman")
@@ -212,10 +226,10 @@ def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]
     ]
 
 
-def _picture(path: Path) -> str:
+def _picture(path: Path, made_by: str = "dvc repro plot") -> str:
     """A PNG file as the address of a picture that needs no file."""
     if not path.is_file():
-        raise PipelineError(f"{path}: not there: run `dvc repro plot`")
+        raise PipelineError(f"{path}: not there: run `{made_by}`")
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

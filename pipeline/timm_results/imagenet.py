@@ -35,6 +35,7 @@ COLUMNS = [
     "family",
     "pretraining",
     "licence",  # "" for unknown
+    "fixed_size",  # pixels, of models that take no other input
     "img_size",
     "top1",
     "top5",

@@ -30,21 +30,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from pipeline.core.command import duration, percent
-from pipeline.race.belief import (
-    Prediction,
-    least_difference,
-    log_odds,
-    run_radius,
-    spent,
-    worse_by,
-)
-from pipeline.race.search import Race
+from pipeline.estimates.belief import Prediction, log_odds
+from pipeline.figures.certificate import Certificate, Entrant, Rung, Step
+from pipeline.race.search import Race, RunSpread
 
 RIVALS = 3  # fitted models that each other one is held against
 DRAWS = 2000
 SEED = 0
-MOST_SHOWN = 5  # models that a sentence names
+STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
 
 
 @dataclass(frozen=True)
@@ -213,111 +206,11 @@ class Event:
         return cls(model, kind, error, seconds, standing(race))
 
 
-@dataclass(frozen=True)
-class Step:
-    """An event as the certificate tells it; `seconds` are all that was spent by then."""
-
-    model: str
-    kind: str
-    error_rate: float | None
-    seconds: float
-    recommended: str | None
-    n_left: int
-    regret_at_most: float | None
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """One candidate: what was run of it, and when (seconds spent by then) and why it left."""
-
-    model: str
-    n_runs: int
-    error_rate: float | None
-    predicted_error: float
-    p_best: float
-    left_after_seconds: float | None
-    left_because: str | None
-
-
-@dataclass(frozen=True)
-class Rung:
-    """What a cheap rung tells of a fit beyond published numbers: the share of the variance that it
-    explains, with a 95 % interval, and how many fits of this race say so (0: assumed or learned).
-    """
-
-    name: str
-    explains: float
-    explains_low: float
-    explains_high: float
-    n_fits: int
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
-
-    `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
-    recommended one gives away, null without a fit. `covers` is what is counted.
-    """
-
-    dataset: str
-    recipe: str
-    confidence: float
-    regret: float
-    covers: str
-    recommended: str | None
-    error_rate: float | None
-    p_best: float | None
-    regret_at_most: float | None
-    may_be_best: list[str]
-    n_candidates: int
-    n_never_run: int
-    seconds: float
-    grid_seconds: float
-    priced: str
-    prior: str
-    stopped: str
-    rungs: list[Rung]
-    models: list[Entrant]
-    steps: list[Step]
-    not_raced: dict[str, str]
-
-    def text(self) -> str:
-        """For a person."""
-        if self.recommended is None:
-            return f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}."
-        sure = f"with {100 * self.confidence:g} % confidence"
-        left = len(self.may_be_best)
-        bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
-        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} others"
-        others = [name for name in self.may_be_best if name != self.recommended]
-        shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
-        share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
-        lines = [
-            f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
-            f"P(best) {self.p_best or 0:.2f}){verdict}",
-            f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
-            *([f"may be the best as well: {shown}"] if others else []),
-            f"spent {duration(self.seconds)}, {100 * share:.0f} % of the grid's "
-            f"{duration(self.grid_seconds)} (prices: {self.priced})",
-            f"never run: {self.n_never_run}; prior {self.prior}",
-            *(
-                f"{each.name} explain {100 * each.explains:.0f} % "
-                f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
-                f"published numbers leave open ({each.n_fits} fits)"
-                for each in self.rungs
-            ),
-            *([f"not raced: {len(self.not_raced)}"] if self.not_raced else []),
-            f"stopped: {self.stopped}",
-        ]
-        return "\n".join(lines)
-
-
 def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certificate:
     """The certificate of a race that stands where its last event left it.
 
     `about` are the fields of Certificate that the race does not know: dataset, recipe, stopped,
-    grid_seconds, priced, prior, not_raced.
+    grid_seconds, priced, prior, not_raced, not_judged.
     """
     end, names = standing(race), race.candidates.names
     best = end.recommended
@@ -397,3 +290,51 @@ def _known(value: float | None) -> float | None:
 def _rounded(value: float) -> float:
     """Six digits: what differs behind them differs between machines."""
     return float(f"{value:.6g}")
+
+
+def spent(runs: np.ndarray | int) -> np.ndarray:
+    """The share of a level that the look at this number of runs may use; they sum to one."""
+    t = np.asarray(runs, dtype=float)
+    found: np.ndarray = 1 / (t * (t + 1))
+    return found
+
+
+def run_radius(
+    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
+) -> np.ndarray:
+    """How far the differences [models] of mean errors to model i may be off by their runs.
+
+    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    """
+    if spread.phi == 0:
+        return np.zeros(len(errors))
+    sd = spread.sd(errors)
+    looks = level * spent(runs) * spent(runs[i])
+    reach = stats.t.ppf(1 - looks, spread.freedom)
+    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
+    return found
+
+
+def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
+    `margin` [models], at level `level` [models]?
+    """
+    margin = np.clip(margin, -0.999, 0.999)
+    found = differences.mean(axis=1) > margin  # else no bet has gained: log(1 + x) <= x
+    most = STAKES[:, None] / (1 + margin[found])
+    moved = differences[found] - margin[found, None]
+    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
+    top = log_wealth.max(axis=0)
+    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
+    found[found] = wealth >= np.log(1 / level[found])
+    return np.asarray(found)
+
+
+def least_difference(differences: np.ndarray, level: float) -> float:
+    """The largest margin that the mean of `differences` [images] is above, at that level."""
+    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
+    for _ in range(14):
+        middle = (low + high) / 2
+        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
+        low, high = (middle, high) if above else (low, middle)
+    return low

@@ -5,19 +5,21 @@ cheap rung: frozen features, epochs) the log-odds of a full fit are a linear fun
 published numbers and of what its last rung showed, with normal noise of unknown variance. The prior
 of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form (Bishop,
 Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis, ch. 14).
-`learn` makes that prior from fits on other datasets; the fits of the race itself then update it, so
-what a rung is worth is learned while it runs. Of models with fits, the noise of runs and images and
-the bounds that hold at any moment are below; certificate.py says why they do.
+`learn` makes that prior from fits on other datasets, `fitted_prior` from errors by dataset; fits on
+the dataset itself, as a race makes them, then update it. The shortlist of `recommend` rests on
+level 0 alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 from scipy.special import expit
 
-STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
+from pipeline.timm_results.families import family, pretraining
+from pipeline.timm_results.imagenet import ACCURACIES, pretraining_scale
+
 LEAST, MOST = 1e-4, 1 - 1e-4  # error rates are kept within, so that log-odds are finite
 FREEDOM = 4.0  # that an assumed residual is worth, in fits
 RESIDUAL = 0.35  # log-odds: the assumed spread of fits around what published numbers say
@@ -25,9 +27,10 @@ TOP1 = 0.15  # assumed log-odds per standard deviation of ImageNet error
 COEFFICIENT = 0.2  # assumed spread of a coefficient, in log-odds per standard deviation
 SLOPE_SPREAD = 0.4  # assumed, of the slope on a rung's log-odds around 1
 UNEXPLAINED = 0.8  # assumed share of the residual variance left after a rung: it may tell little
+IMAGENET_ERROR = 0  # its column among the features
+OF_FAMILY = 0.7  # how far a family may differ from others, beside what other numbers may
+LEAST_MODELS = 4  # of another dataset, to tell anything
 FLAT = 1e4  # variance of an intercept of which nothing is known
-SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
-FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
 OFFSET = 1.0  # assumed spread of a dataset's fits, all together, around its rung, in log-odds
 
 
@@ -261,74 +264,81 @@ def standardised(columns: np.ndarray) -> np.ndarray:
     return found
 
 
-@dataclass(frozen=True)
-class RunSpread:
-    """The variance of one run around its model's mean, as a share `phi` of p(1 - p)."""
+def fitted_prior(
+    published: pd.DataFrame,
+    fits: Mapping[str, Mapping[str, float]],
+    probes: Mapping[str, Mapping[str, float]],
+) -> tuple[np.ndarray, Prior, str]:
+    """Features [models, features] of the published models, the prior, and what it rests on.
 
-    phi: float
-    freedom: float
-
-    def sd(self, error: np.ndarray) -> np.ndarray:
-        """Standard deviations of one run at these error rates."""
-        p = np.clip(error, 1e-3, 1 - 1e-3)
-        found: np.ndarray = np.sqrt(self.phi * p * (1 - p))
-        return found
-
-
-def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
-    """Pooled over all models that were run more than once, with the assumption of SPREAD."""
-    squares, freedom = FREEDOM_OF_RUNS * SPREAD**2 / n_valid, FREEDOM_OF_RUNS
-    for of_model in runs:
-        if len(of_model) > 1:
-            p = float(np.clip(np.mean(of_model), 1e-3, 1 - 1e-3))
-            squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
-            freedom += len(of_model) - 1
-    return RunSpread(squares / freedom, freedom)
-
-
-def spent(runs: np.ndarray | int) -> np.ndarray:
-    """The share of a level that the look at this number of runs may use; they sum to one."""
-    t = np.asarray(runs, dtype=float)
-    found: np.ndarray = 1 / (t * (t + 1))
-    return found
-
-
-def run_radius(
-    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
-) -> np.ndarray:
-    """How far the differences [models] of mean errors to model i may be off by their runs.
-
-    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    `fits` and `probes` are the error rates of other datasets' fits and frozen features, by dataset
+    and model; datasets with fits of fewer than LEAST_MODELS of these models tell nothing.
     """
-    if spread.phi == 0:
-        return np.zeros(len(errors))
-    sd = spread.sd(errors)
-    looks = level * spent(runs) * spent(runs[i])
-    reach = stats.t.ppf(1 - looks, spread.freedom)
-    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
-    return found
+    features, models = features_of(published), list(published["model"])
+    others = {
+        name: _in_order(fits[name], models)
+        for name in sorted(fits)
+        if len(fits[name].keys() & set(models)) >= LEAST_MODELS
+    }
+    if not others:
+        prior = assumed(features.shape[1], 1, IMAGENET_ERROR)
+        return features, prior, f"assumed: no other dataset has fits of {LEAST_MODELS} candidates"
+    everywhere = standardised(elsewhere(list(others.values()))[:, None])
+    start = assumed(features.shape[1] + 1, 1, IMAGENET_ERROR)
+    past = []
+    for name, errors in others.items():
+        rest = [each for other, each in others.items() if other != name]
+        column = standardised(elsewhere(rest)[:, None]) if rest else np.zeros((len(models), 1))
+        rung = _in_order(probes.get(name, {}), models)[:, None]
+        past.append(Past(np.hstack([features, column]), rung, errors))
+    prior = learn(past, start)
+    told = f"learned from {prior.learned} models of {', '.join(others)}"
+    return np.hstack([features, everywhere]), prior, told
 
 
-def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
-    `margin` [models], at level `level` [models]?
+def _in_order(errors: Mapping[str, float], models: Sequence[str]) -> np.ndarray:
+    return log_odds(np.array([errors.get(model, np.nan) for model in models]))
+
+
+def features_of(published: pd.DataFrame) -> np.ndarray:
+    """What is published of each model [models, features], with mean 0 and spread 1, unknown 0.
+
+    `published` has `model`, `params_m`, the sets of ACCURACIES in percent as far as they are there,
+    and train_ or infer_samples_per_second. Columns: ImageNet error, error on its variants, size and
+    its square, speed, pretraining, and families of more than one model.
     """
-    margin = np.clip(margin, -0.999, 0.999)
-    found = differences.mean(axis=1) > margin  # else no bet has gained: log(1 + x) <= x
-    most = STAKES[:, None] / (1 + margin[found])
-    moved = differences[found] - margin[found, None]
-    log_wealth = np.stack([np.log1p(each[:, None] * moved).sum(axis=1) for each in most])
-    top = log_wealth.max(axis=0)
-    wealth = top + np.log(np.exp(log_wealth - top).mean(axis=0))
-    found[found] = wealth >= np.log(1 / level[found])
-    return np.asarray(found)
+    errors = {name: _error(published, name) for name in ACCURACIES}
+    others = standardised(np.stack([errors[name] for name in list(ACCURACIES)[1:]], axis=1))
+    params = np.log(pd.to_numeric(published["params_m"]).to_numpy(float))
+    size = standardised(params[:, None])[:, 0]
+    scale = published["model"].map(lambda name: pretraining_scale(pretraining(name)))
+    numbers = np.stack(
+        [
+            errors["imagenet_top1"],
+            others.mean(axis=1),
+            params,
+            size**2,
+            _speed(published),
+            scale.to_numpy(float),
+        ],
+        axis=1,
+    )
+    families = pd.get_dummies(published["model"].map(family)).to_numpy(float)
+    families = families[:, families.sum(axis=0) > 1]
+    return np.hstack([standardised(numbers), OF_FAMILY * families])
 
 
-def least_difference(differences: np.ndarray, level: float) -> float:
-    """The largest margin that the mean of `differences` [images] is above, at that level."""
-    low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
-    for _ in range(14):
-        middle = (low + high) / 2
-        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
-        low, high = (middle, high) if above else (low, middle)
-    return low
+def _error(published: pd.DataFrame, name: str) -> np.ndarray:
+    column = published[name] if name in published else pd.Series(np.nan, published.index)
+    return log_odds(1 - column.to_numpy(float) / 100)
+
+
+def _speed(published: pd.DataFrame) -> np.ndarray:
+    """Log samples per second, in training or else in inference, each beside its own mean."""
+    found = np.full(len(published), np.nan)
+    for name in ("train_samples_per_second", "infer_samples_per_second"):
+        if name in published:
+            value = np.log(published[name].to_numpy(float))
+            value = value - (np.nanmean(value) if np.isfinite(value).any() else 0)
+            found = np.where(np.isfinite(found), found, value)
+    return found

@@ -1,0 +1,175 @@
+"""What a race certifies, as data, in words, and as a figure of who left it when.
+
+`race` makes it, writes it as JSON and draws it; `report` reads it back and shows the same.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pipeline.core.command import duration, percent
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import WrongType, build
+from pipeline.figures.look import COLOURS, GREY, INK, figure
+
+FIT, PROBE = "fit", "frozen features"
+MOST_SHOWN = 5  # models that a sentence names
+MOST_DRAWN = 40  # candidates in the figure
+
+
+@dataclass(frozen=True)
+class Step:
+    """An event as the certificate tells it; `seconds` are all that was spent by then."""
+
+    model: str
+    kind: str
+    error_rate: float | None
+    seconds: float
+    recommended: str | None
+    n_left: int
+    regret_at_most: float | None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One candidate: what was run of it, and when (seconds spent by then) and why it left."""
+
+    model: str
+    n_runs: int
+    error_rate: float | None
+    predicted_error: float
+    p_best: float
+    left_after_seconds: float | None
+    left_because: str | None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a cheap rung tells of a fit beyond published numbers: the share of the variance that it
+    explains, with a 95 % interval, and how many fits of this race say so (0: assumed or learned).
+    """
+
+    name: str
+    explains: float
+    explains_low: float
+    explains_high: float
+    n_fits: int
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
+
+    `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
+    recommended one gives away, null without a fit. `covers` is what is counted.
+    """
+
+    dataset: str
+    recipe: str
+    confidence: float
+    regret: float
+    covers: str
+    recommended: str | None
+    error_rate: float | None
+    p_best: float | None
+    regret_at_most: float | None
+    may_be_best: list[str]
+    n_candidates: int
+    n_never_run: int
+    seconds: float
+    grid_seconds: float
+    priced: str
+    prior: str
+    stopped: str
+    rungs: list[Rung]
+    models: list[Entrant]
+    steps: list[Step]
+    not_raced: dict[str, str]
+    not_judged: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For a person."""
+        return "\n".join(self.sentences)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What `text` says, a line each."""
+        if self.recommended is None:
+            return [
+                f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}.",
+                *self._not_raced(),
+            ]
+        sure = f"with {100 * self.confidence:g} % confidence"
+        left = len(self.may_be_best)
+        bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
+        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} other{'s' * (left > 2)}"
+        others = [name for name in self.may_be_best if name != self.recommended]
+        shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
+        share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
+        return [
+            f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
+            f"P(best) {self.p_best or 0:.2f}){verdict}",
+            f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
+            *([f"may be the best as well: {shown}"] if others else []),
+            f"spent {duration(self.seconds)}, {100 * share:.0f} % of the grid's "
+            f"{duration(self.grid_seconds)} (prices: {self.priced})",
+            f"never run: {self.n_never_run}; prior {self.prior}",
+            *(
+                f"{each.name} explain {100 * each.explains:.0f} % "
+                f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
+                f"published numbers leave open ({each.n_fits} fit{'s' * (each.n_fits != 1)})"
+                for each in self.rungs
+            ),
+            *self._not_raced(),
+            f"stopped: {self.stopped}",
+        ]
+
+    def _not_raced(self) -> list[str]:
+        """How many candidates each limit took out."""
+        counts = Counter(self.not_raced.values())
+        told = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
+        lines = [f"not raced: {len(self.not_raced)}, by {told}"] if counts else []
+        return [*lines, *self.not_judged]
+
+
+def read_certificate(path: Path) -> Certificate:
+    """What `race` wrote; raises PipelineError where that is not whole."""
+    try:
+        return build(Certificate, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, WrongType):
+        raise PipelineError(
+            f"{path}: not a whole certificate: run `python -m pipeline.race --dataset {path.stem}` "
+            "again"
+        ) from None
+
+
+def who_left_when(certificate: Certificate) -> Figure:
+    """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
+    ran = {step.model for step in certificate.steps}
+    rows = [each for each in certificate.models if each.model in ran]
+    end = certificate.seconds
+    rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
+    rows = rows[-MOST_DRAWN:]
+    made, (axes,) = figure(
+        f"{certificate.dataset}: who left the race when",
+        f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
+        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
+        1.4 + 0.24 * max(len(rows), 4),
+    )
+    for place, each in enumerate(rows):
+        left = each.left_after_seconds
+        colour = INK if left is None else GREY
+        colour = COLOURS[0] if each.model == certificate.recommended else colour
+        axes.plot([0, end if left is None else left], [place, place], color=colour)
+        for step in certificate.steps:
+            if step.model == each.model:
+                fill = colour if step.kind == FIT else "white"
+                axes.plot(step.seconds, place, "o", color=colour, mfc=fill, ms=5)
+    names = [f"{each.model}  {percent(each.error_rate)}" for each in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_xlabel("seconds of fits and probes")
+    axes.grid(axis="y", visible=False)
+    return made
