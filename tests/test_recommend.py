@@ -23,7 +23,7 @@ from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.estimates import planned
 from pipeline.recommend import __main__ as recommend
-from pipeline.recommend import experiment
+from pipeline.recommend import experiment, prior
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import memory_gib, seconds
 from pipeline.records import Device
@@ -403,6 +403,20 @@ def test_the_fit_time_of_models_without_runs_is_judged_by_the_estimate(
     assert "--max-fit-time is judged by an estimate for this machine" in told["notes"][0]
     with pytest.raises(PipelineError, match="by estimate, --max-fit-time excludes 3 of 3 models"):
         ask(study, capsys, "planet", max_fit_time="1min")
+
+
+def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(
+    study: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr(prior, "this_device", lambda threads: Device(kind="cuda", name="H100"))
+    tables(prepared(study))
+    (study / "conf/recipe/quickstart.yaml").write_text("precision: bf16\nbatch_size: 64\n")
+    told = ask(study, capsys, "planet", max_memory="8GiB", top=9)
+    assert {each["model"] for each in told["models"]} == set(LITE)
+    assert told["not_judged"] == []
+    assert "it is known of 3 of 3 models" in told["notes"][0]
+    with pytest.raises(PipelineError, match="by estimate, --max-memory 100MiB excludes 3 of 3"):
+        ask(study, capsys, "planet", max_memory="100MiB")
 
 
 def test_a_fit_time_that_cannot_be_estimated_is_said_to_be_unjudged(study: Path, capsys):

@@ -30,17 +30,20 @@ from pipeline.recommend.choice import (
 )
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import first_runs, first_size, next_experiment, raced
-from pipeline.recommend.limits import COST, TIME, WAY, Asked
+from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
+    MEMORY_BASIS,
     affordable,
     alike,
     alike_elsewhere,
     estimates,
     first_ways,
     judged_by,
+    kind_of,
     predicted,
     shortlist,
     steady_seconds,
+    with_memory,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence
@@ -179,7 +182,7 @@ def _from_runs(
         done = replace(done, board=served.joined(done.board))
     ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
     of_dataset = done.runs[done.runs["dataset"] == dataset]
-    allowed = _kept(asked, done.board[done.board["dataset"] == dataset])["model"]
+    allowed = asked.kept(done.board[done.board["dataset"] == dataset])["model"]
     missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
     ways = _ways(study, done, imagenet, ranked, missing, asked)
     if ways:
@@ -313,16 +316,22 @@ def _prior(
     served = _serving(study, imagenet, asked, nearest["model"].tolist(), size)
     nearest = nearest if served is None else served.joined(nearest)
     board = pd.DataFrame({"dataset": [], "n": []}) if done is None else done.board
-    board, left_out = alike(board, study.datasets, study.image_size, _kind(study, dataset))
+    board, left_out = alike(board, study.datasets, study.image_size, kind_of(study, dataset))
     nearest, basis = predicted(study, imagenet, nearest, board, size)
     excluded = [each.told(nearest) for each in asked.of_any if not each.keeps(nearest).all()]
-    nearest = _kept(asked, nearest)
+    nearest = asked.kept(nearest)
     if nearest.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
     if other_size.any():
         how_many = f"{other_size.sum():,} of {len(other_size):,} models"
         notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
+    if asked.max_memory is not None:
+        nearest = with_memory(study, imagenet, nearest, size)
+        if n_known := int(nearest[MEMORY_COLUMN].notna().sum()):
+            limits += asked.of_memory()
+            not_judged.remove(MEMORY)
+            notes.append(MEMORY_BASIS.format(known=n_known, n=len(nearest)))
     if asked.max_fit_time is not None:
         seen = estimates(study, imagenet, dataset, nearest["model"], size)
         if isinstance(seen, str):
@@ -343,7 +352,7 @@ def _prior(
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
     if others is not None and len(others):
-        others = alike_elsewhere(others, nearest["model"], _kind(study, dataset))
+        others = alike_elsewhere(others, nearest["model"], kind_of(study, dataset))
         sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
         notes.append(
             f"Other people's runs, which nobody vouches for, count after its own: {sources}"
@@ -366,20 +375,6 @@ def _prior(
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
-
-
-def _kept(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the limits keep for which no run is needed."""
-    for limit in asked.of_any:
-        rows = rows[limit.keeps(rows)]
-    return rows
-
-
-def _kind(study: Study, dataset: str) -> str | None:
-    """`single` or `multi`, by the dataset's configuration; None where it says nothing."""
-    path = study.path.parent / "conf" / "dataset" / f"{dataset}.yaml"
-    found = read_yaml(path) if path.is_file() else {}
-    return found.get("kind") if isinstance(found, dict) else None
 
 
 def _check_name(study: Study, dataset: str) -> None:

@@ -282,6 +282,12 @@ class Asked:
             return []
         return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
 
+    def kept(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that the limits keep for which no run is needed."""
+        for limit in self.of_any:
+            rows = rows[limit.keeps(rows)]
+        return rows
+
     def of_memory(self) -> list[Limit]:
         """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated."""
         if self.max_memory is None:

@@ -20,11 +20,18 @@ from scipy import stats
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
-from pipeline.estimates.planned import Known, Told, known_of
+from pipeline.estimates.planned import (
+    Known,
+    Told,
+    known_of,
+    memory_gib,
+    readable_records,
+    this_device,
+)
 from pipeline.recommend.costs import Way, way
-from pipeline.recommend.limits import TIME, WAY, Limit
+from pipeline.recommend.limits import MEMORY, MEMORY_COLUMN, TIME, WAY, Limit
 from pipeline.statistics.front import along_front
-from pipeline.study.params import Cell, Study, threads_of
+from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
@@ -55,6 +62,28 @@ def judged_by(seen: dict[str, Told], recipe: str, size: int) -> str:
         f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
         "model without one stays in"
     )
+
+
+MEMORY_BASIS = (
+    f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
+    "known of {known:,} of {n:,} models, the others stay in"
+)
+
+
+def with_memory(study: Study, imagenet: Path, rows: pd.DataFrame, image_size: int) -> pd.DataFrame:
+    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on this device; null if unknown."""
+    device = this_device(threads_of(read_yaml(study.path)))
+    records = readable_records(study.path.parent / RUNS)
+    whole = replace(study, image_size=image_size)
+    found = memory_gib(whole, read_imagenet(imagenet), device, records)
+    return rows.assign(**{MEMORY_COLUMN: rows["model"].map(found).astype(float)})
+
+
+def kind_of(study: Study, dataset: str) -> str | None:
+    """`single` or `multi`, by the dataset's configuration; None where it says nothing."""
+    path = study.path.parent / "conf" / "dataset" / f"{dataset}.yaml"
+    found = read_yaml(path) if path.is_file() else {}
+    return found.get("kind") if isinstance(found, dict) else None
 
 
 MOST_NAMED = 3  # sources of a suggestion
@@ -191,7 +220,7 @@ def shortlist(
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
         if not limit.keeps(rows).any():
-            estimated = limit.column in ("estimated_seconds", WAY)
+            estimated = limit.column in ("estimated_seconds", MEMORY_COLUMN, WAY)
             basis = "estimate" if estimated else "published speed"
             raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]
