@@ -23,13 +23,13 @@ from pipeline.finetune import attempts
 from pipeline.records import Cost, Device, Metrics, Record, read_record
 from pipeline.study.params import Cell
 from pipeline.sweep import packing
+from pipeline.sweep.alone import Alone, alone_of
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.packing import (
     LOSS,
     OUT_OF_MEMORY,
-    Alone,
     Packing,
-    alone_of,
+    Running,
     cores_of_each,
     first_runs_first,
 )
@@ -132,7 +132,8 @@ class Simulation:
     def _progress(self, path: Path) -> Progress | None:
         fit = next(fit for fits in self.fits for fit in fits if fit.job.progress == path)
         epoch = int(fit.done / EPOCH_SECONDS)
-        return Progress(epoch, EPOCHS, 1.0, 1.0, 0.1, fit.fit_seconds) if epoch else None
+        seconds = LEAD_SECONDS + fit.fit_seconds  # the clock starts with the command
+        return Progress(epoch, EPOCHS, 1.0, 1.0, 0.1, seconds) if epoch else None
 
 
 @pytest.fixture
@@ -229,6 +230,19 @@ def test_a_pack_that_does_not_pay_is_taken_apart_and_no_other_begun(
     simulation.run()
     assert simulation.n_paused == 1
     assert simulation.packing.limit < 0.6
+
+
+def test_what_comes_before_and_after_the_fit_does_not_slow_it(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model takes 20 s to build, and 60 s to test after the last epoch of 5 s."""
+    run = Running(jobs[0], Alone(0.2, 2.0, 15.0, 0.0, (5.0, 10.0, 15.0)), True, 0.0, 20.0)
+    for epoch, now, rate in ((1, 25.0, 1.0), (1, 30.0, 1.0), (1, 35.0, 0.5), (3, 95.0, 1.0)):
+        clock = 20.0 + 5.0 * epoch
+        told = Progress(epoch, 3, 1.0, 1.0, 0.1, clock)
+        monkeypatch.setattr(packing, "last_progress", lambda path, told=told: told)
+        run.most_rate(clock)
+        assert run.most_rate(now) == rate
 
 
 def test_who_ran_out_of_memory_beside_others_gets_a_gpu_to_itself(jobs: list[Job]) -> None:

@@ -23,57 +23,15 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.hardware import nvml
 from pipeline.records import Record, read_record
+from pipeline.sweep.alone import SLACK, Alone, alone_of
 from pipeline.sweep.engine import LocalEngine, Place, signal_group
 from pipeline.sweep.jobs import TRY_AGAIN, Ended, Job
 
 MEMORY_SHARE = 0.9  # of what is free on the GPU before the sweep's first run
-CONTEXT_GIB = 0.75  # of a CUDA process, beside what its tensors take
 GAIN = 1.05  # a pack's throughput, in lone runs, from which it pays
 LOSS = 0.95  # and below which it is taken apart
 MOST = 8  # runs on one GPU
-SLACK = 0.01
 OUT_OF_MEMORY = "out of GPU memory"  # in a record's words, also where its batch was halved
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What a run takes that has a GPU to itself.
-
-    utilisation  share of the steady fit in which the GPU computes, above 0 and at most 1
-    epochs_end   seconds from the fit's start to the end of each epoch
-    """
-
-    utilisation: float
-    memory_gib: float
-    steady_seconds: float
-    start_up_seconds: float
-    epochs_end: tuple[float, ...]
-
-    def seconds_until(self, epoch: int, warm: bool) -> float:
-        """From the start of the fit to the end of that epoch, counted from 1."""
-        start_up = self.start_up_seconds if warm else 0.0
-        return max(0.0, self.epochs_end[min(epoch, len(self.epochs_end)) - 1] - start_up)
-
-
-def alone_of(record: Record) -> Alone | None:
-    """Of a finished run that shared its GPU with none; None where anything needed is unknown."""
-    told, cost = record.telemetry, record.cost
-    busy_percent = told.get("gpu_utilisation_mean_percent")
-    steady, start_up = record.steady_fit_seconds, record.start_up_seconds
-    seconds = [row["seconds"] for row in record.history if row.get("seconds")]
-    if record.status != "ok" or not record.device.is_cuda or record.not_for_speed:
-        return None
-    if busy_percent is None or not seconds or len(seconds) < len(record.history):
-        return None
-    memory_gib = told.get("gpu_process_memory_peak_gib")
-    if memory_gib is None and cost.peak_memory_reserved_gib is not None:
-        memory_gib = cost.peak_memory_reserved_gib + CONTEXT_GIB
-    if memory_gib is None or not steady or start_up is None or not cost.fit_seconds:
-        return None
-    busy_seconds = float(busy_percent) / 100 * cost.fit_seconds
-    ends = tuple(sum(seconds[: n + 1]) for n in range(len(seconds)))
-    utilisation = min(1.0, max(SLACK, busy_seconds / steady))
-    return Alone(utilisation, float(memory_gib), steady, start_up, ends)
 
 
 @dataclass
@@ -81,7 +39,8 @@ class Running:
     """A run on a GPU. `alone` is set where it may share.
 
     lead_seconds  from the job's start to that of its fit; None where no lone run has told
-    epoch         the last one heard of, with the fit's clock then, and when that was heard
+    epoch         the last one heard of, with the run's clock then, and when that was heard
+    first         the first one heard of, with that clock, which runs before the fit starts
     overlap       runs on the GPU, itself included, integrated over seconds
     """
 
@@ -91,22 +50,31 @@ class Running:
     started_at: float
     lead_seconds: float | None
     epoch: tuple[int, float, float] = (0, 0.0, 0.0)
+    first: tuple[int, float] = (0, 0.0)
     was_paused: bool = False
     paused: bool = False
     overlap: float = 0.0
 
     def most_rate(self, now: float) -> float:
         """At most this share of a lone run's speed: its present epoch has not ended yet."""
+        if self.alone is None:
+            return 1.0
         progress = last_progress(self.job.progress)
         if progress is not None and progress.epoch != self.epoch[0]:
+            if not self.epoch[0] or progress.epoch < self.epoch[0]:  # or it has begun anew
+                self.first = (progress.epoch, progress.seconds)
             self.epoch = (progress.epoch, progress.seconds, now)
         epoch, seconds, heard_at = self.epoch
-        if self.alone is None or (not epoch and self.lead_seconds is None):
+        if not epoch and self.lead_seconds is None:
             return 1.0
+        begin, begin_seconds = self.first
         if not epoch:
-            seconds, heard_at = 0.0, self.started_at + (self.lead_seconds or 0.0)
-        elapsed = seconds + now - heard_at
+            heard_at = self.started_at + (self.lead_seconds or 0.0)
+        elapsed = seconds - begin_seconds
+        if epoch < len(self.alone.epochs_end):  # else what follows is no fit
+            elapsed += now - heard_at
         until = self.alone.seconds_until(epoch + 1, self.warm)
+        until -= self.alone.seconds_until(begin, self.warm) if begin else 0.0
         return 1.0 if elapsed <= until else until / elapsed
 
 
@@ -169,7 +137,7 @@ class Packing:
         gpu = self.gpus[number]
         gpu.count(now)
         alone = self.alone(job) if self.shares(job) else None
-        lead = 0.0 if warm else self._leads.get(_folder(job))
+        lead = self._leads.get(_folder(job))  # a warm process takes less
         gpu.running.append(Running(job, alone, warm, now, lead))
 
     def ended(self, job: Job, record: Record | None, now: float) -> list[Job]:
