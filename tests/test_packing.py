@@ -302,7 +302,7 @@ one_machine.PRELOADED.clear()  # these runs need no torch
 folder = Path(sys.argv[1])
 packing.free_memory_gib = lambda gpu: 80.0
 os.sched_getaffinity = lambda pid: {0, 1}
-engine = packing.PackingEngine(["0"], 1)
+engine = packing.PackingEngine(["0"], 1, warm=len(sys.argv) > 2)
 def job(seed):
     run = f"sleep 0.5; cp record.json runs/m/{seed}.json; echo $WB_SHARED_DEVICE > {seed}.shared"
     paths = (folder, folder / f"{seed}.log", folder / f"{seed}.receipt")
@@ -347,14 +347,45 @@ print(time.monotonic() - began < 8)
 """
 
 
-def test_real_runs_share_a_gpu_stop_and_go_on(tmp_path: Path) -> None:
-    (tmp_path / "runs/m").mkdir(parents=True)
-    record = record_of(job_of(tmp_path, "m", 0), 0.2, 60.0)
-    (tmp_path / "record.json").write_text(json.dumps(plain(record)), encoding="utf-8")
-    words = [sys.executable, "-c", ENGINE, str(tmp_path)]
+def output_of(code: str, folder: Path, *more: str) -> list[str]:
+    (folder / "runs/m").mkdir(parents=True)
+    record = record_of(job_of(folder, "m", 0), 0.2, 60.0)
+    (folder / "record.json").write_text(json.dumps(plain(record)), encoding="utf-8")
+    words = [sys.executable, "-c", code, str(folder), *more]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    alone, shared, state, ended = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+WARM = (
+    ENGINE.partition("print(run([job(0)]))")[0]
+    + """
+def start_and_stop(one):
+    engine.start(one)
+    running = engine.packing.gpus[0].running[0]
+    (_, worker), = engine._jobs.values()
+    while not worker.more.poll(0.05):  # until it waits for another job
+        pass
+    running.paused = True
+    engine._signal(one, packing.signal.SIGSTOP)
+    while states()[one.name] != "stopped":
+        time.sleep(0.05)
+
+start_and_stop(job(0))
+ended = [end.job.name for end in engine.wait(5)]
+engine.start(job(1))
+print(ended, [end.job.name for end in engine.wait(20)])
+engine.stop()
+"""
+)
+
+
+def test_a_process_stopped_as_its_run_ended_takes_another(tmp_path: Path) -> None:
+    assert output_of(WARM, tmp_path, "warm") == ["['finetune@0'] ['finetune@1']"]
+
+
+def test_real_runs_share_a_gpu_stop_and_go_on(tmp_path: Path) -> None:
+    alone, shared, state, ended = output_of(ENGINE, tmp_path)
     assert alone == "[('finetune@0', 0)]"
     assert shared == "[('finetune@1', 0), ('finetune@2', 0)]"  # the second was stopped meanwhile
     assert state == "stopped"

@@ -172,6 +172,9 @@ class Packing:
                 stop.append(each.job)
         return stop
 
+    def is_paused(self, job: Job) -> bool:
+        return self._where(job)[1].paused
+
     def starved(self, job: Job, record: Record | None) -> bool:
         """Did it run out of memory beside others? Then it gets another try, by itself."""
         _, run = self._where(job)
@@ -289,6 +292,12 @@ class PackingEngine(LocalEngine):
         free = [place for place in self._free if self._numbers[place] == number]
         warm = self.start_in(free, job, shared)
         self.packing.started(job, number, warm, now)
+
+    def _end(self, place: int) -> Ended:
+        job, worker = self._jobs[place]
+        if self.packing.is_paused(job):  # it had ended just before, but would take no other job
+            signal_group(worker.process, signal.SIGCONT)
+        return super()._end(place)
 
     def wait(self, seconds: float) -> list[Ended]:
         heard = []
