@@ -173,6 +173,18 @@ def test_the_first_run_of_each_model_has_its_gpu_to_itself(jobs: list[Job]) -> N
     ]
 
 
+def test_a_record_of_a_run_that_is_to_be_made_anew_tells_nothing(tmp_path: Path) -> None:
+    jobs = jobs_of(2, tmp_path)
+    for job in jobs:
+        path = tmp_path / job.outs[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(record_of(job, 0.2, 60.0))), encoding="utf-8")
+    packing = Packing([FREE_GIB], room=8)
+    packing.will_make([job for job in jobs if job.name != "finetune@model1-2"])
+    shared = {job.outs[0].split("/")[1] for job in jobs if packing.shares(job)}
+    assert shared == {"model1"}  # of which a seed is up to date
+
+
 @pytest.mark.parametrize(("utilisation", "gib"), [(0.6, 2.0), (0.2, 40.0)])
 def test_a_busy_gpu_or_one_without_memory_is_not_shared(
     utilisation: float, gib: float, jobs: list[Job], monkeypatch: pytest.MonkeyPatch

@@ -110,6 +110,11 @@ class Packing:
         self._known: dict[Path, Alone | None] = {}  # by the folder of a model's records
         self._leads: dict[Path, float] = {}
         self._by_itself: set[str] = set()  # jobs that ran out of memory beside others
+        self._outdated: set[Path] = set()  # records
+
+    def will_make(self, jobs: Iterable[Job]) -> None:
+        """These are to run: a record that one of them has was made from other inputs."""
+        self._outdated |= {job.root / job.outs[0] for job in jobs if job.cell is not None}
 
     def gpu_for(self, job: Job) -> int | None:
         """The GPU on which `job` may start now: an empty one, else where most is left."""
@@ -129,7 +134,9 @@ class Packing:
             return None
         folder = _folder(job)
         if folder not in self._known:
-            self._known[folder] = self._first_known(sorted(folder.glob("*.json")))
+            self._known[folder] = self._first_known(
+                sorted(set(folder.glob("*.json")) - self._outdated)
+            )
         return self._known[folder]
 
     def started(self, job: Job, number: int, warm: bool, now: float) -> None:
@@ -281,6 +288,11 @@ class PackingEngine(LocalEngine):
     @property
     def free(self) -> int:
         return self._most - len(self._jobs)
+
+    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
+        jobs = first_runs_first(jobs)
+        self.packing.will_make(jobs)
+        return jobs
 
     def admits(self, job: Job) -> bool:
         return self.packing.gpu_for(job) is not None
