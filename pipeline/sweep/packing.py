@@ -204,12 +204,12 @@ class Packing:
     def _admits(self, gpu: Gpu, job: Job) -> bool:
         if not gpu.running:
             return True
-        others = [run.alone for run in gpu.running if run.alone is not None and not run.was_paused]
-        alone = self.alone(job) if self.shares(job) else None
         together = len(gpu.running) + 1
-        if alone is None or len(others) < len(gpu.running):
-            return False
-        return together <= min(self.at_once, self._room) and self._fits(gpu, [*others, alone])
+        others = [run.alone for run in gpu.running if run.alone is not None and not run.was_paused]
+        if together > min(self.at_once, self._room) or len(others) < len(gpu.running):
+            return False  # first, as it is asked for each waiting job several times a second
+        alone = self.alone(job) if self.shares(job) else None
+        return alone is not None and self._fits(gpu, [*others, alone])
 
     def _fits(self, gpu: Gpu, runs: list[Alone]) -> bool:
         if gpu.free_gib is None or sum(run.utilisation for run in runs) > self.limit + SLACK:
