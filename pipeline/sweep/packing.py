@@ -302,6 +302,7 @@ class PackingEngine(LocalEngine):
         assert number is not None
         shared, now = self.packing.shares(job), time.monotonic()
         free = [place for place in self._free if self._numbers[place] == number]
+        job.progress.unlink(missing_ok=True)  # of the run before, or `look` might take it for this
         warm = self.start_in(free, job, shared)
         self.packing.started(job, number, warm, now)
 
