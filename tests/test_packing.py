@@ -269,6 +269,7 @@ def test_who_ran_out_of_memory_beside_others_gets_a_gpu_to_itself(jobs: list[Job
     assert packing.starved(one, failed)
     assert not packing.starved(other, record_of(other, 0.2, 60.0))
     packing.ended(one, failed, 70.0)
+    assert packing.at_once == 2  # its time tells nothing of packs
     assert packing.gpu_for(one) is None
     packing.ended(other, record_of(other, 0.2, 60.0), 130.0)
     packing.started(one, 0, False, 130.0)

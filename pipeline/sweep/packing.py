@@ -155,7 +155,7 @@ class Packing:
         if record is not None and job.cell is not None:
             if run.alone is None:
                 self._learn_alone(run, record, now)
-            elif not run.was_paused:
+            elif not run.was_paused and job.name not in self._by_itself:  # maybe of another batch
                 self._learn_gain(run, run.alone, record, now)
         if any(not each.paused for each in gpu.running):
             return []
