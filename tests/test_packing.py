@@ -23,13 +23,13 @@ from pipeline.finetune import attempts
 from pipeline.records import Cost, Device, Metrics, Record, read_record
 from pipeline.study.params import Cell
 from pipeline.sweep import packing
+from pipeline.sweep.alone import Alone, alone_of
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.packing import (
     LOSS,
     OUT_OF_MEMORY,
-    Alone,
     Packing,
-    alone_of,
+    Running,
     cores_of_each,
     first_runs_first,
 )
@@ -132,7 +132,8 @@ class Simulation:
     def _progress(self, path: Path) -> Progress | None:
         fit = next(fit for fits in self.fits for fit in fits if fit.job.progress == path)
         epoch = int(fit.done / EPOCH_SECONDS)
-        return Progress(epoch, EPOCHS, 1.0, 1.0, 0.1, fit.fit_seconds) if epoch else None
+        seconds = LEAD_SECONDS + fit.fit_seconds  # the clock starts with the command
+        return Progress(epoch, EPOCHS, 1.0, 1.0, 0.1, seconds) if epoch else None
 
 
 @pytest.fixture
@@ -170,6 +171,18 @@ def test_the_first_run_of_each_model_has_its_gpu_to_itself(jobs: list[Job]) -> N
     assert [job.name for job in jobs if packing.shares(job)] == [
         f"finetune@model0-{seed}" for seed in range(3)
     ]
+
+
+def test_a_record_of_a_run_that_is_to_be_made_anew_tells_nothing(tmp_path: Path) -> None:
+    jobs = jobs_of(2, tmp_path)
+    for job in jobs:
+        path = tmp_path / job.outs[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(record_of(job, 0.2, 60.0))), encoding="utf-8")
+    packing = Packing([FREE_GIB], room=8)
+    packing.will_make([job for job in jobs if job.name != "finetune@model1-2"])
+    shared = {job.outs[0].split("/")[1] for job in jobs if packing.shares(job)}
+    assert shared == {"model1"}  # of which a seed is up to date
 
 
 @pytest.mark.parametrize(("utilisation", "gib"), [(0.6, 2.0), (0.2, 40.0)])
@@ -231,6 +244,19 @@ def test_a_pack_that_does_not_pay_is_taken_apart_and_no_other_begun(
     assert simulation.packing.limit < 0.6
 
 
+def test_what_comes_before_and_after_the_fit_does_not_slow_it(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model takes 20 s to build, and 60 s to test after the last epoch of 5 s."""
+    run = Running(jobs[0], Alone(0.2, 2.0, 15.0, 0.0, (5.0, 10.0, 15.0)), True, 0.0, 20.0)
+    for epoch, now, rate in ((1, 25.0, 1.0), (1, 30.0, 1.0), (1, 35.0, 0.5), (3, 95.0, 1.0)):
+        clock = 20.0 + 5.0 * epoch
+        told = Progress(epoch, 3, 1.0, 1.0, 0.1, clock)
+        monkeypatch.setattr(packing, "last_progress", lambda path, told=told: told)
+        run.most_rate(clock)
+        assert run.most_rate(now) == rate
+
+
 def test_who_ran_out_of_memory_beside_others_gets_a_gpu_to_itself(jobs: list[Job]) -> None:
     packing = Packing([FREE_GIB], room=8)
     packing.started(jobs[0], 0, False, 0.0)
@@ -243,6 +269,7 @@ def test_who_ran_out_of_memory_beside_others_gets_a_gpu_to_itself(jobs: list[Job
     assert packing.starved(one, failed)
     assert not packing.starved(other, record_of(other, 0.2, 60.0))
     packing.ended(one, failed, 70.0)
+    assert packing.at_once == 2  # its time tells nothing of packs
     assert packing.gpu_for(one) is None
     packing.ended(other, record_of(other, 0.2, 60.0), 130.0)
     packing.started(one, 0, False, 130.0)
@@ -288,7 +315,7 @@ one_machine.PRELOADED.clear()  # these runs need no torch
 folder = Path(sys.argv[1])
 packing.free_memory_gib = lambda gpu: 80.0
 os.sched_getaffinity = lambda pid: {0, 1}
-engine = packing.PackingEngine(["0"], 1)
+engine = packing.PackingEngine(["0"], 1, warm=len(sys.argv) > 2)
 def job(seed):
     run = f"sleep 0.5; cp record.json runs/m/{seed}.json; echo $WB_SHARED_DEVICE > {seed}.shared"
     paths = (folder, folder / f"{seed}.log", folder / f"{seed}.receipt")
@@ -324,23 +351,57 @@ print(run(both, stop_one))
 print(seen[0][both[1].name])
 engine.packing.look = lambda now: []
 last = [job(3), job(4)]
+last[0].progress.write_text("of an earlier run")
+begin, left = engine.start_in, []
+engine.start_in = lambda *given: left.append(last[0].progress.exists()) or begin(*given)
 for each in last:
     engine.start(each)
 engine._signal(last[1], packing.signal.SIGSTOP)
 began = time.monotonic()
 engine.stop()
-print(time.monotonic() - began < 8)
+print(time.monotonic() - began < 8 and not left[0])
 """
 
 
-def test_real_runs_share_a_gpu_stop_and_go_on(tmp_path: Path) -> None:
-    (tmp_path / "runs/m").mkdir(parents=True)
-    record = record_of(job_of(tmp_path, "m", 0), 0.2, 60.0)
-    (tmp_path / "record.json").write_text(json.dumps(plain(record)), encoding="utf-8")
-    words = [sys.executable, "-c", ENGINE, str(tmp_path)]
+def output_of(code: str, folder: Path, *more: str) -> list[str]:
+    (folder / "runs/m").mkdir(parents=True)
+    record = record_of(job_of(folder, "m", 0), 0.2, 60.0)
+    (folder / "record.json").write_text(json.dumps(plain(record)), encoding="utf-8")
+    words = [sys.executable, "-c", code, str(folder), *more]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    alone, shared, state, ended = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+WARM = (
+    ENGINE.partition("print(run([job(0)]))")[0]
+    + """
+def start_and_stop(one):
+    engine.start(one)
+    running = engine.packing.gpus[0].running[0]
+    (_, worker), = engine._jobs.values()
+    while not worker.more.poll(0.05):  # until it waits for another job
+        pass
+    running.paused = True
+    engine._signal(one, packing.signal.SIGSTOP)
+    while states()[one.name] != "stopped":
+        time.sleep(0.05)
+
+start_and_stop(job(0))
+ended = [end.job.name for end in engine.wait(5)]
+engine.start(job(1))
+print(ended, [end.job.name for end in engine.wait(20)])
+engine.stop()
+"""
+)
+
+
+def test_a_process_stopped_as_its_run_ended_takes_another(tmp_path: Path) -> None:
+    assert output_of(WARM, tmp_path, "warm") == ["['finetune@0'] ['finetune@1']"]
+
+
+def test_real_runs_share_a_gpu_stop_and_go_on(tmp_path: Path) -> None:
+    alone, shared, state, ended = output_of(ENGINE, tmp_path)
     assert alone == "[('finetune@0', 0)]"
     assert shared == "[('finetune@1', 0), ('finetune@2', 0)]"  # the second was stopped meanwhile
     assert state == "stopped"

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from dvc.utils.serialize import dumps_yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
@@ -351,6 +352,18 @@ def test_a_lock_file_that_dvc_has_changed_meanwhile_is_read_anew(tmp_path: Path)
     lock.path.write_text(theirs)
     lock.add({"a@2": {"cmd": "two"}}, ["a@1", "a@2"])
     assert lock.path.read_text() == theirs + "  a@2:\n    cmd: two\n"
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_a_line_separator_inside_of_a_value_ends_no_line_of_the_file(
+    mark: str, tmp_path: Path
+) -> None:
+    one, two = ({"cmd": f"echo a{mark}b", "n": [f"c{mark}d"]} for _ in range(2))
+    path = tmp_path / "dvc.lock"
+    LockFile(path).add({"a@1": one}, ["a@1"])
+    LockFile(path).add({"b@1": two}, ["a@1", "b@1"])  # which reads the first one anew
+    dumped = dumps_yaml({"schema": "2.0", "stages": {"a@1": one, "b@1": two}})
+    assert path.read_bytes() == dumped.encode()
 
 
 def test_lines_made_by_rules_are_those_of_dvcs_writer() -> None:

@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -214,6 +215,9 @@ class LocalEngine:
     @property
     def running(self) -> list[Job]:
         return [job for job, _ in self._jobs.values()]
+
+    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
+        return list(jobs)
 
     def admits(self, job: Job) -> bool:
         return True

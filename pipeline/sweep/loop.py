@@ -285,10 +285,7 @@ class Sweep:
             self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
         if self._keeps_warm:
             self._ready = deque(together(self._ready))
-        if self._packs:
-            from pipeline.sweep.packing import first_runs_first  # reads records, needs NumPy
-
-            self._ready = deque(first_runs_first(self._ready))
+        self._ready = deque(self.engine.ordered(self._ready))
         cells = {job.name: job.cell for job in self._ready}
         cells |= {name: self.project.cell_of(self.stages[name]) for name in self._unplanned}
         self.view.waiting = {name: price(cell) for name, cell in cells.items()}

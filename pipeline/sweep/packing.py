@@ -23,57 +23,15 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.hardware import nvml
 from pipeline.records import Record, read_record
+from pipeline.sweep.alone import SLACK, Alone, alone_of
 from pipeline.sweep.engine import LocalEngine, Place, signal_group
 from pipeline.sweep.jobs import TRY_AGAIN, Ended, Job
 
 MEMORY_SHARE = 0.9  # of what is free on the GPU before the sweep's first run
-CONTEXT_GIB = 0.75  # of a CUDA process, beside what its tensors take
 GAIN = 1.05  # a pack's throughput, in lone runs, from which it pays
 LOSS = 0.95  # and below which it is taken apart
 MOST = 8  # runs on one GPU
-SLACK = 0.01
 OUT_OF_MEMORY = "out of GPU memory"  # in a record's words, also where its batch was halved
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What a run takes that has a GPU to itself.
-
-    utilisation  share of the steady fit in which the GPU computes, above 0 and at most 1
-    epochs_end   seconds from the fit's start to the end of each epoch
-    """
-
-    utilisation: float
-    memory_gib: float
-    steady_seconds: float
-    start_up_seconds: float
-    epochs_end: tuple[float, ...]
-
-    def seconds_until(self, epoch: int, warm: bool) -> float:
-        """From the start of the fit to the end of that epoch, counted from 1."""
-        start_up = self.start_up_seconds if warm else 0.0
-        return max(0.0, self.epochs_end[min(epoch, len(self.epochs_end)) - 1] - start_up)
-
-
-def alone_of(record: Record) -> Alone | None:
-    """Of a finished run that shared its GPU with none; None where anything needed is unknown."""
-    told, cost = record.telemetry, record.cost
-    busy_percent = told.get("gpu_utilisation_mean_percent")
-    steady, start_up = record.steady_fit_seconds, record.start_up_seconds
-    seconds = [row["seconds"] for row in record.history if row.get("seconds")]
-    if record.status != "ok" or not record.device.is_cuda or record.not_for_speed:
-        return None
-    if busy_percent is None or not seconds or len(seconds) < len(record.history):
-        return None
-    memory_gib = told.get("gpu_process_memory_peak_gib")
-    if memory_gib is None and cost.peak_memory_reserved_gib is not None:
-        memory_gib = cost.peak_memory_reserved_gib + CONTEXT_GIB
-    if memory_gib is None or not steady or start_up is None or not cost.fit_seconds:
-        return None
-    busy_seconds = float(busy_percent) / 100 * cost.fit_seconds
-    ends = tuple(sum(seconds[: n + 1]) for n in range(len(seconds)))
-    utilisation = min(1.0, max(SLACK, busy_seconds / steady))
-    return Alone(utilisation, float(memory_gib), steady, start_up, ends)
 
 
 @dataclass
@@ -81,7 +39,8 @@ class Running:
     """A run on a GPU. `alone` is set where it may share.
 
     lead_seconds  from the job's start to that of its fit; None where no lone run has told
-    epoch         the last one heard of, with the fit's clock then, and when that was heard
+    epoch         the last one heard of, with the run's clock then, and when that was heard
+    first         the first one heard of, with that clock, which runs before the fit starts
     overlap       runs on the GPU, itself included, integrated over seconds
     """
 
@@ -91,22 +50,31 @@ class Running:
     started_at: float
     lead_seconds: float | None
     epoch: tuple[int, float, float] = (0, 0.0, 0.0)
+    first: tuple[int, float] = (0, 0.0)
     was_paused: bool = False
     paused: bool = False
     overlap: float = 0.0
 
     def most_rate(self, now: float) -> float:
         """At most this share of a lone run's speed: its present epoch has not ended yet."""
+        if self.alone is None:
+            return 1.0
         progress = last_progress(self.job.progress)
         if progress is not None and progress.epoch != self.epoch[0]:
+            if not self.epoch[0] or progress.epoch < self.epoch[0]:  # or it has begun anew
+                self.first = (progress.epoch, progress.seconds)
             self.epoch = (progress.epoch, progress.seconds, now)
         epoch, seconds, heard_at = self.epoch
-        if self.alone is None or (not epoch and self.lead_seconds is None):
+        if not epoch and self.lead_seconds is None:
             return 1.0
+        begin, begin_seconds = self.first
         if not epoch:
-            seconds, heard_at = 0.0, self.started_at + (self.lead_seconds or 0.0)
-        elapsed = seconds + now - heard_at
+            heard_at = self.started_at + (self.lead_seconds or 0.0)
+        elapsed = seconds - begin_seconds
+        if epoch < len(self.alone.epochs_end):  # else what follows is no fit
+            elapsed += now - heard_at
         until = self.alone.seconds_until(epoch + 1, self.warm)
+        until -= self.alone.seconds_until(begin, self.warm) if begin else 0.0
         return 1.0 if elapsed <= until else until / elapsed
 
 
@@ -142,6 +110,11 @@ class Packing:
         self._known: dict[Path, Alone | None] = {}  # by the folder of a model's records
         self._leads: dict[Path, float] = {}
         self._by_itself: set[str] = set()  # jobs that ran out of memory beside others
+        self._outdated: set[Path] = set()  # records
+
+    def will_make(self, jobs: Iterable[Job]) -> None:
+        """These are to run: a record that one of them has was made from other inputs."""
+        self._outdated |= {job.root / job.outs[0] for job in jobs if job.cell is not None}
 
     def gpu_for(self, job: Job) -> int | None:
         """The GPU on which `job` may start now: an empty one, else where most is left."""
@@ -161,7 +134,9 @@ class Packing:
             return None
         folder = _folder(job)
         if folder not in self._known:
-            self._known[folder] = self._first_known(sorted(folder.glob("*.json")))
+            self._known[folder] = self._first_known(
+                sorted(set(folder.glob("*.json")) - self._outdated)
+            )
         return self._known[folder]
 
     def started(self, job: Job, number: int, warm: bool, now: float) -> None:
@@ -169,7 +144,7 @@ class Packing:
         gpu = self.gpus[number]
         gpu.count(now)
         alone = self.alone(job) if self.shares(job) else None
-        lead = 0.0 if warm else self._leads.get(_folder(job))
+        lead = self._leads.get(_folder(job))  # a warm process takes less
         gpu.running.append(Running(job, alone, warm, now, lead))
 
     def ended(self, job: Job, record: Record | None, now: float) -> list[Job]:
@@ -180,7 +155,7 @@ class Packing:
         if record is not None and job.cell is not None:
             if run.alone is None:
                 self._learn_alone(run, record, now)
-            elif not run.was_paused:
+            elif not run.was_paused and job.name not in self._by_itself:  # maybe of another batch
                 self._learn_gain(run, run.alone, record, now)
         if any(not each.paused for each in gpu.running):
             return []
@@ -204,6 +179,9 @@ class Packing:
                 stop.append(each.job)
         return stop
 
+    def is_paused(self, job: Job) -> bool:
+        return self._where(job)[1].paused
+
     def starved(self, job: Job, record: Record | None) -> bool:
         """Did it run out of memory beside others? Then it gets another try, by itself."""
         _, run = self._where(job)
@@ -226,12 +204,12 @@ class Packing:
     def _admits(self, gpu: Gpu, job: Job) -> bool:
         if not gpu.running:
             return True
-        others = [run.alone for run in gpu.running if run.alone is not None and not run.was_paused]
-        alone = self.alone(job) if self.shares(job) else None
         together = len(gpu.running) + 1
-        if alone is None or len(others) < len(gpu.running):
-            return False
-        return together <= min(self.at_once, self._room) and self._fits(gpu, [*others, alone])
+        others = [run.alone for run in gpu.running if run.alone is not None and not run.was_paused]
+        if together > min(self.at_once, self._room) or len(others) < len(gpu.running):
+            return False  # first, as it is asked for each waiting job several times a second
+        alone = self.alone(job) if self.shares(job) else None
+        return alone is not None and self._fits(gpu, [*others, alone])
 
     def _fits(self, gpu: Gpu, runs: list[Alone]) -> bool:
         if gpu.free_gib is None or sum(run.utilisation for run in runs) > self.limit + SLACK:
@@ -311,6 +289,11 @@ class PackingEngine(LocalEngine):
     def free(self) -> int:
         return self._most - len(self._jobs)
 
+    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
+        jobs = first_runs_first(jobs)
+        self.packing.will_make(jobs)
+        return jobs
+
     def admits(self, job: Job) -> bool:
         return self.packing.gpu_for(job) is not None
 
@@ -319,8 +302,15 @@ class PackingEngine(LocalEngine):
         assert number is not None
         shared, now = self.packing.shares(job), time.monotonic()
         free = [place for place in self._free if self._numbers[place] == number]
+        job.progress.unlink(missing_ok=True)  # of the run before, or `look` might take it for this
         warm = self.start_in(free, job, shared)
         self.packing.started(job, number, warm, now)
+
+    def _end(self, place: int) -> Ended:
+        job, worker = self._jobs[place]
+        if self.packing.is_paused(job):  # it had ended just before, but would take no other job
+            signal_group(worker.process, signal.SIGCONT)
+        return super()._end(place)
 
     def wait(self, seconds: float) -> list[Ended]:
         heard = []

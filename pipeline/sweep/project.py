@@ -208,7 +208,12 @@ class LockFile:
 
 def by_dvc(stages: dict[str, Entry]) -> list[str]:
     """The lines of these stages as DVC's own writer has them."""
-    return dumps_yaml({"stages": _plain(stages)}).splitlines()[1:]
+    return lines_of(dumps_yaml({"stages": _plain(stages)}))[1:]
+
+
+def lines_of(text: str) -> list[str]:
+    """YAML's, of a text that ends with one; `splitlines` also ends lines inside of values."""
+    return text.removesuffix("\n").split("\n")
 
 
 def _plain(value: Any) -> Any:
@@ -282,7 +287,7 @@ def split_stages(path: Path, text: str) -> dict[str, list[str]]:
         raise not_whole(path) from None
     if unknown := set(value) - {"schema", "stages"}:
         raise PipelineError(f"{path}: has {', '.join(sorted(unknown))}, which a sweep cannot keep")
-    lines = text.splitlines()
+    lines = lines_of(text)
     starts = [
         number
         for number, line in enumerate(lines)

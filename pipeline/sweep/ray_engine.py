@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -113,6 +113,9 @@ class RayEngine:
     def running(self) -> list[Job]:
         away = [job for host in self._hosts.values() for job in host.jobs.values()]
         return [*self._waiting, *away, *self._here.running, *(end.job for end in self._ended)]
+
+    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
+        return list(jobs)
 
     def admits(self, job: Job) -> bool:
         return True
