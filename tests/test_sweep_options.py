@@ -61,8 +61,8 @@ def test_so_many_runs_go_at_a_time(
         (0, {"max_failures": 0}, "--max-failures 0: write 1 or more"),
         (0, {"order": "chaep"}, "--order chaep: did you mean cheap?"),
         (0, {"gpus_per_run": 0.5}, "--gpus-per-run 0.5: no GPU is visible here"),
-        (2, {"gpus_per_run": 2.0}, "--gpus-per-run 2.0: write a part of one GPU"),
-        (2, {"gpus_per_run": 0.0}, "--gpus-per-run 0.0: write a part of one GPU"),
+        (2, {"gpus_per_run": 2.0}, "--gpus-per-run 2.0: write auto, or a part of one GPU"),
+        (2, {"gpus_per_run": 0.0}, "--gpus-per-run 0.0: write auto, or a part of one GPU"),
         (2, {"gpus_per_run": 0.5, "exclusive": True}, "leave one out"),
         (
             2,
