@@ -45,7 +45,7 @@ clean: ## remove the environment and tools' caches; records and results stay
 	  uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock; \
 	else \
 	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	  $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock; \
 	fi
 	@touch $@
 

@@ -51,6 +51,7 @@ def test_the_stage_writes_a_record_that_the_tables_take(digits: Path, tmp_path: 
     check_predictions(out, record)
 
 
+@pytest.mark.slow
 def test_it_gives_the_same_numbers_each_time(digits: Path, tmp_path: Path) -> None:
     first, second = (stage.baseline(config(digits, tmp_path / "x.json")) for _ in range(2))
     assert (first.metrics, first.valid_wrong) == (second.metrics, second.valid_wrong)

@@ -211,6 +211,7 @@ def test_a_fault_that_is_not_the_models_leaves_no_record(tiny: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_record_that_another_process_is_making_is_refused(tiny: Path, tmp_path: Path) -> None:
     config = config_of(tiny)
     with open_dict(config):

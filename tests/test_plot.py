@@ -91,6 +91,7 @@ def test_a_picture_with_few_colours_keeps_white_and_the_families_colours(study: 
     assert ImageColor.getrgb(style("efficientnet").colour) in colours
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_bytes_in_another_process(study: Path, root: Path):
     first = {path.name: path.read_bytes() for path in draw(study).iterdir()}
     paths = [study / name for name in ("params.yaml", "imagenet.csv", "results", "again")]

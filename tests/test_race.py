@@ -257,6 +257,7 @@ def test_without_a_fit_nothing_is_recommended_and_nobody_leaves() -> None:
     assert end.may_be_best.all()
 
 
+@pytest.mark.slow
 def test_the_best_stays_in_races_of_equal_models_that_are_looked_at_after_every_run() -> None:
     lost = 0
     for seed in range(60):

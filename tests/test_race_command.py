@@ -110,6 +110,7 @@ def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path
     assert not {out for _, out in workspace.runs()[:before]} & set(new)
 
 
+@pytest.mark.slow
 def test_a_killed_race_goes_on_where_it_was(
     raced: Workspace, fresh: Workspace, tmp_path: Path
 ) -> None:

@@ -180,6 +180,7 @@ def test_metrics_recommendation_and_export_take_the_model_at_its_own_rate(study:
     assert recommended_row(results, "digits", LITE[0])["recipe"] == "lp_ft"
 
 
+@pytest.mark.slow
 def test_the_page_and_the_figures_hold_the_leaderboard_at_own_rates(study: Path):
     results = run(study)
     plot.main(study / "params.yaml", study / "imagenet.csv", results, study / "figures")

@@ -78,6 +78,7 @@ def test_the_sed_of_the_readme_changes_the_recipe() -> None:
     assert re.search(rf"^{old}", (ROOT / sed[3]).read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_readmes_question_about_names_is_answered() -> None:
     words = next(iter(words_of("pipeline.models")))
     found = subprocess.run(

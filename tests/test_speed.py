@@ -87,6 +87,7 @@ def test_an_exact_switch_changes_no_bit(squares: Path, name: str) -> None:
     assert [row["train_loss"] for row in on.history] == [row["train_loss"] for row in off.history]
 
 
+@pytest.mark.slow
 def test_kept_memory_changes_no_bit_and_spares_page_faults(squares: Path) -> None:
     """In processes of their own, because memory once kept stays kept."""
     found = []
@@ -123,7 +124,10 @@ def errors_when_off(squares: Path) -> np.ndarray:
     return errors(squares, OFF)
 
 
-@pytest.mark.parametrize("name", ["fused_optimizer", "channels_last", "bf16_on_cpu"])
+@pytest.mark.parametrize(
+    "name",
+    ["fused_optimizer", "channels_last", pytest.param("bf16_on_cpu", marks=pytest.mark.slow)],
+)
 def test_an_equivalent_switch_moves_the_error_less_than_an_image_in_twenty(
     squares: Path, errors_when_off: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,12 @@ def replaced(study: Study) -> None:
     new.replace(old)
 
 
-@pytest.mark.parametrize("change", [added, removed, replaced])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "change", [added, pytest.param(removed, marks=SLOW), pytest.param(replaced, marks=SLOW)]
+)
 def test_a_changed_file_is_noticed_by_all(study: Study, change: Callable[[Study], None]) -> None:
     n_before = study.n_images()
     change(study)
