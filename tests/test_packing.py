@@ -24,13 +24,13 @@ from pipeline.records import Cost, Device, Metrics, Record, read_record
 from pipeline.study.params import Cell
 from pipeline.sweep import packing
 from pipeline.sweep.alone import Alone, alone_of
+from pipeline.sweep.engine import shares
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.packing import (
     LOSS,
     OUT_OF_MEMORY,
     Packing,
     Running,
-    cores_of_each,
     first_runs_first,
 )
 
@@ -207,7 +207,7 @@ def test_the_cores_of_a_gpu_bound_its_runs(
     simulation = Simulation(jobs, 0.1, lambda n: 1.0, monkeypatch, room=3)
     simulation.run()
     assert simulation.most_at_once == 3
-    assert [len(each) for each in cores_of_each(list(range(16)), 3)] == [5, 5, 5]
+    assert [len(each) for each in shares(list(range(16)), 3, 1)] == [5, 5, 5]
 
 
 def test_gpus_share_alike(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:

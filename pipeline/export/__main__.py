@@ -147,13 +147,11 @@ def _export(
 
 def _check_place(out: Path, files: frozenset[str]) -> None:
     """What is exported takes the place of the whole folder, so it must hold nothing else."""
-    if out.exists() and not out.is_dir():
+    if not out.exists():
+        return
+    if not out.is_dir():
         raise PipelineError(f"{out}: a file: give --out a new folder")
-    others = (
-        sorted(each.name for each in out.iterdir() if each.name not in files)
-        if out.exists()
-        else []
-    )
+    others = sorted(each.name for each in out.iterdir() if each.name not in files)
     if others:
         raise PipelineError(
             f"{out}: holds other files than an exported model, {others[0]} for one, which would be "

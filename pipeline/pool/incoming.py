@@ -11,6 +11,7 @@ name any host and any folder of this machine.
 """
 
 import gzip
+import io
 import os
 import re
 import stat
@@ -284,7 +285,7 @@ def _read_blobs(git: Git, found: Incoming, blobs: dict[str, str]) -> None:
     for name, size in zip(blobs, numbers, strict=True):
         start = place + 1  # an empty line stands before each content
         content = stream[start : start + size]
-        found.add(name, lambda n, content=content: content[:n])  # type: ignore[misc]
+        found.add(name, io.BytesIO(content).read)
         place = start + size + 1
 
 
@@ -331,7 +332,7 @@ def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
                 f"{shown(remote)}: cannot be read ({type(error).__name__}: {first_line(error)}): "
                 "check its address, the network and your credentials for it"
             ) from None
-        found.add(name, lambda n, content=content: content[:n])  # type: ignore[misc]
+        found.add(name, io.BytesIO(content).read)
         if md5_of(found.files[name]) != md5:
             raise found.refused(f"{name!r} in {shown(remote)} has another MD5 than in dvc.lock")
 

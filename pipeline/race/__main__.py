@@ -188,18 +188,18 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        study, field, race, events = self._now(set())
-        self._next(field, race, events, self._spent(study))
+        _, field, race, events, spent = self._now(set())
+        self._next(field, race, events, spent)
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
         self._make(read_study(self.root / "params.yaml"))
         broken: set[str] = set()
         while True:
-            study, field, race, events = self._now(broken)
-            actions, stopped = self._next(field, race, events, self._spent(study))
+            study, field, race, events, spent = self._now(broken)
+            actions, stopped = self._next(field, race, events, spent)
             if stopped:
-                return self._certificate(study, field, race, events, stopped)
+                return self._certificate(study, field, race, events, spent, stopped)
             targets = self._decide(study, field, actions)
             broken |= self._try(targets, [field.candidates.names[each.model] for each in actions])
             if len(broken) >= MOST_FAILED * len(actions) and not events:
@@ -209,25 +209,29 @@ class Contest:
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
-        study, field, race, events = self._now(set())
-        actions, stopped = self._next(field, race, events, self._spent(study))
+        study, field, race, events, spent = self._now(set())
+        actions, stopped = self._next(field, race, events, spent)
         for each in actions:
             kind = FIT if each.rung == RUN else PROBE
             print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
-        return self._certificate(study, field, race, events, stopped or "a dry run")
+        return self._certificate(study, field, race, events, spent, stopped or "a dry run")
 
-    def _now(self, broken: set[str]) -> tuple[Study, Field, Race, list[Event]]:
-        """The race as the records have it."""
+    def _now(self, broken: set[str]) -> tuple[Study, Field, Race, list[Event], float]:
+        """The race as the records have it, and the seconds of all that ran: also those of models
+        that turned out to be beyond a limit.
+        """
         study = read_study(self.root / "params.yaml")
         known = [model for data, model in study.probed if data == self.dataset]
         known += [cell.model for cell in study.raced if cell.dataset == self.dataset]
         models = list(dict.fromkeys([*self.models, *known]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
-        seen = [each for each in self._records(study) if each.model in field.candidates.names]
+        records = self._records(study)
+        spent = sum(each.cost.fit_seconds or 0.0 for each in records)
+        seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field, self.rules, seen)
         for model in broken & set(field.candidates.names):
             race.saw_failure(field.candidates.names.index(model))
-        return study, field, race, events
+        return study, field, race, events, spent
 
     def _records(self, study: Study) -> list[Record]:
         """The records of what was decided, in the order in which they were made."""
@@ -237,10 +241,6 @@ class Contest:
         ]
         found = [read_record(self.root / path) for path in paths if (self.root / path).is_file()]
         return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
-
-    def _spent(self, study: Study) -> float:
-        """Seconds of all that ran, also of models that turned out to be beyond a limit."""
-        return sum(each.cost.fit_seconds or 0.0 for each in self._records(study))
 
     def _next(
         self, field: Field, race: Race, events: list[Event], spent: float
@@ -334,7 +334,13 @@ class Contest:
             _sweep(self.root, tuple(targets), self.jobs)
 
     def _certificate(
-        self, study: Study, field: Field, race: Race, events: list[Event], stopped: str
+        self,
+        study: Study,
+        field: Field,
+        race: Race,
+        events: list[Event],
+        spent: float,
+        stopped: str,
     ) -> Certificate:
         grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
         told = certificate_of(
@@ -349,7 +355,7 @@ class Contest:
             not_raced=field.left_out,
             not_judged=field.not_judged,
         )
-        return replace(told, seconds=float(f"{self._spent(study):.6g}"))
+        return replace(told, seconds=float(f"{spent:.6g}"))
 
 
 def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, list[Event]]:

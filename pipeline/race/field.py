@@ -20,15 +20,15 @@ from pipeline.estimates.planned import (
     SECONDS_PER_HOUR,
     Told,
     known_of,
-    memory_gib,
     prepared,
     readable_records,
     this_device,
 )
 from pipeline.finetune.weights import WHEELS
 from pipeline.race.search import Candidates
-from pipeline.recommend.limits import MEMORY_COLUMN, Asked
+from pipeline.recommend.limits import Asked
 from pipeline.recommend.limits import seconds as seconds_of
+from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -127,9 +127,7 @@ def _left_out(
         found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
     if asked.max_memory is not None:
-        device = this_device(threads_of(read_yaml(study.path)))
-        memory = memory_gib(study, imagenet, device, readable_records(root / RUNS))
-        rows[MEMORY_COLUMN] = rows["model"].map(memory).astype(float)
+        rows = with_memory(study, imagenet, rows, study.image_size)
     not_judged = []
     for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
         for model in rows.loc[~limit.keeps(rows), "model"]:

@@ -309,7 +309,8 @@ def _prior(
     top: int,
 ) -> dict[str, Any]:
     size = first_size(study)
-    rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
+    table = read_imagenet(imagenet)
+    rows = chart_rows(study, table, imagenet, "train")
     nearest = at_nearest_size(rows, size).drop_duplicates("model")
     other_size = nearest["fixed_size"].notna() & (nearest["fixed_size"] != size)
     nearest = nearest[~other_size]
@@ -327,7 +328,7 @@ def _prior(
         how_many = f"{other_size.sum():,} of {len(other_size):,} models"
         notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
     if asked.max_memory is not None:
-        nearest = with_memory(study, imagenet, nearest, size)
+        nearest = with_memory(study, table, nearest, size)
         if n_known := int(nearest[MEMORY_COLUMN].notna().sum()):
             limits += asked.of_memory()
             not_judged.remove(MEMORY)

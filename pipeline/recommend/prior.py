@@ -43,9 +43,9 @@ def estimates(
     """The estimate of each model of which something is known, with the study's first recipe on
     this device; or why nothing can be estimated.
     """
-    whole = replace(study, models=tuple(models), image_size=image_size)
-    known = known_of(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
-    told = {model: known.told(Cell(dataset, model, study.recipes[0], 0)) for model in whole.models}
+    known = _known(study, imagenet, models, image_size)
+    asked = known.study.models
+    told = {model: known.told(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
     found = {model: each for model, each in told.items() if isinstance(each, Told)}
     return found or next(each for each in told.values() if isinstance(each, str))
 
@@ -70,12 +70,14 @@ MEMORY_BASIS = (
 )
 
 
-def with_memory(study: Study, imagenet: Path, rows: pd.DataFrame, image_size: int) -> pd.DataFrame:
+def with_memory(
+    study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int
+) -> pd.DataFrame:
     """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on this device; null if unknown."""
     device = this_device(threads_of(read_yaml(study.path)))
     records = readable_records(study.path.parent / RUNS)
     whole = replace(study, image_size=image_size)
-    found = memory_gib(whole, read_imagenet(imagenet), device, records)
+    found = memory_gib(whole, imagenet, device, records)
     return rows.assign(**{MEMORY_COLUMN: rows["model"].map(found).astype(float)})
 
 
@@ -126,10 +128,13 @@ def first_ways(
     """The ways to `models` on this machine at a price; None without one."""
     if price_per_hour is None:
         return None
-    threads = threads_of(read_yaml(study.path))
+    return FirstWays(_known(study, imagenet, models, image_size), dataset, price_per_hour)
+
+
+def _known(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Known:
+    """What is known of fits of these models at this size on this machine."""
     whole = replace(study, models=tuple(models), image_size=image_size)
-    known = known_of(study.path.parent, whole, imagenet, threads)
-    return FirstWays(known, dataset, price_per_hour)
+    return known_of(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
 
 
 CONFIDENCE = 0.95

@@ -338,14 +338,13 @@ class Sweep:
         which such a process waits, then one of an architecture that no process runs."""
         job = next(filter(self.engine.admits, self._ready), None)
         if job is not None and job.cell and self._keeps_warm and not self._packs:
-            ready = list(filter(self.engine.admits, self._ready))
-            kinds = [each.architecture for each in ready]
+            kinds = [each.architecture for each in self._ready]
             running = {each.architecture for each in self.engine.running}
             others = [kind for kind in kinds if kind not in running]
             kind = next(iter([*(each for each in self._left if each in kinds), *others, *kinds]))
             if kind in self._left:
                 self._left.remove(kind)
-            job = ready[kinds.index(kind)]
+            job = self._ready[kinds.index(kind)]
         if job is not None:
             self._ready.remove(job)
         return job

@@ -19,12 +19,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pynvml
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.hardware import nvml
 from pipeline.records import Record, read_record
 from pipeline.sweep.alone import SLACK, Alone, alone_of
-from pipeline.sweep.engine import LocalEngine, Place, signal_group
+from pipeline.sweep.engine import LocalEngine, Place, shares, signal_group
 from pipeline.sweep.jobs import TRY_AGAIN, Ended, Job
 
 MEMORY_SHARE = 0.9  # of what is free on the GPU before the sweep's first run
@@ -276,10 +278,10 @@ class PackingEngine(LocalEngine):
         self, gpus: list[str], threads: int, jobs: int | None = None, warm: bool = False
     ) -> None:
         super().__init__(len(gpus), threads, warm)
-        cores = cores_of_each(sorted(os.sched_getaffinity(0)), len(gpus))
+        cores = shares(sorted(os.sched_getaffinity(0)), len(gpus), 1)  # a GPU's runs share its own
         room = min(MOST, max(1, len(cores[0]) // threads))
-        self._gpu_places = {gpu: Place(cores[n], gpu, shared=False) for n, gpu in enumerate(gpus)}
-        self._places = [self._gpu_places[gpu] for gpu in gpus for _ in range(room)]
+        each_gpu = [Place(own, gpu, shared=False) for own, gpu in zip(cores, gpus, strict=True)]
+        self._places = [place for place in each_gpu for _ in range(room)]
         self._numbers = [number for number in range(len(gpus)) for _ in range(room)]
         self._free = list(range(len(self._places)))
         self._most = min(jobs or len(self._places), len(self._places))
@@ -340,36 +342,19 @@ class PackingEngine(LocalEngine):
 def free_memory_gib(gpu: str) -> float | None:
     """What is free on a GPU, named as in CUDA_VISIBLE_DEVICES; None where NVML does not tell."""
     handle = _handle(gpu)
-    memory = None if handle is None else nvml.ask(_pynvml().nvmlDeviceGetMemoryInfo, handle)
+    memory = None if handle is None else nvml.ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     return None if memory is None else memory.free / nvml.GIB
 
 
 def device_name(gpu: str) -> str | None:
     """A GPU's name, as CUDA gives it too."""
     handle = _handle(gpu)
-    return None if handle is None else nvml.ask(_pynvml().nvmlDeviceGetName, handle)
+    return None if handle is None else nvml.ask(pynvml.nvmlDeviceGetName, handle)
 
 
 def _handle(gpu: str) -> Any:
     if not gpu.isdigit():
         found = nvml.find(gpu)
         return None if found is None else found.handle
-    pynvml = _pynvml()
-    if nvml.ask(pynvml.nvmlInit) is None and nvml.ask(pynvml.nvmlDeviceGetCount) is None:
-        return None
+    nvml.ask(pynvml.nvmlInit)  # without a driver the next call has no answer either
     return nvml.ask(pynvml.nvmlDeviceGetHandleByIndex, int(gpu))
-
-
-def _pynvml() -> Any:
-    import pynvml
-
-    return pynvml
-
-
-def cores_of_each(cores: list[int], n_gpus: int) -> list[frozenset[int]]:
-    """The cores that the runs of each GPU share: disjoint where there are as many as GPUs."""
-    size = max(1, len(cores) // n_gpus)
-    return [
-        frozenset(cores[(number * size + step) % len(cores)] for step in range(size))
-        for number in range(n_gpus)
-    ]

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
+from pipeline.hardware.machine import visible_gpus
 from pipeline.source import __main__ as links
 from pipeline.study.params import read_study, refuse_odd_words
 from pipeline.sweep.dvc_private import (
@@ -188,8 +189,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
 def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
     """The engine of this machine, or with an address that of a Ray cluster."""
     if options.gpus_per_run == AUTO:
-        from pipeline.hardware.machine import visible_gpus
-        from pipeline.sweep.packing import PackingEngine
+        from pipeline.sweep.packing import PackingEngine  # reads records, needs NumPy
 
         return PackingEngine(visible_gpus(), threads, options.jobs, options.keeps_warm)
     if options.address is None:
