@@ -1,4 +1,4 @@
-"""All of DVC that this project uses, in one place: DVC promises none of these names to others.
+"""What this project uses of DVC, here and in `dvc_loading`: DVC promises none of it to others.
 
 They were proved with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
 fails where one of them is gone or takes other arguments. To move to a newer DVC, change PROVED and
@@ -30,6 +30,7 @@ from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml_f
 from dvc.utils.strictyaml import YAMLSyntaxError
 
 from pipeline.core.errors import PipelineError, TryAgain, first_line, near_matches
+from pipeline.sweep.dvc_loading import loading_stages
 
 __all__ = ["YAMLFileCorruptedError", "dumps_yaml", "parse_yaml_for_update"]
 PROVED = "3.67.1"
@@ -70,7 +71,7 @@ class Workspace:
 
     def collect(self, targets: Iterable[str]) -> tuple[list[Stage], dict[str, set[str]]]:
         """The targets and all they need, what is needed first; and the needs of each by name."""
-        with one_line():
+        with one_line(), loading_stages():
             graph = get_active_graph(self.repo.index.graph)
         named: dict[str, list[Stage]] = {}
         for each in graph:

@@ -22,7 +22,6 @@ from rich.text import Text
 
 from pipeline.core.command import duration
 from pipeline.core.processes import last_progress
-from pipeline.estimates.planned import Prices
 from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
 from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, last_line
 from pipeline.sweep.project import Project
@@ -280,6 +279,8 @@ class Sweep:
 
     def _order(self) -> None:
         """Put cheap runs first, and tell the view what all that wait will cost."""
+        from pipeline.estimates.planned import Prices  # pandas, which no other command here needs
+
         price = Prices(self.project.root)  # anew: another dataset may be there
         if self.options.order == CHEAP:
             self._ready = deque(sorted(self._ready, key=lambda job: price(job.cell)))
