@@ -23,6 +23,7 @@ from pipeline.sweep.dvc_private import (
     name_of,
     outs_changed,
     outs_of,
+    was_made,
 )
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import AUTO, Engine, Options
@@ -46,7 +47,7 @@ def plan(
 ) -> dict[str, str]:
     """Print and return what would become of the stages not up to date, the estimate first.
 
-    A name that no model has is an error: each of its runs would fail.
+    A new name that no model has is an error: each of its runs would fail.
     """
     from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
     from pipeline.names.resolve import resolve
@@ -54,8 +55,10 @@ def plan(
     found = verdicts(project, stages, needs)
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
+    before = {cell.model for cell in map(project.cell_of, filter(was_made, stages)) if cell}
     for model in dict.fromkeys(cell.model for cell in cells):
-        resolve(model)
+        if model not in before:  # or timm, whose import takes seconds, would have to be asked
+            resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     lines = [f"{len(found)} of {len(stages)} stages to do"]
     lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
