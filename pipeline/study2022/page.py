@@ -81,8 +81,8 @@ def top_15(models: pd.DataFrame) -> Figure:
     )
     for axes, (dataset, rows) in zip(panels, shown.groupby("dataset"), strict=True):
         stays = rows["rank"] <= TOP
-        name, tied = TITLES.get(str(dataset), dataset), first[first["dataset"] == dataset]["tied"]
-        title = f"{name}: {(~stays).sum()} fall out, {tied.sum()} may be best"
+        name, tied = str(dataset), first[first["dataset"] == dataset]["tied"]
+        title = f"{TITLES.get(name, name)}: {(~stays).sum()} fall out, {tied.sum()} may be best"
         axes.set_title("\n" + title, weight="bold", loc="right")  # a line for the legend
         axes.set_xlabel("score (lower is better)")
         for kept, colour in ((True, STAYS), (False, FALLS_OUT)):
