@@ -11,12 +11,13 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -50,6 +51,7 @@ SWEEPS = [  # arm, options, seeds
     ("one at a time", ["--jobs", "1"], [0, 1, 2, 3]),
     ("packed", ["--gpus-per-run", "auto"], [4, 5, 6, 7]),
 ]
+SECONDS_TO_END = 15  # for a stage that reached its limit and was asked to end
 COPIES = 8  # of each photo: a fit of a few hundred steps
 LIMITS_SECONDS = {"exact": 150, "speed": 240, "busy": 60, "start": 150, "sweep": 180}
 Row = dict[str, Any]
@@ -95,18 +97,28 @@ def environment() -> Row:
     return {"stage": "environment", "device": name, "cores": os.cpu_count(), **versions}
 
 
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a stage with all it started: a sweep ends its own runs when it is asked to."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
+
+
 def stage_rows(stage: str, given: argparse.Namespace) -> list[Row]:
     """The rows that a stage printed, and one that says how it ended."""
     words = [sys.executable, "-m", "benchmarks.gpu_day", *sys.argv[1:], "--stage", stage]
     started, ended = time.perf_counter(), "well"
     with (given.out / f"{stage}.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             if process.wait(LIMITS_SECONDS[stage]):
                 ended = f"exit code {process.returncode}"
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            stop(process)
             ended = f"stopped after {LIMITS_SECONDS[stage]} s"
     seconds = time.perf_counter() - started
     said = (given.out / f"{stage}.log").read_text(encoding="utf-8").splitlines()
@@ -138,7 +150,7 @@ def jobs(given: argparse.Namespace) -> Iterator[Callable[[str], Job]]:
 def fitted(job: Job, whole_step: bool) -> tuple[Row, dict[str, torch.Tensor]]:
     """One fit of ours in this process: seconds, mode, peak memory; and its weights."""
     device = torch.device(job.device)
-    training.clear_peak_memory()
+    training.clear_peak_memory(device)
     learn = our_learner(job, whole_step)
     seconds = timed(learn, job.recipe, device)
     memory = torch.cuda.max_memory_reserved() / 2**30 if device.type == "cuda" else None
@@ -211,7 +223,7 @@ def speed(given: argparse.Namespace) -> Iterator[Row]:
             for turn in range(2):
                 for arm in ("script", "loop", "whole"):
                     if arm == "script":
-                        training.clear_peak_memory()
+                        training.clear_peak_memory(torch.device(job.device))
                         learn = learner_of(replace(job, arm="script"))
                         seconds = timed(learn, job.recipe, torch.device(job.device))
                         row: Row = {"model": model, "arm": arm, "seconds": seconds}
@@ -275,7 +287,11 @@ def start(given: argparse.Namespace) -> Iterator[Row]:
                 [sys.executable, "-c", words], capture_output=True, text=True, check=False
             )
             found = [line[4:] for line in done.stdout.splitlines() if line.startswith("ROW ")]
-            yield json.loads(found[0]) if found else {"model": model, "error": done.stderr[-800:]}
+            yield json.loads(found[0]) if found else failed_start(model, done.stderr[-800:])
+
+
+def failed_start(model: str, error: str) -> Row:
+    return {"stage": "start", "model": model, "error": error}
 
 
 def first_steps(model: str, device_name: str, image_size: int, native: bool) -> None:

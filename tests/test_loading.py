@@ -1,11 +1,12 @@
 """Whole batches come in fastai's order, in parts where asked, and through pinned memory on CUDA."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny_runs import CPU, OFF, RECIPE, SIZE, write_squares
+from tiny_runs import CPU, OFF, RECIPE, SIZE, run_on, write_squares
 from torch.overrides import TorchFunctionMode
 
 from pipeline.dataset.prepared import Prepared, open_prepared
@@ -89,3 +90,14 @@ def test_batches_for_cuda_are_read_into_pinned_memory_and_copied_without_waiting
 
 def test_only_cuda_pins(squares: Prepared) -> None:
     assert loading.loaders(squares, RECIPE, SIZE, CPU, Speed()).train.pin is False
+
+
+def test_images_are_normalised_on_the_runs_device_not_on_fastais_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run on a CPU, or on a second GPU, fails wherever there is a first GPU."""
+    monkeypatch.setattr("fastai.torch_core.default_device", lambda *_: torch.device("meta"))
+    learn = training.seeded_learner(run_on(write_squares(tmp_path / "squares"), Speed()))
+    images, _ = learn.dls.one_batch()
+    assert images.device == CPU
+    assert abs(float(images.mean())) < 3, "normalised"

@@ -1,5 +1,6 @@
 """Out of GPU memory: a record that says so, or another try with each batch in parts."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from fastai.vision.all import Callback, GradientAccumulation
 from tiny_runs import run_on, write_squares
 
+from pipeline.export import fitting
 from pipeline.finetune import attempts, training
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
@@ -24,22 +26,27 @@ class Small(Callback):
 
     order = 5
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, error: Exception | None = None) -> None:
         self.room = room
+        self.error = error or torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     def after_pred(self) -> None:
         if self.training and len(self.x) > self.room and self.opt.frozen_idx == 0:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            raise self.error
 
 
 def on_a_small_device(
-    folder: Path, room: int, monkeypatch: pytest.MonkeyPatch, **recipe: Any
+    folder: Path,
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None = None,
+    **recipe: Any,
 ) -> dict[str, Any]:
     make, built = training.seeded_learner, []
 
     def small(run: training.Run, parts: int = 1) -> Any:
         built.append(parts)
-        return make(run, parts).add_cb(Small(room))
+        return make(run, parts).add_cb(Small(room, error))
 
     monkeypatch.setattr(training, "seeded_learner", small)
     fields = attempts.train(run_on(folder, Speed(), **recipe), lambda row: None)
@@ -83,6 +90,51 @@ def test_parts_are_equal_and_of_two_images_or_more(size: int, parts: list[int]) 
     recipe = Recipe("tiny", 1, 1, 0.01, 10, size, "concat", "squish", "fp32", oom="halve")
     assert recipe.parts == parts
     assert replace(recipe, oom="record").parts == [1]
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"]
+)
+def test_a_lack_of_memory_below_torch_is_one_as_well(
+    squares: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    fields = on_a_small_device(squares, 8, monkeypatch, RuntimeError(said), oom="halve")
+    assert (fields["status"], fields["built"]) == ("ok", [1, 2])
+
+
+def test_the_last_fit_of_an_export_halves_its_batch_with_the_first_try_gone(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, built = training.seeded_learner, []
+
+    def small(run: training.Run, parts: int = 1) -> Any:
+        assert all(learn() is None for _, learn in built), "it still holds the device's memory"
+        learn = make(run, parts).add_cb(Small(8))
+        built.append((parts, weakref.ref(learn)))
+        return learn
+
+    monkeypatch.setattr(training, "seeded_learner", small)
+    run = run_on(squares, Speed(), oom="halve")
+    with pytest.warns(UserWarning, match="the batch in 1 parts"):
+        fitted = fitting.fit(run, run.recipe, lambda row: None)
+    assert [parts for parts, _ in built] == [1, 2]
+    assert fitted.learn is built[1][1]()
+
+
+@pytest.mark.parametrize("answers", [[None, "fitted"], [None, None, "fitted"]])
+def test_an_export_tries_without_graphs_before_it_halves(
+    squares: Path, monkeypatch: pytest.MonkeyPatch, answers: list[Any]
+) -> None:
+    tried = []
+
+    def attempt(run: training.Run, parts: int, tell: Any) -> Any:
+        tried.append((parts, run.speed.whole_step))
+        return answers[len(tried) - 1]
+
+    monkeypatch.setattr(fitting, "_attempt", attempt)
+    run = replace(run_on(squares, Speed(), oom="halve"), device=torch.device("cuda"))
+    assert fitting.fit(run, run.recipe, lambda row: None) == "fitted"
+    assert tried == [(1, True), (1, False), (2, False)][: len(answers)]
 
 
 class Gradients(Callback):

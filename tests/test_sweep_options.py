@@ -11,7 +11,7 @@ from study_fakes import LITE, write_imagenet, write_study
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.planned import Prices
 from pipeline.study.params import Cell, threads_of
-from pipeline.sweep.engine import places, shares
+from pipeline.sweep.engine import cuda_environment, places, shares
 from pipeline.sweep.jobs import Options
 from pipeline.sweep.session import grouped
 
@@ -106,6 +106,14 @@ def test_gpus_are_filled_in_turn_and_a_place_knows_whether_it_shares_one() -> No
     assert [each.gpu for each in places(["0", "GPU-f1"], cores, 4, 1)] == ["0", "GPU-f1"] * 2
     assert [each.shared for each in places(["0", "1"], cores, 2, 1)] == [False, False]
     assert [each.shared for each in places(["0", "1"], cores, 3, 1)] == [True, False, True]
+
+
+def test_gpus_that_nvml_counted_are_counted_as_nvml_does() -> None:
+    assert cuda_environment("1", {}) == {
+        "CUDA_VISIBLE_DEVICES": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+    assert cuda_environment("1", {"CUDA_VISIBLE_DEVICES": "0,1"}) == {"CUDA_VISIBLE_DEVICES": "1"}
 
 
 def test_without_gpus_a_place_shares_where_its_cores_are_anothers_too() -> None:

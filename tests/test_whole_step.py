@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from tiny_runs import RECIPE, run_on, same_bits, weights_of, write_squares
 
-from pipeline.finetune import training
+from pipeline.finetune import training, whole_step
 from pipeline.finetune.callbacks import Epochs
 from pipeline.finetune.speed import Speed
 from pipeline.finetune.whole_step import attach
@@ -104,3 +105,13 @@ def test_a_captured_step_gives_the_bits_of_fastais_loop(tmp_path: Path, net: str
 def test_a_cpu_says_nothing_of_graphs(squares: Path) -> None:
     assert training.step_mode(training.seeded_learner(run_on(squares, Speed()))) is None
     assert RECIPE.frozen_epochs == 1  # both phases were run above
+
+
+def test_a_torch_whose_failed_captures_are_not_known_captures_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole_step, "OLDEST_TORCH", "99")
+    monkeypatch.setattr(whole_step, "_resident", lambda loader, device: None)
+    learn: Any = SimpleNamespace(dls=SimpleNamespace(device="cuda", train=None))
+    step = whole_step.WholeStep(learn)
+    assert (step.captures, step.mode) == (False, "uncaptured: torch is older than 99")

@@ -55,7 +55,7 @@ def baseline(config: DictConfig) -> Record:
     torch.set_num_threads(threads)
     device = machine.describe(run.device, threads, "fp32")
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    training.clear_peak_memory()
+    training.clear_peak_memory(run.device)
     watch = Watch(run.device)
     try:
         with watch:

@@ -6,15 +6,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import torch
 from fastai.vision.all import Learner
 
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.dataset.prepared import Prepared
 from pipeline.finetune import training
+from pipeline.finetune.attempts import lacks_memory
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.finetune.recipe import Recipe, fitted_to
 from pipeline.hardware.telemetry import Watch
+
+Tell = Callable[[dict[str, Any]], None]  # of each epoch's row
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,42 @@ def joined(data: Prepared) -> Joined:
     return Joined(**{**kept, "parts": parts, "was_valid": data.rows("valid")})
 
 
-def fit(run: training.Run, recipe: Recipe, tell: Callable[[dict[str, Any]], None]) -> Fitted:
+def fit(run: training.Run, recipe: Recipe, tell: Tell) -> Fitted:
     """Fit `run` on train and valid; `recipe` is the one asked for, before it was fitted to data."""
     data = joined(run.data)
     whole = replace(run, data=data, recipe=fitted_to(recipe, len(data.rows("train"))))
     for parts in whole.recipe.parts:
-        training.clear_peak_memory()
-        try:
-            learn = training.seeded_learner(whole, parts)
-            outcome = training.fit(learn, whole.recipe, Epochs(tell=tell), Watch(run.device))
-            learn.model.cpu().eval()
-            return Fitted(learn, outcome.test_metrics)
-        except Diverged as error:
-            raise PipelineError(
-                f"model {run.model}: the fit diverged ({error.reason}): give another --seed"
-            ) from None
-        except torch.cuda.OutOfMemoryError:
-            warnings.warn(f"out of GPU memory with the batch in {parts} parts", stacklevel=1)
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            raise PipelineError(f"model {run.model}: the fit failed: {first_line(error)}") from None
+        fitted = _attempt(whole, parts, tell)
+        if fitted is None and whole.speed.whole_step and run.device.type == "cuda":
+            whole = replace(whole, speed=replace(whole.speed, whole_step=False))  # as in a sweep
+            fitted = _attempt(whole, parts, tell)
+        if fitted is not None:
+            return fitted
     raise PipelineError(
         f"model {run.model}: out of GPU memory: take a larger GPU, or a recipe of `oom: halve`"
     )
+
+
+def _attempt(
+    run: training.Run, parts: int, tell: Callable[[dict[str, Any]], None]
+) -> Fitted | None:
+    """One fit, each batch in so many parts; None if the GPU's memory did not suffice.
+
+    When this returns the error is gone, and with it what its frames held on the device.
+    """
+    training.clear_peak_memory(run.device)
+    try:
+        learn = training.seeded_learner(run, parts)
+        outcome = training.fit(learn, run.recipe, Epochs(tell=tell), Watch(run.device))
+        learn.model.cpu().eval()
+        return Fitted(learn, outcome.test_metrics)
+    except Diverged as error:
+        raise PipelineError(
+            f"model {run.model}: the fit diverged ({error.reason}): give another --seed"
+        ) from None
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        if not lacks_memory(error):
+            raise PipelineError(f"model {run.model}: the fit failed: {first_line(error)}") from None
+        steps = "captured steps" if run.speed.whole_step else "steps"
+        warnings.warn(f"out of GPU memory with the batch in {parts} parts, {steps}", stacklevel=1)
+        return None

@@ -37,6 +37,7 @@ OURS = "pipeline"
 THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
 FASTAIS_WORDS = re.compile(r"Exception occured in `[^`]*` when calling event `[^`]*`:\s*")
 GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
+NO_MEMORY = re.compile("CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
 Fields = dict[str, Any]
 
 
@@ -58,7 +59,7 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
 
     The error is gone when this returns, and with it all that its frames held on the device.
     """
-    training.clear_peak_memory()
+    training.clear_peak_memory(run.device)
     total = run.recipe.frozen_epochs + run.recipe.epochs
     epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
     watch = Watch(run.device)
@@ -71,14 +72,14 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
         device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
-    except torch.cuda.OutOfMemoryError as error:
-        out_of_memory = True
-        traceback.print_exception(error)
-        how = {"status": "failed", "reason": _out_of_memory(run, parts)}
     except (PipelineError, OSError, MemoryError):
         raise
     except Exception as error:
-        how = {"status": "failed", "reason": models_fault(error)}
+        out_of_memory = lacks_memory(error)
+        if out_of_memory:
+            traceback.print_exception(error)
+        reason = _out_of_memory(run, parts) if out_of_memory else models_fault(error)
+        how = {"status": "failed", "reason": reason}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
     warm = machine.is_warm()
     fields = {
@@ -115,6 +116,12 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
     halved = f"the batch was halved to {whole // parts}: out of GPU memory at {2 * whole // parts}"
     reasons = [*([halved] if parts > 1 else []), watch.not_for_speed]
     return "; ".join(reason for reason in reasons if reason) or None
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Did the GPU's memory not suffice, for torch or for a library below it?"""
+    cause = _cause(error)
+    return isinstance(cause, torch.cuda.OutOfMemoryError) or bool(NO_MEMORY.search(str(cause)))
 
 
 def models_fault(error: Exception) -> str:

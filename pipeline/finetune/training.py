@@ -9,6 +9,7 @@ when it is made, and the head its weights from torch.
 import gc
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -126,7 +127,7 @@ def learner(
     single = data.kind == "single"
     net, pretrained = network(model, weights, recipe, len(data.classes))
     mean, std = pretrained["mean"], pretrained["std"]
-    dls.add_tfms([Normalize.from_stats(mean, std)], "after_batch")
+    dls.add_tfms([_normalize(mean, std, dls.device)], "after_batch")
     learn = Learner(
         dls,
         net,
@@ -201,6 +202,13 @@ def _train(learn: Learner, recipe: Recipe, callbacks: list[Callback]) -> None:
         )
 
 
+def _normalize(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Normalize:
+    """fastai's, on the run's device; its own choice is the first GPU, wherever the run is."""
+    made = Normalize.from_stats(mean, std, cuda=False)
+    made.mean, made.std = made.mean.to(device), made.std.to(device)
+    return made
+
+
 def _parts(recipe: Recipe) -> list[Callback]:
     """What the recipe adds to fastai's loop as callbacks."""
     parts: list[Callback] = []
@@ -216,12 +224,12 @@ def seed_everything(seed: int) -> None:
     set_seed(seed, reproducible=True)
 
 
-def clear_peak_memory() -> None:
-    """Start CUDA's peak memory counters afresh."""
+def clear_peak_memory(device: torch.device) -> None:
+    """Start CUDA's peak memory counters of a device afresh."""
     gc.collect()
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _metrics(values: list[float]) -> dict[str, float | None]:

@@ -29,6 +29,7 @@ from pipeline.core.errors import first_line
 from pipeline.finetune.loading import ArrayLoader, label_type
 from pipeline.finetune.speed import FusedAdamW, LossScaling
 
+OLDEST_TORCH = "2.11"  # that captures were seen with; up to 2.8 a failed one spoils the generator
 UNCAPTURED_STEPS = 3  # of each phase, before its graph is captured
 FEWEST_BATCHES = 12  # of one kind in a pass: for fewer, capturing costs more than it saves
 MOST_OF_FREE_MEMORY = 0.25  # larger sets stay in the host's memory and are copied batch by batch
@@ -53,7 +54,9 @@ class WholeStep:
         self.learn = learn
         self.device = torch.device(learn.dls.device)
         self.mode = "uncaptured"
-        self.captures = self.device.type == "cuda"
+        self.captures = self.device.type == "cuda" and torch.__version__ >= OLDEST_TORCH
+        if self.device.type == "cuda" and not self.captures:
+            self.mode = f"uncaptured: torch is older than {OLDEST_TORCH}"
         self.resident = _resident(learn.dls.train, self.device)
         self._graphs: dict[Any, _Graph] = {}
         self._steps: dict[Any, int] = {}

@@ -22,7 +22,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -48,6 +48,15 @@ re.compile(LOADED_BEFORE, re.IGNORECASE)  # once, in the fork server: `warnings`
 PRELOADED = ["pipeline.sweep.preloaded"]
 
 
+def cuda_environment(gpu: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What lets CUDA see this GPU alone, named as `visible_gpus` names it.
+
+    Where the environment names none NVML has counted, and CUDA's own order may be another.
+    """
+    counted = {} if "CUDA_VISIBLE_DEVICES" in environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {"CUDA_VISIBLE_DEVICES": gpu, **counted}
+
+
 def work(job: Job, place: "Place", more: Connection | None) -> None:
     """Run `job` in its place; the process's exit code is the command's.
 
@@ -59,7 +68,7 @@ def work(job: Job, place: "Place", more: Connection | None) -> None:
         signal.signal(signal_number, signal.SIG_DFL)
     os.sched_setaffinity(0, place.cores)
     if place.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
+        os.environ.update(cuda_environment(place.gpu, os.environ))
     if place.shared:
         os.environ[SHARED] = "1"
     settings = Settings() if more is not None else None
