@@ -195,7 +195,7 @@ BY_EPOCHS: dict[str, Method] = {
 
 
 def optional() -> dict[str, Method]:
-    """Those of other packages that are installed: `pip install 'which-backbone[bench]'` has Optuna;
+    """Those of other packages that are installed: `pip install -e '.[bench]'` brings Optuna;
     SMAC3 is no dependency, because it brings Dask and its cluster tools along.
     """
     found = {

@@ -166,6 +166,15 @@ def test_the_sentence_says_what_the_interval_says(
     assert said in str(gain_sentence(board, MODEL))
 
 
+def test_a_ranking_is_not_called_worthless_while_a_fit_has_no_baseline() -> None:
+    board = baseline_columns(fits([0.40, 0.41]), {("pets", MODEL): frozen(0.1)}).reset_index()
+    best = board.assign(model="other", error_rate_mean=0.05, gain=np.nan, gain_high=np.nan)
+    both = pd.concat([best, board], ignore_index=True)
+    assert "None of these fits" in str(gain_sentence(board, MODEL))
+    assert gain_sentence(both, "other") is None
+    assert "None of these fits" not in str(gain_sentence(both, MODEL))
+
+
 def test_without_baselines_nothing_is_said() -> None:
     board = baseline_columns(fits([0.1]), {}).reset_index()
     assert gain_sentence(board, MODEL) is None

@@ -448,3 +448,41 @@ def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Pa
     expected = 0.2 + (14.2 * 5.65 + 5.1 * 32 * macts) * 1e6 / 2**30
     assert found[LITE[1]] == pytest.approx(expected)
     assert planned.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty
+
+
+def test_a_race_whose_runs_leave_no_record_gives_up_also_after_others_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = race_of(3)
+    saw(race, 0, 0.2, 0)
+    found = field.Field(race.candidates, assumed(1, 1), {}, [], "", True, "")
+    contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
+    (tmp_path / "params.yaml").write_text("")
+    tried: list[list[str]] = []
+    outcomes = iter([True, False, True, True, True])  # lost?
+
+    def lost(targets: tuple[str, ...], models: list[str]) -> set[str]:
+        tried.append(models)
+        return set(models) if next(outcomes) else set()
+
+    monkeypatch.setattr("pipeline.race.__main__.read_study", lambda path: None)
+    monkeypatch.setattr(contest, "_make", lambda study: None)
+    monkeypatch.setattr(contest, "_now", lambda broken: (None, found, race, ["event"], 60.0))
+    monkeypatch.setattr(contest, "_next", lambda *_: ([Action(0, RUN, 60.0, 1.0)], None))
+    monkeypatch.setattr(contest, "_decide", lambda *_: ("finetune_raced@x",))
+    monkeypatch.setattr(contest, "_try", lost)
+    with pytest.raises(PipelineError, match="no run of model0 left a record"):
+        contest.run()
+    assert len(tried) == 5
+
+
+def test_money_that_buys_no_run_worth_it_is_not_called_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("threads: 1\n")
+    race = race_of(3, np.array([10.0, 60.0, 70.0]))  # the cheapest has had its runs
+    for seed in range(race.rules.most_runs):
+        saw(race, 0, 0.2, seed)
+    found = field.Field(race.candidates, assumed(1, 1), {}, [], "", True, "")
+    events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
+    contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
+    assert contest._next(found, race, events, 60.0)[0]
+    assert contest._next(found, race, events, 1e4 - 11) == ([], "the budget is spent")

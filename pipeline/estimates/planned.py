@@ -56,7 +56,7 @@ def work_of(
     if data is None:
         data = next((each.data for each in records if each.dataset == dataset), Data())
     if not data.n_train:
-        return f"{dataset} is not prepared yet (`dvc repro dataset@{dataset}`)"
+        return f"{dataset} is not prepared yet (`python -m pipeline.dataset dataset={dataset}`)"
     n_valid = data.n_valid or 0
     n_train = data.n_train + (n_valid if last else 0)
     steps = n_train // min(recipe.get("batch_size", 1), n_train)  # of an epoch

@@ -126,7 +126,7 @@ def missing_packages() -> list[str]:
 def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
     """Write `path`; returns why not, in one line, where the model's family cannot be exported."""
     if lacking := missing_packages():
-        return f"{', '.join(lacking)} not installed: pip install 'which-backbone[export]'"
+        return f"{', '.join(lacking)} not installed: run `make setup`"
     example = torch.zeros(2, 3, image_size, image_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -8,6 +8,7 @@ race that was killed goes on where it was.
 """
 
 import json as json_text
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,14 +36,14 @@ from pipeline.race.field import (
     models_asked,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
-from pipeline.race.standing import Event, certificate_of
+from pipeline.race.standing import Event, certificate_of, replay
 from pipeline.recommend.limits import Asked
-from pipeline.records import Record, read_record, unpack_counts
-from pipeline.statistics.validation_images import labels_of
+from pipeline.records import Record, read_record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of, threads_of
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
+SPENT = "the budget is spent"
 MOST_FAILED = 3  # batches in a row without a record
 
 
@@ -86,7 +87,11 @@ def main(
         _sweep(root, (f"dataset_raced@{dataset}",), jobs)
     data = prepared(root, dataset)
     if data is None or not data.n_valid:
-        raise PipelineError(f"{dataset} is not prepared yet: run `dvc repro dataset@{dataset}`")
+        size = study.image_size
+        raise PipelineError(
+            f"{dataset} is not prepared yet: run `python -m pipeline.dataset dataset={dataset} "
+            f"image_size={size}`"
+        )
     contest.rules = replace(rules, n_valid=data.n_valid)
     certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
@@ -188,21 +193,30 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        _, field, race, events, spent = self._now(set())
-        self._next(field, race, events, spent)
+        study, field, race, events, spent = self._now(set())
+        _, stopped = self._next(field, race, events, spent)
+        if stopped == SPENT and self.dataset not in study.raced_datasets:
+            raise PipelineError(
+                f"{self.budget.told}: the {len(events)} finished runs of {self.dataset} count, and "
+                f"took {duration(spent)}: allow more"
+            )
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
         self._make(read_study(self.root / "params.yaml"))
         broken: set[str] = set()
+        in_vain = 0  # batches in a row
         while True:
             study, field, race, events, spent = self._now(broken)
             actions, stopped = self._next(field, race, events, spent)
             if stopped:
                 return self._certificate(study, field, race, events, spent, stopped)
             targets = self._decide(study, field, actions)
-            broken |= self._try(targets, [field.candidates.names[each.model] for each in actions])
-            if len(broken) >= MOST_FAILED * len(actions) and not events:
+            models = [field.candidates.names[each.model] for each in actions]
+            left_none = self._try(targets, models)
+            broken |= left_none
+            in_vain = in_vain + 1 if left_none == set(models) else 0
+            if in_vain == MOST_FAILED:
                 raise PipelineError(
                     f"no run of {', '.join(sorted(broken))} left a record: see above"
                 )
@@ -222,20 +236,32 @@ class Contest:
         """
         study = read_study(self.root / "params.yaml")
         known = [model for data, model in study.probed if data == self.dataset]
-        known += [cell.model for cell in study.raced if cell.dataset == self.dataset]
+        known += [cell.model for cell in self._cells(study)]
         models = list(dict.fromkeys([*self.models, *known]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
         records = self._records(study)
         spent = sum(each.cost.fit_seconds or 0.0 for each in records)
         seen = [each for each in records if each.model in field.candidates.names]
-        race, events = replay(field, self.rules, seen)
+        race, events = replay(field.candidates, field.prior, self.rules, seen)
         for model in broken & set(field.candidates.names):
             race.saw_failure(field.candidates.names.index(model))
         return study, field, race, events, spent
 
+    def _cells(self, study: Study) -> list[Cell]:
+        """The fits of the race, by the one recipe that it races; before it has begun, the grid's
+        finished runs, which it will take over.
+        """
+        begun = self.dataset in study.raced_datasets
+        return [
+            cell
+            for cell in (study.raced if begun else study.cells())
+            if (cell.dataset, cell.recipe) == (self.dataset, study.recipes[0])
+            and (begun or (self.root / cell.path(RUNS)).is_file())
+        ]
+
     def _records(self, study: Study) -> list[Record]:
         """The records of what was decided, in the order in which they were made."""
-        paths = [cell.path(RUNS) for cell in study.raced if cell.dataset == self.dataset]
+        paths = [cell.path(RUNS) for cell in self._cells(study)]
         paths += [
             BASELINES / data / f"{m}.json" for data, m in study.probed if data == self.dataset
         ]
@@ -269,7 +295,8 @@ class Contest:
         actions = race.choose(left, at_once)
         if actions:
             return actions, None
-        return [], "no run is expected to change the answer" if can_pay else "the budget is spent"
+        more = race.choose(math.inf, 1)  # with more money
+        return [], SPENT if more else "no run is expected to change the answer"
 
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""
@@ -356,30 +383,6 @@ class Contest:
             not_judged=field.not_judged,
         )
         return replace(told, seconds=float(f"{spent:.6g}"))
-
-
-def replay(field: Field, rules: Rules, records: list[Record]) -> tuple[Race, list[Event]]:
-    """The race after these records, and where it stood after each."""
-    complete = all(each.valid_wrong is not None for each in records if each.status == "ok")
-    race = Race(field.candidates, field.prior, replace(rules, covers_images=complete))
-    events: list[Event] = []
-    for record in records:
-        model = field.candidates.names.index(record.model)
-        probe = record.recipe == "frozen"
-        error = record.metrics.error_rate
-        if error is None and probe:
-            race.unprobed[model] = True
-        elif error is None:
-            race.saw_failure(model)
-        elif probe:
-            race.saw_rung(model, 0, error)
-        else:
-            wrong = record.valid_wrong
-            share = None if wrong is None else unpack_counts(wrong) / labels_of(record)
-            race.saw_run(model, error, share)
-        took = record.cost.fit_seconds or 0.0
-        events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
-    return race, events
 
 
 if __name__ == "__main__":

@@ -24,15 +24,17 @@ prior is right on average over datasets; benchmarks/race_replay.py measures how 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from pipeline.estimates.belief import Prediction, log_odds
-from pipeline.figures.certificate import Certificate, Entrant, Rung, Step
-from pipeline.race.search import Race, RunSpread
+from pipeline.estimates.belief import Prediction, Prior, log_odds
+from pipeline.figures.certificate import FIT, PROBE, Certificate, Entrant, Rung, Step
+from pipeline.race.search import Candidates, Race, Rules, RunSpread
+from pipeline.records import Record, unpack_counts
+from pipeline.statistics.validation_images import labels_of
 
 RIVALS = 3  # fitted models that each other one is held against
 DRAWS = 2000
@@ -204,6 +206,32 @@ class Event:
     @classmethod
     def of(cls, race: Race, model: str, kind: str, error: float | None, seconds: float) -> "Event":
         return cls(model, kind, error, seconds, standing(race))
+
+
+def replay(
+    candidates: Candidates, prior: Prior, rules: Rules, records: Sequence[Record]
+) -> tuple[Race, list[Event]]:
+    """The race after these records, and where it stood after each."""
+    complete = all(each.valid_wrong is not None for each in records if each.status == "ok")
+    race = Race(candidates, prior, replace(rules, covers_images=complete))
+    events: list[Event] = []
+    for record in records:
+        model = candidates.names.index(record.model)
+        probe = record.recipe == "frozen"
+        error = record.metrics.error_rate
+        if error is None and probe:
+            race.unprobed[model] = True
+        elif error is None:
+            race.saw_failure(model)
+        elif probe:
+            race.saw_rung(model, 0, error)
+        else:
+            wrong = record.valid_wrong
+            share = None if wrong is None else unpack_counts(wrong) / labels_of(record)
+            race.saw_run(model, error, share)
+        took = record.cost.fit_seconds or 0.0
+        events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
+    return race, events
 
 
 def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certificate:

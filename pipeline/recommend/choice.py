@@ -130,7 +130,9 @@ def _place(choice: Choice, first: pd.Series) -> str:
             f"({points:.2f} points less)."
         )
     if len(rows) == 1:
-        return "It is the only model that finished, so there is nothing to compare it with."
+        return (
+            f"It is the only model that finished with {first['recipe']}: nothing to compare with."
+        )
     others, tied = len(rows) - 1, int(rows["tied"].sum()) - 1
     if tied == 0:
         apart = "the other one" if others == 1 else f"all {others} others"
@@ -144,7 +146,8 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     """That nothing shows whether the first keeps the limits, and the best model that does."""
     if not first["unjudged"]:
         return []
-    text = f"Whether it keeps {first['unjudged']} is not known ({fit_time(first)})"
+    time = f" ({fit_time(first)})" if "time" in first["unjudged"] else ""
+    text = f"Whether it keeps {first['unjudged']} is not known{time}"
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
         return [f"{text}; nor is it of any other."]
@@ -192,9 +195,10 @@ def certainty(choice: Choice) -> str:
     )
     if first["interval_covers"] == IMAGES:
         text += (
-            " No model was run twice, so nothing is known of how runs vary: less sure than this."
+            f" No model was run twice with {first['recipe']}, so nothing is known of how runs "
+            "vary: less sure than this."
         )
-    if not first["error_rate_mean"] < first["chance_error_rate"]:
+    if first["error_rate_mean"] >= first["chance_error_rate"]:
         text += " It is no better than chance: the recipe is wrong, and the order means nothing."
     return text
 

@@ -101,8 +101,12 @@ def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
     if choice.n_tied == 0:
         apart = "no further run of these models: those that may be the best are outside the limits"
         return Experiment(apart, [], None)
-    if len(choice.rows) == 1 or choice.n_tied == 1:
-        return Experiment("no further run of these models: the best is clear", [], 1.0)
+    if len(choice.rows) == 1:
+        return Experiment("no further run: there is no other model to compare it with", [], None)
+    if choice.n_tied == 1:
+        clear = int(choice.rows["tied"].sum()) == 1
+        why = "the best is clear" if clear else "one that may be the best is within the limits"
+        return Experiment(f"no further run of these models: {why}", [], 1.0 if clear else None)
     noise = run_noise(choice.errors, int(first["n_valid"]))
     if noise is None:
         commands = one_more_seed(study, first["dataset"], choice.recipes, None)
@@ -209,7 +213,8 @@ def raced(certificate: Path, dataset: str) -> dict[str, Any]:
             f"the best of {told['n_candidates']} candidates is among {n}"
         )
         if best is not None:
-            sentence += f", and {best} gives away at most {100 * bound:.1f} points"
+            given = f"gives away at most {100 * bound:.1f} points"
+            sentence += f", and {best}, which it takes by runs and published numbers, {given}"
         sentence += f"; {told['n_never_run']} were never fitted."
     except (ValueError, KeyError, TypeError):
         raise PipelineError(

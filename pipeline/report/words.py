@@ -92,7 +92,9 @@ def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None)
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     """Whether the best is distinguishable from the others of its recipe, and a quicker choice."""
     if rivals.empty:
-        return ["It is the only model that finished, so there is nothing to compare it with."]
+        return [
+            f"It is the only model that finished with {best['recipe']}: nothing to compare with."
+        ]
     if pd.isna(best["p_best"]):
         return [
             "The number of validation images is unknown, so its rank has no uncertainty estimate."
@@ -100,7 +102,8 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     tied = rivals[rivals["tied"].fillna(False).astype(bool)]
     sure = f"P(best) is {best['p_best']:.2f}"
     if tied.empty:
-        return [f"It is clearly better than all {len(rivals)} others: {sure}."]
+        apart = "the other one" if len(rivals) == 1 else f"all {len(rivals)} others"
+        return [f"It is clearly better than {apart}: {sure}."]
     if len(tied) == len(rivals):
         which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
     else:
@@ -138,8 +141,8 @@ def single_runs(best: pd.Series) -> list[str]:
     if best["interval_covers"] != IMAGES:
         return []
     return [
-        "No model was run twice, so the variation between runs is unknown and all this is less "
-        "certain than it looks: run more seeds."
+        f"No model was run twice with {best['recipe']}, so the variation between runs is unknown "
+        "and all this is less certain than it looks: run more seeds."
     ]
 
 
@@ -229,6 +232,8 @@ def summary(study: Study, runs: pd.DataFrame) -> str:
 
 def note(board: pd.DataFrame) -> str:
     """What is counted in the leaderboard; its headings explain themselves (TERMS)."""
+    if (board["n"] == 0).all():
+        return "No run has finished."
     first = board.iloc[0]
     unit = (
         "Error is the share of wrong (image, tag) pairs. "

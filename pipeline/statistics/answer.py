@@ -133,7 +133,7 @@ def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
     known = board.dropna(subset=["gain"])
     if known.empty:
         return None
-    if (known["gain_high"] <= 0).all():
+    if len(known) == len(board) and (known["gain_high"] <= 0).all():
         best = known.sort_values("gain").iloc[-1]
         return (
             "None of these fits beats frozen features with a linear head: the best is "

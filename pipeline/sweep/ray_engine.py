@@ -295,9 +295,7 @@ def join(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise PipelineError(
-            "--address needs the package ray: pip install 'which-backbone[ray]'"
-        ) from None
+        raise PipelineError("--address needs the package ray: run `make setup`") from None
     nobody = TryAgain(
         f"--address {address}: no Ray cluster with a node on this machine answers there: "
         "run `ray start` here first, see docs/cluster.md"
