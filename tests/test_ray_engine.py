@@ -88,7 +88,7 @@ def test_without_the_package_ray_the_sweep_says_what_to_install(workspace: Works
     (hidden / "ray.py").write_text("raise ImportError('no ray')")
     done = workspace.sweep("--address", "local", PYTHONPATH=str(hidden))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: --address needs the package ray: make setup")
+    assert done.stderr.startswith("error: --address needs the package ray: run `make setup`")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -198,7 +198,7 @@ def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)
-        one_line(lambda: join("auto"), "--address", "pip install")
+        one_line(lambda: join("auto"), "--address", "make setup")
     parcels = SimpleNamespace(of=lambda *_: SimpleNamespace(digest="new"))
     engine = SimpleNamespace(_parcels=parcels, _root=Path(), _code=SimpleNamespace(digest="old"))
     one_line(
