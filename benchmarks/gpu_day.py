@@ -118,8 +118,9 @@ def stage_rows(stage: str, given: argparse.Namespace) -> list[Row]:
             if process.wait(LIMITS_SECONDS[stage]):
                 ended = f"exit code {process.returncode}"
         except subprocess.TimeoutExpired:
-            stop(process)
             ended = f"stopped after {LIMITS_SECONDS[stage]} s"
+        finally:  # also what it started, and where the user has had enough
+            stop(process)
     seconds = time.perf_counter() - started
     said = (given.out / f"{stage}.log").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line[4:]) for line in said if line.startswith("ROW ")]

@@ -148,7 +148,8 @@ def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     said = lines(project, [cell(LITE[0], 0), cell(LITE[0], 0, "pets")])
     assert "0 of 2 fits estimated" in said
     assert "1 not estimated: nothing tells of their models on this device" in said
-    assert "1 not estimated: pets is not prepared yet (`python -m pipeline.dataset dataset=" in said
+    command = "python -m pipeline.dataset dataset=pets image_size=64"
+    assert f"1 not estimated: pets is not prepared yet: run `{command}`" in said
     assert "time" not in said.replace("at a time", "")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -33,4 +34,14 @@ def test_what_a_stopped_stage_started_is_stopped_with_it(monkeypatch: pytest.Mon
     child = psutil.Process(int(process.stdout.readline()))
     gpu_day.stop(process)
     assert process.returncode is not None
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    until = time.monotonic() + 5  # a signal that was sent has still to arrive
+    while is_alive(child):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -348,7 +348,7 @@ def test_a_remote_whose_package_is_missing_says_what_to_install(tmp_path: Path) 
     (tmp_path / "project/dvc.lock").write_text("stages: {}\n")
     said = refused(tmp_path, tmp_path / "project", remote="gdrive://folder/dvc")
     needed = f"pip install 'dvc[gdrive]=={PROVED}'"
-    assert said == f"gdrive://folder/dvc: needs another package: {needed}"
+    assert said == f"gdrive://folder/dvc: needs a package that is not installed: {needed}"
 
 
 def test_a_remote_that_cannot_be_read_is_one_line(

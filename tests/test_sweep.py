@@ -232,7 +232,7 @@ def test_no_run_outlives_a_killed_sweep(workspace: Workspace) -> None:
     sweeping = workspace.start_sweep("--jobs", "3", CELL_SECONDS="30")
     until(lambda: len(workspace.runs()) == 3)
     sweeping.kill()
-    until(lambda: not any(psutil.pid_exists(pid) for pid, _ in workspace.runs()), seconds=10)
+    until(lambda: not any(psutil.pid_exists(pid) for pid, _ in workspace.runs()), seconds=2)
 
 
 def test_a_killed_run_is_told_and_gets_one_more_try(workspace: Workspace) -> None:

@@ -44,6 +44,11 @@ SECONDS_PER_HOUR = 3600
 MEMORY_GIB, BYTES_PER_PARAMETER, BYTES_PER_ACTIVATION = 0.20, 14.2, 5.1
 
 
+def not_prepared(dataset: str, image_size: int) -> str:
+    command = f"python -m pipeline.dataset dataset={dataset} image_size={image_size}"
+    return f"{dataset} is not prepared yet: run `{command}`"
+
+
 def work_of(
     root: Path, cell: Cell, image_size: int, records: Sequence[Record], last: bool = False
 ) -> Work | str:
@@ -56,7 +61,7 @@ def work_of(
     if data is None:
         data = next((each.data for each in records if each.dataset == dataset), Data())
     if not data.n_train:
-        return f"{dataset} is not prepared yet (`python -m pipeline.dataset dataset={dataset}`)"
+        return not_prepared(dataset, image_size)
     n_valid = data.n_valid or 0
     n_train = data.n_train + (n_valid if last else 0)
     steps = n_train // min(recipe.get("batch_size", 1), n_train)  # of an epoch

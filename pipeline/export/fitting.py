@@ -11,7 +11,7 @@ from fastai.vision.all import Learner
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.dataset.prepared import Prepared
 from pipeline.finetune import training
-from pipeline.finetune.attempts import lacks_memory
+from pipeline.finetune.attempts import lacks_memory, tries
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.finetune.recipe import Recipe, fitted_to
 from pipeline.hardware.telemetry import Watch
@@ -51,11 +51,8 @@ def fit(run: training.Run, recipe: Recipe, tell: Tell) -> Fitted:
     """Fit `run` on train and valid; `recipe` is the one asked for, before it was fitted to data."""
     data = joined(run.data)
     whole = replace(run, data=data, recipe=fitted_to(recipe, len(data.rows("train"))))
-    for parts in whole.recipe.parts:
-        fitted = _attempt(whole, parts, tell)
-        if fitted is None and whole.speed.whole_step and run.device.type == "cuda":
-            whole = replace(whole, speed=replace(whole.speed, whole_step=False))  # as in a sweep
-            fitted = _attempt(whole, parts, tell)
+    for each, parts in tries(whole):
+        fitted = _attempt(each, parts, tell)
         if fitted is not None:
             return fitted
     raise PipelineError(
@@ -63,9 +60,7 @@ def fit(run: training.Run, recipe: Recipe, tell: Tell) -> Fitted:
     )
 
 
-def _attempt(
-    run: training.Run, parts: int, tell: Callable[[dict[str, Any]], None]
-) -> Fitted | None:
+def _attempt(run: training.Run, parts: int, tell: Tell) -> Fitted | None:
     """One fit, each batch in so many parts; None if the GPU's memory did not suffice.
 
     When this returns the error is gone, and with it what its frames held on the device.

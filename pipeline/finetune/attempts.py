@@ -14,7 +14,7 @@ they are written. Comments, docstrings and line breaks do not count.
 import hashlib
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -44,14 +44,22 @@ Fields = dict[str, Any]
 def train(run: training.Run, tell: Callable[[dict[str, Any]], None]) -> Fields:
     """Fine-tune, and say how it went; `tell` is called with each epoch's row."""
     fields: Fields = {}
-    for parts in run.recipe.parts:
-        fields, out_of_memory = _attempt(run, parts, tell)
-        if out_of_memory and run.speed.whole_step and run.device.type == "cuda":
-            run = replace(run, speed=replace(run.speed, whole_step=False))  # graphs take memory
-            fields, out_of_memory = _attempt(run, parts, tell)
+    for each, parts in tries(run):
+        fields, out_of_memory = _attempt(each, parts, tell)
         if not out_of_memory:
             break
     return fields
+
+
+def tries(run: training.Run) -> Iterator[tuple[training.Run, int]]:
+    """What to try while the GPU's memory does not suffice: a run, and its batches' parts."""
+    graphs = run.speed.whole_step and run.device.type == "cuda"
+    for parts in run.recipe.parts:
+        yield run, parts
+        if graphs:  # which take memory
+            graphs = False
+            run = replace(run, speed=replace(run.speed, whole_step=False))
+            yield run, parts
 
 
 def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:

@@ -23,7 +23,7 @@ from matplotlib import rc_context
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain, near_matches
 from pipeline.core.files import plain, read_yaml, write_json, write_text
-from pipeline.estimates.planned import prepared
+from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
@@ -87,11 +87,7 @@ def main(
         _sweep(root, (f"dataset_raced@{dataset}",), jobs)
     data = prepared(root, dataset)
     if data is None or not data.n_valid:
-        size = study.image_size
-        raise PipelineError(
-            f"{dataset} is not prepared yet: run `python -m pipeline.dataset dataset={dataset} "
-            f"image_size={size}`"
-        )
+        raise PipelineError(not_prepared(dataset, study.image_size))
     contest.rules = replace(rules, n_valid=data.n_valid)
     certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
@@ -236,10 +232,11 @@ class Contest:
         """
         study = read_study(self.root / "params.yaml")
         known = [model for data, model in study.probed if data == self.dataset]
-        known += [cell.model for cell in self._cells(study)]
+        cells = self._cells(study)
+        known += [cell.model for cell in cells]
         models = list(dict.fromkeys([*self.models, *known]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
-        records = self._records(study)
+        records = self._records(study, cells)
         spent = sum(each.cost.fit_seconds or 0.0 for each in records)
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
@@ -259,9 +256,9 @@ class Contest:
             and (begun or (self.root / cell.path(RUNS)).is_file())
         ]
 
-    def _records(self, study: Study) -> list[Record]:
+    def _records(self, study: Study, cells: list[Cell]) -> list[Record]:
         """The records of what was decided, in the order in which they were made."""
-        paths = [cell.path(RUNS) for cell in self._cells(study)]
+        paths = [cell.path(RUNS) for cell in cells]
         paths += [
             BASELINES / data / f"{m}.json" for data, m in study.probed if data == self.dataset
         ]

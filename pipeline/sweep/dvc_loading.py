@@ -57,7 +57,7 @@ def _lock_at(path: str, schema: Any, fs: Any) -> tuple[Any, str] | None:
         found = parsed_lock(text, strictyaml.parse_yaml)
         if found is None:
             return None
-        strictyaml.validate(_each_part_once(found), schema, text=text, path=path)
+        strictyaml.validate(_each_part_once(found), schema)
     except (DvcException, OSError, UnicodeDecodeError):
         return None
     return found, text

@@ -110,7 +110,9 @@ class Workspace:
                 arguments = (self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), reads, writes)
                 stack.enter_context(rwlock(*arguments, False))
             except LockError as error:
-                raise TryAgain(f"another DVC command is at work: {first_line(error)}") from None
+                raise TryAgain(
+                    f"another DVC command is at work here: {first_line(error)}"
+                ) from None
             yield
 
     def version(self, stage: Stage, inputs_changed: bool) -> Stage | None:
@@ -240,7 +242,9 @@ def remote_at(url: str) -> tuple[Any, str]:
         return kind(**settings), root
     except ImportError:
         package = f"dvc[{url.partition('://')[0]}]=={PROVED}"
-        raise ValueError(f"needs another package: pip install '{package}'") from None
+        raise ValueError(
+            f"needs a package that is not installed: pip install '{package}'"
+        ) from None
     except DvcException as error:
         raise ValueError(f"not a DVC remote: {error}") from None
 
@@ -267,11 +271,6 @@ def changed_outs(stage: Stage) -> dict[str, str]:
 def command_changed(stage: Stage) -> bool:
     """Has dvc.yaml another command than dvc.lock? False of a stage that dvc.lock does not know."""
     return bool(stage.cmd_changed)
-
-
-def was_made(stage: Stage) -> bool:
-    """Does dvc.lock know outputs of it, from whatever inputs?"""
-    return any(out.hash_info for out in stage.outs)
 
 
 def outs_changed(stage: Stage) -> bool:

@@ -76,6 +76,10 @@ class Project(Workspace):
         computes = self.cell_of(stage) is not None or name_of(stage).startswith(BENCHMARK)
         return self._threads if computes else 1
 
+    def was_made(self, stage: Stage) -> bool:
+        """Does dvc.lock know outputs of it, from whatever inputs?"""
+        return any(out.hash_info for out in stage.outs)
+
     def inputs_changed(self, stage: Stage) -> bool:
         """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage."""
         return self.inputs.changed(stage)

@@ -23,7 +23,6 @@ from pipeline.sweep.dvc_private import (
     command_of,
     md5_of,
     name_of,
-    was_made,
 )
 from pipeline.sweep.project import Project
 
@@ -52,7 +51,9 @@ class Reasons:
     def of(self, stage: Stage) -> list[Reason]:
         """Why the stage is stale, after `project.inputs_changed(stage)`; empty where it is not."""
         found = list(self._of_inputs(stage))
-        if not was_made(stage) and all(each.before is None for each in self._differences(stage)):
+        if not self.project.was_made(stage) and all(
+            each.before is None for each in self._differences(stage)
+        ):
             return [Reason(NEVER)]
         if command_changed(stage):
             found.insert(0, Reason(f"command: {self._command(stage)}"))

@@ -23,7 +23,6 @@ from pipeline.sweep.dvc_private import (
     name_of,
     outs_changed,
     outs_of,
-    was_made,
 )
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import AUTO, Engine, Options
@@ -55,7 +54,8 @@ def plan(
     found = verdicts(project, stages, needs)
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
-    before = {cell.model for cell in map(project.cell_of, filter(was_made, stages)) if cell}
+    made = filter(project.was_made, stages)
+    before = {cell.model for cell in map(project.cell_of, made) if cell}
     for model in dict.fromkeys(cell.model for cell in cells):
         if model not in before:  # or timm, whose import takes seconds, would have to be asked
             resolve(model)
