@@ -1,6 +1,8 @@
 """How many cores a process can keep busy: its affinity, within the quota of its cgroup."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,17 @@ def test_more_threads_than_cores_are_cut_down_and_that_is_said(
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(machine, "visible_gpus", list)
     assert (machine.default_jobs(1), machine.default_jobs(2), machine.default_jobs(64)) == (2, 1, 1)
+
+
+def test_every_library_computes_with_the_threads_of_the_run() -> None:
+    code = """
+import numpy, sklearn.neighbors, torch
+from threadpoolctl import threadpool_info
+from pipeline.hardware import machine
+machine.use_threads(1)
+print(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    threads = done.stdout.split()
+    assert len(threads) > 2  # torch's, and at least OpenBLAS and OpenMP
+    assert set(threads) == {"1"}

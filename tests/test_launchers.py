@@ -77,7 +77,7 @@ def test_a_launcher_without_its_package_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hydra_app.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PipelineError, match=r"pip install 'which-backbone\[launchers\]'"):
+    with pytest.raises(PipelineError, match="run `make setup`, which installs it"):
         hydra_app.prepare(["hydra/launcher=joblib"])
 
 

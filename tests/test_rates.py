@@ -230,12 +230,14 @@ def test_a_seed_that_no_rate_has_is_missing_and_the_others_count(study: Path):
     assert own["n_missing"].to_dict() == {LITE[0]: 0, LITE[1]: 1, LITE[2]: 1}
 
 
-def test_a_model_without_a_complete_rate_is_not_ranked(study: Path):
+def test_a_model_without_a_complete_rate_is_not_ranked_and_that_is_said(study: Path, capsys):
     for recipe, seed in (("lp_ft", 0), ("lp_ft_high", 1), ("lp_ft_low", 1)):
         (study / f"runs/digits/{LITE[2]}/{recipe}/{seed}.json").unlink()
     own = boards(study)[OWN]
     assert own.loc[LITE[2], "n"] == 0
     assert pd.isna(own.loc[LITE[2], "rank"])
+    answer = told(study, capsys)
+    assert f"{LITE[2]} is not ranked (lp_ft: 1 of 2 seeds finished" in answer["rates"]
 
 
 def test_one_rate_alone_has_no_such_leaderboard_and_others_change_nothing_in_its_rows(study: Path):

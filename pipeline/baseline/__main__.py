@@ -52,7 +52,7 @@ def baseline(config: DictConfig) -> Record:
 
     run = run_of(config)
     threads = machine.free_threads(config.threads)
-    torch.set_num_threads(threads)
+    machine.use_threads(threads)
     device = machine.describe(run.device, threads, "fp32")
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     training.clear_peak_memory(run.device)

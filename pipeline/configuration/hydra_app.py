@@ -253,7 +253,7 @@ def prepare(overrides: Sequence[str]) -> list[str]:
     if importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is None:
         raise PipelineError(
             f"hydra/launcher={launcher} needs the package hydra-{plugin}-launcher: "
-            "pip install 'which-backbone[launchers]'"
+            "run `make setup`, which installs it"
         )
     if launcher == "submitit_slurm" and shutil.which("srun") is None:
         raise PipelineError(f"hydra/launcher={launcher}: no `srun` here: run it where Slurm is")

@@ -125,7 +125,7 @@ class Crops:
 
 def open_prepared(folder: Path) -> Prepared:
     """Open what stage `dataset` wrote to `folder`; a damaged one is one clear line."""
-    again = f"run `python -m pipeline.dataset dataset={folder.name} out={folder}`"
+    again = f"run `python -m pipeline.dataset dataset={folder.name} image_size=PIXELS out={folder}`"
     if not (folder / "meta.json").is_file():
         raise PipelineError(f"{folder}: no prepared dataset here: {again}")
     try:

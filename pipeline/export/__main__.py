@@ -119,8 +119,6 @@ def f2_thresholds(
 def _export(
     config: DictConfig, row: pd.Series, best: dict[str, float] | None, which: str, out: Path
 ) -> None:
-    import torch
-
     from pipeline.export.fitting import fit
     from pipeline.export.folder import About, write_folder
     from pipeline.finetune.__main__ import run_of
@@ -130,7 +128,7 @@ def _export(
     _check_place(out, FILES)
     whole = run_of(config)
     _check_data(whole.data, row)
-    torch.set_num_threads(machine.free_threads(config.threads))
+    machine.use_threads(machine.free_threads(config.threads))
     fitted = fit(whole, recipe_of(config.recipe), _tell(f"{row['dataset']}  {row['model']}"))
     about = About(
         run=whole,

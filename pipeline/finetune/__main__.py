@@ -44,8 +44,6 @@ def main(config: DictConfig) -> None:
 
 def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     """The record of one fine-tune; `tell` is called with each epoch's row."""
-    import torch
-
     from pipeline.finetune import attempts
     from pipeline.names.vision_learner import left_out
 
@@ -69,7 +67,7 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     device = machine.describe(run.device, threads, run.recipe.precision)
-    torch.set_num_threads(threads)
+    machine.use_threads(threads)
     if run.speed.keep_freed_memory and run.device.type == "cpu":
         machine.keep_freed_memory()
     fields = attempts.train(run, tell)

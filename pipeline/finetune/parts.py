@@ -66,39 +66,47 @@ def _linear_head(width: int, n_classes: int, pool: str | None) -> nn.Sequential:
     return nn.Sequential(*layers, Flatten(), nn.Linear(width, n_classes))
 
 
-SHIFT = 0.1  # of an image's sides, at most
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+LEAST_AREA = 0.35  # of an image that a crop shows
+MOST_STRETCH = 4 / 3  # of a crop's sides against each other, when it fills the image
 
 
-class FlipsAndShifts(Transform):
-    """Flips every other image left to right and shifts each by up to a tenth of its sides.
+class FlipsAndCrops(Transform):
+    """Flips every other image left to right, and fills each with a random rectangle of itself.
 
-    What a shift uncovers is filled with the image's mirror image. Whole pixels: nothing is blurred.
+    The rectangle has LEAST_AREA to all of the image's area. Its pixels are interpolated linearly,
+    always to more of them.
     """
 
-    order = 5  # before fastai makes floats of the bytes: a quarter of the memory to move
+    order = 20  # after fastai made floats of the bytes (10), before it normalises them (99)
 
     def encodes(self, images: TensorImage) -> TensorImage:
-        count, channels, height, width = images.shape
-        rows = _shifted(count, height, images.device)
-        columns = _shifted(count, width, images.device)
-        flipped = torch.rand(count, 1, device=images.device) < 0.5
-        columns = torch.where(flipped, width - 1 - columns, columns)
-        places = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, -1)
-        pixels = torch.Tensor.gather(
-            images.as_subclass(torch.Tensor).reshape(count, channels, -1),
-            2,
-            places.expand(-1, channels, -1),
+        count, _, height, width = images.shape
+        draws = torch.rand(5, count, device=images.device)
+        area = LEAST_AREA + (1 - LEAST_AREA) * draws[0]
+        stretch = MOST_STRETCH ** (2 * draws[1] - 1)
+        tall, wide = ((area * each).sqrt().clamp(max=1) for each in (1 / stretch, stretch))
+        flip = torch.where(draws[4] < 0.5, -1.0, 1.0)
+        rows = _places(height, tall, draws[2])[:, :, None].expand(-1, -1, width)
+        columns = _places(width, wide * flip, draws[3])[:, None, :].expand(-1, height, -1)
+        cropped = nn.functional.grid_sample(
+            images.as_subclass(torch.Tensor),
+            torch.stack([columns, rows], dim=-1),
+            padding_mode="border",
+            align_corners=False,
         )
-        return TensorImage(pixels.view(count, channels, height, width))
+        return TensorImage(cropped)
 
 
-def _shifted(count: int, length: int, device: torch.device) -> torch.Tensor:
-    """Where each of `length` pixels is read from, mirrored at both ends: int64 [count, length]."""
-    most = round(SHIFT * length)
-    shift = torch.randint(-most, most + 1, (count, 1), device=device)
-    places = (torch.arange(length, device=device) + shift).abs()
-    return length - 1 - (length - 1 - places).abs()
+def _places(length: int, share: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    """Where each of `length` pixels is read from, in `grid_sample`'s units from -1 to 1.
+
+    float32 [images, length], for crops of a `share` of the side each (backwards below 0), shifted
+    as far as `draw`, from 0 to 1, says.
+    """
+    pixels = (2 * torch.arange(length, device=share.device) + 1) / length - 1
+    middle = (2 * draw - 1) * (1 - share.abs())
+    return middle[:, None] + share[:, None] * pixels
 
 
 def loss_function(kind: str, label_smoothing: float) -> Callable[..., torch.Tensor]:
@@ -150,36 +158,3 @@ def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> Non
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(probe.weight))
         last.bias.copy_(torch.from_numpy(probe.bias))
-
-
-class AveragedWeights(Callback):
-    """A moving average of the weights, with which the net is validated, tested and left.
-
-    Early on it is the plain mean of all steps so far, so that the start is soon forgotten.
-    """
-
-    order = 20  # after the step and everything that belongs to it
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-
-    def before_fit(self) -> None:
-        self.weights = [each.detach() for each in self.learn.model.parameters()]
-        self.average = [each.clone() for each in self.weights]
-        self.steps = 0
-
-    def after_batch(self) -> None:
-        if self.training:
-            self.steps += 1
-            decay = min(self.decay, self.steps / (self.steps + 1))
-            torch._foreach_lerp_(self.average, self.weights, 1 - decay)
-
-    def before_validate(self) -> None:
-        self.last = [each.clone() for each in self.weights]
-        torch._foreach_copy_(self.weights, self.average)
-
-    def after_validate(self) -> None:
-        torch._foreach_copy_(self.weights, self.last)
-
-    def after_fit(self) -> None:
-        torch._foreach_copy_(self.weights, self.average)

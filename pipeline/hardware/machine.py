@@ -57,6 +57,19 @@ def rest_while_waiting() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def use_threads(threads: int) -> None:
+    """Let torch, and the BLAS and OpenMP libraries loaded by now, compute with so many threads.
+
+    NumPy's would take one per core of the machine; where a run may use fewer cores, they spin while
+    they wait for each other, and the run waits for them.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
 def keep_freed_memory() -> None:
     """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
     if platform.libc_ver()[0] == "glibc":

@@ -261,7 +261,8 @@ def order_sentence(board: pd.DataFrame, rates: pd.DataFrame) -> str:
     fewer = rates.dropna(subset="left_out")
     for model, rows in fewer.groupby("model", sort=False):
         why = ", ".join(f"{row.rate}: {row.left_out}" for row in rows.itertuples())
-        text += f" {model} is judged at {n - len(rows)} of {n} rates ({why})."
+        judged_at = f"judged at {n - len(rows)} of {n} rates" if len(rows) < n else "not ranked"
+        text += f" {model} is {judged_at} ({why})."
     return text
 
 
