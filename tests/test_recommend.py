@@ -301,6 +301,17 @@ def test_missing_runs_come_before_new_ones(study: Path, capsys):
     assert told["next"]["commands"] == [SWEEP, REST]
 
 
+def test_of_the_missing_runs_those_that_can_change_the_answer_are_named(study: Path, capsys):
+    for model in (LITE[0], LITE[1]):  # the first is told apart
+        (study / "runs/digits" / model / "quickstart/2.json").unlink()
+    told = ask(tables(study), capsys)["next"]
+    assert told["what"] == "finish the 1 missing run of the grid that can change the answer"
+    assert told["commands"] == [
+        f"{SWEEP} finetune@digits-{LITE[1]}-quickstart-2",
+        "dvc repro --single-item aggregate plot report",
+    ]
+
+
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
     (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
     assert "missing" not in ask(tables(study), capsys)["next"]["what"]

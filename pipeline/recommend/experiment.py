@@ -18,7 +18,7 @@ from pipeline.recommend.choice import Choice
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
-from pipeline.study.params import Study
+from pipeline.study.params import Cell, Study
 
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
@@ -40,16 +40,15 @@ def one_more_seed(
     change = _change({"grid.seeds": [*study.seeds, seed]})
     if whole:
         return [change, SWEEP, REST]
-    cells = [
-        f"finetune@{dataset}-{model}-{recipe}-{seed}"
-        for model in models or study.models
-        for recipe in recipes
-    ]
-    return [change, shlex.join([*shlex.split(SWEEP), *cells]), TABLES]
+    names = models or study.models
+    cells = [Cell(dataset, model, recipe, seed) for model in names for recipe in recipes]
+    return [change, *_these(cells)]
 
 
-def what_is_missing() -> list[str]:
-    return [SWEEP, REST]
+def _these(cells: Sequence[Cell]) -> list[str]:
+    """Runs these cells and no other, and makes the tables."""
+    named = [f"finetune@{each.dataset}-{each.model}-{each.recipe}-{each.seed}" for each in cells]
+    return [shlex.join([*shlex.split(SWEEP), *named]), TABLES]
 
 
 def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
@@ -91,13 +90,20 @@ class Experiment:
     tied_after: float | None
 
 
-def next_experiment(study: Study, choice: Choice, missing: int) -> Experiment:
-    """The best of: missing runs, one more seed for the tied or for all, more images."""
+def next_experiment(
+    study: Study, choice: Choice, missing: Sequence[Cell], n_missing: int
+) -> Experiment:
+    """The best of: missing runs, one more seed for the tied or for all, more images.
+
+    `missing` are those that could change the answer, of `n_missing` of the whole study.
+    """
     first = choice.rows.iloc[0]
     if missing:
-        runs = "run" if missing == 1 else "runs"
-        what = f"finish the {missing} missing {runs} of the grid"
-        return Experiment(what, what_is_missing(), None)
+        runs = "run" if len(missing) == 1 else "runs"
+        what = f"finish the {len(missing)} missing {runs} of the grid"
+        if len(missing) == n_missing:
+            return Experiment(what, [SWEEP, REST], None)
+        return Experiment(f"{what} that can change the answer", _these(missing), None)
     if choice.n_tied == 0:
         apart = "no further run of these models: those that may be the best are outside the limits"
         return Experiment(apart, [], None)
