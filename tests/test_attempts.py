@@ -92,6 +92,15 @@ def test_a_gpu_that_fails_is_neither(squares: Path, monkeypatch: pytest.MonkeyPa
         train(squares)
 
 
+def test_a_host_without_memory_is_neither(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+    )
+    fails_in_a_callback(monkeypatch, lambda: RuntimeError(text))
+    with pytest.raises(PipelineError, match="out of memory, which is no model's doing"):
+        train(squares)
+
+
 def test_a_disk_that_fails_is_neither(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fails_in_a_callback(monkeypatch, lambda: OSError(5, "Input/output error"))
     with pytest.raises(OSError, match="Input/output error"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -49,6 +50,24 @@ def test_the_stage_writes_a_record_that_the_tables_take(digits: Path, tmp_path: 
     assert record.cost.fit_seconds > 0
     check_answers(out, record)
     check_predictions(out, record)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_gpu_without_memory_is_recorded(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def probed(run: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(stage, "probed", probed)
+    record = stage.baseline(config(digits, tmp_path / "x.json"))
+    assert (record.status, record.reason) == ("failed", "out of GPU memory")
 
 
 @pytest.mark.slow

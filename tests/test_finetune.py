@@ -73,6 +73,29 @@ def config_of(data: Path, *overrides: str, seed: int = 0) -> DictConfig:
     )
 
 
+def test_params_yaml_may_be_edited_while_a_fit_runs(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, record: Any
+) -> None:
+    params = tmp_path / "params.yaml"
+    grid = {"datasets": ["digits"], "models": [MODEL], "recipes": ["quickstart"], "seeds": [0]}
+    params.write_text(json.dumps({"grid": grid}))
+    epoch = {"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "error_rate": 0.5, "of": 1}
+
+    def edits(config: Any, tell: Any) -> Any:
+        params.write_text("grid: {datasets: [")
+        tell(epoch)
+        return record
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr("pipeline.finetune.__main__.finetune", edits)
+    monkeypatch.setattr("pipeline.finetune.__main__.die_with_parent", lambda: None)
+    main(config_of(tiny, f"out={tmp_path}/record.json"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("[1/1] digits") for line in lines)
+    assert read_record(tmp_path / "record.json") == record
+
+
 @pytest.fixture(scope="session")
 def record(tiny: Path) -> Any:
     return finetune(config_of(tiny))

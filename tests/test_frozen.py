@@ -119,6 +119,15 @@ def test_the_nearest_neighbour_decides_where_all_classes_vote(blobs: Any) -> Non
     assert (logits.argmax(axis=1) == labels[rows]).mean() > 0.6
 
 
+def test_neighbours_of_many_images_vote_as_those_of_few(blobs: Any) -> None:
+    features, labels = blobs
+    rows = np.tile(np.arange(len(TRAIN), len(labels)), 5)
+    many = knn_logits(features, labels, "single", TRAIN, rows)
+    few = [knn_logits(features, labels, "single", TRAIN, rows[i : i + 7]) for i in (0, 60, 64, 120)]
+    for start, block in zip((0, 60, 64, 120), few, strict=True):
+        np.testing.assert_allclose(many[start : start + 7], block, rtol=1e-5)
+
+
 def test_neighbours_that_carry_a_tag_make_it_likely(blobs: Any) -> None:
     features, labels = blobs
     tags = np.stack([labels == 0, labels >= 0], axis=1).astype(np.float32)

@@ -43,8 +43,6 @@ def main(config: DictConfig) -> None:
 
 def baseline(config: DictConfig) -> Record:
     """The record of one dataset's and one model's frozen features."""
-    import torch
-
     from pipeline.finetune import attempts, training
     from pipeline.finetune.callbacks import Diverged
     from pipeline.finetune.frozen import NotVectors
@@ -66,11 +64,11 @@ def baseline(config: DictConfig) -> Record:
         how = {"status": "diverged", "reason": error.reason}
     except NotVectors as error:
         how = {"status": "failed", "reason": str(error)}
-    except torch.cuda.OutOfMemoryError as error:
-        traceback.print_exception(error)
-        how = {"status": "failed", "reason": "out of GPU memory"}
     except Exception as error:
-        how = {"status": "failed", "reason": attempts.models_fault(error)}
+        if lacking := attempts.lacks_memory(error):
+            traceback.print_exception(error)
+        reason = "out of GPU memory" if lacking else attempts.models_fault(error)
+        how = {"status": "failed", "reason": reason}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
     if how["status"] == "ok":
         measured["fit_seconds"] = watch.telemetry["seconds"]

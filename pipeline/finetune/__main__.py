@@ -35,11 +35,11 @@ def main(config: DictConfig) -> None:
     machine.rest_while_waiting()
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
-    out = record_path(config)
+    out, title = record_path(config), _title(config)
     with hold(out.with_name(f".{out.name}.lock"), out):
-        record = finetune(config, tell=progress(config))
+        record = finetune(config, tell=progress(title))
         write_record(out, record)
-    print(f"{_title(config)}  {_outcome(record)}", flush=True)
+    print(f"{title}  {_outcome(record)}", flush=True)
 
 
 def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
@@ -165,8 +165,8 @@ def die_with_parent() -> None:
         end_with_parent(signal.SIGTERM)
 
 
-def progress(config: DictConfig) -> Any:
-    """A function that prints one line per epoch, and reports it to a sweep.
+def progress(title: str) -> Any:
+    """A function that prints one line per epoch under `title`, and reports it to a sweep.
 
     It is called with the row of the record's history, and `of`, how many epochs there will be.
     """
@@ -175,13 +175,14 @@ def progress(config: DictConfig) -> Any:
     def tell(row: dict[str, Any]) -> None:
         known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
         now = Progress(epochs=row["of"], seconds=time.perf_counter() - started, **known)
-        print(f"{_title(config)}  {now}", flush=True)
+        print(f"{title}  {now}", flush=True)
         report_progress(now)
 
     return tell
 
 
 def _title(config: DictConfig) -> str:
+    """To be asked before the fit: params.yaml may be edited meanwhile, and not be whole."""
     run = f"{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
     return _place_in_grid(config) + run
 

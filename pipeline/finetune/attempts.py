@@ -38,6 +38,7 @@ THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
 FASTAIS_WORDS = re.compile(r"Exception occured in `[^`]*` when calling event `[^`]*`:\s*")
 GPUS_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
 NO_MEMORY = re.compile("CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
+HOSTS_MEMORY = "DefaultCPUAllocator"  # torch raises no MemoryError
 Fields = dict[str, Any]
 
 
@@ -136,6 +137,10 @@ def models_fault(error: Exception) -> str:
     """The reason in one line, its traceback printed; raises what is not the model's doing."""
     cause = _cause(error)
     reason = _said(cause)
+    if HOSTS_MEMORY in str(cause):
+        raise PipelineError(
+            f"out of memory, which is no model's doing: {reason}: free some, or run fewer at a time"
+        ) from None
     if GPUS_FAULT.search(str(cause)):
         raise PipelineError(
             f"the GPU failed, which is no model's doing: {reason}: look at "

@@ -154,8 +154,11 @@ def knn_logits(
     distance, nearest = search.fit(features[train]).kneighbors(features[rows])
     votes = np.exp((distance[:, :1] - distance) / TEMPERATURE)
     known = np.eye(labels.max() + 1)[labels[train]] if kind == "single" else labels[train]
-    share = (votes[:, :, None] * known[nearest]).sum(axis=1) / votes.sum(axis=1, keepdims=True)
-    share = share.clip(1e-6, 1 - 1e-6)
+    votes /= votes.sum(axis=1, keepdims=True)
+    parts = range(0, len(rows), IMAGES_AT_ONCE)
+    blocks = [slice(start, start + IMAGES_AT_ONCE) for start in parts]  # images x 20 x classes
+    shares = [np.einsum("in,inc->ic", votes[each], known[nearest[each]]) for each in blocks]
+    share = np.concatenate(shares).clip(1e-6, 1 - 1e-6)
     logits: np.ndarray = np.log(share / (1 - share)).astype(np.float32)
     return logits
 
