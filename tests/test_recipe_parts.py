@@ -16,7 +16,7 @@ from pipeline.finetune.__main__ import changes, describe_fit
 from pipeline.finetune.callbacks import Epochs
 from pipeline.finetune.frozen import frozen_features, linear_probe
 from pipeline.finetune.loading import loaders
-from pipeline.finetune.parts import LEAST_AREA, MOST_STRETCH, FlipsAndCrops, loss_function
+from pipeline.finetune.parts import FlipsAndShifts, loss_function
 from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.finetune.speed import Speed
 from pipeline.hardware.telemetry import Watch
@@ -24,7 +24,7 @@ from pipeline.hardware.telemetry import Watch
 ROOT = Path(__file__).parent.parent
 LP_FT: dict[str, Any] = {
     **{"features": "timm", "head": "linear", "head_start": "probe", "schedule": "one_cycle"},
-    **{"frozen_epochs": 0, "batch_norm": "eval", "augment": "flips_crops"},
+    **{"frozen_epochs": 0, "batch_norm": "eval", "augment": "flips_shifts"},
     **{"lr": 3e-4, "lr_mult": 3.0},
 }
 CONVOLUTIONS_AND_TRANSFORMERS = (
@@ -109,52 +109,30 @@ def test_batch_norm_in_eval_keeps_the_statistics_and_trains_the_scales(squares: 
     assert not any(torch.equal(before[name], after[name]) for name in scales)
 
 
-def cropped(image: torch.Tensor, n: int) -> torch.Tensor:
+def test_flips_and_shifts_move_whole_pixels_and_mirror_the_border() -> None:
     torch.manual_seed(0)
-    batch = TensorImage(image.expand(n, -1, -1, -1))
-    return torch.Tensor(FlipsAndCrops().encodes(batch))
-
-
-def test_crops_show_a_rectangle_of_the_image_and_half_of_them_are_flipped() -> None:
-    height, width, n = 40, 60, 2000
-    rows = ((torch.arange(height) + 0.5) / height)[:, None].expand(-1, width)
-    columns = ((torch.arange(width) + 0.5) / width).expand(height, -1)
-    crops = cropped(torch.stack([rows, columns, rows * 0 + 0.25]), n)
-    assert crops.shape == (n, 3, height, width)
-    tall = (crops[:, 0, -2, 5] - crops[:, 0, 1, 5]) * height / (height - 3)
-    wide = (crops[:, 1, 5, -2] - crops[:, 1, 5, 1]) * width / (width - 3)
-    assert 0.45 < float((wide < 0).float().mean()) < 0.55
-    area, stretch = tall * wide.abs(), wide.abs() / tall
-    assert float(area.min()) == pytest.approx(LEAST_AREA, abs=0.01)
-    assert float(area.max()) == pytest.approx(1.0, abs=0.02)
-    assert float(stretch.min()) >= 1 / MOST_STRETCH - 1e-3
-    assert float(stretch.max()) <= MOST_STRETCH + 1e-3
-    assert crops.min() > 0
-    assert crops[:, :2].max() < 1
-    assert torch.allclose(crops[:, 2], torch.tensor(0.25)), "an even image stays what it is"
-    assert torch.allclose(crops[:, 0], crops[:, 0, :, :1]), "rows stay rows"
-    edges = crops[:, 0, 0, 0]
-    assert float(edges[tall < 0.7].max()) > 0.2, "crops lie anywhere"
-
-
-def test_crops_are_drawn_anew_for_each_image_and_batch_and_are_the_same_by_seed() -> None:
-    image = torch.rand(3, 8, 8)
-    torch.manual_seed(1)
-    batch = TensorImage(image.expand(4, -1, -1, -1))
-    one, two = (torch.Tensor(FlipsAndCrops().encodes(batch)) for _ in range(2))
-    torch.manual_seed(1)
-    again = torch.Tensor(FlipsAndCrops().encodes(batch))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, two)
-    assert not torch.equal(one[0], one[1])
+    image = torch.arange(3 * 20 * 20).view(1, 3, 20, 20).expand(200, -1, -1, -1)
+    moved = torch.Tensor(FlipsAndShifts().encodes(TensorImage(image.to(torch.int32))))
+    rows = (moved[:, 0, 10, 10].long() // 20 - 10).tolist()
+    assert set(rows) == {-2, -1, 0, 1, 2}
+    flipped = moved[:, 0, 0, 0] > moved[:, 0, 0, 1]
+    middle_flipped = moved[:, 0, 10, 10] > moved[:, 0, 10, 11]
+    assert 60 < int(middle_flipped.sum()) < 140
+    assert flipped.ndim == 1
+    for channel in range(3):
+        inside = moved[:, channel, 5:15, 5:15] - moved[:, channel, 5:6, 5:6]
+        step = torch.where(middle_flipped, -1, 1)[:, None]
+        assert torch.equal(inside[:, 0].long(), step * torch.arange(10))
+    assert moved.min() >= 0
+    assert moved.max() < 3 * 400
 
 
 def test_only_training_batches_are_augmented(squares: Path) -> None:
-    run = run_on(squares, Speed(), augment="flips_crops")
+    run = run_on(squares, Speed(), augment="flips_shifts")
     dls = training.seeded_learner(run).dls
     names = [[type(each).__name__ for each in dl.after_batch.fs] for dl in dls.loaders]
-    assert names[0] == ["IntToFloatTensor", "FlipsAndCrops", "Normalize"]
-    assert all("FlipsAndCrops" not in each for each in names[1:])
+    assert names[0][0] == "FlipsAndShifts"
+    assert all("FlipsAndShifts" not in each for each in names[1:])
     images, _ = dls.train.one_batch()
     assert images.shape[1:] == (3, 32, 32)
 
@@ -229,7 +207,7 @@ def config_of(**values: Any) -> DictConfig:
         ({"label_smoothing": -0.1}, "recipe.label_smoothing=-0.1: write a number from 0"),
         ({"least_steps": -1}, "recipe.least_steps=-1: write 0 or more"),
         ({"features": "tim"}, "recipe.features=tim: did you mean timm"),
-        ({"augment": "flips"}, "recipe.augment=flips: did you mean flips_crops"),
+        ({"augment": "flips"}, "recipe.augment=flips: did you mean flips_shifts"),
         ({"batch_norm": "evil"}, "recipe.batch_norm=evil: did you mean eval"),
     ],
 )

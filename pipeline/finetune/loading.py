@@ -19,7 +19,7 @@ from fastai.vision.all import (
 )
 
 from pipeline.dataset.prepared import Prepared
-from pipeline.finetune.parts import FlipsAndCrops
+from pipeline.finetune.parts import FlipsAndShifts
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
 
@@ -123,8 +123,8 @@ def loaders(
         for part in ("valid", "test")
         if len(data.rows(part))
     ]
-    if recipe.augment == "flips_crops":
-        train.after_batch.add(FlipsAndCrops())
+    if recipe.augment == "flips_shifts":
+        train.after_batch.add(FlipsAndShifts())
     return DataLoaders(train, *rest, device=device)
 
 

@@ -15,7 +15,7 @@ CHOICES = {
     "head_start": ("random", "probe"),
     "schedule": ("fine_tune", "one_cycle"),
     "batch_norm": ("train", "eval"),
-    "augment": ("none", "flips_crops"),
+    "augment": ("none", "flips_shifts"),
     "resize": ("squish", "crop"),
     "precision": ("fp32", "fp16", "bf16"),
     "oom": ("record", "halve"),
@@ -40,7 +40,7 @@ class Recipe:
     head                   fastai's (two linear layers, batch norm, dropout), or one linear layer
     head_start             of a linear head: random, or the logistic regression on frozen features
     batch_norm             statistics of each batch (train), or those of the pretraining (eval)
-    augment                none, or flips left to right and random crops, stretched to the image
+    augment                none, or flips left to right and shifts by up to a tenth of the image
     label_smoothing        share of each label that is spread over all classes
     oom                    out of GPU memory: the record of that, or another try in halved batches
     rate_of                the recipe that this one is at another `lr` or `lr_mult`, and the same in
