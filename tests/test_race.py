@@ -35,7 +35,7 @@ from pipeline.race.standing import (
 )
 from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
-from pipeline.study.params import read_study
+from pipeline.study.params import raced_name, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 IMAGES = 400
@@ -220,6 +220,23 @@ def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None
     targets = contest._decide(study, found, [Action(1, RUN, 60.0, 0.1)] * 2)
     assert len(set(targets)) == 2
     assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
+
+
+def test_a_race_takes_over_the_finished_runs_of_its_own_recipe_alone(tmp_path: Path) -> None:
+    path = write_study(tmp_path, recipes=["quickstart", "lp_ft"], seeds=[0, 1])
+    runs = tmp_path / "data/runs"
+    for recipe, model, seed in (("quickstart", 0, 0), ("lp_ft", 1, 0), ("lp_ft", 0, 1)):
+        write_run(runs, LITE[model], seed, 0.1, recipe=recipe)
+    contest = Contest(tmp_path, "digits", [], Asked(), Rules(), Budget(1e4, ""), None)
+    before = contest._cells(read_study(path))
+    assert [(each.model, each.recipe, each.seed) for each in before] == [(LITE[0], "quickstart", 0)]
+    cell = {"dataset": "digits", "model": LITE[2], "recipe": "quickstart", "seed": 1}
+    fits = {raced_name(each): each for each in (cell, cell | {"recipe": "lp_ft"})}
+    write_study(tmp_path, recipes=["quickstart", "lp_ft"], datasets=["other"])
+    race = {"datasets": ["digits"], "fits": fits, "probes": {}}
+    path.write_text(f"{path.read_text()}race: {json.dumps(race)}\n")
+    begun = contest._cells(read_study(path))
+    assert [(each.model, each.recipe, each.seed) for each in begun] == [(LITE[2], "quickstart", 1)]
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
