@@ -249,15 +249,18 @@ def study(studies: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def export(
-    study: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+    study: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Any = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Export from `study`, as a fit of the tiny model; its configuration."""
     run, _ = learner_of(study / "data/squares", MODEL)
-
-    def config(*_: Any) -> Any:
-        return type("Config", (), {"threads": 1, "recipe": None})
-
-    monkeypatch.setattr(stage, "_config", config)
+    recipe = {"name": "quickstart", "lr": 0.008}
+    like_the_studys = {"threads": 1, "image_size": SIZE, "recipe": recipe}
+    config = config or type("Config", (), like_the_studys)
+    monkeypatch.setattr(stage, "_config", lambda *_: config)
     monkeypatch.setattr("pipeline.finetune.__main__.run_of", lambda _: run)
     monkeypatch.setattr("pipeline.finetune.recipe.recipe_of", lambda _: run.recipe)
     paths = {name: study / name for name in ("results", "runs")}
@@ -318,6 +321,27 @@ def test_one_label_per_image_has_no_thresholds_and_that_is_said(
     config = export(studies["single"], tmp_path / "out", monkeypatch, thresholds="f2")
     assert config["thresholds"] is None
     assert "squares has one label per image, so it changes nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("had", "changed"),
+    [
+        ({"recipe": {"lr": 0.05}}, "recipe.lr 0.05, now 0.001"),
+        ({"image_size": 64, "recipe": {"lr": 0.001}}, f"image_size 64, now {SIZE}"),
+    ],
+)
+def test_an_error_of_other_fits_is_on_no_card(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, had: Any, changed: str
+) -> None:
+    now = type("Config", (), {"threads": 1, "image_size": SIZE, "recipe": {"lr": 0.001}})
+    for path in (study / "runs").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["config"] = {"image_size": SIZE, **had}
+        path.write_text(json.dumps(record))
+    line = f"squares: the study's fits of {MODEL} had {changed}: put that back, or run `dvc repro`"
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        export(study, tmp_path / "out", monkeypatch, config=now)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

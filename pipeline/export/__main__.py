@@ -11,6 +11,7 @@ train part alone.
 import os
 import signal
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
-from pipeline.records import read_record
+from pipeline.records import Record, read_record
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import Cell, Study, read_study
@@ -64,7 +65,9 @@ def main(
     data = open_prepared(datasets / dataset)
     out = out or Path("data/exports") / dataset
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
-    best = f2_thresholds(study, runs, row, data)
+    records = _records(study, runs, row)
+    _check_fits(config, data, records)
+    best = f2_thresholds(data, records)
     if thresholds == "f2" and data.kind == "single":
         print(f"--thresholds f2: {dataset} has one label per image, so it changes nothing")
     elif thresholds == "f2" and best is None:
@@ -93,23 +96,45 @@ def _config(study: Study, row: pd.Series, data: Prepared, seed: int) -> DictConf
     )
 
 
-def f2_thresholds(
-    study: Study, runs: Path, row: pd.Series, data: Prepared
-) -> dict[str, float] | None:
-    """Each label's threshold of the highest F2 on the validation images, by the study's own runs;
-    None for one label, or where no record holds predictions."""
-    if data.kind != "multi":
-        return None
+def _records(study: Study, runs: Path, row: pd.Series) -> list[Record]:
+    """Of the study's own fits of the model, those that finished and are here."""
     paths = [
         Cell(str(row["dataset"]), str(row["model"]), str(row["recipe"]), seed).path(runs)
         for seed in study.seeds
     ]
     records = [read_record(path) for path in paths if path.is_file()]
-    known = [
-        predictions_of(each)
-        for each in records
-        if each.status == "ok" and each.valid_predictions is not None
-    ]
+    return [each for each in records if each.status == "ok"]
+
+
+def _check_fits(config: DictConfig, data: Prepared, records: Sequence[Record]) -> None:
+    """The study's error must be one of fits like the one that is to be made."""
+    now = _settings(config.image_size, data.fingerprint, config.recipe)
+    for record in records:
+        if "recipe" not in record.config:
+            continue
+        then = record.config
+        had = _settings(then.get("image_size"), record.data.fingerprint, then["recipe"])
+        keys = [key for key in had | now if had.get(key) != now.get(key)]
+        if keys:
+            changed = ", ".join(f"{key} {had.get(key)}, now {now.get(key)}" for key in keys)
+            raise PipelineError(
+                f"{record.dataset}: the study's fits of {record.model} had {changed}: "
+                "put that back, or run `dvc repro`"
+            )
+
+
+def _settings(image_size: int | None, fingerprint: str | None, recipe: Any) -> dict[str, Any]:
+    """What decides the error of a fit, but for the seed."""
+    named = {f"recipe.{key}": value for key, value in recipe.items()}
+    return {"image_size": image_size, "data": (fingerprint or "")[:8], **named}
+
+
+def f2_thresholds(data: Prepared, records: Sequence[Record]) -> dict[str, float] | None:
+    """Each label's threshold of the highest F2 on the validation images, by the study's own runs;
+    None for one label, or where no record holds predictions."""
+    if data.kind != "multi":
+        return None
+    known = [predictions_of(each) for each in records if each.valid_predictions is not None]
     if not known:
         return None
     found = best_thresholds(answers_of("multi", data.labels[data.rows("valid")], known))
