@@ -30,7 +30,8 @@ check: setup ## ruff and mypy
 	@$(BIN)/mypy
 
 report: setup ## tables, figures and page of the runs there are, without training
-	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro --single-item aggregate plot report
+	@test -d data/runs || { echo "error: data/runs: no runs here yet: make run makes them" >&2; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro --single-item fetch merge aggregate mistakes plot report
 	@echo "The report: $(CURDIR)/results/report.html"
 
 clean: ## remove the environment and tools' caches; records and results stay

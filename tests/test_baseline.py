@@ -16,7 +16,7 @@ from pipeline.baseline import __main__ as stage
 from pipeline.configuration import hydra_app
 from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Cost, Data, Metrics, Record, pack_counts, read_record, unpack_counts
-from pipeline.statistics.answer import baseline_columns, gain_sentence, interval
+from pipeline.statistics.answer import _points, baseline_columns, gain_sentence, interval
 from pipeline.statistics.validation_images import check_answers, check_predictions
 
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -84,6 +84,10 @@ def test_an_image_size_that_is_not_prepared_is_one_line(digits: Path, tmp_path: 
     with pytest.raises(PipelineError, match="no squish array at 64 pixels"):
         stage.baseline(asked)
     assert open_prepared(digits).array(32) is not None
+
+
+def test_no_gain_has_no_sign() -> None:
+    assert (_points(-6e-9), _points(6e-9), _points(-0.012)) == ("0.0", "0.0", "-1.2")
 
 
 def fits(errors: list[float], model: str = MODEL) -> pd.DataFrame:

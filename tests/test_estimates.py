@@ -165,7 +165,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
     write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
     said = lines(project, [cell(LITE[0], 3)])
     assert "time    90.0 s" in said
-    assert "each run known here shared the device: a guide at best" in said
+    assert "others used the device during each run known here: a guide at best" in said
     write_run(project / "data/runs", LITE[0], 0, 0.1)
     said = lines(project, [cell(LITE[0], 3)])
     assert "time    20.0 s" in said

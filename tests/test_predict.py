@@ -230,6 +230,16 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(model: Path) ->
     assert not ran.exists()
 
 
+def test_a_path_that_is_not_there_is_an_error_and_a_folder_without_images_is_told(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(PipelineError, match=r"typo.jpg: no such file or folder"):
+        predict.found([images, tmp_path / "typo.jpg"])
+    (tmp_path / "empty").mkdir()
+    assert predict.found([images, tmp_path / "empty"]) == predict.found([images])
+    assert capsys.readouterr().err == f"{tmp_path / 'empty'}: no images in it\n"
+
+
 def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
     files = predict.found([images])
     parts = list(answers(files, "squish", 24, None))

@@ -40,6 +40,17 @@ def test_every_make_target_exists() -> None:
             assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.MULTILINE), line
 
 
+def test_without_runs_make_report_stops_before_it_removes_anything(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text(encoding="utf-8"))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/leaderboard.csv").touch()
+    made = ["make", "--old-file=setup", "report"]
+    done = subprocess.run(made, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith("error: data/runs: no runs here yet: make run makes them\n")
+    assert (tmp_path / "results/leaderboard.csv").exists()
+
+
 def test_make_help_lists_every_command() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in ("setup", "run", "test", "check", "report", "clean"):

@@ -109,7 +109,7 @@ def test_a_void_time_does_not_take_the_better_model_out(study: Path, capsys):
     assert (first["model"], first["steady_fit_seconds"]) == (LITE[1], None)
     assert first["steady_fit_seconds_at_most"] == 41.0
     assert first["fit_time"] == (
-        "steady fit time at most 41.0 s, measured while other runs shared the device"
+        "steady fit time at most 41.0 s, measured while others used the device"
     )
     assert told["excluded"] == []
     assert "The quickest that may be the best whose steady fit time is known is" in told["reason"]
@@ -308,8 +308,20 @@ def test_of_the_missing_runs_those_that_can_change_the_answer_are_named(study: P
     assert told["what"] == "finish the 1 missing run of the grid that can change the answer"
     assert told["commands"] == [
         f"{SWEEP} finetune@digits-{LITE[1]}-quickstart-2",
-        "dvc repro --single-item aggregate plot report",
+        "make report",
     ]
+
+
+def test_tables_of_an_earlier_study_are_said_to_be_so_and_to_be_made_first(study: Path, capsys):
+    assert ask(tables(study), capsys)["outdated"] is None
+    write_study(study, models=LITE[:2], seeds=[0, 1, 2, 3])
+    told = ask(study, capsys)
+    assert told["outdated"] == (
+        "The tables are of an earlier study: params.yaml has 8 runs of digits, 6 of them among the "
+        "tables' 9."
+    )
+    assert told["next"]["commands"] == [SWEEP, REST]
+    assert recommend.answer_text(told).splitlines()[0] == told["outdated"]
 
 
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):

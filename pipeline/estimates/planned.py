@@ -208,7 +208,7 @@ def estimate_lines(
         *(
             []
             if known.alone or not known.runs
-            else ["  each run known here shared the device: a guide at best"]
+            else ["  others used the device during each run known here: a guide at best"]
         ),
     ]
 

@@ -71,8 +71,12 @@ def found(given: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             below = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
             files += [each for each in below if not each.is_dir()]  # links to nothing are listed
-        else:
+            if not below:
+                print(f"{path}: no images in it", file=sys.stderr)
+        elif path.exists() or path.is_symlink():
             files.append(path)
+        else:
+            raise PipelineError(f"{path}: no such file or folder")
     if not files:
         where = ", ".join(map(str, given)) or "nothing was given"
         raise PipelineError(f"no images ({where}): give image files, or folders that hold some")

@@ -171,7 +171,8 @@ def _prices(
         prices = ASSUMED_SECONDS * relative / np.median(relative)
         return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {told[0]}", False
     basis = ", ".join(dict.fromkeys(each.source for each in told if isinstance(each, Told)))
-    basis += "" if known.alone or not known.runs else "; each run known here shared the device"
+    if known.runs and not known.alone:
+        basis += "; others used the device during each run known here"
     scale = float(np.median(seconds[there] / relative[there]))
     return np.where(there, seconds, scale * relative), basis, True
 

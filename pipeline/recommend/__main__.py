@@ -25,11 +25,12 @@ from pipeline.recommend.choice import (
     certainty,
     choose,
     fit_time,
+    outdated,
     reason,
     runs_of,
 )
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
-from pipeline.recommend.experiment import first_runs, first_size, next_experiment, raced
+from pipeline.recommend.experiment import THIS_STUDY, first_runs, first_size, next_experiment, raced
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     MEMORY_BASIS,
@@ -66,7 +67,8 @@ def answer_text(told: dict[str, Any]) -> str:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     first, *others = told["models"]
-    lines = [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
+    lines = [told["outdated"]] if told["outdated"] else []
+    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("race", "baseline", "rates") if told[key]]
@@ -193,9 +195,12 @@ def _from_runs(
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
     telling_cells = cells_of(telling(missing, done.board, choice))
     n_missing = int((done.runs["status"] == "missing").sum())
+    old = outdated(study, of_dataset, dataset)
+    following = next_experiment(study, choice, telling_cells, n_missing)
     return {
         "dataset": dataset,
         "basis": "runs",
+        "outdated": old,
         "recipe": str(choice.rows["recipe"].iloc[0]),
         "take_recipe": choice.to_take(first),
         "models": _models(choice, top),
@@ -211,7 +216,7 @@ def _from_runs(
         "serving": served.text(first) if served is not None else None,
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
-        "next": asdict(next_experiment(study, choice, telling_cells, n_missing)),
+        "next": asdict(THIS_STUDY if old else following),
     }
 
 

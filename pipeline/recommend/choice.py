@@ -16,6 +16,7 @@ from pipeline.statistics.bounds import AT_MOST
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise
+from pipeline.study.params import Study
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,19 @@ def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
     return found
 
 
+def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
+    """That the tables are not of this study, in a sentence; `runs` are the dataset's in runs.csv."""
+    cells = [each for each in study.cells() if each.dataset == dataset]
+    now = {(each.model, each.recipe, each.seed) for each in cells}
+    then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
+    if now == then:
+        return None
+    return (
+        f"The tables are of an earlier study: params.yaml has {len(now)} runs of {dataset}, "
+        f"{len(now & then)} of them among the tables' {len(then)}."
+    )
+
+
 def reason(choice: Choice) -> str:
     """Why the first model is recommended, and what speaks for another, in sentences."""
     first = choice.rows.iloc[0]
@@ -161,13 +175,18 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     """The quickest of the models that may be the best, as far as times are known."""
     tied = choice.within[choice.within["tied"]]
-    timed = tied.dropna(subset="steady_fit_seconds_median")
+    timed, known = tied.dropna(subset="steady_fit_seconds_median"), ""
+    column = "steady_fit_seconds_median"
+    if timed.empty:
+        column, timed = AT_MOST, tied.dropna(subset=AT_MOST)
+        known = ", by the most that their times can be,"
+    elif len(timed) < len(tied):
+        known = " whose steady fit time is known"
     if len(tied) < 2 or timed.empty:
         return []
-    quickest = timed.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
-    known = "" if len(timed) == len(tied) else " whose steady fit time is known"
+    quickest = timed.sort_values(column, kind="stable").iloc[0]
     if quickest["model"] == first["model"]:
-        return [f"It is also the quickest to fine-tune of those{known}."]
+        return [f"It is also the quickest to fine-tune of those{known.rstrip(',')}."]
     points = 100 * (quickest["error_rate_mean"] - first["error_rate_mean"])
     return [
         f"The quickest that may be the best{known} is {quickest['model']}: {fit_time(quickest)} "

@@ -310,4 +310,4 @@ class Asked:
         return [option for option, is_given in given.items() if is_given]
 
 
-WHILE = "measured while other runs shared the device"
+WHILE = "measured while others used the device"
