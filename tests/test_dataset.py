@@ -16,9 +16,10 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import __main__ as dataset
 from pipeline.dataset import arrays
 from pipeline.dataset.__main__ import main, prepare
-from pipeline.dataset.checks import read_config
+from pipeline.dataset.checks import Faulty, read_config
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
+from pipeline.dataset.sources import Fault
 from pipeline.finetune.__main__ import describe
 
 
@@ -179,7 +180,9 @@ def test_all_bad_files_are_told_at_once_before_anything_is_written(
     pictures: Path, tmp_path: Path
 ) -> None:
     make_bad(pictures)
-    with pytest.raises(PipelineError, match=r"pictures: 5 bad files .*dataset.bad=drop"):
+    with pytest.raises(
+        PipelineError, match=r"pictures: 5 bad files .*`bad: drop` in conf/dataset/pictures\.yaml"
+    ):
         prepare(wanted(pictures, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
@@ -246,15 +249,19 @@ def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     pictures: Path, tmp_path: Path
 ) -> None:
     add_rare(pictures)
-    with pytest.raises(PipelineError, match=r"1 classes with too few images.*rare=drop"):
+    with pytest.raises(
+        Faulty, match=r"1 classes .*`rare: drop` in conf/dataset/pictures\."
+    ) as told:
         prepare(wanted(pictures, tmp_path / "out"))
+    once = Fault("class yeti", "1 image, fewer than min_class_images=2; no image in valid")
+    assert told.value.faults == [once]
     kept = prepared(pictures, tmp_path / "kept", rare="keep")
     assert kept.classes == ["cat", "dog", "yeti"]
     assert kept.meta["notes"] == [
         "class yeti: 1 image, fewer than min_class_images=2",
         "class yeti: no image in valid",
     ]
-    dropped = prepared(pictures, tmp_path / "dropped", rare="drop", bad="drop")
+    dropped = prepared(pictures, tmp_path / "dropped", rare="drop")
     assert dropped.classes == ["cat", "dog"]
     assert dropped.meta["n_rejected"] == 1
     assert len(dropped.array(8)) == 20

@@ -96,6 +96,22 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
+def test_only_a_download_is_to_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WB_ARCHIVES", str(tmp_path / "archives"))
+    said = {}
+    for name in ("labels.csv", "set.zip", "archives/set.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("file,label\na.jpg,cat\n")
+        with pytest.raises(PipelineError) as error:
+            unpacked_file(tmp_path / name)
+        said[name] = str(error.value).removeprefix(f"{tmp_path / name}: ")
+    assert said["labels.csv"] == (
+        "a file, neither a folder nor an archive: give the folder that holds it"
+    )
+    assert said["set.zip"].endswith("): replace it with a whole copy")
+    assert said["archives/set.zip"].endswith("): delete it, run again")
+
+
 @pytest.fixture
 def extractions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The archives that were extracted, in order."""

@@ -11,6 +11,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import new as new_dataset
 from pipeline.dataset.checks import read_config
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
 
@@ -111,6 +112,55 @@ def test_a_folder_without_labels_is_one_clear_line(tmp_path: Path) -> None:
         recognise(root)
 
 
+def test_one_class_alone_and_an_empty_folder_are_told(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(PipelineError, match="none: an empty folder"):
+        recognise(tmp_path / "none")
+    root = pictures(tmp_path / "photos", "a/1.jpg", "a/2.jpg")
+    with pytest.raises(PipelineError, match=r"2 images, .*only one class \(a; each needs"):
+        recognise(root)
+    (root / "b").mkdir()
+    with pytest.raises(PipelineError, match=r"only one class \(a; folder b is empty\)"):
+        recognise(root)
+
+
+def test_a_folder_that_is_no_class_is_none(tmp_path: Path) -> None:
+    for folder in ("images", "train"):
+        with pytest.raises(PipelineError, match="no class folders"):
+            recognise(pictures(tmp_path / folder, f"{folder}/1.jpg", f"{folder}/2.jpg"))
+
+
+def test_a_column_that_differs_in_each_row_is_no_label(conf: Path, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "photos", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    rows = "1.jpg,a\n2.jpg,a\n3.jpg,b\n4.jpg,b\n"
+    (root / "labels.csv").write_text(f"file,label\n{rows}")
+    with pytest.raises(PipelineError, match=r"4 classes of one image each .*--label"):
+        new_dataset.main("mine", root, label="file")
+    assert not (conf / "dataset/mine.yaml").exists()
+
+
+def test_a_table_and_a_readme_beside_named_images_are_no_images(tmp_path: Path) -> None:
+    root = pictures(tmp_path, *(f"{label}_{n}.jpg" for label in ("cat", "dog") for n in "12"))
+    (root / "labels_1.csv").write_text("file,label\ncat_1.jpg,cat\ndog_1.jpg,dog\n")
+    (root / "README.md").write_text("photos")
+    found = recognise(root, Hints(table="none"))
+    assert not found.source.faults
+    assert labels(root, found.images) == ["cat", "cat", "dog", "dog"]
+
+
+def test_a_rare_class_is_told_at_once_with_what_to_write(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [f"{label}/{n}.jpg" for label in "ab" for n in range(5)]
+    new_dataset.main("mine", pictures(tmp_path / "photos", *photos))
+    assert "warning" not in capsys.readouterr().out
+    new_dataset.main("rare", pictures(tmp_path / "more", *photos, "yeti/1.jpg"))
+    assert (
+        "warning: too few images: class yeti (1 image, fewer than min_class_images=2; no image in "
+        f"valid): write `rare: drop` into {conf / 'dataset/rare.yaml'} to leave out"
+    ) in capsys.readouterr().out
+
+
 def test_a_new_dataset_can_be_prepared_as_it_was_written(conf: Path, tmp_path: Path) -> None:
     root = pictures(tmp_path / "photos", *(f"{label}/{n}.jpg" for label in "ab" for n in range(5)))
     new_dataset.main("mine", root)
@@ -145,7 +195,7 @@ def test_labels_that_yaml_would_misread_stay_what_they_are(conf: Path, tmp_path:
 
 
 def test_a_broken_image_is_seen_on_the_sheet(conf: Path, tmp_path: Path) -> None:
-    root = pictures(tmp_path / "photos", "a/1.jpg", "b/1.jpg")
+    root = pictures(tmp_path / "photos", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
     (root / "a/1.jpg").write_bytes(b"broken")
     new_dataset.main("mine", root)
     sheet = Image.open(tmp_path / "data/contact_sheets/mine.png")
@@ -153,7 +203,7 @@ def test_a_broken_image_is_seen_on_the_sheet(conf: Path, tmp_path: Path) -> None
 
 
 def test_a_taken_or_impossible_name_is_refused(conf: Path, tmp_path: Path) -> None:
-    root = pictures(tmp_path / "photos", "a/1.jpg", "b/1.jpg")
+    root = pictures(tmp_path / "photos", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
     new_dataset.main("mine", root)
     before = (conf / "dataset/mine.yaml").read_text()
     with pytest.raises(PipelineError, match="exists: choose another name"):

@@ -79,16 +79,17 @@ def choose(
     images = [found[row] for row in rows]
     classes = policy.classes or sorted_classes({tag for image in images for tag in image.labels})
     rare = few_images(images, classes, policy.min_class_images)
+    left_out: list[Fault] = []  # on purpose, with their class
     if policy.rare == "drop":
         rows, images, classes, dropped = without_classes(rows, images, classes, rare)
-        file_faults += dropped
+        left_out += dropped
     parts = split_images(images, split) if images else []
     missing = missing_in_part(images, parts, classes)
     if policy.rare == "drop" and missing:
         part_of = dict(zip(rows, parts, strict=True))
         rows, images, classes, dropped = without_classes(rows, images, classes, missing)
         parts = [part_of[row] for row in rows]
-        file_faults += dropped
+        left_out += dropped
     class_faults = [
         Fault(f"class {label}", reason)
         for reasons in (rare, missing)
@@ -101,20 +102,25 @@ def choose(
     if not {"train", "valid"} <= set(parts):
         raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
     notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
-    return Chosen(rows, images, parts, classes, file_faults, notes)
+    return Chosen(rows, images, parts, classes, file_faults + left_out, notes)
 
 
 def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
-    """Print every fault that the policy does not allow for, then fail in one line."""
+    """Fail in one line with every fault that the policy does not allow for, a class named once."""
     listed, remedies = [], []
+    config = f"conf/dataset/{policy.name}.yaml"
     if files and policy.bad == "fail":
         listed += files
-        remedies.append(f"{len(files)} bad files (dataset.bad=drop leaves them out)")
+        remedies.append(f"{len(files)} bad files (`bad: drop` in {config} leaves them out)")
     if classes and policy.rare == "fail":
-        listed += classes
+        reasons = grouped(classes, lambda fault: fault.file)
+        listed += [
+            Fault(name, "; ".join(each.reason for each in same)) for name, same in reasons.items()
+        ]
         remedies.append(
-            f"{len({each.file for each in classes})} classes with too few images "
-            "(dataset.rare=drop leaves them out, dataset.rare=keep accepts them)"
+            f"{len(reasons)} classes with too few images "
+            f"(`rare: drop` in {config} leaves them and their images out, "
+            "`rare: keep` accepts them)"
         )
     if remedies:
         raise Faulty(f"{policy.name}: {' and '.join(remedies)}", listed)
@@ -207,7 +213,7 @@ def missing_in_part(
 def without_classes(
     rows: Sequence[int], images: Sequence[Found], classes: Sequence[str], reasons: dict[str, str]
 ) -> tuple[list[int], list[Found], list[str], list[Fault]]:
-    """The same without the classes in `reasons`; an image left without a label is a fault."""
+    """The same without the classes in `reasons`; an image left without a label goes too."""
     kept_rows, kept, faults = [], [], []
     for row, image in zip(rows, images, strict=True):
         if labels := tuple(label for label in image.labels if label not in reasons):

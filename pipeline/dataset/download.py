@@ -218,6 +218,7 @@ def _validator(part: Path) -> Path:
 MAX_FILES = 5_000_000
 MAX_RATIO = 50  # of photographs it is about 1
 ALWAYS_ALLOWED_BYTES = 1 << 30
+_SUFFIXES = tuple(suffix for _, suffixes, _ in shutil.get_unpack_formats() for suffix in suffixes)
 
 
 @dataclass(frozen=True)
@@ -280,9 +281,18 @@ def extract(archive: Path, folder: Path) -> None:
                     )
                 _write(archive, member, beside)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise PipelineError(f"{archive}: damaged archive ({error}): delete it, run again") from None
+        raise PipelineError(f"{archive}: {_not_unpacked(archive, error)}") from None
     except (OSError, ValueError) as error:
         raise PipelineError(f"{archive}: cannot be extracted to {folder}: {error}") from None
+
+
+def _not_unpacked(archive: Path, error: Exception) -> str:
+    """Why a file gives no files, and what to do; only what was downloaded may be deleted."""
+    if archive.parent == archives_folder():
+        return f"damaged archive ({error}): delete it, run again"
+    if archive.name.lower().endswith(_SUFFIXES):
+        return f"damaged archive ({error}): replace it with a whole copy"
+    return "a file, neither a folder nor an archive: give the folder that holds it"
 
 
 def only_folder(folder: Path) -> Path:

@@ -8,7 +8,8 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,13 +20,14 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import replacing, write_text
-from pipeline.dataset.checks import sorted_classes
+from pipeline.core.files import read_yaml, replacing, write_text
+from pipeline.dataset.checks import Faulty, Policy, choose, sorted_classes
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.images import NotAnImage, decode
-from pipeline.dataset.naming import Hints
+from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Found, Source
+from pipeline.dataset.splits import Split
 from pipeline.dataset.suspicions import told
 
 COLUMNS, MAX_TILES = 8, 64
@@ -149,6 +151,11 @@ def main(
     if len(counts) < 2:
         only = f"one class, {next(iter(counts))}" if counts else "no labels"
         raise PipelineError(f"{path}: {only} ({recognised.rule}): there is nothing to tell apart")
+    if max(counts.values()) < 2:
+        raise PipelineError(
+            f"{path}: {len(counts)} classes of one image each ({recognised.rule}): nothing to "
+            "learn from: name the right column with --label, or give more images"
+        )
     sheet = SHEETS / f"{name}.png"
     draw_sheet(source, (f"{name}: {summary(recognised, source)}", f"{recognised.rule}."), sheet)
     write_text(config, dataset_yaml(name, path, recognised, source, counts))
@@ -159,8 +166,28 @@ def main(
         print(f"fault: {fault.file}: {fault.reason}")
     if len(source.faults) > 10:
         print(f"fault: ... and {len(source.faults) - 10} more")
+    for line in rare_classes(name, recognised, source):
+        print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
     print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
+
+
+def rare_classes(name: str, recognised: Recognised, source: Source) -> Iterator[str]:
+    """What stage `dataset` would refuse about the classes, and what to write against it."""
+    config = hydra_app.CONF / "dataset" / f"{name}.yaml"
+    keys = read_yaml(hydra_app.CONF / "dataset.yaml")["dataset"] | {"split": recognised.split}
+    split = Split(**{each.name: keys[each.name] for each in fields(Split)})
+    policy = Policy(name, recognised.kind, None, "drop", "fail", keys["min_class_images"])
+    try:
+        choose(source.images, [""] * len(source.images), [], policy, split)
+    except Faulty as error:
+        few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
+        yield (
+            f"warning: too few images: {few}: write `rare: drop` into {config} to leave out such "
+            "classes and their images, or `rare: keep` to accept them"
+        )
+    except PipelineError as error:
+        yield f"warning: stage dataset will refuse this: {error}"
 
 
 def summary(recognised: Recognised, source: Source) -> str:

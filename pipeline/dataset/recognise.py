@@ -16,12 +16,12 @@ from typing import Any
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.evidence import refuse_lost_columns, said_together, tables_in
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.folders import Reading, parallel_folders, read_folders, read_names
+from pipeline.dataset.folders import NO_CLASSES, Reading, parallel_folders, read_folders, read_names
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.image_files import ImageFiles, folder_of
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import Source, files_below, suffix_of
+from pipeline.dataset.sources import Source, files_below, part_of_folder, suffix_of
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
@@ -72,6 +72,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if hints.images is not None:
         inside = hints.images.strip("/") + "/"
         files = [file for file in files if file.startswith(inside)]
+    if not paths:
+        raise PipelineError(f"{root}: an empty folder: give the folder that holds the images")
     if not files:
         kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
         raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
@@ -99,7 +101,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if unclear is not None:
         raise unclear
     if reading is None:
-        reading = _by_names(files, sidecars, hints)
+        reading = _by_names(root, files, sidecars, hints)
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
     if not (hints.table == "none" or hints.layout or hints.pattern):
@@ -150,7 +152,16 @@ def _agreement(root: Path, reading: Reading, labels: dict[str, str]) -> str:
     )
 
 
-def _by_names(files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
+def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
+    """The folders below that hold nothing, hidden ones left aside."""
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.glob(pattern)
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
+    )
+
+
+def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
@@ -160,10 +171,22 @@ def _by_names(files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Re
     if reading := read_names(files, hints):
         return reading
     raise Unclear(
-        f"{len(files)} images, but no table that names them, no class folders and no labels in "
-        "the file names: write a CSV with a column of file names and one of labels, or "
+        f"{len(files)} images, but no table that names them, {_no_classes(root, files)} and no "
+        "labels in the file names: write a CSV with a column of file names and one of labels, or "
         "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
+
+
+def _no_classes(root: Path, files: Sequence[str]) -> str:
+    """Why the folders are no classes."""
+    names = {folder_of(file).rpartition("/")[2] for file in files}
+    only = next(iter(names))
+    if len(names) > 1 or not only or only.lower() in NO_CLASSES or part_of_folder(only):
+        return "no class folders"
+    if empty := empty_folders(root, "**/"):
+        are = "folder {} is" if len(empty) == 1 else "folders {} are"
+        return f"only one class ({only}; {are.format(listed(empty))} empty)"
+    return f"only one class ({only}; each needs a folder of its own)"
 
 
 def _refuse_parallel(files: Sequence[str]) -> None:

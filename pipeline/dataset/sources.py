@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset import table_files
 from pipeline.dataset.images import SUFFIXES
 
 PART_NAMES = {
@@ -18,6 +19,7 @@ PART_NAMES = {
     "valid": ("valid", "val", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing", "tst"),
 }
+BESIDE = table_files.SUFFIXES | {".md"}
 _WORDS = "|".join(name for names in PART_NAMES.values() for name in names)
 _STUFF = r"(?:images?|imgs?|pics|pictures|photos|data|dataset|set|files|jpe?g|png)"
 _PART_FOLDER = re.compile(rf"(?:{_STUFF}[-_ ]?)?({_WORDS})(?:[-_ ]?(?:{_STUFF}|\d+))*", re.I)
@@ -157,6 +159,8 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
         check_part("files", part)
         for path in data_files(root, glob):
             file = path.relative_to(root).as_posix()
+            if path.suffix.lower() in BESIDE:
+                continue  # beside the images: a README, a list
             if match := expression.fullmatch(path.name):
                 labels = (match["label"],) if match["label"] else ()
                 images.append(Found(file, labels, part, match.groupdict().get("group")))

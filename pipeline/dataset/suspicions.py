@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.dataset.checks import odd_labels
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.naming import listed
-from pipeline.dataset.recognise import Recognised
+from pipeline.dataset.recognise import Recognised, empty_folders
 from pipeline.dataset.sources import PART_NAMES, Found, Source
 
 MOST_CLASSES = 12
@@ -36,7 +36,10 @@ def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
             f"({listed(source.unlabelled)})"
         )
     if none := [image.file for image in source.images if not image.labels]:
-        yield f"suspicious: {len(none)} images have no label ({listed(none)}): dataset.bad=drop"
+        yield (
+            f"suspicious: {len(none)} images have no label ({listed(none)}): write `bad: drop` "
+            "into the YAML to leave them out"
+        )
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
 
@@ -46,12 +49,7 @@ def suspicious(source: Source, root: Path) -> Iterator[str]:
     yield from odd_labels({label for image in source.images for label in image.labels})
     yield from _parts(source.images)
     yield from _equal_pictures(source, root)
-    empty = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob("*/")
-        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
-    )
-    if empty:
+    if empty := empty_folders(root):
         yield f"empty folders: {listed(empty)}"
     yield from _pixels(source)
 
