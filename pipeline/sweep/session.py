@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.hardware.machine import visible_gpus
 from pipeline.source import __main__ as links
-from pipeline.study.params import read_study, refuse_odd_words
+from pipeline.study.params import read_study, refuse_odd_words, refuse_unknown_names
 from pipeline.sweep.dvc_private import (
     Stage,
     inputs_of,
@@ -162,6 +162,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     project = Project(root, snapshot)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     study = read_study(root / "params.yaml")
+    refuse_unknown_names(study)
     faults = links.mend(root, study.datasets)
     for line in faults:
         console.print(line, markup=False, soft_wrap=True)
@@ -226,7 +227,7 @@ def summary(result: Result) -> str:
         "up to date": result.fresh,
         "failed": result.failed,
         "changed meanwhile": result.moved,
-        "not started": result.left,
+        "not finished": result.left,
     }
     return ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
 
