@@ -143,6 +143,23 @@ def test_a_misspelt_name_of_the_study_is_one_line_before_anything_is_done(
         assert says in done.stderr
 
 
+def test_models_whose_weights_are_not_here_are_told_before_a_run_fails(
+    workspace: Workspace,
+) -> None:
+    says = "weights of 1 of 2 models are missing: model resnet18.a1_in1k: no installed package"
+    params = workspace.folder / "params.yaml"
+    text = params.read_text()
+    params.write_text(text.replace(MODELS[1], "resnet18.a1_in1k"))
+    dry = workspace.sweep("--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.splitlines()[1].startswith(says)
+    assert "use weights=hub or weights=folder" in dry.stdout
+    real = workspace.sweep("finetune@digits-resnet18.a1_in1k-quickstart-0")  # a fake run
+    assert (real.returncode, real.stdout.startswith(says)) == (0, True)
+    params.write_text(params.read_text().replace("weights: wheel", "weights: hub"))
+    assert "weights of" not in workspace.sweep("--dry-run").stdout
+
+
 def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
     done = workspace.sweep("--dry-run", "--price-per-hour", "-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
