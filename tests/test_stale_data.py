@@ -209,6 +209,29 @@ def test_a_source_that_is_gone_is_said_in_one_line_and_breaks_nothing(study: Stu
     assert "dataset.source: ../birds is not there" in wrong.stderr + wrong.stdout
 
 
+def test_of_a_dataset_that_was_never_prepared_nothing_is_said_to_be(study: Study) -> None:
+    rare = study.source.with_name("rare")
+    draw(rare / "only/0.png", 0)  # one class: it cannot be prepared
+    config = yaml.safe_load((study.folder / "conf/dataset/birds.yaml").read_text("utf-8"))
+    (study.folder / "conf/dataset/rare.yaml").write_text(
+        yaml.safe_dump(config | {"name": "rare", "source": "../rare"}), encoding="utf-8"
+    )
+    params = study.folder / "params.yaml"
+    params.write_text(
+        params.read_text("utf-8").replace("- birds\n", "- birds\n  - rare\n"), "utf-8"
+    )
+    assert "1 classes with too few images" in study.sweep("dataset@rare").stderr
+    said = study.status()
+    assert "1 done, 1 missing" in said
+    assert "rare:" not in said
+    shutil.rmtree(rare)
+    said = study.status()
+    assert (
+        "rare: its source ../rare: not there, and nothing was prepared of it: put it back, or "
+        "correct conf/dataset/rare.yaml"
+    ) in said
+
+
 def test_a_clone_without_the_files_keeps_what_was_prepared(study: Study) -> None:
     shutil.rmtree(study.source)
     shutil.rmtree(study.folder / "data/sources")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from study_fakes import LITE, write_failure, write_run
 from sweep_workspace import make_workspace
 
+from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
 from pipeline.status import __main__ as status
 from pipeline.study.params import read_study
@@ -66,6 +68,15 @@ def test_a_run_under_way_is_shown_with_its_process(
     for left in (here | {"pid": 999999999}, here | {"host": "another"}, "", 9):
         lock.write_text(json.dumps(left))  # its process was killed, or is not this one
         assert states(capsys)["done"] == 1
+
+
+def test_a_misspelt_name_is_not_reported_as_missing_runs(runs: Path, root: Path) -> None:
+    shutil.copytree(root / "conf", "conf")
+    status.main(json=True)
+    params = Path("params.yaml")
+    params.write_text(params.read_text("utf-8").replace("[quickstart]", "[quickstrat]"), "utf-8")
+    with pytest.raises(PipelineError, match="unknown recipe 'quickstrat': did you mean quickst"):
+        status.main(json=True)
 
 
 def test_stale_runs_are_those_that_a_sweep_would_make(tmp_path: Path) -> None:

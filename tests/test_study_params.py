@@ -12,7 +12,12 @@ import yaml
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.study.params import read_study, refuse_aliased_mappings, refuse_odd_words
+from pipeline.study.params import (
+    read_study,
+    refuse_aliased_mappings,
+    refuse_odd_words,
+    refuse_unknown_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +152,17 @@ def test_a_race_that_cannot_be_is_one_line(
 ) -> None:
     with pytest.raises(PipelineError, match=re.escape(says)):
         read_study(with_race(tmp_path, datasets, fits))
+
+
+def test_a_raced_dataset_and_recipe_must_be_in_conf(tmp_path: Path, root: Path) -> None:
+    study = read_study(with_race(tmp_path, ["photos"], {NAME: RACED}))
+    refuse_unknown_names(study)  # no conf/ beside it: a study that is kept, not run
+    (tmp_path / "conf").symlink_to(root / "conf")
+    with pytest.raises(PipelineError, match=r"race\.datasets: unknown dataset 'photos'"):
+        refuse_unknown_names(study)
+    fit = RACED | {"dataset": "pets", "recipe": "quickstar"}
+    name = "pets-resnet18.a1_in1k-quickstar-0"
+    with pytest.raises(
+        PipelineError, match=r"race\.fits: unknown recipe 'quickstar': did you mean"
+    ):
+        refuse_unknown_names(read_study(with_race(tmp_path, ["pets"], {name: fit})))

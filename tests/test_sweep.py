@@ -125,6 +125,41 @@ def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace)
     assert "timm has no such architecture: did you mean tf_efficientnet_lite" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("digits", "digitss", "grid.datasets: unknown dataset 'digitss': did you mean digits"),
+        ("quickstart", "quickstrat", "unknown recipe 'quickstrat': did you mean quickstart?"),
+    ],
+)
+def test_a_misspelt_name_of_the_study_is_one_line_before_anything_is_done(
+    workspace: Workspace, old: str, new: str, says: str
+) -> None:
+    params = workspace.folder / "params.yaml"
+    params.write_text(params.read_text().replace(f"- {old}\n", f"- {new}\n"))
+    for words in (["--dry-run"], []):
+        done = workspace.sweep(*words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert says in done.stderr
+
+
+def test_models_whose_weights_are_not_here_are_told_before_a_run_fails(
+    workspace: Workspace,
+) -> None:
+    says = "weights of 1 of 2 models are missing: model resnet18.a1_in1k: no installed package"
+    params = workspace.folder / "params.yaml"
+    text = params.read_text()
+    params.write_text(text.replace(MODELS[1], "resnet18.a1_in1k"))
+    dry = workspace.sweep("--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.splitlines()[1].startswith(says)
+    assert "use weights=hub or weights=folder" in dry.stdout
+    real = workspace.sweep("finetune@digits-resnet18.a1_in1k-quickstart-0")  # a fake run
+    assert (real.returncode, real.stdout.startswith(says)) == (0, True)
+    params.write_text(params.read_text().replace("weights: wheel", "weights: hub"))
+    assert "weights of" not in workspace.sweep("--dry-run").stdout
+
+
 def test_a_price_that_is_no_number_is_one_line(workspace: Workspace) -> None:
     done = workspace.sweep("--dry-run", "--price-per-hour", "-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -220,10 +255,11 @@ def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, num
     until(lambda: len(workspace.runs()) >= 4)
     began = time.monotonic()
     sweeping.send_signal(number)
-    _, errors = sweeping.communicate(timeout=30)
+    said, errors = sweeping.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert sweeping.returncode == 75
     assert "call again" in errors
+    assert " not finished" in said
     assert not [pid for pid, _ in workspace.runs() if psutil.pid_exists(pid)]
     assert len([name for name in workspace.lock() if name.startswith("finetune")]) >= 2
 

@@ -185,6 +185,13 @@ def test_gits_history_has_the_list_of_files_that_no_sweep_has_noted(root: Path) 
     assert history.files("pipeline/names", "0" * 32 + ".dir") is None
 
 
+def test_the_command_refuses_a_misspelt_recipe_in_one_line(workspace: Workspace) -> None:
+    workspace.change("params.yaml", grid={**grid(workspace), "recipes": ["quickstrat"]})
+    done = workspace.command("pipeline.why")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "grid.recipes: unknown recipe 'quickstrat': did you mean quickstart?" in done.stderr
+
+
 def test_the_command_says_all_is_up_to_date(workspace: Workspace) -> None:
     done = workspace.command("pipeline.why", CELL)
     assert (done.returncode, done.stdout) == (0, "3 stages up to date\n"), done.stderr

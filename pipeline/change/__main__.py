@@ -1,8 +1,9 @@
 """`python -m pipeline.change KEY=VALUE ...`: change what the study runs, comments kept.
 
 Reads and writes params.yaml. A key must be there already, a value is YAML, and the changed study
-must be a valid one, or nothing is written. `dvc exp run -S` changes keys too, but then runs one
-model after the other; after this, `python -m pipeline.sweep` runs what is new.
+must be a valid one whose datasets, recipes and weights are in conf/, or nothing is written.
+`dvc exp run -S` changes keys too, but then runs one model after the other; after this, `python -m
+pipeline.sweep` runs what is new.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import yaml
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import write_text
-from pipeline.study.params import study_of
+from pipeline.study.params import refuse_unknown_names, study_of
 
 
 def main(*changes: str, params: Path = Path("params.yaml")) -> None:
@@ -34,7 +35,7 @@ def main(*changes: str, params: Path = Path("params.yaml")) -> None:
         _set(params, content, key, _parsed(change, value))
     _keep_anchors(content)
     text = dumps_yaml(content)
-    study_of(params, yaml.safe_load(text))
+    refuse_unknown_names(study_of(params, yaml.safe_load(text)))
     write_text(params, text)
     print(f"{params}: {', '.join(changes)}")
 

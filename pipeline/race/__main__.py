@@ -21,7 +21,7 @@ import yaml
 from matplotlib import rc_context
 
 from pipeline.core.command import duration, run
-from pipeline.core.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import plain, read_yaml, write_json, write_text
 from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
@@ -39,7 +39,16 @@ from pipeline.race.search import RUN, Action, Race, Rules
 from pipeline.race.standing import Event, certificate_of, replay
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record
-from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, study_of, threads_of
+from pipeline.study.params import (
+    RUNS,
+    Cell,
+    Study,
+    raced_name,
+    read_study,
+    refuse_unknown_name,
+    study_of,
+    threads_of,
+)
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
@@ -78,7 +87,7 @@ def main(
     asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
-    _check_dataset(root, dataset)
+    refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
     contest = Contest(root, dataset, models, asked, rules, limit, jobs)
     contest.check()
@@ -103,12 +112,6 @@ def _rules(confidence: float, regret: float) -> Rules:
     if not 0 <= regret < 100:
         raise PipelineError(f"--regret {regret:g}: give points of error, from 0 on")
     return Rules(confidence=confidence, regret=regret / 100)
-
-
-def _check_dataset(root: Path, dataset: str) -> None:
-    known = {path.stem for path in (root / "conf/dataset").glob("*.yaml")}
-    if dataset not in known:
-        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
 
 
 def _take_over(study: Study, dataset: str) -> None:

@@ -20,6 +20,7 @@ from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import read_yaml
 
 SOURCES = Path("data/sources")  # where dvc.yaml has the links
+PREPARED = Path("data/datasets")  # where it has what stage `dataset` makes
 NONE, GONE = "no files of one's own", "not there"
 
 
@@ -106,9 +107,15 @@ def mend(project: Path, datasets: Iterable[str]) -> list[str]:
         if os.path.lexists(project / SOURCES / dataset):
             point(project, SOURCES / dataset, source, fault)
         if fault is not None:
-            kept = ": what was prepared of it stays in use" if fault == GONE else ""
-            said.append(f"{dataset}: its source {source}: {fault}{kept}")
+            more = _of_a_gone_source(project, dataset) if fault == GONE else ""
+            said.append(f"{dataset}: its source {source}: {fault}{more}")
     return said
+
+
+def _of_a_gone_source(project: Path, dataset: str) -> str:
+    if (project / PREPARED / dataset / "meta.json").is_file():
+        return ": what was prepared of it stays in use"
+    return f", and nothing was prepared of it: put it back, or correct conf/dataset/{dataset}.yaml"
 
 
 if __name__ == "__main__":

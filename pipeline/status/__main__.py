@@ -21,7 +21,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
-from pipeline.study.params import RUNS, Cell, Study, read_study
+from pipeline.study.params import RUNS, Cell, Study, read_study, refuse_unknown_names
 
 DATASET = re.compile(r"dataset(_raced)?@")  # the stage of each dataset begins so
 STATES = {  # state: how the table shows it
@@ -57,6 +57,7 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     one object per run.
     """
     study = read_study(Path("params.yaml"))
+    refuse_unknown_names(study)
     notes = links.mend(Path(), study.datasets)
     changed = changed_sources(study)
     notes += [
@@ -112,7 +113,7 @@ def changed_sources(study: Study) -> dict[str, Path]:
         for stage in stages:
             name = DATASET.sub("", name_of(stage))
             looked_through = (links.SOURCES / name).as_posix()
-            if name in watched and not missing_inputs(stage):
+            if name in watched and project.was_made(stage) and not missing_inputs(stage):
                 found |= {name} if looked_through in changed_inputs(stage) else set()
     return {name: watched[name] for name in watched if name in found}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
@@ -193,6 +193,34 @@ def read_study(path: Path) -> Study:
             found.setdefault(recipe, _mapping(read_yaml(file)))
     refuse_unlike_rates(found)
     return study
+
+
+def refuse_unknown_names(study: Study) -> None:
+    """Raise for a dataset, recipe or source of weights that has no file in conf/, beside the study.
+
+    `read_study` does not: tables of finished runs need no recipe.
+    """
+    n_grid = len(study.datasets) - len(study.raced_datasets)
+    names = [
+        *(("grid.datasets", "dataset", name) for name in study.datasets[:n_grid]),
+        *(("race.datasets", "dataset", name) for name in study.raced_datasets),
+        *(("grid.recipes", "recipe", name) for name in study.recipes),
+        *(("race.fits", "recipe", cell.recipe) for cell in study.raced),
+        ("weights", "weights", study.weights),
+    ]
+    project = study.path.parent
+    for key, group, name in dict.fromkeys(names):
+        if (project / "conf" / group).is_dir():  # a study of studies/ is checked when it runs
+            refuse_unknown_name(project, group, name, f"{study.path}: {key}: ")
+
+
+def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -> None:
+    """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
+    known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
+    if name not in known:
+        raise PipelineError(
+            f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
+        )
 
 
 def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -213,7 +213,7 @@ class Result:
     made: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)  # inputs changed while they ran
     failed: dict[str, str] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)  # never started
+    left: list[str] = field(default_factory=list)  # never started, or stopped
     streak: str | None = None  # why run after run failed, where that stopped the sweep
 
     @property

@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.hardware.machine import visible_gpus
 from pipeline.source import __main__ as links
-from pipeline.study.params import read_study, refuse_odd_words
+from pipeline.study.params import read_study, refuse_odd_words, refuse_unknown_names
 from pipeline.sweep.dvc_private import (
     Stage,
     inputs_of,
@@ -54,17 +54,39 @@ def plan(
     found = verdicts(project, stages, needs)
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
-    made = filter(project.was_made, stages)
-    before = {cell.model for cell in map(project.cell_of, made) if cell}
+    new = new_models(project, stages)
     for model in dict.fromkeys(cell.model for cell in cells):
-        if model not in before:  # or timm, whose import takes seconds, would have to be asked
+        if model in new:  # for others, timm, whose import takes seconds, need not be asked
             resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     lines = [f"{len(found)} of {len(stages)} stages to do"]
+    lines += without_weights(project.root, {cell.model for cell in cells})
     lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
     for line in [*lines, *explained(project, stages, found)]:
         console.print(line, markup=False, soft_wrap=True)
     return found
+
+
+def new_models(project: Project, stages: list[Stage]) -> set[str]:
+    """The models of the fits among these stages of which no fit was ever made."""
+    made = filter(project.was_made, stages)
+    models, before = (
+        {cell.model for cell in map(project.cell_of, each) if cell} for each in (stages, made)
+    )
+    return models - before
+
+
+def without_weights(root: Path, models: set[str]) -> list[str]:
+    """A line if weights of some of these models are surely not here: each of their runs fails."""
+    study = read_study(root / "params.yaml")
+    if not models or study.weights == "hub":  # of which nothing is known without network
+        return []
+    from pipeline.finetune.weights import weights_config  # loads Hydra
+    from pipeline.prefetch.__main__ import shortage, surely_missing
+
+    ordered = [model for model in study.models if model in models]
+    missing = surely_missing(ordered, weights_config(study.path))
+    return [str(shortage(missing, len(study.models)))] if missing else []
 
 
 def verdicts(project: Project, stages: list[Stage], needs: dict[str, set[str]]) -> dict[str, str]:
@@ -162,6 +184,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     project = Project(root, snapshot)
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     study = read_study(root / "params.yaml")
+    refuse_unknown_names(study)
     faults = links.mend(root, study.datasets)
     for line in faults:
         console.print(line, markup=False, soft_wrap=True)
@@ -175,6 +198,9 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         if not found and not faults:
             snapshot.keep(targets, len(stages))
         return
+    if options.address is None:  # else its hosts may have other packages
+        for line in without_weights(project.root, new_models(project, stages)):
+            console.print(line, markup=False, soft_wrap=True)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked(PATIENCE_SECONDS):
@@ -226,7 +252,7 @@ def summary(result: Result) -> str:
         "up to date": result.fresh,
         "failed": result.failed,
         "changed meanwhile": result.moved,
-        "not started": result.left,
+        "not finished": result.left,
     }
     return ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
 

@@ -19,13 +19,15 @@ def main(*stages: str) -> None:
         return
     from rich.console import Console
 
-    from pipeline.study.params import read_study
+    from pipeline.study.params import read_study, refuse_unknown_names
     from pipeline.sweep.loop import PATIENCE_SECONDS
     from pipeline.sweep.project import Project
     from pipeline.sweep.session import explained, verdicts
 
+    study = read_study(Path("params.yaml"))
+    refuse_unknown_names(study)
     project, console = Project(Path.cwd()), Console(highlight=False)
-    wanted, needs = project.collect(stages or read_study(Path("params.yaml")).stages)
+    wanted, needs = project.collect(stages or study.stages)
     with project.locked(PATIENCE_SECONDS):
         found = verdicts(project, wanted, needs)
         lines = explained(project, wanted, found)

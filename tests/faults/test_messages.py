@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -109,6 +110,25 @@ def test_a_change_that_makes_no_study_is_one_line_and_changes_nothing(
     before = study.read_text()
     one_line(lambda: change.main(*changes, params=study), *named)
     assert study.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change_made", "named"),
+    [
+        ("grid.datasets=[petss]", ["grid.datasets", "'petss'", "did you mean pets?"]),
+        ("grid.recipes=[quickstrat]", ["grid.recipes", "'quickstrat'", "did you mean quickstart?"]),
+        ("weights=whel", ["weights", "'whel'", "did you mean wheel?"]),
+    ],
+)
+def test_a_change_to_a_name_that_conf_has_not_is_one_line_and_changes_nothing(
+    tmp_path: Path, root: Path, change_made: str, named: list[str]
+) -> None:
+    shutil.copytree(root / "conf", tmp_path / "conf")
+    params = tmp_path / "params.yaml"
+    shutil.copy(root / "params.yaml", params)
+    before = params.read_text()
+    one_line(lambda: change.main(change_made, params=params), "params.yaml", *named)
+    assert params.read_text() == before
 
 
 def test_a_study_that_is_not_there_or_no_text_is_one_line(tmp_path: Path) -> None:
