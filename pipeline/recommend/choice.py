@@ -114,7 +114,7 @@ def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
 
 
 def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
-    """That the tables are not of this study, in a sentence; `runs` are the dataset's in runs.csv."""
+    """That the tables are of another study, in a sentence; `runs` are the dataset's in runs.csv."""
     cells = [each for each in study.cells() if each.dataset == dataset]
     now = {(each.model, each.recipe, each.seed) for each in cells}
     then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))

@@ -209,8 +209,8 @@ def test_a_launcher_that_cannot_work_here_is_one_line(monkeypatch: pytest.Monkey
     slurm = ["hydra/launcher=submitit_slurm"]
     one_line(lambda: hydra_app.prepare(slurm), "no `srun` here: run it where Slurm is")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install"
-    one_line(lambda: hydra_app.prepare(slurm), said)
+    said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher"
+    one_line(lambda: hydra_app.prepare(slurm), said, "run `make setup`")
 
 
 def test_a_cluster_without_ray_or_with_changed_code_is_one_line(
