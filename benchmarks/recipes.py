@@ -48,6 +48,7 @@ PARTS: dict[str, dict[str, Any]] = {  # the default recipe with one thing change
     "without probe start": {"head_start": "random"},
     "without eval BatchNorm": {"batch_norm": "train"},
     "without augmentation": {"augment": "none"},
+    "without averaged weights": {"weight_average": 0.0},
     "without a lower body rate": {"lr_mult": 1.0},
     "three times the rates": {"lr": 0.001},
     "without one cycle": {"schedule": "fine_tune"},

@@ -28,6 +28,7 @@ LP_FT: dict[str, Any] = {
     "schedule": "one_cycle",
     "frozen_epochs": 0,
     "batch_norm": "eval",
+    "weight_average": 0.5,
 }
 
 

@@ -16,7 +16,7 @@ from pipeline.finetune.__main__ import changes, describe_fit
 from pipeline.finetune.callbacks import Epochs
 from pipeline.finetune.frozen import frozen_features, linear_probe
 from pipeline.finetune.loading import loaders
-from pipeline.finetune.parts import FlipsAndShifts, loss_function
+from pipeline.finetune.parts import AveragedWeights, FlipsAndShifts, loss_function
 from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.finetune.speed import Speed
 from pipeline.hardware.telemetry import Watch
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 LP_FT: dict[str, Any] = {
     **{"features": "timm", "head": "linear", "head_start": "probe", "schedule": "one_cycle"},
     **{"frozen_epochs": 0, "batch_norm": "eval", "augment": "flips_shifts"},
-    **{"lr": 3e-4, "lr_mult": 3.0},
+    **{"weight_average": 0.9, "lr": 3e-4, "lr_mult": 3.0},
 }
 CONVOLUTIONS_AND_TRANSFORMERS = (
     *("resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k", "convnext_atto.d2_in1k"),
@@ -107,6 +107,38 @@ def test_batch_norm_in_eval_keeps_the_statistics_and_trains_the_scales(squares: 
     assert means
     assert all(torch.equal(before[name], after[name]) for name in means)
     assert not any(torch.equal(before[name], after[name]) for name in scales)
+
+
+def test_the_average_of_the_weights_is_validated_and_left(squares: Path) -> None:
+    run = run_on(squares, OFF, weight_average=0.9)
+    learn = training.seeded_learner(run)
+    outcome = training.fit(learn, run.recipe, Epochs(), Watch(CPU))
+    with learn.no_bar(), learn.no_logging():
+        again = learn.validate()
+    assert again[0] == pytest.approx(outcome.metrics["valid_loss"])
+    assert not same_bits(learn.model.state_dict(), fitted(run_on(squares, OFF))[1])
+
+
+def test_a_long_average_of_few_steps_is_their_mean() -> None:
+    part = AveragedWeights(0.99)
+    part.learn = type("Learn", (), {"model": torch.nn.Linear(1, 1, bias=False), "training": True})()
+    weight = part.learn.model.weight
+    torch.nn.init.constant_(weight, 0.0)
+    part.before_fit()
+    for value in (1.0, 2.0, 3.0):
+        torch.nn.init.constant_(weight, value)
+        part.after_step()
+    assert float(part.average[0]) == pytest.approx(1.5)
+
+
+def test_steps_are_averaged_and_not_the_parts_of_their_batches(squares: Path) -> None:
+    run = run_on(squares, Speed(), batch_norm="eval", head="linear", weight_average=0.9)
+    steps = []
+    for parts in (1, 4):
+        learn = training.seeded_learner(run, parts)
+        training.fit(learn, run.recipe, Epochs(), Watch(CPU))
+        steps.append(next(each for each in learn.cbs if isinstance(each, AveragedWeights)).steps)
+    assert steps[0] == steps[1] > 0
 
 
 def test_flips_and_shifts_move_whole_pixels_and_mirror_the_border() -> None:
@@ -203,7 +235,7 @@ def config_of(**values: Any) -> DictConfig:
     [
         ({"head": "fastai"}, "recipe.head_start=probe: a probe is linear: write head: linear"),
         ({"frozen_epochs": 1}, "recipe.frozen_epochs=1: one_cycle freezes nothing: write 0"),
-        ({"label_smoothing": 1.0}, "recipe.label_smoothing=1.0: write a number from 0 to below 1"),
+        ({"weight_average": 1.0}, "recipe.weight_average=1.0: write a number from 0 to below 1"),
         ({"label_smoothing": -0.1}, "recipe.label_smoothing=-0.1: write a number from 0"),
         ({"least_steps": -1}, "recipe.least_steps=-1: write 0 or more"),
         ({"features": "tim"}, "recipe.features=tim: did you mean timm"),

@@ -44,7 +44,7 @@ def test_a_multi_label_step_never_waits_for_the_device(tmp_path: Path) -> None:
 def test_a_step_with_all_a_recipe_may_add_never_waits_for_the_device(squares: Path) -> None:
     parts: dict[str, Any] = {"features": "timm", "head": "linear", "head_start": "probe"}
     parts |= {"augment": "flips_shifts", "label_smoothing": 0.1}
-    parts |= {"batch_norm": "eval"}
+    parts |= {"batch_norm": "eval", "weight_average": 0.9}
     assert not counted(squares, Speed(), Looks(), **parts)
 
 

@@ -57,7 +57,7 @@ def test_a_whole_step_gives_the_bits_of_fastais_loop(squares: Path, net: str) ->
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_so_it_does_with_every_part_that_a_recipe_can_add(tmp_path: Path, kind: str) -> None:
     folder = write_squares(tmp_path / "squares", n_train=90, n_valid=40, kind=kind)
-    parts = {"batch_norm": "eval", "augment": "flips_shifts"}
+    parts = {"batch_norm": "eval", "augment": "flips_shifts", "weight_average": 0.9}
     run = run_on(folder, Speed(), label_smoothing=0.1, features="timm", head="linear", **parts)
     (ours, weights), (theirs, expected) = fit(run, whole=True), fit(run, whole=False)
     assert same_bits(weights, expected)

@@ -155,7 +155,7 @@ def _timing(arch: str, recipe: Any, config: Any, device: Any, seconds: float) ->
     from pipeline.hardware.telemetry import Watch
 
     own = replace(recipe, epochs=1, frozen_epochs=0, least_steps=0, resize="squish")
-    own = replace(own, schedule="one_cycle", head_start="random")
+    own = replace(own, schedule="one_cycle", head_start="random", weight_average=0.0)
     data = noise(config.image_size, own.batch_size)
     watch = Watch(device)
     try:

@@ -150,3 +150,35 @@ def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> Non
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(probe.weight))
         last.bias.copy_(torch.from_numpy(probe.bias))
+
+
+class AveragedWeights(Callback):
+    """A moving average of the weights, with which the net is validated, tested and left.
+
+    Early on it is the plain mean of all steps so far, so that the start is soon forgotten.
+    """
+
+    order = 20  # after the step and everything that belongs to it
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def before_fit(self) -> None:
+        self.weights = [each.detach() for each in self.learn.model.parameters()]
+        self.average = [each.clone() for each in self.weights]
+        self.steps = 0
+
+    def after_step(self) -> None:  # of the optimizer: a batch may come in parts
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 1))
+        torch._foreach_lerp_(self.average, self.weights, 1 - decay)
+
+    def before_validate(self) -> None:
+        self.last = [each.clone() for each in self.weights]
+        torch._foreach_copy_(self.weights, self.average)
+
+    def after_validate(self) -> None:
+        torch._foreach_copy_(self.weights, self.last)
+
+    def after_fit(self) -> None:
+        torch._foreach_copy_(self.weights, self.average)

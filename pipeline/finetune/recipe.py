@@ -42,6 +42,8 @@ class Recipe:
     batch_norm             statistics of each batch (train), or those of the pretraining (eval)
     augment                none, or flips left to right and shifts by up to a tenth of the image
     label_smoothing        share of each label that is spread over all classes
+    weight_average         decay per step of a moving average of the weights, which is what is
+                           validated and tested; 0 is the last weights
     oom                    out of GPU memory: the record of that, or another try in halved batches
     rate_of                the recipe that this one is at another `lr` or `lr_mult`, and the same in
                            all else: `aggregate` then compares models at their own best rates
@@ -65,6 +67,7 @@ class Recipe:
     batch_norm: str = "train"
     augment: str = "none"
     label_smoothing: float = 0.0
+    weight_average: float = 0.0
     rate_of: str | None = None
 
     @property
@@ -95,10 +98,11 @@ def recipe_of(config: DictConfig) -> Recipe:
     for key in ("lr", "lr_mult"):
         if not 0 < getattr(recipe, key) < float("inf"):
             raise PipelineError(f"recipe.{key}={getattr(recipe, key)}: write a number above 0")
-    if not 0 <= recipe.label_smoothing < 1:
-        raise PipelineError(
-            f"recipe.label_smoothing={recipe.label_smoothing}: write a number from 0 to below 1"
-        )
+    for key in ("label_smoothing", "weight_average"):
+        if not 0 <= getattr(recipe, key) < 1:
+            raise PipelineError(
+                f"recipe.{key}={getattr(recipe, key)}: write a number from 0 to below 1"
+            )
     _check_together(recipe)
     return recipe
 

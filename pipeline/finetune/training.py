@@ -40,6 +40,7 @@ from pipeline.finetune.callbacks import (
 )
 from pipeline.finetune.loading import loaders
 from pipeline.finetune.parts import (
+    AveragedWeights,
     BatchNormInEval,
     loss_function,
     network,
@@ -133,7 +134,7 @@ def learner(
         loss_func=loss_function(data.kind, recipe.label_smoothing),
         opt_func=FusedAdamW if speed.fused_optimizer else Adam,
         splitter=default_split,
-        cbs=[BatchNormInEval()] if recipe.batch_norm == "eval" else [],
+        cbs=_parts(recipe),
         metrics=[accuracy] if single else [accuracy_multi, FBetaMulti(2, average="samples")],
     )
     learn.freeze()
@@ -206,6 +207,16 @@ def _normalize(mean: Sequence[float], std: Sequence[float], device: torch.device
     made = Normalize.from_stats(mean, std, cuda=False)
     made.mean, made.std = made.mean.to(device), made.std.to(device)
     return made
+
+
+def _parts(recipe: Recipe) -> list[Callback]:
+    """What the recipe adds to fastai's loop as callbacks."""
+    parts: list[Callback] = []
+    if recipe.batch_norm == "eval":
+        parts.append(BatchNormInEval())
+    if recipe.weight_average:
+        parts.append(AveragedWeights(recipe.weight_average))
+    return parts
 
 
 def seed_everything(seed: int) -> None:
