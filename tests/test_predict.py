@@ -92,8 +92,9 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
 ) -> None:
     (images / "broken.jpg").write_bytes((images / "00.jpg").read_bytes()[:200])
     (images / "no.png").write_text("not a picture")
-    missing = tmp_path / "missing.jpg"
-    predict.main(model, images, missing, out=tmp_path / "p.csv")
+    missing = images / "missing.jpg"
+    missing.symlink_to("nowhere.jpg")
+    predict.main(model, images, out=tmp_path / "p.csv")
     listed = pd.read_csv(tmp_path / "p-unreadable.csv").set_index("file")["reason"]
     assert set(listed.index) == {str(images / "broken.jpg"), str(images / "no.png"), str(missing)}
     assert listed[str(missing)] == "cannot be read: No such file or directory"

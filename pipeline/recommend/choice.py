@@ -173,25 +173,36 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
 
 
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
-    """The quickest of the models that may be the best, as far as times are known."""
+    """The quickest of the models that may be the best, as far as times are known; where all are
+    upper bounds, the lowest of these."""
     tied = choice.within[choice.within["tied"]]
-    timed, known = tied.dropna(subset="steady_fit_seconds_median"), ""
-    column = "steady_fit_seconds_median"
-    if timed.empty:
-        column, timed = AT_MOST, tied.dropna(subset=AT_MOST)
-        known = ", by the most that their times can be,"
-    elif len(timed) < len(tied):
-        known = " whose steady fit time is known"
-    if len(tied) < 2 or timed.empty:
+    timed = tied.dropna(subset="steady_fit_seconds_median")
+    if len(tied) < 2:
         return []
-    quickest = timed.sort_values(column, kind="stable").iloc[0]
+    if timed.empty:
+        return _lowest_bound(tied.dropna(subset=AT_MOST), first)
+    quickest = timed.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
+    known = "" if len(timed) == len(tied) else " whose steady fit time is known"
     if quickest["model"] == first["model"]:
-        return [f"It is also the quickest to fine-tune of those{known.rstrip(',')}."]
-    points = 100 * (quickest["error_rate_mean"] - first["error_rate_mean"])
-    return [
-        f"The quickest that may be the best{known} is {quickest['model']}: {fit_time(quickest)} "
-        f"for an error of {percent(quickest['error_rate_mean'])} ({points:.2f} points more)."
-    ]
+        return [f"It is also the quickest to fine-tune of those{known}."]
+    return [f"The quickest that may be the best{known} is {_with_error(quickest, first)}."]
+
+
+def _lowest_bound(bounded: pd.DataFrame, first: pd.Series) -> list[str]:
+    if bounded.empty:
+        return []
+    lowest = bounded.sort_values(AT_MOST, kind="stable").iloc[0]
+    if lowest["model"] == first["model"]:
+        return []
+    return [f"The lowest bound of a time among those is that of {_with_error(lowest, first)}."]
+
+
+def _with_error(row: pd.Series, first: pd.Series) -> str:
+    points = 100 * (row["error_rate_mean"] - first["error_rate_mean"])
+    return (
+        f"{row['model']}: {fit_time(row)} for an error of {percent(row['error_rate_mean'])} "
+        f"({points:.2f} points more)"
+    )
 
 
 def fit_time(row: pd.Series) -> str:
