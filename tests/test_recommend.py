@@ -115,6 +115,14 @@ def test_a_void_time_does_not_take_the_better_model_out(study: Path, capsys):
     assert "The quickest that may be the best whose steady fit time is known is" in told["reason"]
 
 
+def test_where_all_times_are_void_the_lowest_bound_is_named(study: Path, capsys):
+    for model, bound, error in zip(LITE, (20.0, 41.0, 30.0), (0.3, 0.060, 0.0625), strict=True):
+        share_the_device(study, model, bound, error)
+    told = ask(tables(study), capsys)["reason"]
+    assert f"The lowest bound of a time among those is that of {LITE[2]}: steady fit time" in told
+    assert "at most 30.0 s, measured while others used the device, for an error of 6.32 %" in told
+
+
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")

@@ -198,9 +198,10 @@ def _lowest_bound(bounded: pd.DataFrame, first: pd.Series) -> list[str]:
 
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
-    points = 100 * (row["error_rate_mean"] - first["error_rate_mean"])
+    points, time = 100 * (row["error_rate_mean"] - first["error_rate_mean"]), fit_time(row)
+    comma = "," if time.endswith(WHILE) else ""
     return (
-        f"{row['model']}: {fit_time(row)} for an error of {percent(row['error_rate_mean'])} "
+        f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
         f"({points:.2f} points more)"
     )
 
