@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +20,13 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_yaml, replacing, write_text
-from pipeline.dataset.checks import Faulty, Policy, choose, sorted_classes
+from pipeline.core.files import replacing, write_text
+from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Found, Source
-from pipeline.dataset.splits import Split
 from pipeline.dataset.suspicions import told
 
 COLUMNS, MAX_TILES = 8, 64
@@ -166,20 +165,22 @@ def main(
         print(f"fault: {fault.file}: {fault.reason}")
     if len(source.faults) > 10:
         print(f"fault: ... and {len(source.faults) - 10} more")
-    for line in rare_classes(name, recognised, source):
+    for line in rare_classes(name, source):
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
     print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
 
 
-def rare_classes(name: str, recognised: Recognised, source: Source) -> Iterator[str]:
-    """What stage `dataset` would refuse about the classes, and what to write against it."""
+def rare_classes(name: str, source: Source) -> Iterator[str]:
+    """What stage `dataset` would refuse about the classes, and what to write against it.
+
+    The dataset's YAML has been written.
+    """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
-    keys = read_yaml(hydra_app.CONF / "dataset.yaml")["dataset"] | {"split": recognised.split}
-    split = Split(**{each.name: keys[each.name] for each in fields(Split)})
-    policy = Policy(name, recognised.kind, None, "drop", "fail", keys["min_class_images"])
+    asked = read_config(hydra_app.compose("dataset", [f"dataset={name}", "image_size=64"]))
+    policy = replace(asked.policy, bad="drop")
     try:
-        choose(source.images, [""] * len(source.images), [], policy, split)
+        choose(source.images, [""] * len(source.images), [], policy, asked.split)
     except Faulty as error:
         few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
         yield (

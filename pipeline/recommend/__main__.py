@@ -193,10 +193,11 @@ def _from_runs(
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
-    telling_cells = cells_of(telling(missing, done.board, choice))
-    n_missing = int((done.runs["status"] == "missing").sum())
-    old = outdated(study, of_dataset, dataset)
-    following = next_experiment(study, choice, telling_cells, n_missing)
+    following, old = THIS_STUDY, outdated(study, of_dataset, dataset)
+    if old is None:
+        telling_cells = cells_of(telling(missing, done.board, choice))
+        n_missing = int((done.runs["status"] == "missing").sum())
+        following = next_experiment(study, choice, telling_cells, n_missing)
     return {
         "dataset": dataset,
         "basis": "runs",
@@ -216,7 +217,7 @@ def _from_runs(
         "serving": served.text(first) if served is not None else None,
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
-        "next": asdict(THIS_STUDY if old else following),
+        "next": asdict(following),
     }
 
 

@@ -191,8 +191,7 @@ def _error(row: Any) -> str:
 def _gain(row: Any) -> str:
     if pd.isna(row.gain):
         return ""
-    gain = round(100 * row.gain, 2) + 0.0  # never -0.00
-    return f"{gain:.2f} [{100 * row.gain_low:.2f}, {100 * row.gain_high:.2f}]"
+    return f"{100 * row.gain:z.2f} [{100 * row.gain_low:.2f}, {100 * row.gain_high:.2f}]"
 
 
 def _gap(row: Any) -> str:

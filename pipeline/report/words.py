@@ -211,7 +211,7 @@ def _frozen(best: pd.Series) -> str:
 
 
 def _points(fraction: float) -> str:
-    return f"{round(100 * fraction, 2) + 0.0:.2f}".replace("-", "−")  # never −0.00
+    return f"{100 * fraction:z.2f}".replace("-", "−")  # z: never −0.00
 
 
 def summary(study: Study, runs: pd.DataFrame) -> str:

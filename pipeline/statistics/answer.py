@@ -164,7 +164,7 @@ def _same_images(record: Record, runs: pd.DataFrame) -> bool:
 
 
 def _points(fraction: float) -> str:
-    return f"{round(100 * fraction, 1) + 0.0:.1f}"  # never -0.0
+    return f"{100 * fraction:z.1f}"  # z: never -0.0
 
 
 def _between(low: float, high: float) -> str:

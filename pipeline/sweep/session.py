@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.processes import hold
 from pipeline.hardware.machine import visible_gpus
 from pipeline.source import __main__ as links
-from pipeline.study.params import read_study, refuse_odd_words, refuse_unknown_names
+from pipeline.study.params import Study, read_study, refuse_odd_words, refuse_unknown_names
 from pipeline.sweep.dvc_private import (
     Stage,
     inputs_of,
@@ -38,6 +38,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def plan(
     project: Project,
+    study: Study,
     stages: list[Stage],
     needs: dict[str, set[str]],
     console: Console,
@@ -60,7 +61,7 @@ def plan(
             resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     lines = [f"{len(found)} of {len(stages)} stages to do"]
-    lines += without_weights(project.root, {cell.model for cell in cells})
+    lines += without_weights(study, {cell.model for cell in cells})
     lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
     for line in [*lines, *explained(project, stages, found)]:
         console.print(line, markup=False, soft_wrap=True)
@@ -76,9 +77,8 @@ def new_models(project: Project, stages: list[Stage]) -> set[str]:
     return models - before
 
 
-def without_weights(root: Path, models: set[str]) -> list[str]:
+def without_weights(study: Study, models: set[str]) -> list[str]:
     """A line if weights of some of these models are surely not here: each of their runs fails."""
-    study = read_study(root / "params.yaml")
     if not models or study.weights == "hub":  # of which nothing is known without network
         return []
     from pipeline.finetune.weights import weights_config  # loads Hydra
@@ -194,12 +194,12 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         with project.locked(PATIENCE_SECONDS):
-            found = plan(project, stages, needs, console, n_jobs, options.price_per_hour)
+            found = plan(project, study, stages, needs, console, n_jobs, options.price_per_hour)
         if not found and not faults:
             snapshot.keep(targets, len(stages))
         return
     if options.address is None:  # else its hosts may have other packages
-        for line in without_weights(project.root, new_models(project, stages)):
+        for line in without_weights(study, new_models(project, stages)):
             console.print(line, markup=False, soft_wrap=True)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
