@@ -2,13 +2,15 @@
 
     python -m benchmarks.recipes ../shared/datasets --seeds 0 1 2
     python -m benchmarks.recipes ../shared/datasets --sets textures_10 --arms probe lp_ft
+    python -m benchmarks.recipes ../shared/datasets --arms probe lp_ft --folds
 
 Arms are the probe (logistic regression on frozen features), the recipes of conf/recipe, and the
 default recipe without one of its parts. Each fit has a fresh process of one thread. A run whose
 line is in OUT.jsonl is not made again, so the benchmark may be stopped and started. OUT.csv has a
 row per run, OUT.md the tables: mean errors, and differences paired by image, model and seed with
 95 % intervals from a bootstrap over images. Differences are to be read within a row of one set:
-the sets' images are as many as `n` says.
+the sets' images are as many as `n` says. With `--folds` each image is judged once, by a net that
+learned from the four other fifths, instead of the validation part alone.
 """
 
 import argparse
@@ -18,15 +20,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from pipeline.configuration import hydra_app
 from pipeline.core.files import write_text
@@ -34,6 +38,7 @@ from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.checks import read_config
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.prepared import open_prepared
 from pipeline.dataset.recognise import recognise
 from pipeline.finetune.recipe import recipe_of
 from pipeline.hardware import machine
@@ -58,23 +63,29 @@ PARTS: dict[str, dict[str, Any]] = {  # the default recipe with one thing change
 WHOLE = ("probe", "fastai2022", "quickstart", DEFAULT)
 RATES = ("lp_ft_high", "lp_ft_low")  # recipes that are the default at other rates
 ARMS = (*WHOLE, *PARTS, *RATES)
-DRAWS = 2000
+DRAWS, FOLDS = 2000, 5
+OF_A_CELL = ("arm", "dataset", "image_size", "model", "seed", "fold")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: an arm on one set with one model and seed."""
+    """One run: an arm on one set with one model and seed, judged on the split's part or a fold."""
 
     arm: str
     dataset: str
     image_size: int
     model: str
     seed: int
+    fold: int | None
     data: Path
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return self.arm, self.dataset, self.image_size, self.model, self.seed
+        return tuple(getattr(self, name) for name in OF_A_CELL)
+
+    def __str__(self) -> str:
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.dataset} {self.model} {self.arm} seed {self.seed}{fold}"
 
 
 def main() -> None:
@@ -95,8 +106,8 @@ def main() -> None:
         left = (time.perf_counter() - began) / number * (len(missing) - number)
         error = "failed: " + row["reason"] if row["reason"] else f"error {row['error_rate']:.4f}"
         print(
-            f"[{number}/{len(missing)}] {cell.dataset} {cell.model} {cell.arm} seed {cell.seed}: "
-            f"{error}, {row['cpu_seconds']:.0f} CPU s; about {left / 60:.0f} min left",
+            f"[{number}/{len(missing)}] {cell}: {error}, {row['cpu_seconds']:.0f} CPU s; "
+            f"about {left / 60:.0f} min left",
             flush=True,
         )
     rows = pd.DataFrame([done[cell.key] for cell in cells])
@@ -113,6 +124,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--folds", action="store_true", help="judge each image once, in five folds")
     parser.add_argument("--data", type=Path, default=Path("data/recipes_benchmark"))
     parser.add_argument("--out", type=Path, default=Path("data/recipes_benchmark/recipes"))
     return parser.parse_args()
@@ -124,9 +136,12 @@ def cells_of(given: argparse.Namespace) -> Iterator[Cell]:
         for model in given.models:
             for arm in given.arms:
                 for name in given.sets:
+                    if arm == "probe" and seed != given.seeds[0]:
+                        continue
                     size = given.image_size or {**SETS, **DIGITS}[name]
-                    if arm != "probe" or seed == given.seeds[0]:
-                        yield Cell(arm, name, size, resolve(model), seed, given.data / name)
+                    for fold in range(FOLDS) if given.folds else [None]:
+                        data = given.data / (name if fold is None else f"{name}-fold-{fold}")
+                        yield Cell(arm, name, size, resolve(model), seed, fold, data)
 
 
 def read_lines(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -137,17 +152,40 @@ def read_lines(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
             row = json.loads(line)
         except ValueError:
             continue
-        found[tuple(row[name] for name in ("arm", "dataset", "image_size", "model", "seed"))] = row
+        row = {"fold": None, **row}
+        found[tuple(row[name] for name in OF_A_CELL)] = row
     return found
 
 
 def prepare_once(datasets: Path, cell: Cell) -> None:
-    """The set's array at this size, made as `python -m pipeline.dataset` makes it."""
+    """The set's array at this size, made as `python -m pipeline.dataset` makes it.
+
+    A fold's folder is a copy of the set's in which the fold is the validation part.
+    """
     if (cell.data / f"squish-{cell.image_size}.npy").is_file():
         return
-    config = dataset_config(datasets, cell.dataset)
-    config.image_size, config.out = cell.image_size, str(cell.data)
-    prepare(read_config(config))
+    if cell.fold is None:
+        config = dataset_config(datasets, cell.dataset)
+        config.image_size, config.out = cell.image_size, str(cell.data)
+        prepare(read_config(config))
+        return
+    whole = replace(cell, fold=None, data=cell.data.with_name(cell.dataset))
+    prepare_once(datasets, whole)
+    index = pd.read_csv(whole.data / "index.csv", dtype=str, keep_default_na=False)
+    index["part"] = np.where(folds(whole.data) == cell.fold, "valid", "train")
+    copytree(whole.data, cell.data, dirs_exist_ok=True)
+    index.to_csv(cell.data / "index.csv", index=False)
+
+
+def folds(folder: Path) -> np.ndarray:
+    """The fold of each image, int [images]; each class in all folds where there is one label."""
+    data = open_prepared(folder)
+    splitter = StratifiedKFold if data.kind == "single" else KFold
+    fold_of = np.empty(len(data.files), dtype=int)
+    parts = splitter(FOLDS, shuffle=True, random_state=0).split(data.files, data.labels)
+    for fold, (_, rows) in enumerate(parts):
+        fold_of[rows] = fold
+    return fold_of
 
 
 def dataset_config(datasets: Path, name: str) -> DictConfig:
@@ -179,7 +217,7 @@ def alone(cell: Cell) -> dict[str, Any]:
 
 def outcome(cell: Cell) -> dict[str, Any]:
     """A row: the cell, its error, F2 of several tags, CPU seconds, wrong answers per image."""
-    row = {name: getattr(cell, name) for name in ("arm", "dataset", "image_size", "model", "seed")}
+    row = dict(zip(OF_A_CELL, cell.key, strict=True))
     torch.set_num_threads(1)
     machine.keep_freed_memory()
     return {**row, **(_probe(cell) if cell.arm == "probe" else _fit(cell))}
@@ -274,7 +312,9 @@ def _means(rows: pd.DataFrame) -> str:
 def _against(rows: pd.DataFrame, base: str, arms: list[str]) -> str:
     """Error of each arm minus the base's, in points, paired by model, seed and image."""
     names = list(dict.fromkeys(rows["dataset"]))
-    sizes = {name: len(_wrong(rows[rows["dataset"] == name].iloc[0])) for name in names}
+    bases = rows[rows["arm"] == base]
+    runs = {name: errors_by_image(bases[bases["dataset"] == name]) for name in names}
+    sizes = {name: max(map(len, runs[name].values()), default=0) for name in names}
     head = " | ".join(f"{name} (n = {sizes[name]} images)" for name in names)
     lines = [f"| minus {base}, points [95 %] | {head} |", "| --- |" + " --- |" * len(names)]
     for arm in [each for each in arms if each in set(rows["arm"])]:
@@ -294,16 +334,14 @@ def paired_difference(rows: pd.DataFrame, arm: str, base: str) -> tuple[float, f
     Each pair is a model and seed; a probe pairs with every seed. Images are drawn with replacement,
     and in each draw the runs too: noise of images and of seeds.
     """
-    ok = rows[rows["reason"].isna()]
-    bases = {(row["model"], row["seed"]): row for _, row in ok[ok["arm"] == base].iterrows()}
+    ours, bases = (errors_by_image(rows[rows["arm"] == each]) for each in (arm, base))
     differences = []
-    for _, row in ok[ok["arm"] == arm].iterrows():
-        key = (row["model"], row["seed"])
+    for model, seed in ours:
+        key = (model, seed)
         if base == "probe":
-            key = next((each for each in bases if each[0] == row["model"]), key)
+            key = next((each for each in bases if each[0] == model), key)
         if key in bases:
-            scale = _per_image(row)
-            differences.append(scale * (_wrong(row) - _wrong(bases[key])))
+            differences.append(ours[model, seed] - bases[key])
     if not differences:
         return None
     change = 100 * np.stack(differences)  # [runs, images]
@@ -315,14 +353,24 @@ def paired_difference(rows: pd.DataFrame, arm: str, base: str) -> tuple[float, f
     return float(change.mean()), float(low), float(high)
 
 
-def _wrong(row: Any) -> np.ndarray:
-    return unpack_counts(row["wrong"]).astype(np.float64)
+def errors_by_image(rows: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
+    """Each model's and seed's error on each image; in folds, those of all folds end to end.
+
+    Without the runs that failed, in one fold or more.
+    """
+    n_folds = rows["fold"].nunique() or 1
+    found: dict[tuple[Any, Any], np.ndarray] = {}
+    for (model, seed), run in rows[rows["reason"].isna()].groupby(["model", "seed"]):
+        run = run.sort_values("fold")
+        if len(run) == n_folds:
+            found[model, seed] = np.concatenate([_errors(row) for _, row in run.iterrows()])
+    return found
 
 
-def _per_image(row: Any) -> float:
-    """What one wrong answer adds to an image's error: one over its answers."""
-    wrong = _wrong(row).mean()
-    return 1.0 if wrong == 0 else float(row["error_rate"] / wrong)
+def _errors(row: Any) -> np.ndarray:
+    """The share of wrong answers to each image."""
+    wrong = unpack_counts(row["wrong"]).astype(np.float64)
+    return wrong * (row["error_rate"] / wrong.mean()) if wrong.any() else wrong
 
 
 if __name__ == "__main__":
