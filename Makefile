@@ -1,12 +1,13 @@
 # Every command sets up what it needs, once: .venv with the locked dependencies.
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE # as images of Docker set it: each start would compile torch anew, 39 s instead of 12
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup: .venv/.ready ## .venv with the locked dependencies (uv where it is installed, else pip)
+setup: .venv/.ready ## .venv with the locked dependencies
 
 run: setup ## the study that params.yaml names, from published tables to the report
 	@git rev-parse --git-dir >/dev/null 2>&1 || { $(BIN)/dvc config --local core.no_scm true && \
@@ -38,16 +39,19 @@ clean: ## remove the environment and tools' caches; records and results stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs
 	find pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# uv, itself locked, installs in a fraction of pip's time. Neither compiles: Python does so when a
+# module is first imported, here once for what the commands import.
 .venv/.ready: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"error: Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make PYTHON=python3.11 ...")'
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-	  uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock; \
-	else \
-	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock; \
-	fi
+	@$(PYTHON) -m venv .venv
+	@awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock >.venv/uv.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@index=$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}; \
+	  UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$$index} $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock || { \
+	  echo "uv cannot install them; pip takes some minutes" >&2; \
+	  $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock; }
+	@$(BIN)/python -W ignore -c 'import dvc.cli, pipeline.finetune.training, pipeline.report.__main__, pipeline.sweep.session'
 	@touch $@
 
 .PHONY: help setup run test testall check report clean

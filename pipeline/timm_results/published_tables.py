@@ -107,6 +107,7 @@ COUNTED = [  # in some benchmark files; the last three only in this machine's ow
     "peak_rss_gib",
     "joules_per_sample",
 ]
+WITHOUT_ATTENTION = "2.1.0"  # timm's tables of this PyTorch count no fused attention
 _FILE_NAME = re.compile(
     r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)"
     r"-pt(?P<torch>\d{3,5})-(?P<backend>[a-z]+\d*)-(?P<device>[a-z0-9_]+?)(?P<dynamo>-dynamo)?\.csv"
@@ -282,9 +283,11 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     """model, img_size, batch_size, samples_per_second, step_ms, speed_params_m, gmacs, macts,
     peak_memory_gib (a GPU's), peak_rss_gib (the process's), joules_per_image.
 
-    Speed is NaN where timm's own run of the model failed, the last five where nobody counted.
+    Speed is NaN where timm's own run of the model failed, the last five where nobody counted, and
+    gmacs and macts where attention was not counted: a ViT had up to 37 % too few.
     """
-    mode = setup_of(path.name).mode
+    setup = setup_of(path.name)
+    mode = setup.mode
     counted = [name for name in COUNTED if f"{mode}_{name}" in read_cells(path)[0]]
     table = read_table(
         path,
@@ -300,6 +303,8 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     )
     table.columns = table.columns.str.removeprefix(f"{mode}_")
     table = table.assign(**{name: math.nan for name in COUNTED if name not in counted})
+    if setup.torch == WITHOUT_ATTENTION:
+        table[["gmacs", "macts"]] = math.nan
     table = table.rename(
         columns={
             "samples_per_sec": "samples_per_second",
