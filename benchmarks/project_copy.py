@@ -27,9 +27,9 @@ gc.freeze()
 
 def copy_project(folder: Path) -> None:
     """All that the stages read, and DVC without git."""
-    without_caches = shutil.ignore_patterns("__pycache__")
+    half_written = shutil.ignore_patterns("*.pyc.*")  # compiled modules come along
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, folder / name, ignore=without_caches)
+        shutil.copytree(ROOT / name, folder / name, ignore=half_written)
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)

@@ -90,7 +90,8 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path: Path) -> None:
     whole = tar(tmp_path / "a.tgz", (member("noise"), os.urandom(100_000)))
     whole.write_bytes(whole.read_bytes()[:50_000])
     (tmp_path / "b.zip").write_bytes(b"no archive at all")
-    for name in ("a.tgz", "b.zip"):
+    (tmp_path / "c.tgz").write_bytes(b"\x1f\x8b\x08")  # ends within the header of gzip
+    for name in ("a.tgz", "b.zip", "c.tgz"):
         with pytest.raises(PipelineError, match="damaged archive"):
             extract(tmp_path / name, tmp_path / "out")
         assert not (tmp_path / "out").exists()

@@ -49,12 +49,29 @@ class Page(HTMLParser):
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A folder with params.yaml, imagenet.csv and three seeds of three models; lite0 is worst."""
-    write_study(tmp_path, seeds=[0, 1, 2])
-    write_imagenet(tmp_path / "imagenet.csv")
+    return write_all(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a folder with its page and tables, only to be read."""
+    folder = write_all(tmp_path_factory.mktemp("rendered"))
+    render(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(rendered: Path) -> str:
+    return (rendered / "report.html").read_text()
+
+
+def write_all(folder: Path) -> Path:
+    write_study(folder, seeds=[0, 1, 2])
+    write_imagenet(folder / "imagenet.csv")
     for model, error in zip(LITE, (0.20, 0.06, 0.061), strict=True):
         for seed in range(3):
-            write_run(tmp_path / "runs", model, seed, error + seed * (seed - 1) / 1000)
-    return tmp_path
+            write_run(folder / "runs", model, seed, error + seed * (seed - 1) / 1000)
+    return folder
 
 
 def render(folder: Path) -> str:
@@ -74,7 +91,11 @@ def paths(folder: Path) -> list[Path]:
 
 def words(folder: Path) -> str:
     """What the page says, in one line."""
-    return " ".join(Page(render(folder)).text.split())
+    return text_of(render(folder))
+
+
+def text_of(html: str) -> str:
+    return " ".join(Page(html).text.split())
 
 
 def figures_of(html: str) -> list:
@@ -92,10 +113,9 @@ def _json_of(html: str, name: str) -> Any:
     return json.loads(found[1])
 
 
-def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(study: Path):
-    html = render(study)
-    assert len(html.encode()) < 7_000_000
-    tags = Page(html).tags
+def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(page: str):
+    assert len(page.encode()) < 7_000_000
+    tags = Page(page).tags
     pictures = [attrs.pop("src") or "" for tag, attrs in tags if tag == "img"]
     assert all(address.startswith("data:image/png;base64,") for address in pictures)
     links = [attrs.pop("href") or "" for tag, attrs in tags if tag == "a"]
@@ -103,27 +123,26 @@ def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(study: Pa
     assert all(address.startswith("#") for address in links)
     assert not [attrs for _, attrs in tags if {"src", "href", "srcset", "action"} & set(attrs)]
     assert not [tag for tag, _ in tags if tag in ("link", "iframe", "object", "embed")]
-    assert "@import" not in html.partition("</style>")[0]
+    assert "@import" not in page.partition("</style>")[0]
 
 
-def test_the_answer_stands_first_with_error_interval_seeds_chance_and_cost(study: Path):
-    text = words(study)
+def test_the_answer_stands_first_with_error_interval_seeds_chance_and_cost(page: str):
+    text = text_of(page)
     first = text[text.index("digits", text.index("Which pretrained")) :][:700]
     for part in (LITE[1], "6.07 % [4.0", "seeds", "90.00 %", "21.0 s", "Some CPU, 2 threads"):
         assert part in first
 
 
-def test_every_chart_has_its_figure(study: Path):
-    html = render(study)
-    figures = figures_of(html)
-    drawn = [attrs["data-figure"] for _, attrs in Page(html).tags if "data-figure" in attrs]
+def test_every_chart_has_its_figure(page: str):
+    figures = figures_of(page)
+    drawn = [attrs["data-figure"] for _, attrs in Page(page).tags if "data-figure" in attrs]
     assert sorted(map(int, filter(None, drawn))) == list(range(len(figures)))
     assert all(figure["data"] for figure in figures)
 
 
 @pytest.mark.parametrize("place", ["model", "reason", "imagenet"])
-def test_hostile_text_stays_text(study: Path, place: str):
-    harmless = {tag for tag, _ in Page(render(study)).tags}
+def test_hostile_text_stays_text(study: Path, page: str, place: str):
+    harmless = {tag for tag, _ in Page(page).tags}
     if place == "reason":
         write_failure(study / "runs", LITE[0], 0, HOSTILE)
     if place == "imagenet":
@@ -135,12 +154,12 @@ def test_hostile_text_stays_text(study: Path, place: str):
             pd.read_csv(path).replace({LITE[0]: HOSTILE}).to_csv(path, index=False)
         report.main(*paths(study))
         html = (study / "report.html").read_text()
-    page = Page(html)
+    parsed = Page(html)
     assert "onerror=alert" in html
-    assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
+    assert not [attrs for _, attrs in parsed.tags if "onerror" in attrs]
     assert "alert(1)</script>" not in html
-    assert {tag for tag, _ in page.tags} == harmless | {"section"}
-    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    assert {tag for tag, _ in parsed.tags} == harmless | {"section"}
+    assert sum(tag == "script" for tag, _ in parsed.tags) == 4
     figures_of(html)
     assert len(published_in(html)["files"]) == 2
 
@@ -161,8 +180,8 @@ def test_a_dataset_without_a_finished_run_is_shown_without_numbers(study: Path):
     assert "6.07 % [4.0" in text
 
 
-def test_two_recipes_are_compared_and_one_is_not(study: Path):
-    assert "What does the recipe change?" not in words(study)
+def test_two_recipes_are_compared_and_one_is_not(study: Path, page: str):
+    assert "What does the recipe change?" not in text_of(page)
     write_study(study, recipes=["quickstart", "crop"], seeds=[0, 1, 2])
     for model, error in zip(LITE, (0.19, 0.05, 0.05), strict=True):
         for seed in range(3):
@@ -172,9 +191,8 @@ def test_two_recipes_are_compared_and_one_is_not(study: Path):
     assert "−1.03 [−1.18, −0.89]" in text  # -1.0, -1.0 and -1.1 points
 
 
-def test_measured_fit_times_stand_beside_estimated_ones_by_source(study: Path):
-    page = words(study)
-    section = page.partition("How good are estimates of the fit time?")[2]
+def test_measured_fit_times_stand_beside_estimated_ones_by_source(page: str):
+    section = text_of(page).partition("How good are estimates of the fit time?")[2]
     assert "other seeds of the same cell" in section
     assert "1.00 [0.93, 1.07]" in section  # of 20, 21 and 22 s, each by the mean of the others
     assert "timm's training speeds on rtx3090" in section
@@ -221,9 +239,8 @@ def test_a_model_far_ahead_is_told_apart(study: Path):
     assert "It is clearly better than all 2 others: P(best) is 1.00." in words(study)
 
 
-def test_the_legend_names_a_front_where_there_is_a_line(study: Path):
-    render(study)
-    board = read_results(study / "results").board
+def test_the_legend_names_a_front_where_there_is_a_line(rendered: Path):
+    board = read_results(rendered / "results").board
     for on_front in ([True, True, False], [True, False, False]):
         chart = error_against_time(board.assign(on_front=on_front))
         (front,) = [each for each in chart.data if each.name == "front"]
@@ -279,9 +296,8 @@ def test_a_name_crosses_a_bar_only_where_it_must():
     assert boxes_of(points, ["a_model.in1k"], grid, none) == [None]
 
 
-def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(study: Path):
-    render(study)
-    board = read_results(study / "results").board
+def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(rendered: Path):
+    board = read_results(rendered / "results").board
     chart = error_against_time(board.assign(tied=[True, True, False]))
     (rings,) = [each for each in chart.data if each.name == "may be best"]
     assert len(rings.x) == 2
@@ -328,8 +344,8 @@ def test_a_hover_tells_error_interval_time_memory_and_whose_time_does_not_count(
     assert why in Page(html).text
 
 
-def test_a_column_without_a_value_is_left_out(study: Path):
-    assert "GPU GiB" not in words(study)
+def test_a_column_without_a_value_is_left_out(study: Path, page: str):
+    assert "GPU GiB" not in text_of(page)
     cost = {"fit_seconds": 20.0, "peak_memory_reserved_gib": 3.25}
     write_run(study / "runs", LITE[1], 0, 0.06, cost=cost)
     assert "GPU GiB" in words(study)

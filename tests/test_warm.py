@@ -36,17 +36,19 @@ from pipeline.study.params import Cell
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import Job
 
-engine = LocalEngine(1, 1, warm=sys.argv[1] == "warm")
-for plain in json.load(sys.stdin):
-    paths = {key: Path(plain[key]) for key in ("root", "log", "receipt")}
-    engine.start(Job(**{**plain, **paths, "cell": Cell(*plain["cell"])}))
-    ended = []
-    while not ended:
-        worker = next(iter(engine._jobs.values()))[1]
-        ended = engine.wait(1)
-    print(worker.process.pid, ended[0].exit_code, flush=True)
-engine.stop()
+for how, jobs in json.load(sys.stdin).items():
+    engine = LocalEngine(1, 1, warm=how == "warm")
+    for plain in jobs:
+        paths = {key: Path(plain[key]) for key in ("root", "log", "receipt")}
+        engine.start(Job(**{**plain, **paths, "cell": Cell(*plain["cell"])}))
+        ended = []
+        while not ended:
+            worker = next(iter(engine._jobs.values()))[1]
+            ended = engine.wait(1)
+        print(how, worker.process.pid, ended[0].exit_code, flush=True)
+    engine.stop()
 """
+Run = tuple[str, int, str]  # model, seed, another override
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +63,39 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(
-    how: str, out: Path, data: Path, runs: list[tuple[str, int, str]]
-) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """Records of these runs (model, seed, another override), their processes and exit codes."""
-    jobs = []
-    for number, (model, seed, more) in enumerate(runs):
-        record = f"{how}{number}.json"
-        command = (
-            f"python -m pipeline.finetune dataset=digits model={model} recipe=quickstart "
-            f"seed={seed} image_size={SIZE} weights=folder weights.path={data} threads=1 "
-            f"device=cpu data={data} recipe.epochs=1 recipe.least_steps=0 {more} out={out}/{record}"
-        )
-        job = {"name": record, "command": command, "key": "", "deps": [], "outs": [record]}
-        paths = {"root": str(out), "log": f"{out}/{record}.log", "receipt": f"{out}/{record}.ok"}
-        jobs.append({**job, **paths, "cell": ["digits", model, "quickstart", seed]})
+    out: Path, data: Path, **runs: list[Run]
+) -> dict[str, tuple[list[dict[str, Any]], list[str], list[str]]]:
+    """Of the runs of each engine, "warm" and "fresh": records, their processes and exit codes."""
+    jobs: dict[str, list[dict[str, Any]]] = {how: [] for how in runs}
+    for how, given in runs.items():
+        for number, (model, seed, more) in enumerate(given):
+            record = f"{how}{number}.json"
+            command = (
+                f"python -m pipeline.finetune dataset=digits model={model} recipe=quickstart "
+                f"seed={seed} image_size={SIZE} weights=folder weights.path={data} threads=1 "
+                f"device=cpu data={data} recipe.epochs=1 recipe.least_steps=0 {more} "
+                f"out={out}/{record}"
+            )
+            job = {"name": record, "command": command, "key": "", "deps": [], "outs": [record]}
+            paths = {"root": out, "log": f"{out}/{record}.log", "receipt": f"{out}/{record}.ok"}
+            paths = {key: str(path) for key, path in paths.items()}
+            jobs[how].append({**job, **paths, "cell": ["digits", model, "quickstart", seed]})
     done = subprocess.run(
-        [sys.executable, "-c", ENGINE, how],
+        [sys.executable, "-c", ENGINE],
         input=json.dumps(jobs),
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=240,
     )
-    pids, codes = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
-    there = [out / job["outs"][0] for job in jobs if (out / job["outs"][0]).is_file()]
-    return [json.loads(each.read_text()) for each in there], list(pids), list(codes)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    found = {}
+    for how in runs:
+        there = [path for job in jobs[how] if (path := out / job["outs"][0]).is_file()]
+        pids, codes = zip(*(line[1:] for line in lines if line[0] == how), strict=True)
+        found[how] = [json.loads(each.read_text()) for each in there], list(pids), list(codes)
+    return found
 
 
 def computed(record: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +116,8 @@ def test_a_run_in_a_warm_process_is_bit_for_bit_that_of_a_fresh_one(
     model: str, data: Path, tmp_path: Path
 ) -> None:
     runs = [(model, 1, "recipe.lr=0.1"), (model, 0, "recipe.lr=1e30"), (model, 0, "")]
-    warm_ones, pids, codes = made("warm", tmp_path, data, runs)
-    fresh, fresh_pids, _ = made("fresh", tmp_path, data, runs)
+    both = made(tmp_path, data, warm=runs, fresh=runs)
+    (warm_ones, pids, codes), (fresh, fresh_pids, _) = both["warm"], both["fresh"]
     assert (len(set(pids)), len(set(fresh_pids)), set(codes)) == (1, 3, {"0"})
     assert [each["status"] for each in fresh] == ["ok", "diverged", "ok"]
     assert [computed(each) for each in warm_ones] == [computed(each) for each in fresh]
@@ -121,8 +130,8 @@ def test_after_a_failed_run_the_next_is_as_in_a_fresh_process(data: Path, tmp_pa
     np.save(data / "squish-8.npy", np.load(data / f"squish-{SIZE}.npy")[:, :, :8, :8])
     plain, failing, refused = (VIT, 0, ""), (VIT, 0, "image_size=8"), (VIT, 0, "seed=x")
     runs = [failing, plain, refused, plain]
-    warm_ones, pids, codes = made("warm", tmp_path, data, runs)
-    (fresh,), _, _ = made("fresh", tmp_path, data, [plain])
+    both = made(tmp_path, data, warm=runs, fresh=[plain])
+    (warm_ones, pids, codes), ((fresh,), _, _) = both["warm"], both["fresh"]
     assert warm_ones[0]["status"] == "failed"
     assert codes == ["0", "0", "1", "0"]
     assert len(set(pids)) == 2, "what ended with an error got the next a fresh process"

@@ -311,11 +311,18 @@ def _members(archive: Path) -> Iterator[_Member]:
                 content = zipped.open(info) if kind == "file" else None
                 yield _Member(info.filename, kind, info.file_size, content)
     else:
-        with tarfile.open(archive, "r|*") as tarred:
+        with _open_tar(archive) as tarred:
             for entry in tarred:
                 kind = "folder" if entry.isdir() else "file" if entry.isreg() else "link or device"
                 content = tarred.extractfile(entry) if kind == "file" else None
                 yield _Member(entry.name, kind, entry.size, content)
+
+
+def _open_tar(archive: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(archive, "r|*")
+    except TypeError:  # of Python 3.11, where a gzip file ends within its first ten bytes
+        raise tarfile.ReadError("it ends within its header") from None
 
 
 def _write(archive: Path, member: _Member, folder: Path) -> None:
