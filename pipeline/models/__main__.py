@@ -6,9 +6,10 @@ fit with fastai, published results.
 
 import json
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 from rich.console import Console
@@ -17,10 +18,12 @@ from rich.table import Table
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
-from pipeline.names.vision_learner import Fit, fit_of, left_out
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.licences import shown as licence_shown
 from pipeline.timm_results.licences import stated
+
+if TYPE_CHECKING:
+    from pipeline.names.vision_learner import Fit
 
 TABLE = Path("data/imagenet.csv")
 
@@ -44,7 +47,7 @@ class Row:
     bare_name_in_2022: str | None
     bare_name_changed: bool | None
     names_in_2022: list[str]
-    vision_learner: Fit
+    vision_learner: "Fit"
     left_out: float | None
     licence: str | None
     imagenet_top1: float | None
@@ -57,6 +60,8 @@ class Row:
 def rows_of(names: list[str], table: Path, speed_file: str | None = None) -> list[Row]:
     """The models that `names` and patterns stand for, each once, in order."""
     with Console(stderr=True).status("reading timm's registry"):
+        from pipeline.names.vision_learner import left_out  # loads timm and fastai
+
         models = list(dict.fromkeys(model for name in names for model in _models_of(name)))
     published = _published(models, _imagenet(table, speed_file), speed_file)
     params = dict(published["params_m"].dropna())
@@ -85,6 +90,8 @@ def _models_of(name: str) -> list[str]:
 
 
 def _row(model: str, params: dict[str, float], published: pd.DataFrame, share: float | None) -> Row:
+    from pipeline.names.vision_learner import fit_of
+
     architecture = model.partition(".")[0]
     config = weights()[model]
     shown = {
@@ -258,6 +265,7 @@ def main(
     """
     if not names:
         raise PipelineError("name at least one model or pattern: resnet50, 'convnext*'")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     rows = rows_of(list(names), table, speed_file)
     print_json(rows, sys.stdout) if json else print_table(rows, sys.stdout)
 
