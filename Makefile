@@ -39,16 +39,18 @@ clean: ## remove the environment and tools' caches; records and results stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis outputs
 	find pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv, itself locked, installs in a fraction of pip's time. Neither compiles: Python does so when a
+# uv, the user's or the locked one, installs in a fraction of pip's time. Neither compiles: Python does so when a
 # module is first imported, here once for what the commands import.
 .venv/.ready: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"error: Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make PYTHON=python3.11 ...")'
-	@$(PYTHON) -m venv .venv
-	@awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock >.venv/uv.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) .venv; else \
+	  $(PYTHON) -m venv .venv && \
+	  awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock >.venv/uv.txt && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt; fi
 	@index=$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}; \
-	  UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$$index} $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock || { \
+	  UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$$index} PATH="$$PATH:$(BIN)" \
+	  uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock || { \
 	  echo "uv cannot install them; pip takes some minutes" >&2; \
 	  $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@$(BIN)/python -W ignore -c 'import dvc.cli, pipeline.finetune.training, pipeline.report.__main__, pipeline.sweep.session'

@@ -312,9 +312,9 @@ def _means(rows: pd.DataFrame) -> str:
 def _against(rows: pd.DataFrame, base: str, arms: list[str]) -> str:
     """Error of each arm minus the base's, in points, paired by model, seed and image."""
     names = list(dict.fromkeys(rows["dataset"]))
-    bases = rows[rows["arm"] == base]
-    runs = {name: errors_by_image(bases[bases["dataset"] == name]) for name in names}
-    sizes = {name: max(map(len, runs[name].values()), default=0) for name in names}
+    sizes = dict.fromkeys(names, 0)
+    for (name, _), runs in rows.groupby(["dataset", "arm"]):
+        sizes[name] = max([sizes[name], *map(len, errors_by_image(runs).values())])
     head = " | ".join(f"{name} (n = {sizes[name]} images)" for name in names)
     lines = [f"| minus {base}, points [95 %] | {head} |", "| --- |" + " --- |" * len(names)]
     for arm in [each for each in arms if each in set(rows["arm"])]:

@@ -62,24 +62,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def job_of(out: Path, data: Path, record: str, run: Run) -> dict[str, Any]:
+    """The fields of the `Job` that makes this record in `out`."""
+    model, seed, more = run
+    command = (
+        f"python -m pipeline.finetune dataset=digits model={model} recipe=quickstart "
+        f"seed={seed} image_size={SIZE} weights=folder weights.path={data} threads=1 "
+        f"device=cpu data={data} recipe.epochs=1 recipe.least_steps=0 {more} out={out}/{record}"
+    )
+    job = {"name": record, "command": command, "key": "", "deps": [], "outs": [record]}
+    paths = {"root": str(out), "log": f"{out}/{record}.log", "receipt": f"{out}/{record}.ok"}
+    return {**job, **paths, "cell": ["digits", model, "quickstart", seed]}
+
+
 def made(
     out: Path, data: Path, **runs: list[Run]
 ) -> dict[str, tuple[list[dict[str, Any]], list[str], list[str]]]:
     """Of the runs of each engine, "warm" and "fresh": records, their processes and exit codes."""
-    jobs: dict[str, list[dict[str, Any]]] = {how: [] for how in runs}
-    for how, given in runs.items():
-        for number, (model, seed, more) in enumerate(given):
-            record = f"{how}{number}.json"
-            command = (
-                f"python -m pipeline.finetune dataset=digits model={model} recipe=quickstart "
-                f"seed={seed} image_size={SIZE} weights=folder weights.path={data} threads=1 "
-                f"device=cpu data={data} recipe.epochs=1 recipe.least_steps=0 {more} "
-                f"out={out}/{record}"
-            )
-            job = {"name": record, "command": command, "key": "", "deps": [], "outs": [record]}
-            paths = {"root": out, "log": f"{out}/{record}.log", "receipt": f"{out}/{record}.ok"}
-            paths = {key: str(path) for key, path in paths.items()}
-            jobs[how].append({**job, **paths, "cell": ["digits", model, "quickstart", seed]})
+    jobs = {
+        how: [job_of(out, data, f"{how}{number}.json", run) for number, run in enumerate(given)]
+        for how, given in runs.items()
+    }
     done = subprocess.run(
         [sys.executable, "-c", ENGINE],
         input=json.dumps(jobs),
