@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import torch
 from fastai.vision.all import Callback
 from tiny_runs import run_on, write_squares
+from torch import nn
 
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.estimate import speed_by_model
-from pipeline.finetune import attempts, callbacks, training
+from pipeline.finetune import attempts, callbacks, parts, training
 from pipeline.finetune.speed import Speed
+from pipeline.hardware.faults import lacks_memory, raised_by
+from pipeline.names.vision_learner import PooledFeatures
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_numpy_fails_for_whoever_called_it() -> None:
     with pytest.raises(TypeError) as caught:
         speed_by_model([run])  # the median of a text
     assert "numpy" in str(caught.traceback[-1].path)
-    assert attempts.raised_by(caught.value) == "pipeline"
+    assert raised_by(caught.value) == "pipeline"
 
 
 def fails_in_a_callback(monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]) -> None:
@@ -105,3 +109,48 @@ def test_a_disk_that_fails_is_neither(squares: Path, monkeypatch: pytest.MonkeyP
     fails_in_a_callback(monkeypatch, lambda: OSError(5, "Input/output error"))
     with pytest.raises(OSError, match="Input/output error"):
         train(squares)
+
+
+def test_a_cause_that_was_never_raised_has_no_frames() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError from ValueError("said where it belongs")
+    assert lacks_memory(caught.value) is False
+
+
+class Tokens(nn.Module):
+    """A net that gives a vector per token, as language models' encoders do."""
+
+    num_features = head_hidden_size = 5
+    default_cfg: ClassVar[dict[str, Any]] = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * torch.zeros(len(images), 7, 5)
+
+
+class AnotherWidth(Tokens):
+    """A net whose vectors are longer than it says."""
+
+    def get_classifier(self) -> None:
+        return None
+
+    def forward_head(self, maps: torch.Tensor, pre_logits: bool) -> torch.Tensor:
+        return maps.flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (Tokens, "features of shape (33, 7, 5): expected a map per image"),
+        (AnotherWidth, "features of width 35: the model says 5"),
+    ],
+)
+def test_a_net_that_gives_no_vectors_is_a_failed_run(
+    squares: Path, monkeypatch: pytest.MonkeyPatch, net: type[nn.Module], reason: str
+) -> None:
+    monkeypatch.setattr(parts, "body_of", lambda *_: PooledFeatures(net()))
+    fields = train(squares, features="timm", head="linear", head_start="probe")
+    assert (fields["status"], fields["reason"]) == ("failed", reason)

@@ -124,6 +124,39 @@ def test_memory_ends_for_good_at_batch_1(monkeypatch: pytest.MonkeyPatch) -> Non
     assert one.failed == "out of GPU memory at batch size 1"
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (TypeError("a bug of ours"), TypeError),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), PipelineError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), PipelineError),
+        (MemoryError(), MemoryError),
+    ],
+    ids=["ours", "gpu", "host", "python"],
+)
+def test_what_is_not_the_models_fault_is_no_timing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(timing, "_infer_step", broken)
+    with pytest.raises(raised):
+        timing.timing("test_vit", "infer", 160, 32, setup())
+
+
+def test_a_gpu_without_memory_for_its_libraries_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def step_of(model: Any, img_size: int, batch: int, setup: Any) -> Any:
+        if batch > 8:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+        return lambda: None
+
+    monkeypatch.setattr(timing, "_infer_step", step_of)
+    assert timing.timing("test_vit", "infer", 160, 32, setup(decay=True)).batch_size == 8
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux resets peaks")
 def test_a_timings_peak_memory_is_not_that_of_the_one_before() -> None:
     big = bytearray(300 * 2**20)

@@ -28,6 +28,7 @@ from pipeline.dataset.prepared import open_prepared
 from pipeline.export import __main__ as stage
 from pipeline.export import fitting
 from pipeline.export.folder import PARITY, missing_packages, write_folder
+from pipeline.finetune import speed, training
 from pipeline.predict.decoding import square
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
@@ -113,6 +114,27 @@ def test_every_head_and_pooling_that_a_recipe_can_ask_for(
     (tmp_path / "out").mkdir()
     write_folder(tmp_path / "out", learn, about(run))
     check(tmp_path / "out", learn, data, SIZE)
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_a_fit_in_bf16_is_exported_in_fp32(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "gains_from_bf16", lambda model: True)
+    run, learn = learner_of(data, MODEL, speed=speed.Speed(), precision="fp16")
+    assert learn.precision == "bf16"
+    (tmp_path / "out").mkdir()
+    write_folder(tmp_path / "out", learn, about(run))
+    assert config_of(tmp_path / "out")["parity"]["safetensors"] < PARITY
+
+
+def test_a_bug_of_ours_in_the_last_fit_keeps_its_traceback(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = learner_of(data, MODEL)
+    monkeypatch.setattr(training, "loaders", len)  # a bug: it takes one argument
+    with pytest.raises(TypeError):
+        fitting.fit(run, run.recipe, lambda row: None)
 
 
 def test_the_bodys_weights_have_timms_own_names(exported_models: dict[str, Path]) -> None:

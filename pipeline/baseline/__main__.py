@@ -45,8 +45,9 @@ def baseline(config: DictConfig) -> Record:
     """The record of one dataset's and one model's frozen features."""
     from pipeline.finetune import attempts, training
     from pipeline.finetune.callbacks import Diverged
-    from pipeline.finetune.frozen import NotVectors
+    from pipeline.hardware.faults import lacks_memory, models_fault
     from pipeline.hardware.telemetry import Watch
+    from pipeline.names.vision_learner import DoesNotFit
 
     run = run_of(config)
     threads = machine.free_threads(config.threads)
@@ -62,12 +63,12 @@ def baseline(config: DictConfig) -> Record:
         raise
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
-    except NotVectors as error:
+    except DoesNotFit as error:
         how = {"status": "failed", "reason": str(error)}
     except Exception as error:
-        if lacking := attempts.lacks_memory(error):
+        if lacking := lacks_memory(error):
             traceback.print_exception(error)
-        reason = "out of GPU memory" if lacking else attempts.models_fault(error)
+        reason = "out of GPU memory" if lacking else models_fault(error)
         how = {"status": "failed", "reason": reason}
     measured = {**machine.peak_memory(run.device), "energy_wh": watch.energy_wh}
     if how["status"] == "ok":

@@ -20,11 +20,12 @@ from timm.optim import create_optimizer_v2
 from timm.utils.decay_batch import decay_batch_step
 
 from pipeline.benchmark.timings import Mode, Timing
+from pipeline.core.errors import PipelineError
 from pipeline.hardware import machine
+from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import JOULES_PER_WH, Watch, finish_work
 
 SAMPLE_EVERY_SECONDS = 0.25
-MODELS_FAULTS = (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError)
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -43,7 +44,7 @@ class Setup:
 
 
 def timing(arch: str, mode: Mode, img_size: int, batch_size: int, setup: Setup) -> Timing:
-    """Time `arch`; its own faults are caught and told.
+    """Time `arch`; its own faults are its result, others are raised.
 
     Out of GPU memory, the batch gets smaller if `setup.batch_decay` says so.
     """
@@ -51,16 +52,16 @@ def timing(arch: str, mode: Mode, img_size: int, batch_size: int, setup: Setup) 
     while True:
         try:
             return _timing(arch, mode, img_size, batch_size, asked, setup)
-        except torch.cuda.OutOfMemoryError:
+        except (PipelineError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if not lacks_memory(error):
+                return Timing(mode, img_size, asked, failed=models_fault(error))
             smaller = decay_batch_step(batch_size) if setup.batch_decay else 0
             if not smaller:
                 failed = f"out of GPU memory at batch size {batch_size}"
                 return Timing(mode, img_size, asked, failed=failed)
             batch_size = smaller
-        except MODELS_FAULTS as error:
-            first = next((line for line in str(error).splitlines() if line.strip()), "")
-            failed = f"{type(error).__name__}: {first.strip()}"[:300]
-            return Timing(mode, img_size, asked, failed=failed)
 
 
 def _timing(

@@ -150,8 +150,9 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
 
 def _timing(arch: str, recipe: Any, config: Any, device: Any, seconds: float) -> Step | str:
     """The step of one net, timed for so many seconds; its own faults are caught and told."""
-    from pipeline.finetune import attempts, training
+    from pipeline.finetune import training
     from pipeline.finetune.speed import speed_of
+    from pipeline.hardware.faults import models_fault
     from pipeline.hardware.telemetry import Watch
 
     own = replace(recipe, epochs=1, frozen_epochs=0, least_steps=0, resize="squish")
@@ -169,7 +170,7 @@ def _timing(arch: str, recipe: Any, config: Any, device: Any, seconds: float) ->
         with watch, learn.no_bar(), learn.no_logging():
             learn.fit_one_cycle(1, own.lr, cbs=[timer])
     except Exception as error:
-        return attempts.models_fault(error)
+        return models_fault(error)
     mean = timer.seconds / timer.steps
     return Step(arch, config.image_size, own.batch_size, mean, timer.steps, watch.not_for_speed)
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from fastai.vision.all import Learner
 
-from pipeline.core.errors import PipelineError, first_line
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import Prepared
 from pipeline.finetune import training
-from pipeline.finetune.attempts import lacks_memory, tries
+from pipeline.finetune.attempts import tries
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.finetune.recipe import Recipe, fitted_to
+from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import Watch
 
 Tell = Callable[[dict[str, Any]], None]  # of each epoch's row
@@ -75,9 +76,12 @@ def _attempt(run: training.Run, parts: int, tell: Tell) -> Fitted | None:
         raise PipelineError(
             f"model {run.model}: the fit diverged ({error.reason}): give another --seed"
         ) from None
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+    except (PipelineError, OSError, MemoryError):
+        raise
+    except Exception as error:
         if not lacks_memory(error):
-            raise PipelineError(f"model {run.model}: the fit failed: {first_line(error)}") from None
+            reason = models_fault(error)
+            raise PipelineError(f"model {run.model}: the fit failed: {reason}") from None
         steps = "captured steps" if run.speed.whole_step else "steps"
         warnings.warn(f"out of GPU memory with the batch in {parts} parts, {steps}", stacklevel=1)
         return None

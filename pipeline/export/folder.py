@@ -26,7 +26,7 @@ from torch import nn
 from torch.export import Dim
 
 from pipeline.core.command import percent
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import sha256, write_json, write_text
 from pipeline.finetune.training import Run
 from pipeline.hardware import machine
@@ -148,8 +148,8 @@ def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
             )
     except Exception as error:  # torch's exporter raises nearly anything on an unknown operation
         path.unlink(missing_ok=True)
-        first = next((line for line in str(error).splitlines() if line.strip()), "")
-        return f"torch {torch.__version__} cannot export it ({type(error).__name__}: {first[:120]})"
+        reason = f"{type(error).__name__}: {first_line(error)[:120]}"
+        return f"torch {torch.__version__} cannot export it ({reason})"
     return None
 
 
@@ -303,11 +303,11 @@ def _stats(config: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _learners_logits(learn: Learner, images: np.ndarray) -> np.ndarray:
-    """The trained net's own answers, in evaluation mode."""
-    learn.model.eval()
+    """The trained net's own answers, in evaluation mode and fp32, whatever it was fitted in."""
+    body, head = learn.model.eval()  # its `forward` may be the fit's, under autocast
     with torch.inference_mode():
         made = [
-            learn.model(torch.from_numpy(images[start : start + IMAGES_AT_ONCE])).float()
+            head(body(torch.from_numpy(images[start : start + IMAGES_AT_ONCE])))
             for start in range(0, len(images), IMAGES_AT_ONCE)
         ]
     return np.asarray(torch.cat(made).numpy())
@@ -336,7 +336,7 @@ def _onnx_parity(
         parts = range(0, len(images), IMAGES_AT_ONCE)
         made = np.concatenate([logits(images[at : at + IMAGES_AT_ONCE]) for at in parts])
     except Exception as error:  # onnxruntime has error classes of its own, one per status
-        return float("nan"), f"onnxruntime cannot run it ({str(error).splitlines()[0][:120]})"
+        return float("nan"), f"onnxruntime cannot run it ({first_line(error)[:120]})"
     off = float(np.abs(made - wanted).max())
     if not _same(made, wanted, run.data.kind):
         return off, f"its logits differ by {off:.2g}, more than {PARITY}"

@@ -18,7 +18,7 @@ from pipeline.dataset.prepared import Crops, Prepared
 from pipeline.finetune.callbacks import Diverged
 from pipeline.finetune.speed import gains_from_channels_last
 from pipeline.finetune.weights import readable
-from pipeline.names.vision_learner import body_of
+from pipeline.names.vision_learner import DoesNotFit, body_of
 
 if TYPE_CHECKING:
     from pipeline.finetune.training import Run
@@ -28,10 +28,6 @@ L2_STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 FOLDS = 5
 FEW_IMAGES = 5_000  # more than these: one fold tells as much
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # the weighted kNN of Wu et al. (CVPR 2018), as DINO uses it
-
-
-class NotVectors(ValueError):
-    """A net gives something else than one vector per image."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def features_of(
 ) -> np.ndarray:
     """What `model` (in eval mode meanwhile) gives for uint8 images: float32 [rows, width].
 
-    Raises `ValueError` where that is not one vector per image, `Diverged` where it is not finite.
+    Raises `DoesNotFit` where that is not one vector per image, `Diverged` where it is not finite.
     """
     rows = np.arange(len(images)) if rows is None else rows
     device = next(model.parameters()).device
@@ -107,7 +103,7 @@ def features_of(
         model.train(was_training)
     features: np.ndarray = torch.cat(found).cpu().numpy()
     if features.ndim != 2:
-        raise NotVectors(f"features of shape {features.shape}: expected one vector per image")
+        raise DoesNotFit(f"features of shape {features.shape}: expected one vector per image")
     if not np.isfinite(features).all():
         raise Diverged("features of the frozen net are not finite")
     return features

@@ -27,7 +27,7 @@ from pipeline.dataset.prepared import Prepared
 from pipeline.finetune.frozen import features_of, linear_probe, without_chance
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.weights import Weights, readable
-from pipeline.names.vision_learner import body_of
+from pipeline.names.vision_learner import DoesNotFit, body_of
 
 
 def network(
@@ -147,6 +147,10 @@ def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> Non
     rows, n_classes = np.arange(len(train)), len(data.classes)
     probe = linear_probe(features, data.labels[train], data.kind, rows, n_classes)
     last = learn.model[-1][-1]
+    if last.in_features != features.shape[1]:
+        raise DoesNotFit(
+            f"features of width {features.shape[1]}: the model says {last.in_features}"
+        )
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(probe.weight))
         last.bias.copy_(torch.from_numpy(probe.bias))

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, first_line, near_matches
 
 CHOICES = {
     "features": ("fastai", "timm"),
@@ -87,7 +87,7 @@ def recipe_of(config: DictConfig) -> Recipe:
     try:
         recipe: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recipe), config))
     except OmegaConfBaseException as error:
-        raise PipelineError(f"recipe.{error.full_key}: {str(error).splitlines()[0]}") from None
+        raise PipelineError(f"recipe.{error.full_key}: {first_line(error)}") from None
     for key, choices in CHOICES.items():
         if getattr(recipe, key) not in choices:
             value = getattr(recipe, key)

@@ -18,10 +18,15 @@ from fastai.vision.learner import TimmBody
 from torch import nn
 
 
+class DoesNotFit(ValueError):
+    """A net gives something else than one vector per image, or another width than it says."""
+
+
 class PooledFeatures(nn.Module):
     """timm's `model` up to its classifier: images to one vector each, [images, width].
 
-    An encoder that never had a classifier gives its map's mean.
+    An encoder that never had a classifier gives its map's mean; raises `DoesNotFit` where it gives
+    no map.
     """
 
     def __init__(self, model: Any) -> None:
@@ -32,6 +37,8 @@ class PooledFeatures(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps: torch.Tensor = self.model.forward_features(images)
         if not self.has_head:
+            if maps.ndim != 4:
+                raise DoesNotFit(f"features of shape {tuple(maps.shape)}: expected a map per image")
             return maps.mean(dim=(2, 3))
         vectors: torch.Tensor = self.model.forward_head(maps, pre_logits=True)
         return vectors

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import sha256
 from pipeline.dataset.images import RESIZES
 from pipeline.names.resolve import weights
@@ -151,7 +151,7 @@ def open_exported(folder: Path) -> Exported:
     try:
         found = _opened(folder, config)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        first = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        first = f"{type(error).__name__}: {first_line(error)}"
         raise PipelineError(f"{folder}: not a whole model ({first[:200]}): {AGAIN}") from None
     return found
 
@@ -230,7 +230,7 @@ def _try_out(found: Exported) -> None:
     try:
         given = found.logits(np.zeros((1, 3, size, size), dtype=np.uint8)).shape[1]
     except (RuntimeError, AssertionError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(f"{found.model} does not take images of {size} pixels: {first}") from None
+        what = f"{found.model} does not take images of {size} pixels"
+        raise ValueError(f"{what}: {first_line(error)}") from None
     if given != len(found.classes):
         raise ValueError(f"{given} answers, but {len(found.classes)} classes")
