@@ -102,17 +102,48 @@ def test_an_interval_without_any_noise_of_runs_is_wilsons():
 def test_the_noise_is_that_of_a_two_way_analysis_of_variance():
     rng = np.random.default_rng(4)
     errors = 0.2 + 0.01 * rng.standard_normal((5, 3)) + 0.02 * rng.standard_normal(3)
-    noise = run_noise(errors, 10_000)
+    noise = run_noise(errors, 10**9)  # images: one more mistake is none
     assert noise is not None
-    p = (errors.mean(axis=1) * 10_000 + 1) / 10_002
+    p = errors.mean(axis=1)
     z = (errors - errors.mean(axis=1, keepdims=True)) / np.sqrt(p * (1 - p))[:, None]
     left = z - z.mean(axis=0)
     assert noise.residual == pytest.approx((left**2).sum() / 8)
-    assert noise.residual_freedom == 8
+    assert noise.residual_freedom == pytest.approx(8)
     assert noise.total == pytest.approx((z**2).sum() / 10)
     per_seed = 5 * (z.mean(axis=0) ** 2).sum() / 2
     assert noise.seed == pytest.approx((per_seed - noise.residual) / 5)
     assert 2 < noise.freedom < 4  # three seeds say little about what seeds have in common
+
+
+def test_models_without_a_mistake_say_nothing_of_the_others_noise():
+    two = np.array([[0.08, 0.12, 0.16], [0.17, 0.13, 0.09]])
+    alone = run_noise(two, 360)
+    beside = run_noise(np.vstack([two, np.zeros((9, 3))]), 360)
+    assert alone is not None
+    assert beside is not None
+    assert beside.total == pytest.approx(alone.total)
+    assert beside.freedom == pytest.approx(alone.freedom)
+
+
+def test_equal_mistakes_are_equal_errors():
+    errors = np.array([[30, 30], [31, 29], [29, 31], [45, 15]]) / 360
+    assert len(set(errors.mean(axis=1))) > 1  # but for the last bit
+    assert len(set(compare(errors, 360).mean)) == 1
+
+
+@pytest.mark.parametrize(("models", "seeds"), [(6, 3), (12, 3), (8, 4)])
+def test_models_that_lack_different_seeds_keep_the_best_in_the_tie_set(models: int, seeds: int):
+    """Seeds move all models by two points, and each model lacks another one."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(100):
+        truth = np.full(models, 0.2)
+        truth[0] = 0.199
+        errors = truth[:, None] + 0.02 * rng.standard_normal(seeds)
+        errors = errors + 0.002 * rng.standard_normal((models, seeds))
+        errors[np.arange(models), np.arange(models) % seeds] = np.nan
+        held += bool(compare(errors, 20_000).tied[0])
+    assert held >= 95
 
 
 def test_what_a_seed_does_to_all_models_does_not_tie_them():

@@ -23,7 +23,7 @@ from pipeline.statistics.comparison import (
     error_intervals,
     run_noise,
 )
-from pipeline.statistics.validation_images import independent, paired
+from pipeline.statistics.validation_images import INDEPENDENT, independent, paired
 
 MODELS, IMAGES_HELD = 12, 360
 
@@ -226,3 +226,18 @@ def test_records_of_different_numbers_of_validation_images_are_one_line(study: P
     write_run(study / "runs", LITE[0], 0, 0.1, data=data)
     with pytest.raises(PipelineError, match="digits has different numbers of validation images"):
         board(study)
+
+
+def test_labels_that_are_wrong_together_count_as_one():
+    """However few the mistakes: the same ones as one label, and as 17 that are always alike."""
+    wrong = [np.zeros((3, 200), np.uint8) for _ in range(6)]
+    for number, each in enumerate(wrong):
+        each[:, number : number + 1 + number % 2] = 1
+    one, many = paired(wrong, 1), paired([17 * each for each in wrong], 17)
+    assert many.share == pytest.approx(one.share)
+
+
+def test_one_image_tells_no_variance():
+    found = paired([np.array([[0]]), np.array([[1]])], 1)
+    assert found.kind == INDEPENDENT
+    assert np.isfinite(found.covariance).all()

@@ -230,14 +230,23 @@ def test_a_seed_that_no_rate_has_is_missing_and_the_others_count(study: Path):
     assert own["n_missing"].to_dict() == {LITE[0]: 0, LITE[1]: 1, LITE[2]: 1}
 
 
-def test_a_model_without_a_complete_rate_is_not_ranked_and_that_is_said(study: Path, capsys):
-    for recipe, seed in (("lp_ft", 0), ("lp_ft_high", 1), ("lp_ft_low", 1)):
-        (study / f"runs/digits/{LITE[2]}/{recipe}/{seed}.json").unlink()
+def test_a_model_without_a_complete_rate_is_judged_at_the_one_with_most_seeds(
+    study: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_study(study, recipes=RATES, seeds=[0, 1, 2])
+    for model in LITE:
+        for recipe in RATES:
+            write(study, model, recipe, 2, 0.2)
+    gone = {"lp_ft": (0, 1), "lp_ft_high": (1,), "lp_ft_low": (2, 0)}
+    for recipe, seeds in gone.items():
+        for seed in seeds:
+            (study / f"runs/digits/{LITE[2]}/{recipe}/{seed}.json").unlink()
     own = boards(study)[OWN]
-    assert own.loc[LITE[2], "n"] == 0
-    assert pd.isna(own.loc[LITE[2], "rank"])
-    answer = told(study, capsys)
-    assert f"{LITE[2]} is not ranked (lp_ft: 1 of 2 seeds finished" in answer["rates"]
+    assert own.loc[LITE[2], ["n", "n_missing"]].tolist() == [2, 1]
+    alone = boards(study)["lp_ft_high"].loc[LITE[2], "error_rate_mean"]
+    assert own.loc[LITE[2], "error_rate_mean"] == alone
+    said = told(study, capsys)["rates"]
+    assert f"{LITE[2]} is judged at 1 of 3 rates (lp_ft: 1 of 3 seeds finished" in said
 
 
 def test_one_rate_alone_has_no_such_leaderboard_and_others_change_nothing_in_its_rows(study: Path):

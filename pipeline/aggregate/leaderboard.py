@@ -20,7 +20,7 @@ from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, answer, baseline_columns
 from pipeline.statistics.bounds import main_devices
-from pipeline.statistics.comparison import compare, gaps_of_strangers
+from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers
 from pipeline.statistics.front import COLUMNS, fronts
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import judged
@@ -98,12 +98,13 @@ def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
-    return ok.groupby(GROUP).agg(
+    found = ok.groupby(GROUP).agg(
         n=("error_rate", "count"),
         error_rate_mean=("error_rate", "mean"),
         error_rate_sd=("error_rate", "std"),
         fbeta2_mean=("fbeta2", "mean"),
     )
+    return found.round({"error_rate_mean": DECIMALS})  # as `compare`'s: equal mistakes are equal
 
 
 def _times(timed: pd.DataFrame) -> pd.DataFrame:
@@ -339,7 +340,10 @@ def _beside(
         return pd.DataFrame(index=pd.Index([], dtype=object))
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    errors = _errors(both, pd.Series(range(len(both))))
+    of_theirs = ok.groupby("model").cumcount()
+    errors = _errors(
+        both, pd.Series([f"seed {each}" for each in ours["seed"]] + of_theirs.tolist())
+    )
     found = gaps_of_strangers(
         errors.to_numpy(),
         int(best["n_valid"]),

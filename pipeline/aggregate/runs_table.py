@@ -15,7 +15,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
 from pipeline.results import HISTORY, RUNS
 from pipeline.statistics.bounds import main_devices
-from pipeline.statistics.validation_images import check_answers, check_predictions
+from pipeline.statistics.validation_images import (
+    check_answers,
+    check_predictions,
+    exact_error,
+)
 from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
 
@@ -137,6 +141,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         **{name: getattr(record.metrics, name) for name in METRICS},
+        **_exact(record),
         **{column: getattr(record.cost, key) for column, key in COSTS.items()},
         **{column: getattr(record, column) for column in TIMES},
         **({"start_up_seconds": None} if record.cost.warm else {}),  # not what the model takes
@@ -150,6 +155,11 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "started_at": record.started_at,
         **{column: getattr(record.data, key) for column, key in DATA.items()},
     }
+
+
+def _exact(record: Record) -> dict[str, float]:
+    error = exact_error(record)
+    return {} if error is None else {"error_rate": error, "accuracy": 1 - error}
 
 
 def _check_image_size(study: Study, path: Path, record: Record) -> None:

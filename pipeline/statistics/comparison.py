@@ -6,7 +6,7 @@ mean error of a model differs from what it would be over all seeds and all image
 - its runs: variance `phi * p * (1 - p) / n` of n runs. `phi` is pooled over the group's models,
   because two or three runs say next to nothing about one model. It is relative to p(1 - p), as
   the sampling of images is: the 2022 study's 166 models with three runs vary like that.
-- the images: variance `share * p * (1 - p) / n_valid`, see tables/images.py.
+- the images: variance `share * p * (1 - p) / n_valid`, see validation_images.py.
 
 Together they are a binomial with fewer images, so the interval is Wilson's with that number.
 Between models, what a seed does to all of them cancels, and so does what an image does to all of
@@ -23,6 +23,7 @@ from pipeline.statistics.intervals import CONFIDENCE, likely_best, may_be_best, 
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
+DECIMALS = 12  # of a mean: sums in another order differ in the last bit
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
 
@@ -38,6 +39,7 @@ class RunNoise:
     total: float
     freedom: float
     seed: float
+    seed_freedom: float
     residual: float
     residual_freedom: float
 
@@ -75,16 +77,20 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) 
     Every model has at least one run. Without `images` the models count as independent.
     """
     noise = run_noise(errors, n_valid)
-    runs = np.isfinite(errors).sum(axis=1)
-    mean = np.nanmean(errors, axis=1)
+    there = np.isfinite(errors)
+    mean = mean_of(errors)
     images = images or independent(mean, n_valid)
-    low, high = error_intervals(mean, runs, images, noise)
-    of_runs, freedom = _comparable(runs, noise)
-    of_runs *= scale_of(mean, n_valid) ** 2
+    low, high = error_intervals(mean, there.sum(axis=1), images, noise)
     gap, gap_low, gap_high, n_common = _gaps(errors, noise, images)
-    tied_here = may_be_best(mean, np.diag(of_runs), freedom) if of_runs.all() else None
-    covariance = images.covariance + np.diag(np.maximum(of_runs - images.alone / runs, 0))
-    freedom = _freedom_of_both(int(mean.argmin()), of_runs, freedom, covariance)
+    of_runs, of_seeds = _of_runs(there, noise, scale_of(mean, n_valid))
+    best = int(mean.argmin())
+    tied_here = None
+    if noise is not None and of_runs.all():
+        here = np.diag(of_runs) + of_seeds
+        tied_here = may_be_best(mean, here, _freedom(best, of_runs, of_seeds, here, noise))
+    alone = images.alone / there.sum(axis=1)
+    covariance = images.covariance + np.diag(np.maximum(of_runs - alone, 0)) + of_seeds
+    freedom = _freedom(best, of_runs, of_seeds, covariance, noise)
     return Comparison(
         mean=mean,
         low=low,
@@ -107,6 +113,8 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     """The noise of error rates [models, seeds], NaN where missing; None without a repeated model.
 
     Models and seeds are fitted as two additive effects, by least squares where cells are missing.
+    A model without a mistake shows no spread whatever its runs' noise is, so it does not count,
+    and one with few mistakes counts in part: by p(1 - p) as a share of its own with one more.
     """
     there = np.isfinite(errors)
     runs = there.sum(axis=1)
@@ -114,17 +122,20 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     if not repeated.any():
         return None
     there, runs, errors = there[repeated], runs[repeated], errors[repeated]
-    mean = np.nanmean(errors, axis=1)
-    residuals = np.where(there, (errors - mean[:, None]) / scale_of(mean, n_valid)[:, None], 0)
-    within, freedom = float((residuals**2).sum()), int((runs - 1).sum())
-    by_seed = residuals.sum(axis=0)
-    normal = np.diag(there.sum(axis=0)) - there.T @ (there / runs[:, None])
+    mean = mean_of(errors)
+    scale = scale_of(mean, n_valid)
+    shown = mean * (1 - mean) / scale**2 if ((mean > 0) & (mean < 1)).any() else np.ones(len(mean))
+    residuals = np.where(there, (errors - mean[:, None]) / scale[:, None], 0)
+    within, freedom = float((residuals**2).sum()), float((shown * (runs - 1)).sum())
+    by_seed = (np.sqrt(shown)[:, None] * residuals).sum(axis=0)
+    counted = shown[:, None] * there
+    normal = np.diag(counted.sum(axis=0)) - there.T @ (counted / runs[:, None])
     effects, _, rank, _ = np.linalg.lstsq(normal, by_seed, rcond=1e-9)
     explained = float(effects @ by_seed)
     left = freedom - int(rank)
     per_seed = explained / rank
     if left < 1:
-        return RunNoise(within / freedom, freedom, 0.0, within / freedom, freedom)
+        return RunNoise(within / freedom, freedom, 0.0, rank, within / freedom, freedom)
     residual = max(within - explained, 0.0) / left
     models = freedom / rank  # per seed, were none missing
     weighted = (rank / freedom * per_seed) ** 2 / rank + (left / freedom * residual) ** 2 / left
@@ -133,6 +144,7 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
         total=total,
         freedom=total**2 / weighted if weighted > 0 else freedom,
         seed=max(per_seed - residual, 0.0) / models,
+        seed_freedom=rank,
         residual=residual,
         residual_freedom=left,
     )
@@ -150,7 +162,8 @@ def error_intervals(
     middle = (mean + reach**2 / (2 * size)) / (1 + reach**2 / size)
     half = np.sqrt(mean * (1 - mean) / size + (reach / (2 * size)) ** 2) * reach
     half /= 1 + reach**2 / size
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    return np.minimum(low, mean), np.maximum(high, mean)  # at 0 and 1 they meet but for rounding
 
 
 def _gaps(
@@ -163,7 +176,7 @@ def _gaps(
     with one or two degrees of freedom from reaching further than the errors themselves do.
     """
     there = np.isfinite(errors)
-    mean = np.nanmean(errors, axis=1)
+    mean = mean_of(errors)
     best = int(mean.argmin())
     differences = errors - errors[best]
     n_common = (there & there[best]).sum(axis=1)
@@ -208,7 +221,7 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     So nothing of a seed cancels, as it does in `compare`; what an image does to both still does.
     The narrower of two intervals, as in `_gaps`.
     """
-    n_runs, mean = np.isfinite(errors).sum(axis=1), np.nanmean(errors, axis=1)
+    n_runs, mean = np.isfinite(errors).sum(axis=1), mean_of(errors)
     noise = run_noise(errors, n_valid)
     images = images or independent(mean, n_valid)
     lasting = images.covariance - np.diag(images.alone / n_runs)
@@ -230,24 +243,44 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     )
 
 
-def _comparable(runs: np.ndarray, noise: RunNoise | None) -> tuple[np.ndarray, float]:
-    """The variances [models] of means beside each other, as shares of p(1 - p), and freedom.
+def mean_of(errors: np.ndarray) -> np.ndarray:
+    """Mean errors [models] of [models, seeds]; the same for the same mistakes, in any order."""
+    mean: np.ndarray = np.nanmean(errors, axis=1).round(DECIMALS)
+    return mean
 
-    Where a model lacks a seed that others have, what that seed does to all does not cancel.
+
+def _of_runs(
+    there: np.ndarray, noise: RunNoise | None, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What runs add to means beside each other: variances [models], and covariance of the seeds.
+
+    What a seed does to all models cancels between models that both ran it. Where they ran different
+    ones of all seeds, `there` [models, seeds], it does not.
     """
+    runs = there.sum(axis=1)
     if noise is None:
-        return np.zeros(len(runs)), np.inf
-    return noise.residual / runs + noise.seed * (1 / runs - 1 / runs.max()), noise.residual_freedom
+        return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
+    common = there.astype(float) @ there.T / np.outer(runs, runs) - 1 / there.any(axis=0).sum()
+    return noise.residual * scale**2 / runs, noise.seed * np.outer(scale, scale) * common
 
 
-def _freedom_of_both(
-    best: int, of_runs: np.ndarray, freedom: float, covariance: np.ndarray
+def _freedom(
+    best: int,
+    of_runs: np.ndarray,
+    of_seeds: np.ndarray,
+    covariance: np.ndarray,
+    noise: RunNoise | None,
 ) -> float:
     """The degrees of freedom that the least certain difference to the best model has."""
+    if noise is None:
+        return MANY
+    whole = se_of_differences(covariance, best) ** 2
+    residual, seeds = of_runs + of_runs[best], se_of_differences(of_seeds, best) ** 2
+    whole = np.maximum(whole, residual + seeds).clip(min=1e-24)  # not to itself
+    unsure = residual**2 / noise.residual_freedom + seeds**2 / noise.seed_freedom
     others = np.arange(len(of_runs)) != best
-    estimated = of_runs + of_runs[best]
-    known = np.maximum(se_of_differences(covariance, best) ** 2 - estimated, 0)
-    return float(satterthwaite(estimated, freedom, known)[others].min(initial=MANY))
+    freedom = whole**2 / np.maximum(unsure, whole**2 / MANY)
+    return float(freedom[others].min(initial=MANY))
 
 
 def satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:

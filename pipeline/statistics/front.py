@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.results import SMALL_FAST
 from pipeline.statistics.comparison import Comparison
-from pipeline.statistics.intervals import draw_errors, pooled
+from pipeline.statistics.intervals import draw_truths, pooled
 
 COLUMNS = ("on_front", "p_front", "p_front_memory")
 MOST_DRAWS = 1000  # with memory, which compares every pair of models
@@ -35,7 +35,7 @@ def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.Da
     seconds = costs["steady_fit_seconds_median"].to_numpy(dtype=float)
     seconds_se = relative_noise(timed) / np.sqrt(costs["n_timed"].to_numpy(dtype=float))
     covariance = found.covariance[np.ix_(here, here)]
-    errors = found.mean[here] + draw_errors(covariance, found.freedom)
+    errors = draw_truths(found.mean[here], covariance, found.freedom)
     rng = np.random.default_rng(1)
     times = seconds * np.exp(seconds_se * rng.standard_normal(errors.shape))
     index = costs.index
@@ -56,13 +56,17 @@ def relative_noise(timed: pd.DataFrame) -> float:
 
 
 def front_of_two(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Bool [draws, n]: who has a lower error than all that are as quick."""
+    """Bool [draws, n]: whom none beats in one without being worse in the other; equals together."""
     order = np.lexsort((errors, seconds), axis=1)
-    ordered = np.take_along_axis(errors, order, axis=1)
+    ordered, times = (np.take_along_axis(each, order, axis=1) for each in (errors, seconds))
     least = np.minimum.accumulate(ordered, axis=1)
     before = np.concatenate([np.full((len(errors), 1), np.inf), least[:, :-1]], axis=1)
+    differs = np.diff(ordered, axis=1, prepend=np.nan) != 0
+    differs |= np.diff(times, axis=1, prepend=np.nan) != 0
+    first_alike = np.maximum.accumulate(np.where(differs, np.arange(errors.shape[1]), 0), axis=1)
+    on_front = np.take_along_axis(ordered < before, first_alike, axis=1)
     front = np.empty(errors.shape, dtype=bool)
-    np.put_along_axis(front, order, ordered < before, axis=1)
+    np.put_along_axis(front, order, on_front, axis=1)
     return front
 
 

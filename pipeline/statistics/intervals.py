@@ -109,6 +109,18 @@ def draw_errors(covariance: np.ndarray, freedom: float) -> np.ndarray:
     return errors
 
 
+def draw_truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
+    """Draws [DRAWS, n] of the true values: of those near the best `likely_best`'s own.
+
+    The others are taken for themselves: a common distribution of all would be no normal one.
+    """
+    truths = mean + draw_errors(covariance, freedom)
+    near = np.flatnonzero(near_best(mean, covariance, freedom))
+    if len(near) > 1:
+        truths[:, near] = _truths(mean[near], covariance[np.ix_(near, near)], freedom)
+    return truths
+
+
 def likely_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
     """The probability [n] that each has the lowest truth.
 
@@ -149,7 +161,7 @@ def _truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndar
     truths = (centres + kept * (along - centres) + np.sqrt(kept) * noise) @ axes.T
     # no width at all: the truths are equal, and any order of them is as likely
     equal = which == 0
-    truths[equal] = rng.standard_normal((int(equal.sum()), len(mean)))
+    truths[equal] += 1e-9 * rng.standard_normal((int(equal.sum()), len(mean)))
     return truths
 
 

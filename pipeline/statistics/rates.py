@@ -7,8 +7,9 @@ tenth of the validation images is the one with the fewest mistakes of the model'
 other nine tenths. What is so put together is compared like any run's answers. Taking the lowest of
 several errors instead would reward whoever has more rates, and luck: docs/statistics.md has both.
 
-A rate counts for a model if every seed finished at it that finished at any; rates.csv tells which
-do not. It also has the rate to take for a fit of one's own, chosen by all seeds on all images.
+A rate counts for a model if every seed finished at it that finished at any; where none has all, the
+one with the most counts alone, with its seeds. rates.csv tells which do not count. It also has the
+rate to take for a fit of one's own, chosen by all seeds on all images.
 """
 
 import zlib
@@ -150,6 +151,9 @@ def _of_model(
     by_rate = {rate: ok[ok["recipe"] == rate] for rate in group.rates}
     left_out = {rate: _why_not(each, seeds) for rate, each in by_rate.items()}
     counted = [rate for rate, why in left_out.items() if why is None]
+    if not counted and (answered := [rate for rate in by_rate if _answered(by_rate[rate])]):
+        counted = [max(answered, key=lambda rate: len(by_rate[rate]))]
+        left_out[counted[0]] = None
     chosen, take, made = np.zeros((0, 0), dtype=int), None, []
     if counted:
         packed = [by_rate[rate]["valid_wrong"] for rate in counted]
@@ -192,6 +196,10 @@ def _why_not(ok: pd.DataFrame, seeds: list[int]) -> str | None:
     if len(ok) < len(seeds):
         return f"{len(ok)} of {len(seeds)} seeds finished"
     return "its answers on each image are not known" if ok["valid_wrong"].isna().any() else None
+
+
+def _answered(ok: pd.DataFrame) -> bool:
+    return not ok.empty and bool(ok["valid_wrong"].notna().all())
 
 
 def _rows(taken: pd.DataFrame, together: np.ndarray) -> Iterator[dict[str, Any]]:

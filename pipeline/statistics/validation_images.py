@@ -56,21 +56,28 @@ def paired(answers: Sequence[np.ndarray], labels: int) -> ImageNoise:
     """From each model's wrong answers [runs, images], of `labels` to an image.
 
     As if every model had made one more mistake, on an image of its own: models that answered all
-    alike are not told apart with certainty.
+    alike are not told apart with certainty. One image has no variance: then `independent`.
     """
     n_valid = answers[0].shape[1]
+    if n_valid == 1:
+        return independent(np.array([wrong.mean() / labels for wrong in answers]), n_valid)
     shares = [wrong.astype("float32") / labels for wrong in answers]
     of_images = np.stack([wrong.mean(axis=0) for wrong in shares])
-    scale = scale_of(of_images.mean(axis=1, dtype=float), n_valid)
+    mean = of_images.mean(axis=1, dtype=float)
+    scale = scale_of(mean, n_valid)
     covariance = np.atleast_2d(np.cov(of_images, dtype=float)) / n_valid
     covariance[np.diag_indices_from(covariance)] += (1 / labels / n_valid) ** 2
     repeats = np.array([len(wrong) - 1 for wrong in shares])
+    shown = mean * (1 - mean)  # nothing of a model without a mistake
     own = 0.0
-    if repeats.any():
+    if (repeats * shown).any():
         alone = np.array([_alone(wrong) for wrong in shares])
-        own = float((repeats * alone / scale**2).sum() / repeats.sum())
+        own = float((repeats * alone / scale**2).sum() / (repeats * shown / scale**2).sum())
     of_runs = np.array([wrong.var(axis=1, ddof=1, dtype=float).mean() for wrong in shares])
-    whole = float(np.clip((of_runs / scale**2).mean(), 1 / labels, 1))
+    whole = 1.0
+    if shown.any():
+        whole = float((of_runs / scale**2).sum() / (shown / scale**2).sum())
+        whole = float(np.clip(whole, 1 / labels, 1))
     share = max(whole - own, 0.0)
     return ImageNoise(PAIRED, n_valid, covariance, share, own, own * scale**2 / n_valid)
 
@@ -161,6 +168,16 @@ def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
         for model, of_model in runs.groupby("model")["valid_wrong"]
     }
     return paired([answers[model] for model in models], int(runs["labels"].iloc[0]))
+
+
+def exact_error(record: Record) -> float | None:
+    """The record's error rate as a share of its answers: fits leave it in single precision."""
+    error, n_valid = record.metrics.error_rate, record.data.n_valid
+    if error is None or not n_valid:
+        return error
+    answers = n_valid * labels_of(record)
+    wrong = round(error * answers)
+    return wrong / answers if abs(wrong / answers - error) < 1e-6 else error
 
 
 def labels_of(record: Record) -> int:
