@@ -335,7 +335,7 @@ def _beside(
     if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
         return pd.DataFrame(index=pd.Index([], dtype=object))
     best = answer(ranked)
-    ours = same[same["recipe"] == best["recipe"]]
+    ours = same[(same["dataset"] == best["dataset"]) & (same["recipe"] == best["recipe"])]
     if (ours["labels"].dropna() != ok["labels"].iloc[0]).any():
         return pd.DataFrame(index=pd.Index([], dtype=object))
     names = [f"theirs {model}" for model in ok["model"]]
