@@ -534,8 +534,10 @@ class removing:
 
 def test_arrays_of_another_version_or_size_are_told(pictures: Path, tmp_path: Path) -> None:
     data = prepared(pictures, tmp_path / "out")
-    with pytest.raises(PipelineError, match=r"no crop array at 8 pixels.*resize=crop"):
+    with pytest.raises(PipelineError, match=r"no crop array at 8.* image_size=8 'resize=\[squish,"):
         data.array(8, "crop")
+    with pytest.raises(PipelineError, match=r"at 16 pixels.*'image_size=\[8,16\]' resize=squish "):
+        data.array(16)
     meta = json.loads((tmp_path / "out/meta.json").read_text())
     (tmp_path / "out/meta.json").write_text(json.dumps(meta | {"format": 0}))
     with pytest.raises(PipelineError, match="prepared by another version"):

@@ -66,8 +66,7 @@ class Prepared:
         if not path.is_file():
             raise PipelineError(
                 f"{path}: dataset {self.name} has no {resize} array at {image_size} pixels: run "
-                f"`python -m pipeline.dataset dataset={self.name} image_size={image_size} "
-                f"resize={resize} out={self.folder}`"
+                f"`{self._command_for(image_size, resize)}`"
             )
         pixels = _load(path)
         array: np.ndarray | Crops = pixels
@@ -77,6 +76,18 @@ class Prepared:
         if len(array) != len(self.files):
             raise PipelineError(f"{path}: {len(array)} images, but index.csv has {len(self.files)}")
         return array
+
+    def _command_for(self, image_size: int, resize: str) -> str:
+        """What makes that array beside those that are there, which it would otherwise replace."""
+        made = [path.stem.split("-") for path in self.folder.glob("*-*.npy")]
+        there = [(kind, int(size)) for kind, size, *_ in made if size.isdigit()]
+        sizes = sorted({image_size, *(size for _, size in there)})
+        kinds = sorted({resize, *(kind for kind, _ in there)}, reverse=True)
+        given = " ".join(
+            f"'{key}=[{','.join(map(str, values))}]'" if len(values) > 1 else f"{key}={values[0]}"
+            for key, values in (("image_size", sizes), ("resize", kinds))
+        )
+        return f"python -m pipeline.dataset dataset={self.name} {given} out={self.folder}"
 
 
 class Ragged:
