@@ -36,7 +36,7 @@ from pipeline.race.field import (
     models_asked,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
-from pipeline.race.standing import Event, certificate_of, replay
+from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record
 from pipeline.study.params import (
@@ -240,7 +240,7 @@ class Contest:
         models = list(dict.fromkeys([*self.models, *known]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
         records = self._records(study, cells)
-        spent = sum(each.cost.fit_seconds or 0.0 for each in records)
+        spent = sum(map(counted_seconds, records))
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
         for model in broken & set(field.candidates.names):
