@@ -23,7 +23,7 @@ from pipeline.core.files import plain
 from pipeline.estimates import planned
 from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
 from pipeline.race import field
-from pipeline.race.__main__ import Contest
+from pipeline.race.__main__ import Contest, _take_over
 from pipeline.race.field import Budget, budget_of
 from pipeline.race.search import (
     RUN,
@@ -231,6 +231,19 @@ def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None
     targets = contest._decide(study, found, [Action(1, RUN, 60.0, 0.1)] * 2)
     assert len(set(targets)) == 2
     assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
+
+
+def test_a_dataset_whose_name_reads_as_a_number_is_raced_under_its_name(tmp_path: Path) -> None:
+    path = write_study(tmp_path, datasets=["other", "2022"])
+    path.write_text(path.read_text() + "race:\n  datasets: []\n  fits: {}\n  probes: {}\n")
+    write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, dataset="2022")
+    _take_over(read_study(path), "2022")
+    study = read_study(path)
+    assert study.raced_datasets == ("2022",)
+    assert [(each.dataset, each.model) for each in study.raced] == [("2022", LITE[0])]
+    path.write_text(path.read_text().replace("datasets: ['2022']", "datasets: [2022]"))
+    with pytest.raises(PipelineError, match=r"race\.datasets has 2022, not"):
+        read_study(path)
 
 
 def test_a_race_takes_over_the_finished_runs_of_its_own_recipe_alone(tmp_path: Path) -> None:

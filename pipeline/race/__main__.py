@@ -160,15 +160,23 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
 
 def _with_cells_in_a_line(text: str, race: Any) -> str:
     """The section `race` with each cell in one line of a diff, however long."""
-    lines = [f"  datasets: [{', '.join(race['datasets'])}]"]
+    lines = [f"  datasets: {_in_a_line(race['datasets'])}"]
     for kind in ("fits", "probes"):
         lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
         for name, values in race[kind].items():
-            told = ", ".join(f"{key}: {value}" for key, value in values.items())
-            lines.append(f"    {name}: {{{told}}}")
+            lines.append(f"    {_in_a_line({name: values})[1:-1]}")
     head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
     end = re.search(r"^(?=\S)", rest, re.MULTILINE)
     return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
+
+
+def _in_a_line(value: Any) -> str:
+    """YAML in one line, with quotes where a text would be read as something else."""
+    of_python = json_text.loads(json_text.dumps(value))  # not of the parser that keeps comments
+    text: str = yaml.safe_dump(
+        of_python, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
+    )
+    return text.strip()
 
 
 def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
