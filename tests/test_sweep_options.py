@@ -77,7 +77,7 @@ def test_so_many_runs_go_at_a_time(
         (
             0,
             {"pull": True, "dry_run": True},
-            "--dry-run touches nothing, --pull fetches",
+            "--dry-run fetches nothing, --pull does",
         ),
     ],
 )
