@@ -51,9 +51,7 @@ def plan(
 
     A new name that no model has is an error: each of its runs would fail.
     """
-    from pipeline.estimates.planned import (
-        estimate_lines,  # loads pandas, which a sweep does without
-    )
+    from pipeline.estimates.planned import estimate_lines  # loads pandas; a sweep does without
     from pipeline.names.resolve import resolve
 
     found = verdicts(project, stages, needs)
