@@ -91,6 +91,7 @@ def test_what_cannot_be_written_is_one_line_and_params_stays(
     ("text", "line"),
     [
         ("name: photos\n", "names no images of its own: write source and images"),
+        ("# nothing yet\n", r"photos\.yaml: names nothing: write source and images"),
         ("source: gone\nimages: {}\n", "source gone is not there"),
     ],
 )
@@ -111,4 +112,24 @@ def test_images_that_cannot_be_opened_are_one_line(project: Path):
 def test_no_fitting_model_is_one_line():
     rows = pd.DataFrame({"model": ["a"], "family": ["a"], "img_size": [224], "top1": [80.0]})
     with pytest.raises(PipelineError, match="no published model fits --device cpu"):
-        own.short_list(rows.assign(params_m=300.0), 224, "cpu")
+        own.short_list(rows.assign(params_m=300.0, fixed_size=float("nan")), 224, "cpu")
+
+
+def test_a_model_of_another_fixed_size_is_not_on_the_list():
+    rows = pd.DataFrame({"model": ["fixed", "free"], "family": ["f", "g"], "top1": [80.0, 70.0]})
+    rows = rows.assign(img_size=224, params_m=5.0, fixed_size=[224.0, float("nan")])
+    assert own.short_list(rows, 96, "cpu") == ["free"]
+    assert own.short_list(rows, 224, "cpu") == ["fixed", "free"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 6, 7, 9])
+def test_no_more_images_are_looked_at_than_it_says(project: Path, monkeypatch, count: int):
+    configure(project)
+    for number in range(count, 9):
+        (project / "photos" / "ab"[number % 2] / f"{number}.png").unlink()
+    opened = []
+    looked_at = Image.open
+    monkeypatch.setattr(own.Image, "open", lambda path: opened.append(path) or looked_at(path))
+    monkeypatch.setattr(own, "LOOKED_AT", 3)
+    own.median_side(project, "photos")
+    assert 1 <= len(opened) <= 3

@@ -8,16 +8,19 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
+from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
 from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
@@ -390,6 +393,22 @@ def test_no_field_of_a_record_of_another_machine_lets_its_names_through(word: st
     assert word not in json.loads(found).values()
     assert json.dumps(word)[1:-1] not in found
     assert json.loads(found)["reason"] == "RuntimeError: (text not shared)"
+
+
+@pytest.mark.parametrize("hook", ["after_train", "after_validate"])
+def test_what_ended_a_diverged_run_is_shared_word_for_word(hook: str) -> None:
+    not_finite = torch.tensor(float("nan"))
+    recorder = SimpleNamespace(
+        smooth_loss=SimpleNamespace(val=not_finite), loss=SimpleNamespace(value=not_finite)
+    )
+    epochs = Epochs()
+    epochs.learn = SimpleNamespace(recorder=recorder)
+    with pytest.raises(Diverged) as raised:
+        getattr(epochs, hook)()
+    reason = raised.value.reason
+    assert reason.endswith("loss is not finite in epoch 1")
+    record = Record("diverged", "digits", LITE[0], "lp_ft", 0, reason=reason)
+    assert pool.shared(record, {}).reason == reason
 
 
 def test_a_shared_archive_names_nobody_and_comes_back_as_it_was(

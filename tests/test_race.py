@@ -1,20 +1,29 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from study_fakes import CPU, LITE, write_imagenet, write_run, write_study
+from study_fakes import (
+    CPU,
+    LITE,
+    write_answers,
+    write_failure,
+    write_imagenet,
+    write_run,
+    write_study,
+)
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
 from pipeline.estimates import planned
 from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
 from pipeline.race import field
-from pipeline.race.__main__ import Contest
+from pipeline.race.__main__ import Contest, _take_over
 from pipeline.race.field import Budget, budget_of
 from pipeline.race.search import (
     RUN,
@@ -28,7 +37,9 @@ from pipeline.race.search import (
 from pipeline.race.standing import (
     Event,
     certificate_of,
+    counted_seconds,
     least_difference,
+    replay,
     spent,
     standing,
     worse_by,
@@ -222,6 +233,19 @@ def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None
     assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
 
 
+def test_a_dataset_whose_name_reads_as_a_number_is_raced_under_its_name(tmp_path: Path) -> None:
+    path = write_study(tmp_path, datasets=["other", "2022"])
+    path.write_text(path.read_text() + "race:\n  datasets: []\n  fits: {}\n  probes: {}\n")
+    write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, dataset="2022")
+    _take_over(read_study(path), "2022")
+    study = read_study(path)
+    assert study.raced_datasets == ("2022",)
+    assert [(each.dataset, each.model) for each in study.raced] == [("2022", LITE[0])]
+    path.write_text(path.read_text().replace("datasets: ['2022']", "datasets: [2022]"))
+    with pytest.raises(PipelineError, match=r"race\.datasets has 2022, not"):
+        read_study(path)
+
+
 def test_a_race_takes_over_the_finished_runs_of_its_own_recipe_alone(tmp_path: Path) -> None:
     path = write_study(tmp_path, recipes=["quickstart", "lp_ft"], seeds=[0, 1])
     runs = tmp_path / "data/runs"
@@ -299,6 +323,77 @@ def test_a_failed_model_leaves_and_is_never_run_again() -> None:
     saw(race, 0, 0.1, 0)
     assert 1 not in {each.model for each in race.choose(1e6, 3)}
     assert not standing(race).may_be_best[1]
+
+
+@pytest.mark.parametrize("fails_first", [True, False])
+def test_a_model_with_a_finished_run_has_not_failed_whichever_run_came_first(
+    fails_first: bool,
+) -> None:
+    race = race_of(3)
+    saw(race, 1, 0.4, 1)
+    if fails_first:
+        race.saw_failure(0)
+    saw(race, 0, 0.02, 0)
+    if not fails_first:
+        race.saw_failure(0)
+    found = standing(race)
+    assert not race.failed.any()
+    assert found.recommended == 0
+    assert found.may_be_best[0]
+
+
+def test_a_race_whose_every_model_failed_recommends_none() -> None:
+    race = race_of(2)
+    race.saw_failure(0)
+    race.saw_failure(1)
+    events = [Event.of(race, "model1", "fit", None, 1.0)]
+    told = certificate_of(race, events, grid_seconds=60.0, **ABOUT)
+    assert (told.recommended, told.may_be_best) == (None, [])
+    assert race.choose(1e6, 2) == []
+    assert told.text()
+
+
+def test_a_contest_reads_the_same_from_a_failure_before_and_after_finished_runs(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    wrong = {seed: rng.random((3, IMAGES)) < [[0.02], [0.4], [0.4]] for seed in (0, 1)}
+    found = []
+    for hour in ("09", "15"):
+        folder = tmp_path / hour
+        (folder / "conf").mkdir(parents=True)
+        shutil.copytree("conf/recipe", folder / "conf/recipe")
+        write_study(folder)
+        (folder / "params.yaml").open("a").write("threads: 1\n")
+        (folder / "data").mkdir()
+        write_imagenet(folder / "data/imagenet.csv")
+        runs, at = folder / "data/runs", "2026-11-22T12:00:00+00:00"
+        for seed, of_models in wrong.items():
+            for model, each in zip(LITE, of_models, strict=True):
+                write_answers(runs, model, seed, each.astype(int), started_at=at)
+        write_failure(runs, LITE[0], 0, "diverged", started_at=f"2026-11-22T{hour}:00:00+00:00")
+        rules = Rules(n_valid=IMAGES)
+        contest = Contest(folder, "digits", LITE, Asked(), rules, Budget(1e4, ""), 1)
+        _, of, race, events, spent = contest._now(set())
+        end = events[-1].standing
+        assert end.recommended is not None
+        assert of.candidates.names[end.recommended] == LITE[0]
+        found.append((plain(end), race.means().tolist(), spent))
+    assert str(found[0]) == str(found[1])
+
+
+def test_the_time_of_a_failed_run_counts_in_the_budget(tmp_path: Path) -> None:
+    told = {"telemetry": {"seconds": 7.5}}
+    path = write_failure(tmp_path, LITE[0], 0, "training loss is not finite in epoch 1", **told)
+    names = candidates(np.zeros((1, 1)))
+    race, events = replay(
+        replace(names, names=(LITE[0],)), assumed(1, 1), Rules(), [read_record(path)]
+    )
+    assert race.failed.all()
+    assert [each.seconds for each in events] == [7.5]
+    assert certificate_of(race, events, grid_seconds=60.0, **ABOUT).seconds == 7.5
+    assert counted_seconds(read_record(write_failure(tmp_path, LITE[0], 1, "no telemetry"))) == 0
+    assert counted_seconds(read_record(write_run(tmp_path, LITE[0], 2, 0.1, **told))) == 22.0
 
 
 def test_a_model_whose_probe_failed_is_still_fitted() -> None:

@@ -24,9 +24,13 @@ from pipeline.core.errors import PipelineError
 from pipeline.estimates import planned
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
+from pipeline.recommend.choice import Choice
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import memory_gib, seconds
 from pipeline.records import Device
+from pipeline.statistics.comparison import run_noise
+from pipeline.statistics.intervals import likely_best
+from pipeline.statistics.validation_images import ImageNoise, paired
 
 
 @pytest.fixture
@@ -264,6 +268,45 @@ def test_sizes_and_times_are_read_as_people_write_them():
     assert seconds("--max-fit-time", "2min") == 120
     assert seconds("--max-fit-time", "1h30min") == 5400
     assert seconds("--max-fit-time", "90s") == 90
+
+
+def test_the_noise_after_one_more_run_is_a_covariance_whatever_was_pooled() -> None:
+    rng = np.random.default_rng(0)
+    lifted = 0
+    for _ in range(300):
+        n, runs = int(rng.integers(2, 9)), rng.integers(1, 4, size=8)
+        runs, again = runs[:n], rng.random(n) < 0.7
+        root = rng.standard_normal((n, int(rng.integers(1, n + 1))))
+        shared, alone = 1e-4 * root @ root.T / n, 10.0 ** rng.uniform(-7, -4, n)
+        of_alone = np.diag(alone / runs) if rng.random() < 0.5 else 1e-7 * np.eye(n)
+        now = ImageNoise("paired", 500, shared + of_alone, 0.1, 0.1, alone)
+        for n_valid in (500, 1000):
+            later = experiment._later(now, runs, again, n_valid)
+            np.linalg.cholesky(later.covariance)
+            mean = 0.1 + 0.01 * rng.random(n)
+            assert likely_best(mean, later.covariance, 10.0).sum() == pytest.approx(1)
+            as_it_is = now.covariance - np.diag(alone * (1 / runs - 1 / (runs + again)))
+            whole = np.allclose(later.covariance, 500 / n_valid * as_it_is, rtol=1e-9, atol=1e-15)
+            assert whole or of_alone[0, 0] == 1e-7  # what is consistent stays as it is
+            lifted += not whole
+    assert lifted > 50
+
+
+def test_models_that_answer_alike_do_not_break_the_play_through() -> None:
+    for trial in range(10):
+        rng = np.random.default_rng(trial)
+        hard = rng.random(900) * 0.4
+        one, *others = (np.stack([rng.random(900) < hard] * 2).astype(np.uint8) for _ in range(3))
+        again = (rng.random((2, 900)) < hard).astype(np.uint8)
+        answers = [one, one.copy(), *others, again]
+        errors = np.stack([each.mean(axis=1) for each in answers]).astype(float)
+        images = paired(answers, 1)
+        rows = pd.DataFrame({"model": list("abcde"), "tied": True, "within": True, "n_valid": 900})
+        choice = Choice(rows, errors, images, rows.iloc[0], [], pd.DataFrame())
+        noise = run_noise(errors, 900)
+        assert noise is not None
+        again_all = np.ones(5, dtype=bool)
+        assert 1 <= experiment._tied_after(choice, noise, again_all, 900) <= 5
 
 
 def test_the_further_experiment_is_commands_that_add_a_seed_and_run_its_cells(study: Path, capsys):

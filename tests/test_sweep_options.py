@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
-from pipeline.estimates.planned import Prices
+from pipeline.estimates.planned import Prices, epochs_of
+from pipeline.finetune.recipe import fitted_to, recipe_of
 from pipeline.study.params import Cell, threads_of
 from pipeline.sweep.engine import cuda_environment, places, shares
 from pipeline.sweep.jobs import Options
@@ -74,7 +77,7 @@ def test_so_many_runs_go_at_a_time(
         (
             0,
             {"pull": True, "dry_run": True},
-            "--dry-run touches nothing, --pull fetches",
+            "--dry-run fetches nothing, --pull does",
         ),
     ],
 )
@@ -167,6 +170,41 @@ def test_without_runs_prices_follow_published_speed_images_and_epochs(tmp_path: 
     assert price(cell("digits", LITE[0], "long")) == pytest.approx(2 * one)
     slower = price(cell("digits", LITE[2]))  # 4000 and 3000 samples per second
     assert slower == pytest.approx(one * 4 / 3)
+
+
+def test_a_recipe_that_no_cell_asks_for_may_be_a_draft(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text("epochs: 2\nfrozen_epochs: 1\n")
+    (tmp_path / "conf/recipe/draft.yaml").write_text("epochs: 3\n")
+    write_seconds(tmp_path, "pets", LITE[0], 12)
+    (tmp_path / "data/runs/pets" / LITE[0] / "quickstart").rename(
+        tmp_path / "data/runs/pets" / LITE[0] / "draft"
+    )
+    price = Prices(tmp_path)
+    assert price(cell("digits", LITE[0])) > 0
+    with pytest.raises(PipelineError, match=r"draft\.yaml: frozen_epochs is missing: write"):
+        price(cell("digits", LITE[0], "draft"))
+    for text in ("", "epochs: 2\nfrozen_epochs: x\n"):
+        (tmp_path / "conf/recipe/draft.yaml").write_text(text)
+        with pytest.raises(PipelineError, match=r"draft\.yaml: \w+ is .*: write a number"):
+            Prices(tmp_path)(cell("digits", LITE[0], "draft"))
+
+
+@pytest.mark.parametrize("n_train", [2, 10, 100, 5000])
+def test_prices_and_estimates_count_the_epochs_that_a_fit_makes(n_train: int) -> None:
+    for path in Path("conf/recipe").glob("*.yaml"):
+        made = fitted_to(recipe_of(OmegaConf.load(path)), n_train)
+        assert epochs_of(path, n_train) == made.epochs + made.frozen_epochs
+
+
+def test_a_small_training_part_is_priced_at_its_further_epochs(tmp_path: Path) -> None:
+    write_study(tmp_path, recipes=["lp_ft"])
+    shutil.copytree("conf/recipe", tmp_path / "conf/recipe")
+    write_sizes(tmp_path, small=100, large=5000)
+    price = Prices(tmp_path)
+    small, large = (price(cell(each, LITE[0], "lp_ft")) for each in ("small", "large"))
+    assert small / large == pytest.approx(17 * 100 / (7 * 5000))
 
 
 def test_published_prices_are_in_the_seconds_of_the_runs_there_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ first that knows the model is believed. Speeds are those of the steady part of a
 with the images; the start-up, which does not, is added to what they give. The surprising fact: how
 far a source is off can be measured, because it can be asked for each finished run as if that run
 were not there. `estimates_table` is estimates.csv: each finished run's fit time next to what each
-source would have estimated for it.
+source but a calibration, which stays on its machine, would have estimated for it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -305,7 +305,7 @@ def _published(
 def estimates_table(
     study: Study, records: Iterable[Record], imagenet: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row per finished run and source that knows something of it."""
+    """One row per finished run and source that knows something of it; no calibration is asked."""
     rows = [
         row
         for device, runs in by_device(records).items()

@@ -10,6 +10,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +57,6 @@ def work_of(
     learns from the validation images as well.
     """
     dataset = cell.dataset
-    recipe = read_yaml(root / f"conf/recipe/{cell.recipe}.yaml")
     data = prepared(root, dataset)
     if data is None:
         data = next((each.data for each in records if each.dataset == dataset), Data())
@@ -64,11 +64,26 @@ def work_of(
         return not_prepared(dataset, image_size)
     n_valid = data.n_valid or 0
     n_train = data.n_train + (n_valid if last else 0)
-    steps = n_train // min(recipe.get("batch_size", 1), n_train)  # of an epoch
-    least = -(-recipe.get("least_steps", 0) // steps)
-    epochs = max(recipe["epochs"], least) + recipe["frozen_epochs"]
+    epochs = epochs_of(root / f"conf/recipe/{cell.recipe}.yaml", n_train)
     images = images_of(n_train, n_valid, epochs)
     return Work(dataset, cell.model, cell.recipe, image_size, images)
+
+
+def epochs_of(path: Path, n_train: int | None) -> int:
+    """Passes over `n_train` images, frozen ones too, as `fitted_to` makes them; where the number of
+    images is not known, those that the recipe says.
+    """
+    recipe = read_yaml(path)
+    given = {"batch_size": 1, "least_steps": 0} | (recipe if isinstance(recipe, dict) else {})
+    for key, least in (("epochs", 1), ("frozen_epochs", 0), ("batch_size", 1), ("least_steps", 0)):
+        if type(given.get(key)) is not int or given[key] < least:
+            found = repr(given[key]) if key in given else "missing"
+            raise PipelineError(f"{path}: {key} is {found}: write a number, {least} or more")
+    epochs: int = given["epochs"]
+    if n_train:
+        steps = n_train // min(given["batch_size"], n_train)  # of an epoch
+        epochs = max(epochs, -(-given["least_steps"] // steps))
+    return epochs + int(given["frozen_epochs"])
 
 
 def prepared(root: Path, dataset: str) -> Data | None:
@@ -287,6 +302,7 @@ class Prices:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._epochs: dict[tuple[str, int | None], int] = {}
 
     def __call__(self, cell: Cell | None) -> float:
         """The price of a cell; what is no fine-tune costs nothing and goes first."""
@@ -308,16 +324,20 @@ class Prices:
     @cached_property
     def _scale(self) -> float:
         """Seconds for one unit of `_published_price`, by the cells whose seconds are known."""
-        ratios = [
-            seconds / self._published_price(Cell(*names, seed=0))
-            for names, seconds in self._known.items()
-        ]
+        ratios = []
+        for names, seconds in self._known.items():
+            with suppress(PipelineError):  # a recipe that only older runs are of
+                ratios.append(seconds / self._published_price(Cell(*names, seed=0)))
         return median(ratios) if ratios else 1.0
 
     def _published_price(self, cell: Cell) -> float:
-        pixels = self._image_size**2 * self._images(cell.dataset)
+        images = self._images(cell.dataset)
+        pixels = self._image_size**2 * (images or 1)
         per_pixel = self._per_pixel.get(cell.model, 1.0)
-        return pixels * self._epochs.get(cell.recipe, 1) * per_pixel
+        path = self.root / f"conf/recipe/{cell.recipe}.yaml"
+        if (asked := (cell.recipe, images)) not in self._epochs:
+            self._epochs[asked] = epochs_of(path, images) if path.is_file() else 1
+        return pixels * self._epochs[asked] * per_pixel
 
     @cached_property
     def _image_size(self) -> int:
@@ -328,18 +348,10 @@ class Prices:
         imagenet = self.root / "data/imagenet.csv"
         return per_pixel(self.root / "params.yaml", imagenet) if imagenet.is_file() else {}
 
-    def _images(self, dataset: str) -> int:
-        """How many images one epoch learns from; 1 where the dataset is not prepared yet."""
+    def _images(self, dataset: str) -> int | None:
+        """How many images one epoch learns from; None where the dataset is not prepared yet."""
         data = prepared(self.root, dataset)
-        return data.n_train or 1 if data else 1
-
-    @cached_property
-    def _epochs(self) -> dict[str, int]:
-        found = {}
-        for path in self.root.glob("conf/recipe/*.yaml"):
-            recipe = read_yaml(path)
-            found[path.stem] = int(recipe["epochs"]) + int(recipe["frozen_epochs"])
-        return found
+        return data.n_train if data else None
 
 
 def per_pixel(params: Path, path: Path) -> dict[str, float]:

@@ -74,6 +74,8 @@ def median_side(project: Path, name: str) -> float:
     refuse_unknown_name(project, "dataset", name)
     path = project / "conf" / "dataset" / f"{name}.yaml"
     config = read_yaml(path)
+    if not isinstance(config, dict):
+        raise PipelineError(f"{path}: names nothing: write source and images")
     if not isinstance(config.get("source"), str) or "images" not in config:
         raise PipelineError(f"{path}: names no images of its own: write source and images")
     source = project / config["source"]
@@ -82,7 +84,7 @@ def median_side(project: Path, name: str) -> float:
     root = unpacked_file(source)[0] if source.is_file() else source
     images = find_images(config["images"], root).images
     sides = []
-    for image in images[:: max(1, len(images) // LOOKED_AT)]:
+    for image in images[:: -(-len(images) // LOOKED_AT) or 1]:
         try:
             with Image.open(root / image.file) as opened:
                 sides.append(min(opened.size))
@@ -101,11 +103,13 @@ def image_size(side: float) -> int:
 def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
     """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1.
 
-    Weights count at the published image size nearest to `size`, NATIVE_SIZE and a half at most.
+    Weights count at the published image size nearest to NATIVE_SIZE, at most half as much again,
+    and only if they take images of `size` pixels.
     """
     rows = imagenet.dropna(subset=["top1", "params_m"])
     rows = rows[rows["img_size"] <= 1.5 * NATIVE_SIZE]
-    distance = (rows["img_size"] - max(size, NATIVE_SIZE)).abs()
+    rows = rows[rows["fixed_size"].isna() | (rows["fixed_size"] == size)]
+    distance = (rows["img_size"] - NATIVE_SIZE).abs()
     rows = rows.assign(distance=distance).sort_values(["model", "distance"])
     rows = rows.drop_duplicates("model").sort_values(["top1", "model"], ascending=[False, True])
     found: list[str] = []

@@ -73,7 +73,7 @@ LEFT_OUT = "(text not shared)"
 _ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")
 _OWN_WORDS = re.compile(
     r"out of GPU memory( at batch size \d+(, [\d.]+ GiB reserved)?)?"
-    r"|(train|valid|test) loss is not finite( in epoch \d+)?"
+    r"|(training|validation|test) loss is not finite( in epoch \d+)?"
     r"|features of the frozen net are not finite"
     r"|(the batch was halved to \d+: out of GPU memory at \d+)?(; )?"
     r"(the device was shared: (several runs were packed on it"

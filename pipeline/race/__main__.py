@@ -36,7 +36,7 @@ from pipeline.race.field import (
     models_asked,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
-from pipeline.race.standing import Event, certificate_of, replay
+from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
 from pipeline.recommend.limits import Asked
 from pipeline.records import Record, read_record
 from pipeline.study.params import (
@@ -160,15 +160,23 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
 
 def _with_cells_in_a_line(text: str, race: Any) -> str:
     """The section `race` with each cell in one line of a diff, however long."""
-    lines = [f"  datasets: [{', '.join(race['datasets'])}]"]
+    lines = [f"  datasets: {_in_a_line(race['datasets'])}"]
     for kind in ("fits", "probes"):
         lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
         for name, values in race[kind].items():
-            told = ", ".join(f"{key}: {value}" for key, value in values.items())
-            lines.append(f"    {name}: {{{told}}}")
+            lines.append(f"    {_in_a_line({name: values})[1:-1]}")
     head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
     end = re.search(r"^(?=\S)", rest, re.MULTILINE)
     return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
+
+
+def _in_a_line(value: Any) -> str:
+    """YAML in one line, with quotes where a text would be read as something else."""
+    of_python = json_text.loads(json_text.dumps(value))  # not of the parser that keeps comments
+    text: str = yaml.safe_dump(
+        of_python, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
+    )
+    return text.strip()
 
 
 def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
@@ -240,7 +248,7 @@ class Contest:
         models = list(dict.fromkeys([*self.models, *known]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
         records = self._records(study, cells)
-        spent = sum(each.cost.fit_seconds or 0.0 for each in records)
+        spent = sum(map(counted_seconds, records))
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
         for model in broken & set(field.candidates.names):

@@ -119,11 +119,12 @@ class Race:
     def saw_run(self, model: int, error: float, wrong: np.ndarray | None = None) -> None:
         """A full fit's error rate, and the share of its answers wrong on each image [images]."""
         self.runs[model].append(error)
+        self.failed[model] = False
         if wrong is not None:
             self.answers[model].append(wrong)
 
     def saw_failure(self, model: int) -> None:
-        """A run that left no error: a model without any other leaves, neither better nor worse."""
+        """A run that left no error: a model without any other, before or after it, leaves."""
         self.failed[model] = not self.runs[model]
 
     @property

@@ -178,7 +178,10 @@ def _regret_unrun(
 def _p_best(
     race: Race, mean: np.ndarray, sd: np.ndarray, seen: Prediction, stay: np.ndarray
 ) -> np.ndarray:
-    """Shares [models] of draws in which each has the lowest error."""
+    """Shares [models] of draws in which each has the lowest error; 0 of all where none stays."""
+    found = np.zeros(len(mean))
+    if not stay.any():
+        return found
     rng = np.random.default_rng(SEED)
     rows = np.flatnonzero(stay)
     unrun = race.n_runs[rows] == 0
@@ -188,7 +191,6 @@ def _p_best(
     p = np.clip(mean[rows], 1e-4, 1 - 1e-4)
     scale = np.where(unrun, seen.scale[rows], sd[rows] / (p * (1 - p)))
     drawn = log_odds(p) + z * scale
-    found = np.zeros(len(mean))
     found[rows] = np.bincount(drawn.argmin(axis=1), minlength=len(rows)) / DRAWS
     return found
 
@@ -229,9 +231,17 @@ def replay(
             wrong = record.valid_wrong
             share = None if wrong is None else unpack_counts(wrong) / labels_of(record)
             race.saw_run(model, error, share)
-        took = record.cost.fit_seconds or 0.0
-        events.append(Event.of(race, record.model, PROBE if probe else FIT, error, took))
+        kind = PROBE if probe else FIT
+        events.append(Event.of(race, record.model, kind, error, counted_seconds(record)))
     return race, events
+
+
+def counted_seconds(record: Record) -> float:
+    """What a run counts for in the budget: also one that failed, until it did; 0 if unknown."""
+    if record.cost.fit_seconds is not None:
+        return record.cost.fit_seconds
+    watched = record.telemetry.get("seconds")
+    return float(watched) if isinstance(watched, (int, float)) else 0.0
 
 
 def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certificate:

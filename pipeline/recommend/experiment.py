@@ -180,11 +180,25 @@ def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int
 
 
 def _later(now: ImageNoise, runs: np.ndarray, again: np.ndarray, n_valid: int) -> ImageNoise:
-    """The noise of `n_valid` images after one more run of the models `again`."""
+    """The noise of `n_valid` images after one more run of the models `again`.
+
+    `alone` is pooled, so for models that answer alike it may be more than their variance: no
+    variance falls below the share that it would have if it were all of mistakes made alone.
+    """
     fewer = now.n_valid / n_valid
     shared = now.alone * (1 / runs - 1 / (runs + again))
-    covariance = fewer * (now.covariance - np.diag(shared))
+    least = (runs / (runs + again)).min() * np.linalg.eigvalsh(now.covariance)[0]
+    covariance = fewer * _lifted(now.covariance - np.diag(shared), least)
     return replace(now, n_valid=n_valid, covariance=covariance, alone=fewer * now.alone)
+
+
+def _lifted(covariance: np.ndarray, least: float) -> np.ndarray:
+    """The matrix with eigenvalues of at least `least`; unchanged where it has no smaller one."""
+    values, axes = np.linalg.eigh(covariance)
+    if values[0] >= least:
+        return covariance
+    lifted: np.ndarray = (axes * np.maximum(values, least)) @ axes.T
+    return (lifted + lifted.T) / 2
 
 
 def _drawn(
@@ -194,7 +208,7 @@ def _drawn(
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
     of_runs = scale_of(mean, now.n_valid) * np.sqrt(noise.residual)
-    lasting = now.covariance - np.diag(now.alone / runs)
+    lasting = _lifted(now.covariance - np.diag(now.alone / runs), 0.0)
     moves = rng.multivariate_normal(
         np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"
     )

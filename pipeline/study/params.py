@@ -289,17 +289,17 @@ def _raced(
     """The datasets, fits and probes of races; a study without the section has none."""
     if not isinstance(params, dict) or params.get("race") is None:
         return (), (), ()
-    datasets = _value(path, params, "race.datasets", list)
+    datasets = _items(path, params, "race.datasets", str)
     for kind in ("fits", "probes"):
         for name, values in _value(path, params, f"race.{kind}", dict).items():
             _check_raced(path, f"race.{kind}.{name}", values, datasets)
     fits = params["race"]["fits"].values()
     cells = [Cell(each["dataset"], each["model"], each["recipe"], each["seed"]) for each in fits]
     probes = tuple((each["dataset"], each["model"]) for each in params["race"]["probes"].values())
-    return tuple(datasets), tuple(cells), probes
+    return datasets, tuple(cells), probes
 
 
-def _check_raced(path: Path, key: str, values: Any, datasets: list[Any]) -> None:
+def _check_raced(path: Path, key: str, values: Any, datasets: tuple[str, ...]) -> None:
     """Raise for a raced cell whose values do not make its name, or whose dataset is not raced."""
     kinds: dict[str, type] = {"dataset": str, "model": str}
     if key.startswith("race.fits."):
@@ -323,16 +323,22 @@ def raced_name(values: Mapping[str, Any]) -> str:
 def _grid_list(
     path: Path, params: Any, key: str, kind: type, may_be_empty: bool
 ) -> tuple[Any, ...]:
-    values = _value(path, params, f"grid.{key}", list)
-    for value in values:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise PipelineError(f"{path}: grid.{key} has {value!r}, not {_KINDS[kind]}")
+    values = _items(path, params, f"grid.{key}", kind)
     if not values and not (may_be_empty and key in ("datasets", "models")):
         raise PipelineError(f"{path}: grid.{key} is empty: name at least one")
     if len(set(values)) < len(values):
         twice = sorted({str(value) for value in values if values.count(value) > 1})
         raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
-    return tuple(values)
+    return values
+
+
+def _items(path: Path, params: Any, key: str, kind: type) -> tuple[Any, ...]:
+    """A list's items, each of the kind: YAML reads an unquoted 2022 as a number."""
+    values = tuple(_value(path, params, key, list))
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise PipelineError(f"{path}: {key} has {value!r}, not {_KINDS[kind]}")
+    return values
 
 
 def _value(path: Path, params: Any, key: str, kind: Any) -> Any:

@@ -31,8 +31,9 @@ def main(
     (auto), also on a CPU (yes), or each run has a fresh one (no). Stops starting runs after
     MAX_FAILURES stages without a record, and, unless KEEP_GOING, after five in a row that failed
     for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
-    `local` starts Ray on this machine alone. DRY_RUN only tells, with an estimate of time and
-    energy, and of the cost where PRICE_PER_HOUR is that of all machines used.
+    `local` starts Ray on this machine alone. DRY_RUN runs nothing and shows what would run, with
+    an estimate of time and energy, and of the cost where PRICE_PER_HOUR is that of all machines
+    used.
     """
     from pathlib import Path
 

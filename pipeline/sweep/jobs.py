@@ -148,7 +148,7 @@ class Options:
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
         self._check_share()
         if self.pull and self.dry_run:
-            raise PipelineError("--dry-run touches nothing, --pull fetches: leave one out")
+            raise PipelineError("--dry-run fetches nothing, --pull does: leave one out")
 
     def _check_share(self) -> None:
         share = self.gpus_per_run

@@ -1,6 +1,8 @@
 """One call of the sweep: hold the workspace, run the loop, end cleanly on signals, sum up.
 
-A dry run holds nothing: it prints what would become of each stage and how long that would take.
+A dry run leaves the workspace to others: it prints what would become of each stage and how long
+that would take. All that it writes are links to sources that have come or gone, which would stop
+DVC, and the snapshot.
 """
 
 import signal
@@ -49,7 +51,7 @@ def plan(
 
     A new name that no model has is an error: each of its runs would fail.
     """
-    from pipeline.estimates.planned import estimate_lines  # tables: a sweep needs them not
+    from pipeline.estimates.planned import estimate_lines  # loads pandas; a sweep does without
     from pipeline.names.resolve import resolve
 
     found = verdicts(project, stages, needs)
