@@ -27,7 +27,6 @@ from pipeline.mistakes.answers import (
     everyones,
     reliability,
     shared_mistakes,
-    wilson,
     worst,
     wrong_for_all,
 )
@@ -36,6 +35,7 @@ from pipeline.plot import __main__ as plot
 from pipeline.plot import mistakes as figures
 from pipeline.records import pack_counts, pack_predictions
 from pipeline.report import __main__ as report
+from pipeline.statistics.intervals import wilson
 
 CLASSES = ["a", "b", "c"]
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy import stats
 
 from pipeline.dataset.prepared import Prepared
 from pipeline.mistakes.tables import EVERYONE, WORST
-from pipeline.statistics.intervals import CONFIDENCE
+from pipeline.statistics.intervals import CONFIDENCE, wilson
 
 BINS = 10  # of the reliability diagram
 DRAWS = 1000
@@ -59,17 +58,6 @@ def answers_of(kind: str, labels: np.ndarray, predictions: list[np.ndarray]) -> 
         return Answers(kind, labels > 0.5, stacked > 127, stacked.astype(np.float32) / 255)
     decided = stacked[:, :, 0].astype(np.int64) + 256 * stacked[:, :, 1].astype(np.int64)
     return Answers(kind, labels, decided, stacked[:, :, 2].astype(np.float32) / 255)
-
-
-def wilson(mean: Any, n: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of shares `mean` of `n` images each; NaN of none."""
-    share, size = np.asarray(mean, dtype=float), np.asarray(n, dtype=float)
-    size = np.where(size > 0, size, np.nan)
-    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    middle = (share + reach**2 / (2 * size)) / (1 + reach**2 / size)
-    half = np.sqrt(share * (1 - share) / size + (reach / (2 * size)) ** 2) * reach
-    half = half / (1 + reach**2 / size)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def confusion(answers: Answers, n_classes: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from scipy import stats
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
 from pipeline.statistics.comparison import run_noise, satterthwaite
-from pipeline.statistics.intervals import CONFIDENCE
+from pipeline.statistics.intervals import CONFIDENCE, wilson
 from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
 
 DECIMALS = 9  # of an error rate: a table read back may differ in its last bit
@@ -93,11 +93,8 @@ def interval(record: Record) -> tuple[float, float]:
     size = float(n_valid)
     if record.valid_wrong is not None:
         size /= paired([unpack_counts(record.valid_wrong)[None]], labels_of(record)).share or 1.0
-    reach = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    middle = (error + reach**2 / (2 * size)) / (1 + reach**2 / size)
-    half = reach * np.sqrt(error * (1 - error) / size + (reach / (2 * size)) ** 2)
-    half /= 1 + reach**2 / size
-    return min(max(middle - half, 0.0), error), max(min(middle + half, 1.0), error)
+    low, high = wilson(error, size)
+    return float(low), float(high)
 
 
 def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from pipeline.statistics.intervals import CONFIDENCE, likely_best, may_be_best, se_of_differences
+from pipeline.statistics.intervals import (
+    CONFIDENCE,
+    likely_best,
+    may_be_best,
+    se_of_differences,
+    wilson,
+)
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
@@ -159,11 +165,7 @@ def error_intervals(
     of_images = images.share / images.n_valid
     size = 1 / (np.maximum(of_runs, images.own / images.n_valid / runs) + of_images)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(of_runs, freedom, of_images))
-    middle = (mean + reach**2 / (2 * size)) / (1 + reach**2 / size)
-    half = np.sqrt(mean * (1 - mean) / size + (reach / (2 * size)) ** 2) * reach
-    half /= 1 + reach**2 / size
-    low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
-    return np.minimum(low, mean), np.maximum(high, mean)  # at 0 and 1 they meet but for rounding
+    return wilson(mean, size, reach)
 
 
 def _gaps(

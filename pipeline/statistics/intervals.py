@@ -53,6 +53,22 @@ def pooled(values: pd.Series, group: pd.Series) -> Noise | None:
     return Noise(float(np.sqrt((residuals**2).sum() / freedom)), freedom)
 
 
+NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+
+
+def wilson(mean: Any, size: Any, reach: Any = NORMAL) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of shares `mean` of `size` images each, `reach` standard errors to either
+    side: 95 %, unless another quantile is given. NaN of none.
+    """
+    share, size = np.asarray(mean, dtype=float), np.asarray(size, dtype=float)
+    size = np.where(size > 0, size, np.nan)
+    middle = share + reach**2 / (2 * size)
+    half = reach * np.sqrt(share * (1 - share) / size + (reach / (2 * size)) ** 2)
+    whole = 1 + reach**2 / size
+    low, high = (middle - half) / whole, (middle + half) / whole
+    return np.minimum(low.clip(0, 1), share), np.maximum(high.clip(0, 1), share)  # but for rounding
+
+
 def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
     """Bool [n]: which means, lower being better, cannot be told from the lowest true mean.
 
