@@ -10,6 +10,7 @@ from study_fakes import write_imagenet
 
 from benchmarks.project_copy import ROOT
 from pipeline.core.errors import PipelineError
+from pipeline.finetune.weights import WHEELS
 from pipeline.own import __main__ as own
 from pipeline.study.params import read_study
 
@@ -45,7 +46,7 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
     own.main("photos", params=project / "params.yaml")
     study = read_study(project / "params.yaml")
     assert (study.datasets, study.image_size, study.weights) == (("photos",), 96, "wheel")
-    assert study.models == tuple(own.WHEEL_MODELS)
+    assert study.models == tuple(WHEELS)
     assert "median of 104" in capsys.readouterr().out
 
 

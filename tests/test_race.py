@@ -537,7 +537,7 @@ def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_i
     monkeypatch.setattr(field, "this_device", lambda threads: Device(kind="cpu", name="Some CPU"))
     table = published(study, imagenet, tmp_path)
     asked = Asked(max_memory="8GB")
-    left_out, not_judged = field._left_out(tmp_path, study, table, imagenet, asked)
+    left_out, not_judged = field._left_out(study, table, imagenet, asked)
     assert left_out == {
         models[3]: "an input fixed at another size than 64 pixels",
         LITE[1]: "--max-memory 8GB",

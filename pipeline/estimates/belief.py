@@ -130,7 +130,7 @@ def learn(past: Sequence[Past], start: Prior) -> Prior:
 
 
 def _learned(past: Sequence[Past], rung: int, start: Level) -> Level:
-    sets = [each for each in (_rows(one, rung) for one in past) if len(each[1]) >= 4]
+    sets = [each for each in (_rows(one, rung) for one in past) if len(each[1]) >= LEAST_MODELS]
     if not sets:
         return start
     slopes = slice(1, None)

