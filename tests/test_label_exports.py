@@ -797,6 +797,83 @@ def read(root: Path, hints: Hints | None = None) -> Truth:
     }
 
 
+@stops("split the images into parts, which is not read from lists")
+def food_101(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/{1000 + i}" for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.text("meta/classes.txt", *KINDS)
+    tree.text("meta/train.txt", *names[:30])
+    tree.text("meta/test.txt", *names[30:])
+
+
+@stops("split the images into parts, which is not read from lists")
+def indoor_scenes(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*(f"Images/{name}" for name in names))
+    tree.text("TrainImages.txt", *names[:30])
+    tree.text("TestImages.txt", *names[30:])
+
+
+@stops("split the images into parts, which is not read from lists")
+def chest_x_rays_with_lists_of_parts(tree: Tree) -> None:
+    names = plain(tree, suffix=".png")
+    tree.text("Data_Entry_2017.csv", "Image Index,Finding Labels", *lines_of(names, "{}.png,{}"))
+    tree.text("train_val_list.txt", *(f"{name}.png" for name in names[:30]))
+    tree.text("test_list.txt", *(f"{name}.png" for name in names[30:]))
+
+
+@stops("list_eval_partition.txt splits the images by its name")
+def celebrities(tree: Tree) -> None:
+    """The attributes, below a line with their number and one with their names, are no table."""
+    names = plain(tree)
+    signs = [" 1" if i % 3 else "-1" for i in range(len(names))]
+    rows = [f"{name}.jpg {sign} -1" for name, sign in zip(names, signs, strict=True)]
+    tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
+    parts = [f"{name}.jpg {i // 16}" for i, name in enumerate(names)]
+    tree.text("list_eval_partition.txt", *parts)
+
+
+@stops("names the images in a way that is not understood")
+def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    rows = [f"{name}.jpg 1 -1" for name in names]
+    tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
+
+
+@stops("column Confidence holds zeros and ones")
+def open_images(tree: Tree) -> None:
+    names = plain(tree)
+    rows = [
+        f"{name},verification,/m/{KINDS[(i + n) % 3]},{1 - n}"
+        for i, name in enumerate(names)
+        for n in range(2)
+    ]
+    tree.text("human-imagelabels.csv", "ImageID,Source,LabelName,Confidence", *rows)
+
+
+@stops("holds objects of JSON, not labels")
+def datumaro(tree: Tree) -> None:
+    names = plain(tree, folder="images/default/")
+    items = [
+        {
+            "id": name,
+            "annotations": [{"id": 0, "type": "label", "group": 0, "label_id": i % 3}],
+            "image": {"path": f"{name}.jpg", "size": [4, 4]},
+        }
+        for i, name in enumerate(names)
+    ]
+    labels = [{"name": kind, "parent": "", "attributes": []} for kind in KINDS]
+    about = {"label": {"labels": labels, "attributes": []}}
+    tree.json("annotations/default.json", {"info": {}, "categories": about, "items": items})
+
+
+@stops("holds boxes of objects, not labels")
+def localisation(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("LOC_val_solution.csv", "ImageId,PredictionString", *lines_of(names, "{},{} 1 2 3 4"))
+
+
 @pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)
 def test_what_is_common_is_understood(case: Case, tmp_path: Path) -> None:
     truth = case(Tree(tmp_path))

@@ -36,6 +36,7 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
+_SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
@@ -69,6 +70,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence)
+    _refuse_what_is_no_label(table[label], label, name)
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, found, keys, evidence, name, hints)
@@ -78,6 +80,26 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["no_label"] = ["-1"]
         evidence.append("-1 is no label")
     return Meaning(keys, kind, evidence)
+
+
+def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str) -> None:
+    """Raise for objects of JSON, boxes behind a label, and a list that only splits the images."""
+    texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
+    texts = [text for text in texts if text.strip()]
+    for what, pattern in (
+        ("objects of JSON", r"\{.*\}"),
+        ("boxes of objects", r"\S+( -?\d+(\.\d+)?){4,}.*"),
+    ):
+        if texts and all(re.fullmatch(pattern, text, re.DOTALL) for text in texts):
+            raise Unclear(
+                f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
+                "with a column of file names and one of labels"
+            )
+    if label.startswith("column ") and _SPLITS.search(name.lower()):
+        raise Unclear(
+            f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
+            "part (train, valid or test): write a table of labels, or --table with another one"
+        )
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
@@ -254,6 +276,13 @@ def _one_or_several(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
         )
+    for column in table.columns.drop([label, found.column]):
+        if set(map(str, table[column])) in ({"0", "1"}, {"0.0", "1.0"}):
+            raise Unclear(
+                f"{name}: {several} images have several rows, and column {column} holds zeros and "
+                "ones: if 0 means that a label is absent, those rows do not count: write a table "
+                "of the rows that do, without that column"
+            )
     keys["rows"] = "merge"
     evidence.append(f"{several} images have a row for each of their labels")
     return "multi"

@@ -144,6 +144,8 @@ def said_together(
     images, kind, rule = _combined(group, notes)
     named = frozenset[str]().union(*(each.naming.files for each in group))
     unlabelled = []
+    if hints.table is None:
+        refuse_lists_of_parts([each for each in others if not each.naming.files - named], hints)
     for each in others:
         refuse_lost_columns([each])
         if new := each.naming.files - named:
@@ -273,3 +275,14 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"
             )
+
+
+def refuse_lists_of_parts(tables: Sequence[Named], hints: Hints) -> None:
+    """Lists of the images of each part, `train.txt` and `test.txt`, are not left aside."""
+    lists = [each for each in tables if each.meaning is None and each.part]
+    if hints.part != "none" and {each.part for each in lists} & {"valid", "test"}:
+        raise Unclear(
+            f"{listed(each.name for each in lists)} split the images into parts, which is not "
+            "read from lists: write a table with a column of files, one of labels and one of "
+            "parts, or --part none to split the images anew"
+        )

@@ -288,7 +288,7 @@ def _in(file: str, folder: str) -> bool:
 def part_in_name(name: str) -> str | None:
     """The part that a table's own name or folder says: train.csv, labels_val.csv, test/x.csv."""
     own = name.rpartition("/")[2].partition(".")[0]
-    for word in re.split(r"[^a-zA-Z]+", own):
+    for word in re.split(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])", own):
         if part := part_named(word):
             return part
     return next((p for f in name.split("/")[:-1][::-1] if (p := part_of_folder(f))), None)

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.evidence import refuse_lost_columns, said_together, tables_in
+from pipeline.dataset.evidence import (
+    refuse_lists_of_parts,
+    refuse_lost_columns,
+    said_together,
+    tables_in,
+)
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import NO_CLASSES, Reading, parallel_folders, read_folders, read_names
 from pipeline.dataset.hugging_face import is_saved, read_saved
@@ -22,6 +27,7 @@ from pipeline.dataset.image_files import ImageFiles, folder_of
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
 from pipeline.dataset.sources import Source, files_below, part_of_folder, suffix_of
+from pipeline.dataset.table_files import SUFFIXES as TABLES
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
@@ -93,8 +99,11 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         reading = read_folders(files, hints) if hints.pattern is None else None
     except Unclear as error:
         unclear = error
+    unread = [path for path in others if path not in {each.name for each in tables}]
     if found is not None:
         images, kind, rule, labels = found
+        if hints.table is None:
+            _refuse_unread(root, [path for path in unread if suffix_of(path) in TABLES], files)
         if reading is not None and hints.table is None and hints.label is None:
             rule += _agreement(root, reading, labels)
         return _recognised(root, images, kind, rule, notes)
@@ -104,9 +113,9 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         reading = _by_names(root, files, sidecars, hints)
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
-    if not (hints.table == "none" or hints.layout or hints.pattern):
-        known = {each.name for each in tables}
-        _refuse_unread(root, [path for path in others if path not in known], files)
+    if not by_folders:
+        refuse_lists_of_parts(tables, hints)
+        _refuse_unread(root, unread, files)
     notes += [
         f"{each.name} names {len(each.naming.files)} images and gives no label" for each in tables
     ]
