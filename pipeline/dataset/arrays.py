@@ -155,6 +155,10 @@ def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[De
                 pixels.unlink()
     except BrokenProcessPool:
         raise PipelineError(f"{folder}: a decoding process was killed: is memory short?") from None
+    except MemoryError:
+        raise PipelineError(
+            f"{folder}: memory ran out while images were decoded: free some, then run again"
+        ) from None
     for writer in writers:
         writer.close()
     return decoded
