@@ -72,11 +72,12 @@ def test_a_hub_that_does_not_answer_is_asked_once(
 
     asked: list[str] = []
 
-    def no_answer(address: str, **options: object) -> None:
-        asked.append(address)
-        raise HTTPError("no network")
+    class NoNetwork:
+        def head(self, address: str, **options: object) -> None:
+            asked.append(address)
+            raise HTTPError("no network")
 
-    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", no_answer)
+    monkeypatch.setattr("huggingface_hub.get_session", NoNetwork)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     change(study, models=["resnet18.a1_in1k", "resnet34.a1_in1k", LITE], weights="hub")

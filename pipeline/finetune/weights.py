@@ -168,27 +168,33 @@ def _from_file(source: str, origin: str, file: Path) -> Weights:
 
 def _name_on_hub(model: str, repository: str, names: list[str]) -> str:
     """Which of `names` the hub has, asked once each with no retries."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub import constants, get_session, get_token, hf_hub_url
+    from huggingface_hub.errors import HTTPError
 
     if constants.HF_HUB_OFFLINE:
         raise PipelineError(
             f"model {model}: {repository} is not in the cache {constants.HF_HUB_CACHE} and "
             f"HF_HUB_OFFLINE is set: fetch it where there is network, {_ADVICE}"
         )
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    options: dict[str, Any] = {
+        "headers": {"authorization": f"Bearer {token}"} if token else {},
+        "timeout": ANSWER_SECONDS,
+        "follow_redirects": False,  # to where the file is, which may answer no such question
+    }
     for name in names:
         try:
-            get_hf_file_metadata(hf_hub_url(repository, name), timeout=ANSWER_SECONDS)
-            return name
-        except HfHubHTTPError as error:
-            if (status := error.response.status_code) != 404:
-                raise _refusal(model, repository, status) from None
+            answer = get_session().head(hf_hub_url(repository, name), **options)
         except (HTTPError, OSError) as error:
             raise TryAgain(
                 f"model {model}: {repository} is not in the cache {constants.HF_HUB_CACHE} and the "
                 f"hub {constants.ENDPOINT} does not answer ({type(error).__name__}): check the "
                 f"network, {_ADVICE}"
             ) from None
+        if answer.status_code < 400:
+            return name
+        if answer.status_code != 404:
+            raise _refusal(model, repository, answer.status_code)
     raise PipelineError(f"model {model}: the hub has none of {', '.join(names)} in {repository}")
 
 
