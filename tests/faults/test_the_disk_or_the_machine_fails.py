@@ -188,6 +188,29 @@ def test_ctrl_c_ends_quietly_with_130() -> None:
     assert in_child(lambda: os.kill(os.getpid(), signal.SIGINT)) == (130, "")
 
 
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_closed_pipe_ends_a_command_quietly_with_141(tmp_path: Path, flush: bool) -> None:
+    def talking() -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, 1)
+        sys.stdout = os.fdopen(1, "w")
+        with one_line_errors(), replacing_folder(tmp_path / "out"):
+            print("epoch 1", flush=flush)
+
+    assert in_child(talking) == (141, "")
+    assert (tmp_path / "out").exists() != flush
+
+
+def test_a_pipe_of_ours_that_breaks_is_a_bug() -> None:
+    def broken() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    code, said = in_child(broken)
+    assert code == 99
+    assert "Broken" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_every_command_exits_with_75_when_it_is_preempted(tmp_path: Path, number: int) -> None:
     def preempted() -> None:
