@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import typing
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, UnionType
@@ -21,6 +22,8 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain, system_error
 
+# torch's, of torch.jit: at the import of fastai, and of timm in some of its versions
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import time
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +32,6 @@ from pipeline.records import Data, Record, write_record
 def main(config: DictConfig) -> None:
     """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
     machine.rest_while_waiting()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out, title = record_path(config), _title(config)
     with hold(out.with_name(f".{out.name}.lock"), out):
