@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,13 +165,13 @@ def die_with_parent() -> None:
 def progress(title: str) -> Any:
     """A function that prints one line per epoch under `title`, and reports it to a sweep.
 
-    It is called with the row of the record's history, and `of`, how many epochs there will be.
+    It is called with the row of the record's history, `of`, how many epochs there will be, and
+    `elapsed_seconds` since the fit began.
     """
-    started = time.perf_counter()
 
     def tell(row: dict[str, Any]) -> None:
         known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
-        now = Progress(epochs=row["of"], seconds=time.perf_counter() - started, **known)
+        now = Progress(epochs=row["of"], seconds=row["elapsed_seconds"], **known)
         print(f"{title}  {now}", flush=True)
         report_progress(now)
 

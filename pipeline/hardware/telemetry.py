@@ -217,6 +217,10 @@ class Watch:
         self._sampler.stop()
         self._fill(self._begin, end, self._sampler)
 
+    def elapsed_seconds(self) -> float:
+        """Since the block began."""
+        return time.perf_counter() - self._begin.at
+
     def _fill(self, begin: Reading, end: Reading, sampler: Sampler) -> None:
         seconds, samples = end.at - begin.at, sampler.samples
         joules, source = _energy(sampler, seconds)
