@@ -42,6 +42,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to that, decoded
 Image.init()  # load the readers now: many threads will use them
+NO_MEMORY = "memory ran out while images were decoded: free some, then run again"
 _HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 OF_16 = "-of-16"

@@ -18,10 +18,9 @@ import numpy as np
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import end_with_parent, usable_cores
-from pipeline.dataset.images import RESIZES, NotAnImage, Picture, decode
+from pipeline.dataset.images import NO_MEMORY, RESIZES, NotAnImage, Picture, decode
 
 IMAGES_PER_TASK = 32
-NO_MEMORY = "memory ran out while images were decoded: free some, then run again"
 AHEAD = 3  # tasks per worker that wait to be fetched
 Ask = Callable[[np.ndarray], np.ndarray]
 _ask: Ask | None  # set once in each worker
