@@ -245,6 +245,20 @@ def add_rare(pictures: Path) -> None:
     (pictures / "yeti/1.jpg").write_bytes(jpeg(77))
 
 
+def test_memory_that_runs_out_for_a_moment_loses_no_image(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(data: bytes) -> None:
+        raise MemoryError
+
+    asked = wanted(pictures, tmp_path / "out", bad="drop")
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays, "decode", no_memory)
+        with pytest.raises(PipelineError, match="memory ran out"):
+            prepare(asked)
+    assert prepare(asked)["n_rejected"] == 0
+
+
 def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     pictures: Path, tmp_path: Path
 ) -> None:

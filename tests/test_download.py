@@ -26,13 +26,14 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = BODY
         self.etag = '"one"'
+        self.sent: list[str] = []  # the path of each answer
         self.cut_after: list[int] = []  # bytes, one entry per answer
         self.status = 200
         self.pause, self.pause_seconds = threading.Event(), 0.0
         self.ranges: list[str | None] = []
 
-    def archive(self, **known: object) -> Archive:
-        return Archive(f"http://127.0.0.1:{self.server_port}/folder/set.tgz", **known)
+    def archive(self, folder: str = "folder", **known: object) -> Archive:
+        return Archive(f"http://127.0.0.1:{self.server_port}/{folder}/set.tgz", **known)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,7 +42,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.ranges.append(wanted)
+        self.server.sent.append(self.path)
         body, start = self.server.body, 0
+        body = body[::-1] if self.path.startswith("/other") else body
         if wanted and self.headers.get("If-Range") == self.server.etag:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         status = 206 if start else self.server.status
@@ -155,7 +158,8 @@ def test_the_hash_of_the_first_use_is_told_recorded_and_checked_from_then_on(
 ) -> None:
     get_archive(server.archive())
     assert f"sha256: {SHA256}" in capsys.readouterr().out
-    assert (archives / "set.tgz.sha256").read_text() == f"{SHA256}  set.tgz\n"
+    url = server.archive().url_hash
+    assert (archives / "set.tgz.sha256").read_text() == f"{SHA256}  set.tgz\n# URL {url}\n"
     (archives / "set.tgz").write_bytes(b"tampered")
     with pytest.raises(PipelineError, match=f"expected {SHA256}"):
         get_archive(server.archive())
@@ -192,6 +196,92 @@ def test_a_site_without_network_uses_its_folder_of_archives(
     with pytest.raises(PipelineError, match="SHA-256"):
         get_archive(server.archive(sha256=SHA256))
     assert (tmp_path / "site" / "set.tgz").read_bytes() == b"another file"
+
+
+OTHER = hashlib.sha256(BODY[::-1]).hexdigest()
+
+
+def test_two_addresses_that_end_in_one_name_each_give_their_own_archive(
+    server: Server, archives: Path
+) -> None:
+    other = server.archive("other")
+    for _ in range(2):
+        assert get_archive(server.archive()) == (archives / "set.tgz", SHA256)
+        assert get_archive(other) == (archives / other.own_name, OTHER)
+    assert server.sent == ["/folder/set.tgz", "/other/set.tgz"]
+    assert get_archive(server.archive("third", sha256=SHA256))[0] == archives / "set.tgz"
+    assert len(server.sent) == 2
+
+
+@pytest.mark.parametrize("known", [{}, {"sha256": OTHER}])
+def test_an_archive_that_its_hash_pins_is_not_taken_for_another_address(
+    server: Server, archives: Path, known: dict[str, object]
+) -> None:
+    assert get_archive(server.archive(sha256=SHA256))[0] == archives / "set.tgz"
+    other = server.archive("other", **known)
+    assert get_archive(other) == (archives / other.own_name, OTHER)
+    assert get_archive(server.archive(sha256=SHA256)) == (archives / "set.tgz", SHA256)
+    assert server.sent == ["/folder/set.tgz", "/other/set.tgz"]
+
+
+def test_a_half_download_is_continued_for_its_own_address_only(
+    server: Server, archives: Path
+) -> None:
+    server.cut_after = [300_000] + [0] * 20
+    with pytest.raises(TryAgain):
+        get_archive(server.archive())
+    server.cut_after, other = [], server.archive("other")
+    assert get_archive(other) == (archives / other.own_name, OTHER)
+    assert get_archive(server.archive()) == (archives / "set.tgz", SHA256)
+    assert server.ranges[-2:] == [None, "bytes=300000-"]
+
+
+@pytest.mark.parametrize(
+    ("known", "kept"),
+    [
+        ({}, True),
+        ({"size": len(BODY)}, True),
+        ({"sha256": SHA256}, True),
+        ({"size": 7}, False),
+        ({"sha256": OTHER}, False),
+        ({"md5": "0" * 32}, False),
+    ],
+)
+def test_an_archive_of_an_earlier_version_counts_unless_something_speaks_against_it(
+    archives: Path, known: dict[str, object], kept: bool
+) -> None:
+    archives.mkdir()
+    (archives / "set.tgz").write_bytes(BODY)
+    (archives / "set.tgz.sha256").write_text(f"{SHA256}  set.tgz\n")
+    archive = Archive("http://127.0.0.1:9/a/set.tgz", **known)
+    if kept:
+        assert get_archive(archive) == (archives / "set.tgz", SHA256)
+        archive = Archive("http://127.0.0.1:9/b/set.tgz")  # the address is recorded by now
+    with pytest.raises(TryAgain, match=f"put {archive.own_name} into a folder"):
+        get_archive(archive)
+
+
+def test_a_file_of_which_nothing_is_known_is_nobodys(server: Server, archives: Path) -> None:
+    archives.mkdir()
+    (archives / "set.tgz").write_bytes(BODY[::-1])
+    assert get_archive(server.archive()) == (archives / server.archive().own_name, SHA256)
+    assert (archives / "set.tgz").read_bytes() == BODY[::-1]
+
+
+def test_a_site_keeps_a_second_archive_of_one_name_under_its_own(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.setenv("WB_DATA", str(site))
+    first, second = (Archive(f"http://127.0.0.1:9/{name}/set.tgz") for name in "ab")
+    (site / "set.tgz").write_bytes(BODY)
+    assert get_archive(first) == (site / "set.tgz", SHA256)
+    with pytest.raises(TryAgain, match=f"put {second.own_name} into a folder"):
+        get_archive(second)
+    (site / second.own_name).write_bytes(BODY[::-1])
+    assert get_archive(second) == (site / second.own_name, OTHER)
+    assert get_archive(first) == (site / "set.tgz", SHA256)
 
 
 def test_only_addresses_of_files_on_the_web_are_fetched(archives: Path) -> None:

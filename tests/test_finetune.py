@@ -84,6 +84,7 @@ def test_params_yaml_may_be_edited_while_a_fit_runs(
     grid = {"datasets": ["digits"], "models": [MODEL], "recipes": ["quickstart"], "seeds": [0]}
     params.write_text(json.dumps({"grid": grid}))
     epoch = {"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "error_rate": 0.5, "of": 1}
+    epoch["elapsed_seconds"] = 25.4
 
     def edits(config: Any, tell: Any) -> Any:
         params.write_text("grid: {datasets: [")
@@ -96,13 +97,25 @@ def test_params_yaml_may_be_edited_while_a_fit_runs(
     main(config_of(tiny, f"out={tmp_path}/record.json"))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
+    assert lines[0].endswith("error 0.5000  25 s")
     assert all(line.startswith("[1/1] digits") for line in lines)
     assert read_record(tmp_path / "record.json") == record
 
 
+TOLD: list[dict[str, Any]] = []
+
+
 @pytest.fixture(scope="session")
 def record(tiny: Path) -> Any:
-    return finetune(config_of(tiny))
+    return finetune(config_of(tiny), TOLD.append)
+
+
+def test_the_seconds_of_epochs_count_from_the_fits_begin(record: Any) -> None:
+    told = [row["elapsed_seconds"] for row in TOLD]
+    spent = np.cumsum([row["seconds"] for row in record.history])
+    assert len(told) == len(spent)
+    assert (told >= spent).all()
+    assert told[-1] <= record.cost.fit_seconds
 
 
 def test_a_record_says_how_it_went_what_it_cost_and_on_what(record: Any, tiny: Path) -> None:

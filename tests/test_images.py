@@ -3,8 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from pipeline.dataset import images
 from pipeline.dataset.images import SUFFIXES, NotAnImage, crop, decode, dim, squish
 
 RANDOM = np.random.RandomState(0)
@@ -168,3 +169,27 @@ def test_an_orientation_in_xmp_counts_too() -> None:
     data = encoded(PHOTO, "JPEG", xmp=xmp, quality=90)
     plain = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.array_equal(pixels(data), np.rot90(plain, 2))
+
+
+def test_memory_that_is_lacking_does_not_speak_against_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    data = encoded(PHOTO.convert("L"))
+    for where, name in ((Image.Image, "convert"), (PngImagePlugin.PngImageFile, "load")):
+        monkeypatch.setattr(where, name, no_memory)
+        with pytest.raises(MemoryError):
+            decode(data)
+
+
+def test_a_bug_of_ours_does_not_speak_against_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_SIXTEEN_BITS", None)
+    with pytest.raises(TypeError):
+        decode(encoded(PHOTO))
+
+
+def test_exif_that_pillow_cannot_read_speaks_against_the_image() -> None:
+    with pytest.raises(NotAnImage, match="damaged image"):
+        decode(encoded(PHOTO, "PNG", exif=b"Exif\0\0XX*\0"))

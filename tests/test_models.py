@@ -366,3 +366,9 @@ def test_all_models_are_listed_from_the_real_table(
     assert [row["model"] for row in rows] == list(weights())
     assert sum(row["imagenet_top1"] is not None for row in rows) >= 1200
     assert sum(row["samples_per_second"] is not None for row in rows) >= 1200
+
+
+def test_torchs_warning_at_the_import_of_fastai_is_shown_by_no_command() -> None:
+    code = "import pipeline.core.command; import fastai.vision.all"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stderr == ""

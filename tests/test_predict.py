@@ -21,6 +21,7 @@ from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Ragged
 from pipeline.export.folder import PARITY
 from pipeline.predict import __main__ as predict
+from pipeline.predict import decoding
 from pipeline.predict.decoding import answers, square
 from pipeline.predict.exported import on_cpu, open_exported
 
@@ -248,6 +249,17 @@ def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
     pixels = np.concatenate([part.given for part in parts])
     wanted = [squish(decode(file.read_bytes()).pixels, 24) for file in files]
     assert np.array_equal(pixels, np.stack(wanted))
+
+
+def test_memory_that_runs_out_is_one_line_and_no_image_is_called_damaged(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(data: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "decode", no_memory)
+    with pytest.raises(PipelineError, match="memory ran out while images were decoded"):
+        list(answers(predict.found([images]), "squish", 24, None))
 
 
 @pytest.mark.parametrize("shape", [(24, 31), (40, 24), (24, 24)])

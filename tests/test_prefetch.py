@@ -67,16 +67,17 @@ def test_what_is_surely_missing_is_known_without_reading_a_file(
 def test_a_hub_that_does_not_answer_is_asked_once(
     study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import httpx
     from huggingface_hub import constants
+    from huggingface_hub.errors import HTTPError
 
     asked: list[str] = []
 
-    def no_answer(address: str, **options: object) -> None:
-        asked.append(address)
-        raise httpx.ConnectError("no network")
+    class NoNetwork:
+        def head(self, address: str, **options: object) -> None:
+            asked.append(address)
+            raise HTTPError("no network")
 
-    monkeypatch.setattr(httpx, "head", no_answer)
+    monkeypatch.setattr("huggingface_hub.get_session", NoNetwork)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     change(study, models=["resnet18.a1_in1k", "resnet34.a1_in1k", LITE], weights="hub")

@@ -253,6 +253,31 @@ def test_threads_that_began_or_ended_meanwhile_are_counted_right() -> None:
     assert telemetry.waited_share(begin, end) == pytest.approx(2 / 10)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the waiting for a core")
+@pytest.mark.parametrize("error", [FileNotFoundError, ProcessLookupError, PermissionError])
+def test_a_thread_that_ends_while_it_is_asked_is_one_thread_less(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    ending = threading.Event()
+    thread = threading.Thread(target=ending.wait)
+    thread.start()
+    original = Path.read_text
+
+    def read_text(path: Path, *options: Any, **more: Any) -> str:
+        if path.parent.name == str(thread.native_id):
+            raise error
+        return original(path, *options, **more)
+
+    before = telemetry.read().waited_seconds
+    monkeypatch.setattr(Path, "read_text", read_text)
+    after = telemetry.read().waited_seconds
+    ending.set()
+    thread.join()
+    assert before is not None
+    left = None if error is PermissionError else before.keys() - {str(thread.native_id)}
+    assert (after and after.keys()) == left
+
+
 ON_ONE_CORE = """
 import os, subprocess, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

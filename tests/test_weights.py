@@ -1,5 +1,6 @@
 """Weights come from the named source, are the right ones, and a missing one is told at once."""
 
+import errno
 import http.server
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +20,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.finetune.weights import WHEELS, find, folder, wheel
+from pipeline.finetune.weights import WHEELS, find, folder, hub, wheel
 
 ROOT = Path(__file__).parent.parent
 
@@ -142,6 +144,85 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         return
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """A stand-in for a hub that answers everything with `status`."""
+
+    status: ClassVar[int] = 200
+    tokens: ClassVar[list[str | None]] = []
+
+    def do_HEAD(self) -> None:
+        self.tokens.append(self.headers.get("Authorization"))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Refusing]]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    Refusing.tokens.clear()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_user")
+    yield Refusing
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "line", "asked"),
+    [
+        (404, 1, "the hub has none of model.safetensors, pytorch_model.bin in timm/", 2),
+        (401, 1, r"refuses access to timm/.*\(HTTP 401.* log in with `hf auth login`, or put", 1),
+        (403, 1, r"refuses access to timm/.*\(HTTP 403", 1),
+        (408, 75, r"busy or down \(HTTP 408\): call again", 1),
+        (429, 75, r"busy or down \(HTTP 429\): call again", 1),
+        (503, 75, r"busy or down \(HTTP 503\): call again", 1),
+        (418, 1, r"does not give timm/.* \(HTTP 418\)", 1),
+    ],
+)
+def test_only_404_means_that_the_hub_has_no_weights(
+    refusing: type[Refusing], status: int, code: int, line: str, asked: int
+) -> None:
+    refusing.status = status
+    with pytest.raises(PipelineError, match=line) as raised:
+        hub("test_resnet.r160_in1k")
+    assert raised.value.exit_code == code
+    assert refusing.tokens == ["Bearer hf_of_the_user"] * asked
+
+
+def test_a_download_that_the_hub_breaks_off_is_for_another_try_and_a_full_disk_is_not(
+    refusing: type[Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub.errors import HTTPError
+
+    refusing.status = 200
+    raised: list[Exception] = [
+        HTTPError("peer closed"),
+        ConnectionResetError(),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ]
+
+    def broken(*_: object) -> None:
+        raise raised.pop(0)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+    with pytest.raises(TryAgain, match=r"the hub broke off \(peer closed\): call again"):
+        hub("test_resnet.r160_in1k")
+    with pytest.raises(TryAgain, match="the hub broke off"):
+        hub("test_resnet.r160_in1k")
+    with pytest.raises(OSError, match="No space left"):
+        hub("test_resnet.r160_in1k")
 
 
 FROM_HUB = """

@@ -8,7 +8,6 @@ neighbours. A fine-tune that does not beat it is not worth its time.
 
 import time
 import traceback
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +31,6 @@ Fields = dict[str, Any]
 def main(config: DictConfig) -> None:
     """Make the baseline that `config` (conf/baseline.yaml) asks for, and write `config.out`."""
     machine.rest_while_waiting()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out = Path(config.out)
     with hold(out.with_name(f".{out.name}.lock"), out):

@@ -7,7 +7,6 @@ has no runs of a model. Nothing is read but params.yaml and conf/.
 """
 
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -63,7 +62,6 @@ def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> No
     At the image size of PARAMS and with its first recipe, or --recipe's batch size and precision.
     """
     machine.rest_while_waiting()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     study = read_study(params)
     found = calibrate(study, recipe or study.recipes[0], threads_of(read_yaml(params)))
     if len(found.steps) < FEWEST:

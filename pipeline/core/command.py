@@ -7,10 +7,12 @@ docstring into --help, and a `PipelineError` into one line on standard error and
 import argparse
 import inspect
 import os
+import select
 import signal
 import sys
 import threading
 import typing
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, UnionType
@@ -20,6 +22,8 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain, system_error
 
+# torch's, of torch.jit: at the import of fastai, and of timm in some of its versions
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
 
 
@@ -70,19 +74,24 @@ def one_line_errors() -> Iterator[None]:
     """Turn expected errors of the block into one line on standard error and an exit code.
 
     0: done, 1: the user must change something, 2: usage, 75: try again later (network, preempted),
-    130: Ctrl-C. SIGTERM and SIGHUP end the block like an error, so locks and temporary files are
-    removed. `WB_DEBUG=1` keeps tracebacks.
+    130: Ctrl-C, 141: the reader of the output has closed it. SIGTERM and SIGHUP end the block like
+    an error, so locks and temporary files are removed. `WB_DEBUG=1` keeps tracebacks.
     """
     try:
         with _ending_on_signals():
             yield
+            if sys.stdout:  # None where it was closed before the start
+                sys.stdout.flush()
     except _Stopped as end:  # all is released; unloading torch would cost seconds
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(end.code or 0))
-    except BrokenPipeError:  # a reader such as `head` has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except BrokenPipeError:
+        if not (closed := [each for each in (1, 2) if _reader_is_gone(each)]):
+            raise
+        for each in closed:  # by a reader such as `head`: the interpreter would complain once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), each)
+        sys.exit(128 + signal.SIGPIPE)
     except (PipelineError, OSError, KeyboardInterrupt) as error:
         if os.environ.get("WB_DEBUG") == "1":
             raise
@@ -93,6 +102,12 @@ def one_line_errors() -> Iterator[None]:
             raise
         print(f"error: {' '.join(str(expected).split())}", file=sys.stderr)
         sys.exit(expected.exit_code)
+
+
+def _reader_is_gone(descriptor: int) -> bool:
+    polled = select.poll()
+    polled.register(descriptor, 0)  # errors are reported all the same
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in polled.poll(0))
 
 
 @contextmanager

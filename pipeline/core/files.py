@@ -48,7 +48,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
+    """Yield an empty folder to fill; it takes `path`'s place if the block succeeds.
+
+    Of a link to a folder, the folder behind it is replaced, and the link stays.
+    """
+    path = path.resolve() if path.is_symlink() else path
     temporary = _temporary_name(path)
     with _naming(path, temporary):
         _clear_place(path)
@@ -60,7 +64,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             _flush_to_disk(temporary)
             _put(temporary, path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,7 +99,15 @@ def _clear_place(path: Path) -> None:
     for left in path.parent.glob(f".{path.name}.writing-*"):
         pid = left.name.rpartition("-")[2]
         if not (pid.isdigit() and psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            _remove(left)
+
+
+def _remove(path: Path, ignore_errors: bool = False) -> None:
+    """Remove a folder, a file or a link (not what it leads to), if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=ignore_errors)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -138,7 +150,7 @@ def _exchange(temporary: Path, path: Path) -> None:
         old = temporary.with_name(temporary.name + "-old")
         path.rename(old)
         temporary.rename(path)
-        shutil.rmtree(old)
+        _remove(old)
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C if built

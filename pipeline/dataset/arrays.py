@@ -20,7 +20,7 @@ from rich.progress import track
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import end_with_parent, usable_cores
-from pipeline.dataset.images import RESIZES, NotAnImage, decode
+from pipeline.dataset.images import NO_MEMORY, RESIZES, NotAnImage, decode
 from pipeline.dataset.prepared import Ragged
 from pipeline.dataset.sources import Source
 
@@ -155,6 +155,8 @@ def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[De
                 pixels.unlink()
     except BrokenProcessPool:
         raise PipelineError(f"{folder}: a decoding process was killed: is memory short?") from None
+    except MemoryError:
+        raise PipelineError(NO_MEMORY) from None
     for writer in writers:
         writer.close()
     return decoded

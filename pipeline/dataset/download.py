@@ -1,7 +1,8 @@
 """An archive from a URL, whole and verified, and its extraction to a folder.
 
-A download that was cut or killed is resumed. The archive library never creates a file here: a name
-is checked, then bytes are copied to it. Refused are absolute paths, `..`, links, devices, and
+A download that was cut or killed is resumed. Beside it is recorded which URL it is of: another one
+with the same last part is kept as its `own_name`. The archive library never creates a file here: a
+name is checked, then bytes are copied to it. Refused are absolute paths, `..`, links, devices, and
 archives that grow beyond all measure. Archives are extracted to `archives/NAME-HASH/`, once.
 """
 
@@ -19,19 +20,13 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import replacing_folder, sha256, write_text
@@ -39,6 +34,7 @@ from pipeline.core.files import replacing_folder, sha256, write_text
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 1 << 20
+_URL = "# URL "  # a comment to `sha256sum --check`
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,20 @@ class Archive:
     def name(self) -> str:
         return Path(urllib.parse.urlparse(self.url).path).name
 
+    @property
+    def pinned(self) -> str | None:
+        return self.sha256.lower() if self.sha256 is not None else None
+
+    @property
+    def url_hash(self) -> str:
+        return hashlib.sha256(self.url.encode()).hexdigest()[:8]
+
+    @property
+    def own_name(self) -> str:
+        """The name that no other URL's archive has: `images-1a2b3c4d.tar.gz`."""
+        stem, dot, suffixes = self.name.partition(".")
+        return f"{stem}-{self.url_hash}{dot}{suffixes}"
+
 
 class _Cut(Exception):
     """The connection ended early; what has arrived is kept."""
@@ -64,27 +74,18 @@ def archives_folder() -> Path:
     return Path(os.environ.get("WB_ARCHIVES", Path(__file__).parents[2] / "archives"))
 
 
-def known_sha256(archive: Archive) -> str | None:
-    """The hash this archive must have: its dataset's YAML says so, or its first use here."""
-    recorded = archives_folder() / f"{archive.name}.sha256"
-    if archive.sha256 is not None:
-        return archive.sha256.lower()
-    return recorded.read_text().split()[0] if recorded.is_file() else None
-
-
 def get_archive(archive: Archive) -> tuple[Path, str]:
     """The whole, verified archive and its SHA-256, from $WB_DATA, `archives/` or the network."""
     if urllib.parse.urlparse(archive.url).scheme not in ("http", "https") or not archive.name:
         raise PipelineError(f"archive.url: {archive.url!r} is not the http(s) address of a file")
-    path = archives_folder() / archive.name
-    site = Path(os.environ["WB_DATA"]) / archive.name if "WB_DATA" in os.environ else None
-    if site is not None and site.is_file():
-        path = site
-    elif not path.is_file():
+    place = _place(archive)
+    known = _known_sha256(archive, place)
+    path = _on_site(place.name) or place
+    if not path.is_file():
         _download(archive, path)
-    found = verify(path, archive)
-    if known_sha256(archive) is None:
-        write_text(archives_folder() / f"{archive.name}.sha256", f"{found}  {archive.name}\n")
+    found = verify(path, archive, known)
+    if known is None:
+        _record(archive, place, found)
         print(
             f"warning: nobody vouches for {archive.name}: its SHA-256 is taken on first use; "
             f"to pin it, write `sha256: {found}` into its dataset's YAML"
@@ -92,12 +93,70 @@ def get_archive(archive: Archive) -> tuple[Path, str]:
     return path, found
 
 
-def verify(path: Path, archive: Archive) -> str:
+def _on_site(name: str) -> Path | None:
+    """The file of this name that the user has put into $WB_DATA."""
+    path = Path(os.environ["WB_DATA"]) / name if "WB_DATA" in os.environ else None
+    return path if path is not None and path.is_file() else None
+
+
+def _place(archive: Archive) -> Path:
+    """Where `archive` is kept: under its name or, where that is another URL's, its `own_name`."""
+    plain, own = (archives_folder() / name for name in (archive.name, archive.own_name))
+    if _beside(own, ".sha256").is_file() or _on_site(own.name) or not _may_be_at(plain, archive):
+        return own
+    recorded, url_hash = _read(_beside(plain, ".sha256"))
+    if recorded is not None and url_hash is None:
+        _record(archive, plain, recorded.split()[0])
+    return plain
+
+
+def _may_be_at(plain: Path, archive: Archive) -> bool:
+    """Is nothing kept as `plain`, or what this archive's URL gave, as far as is recorded?"""
+    if (on_site := _on_site(plain.name)) and archive.pinned:  # by that it is checked
+        return True
+    recorded, url_hash = _read(_beside(plain, ".sha256"))
+    known = recorded and recorded.split()[0]
+    url_hash = url_hash or _read(_beside(plain, ".part.etag"))[1]
+    if url_hash is not None:
+        return url_hash == archive.url_hash or (known is not None and known == archive.pinned)
+    if on_site or not plain.is_file():
+        return known is None or archive.pinned in (None, known)
+    with suppress(PipelineError):  # of an earlier version, which recorded no URL
+        verify(plain, archive, archive.pinned)
+        return bool(known or archive.pinned or archive.size or archive.md5)
+    return False
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    """`.sha256`: the hash of its first use. `.part`: what has arrived, and the part's `.etag`."""
+    return file.with_name(file.name + suffix)
+
+
+def _record(archive: Archive, place: Path, found: str) -> None:
+    _write_of(archive, _beside(place, ".sha256"), f"{found}  {place.name}")
+
+
+def _write_of(archive: Archive, file: Path, line: str) -> None:
+    write_text(file, f"{line}\n{_URL}{archive.url_hash}\n")
+
+
+def _read(file: Path) -> tuple[str | None, str | None]:
+    """Its line, and the hash of the URL that it is of; None where there is none."""
+    line, _, rest = file.read_text().partition("\n") if file.is_file() else ("", "", "")
+    return line or None, rest.strip().removeprefix(_URL) or None
+
+
+def _known_sha256(archive: Archive, place: Path) -> str | None:
+    """The hash this archive must have: its dataset's YAML says so, or its first use here."""
+    recorded, _ = _read(_beside(place, ".sha256"))
+    return archive.pinned or (recorded and recorded.split()[0])
+
+
+def verify(path: Path, archive: Archive, expected: str | None) -> str:
     """The file's SHA-256, after checking size and hash; a wrong file is named, never used."""
     found, size = sha256(path), path.stat().st_size
     if archive.size is not None and size != archive.size:
         raise _wrong(path, "size", size, archive.size)
-    expected = known_sha256(archive)
     if expected is not None and found != expected:
         raise _wrong(path, "SHA-256", found, expected)
     if archive.md5 is not None and expected is None and (md5 := _md5(path)) != archive.md5:
@@ -119,7 +178,7 @@ def _md5(path: Path) -> str:
 
 def _download(archive: Archive, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    part = _beside(path, ".part")
     failures = 0
     while True:
         before = _size(part)
@@ -131,16 +190,18 @@ def _download(archive: Archive, path: Path) -> None:
             if failures == ATTEMPTS:
                 raise TryAgain(
                     f"{archive.url}: {str(error) or repr(error)}; {_size(part)} bytes are kept in "
-                    f"{part}: run again to continue, or {_by_hand(archive)}"
+                    f"{part}: run again to continue, or {_by_hand(part)}"
                 ) from None
             _wait(failures)
     try:
-        verify(part, archive)
+        found = verify(part, archive, _known_sha256(archive, path))
     except PipelineError:
         part.unlink()
         raise
     finally:
-        _validator(part).unlink(missing_ok=True)
+        _beside(part, ".etag").unlink(missing_ok=True)
+    if archive.sha256 is None:  # before the file is there, for which it speaks
+        _record(archive, path, found)
     part.replace(path)
 
 
@@ -150,10 +211,11 @@ def _wait(failures: int) -> None:
 
 def _continue(archive: Archive, part: Path) -> None:
     """Fetch what is still missing of `part`; raise if the connection ends before the end."""
-    have, validator = _size(part), _validator(part)
+    have = _size(part)
     headers = {"User-Agent": "which-backbone", "Accept-Encoding": "identity"}
-    if have and validator.is_file():
-        headers |= {"Range": f"bytes={have}-", "If-Range": validator.read_text()}
+    mark, url_hash = _read(_beside(part, ".etag"))
+    if have and mark and url_hash == archive.url_hash:
+        headers |= {"Range": f"bytes={have}-", "If-Range": mark}
     request = urllib.request.Request(archive.url, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -164,7 +226,7 @@ def _continue(archive: Archive, part: Path) -> None:
             raise _Cut(f"HTTP {error.code} {error.reason}") from None
         raise PipelineError(
             f"{archive.url}: HTTP {error.code} {error.reason}: correct archive.url, or "
-            f"{_by_hand(archive)}"
+            f"{_by_hand(part)}"
         ) from None
     with response:
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -174,17 +236,18 @@ def _continue(archive: Archive, part: Path) -> None:
         if None not in (total, archive.size) and total != archive.size:
             raise PipelineError(f"{archive.url}: {total} bytes offered, expected {archive.size}")
         if start == 0:
-            _start_over(part, validator, response.headers)
+            _start_over(archive, part, response.headers)
         _append(response, part, total, archive.name)
 
 
-def _start_over(part: Path, validator: Path, headers: http.client.HTTPMessage) -> None:
+def _start_over(archive: Archive, part: Path, headers: http.client.HTTPMessage) -> None:
     """An empty part, and what tells later whether the server still has the same file."""
+    validator = _beside(part, ".etag")
     validator.unlink(missing_ok=True)
     part.write_bytes(b"")
     tag = headers.get("ETag", "")
     if mark := tag if tag and not tag.startswith("W/") else headers.get("Last-Modified"):
-        write_text(validator, mark)
+        _write_of(archive, validator, mark)
 
 
 def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> None:
@@ -203,16 +266,12 @@ def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> No
         raise _Cut(f"connection cut after {_size(part)} of {total} bytes")
 
 
-def _by_hand(archive: Archive) -> str:
-    return f"put {archive.name} into a folder and set WB_DATA to it"
+def _by_hand(part: Path) -> str:
+    return f"put {part.name.removesuffix('.part')} into a folder and set WB_DATA to it"
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _validator(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
 
 
 MAX_FILES = 5_000_000
@@ -232,22 +291,22 @@ class _Member:
 def unpacked(archive: Archive) -> tuple[Path, str]:
     """The folder of a downloaded archive's files, and the archive's SHA-256; made only once."""
     with _only_one(archives_folder() / f".{archive.name}.lock"):
-        known = known_sha256(archive)
+        known = archive.pinned or _known_sha256(archive, _place(archive))
         if known is not None and (folder := _folder(archive.name, known)).is_dir():
             return only_folder(folder), known
         path, found = get_archive(archive)
-        return _unpacked(path, found), found
+        return _unpacked(path, archive.name, found), found
 
 
 def unpacked_file(path: Path) -> tuple[Path, str]:
     """The same of an archive that lies on this machine."""
     with _only_one(archives_folder() / f".{path.name}.lock"):
         found = sha256(path)
-        return _unpacked(path, found), found
+        return _unpacked(path, path.name, found), found
 
 
-def _unpacked(path: Path, found: str) -> Path:
-    folder = _folder(path.name, found)
+def _unpacked(path: Path, name: str, found: str) -> Path:
+    folder = _folder(name, found)
     if not folder.is_dir():
         extract(path, folder)
     return only_folder(folder)

@@ -10,7 +10,8 @@ pixels that fastai's `PILImage.create` and `Resize(size, method="squish")` give.
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to that, decoded
 Image.init()  # load the readers now: many threads will use them
+NO_MEMORY = "memory ran out while images were decoded: free some, then run again"
 _HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 OF_16 = "-of-16"
@@ -73,11 +75,18 @@ def decode(data: bytes) -> Picture:
     """Decode by the rule of this module; raise `NotAnImage` where there is nothing to see."""
     if not data:
         raise NotAnImage("empty file")
-    try:
+    with _images_fault():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
-        return _rgb(image)
-    except NotAnImage:
+    return _rgb(image)
+
+
+@contextmanager
+def _images_fault() -> Iterator[None]:
+    """What Pillow raises in the block speaks against the image, except that memory is lacking."""
+    try:
+        yield
+    except MemoryError:
         raise
     except Image.UnidentifiedImageError:
         raise NotAnImage("not an image file") from None
@@ -91,8 +100,7 @@ def decode(data: bytes) -> Picture:
 
 def _rgb(image: Image.Image) -> Picture:
     peculiar = []
-    if image.info.keys() & _HOLD_EXIF and image.getexif().get(0x0112, 1) in range(2, 9):
-        ImageOps.exif_transpose(image, in_place=True)
+    if image.info.keys() & _HOLD_EXIF and _turned(image):
         peculiar.append("rotated")
     if image.mode in _SIXTEEN_BITS:
         values = np.asarray(image)
@@ -103,10 +111,24 @@ def _rgb(image: Image.Image) -> Picture:
     if image.mode in _UNSCALED:
         raise NotAnImage("32-bit pixels have no stated range: convert the file to 8 or 16 bits")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        above = image.convert("RGBA")
+        above = _converted(image, "RGBA")
         image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
         peculiar.append("transparent")
-    return Picture(image if image.mode == "RGB" else image.convert("RGB"), tuple(peculiar))
+    return Picture(_converted(image, "RGB"), tuple(peculiar))
+
+
+def _turned(image: Image.Image) -> bool:
+    """Turn the image as its EXIF says, if it says so."""
+    with _images_fault():
+        if image.getexif().get(0x0112, 1) not in range(2, 9):
+            return False
+        ImageOps.exif_transpose(image, in_place=True)
+        return True
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    with _images_fault():
+        return image if image.mode == mode else image.convert(mode)
 
 
 def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:

@@ -10,7 +10,6 @@ train part alone.
 
 import os
 import signal
-import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +56,6 @@ def main(
         raise PipelineError(f"--thresholds {thresholds}: {near_matches(thresholds, THRESHOLDS)}")
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     study = read_study(params)
     row = recommended_row(results, dataset, model)
     for text in listed(row["doubts"]):

@@ -10,8 +10,6 @@ import itertools
 import json
 import os
 import signal
-import time
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +31,6 @@ from pipeline.records import Data, Record, write_record
 def main(config: DictConfig) -> None:
     """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
     machine.rest_while_waiting()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     die_with_parent()
     out, title = record_path(config), _title(config)
     with hold(out.with_name(f".{out.name}.lock"), out):
@@ -168,13 +165,13 @@ def die_with_parent() -> None:
 def progress(title: str) -> Any:
     """A function that prints one line per epoch under `title`, and reports it to a sweep.
 
-    It is called with the row of the record's history, and `of`, how many epochs there will be.
+    It is called with the row of the record's history, `of`, how many epochs there will be, and
+    `elapsed_seconds` since the fit began.
     """
-    started = time.perf_counter()
 
     def tell(row: dict[str, Any]) -> None:
         known = {key: row[key] for key in ("epoch", "train_loss", "valid_loss", "error_rate")}
-        now = Progress(epochs=row["of"], seconds=time.perf_counter() - started, **known)
+        now = Progress(epochs=row["of"], seconds=row["elapsed_seconds"], **known)
         print(f"{title}  {now}", flush=True)
         report_progress(now)
 

@@ -61,8 +61,12 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
     """
     training.clear_peak_memory(run.device)
     total = run.recipe.frozen_epochs + run.recipe.epochs
-    epochs = Epochs(tell=lambda row: tell({**row, "of": total}))
     watch = Watch(run.device)
+
+    def tell_more(row: Fields) -> None:
+        tell({**row, "of": total, "elapsed_seconds": watch.elapsed_seconds()})
+
+    epochs = Epochs(tell=tell_more)
     device: Fields = {}
     out_of_memory = False
     try:

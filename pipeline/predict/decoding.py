@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import end_with_parent, usable_cores
-from pipeline.dataset.images import RESIZES, NotAnImage, decode
+from pipeline.dataset.images import NO_MEMORY, RESIZES, NotAnImage, Picture, decode
 
 IMAGES_PER_TASK = 32
 AHEAD = 3  # tasks per worker that wait to be fetched
@@ -58,6 +58,8 @@ def answers(files: Sequence[Path], resize: str, size: int, ask: Ask | None) -> I
                 yield ahead.popleft().result()
         except BrokenProcessPool:
             raise PipelineError("a decoding process was killed: is memory short?") from None
+        except MemoryError:
+            raise PipelineError(NO_MEMORY) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -81,16 +83,23 @@ def _work(files: Sequence[Path]) -> Answered:
     reasons: list[str] = []
     peculiar: list[str] = []
     for file in files:
-        reason = ""
-        try:
-            picture = decode(file.read_bytes())
+        picture, reason = _decoded(file)
+        reasons.append(reason)
+        if picture:
             pixels[len(peculiar)] = square(RESIZES[resize](picture.pixels, size), size)
             peculiar.append(" ".join(picture.peculiar))
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
-        except NotAnImage as error:
-            reason = str(error)
-        reasons.append(reason)
     given = pixels[: len(peculiar)]
     asked = given if _ask is None or not peculiar else _ask(given)
     return Answered(files, reasons, peculiar, asked)
+
+
+def _decoded(file: Path) -> tuple[Picture | None, str]:
+    """The picture, or why there is none."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
+    try:
+        return decode(data), ""
+    except NotAnImage as error:
+        return None, str(error)

@@ -11,9 +11,6 @@ from pipeline.core.processes import end_with_parent
 end_with_parent()
 
 import gc  # noqa: E402
-import warnings  # noqa: E402
-
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
 from hydra.core.plugins import Plugins  # noqa: E402
 

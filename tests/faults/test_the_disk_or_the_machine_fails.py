@@ -84,6 +84,47 @@ def test_a_write_that_finds_no_room_leaves_the_old_file_and_no_half(
     assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
 
 
+def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "large_disk" / "pets").mkdir(parents=True)
+    (tmp_path / "large_disk" / "pets" / "old.txt").touch()
+    link = tmp_path / "pets"
+    link.symlink_to(tmp_path / "large_disk" / "pets")
+    for text in (OLD, NEW):
+        write_a_folder(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "large_disk" / "pets" / "inside.txt").read_text() == text
+        assert len(list(tmp_path.rglob("*"))) == 4
+
+
+def test_a_link_to_nothing_gets_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "pets").symlink_to("elsewhere/pets")
+    write_a_folder(tmp_path / "pets", NEW)
+    assert (tmp_path / "elsewhere" / "pets" / "inside.txt").is_file()
+    assert (tmp_path / "pets").is_symlink()
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_file_in_a_folders_place_is_replaced_and_nothing_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: None)
+    (tmp_path / "kept").write_text(OLD)
+    write_a_folder(tmp_path / "kept", NEW)
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+    assert (tmp_path / "kept" / "inside.txt").read_text() == NEW
+
+
+def test_links_and_files_left_by_killed_writers_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept.txt").touch()
+    (tmp_path / f".kept.writing-{2**22 + 1}").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / f".kept.writing-{2**22 + 2}").touch()
+    write_a_folder(tmp_path / "kept", NEW)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["elsewhere", "kept"]
+    assert (tmp_path / "elsewhere" / "kept.txt").is_file()
+
+
 @pytest.mark.parametrize("point", ["before_replace", "in_loader:3"])
 def test_a_full_disk_ends_a_run_with_one_line_and_the_next_gives_its_numbers(
     trainer: Trainer, golden: Path, tmp_path: Path, point: str
@@ -145,6 +186,29 @@ def test_debugging_keeps_every_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_ctrl_c_ends_quietly_with_130() -> None:
     assert in_child(lambda: os.kill(os.getpid(), signal.SIGINT)) == (130, "")
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_closed_pipe_ends_a_command_quietly_with_141(tmp_path: Path, flush: bool) -> None:
+    def talking() -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, 1)
+        sys.stdout = os.fdopen(1, "w")
+        with one_line_errors(), replacing_folder(tmp_path / "out"):
+            print("epoch 1", flush=flush)
+
+    assert in_child(talking) == (141, "")
+    assert (tmp_path / "out").exists() != flush
+
+
+def test_a_pipe_of_ours_that_breaks_is_a_bug() -> None:
+    def broken() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    code, said = in_child(broken)
+    assert code == 99
+    assert "Broken" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
