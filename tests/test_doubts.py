@@ -100,6 +100,28 @@ def test_a_training_loss_that_never_fell_is_a_doubt() -> None:
     assert doubts([record((0.2,), losses=(2.3,))]) == []
 
 
+@pytest.mark.parametrize(
+    ("errors", "head_start", "fires"),
+    [
+        ((0.04, 0.04, 0.04, 0.0), "probe", False),  # augmentation raised the loss, then it fell
+        ((0.75, 0.75, 0.75, 0.74), "probe", True),  # no better than a constant guess
+        ((0.6, 0.6, 0.6, 0.6), "probe", True),  # better, but by less than the noise of 24 images
+        ((0.04, 0.04, 0.04, 0.0), "random", True),
+        ((0.04, 0.04, 0.04, 0.0), None, True),  # an older record
+    ],
+)
+def test_a_fit_that_starts_from_a_probe_has_learned_if_it_beats_chance(
+    errors: tuple[float, ...], head_start: str | None, fires: bool
+) -> None:
+    run = record(
+        errors,
+        losses=(0.006, 0.11, 0.08, 0.02),
+        data=replace(DATA, n_valid=24, chance_error_rate=0.75),
+        config={"recipe": {"head_start": head_start}},
+    )
+    assert doubts([run]) == (["the training loss never fell (1 of 1 run)"] if fires else [])
+
+
 def test_few_steps_are_a_doubt() -> None:
     assert doubts([record(fit={"steps": 54})]) == [
         "only 54 steps were taken, fewer than 100 (1 of 1 run)"

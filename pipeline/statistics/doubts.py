@@ -89,9 +89,14 @@ def worse_unfrozen(record: Record, noise: Noise) -> Found:
 
 
 def never_learned(record: Record, noise: Noise) -> Found:
-    """Fires if no epoch's training loss is below that of the first."""
+    """Fires if no epoch's training loss is below that of the first.
+
+    A head that starts from a probe has learned before the first epoch, whose loss may be near 0: a
+    fit that errs less than a constant guess, by more than its noise, is none of these.
+    """
     losses = _curve(record, "train_loss")
-    return () if len(losses) > 1 and min(losses[1:]) >= losses[0] else None
+    fell = len(losses) < 2 or min(losses[1:]) < losses[0]
+    return None if fell or (_starts_fitted(record) and _below_chance(record)) else ()
 
 
 def few_steps(record: Record, noise: Noise) -> Found:
@@ -170,6 +175,22 @@ def _curve(record: Record, name: str) -> list[float]:
 
 
 def _frozen_epochs(record: Record) -> int:
-    recipe = record.config.get("recipe")
-    frozen = recipe.get("frozen_epochs") if isinstance(recipe, dict) else None
+    frozen = _recipe(record).get("frozen_epochs")
     return frozen if isinstance(frozen, int) else 0
+
+
+def _starts_fitted(record: Record) -> bool:
+    return _recipe(record).get("head_start") == "probe"
+
+
+def _below_chance(record: Record) -> bool:
+    """Is the error below that of a constant guess by more than the noise of all its images?"""
+    error, chance = record.metrics.error_rate, record.data.chance_error_rate
+    if error is None or chance is None:
+        return False
+    return Noise(record.data.n_valid, 1.0).exceeded(chance, error)
+
+
+def _recipe(record: Record) -> dict[str, Any]:
+    recipe = record.config.get("recipe")
+    return recipe if isinstance(recipe, dict) else {}
