@@ -145,6 +145,26 @@ def test_a_class_with_hardly_any_validation_image_is_a_doubt() -> None:
         assert doubts([record(data=replace(DATA, n_valid_rarest=least))]) == []
 
 
+def test_pictures_that_were_learned_from_are_a_doubt_about_the_error_of_a_part() -> None:
+    alike = [
+        ["train: a.png", "valid: b.png", "valid: c.png"],
+        ["test: d.png", "valid: e.png"],
+        ["test: f.png", "train: g.png", "train: h.png"],
+    ]
+    run = record(data=replace(DATA, fingerprint="now"))
+    meta = {"fingerprint": "now", "n_valid": 360, "n_test": 52, "duplicates_across_parts": alike}
+    assert doubts([run], meta) == [
+        "2 of 360 validation images are also training images",
+        "2 of 52 test images are also training or validation images",
+    ]
+    assert doubts([run], {**meta, "duplicates_across_parts": alike[1:2]}) == [
+        "1 of 52 test images is also a training or validation image"
+    ]
+    assert doubts([run], {**meta, "duplicates_across_parts": []}) == []
+    assert doubts([run], {**meta, "fingerprint": "before"}) == doubts([run]) == []
+    assert doubts_column({Cell("d", "net", "r", 0): run}, {"d": meta}).iloc[0].count(";") == 1
+
+
 def test_runs_that_did_not_finish_do_not_count() -> None:
     failed = replace(record((0.9, 0.3)), status="failed", metrics=Metrics())
     assert doubts([failed]) == []

@@ -314,6 +314,20 @@ def test_the_stage_writes_a_folder_that_can_be_opened_and_a_card(
 
 
 @pytest.mark.usefixtures("without_onnx")
+def test_the_card_says_how_many_test_pictures_were_learned_from(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study / "data/squares/meta.json"
+    alike = [["test: a.png", "valid: b.png"], ["train: c.png", "valid: d.png"]]
+    meta = json.loads(path.read_text()) | {"duplicates_across_parts": alike}
+    path.write_text(json.dumps(meta))
+    export(study, tmp_path / "out", monkeypatch)
+    card = (tmp_path / "out/README.md").read_text()
+    assert "1 of which is, pixel by pixel, also among those learned from" in card
+    assert "no fit has seen" not in card
+
+
+@pytest.mark.usefixtures("without_onnx")
 def test_thresholds_can_be_those_of_the_highest_f2_and_have_their_own_test_error(
     studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

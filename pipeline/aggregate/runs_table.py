@@ -77,6 +77,16 @@ def read_records(study: Study, folder: Path) -> Records:
     return records
 
 
+def read_metas(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
+    """meta.json of each of the study's prepared datasets; one that is not here is left out."""
+    paths = {dataset: folder / dataset / "meta.json" for dataset in study.datasets}
+    try:
+        texts = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
+        return {name: json.loads(text) for name, text in texts.items()}
+    except ValueError as error:
+        raise PipelineError(f"{folder}: a damaged meta.json ({error}): run `dvc repro`") from None
+
+
 def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
     """Raise if finished runs that share a name differ in what the name stands for."""
     _refuse_mixture(found, "data", lambda cell: cell.dataset, _fingerprint)
