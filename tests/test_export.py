@@ -380,6 +380,16 @@ def test_an_error_of_other_fits_is_on_no_card(
     assert not (tmp_path / "out").exists()
 
 
+def test_files_that_have_changed_since_are_not_fitted_as_they_were(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "squares: files in ../squares have changed since it was prepared"
+    monkeypatch.setattr("pipeline.status.__main__.changed_source", lambda *_: said)
+    with pytest.raises(PipelineError, match=f"{said}: put them back, or run `dvc repro`"):
+        export(study, tmp_path / "out", monkeypatch)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

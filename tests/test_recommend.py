@@ -332,6 +332,16 @@ def test_tables_of_an_earlier_study_are_said_to_be_so_and_to_be_made_first(study
     assert recommend.answer_text(told).splitlines()[0] == told["outdated"]
 
 
+def test_runs_on_files_that_have_changed_since_are_called_that(
+    study: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    said = "digits: files in ../digits have changed since it was prepared"
+    monkeypatch.setattr(recommend, "changed_source", lambda *_: said)
+    told = ask(tables(study), capsys)
+    assert told["outdated"] == f"{said}."
+    assert told["next"]["commands"] == [SWEEP, REST]
+
+
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
     (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
     assert "missing" not in ask(tables(study), capsys)["next"]["what"]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.command import percent, run
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import known_of, this_device
 from pipeline.recommend.choice import (
@@ -34,9 +34,11 @@ from pipeline.recommend.experiment import THIS_STUDY, first_runs, first_size, ne
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     MEMORY_BASIS,
+    PRIOR,
     affordable,
     alike,
     alike_elsewhere,
+    check_name,
     estimates,
     first_ways,
     judged_by,
@@ -51,6 +53,7 @@ from pipeline.statistics.answer import gain_sentence
 from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
+from pipeline.status.__main__ import changed_source
 from pipeline.study.params import Cell, Study, read_study, threads_of
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
@@ -107,12 +110,6 @@ def _count(doubts: list[str]) -> str:
     return f", {len(doubts)} doubt{'' if len(doubts) == 1 else 's'}" if doubts else ""
 
 
-PRIOR = (
-    "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
-    "other datasets, and nothing more"
-)
-
-
 def main(
     *,
     dataset: str,
@@ -164,7 +161,7 @@ def main(
         if dataset in study.raced_datasets:
             told |= raced(results / "race" / f"{dataset}.json", dataset)
     else:
-        _check_name(study, dataset)
+        check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
         told = _prior(study, done, others, imagenet, dataset, asked, top)
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
@@ -193,7 +190,9 @@ def _from_runs(
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
-    following, old = THIS_STUDY, outdated(study, of_dataset, dataset)
+    changed = changed_source(study, dataset)
+    stale = [outdated(study, of_dataset, dataset), f"{changed}." if changed else None]
+    following, old = THIS_STUDY, " ".join(filter(None, stale)) or None
     if old is None:
         telling_cells = cells_of(telling(missing, done.board, choice))
         n_missing = int((done.runs["status"] == "missing").sum())
@@ -384,14 +383,6 @@ def _prior(
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
-
-
-def _check_name(study: Study, dataset: str) -> None:
-    """A dataset without runs must at least have a configuration."""
-    folder = study.path.parent / "conf" / "dataset"
-    known = {*study.datasets, *(path.stem for path in folder.glob("*.yaml"))}
-    if dataset not in known:
-        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
 
 
 if __name__ == "__main__":
