@@ -83,9 +83,30 @@ def test_the_lowest_error_is_recommended_and_the_quickest_of_the_tied_named(stud
     assert told["reason"] == (
         "It has the lowest mean error, and cannot be told apart from 1 of the 2 others. The "
         f"quickest that may be the best is {LITE[2]}: steady fit time 30.0 s for an error of "
-        "6.27 % (0.20 points more)."
+        "6.27 % (0.20 points more, at most 3.78 at 95 %)."
     )
     assert [each["tied"] for each in told["models"]] == [True, True, False]
+
+
+def test_an_equal_error_and_a_higher_p_best_are_not_hidden(study: Path, capsys):
+    wrong = np.arange(400) < 24
+    for seed in range(3):
+        write_answers(study / "runs", LITE[1], seed, wrong.astype(np.uint8))
+        write_answers(study / "runs", LITE[2], seed, np.roll(wrong, 24).astype(np.uint8))
+        write_answers(study / "runs", LITE[0], seed, (np.arange(400) < 200).astype(np.uint8))
+    told = ask(tables(study), capsys)
+    first, second = told["models"][:2]
+    assert first["error_rate"] == second["error_rate"] == 0.06
+    assert told["reason"].startswith(
+        f"It has the lowest mean error, as {second['model']} has, and cannot be told apart from 1 "
+    )
+    path = study / "results/leaderboard.csv"
+    board = pd.read_csv(path)
+    board.loc[board["model"] == first["model"], "p_best"] = 0.37
+    board.loc[board["model"] == second["model"], "p_best"] = 0.39
+    board.to_csv(path, index=False)
+    said = ask(study, capsys)["certainty"]
+    assert said.startswith(f"P(best) is 0.37, less than that of {second['model']} (0.39); its")
 
 
 def share_the_device(folder: Path, model: str, fit_seconds: float, error_rate: float) -> None:

@@ -311,13 +311,25 @@ def test_the_quickest_of_the_tied_comes_with_what_it_saves_and_may_cost():
     best = {"model": "a", "error_rate_mean": 0.1, "steady_fit_seconds_median": 60.0, "gap_high": 0}
     quick = {"model": "b", "error_rate_mean": 0.105, "gap_high": 0.012}
     text = "The quickest of those that may be the best is b: 33 % of its time (20.0 s), an error "
-    text += "of 10.50 % (at most 1.2 points more, 95 %)."
+    text += "of 10.50 % (0.50 points more, at most 1.20 at 95 %)."
     rows = board(best, {**quick, "steady_fit_seconds_median": 20.0})
     assert answer("d", rows).choice[-1] == text
     unknown = rows.assign(steady_fit_seconds_median=np.nan, **{BOUND: [60.0, 20.0]})
     assert "as far as times are known, is b: at most 20.0 s" in answer("d", unknown).choice[-1]
     quick["steady_fit_seconds_median"] = 70.0
     assert len(answer("d", board(best, quick)).choice) == 1  # the best is the quickest
+
+
+def test_an_equal_error_and_a_likelier_best_are_not_hidden():
+    rows = board(
+        {"model": "a", "error_rate_mean": 0.1, "p_best": 0.37},
+        {"model": "b", "error_rate_mean": 0.1, "p_best": 0.2},
+        {"model": "c", "error_rate_mean": 0.11, "p_best": 0.43},
+    )
+    assert answer("d", rows).choice[1] == (
+        "It has the same mean error as b and cannot be told apart from any of the 2 others: "
+        "P(best) is 0.37, the next is b (P(best) 0.20), the likeliest best c (0.43)."
+    )
 
 
 def test_a_hover_tells_error_interval_time_memory_and_whose_time_does_not_count(study: Path):

@@ -206,10 +206,7 @@ def _from_runs(
         "models": _models(choice, top),
         "reason": reason(choice),
         "certainty": certainty(choice),
-        "baseline": gain_sentence(
-            ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
-            first,
-        ),
+        "baseline": gain_sentence(choice.within, first),
         "race": None,
         "rates": _rates(done.board, choice),
         "cost": its_way[0].as_json() if its_way else None,

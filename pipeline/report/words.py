@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
-from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.answer import gain_sentence, likelier, named, points_more, same_error
 from pipeline.statistics.bounds import BOUND
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
@@ -108,8 +108,15 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
     else:
         which = f"{len(tied)} of the {len(rivals)} others"
-    closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
-    sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
+    alike = same_error(best, rivals)
+    also = f"has the same mean error as {named(alike)} and " if alike else ""
+    near = rivals[rivals["model"].isin(alike)] if alike else rivals
+    closest = near.sort_values(["error_rate_mean", "p_best"], ascending=[True, False]).iloc[0]
+    next_one = f"the next is {closest['model']} (P(best) {closest['p_best']:.2f})"
+    more = likelier(best, rivals)
+    if more is not None and more["model"] != closest["model"]:
+        next_one += f", the likeliest best {more['model']} ({more['p_best']:.2f})"
+    sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
         sentences.insert(0, "These runs separate no model from another, so let cost decide.")
     return [*sentences, *quicker(best, tied)]
@@ -128,9 +135,7 @@ def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     time = f"{'at most ' if bounded.iloc[1] else ''}{duration(seconds.iloc[place])}"
     if not bounded.any():
         time = f"{100 * seconds.iloc[place] / seconds.iloc[0]:.0f} % of its time ({time})"
-    error = f"an error of {percent(first['error_rate_mean'])}"
-    if pd.notna(first.get("gap_high")):
-        error += f" (at most {max(100 * first['gap_high'], 0):.1f} points more, 95 %)"
+    error = f"an error of {percent(first['error_rate_mean'])} ({points_more(first, best)})"
     told = ", as far as times are known, is" if bounded.any() else " is"
     which = f"The quickest of those that may be the best{told} {first['model']}"
     return [f"{which}: {time}, {error}."]

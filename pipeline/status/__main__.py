@@ -95,7 +95,7 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
 def changed_source(study: Study, dataset: str) -> str | None:
     """That files of one dataset's own source have changed; None where they have not."""
     here = dataset in study.datasets and study.path.resolve().parent == Path.cwd()
-    return changed_sources(replace(study, datasets=[dataset])).get(dataset) if here else None
+    return changed_sources(replace(study, datasets=(dataset,))).get(dataset) if here else None
 
 
 def changed_sources(study: Study) -> dict[str, str]:
