@@ -27,6 +27,8 @@ from pipeline.recommend import experiment, prior
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import memory_gib, seconds
 from pipeline.records import Device
+from pipeline.report import words as report_words
+from pipeline.results import read_results
 
 
 @pytest.fixture
@@ -107,6 +109,27 @@ def test_an_equal_error_and_a_higher_p_best_are_not_hidden(study: Path, capsys):
     board.to_csv(path, index=False)
     said = ask(study, capsys)["certainty"]
     assert said.startswith(f"P(best) is 0.37, less than that of {second['model']} (0.39); its")
+
+
+def test_the_error_on_a_test_part_is_told_and_chooses_nothing(study: Path, capsys):
+    before = ask(tables(study), capsys)
+    assert before["test"] is None
+    for path in sorted((study / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        record["data"]["n_test"] = 52
+        error = 0.5 if record["model"] == LITE[1] else 0.0
+        record["test_metrics"]["error_rate"] = error + record["seed"] / 100
+        path.write_text(json.dumps(record))
+    told = ask(tables(study), capsys)
+    assert told["test"] == (
+        "On the test part, which chooses nothing, it errs on 51.00 % (n = 52, 3 fits)."
+    )
+    assert told["test"] in recommend.answer_text(told)
+    assert told["models"] == before["models"]
+    runs = pd.read_csv(study / "results/runs.csv").set_index("model")
+    assert runs.loc[LITE[0], "test_error_rate"].tolist() == [0.0, 0.01, 0.02]
+    done = read_results(study / "results")
+    assert told["test"] in report_words.answer("digits", done.board, None, done.runs).remarks
 
 
 def share_the_device(folder: Path, model: str, fit_seconds: float, error_rate: float) -> None:

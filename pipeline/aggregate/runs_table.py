@@ -55,8 +55,10 @@ DATA = {  # column: key in the record's data
     "data_kind": "kind",
     "n_train": "n_train",
     "n_valid": "n_valid",
+    "n_test": "n_test",
     "chance_error_rate": "chance_error_rate",
 }
+SIZES = ["n_train", "n_valid", "n_test"]
 EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
 
 
@@ -102,10 +104,10 @@ def runs_table(study: Study, records: Records) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*RUNS, "not_for_speed"])
     table["not_timed"] = why_not_timed(table)
     table = table.drop(columns="not_for_speed")
-    numbers = [*METRICS, *COSTS, *TIMES, "n_train", "n_valid", "chance_error_rate"]
+    numbers = [*METRICS, *COSTS, *TIMES, "test_error_rate", *SIZES, "chance_error_rate"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["score"] = table["error_rate"] * (table["steady_fit_seconds"] + study.overhead_seconds)
-    table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
+    table[SIZES] = table[SIZES].astype("Int64")
     return _with_family(table)
 
 
@@ -147,6 +149,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         **{name: getattr(record.metrics, name) for name in METRICS},
+        "test_error_rate": record.test_metrics.error_rate,
         **{column: getattr(record.cost, key) for column, key in COSTS.items()},
         **{column: getattr(record, column) for column in TIMES},
         **({"start_up_seconds": None} if record.cost.warm else {}),  # not what the model takes

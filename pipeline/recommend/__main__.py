@@ -49,7 +49,7 @@ from pipeline.recommend.prior import (
     with_memory,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
-from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.answer import gain_sentence, sentence_of_test
 from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
@@ -74,7 +74,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [told[key] for key in ("race", "baseline", "rates") if told[key]]
+    lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
     lines += _costs_of(told)
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
@@ -206,6 +206,7 @@ def _from_runs(
         "models": _models(choice, top),
         "reason": reason(choice),
         "certainty": certainty(choice),
+        "test": sentence_of_test(of_dataset, choice.to_take(first), first),
         "baseline": gain_sentence(choice.within, first),
         "race": None,
         "rates": _rates(done.board, choice),

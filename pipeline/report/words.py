@@ -10,11 +10,24 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
-from pipeline.statistics.answer import gain_sentence, likelier, named, points_more, same_error
+from pipeline.statistics.answer import (
+    gain_sentence,
+    likelier,
+    named,
+    points_more,
+    same_error,
+    sentence_of_test,
+)
 from pipeline.statistics.bounds import BOUND
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
-from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sentence
+from pipeline.statistics.rates import (
+    judged,
+    order_sentence,
+    rate_to_take,
+    rates_of,
+    take_sentence,
+)
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
@@ -64,8 +77,14 @@ class Answer:
     facts: list[tuple[str, str]]
 
 
-def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None) -> Answer:
-    """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
+def answer(
+    dataset: str,
+    board: pd.DataFrame,
+    rates: pd.DataFrame | None = None,
+    runs: pd.DataFrame | None = None,
+) -> Answer:
+    """The answer of `board`, the dataset's rows of the leaderboard over all recipes; `runs` are its
+    rows of runs.csv, for the error on a test part."""
     ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         none = "No run has finished: there is no answer yet."
@@ -74,6 +93,9 @@ def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]
+    taken = rate_to_take(rates, dataset, best["recipe"], best["model"])
+    if runs is not None and (tested := sentence_of_test(runs, taken, best["model"])):
+        remarks.insert(0, tested)
     if gained := gain_sentence(group, best["model"]):
         remarks.insert(0, gained)
     if doubted := listed(best["doubts"]):

@@ -67,6 +67,20 @@ def points_more(row: pd.Series, best: pd.Series) -> str:
     return f"{text}, at most {100 * max(row['gap_high'], 0):.2f} at 95 %"
 
 
+def sentence_of_test(runs: pd.DataFrame, recipe: str, model: str) -> str | None:
+    """The mean error on the test part, of rows of runs.csv of one dataset; None without one."""
+    its = runs[(runs["recipe"] == recipe) & (runs["model"] == model)]
+    its = its.dropna(subset=["test_error_rate"])
+    if its.empty:
+        return None
+    n = f"n = {int(its['n_test'].iloc[0]):,}, " if its["n_test"].notna().any() else ""
+    fits = f"{len(its)} fit{'' if len(its) == 1 else 's'}"
+    return (
+        f"On the test part, which chooses nothing, it errs on "
+        f"{percent(its['test_error_rate'].mean())} ({n}{fits})."
+    )
+
+
 Baselines = Mapping[tuple[str, str], Record]  # by dataset and model
 
 
