@@ -25,7 +25,7 @@ from pipeline.estimates import planned
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
-from pipeline.recommend.limits import memory_gib, seconds
+from pipeline.recommend.limits import memory_gib, milliseconds, seconds
 from pipeline.records import Device
 from pipeline.report import words as report_words
 from pipeline.results import read_results
@@ -302,6 +302,8 @@ def test_a_bad_unit_is_one_clear_line(study: Path, capsys, options: dict, datase
 
 
 def test_sizes_and_times_are_read_as_people_write_them():
+    latencies = [milliseconds("--max-latency", text) for text in ("5ms", "5", "2.5 ms", "0.1s")]
+    assert latencies == [5, 5, 2.5, 100]
     assert memory_gib("--max-memory", "4GiB") == 4
     assert memory_gib("--max-memory", "512 MiB") == 0.5
     assert memory_gib("--max-memory", "1GB") == pytest.approx(0.931, abs=0.001)
@@ -681,7 +683,7 @@ def test_serving_is_judged_by_the_named_devices_table_and_unknown_does_not_pass(
     prior_too = ask(study, capsys, "planet", min_ips=3200.0, serve_on="rtx3090")
     assert LITE[2] not in [each["model"] for each in prior_too["models"]]
     with pytest.raises(PipelineError, match=r"--max-latency excludes 3 of 3 .* has 64 ms a batch"):
-        ask(study, capsys, max_latency=50.0, serve_on="rtx3090")
+        ask(study, capsys, max_latency="50ms", serve_on="rtx3090")
     write_imagenet(study / "imagenet.csv", LITE[:1])
     told = ask(study, capsys, min_ips=10.0, serve_on="rtx3090")
     assert [each["model"] for each in told["models"]] == [LITE[0]]
@@ -713,7 +715,8 @@ def test_without_a_device_serving_is_judged_by_this_machines_own_benchmark(price
         ({"max_cost": 0.0, "price_per_hour": 1.0}, "--max-cost 0.0: give a number"),
         ({"price_per_hour": float("inf")}, "--price-per-hour inf: give a number"),
         ({"min_ips": -1.0}, "--min-ips -1.0: give a number of images per second above 0"),
-        ({"max_latency": 0.0}, "--max-latency 0.0: give a number of milliseconds above 0"),
+        ({"max_latency": "0"}, "--max-latency 0.0: give a number of milliseconds above 0"),
+        ({"max_latency": "5 parsecs"}, "--max-latency '5 parsecs': give a time such as 5ms"),
         ({"serve_on": "rtx3090"}, "--serve-on rtx3090: give --min-ips or --max-latency as well"),
         ({"serve_on": "rtx309", "min_ips": 1.0}, "--serve-on rtx309: did you mean rtx3090"),
     ],

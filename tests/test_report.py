@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
 from pipeline.statistics.bounds import BOUND
+from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -569,6 +571,29 @@ def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
 )
 def test_durations_are_written_for_people(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_the_grids_runs_and_those_of_races_are_counted_apart(study: Path):
+    read = read_study(study / "params.yaml")
+    runs = pd.DataFrame({"dataset": ["digits"] * 9, "status": "ok"})
+    grid = "3 models × 1 dataset × 1 recipe × 3 seeds"
+    assert report_words.summary(read, runs) == f"{grid}, images at 64 pixels: 9 runs, 9 ok."
+    raced = replace(read, datasets=("digits", "pets"), raced_datasets=("pets",))
+    runs = pd.concat([runs, pd.DataFrame({"dataset": ["pets"] * 2, "status": ["ok", "failed"]})])
+    assert report_words.summary(raced, runs) == (
+        f"{grid}: 9 runs, and 2 runs that races chose (pets), images at 64 pixels, 10 ok, 1 failed."
+    )
+    alone = replace(raced, datasets=("pets",))
+    assert report_words.summary(alone, runs.tail(2)) == (
+        "2 runs that races chose (pets), images at 64 pixels, 1 ok, 1 failed."
+    )
+
+
+def test_why_there_is_no_correlation_is_said_once():
+    reason = "n = {}: at least 10 models are needed"
+    rows = pd.DataFrame({"dataset": "d", "spearman": np.nan, "n": [3, 3, 0]})
+    rows["reason"] = [reason.format(n) for n in rows["n"]]
+    assert report_words.uncorrelated(rows) == f"d ({reason.format(3)})"
 
 
 def test_a_raced_dataset_shows_what_its_race_certifies_and_who_left_when(study: Path):

@@ -88,7 +88,8 @@ def answer_text(told: dict[str, Any]) -> str:
     after = told["next"]["tied_after"]
     hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
     hope = hope and f"{hope}{after:.1f})"
-    lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
+    head = "What would change this most" if told["next"]["commands"] else "Next"
+    lines += ["", f"{head}: {told['next']['what']}{hope if told['next']['commands'] else ''}"]
     return "\n".join([*lines, *_commands(told["next"])])
 
 
@@ -121,7 +122,7 @@ def main(
     max_cost: float | None = None,
     price_per_hour: float | None = None,
     min_ips: float | None = None,
-    max_latency: float | None = None,
+    max_latency: str | None = None,
     serve_on: str | None = None,
     top: int = 3,
     json: bool = False,
@@ -136,9 +137,9 @@ def main(
     that may be used commercially beyond doubt, by the licence that timm states; unknown is left
     out. --price-per-hour, of this machine, prints what the runs still to make and the last fit
     cost; models that would cost more than --max-cost are left out. --min-ips (images/s) and
-    --max-latency (ms of a whole batch) are of inference on the device --serve-on, by timm's tables
-    (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is left
-    out.
+    --max-latency (5ms, of a whole batch) are of inference on the device --serve-on, by timm's
+    tables (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is
+    left out.
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")

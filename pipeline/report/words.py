@@ -242,19 +242,27 @@ def _points(fraction: float) -> str:
 
 
 def summary(study: Study, runs: pd.DataFrame) -> str:
+    """How many runs there are, the grid's and those of races apart, and how they ended."""
     counts = runs["status"].value_counts()
     states = [f"{counts[state]:,} {state}" for state in STATES if counts.get(state)]
     grid = {
-        "model": study.models,
-        "dataset": study.datasets,
+        "model": study.grid_models or study.models,
+        "dataset": [name for name in study.datasets if name not in study.raced_datasets],
         "recipe": study.recipes,
         "seed": study.seeds,
     }
     sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
-    return (
-        f"{' × '.join(sizes)}, images at {study.image_size} pixels: {len(runs):,} runs, "
-        f"{', '.join(states)}."
-    )
+    pixels = f"images at {study.image_size} pixels"
+    if not study.raced_datasets:
+        made = f"{' × '.join(sizes)}, {pixels}: {len(runs):,} runs"
+    else:
+        n_raced = int(runs["dataset"].isin(study.raced_datasets).sum())
+        n_grid = len(runs) - n_raced
+        parts = [f"{' × '.join(sizes)}: {n_grid:,} runs"] if n_grid else []
+        where = named(study.raced_datasets)
+        parts.append(f"{n_raced:,} runs that races chose ({where})")
+        made = f"{', and '.join(parts)}, {pixels}"
+    return f"{made}, {', '.join(states)}."
 
 
 def note(board: pd.DataFrame) -> str:
@@ -321,11 +329,12 @@ def explorer(table: pd.DataFrame) -> str:
 
 
 def uncorrelated(correlations: pd.DataFrame) -> str:
-    """The datasets without coefficients, with the reasons."""
+    """The datasets without coefficients, with the reasons where most models are known."""
     empty = correlations.groupby("dataset", sort=False).filter(
         lambda rows: rows["spearman"].isna().all()
     )
-    reasons = empty.groupby("dataset", sort=False)["reason"].unique()
+    most = empty["n"] == empty.groupby("dataset")["n"].transform("max")
+    reasons = empty[most].groupby("dataset", sort=False)["reason"].unique()
     return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
 
 

@@ -52,8 +52,8 @@ class State:
 def main(*, json: bool = False, stale: bool = False) -> None:
     """The study as a table model x dataset: how many runs are done, running, failed, missing.
 
-    Runs on files of one's own that have changed since are stale. STALE also asks DVC which
-    finished runs no longer belong to today's configuration and code (some seconds). JSON prints
+    Runs on files of one's own that have changed since are stale. --stale also asks DVC which
+    finished runs no longer belong to today's configuration and code (some seconds). --json prints
     one object per run.
     """
     study = read_study(Path("params.yaml"))
