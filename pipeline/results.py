@@ -23,6 +23,7 @@ RUNS = (
     "fbeta2",
     "valid_loss",
     "train_loss",
+    "test_error_rate",  # never used for a choice
     "fit_seconds",
     "start_up_seconds",
     "steady_fit_seconds",
@@ -45,6 +46,7 @@ RUNS = (
     "data_kind",
     "n_train",
     "n_valid",
+    "n_test",
     "chance_error_rate",
 )
 HISTORY = (
@@ -274,7 +276,7 @@ _TEXT = (
     "revision",
 )
 _WHOLE = (
-    *("rank", "n_train", "n_valid", "image_size"),
+    *("rank", "n_train", "n_valid", "n_test", "image_size"),
     *("imagenet_img_size", "infer_img_size", "train_img_size"),
 )
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")

@@ -13,6 +13,7 @@ from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, wri
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.results import read_results
+from pipeline.statistics.doubts import listed
 from pipeline.statistics.intervals import rank_correlation
 
 
@@ -115,6 +116,23 @@ def test_doubts_are_a_column_and_counted_in_the_metrics(study: Path):
     run(study)
     metrics = json.loads((study / "metrics/digits.json").read_text())
     assert (metrics["n_doubts"], metrics["doubts"]) == (0, None)
+
+
+def test_pictures_in_two_parts_are_a_doubt_about_every_model(study: Path):
+    for name, fingerprint in (("digits", "print-of-digits"), ("left_over", "x")):
+        meta = {"fingerprint": fingerprint, "n_valid": 360}
+        meta["duplicates_across_parts"] = [["valid: a.png", "train: b.png"]]
+        (study / "data" / name).mkdir(parents=True)
+        (study / "data" / name / "meta.json").write_text(json.dumps(meta))
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate.main(*(study / name for name in names), datasets=study / "data")
+    text = "1 of 360 validation images is also a training image"
+    table = read_results(study / "results").board
+    assert [listed(cell)[-1] for cell in table["doubts"]] == [text] * 3
+    assert json.loads((study / "metrics/digits.json").read_text())["doubts"].endswith(text)
+    (study / "data/digits/meta.json").write_text("{")
+    with pytest.raises(PipelineError, match=r"data: a damaged meta.json .*: run `dvc repro`"):
+        aggregate.main(*(study / name for name in names), datasets=study / "data")
 
 
 def test_the_score_is_computed_per_run_and_then_averaged(study: Path):

@@ -186,7 +186,42 @@ def test_the_sentence_says_what_the_interval_says(
     errors: list[float], error: float, said: str
 ) -> None:
     board = baseline_columns(fits(errors), {("pets", MODEL): frozen(error)}).reset_index()
+    board = board.assign(error_rate_mean=np.mean(errors))
     assert said in str(gain_sentence(board, MODEL))
+
+
+@pytest.mark.parametrize(
+    ("errors", "low", "probe", "said"),
+    [
+        ([0.20, 0.30], 0.05, 0.15, "less than every fine-tune; the intervals overlap."),
+        ([0.20, 0.30], 0.18, 0.15, "less than every fine-tune: take that, or another recipe."),
+        ([0.20, 0.10], 0.05, 0.15, "less than this fine-tune; the intervals overlap."),
+        ([0.20, 0.30], 0.05, 0.20, "as little as this fine-tune."),
+        ([0.20, 0.30], 0.05, 0.21, None),
+    ],
+)
+def test_frozen_features_of_another_model_that_err_no_more_are_named(
+    errors: list[float], low: float, probe: float, said: str | None
+) -> None:
+    board = pd.DataFrame(
+        {
+            "model": ["fit", "other"],
+            "error_rate_mean": errors,
+            "error_rate_low": low,
+            "baseline_error": [0.3, probe],
+            "baseline_low": probe - 0.02,
+            "baseline_high": probe + 0.02,
+            "baseline_seconds": 3.0,
+            "gain": 0.1,
+            "gain_low": -0.1,
+            "gain_high": 0.2,
+        }
+    )
+    told = str(gain_sentence(board, "fit"))
+    assert "its frozen features" in told
+    assert ("of other errs on" in told) == (said is not None)
+    assert said is None or told.endswith(said)
+    assert "other errs" not in str(gain_sentence(board, "other"))
 
 
 def test_a_ranking_is_not_called_worthless_while_a_fit_has_no_baseline() -> None:

@@ -100,6 +100,28 @@ def test_a_training_loss_that_never_fell_is_a_doubt() -> None:
     assert doubts([record((0.2,), losses=(2.3,))]) == []
 
 
+@pytest.mark.parametrize(
+    ("errors", "head_start", "fires"),
+    [
+        ((0.04, 0.04, 0.04, 0.0), "probe", False),  # augmentation raised the loss, then it fell
+        ((0.75, 0.75, 0.75, 0.74), "probe", True),  # no better than a constant guess
+        ((0.6, 0.6, 0.6, 0.6), "probe", True),  # better, but by less than the noise of 24 images
+        ((0.04, 0.04, 0.04, 0.0), "random", True),
+        ((0.04, 0.04, 0.04, 0.0), None, True),  # an older record
+    ],
+)
+def test_a_fit_that_starts_from_a_probe_has_learned_if_it_beats_chance(
+    errors: tuple[float, ...], head_start: str | None, fires: bool
+) -> None:
+    run = record(
+        errors,
+        losses=(0.006, 0.11, 0.08, 0.02),
+        data=replace(DATA, n_valid=24, chance_error_rate=0.75),
+        config={"recipe": {"head_start": head_start}},
+    )
+    assert doubts([run]) == (["the training loss never fell (1 of 1 run)"] if fires else [])
+
+
 def test_few_steps_are_a_doubt() -> None:
     assert doubts([record(fit={"steps": 54})]) == [
         "only 54 steps were taken, fewer than 100 (1 of 1 run)"
@@ -121,6 +143,26 @@ def test_a_class_with_hardly_any_validation_image_is_a_doubt() -> None:
     ]
     for least in (5, None):
         assert doubts([record(data=replace(DATA, n_valid_rarest=least))]) == []
+
+
+def test_pictures_that_were_learned_from_are_a_doubt_about_the_error_of_a_part() -> None:
+    alike = [
+        ["train: a.png", "valid: b.png", "valid: c.png"],
+        ["test: d.png", "valid: e.png"],
+        ["test: f.png", "train: g.png", "train: h.png"],
+    ]
+    run = record(data=replace(DATA, fingerprint="now"))
+    meta = {"fingerprint": "now", "n_valid": 360, "n_test": 52, "duplicates_across_parts": alike}
+    assert doubts([run], meta) == [
+        "2 of 360 validation images are also training images",
+        "2 of 52 test images are also training or validation images",
+    ]
+    assert doubts([run], {**meta, "duplicates_across_parts": alike[1:2]}) == [
+        "1 of 52 test images is also a training or validation image"
+    ]
+    assert doubts([run], {**meta, "duplicates_across_parts": []}) == []
+    assert doubts([run], {**meta, "fingerprint": "before"}) == doubts([run]) == []
+    assert doubts_column({Cell("d", "net", "r", 0): run}, {"d": meta}).iloc[0].count(";") == 1
 
 
 def test_runs_that_did_not_finish_do_not_count() -> None:

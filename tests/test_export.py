@@ -314,6 +314,20 @@ def test_the_stage_writes_a_folder_that_can_be_opened_and_a_card(
 
 
 @pytest.mark.usefixtures("without_onnx")
+def test_the_card_says_how_many_test_pictures_were_learned_from(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study / "data/squares/meta.json"
+    alike = [["test: a.png", "valid: b.png"], ["train: c.png", "valid: d.png"]]
+    meta = json.loads(path.read_text()) | {"duplicates_across_parts": alike}
+    path.write_text(json.dumps(meta))
+    export(study, tmp_path / "out", monkeypatch)
+    card = (tmp_path / "out/README.md").read_text()
+    assert "1 of which is, pixel by pixel, also among those learned from" in card
+    assert "no fit has seen" not in card
+
+
+@pytest.mark.usefixtures("without_onnx")
 def test_thresholds_can_be_those_of_the_highest_f2_and_have_their_own_test_error(
     studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +377,16 @@ def test_an_error_of_other_fits_is_on_no_card(
     line = f"squares: the study's fits of {MODEL} had {changed}: put that back, or run `dvc repro`"
     with pytest.raises(PipelineError, match=re.escape(line)):
         export(study, tmp_path / "out", monkeypatch, config=now)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_have_changed_since_are_not_fitted_as_they_were(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "squares: files in ../squares have changed since it was prepared"
+    monkeypatch.setattr("pipeline.status.__main__.changed_source", lambda *_: said)
+    with pytest.raises(PipelineError, match=f"{said}: put them back, or run `dvc repro`"):
+        export(study, tmp_path / "out", monkeypatch)
     assert not (tmp_path / "out").exists()
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image, ImageColor
 from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
@@ -112,6 +113,22 @@ def correlation(dataset: str, predictor: str, n: int, rho: float, low: float, hi
     names = {"dataset": dataset, "recipe": "r", "outcome": "error_rate_mean"}
     rho_and_interval = {"spearman": rho, "spearman_low": low, "spearman_high": high}
     return {**names, "predictor": predictor, "n": n, **rho_and_interval}
+
+
+def test_a_figure_speaks_of_small_marks_only_where_some_are_drawn(tmp_path: Path):
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "imagenet.csv")
+    for why in (None, "the device was shared"):
+        for number, model in enumerate(LITE):
+            for seed in (0, 1):
+                write_run(tmp_path / "runs", model, seed, 0.1 + number / 10, not_for_speed=why)
+        names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+        aggregate.main(*(tmp_path / name for name in names))
+        done = read_results(tmp_path / "results")
+        made = error_against_fit_time(done.board, done.runs)
+        said = " ".join(text.get_text() for text in made.findobj(Text))
+        assert ("small, tied to it" in said.replace("\n", " ")) == (why is None)
+        assert "Large: a model's mean error" in said
 
 
 def test_correlations_have_a_panel_per_dataset_and_a_hollow_mark_where_no_interval_is_known():

@@ -51,6 +51,24 @@ def test_without_runs_make_report_stops_before_it_removes_anything(tmp_path: Pat
     assert (tmp_path / "results/leaderboard.csv").exists()
 
 
+def test_the_commit_that_is_advised_keeps_what_is_new_of_own_data(tmp_path: Path) -> None:
+    """`git commit -a` would leave it out, and `dvc metrics diff` would have nothing to compare."""
+    advised = next(line for line in commands() if line.startswith("git add "))
+    assert advised in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"`{advised}`" in README
+    kept = {"conf/dataset/own.yaml", "dvc.lock", "metrics/own.json", "params.yaml"}
+    kept |= {"results/runs.csv", "results/figures/reliability_own.png"}
+    left = {"predictions.csv", "data/runs/own.json", "results/report.html", "results/mistakes/a"}
+    for name in kept | left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text(encoding="utf-8"))
+    who = "git config user.name me && git config user.email me@here"
+    done = f"git init -q && {who} && {advised} --quiet && git ls-files"
+    listed = subprocess.check_output(done, cwd=tmp_path, shell=True, text=True)
+    assert set(listed.split()) == kept
+
+
 def test_make_help_lists_every_command() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in ("setup", "run", "test", "check", "report", "clean"):

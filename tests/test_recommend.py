@@ -26,8 +26,10 @@ from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
-from pipeline.recommend.limits import memory_gib, seconds
+from pipeline.recommend.limits import memory_gib, milliseconds, seconds
 from pipeline.records import Device
+from pipeline.report import words as report_words
+from pipeline.results import read_results
 from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, paired
@@ -87,9 +89,51 @@ def test_the_lowest_error_is_recommended_and_the_quickest_of_the_tied_named(stud
     assert told["reason"] == (
         "It has the lowest mean error, and cannot be told apart from 1 of the 2 others. The "
         f"quickest that may be the best is {LITE[2]}: steady fit time 30.0 s for an error of "
-        "6.27 % (0.20 points more)."
+        "6.27 % (0.20 points more, at most 3.78 at 95 %)."
     )
     assert [each["tied"] for each in told["models"]] == [True, True, False]
+
+
+def test_an_equal_error_and_a_higher_p_best_are_not_hidden(study: Path, capsys):
+    wrong = np.arange(400) < 24
+    for seed in range(3):
+        write_answers(study / "runs", LITE[1], seed, wrong.astype(np.uint8))
+        write_answers(study / "runs", LITE[2], seed, np.roll(wrong, 24).astype(np.uint8))
+        write_answers(study / "runs", LITE[0], seed, (np.arange(400) < 200).astype(np.uint8))
+    told = ask(tables(study), capsys)
+    first, second = told["models"][:2]
+    assert first["error_rate"] == second["error_rate"] == 0.06
+    assert told["reason"].startswith(
+        f"It has the lowest mean error, as {second['model']} has, and cannot be told apart from 1 "
+    )
+    path = study / "results/leaderboard.csv"
+    board = pd.read_csv(path)
+    board.loc[board["model"] == first["model"], "p_best"] = 0.37
+    board.loc[board["model"] == second["model"], "p_best"] = 0.39
+    board.to_csv(path, index=False)
+    said = ask(study, capsys)["certainty"]
+    assert said.startswith(f"P(best) is 0.37, less than that of {second['model']} (0.39); its")
+
+
+def test_the_error_on_a_test_part_is_told_and_chooses_nothing(study: Path, capsys):
+    before = ask(tables(study), capsys)
+    assert before["test"] is None
+    for path in sorted((study / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        record["data"]["n_test"] = 52
+        error = 0.5 if record["model"] == LITE[1] else 0.0
+        record["test_metrics"]["error_rate"] = error + record["seed"] / 100
+        path.write_text(json.dumps(record))
+    told = ask(tables(study), capsys)
+    assert told["test"] == (
+        "On the test part, which chooses nothing, it errs on 51.00 % (n = 52, 3 fits)."
+    )
+    assert told["test"] in recommend.answer_text(told)
+    assert told["models"] == before["models"]
+    runs = pd.read_csv(study / "results/runs.csv").set_index("model")
+    assert runs.loc[LITE[0], "test_error_rate"].tolist() == [0.0, 0.01, 0.02]
+    done = read_results(study / "results")
+    assert told["test"] in report_words.answer("digits", done.board, None, done.runs).remarks
 
 
 def share_the_device(folder: Path, model: str, fit_seconds: float, error_rate: float) -> None:
@@ -262,6 +306,8 @@ def test_a_bad_unit_is_one_clear_line(study: Path, capsys, options: dict, datase
 
 
 def test_sizes_and_times_are_read_as_people_write_them():
+    latencies = [milliseconds("--max-latency", text) for text in ("5ms", "5", "2.5 ms", "0.1s")]
+    assert latencies == [5, 5, 2.5, 100]
     assert memory_gib("--max-memory", "4GiB") == 4
     assert memory_gib("--max-memory", "512 MiB") == 0.5
     assert memory_gib("--max-memory", "1GB") == pytest.approx(0.931, abs=0.001)
@@ -373,6 +419,16 @@ def test_tables_of_an_earlier_study_are_said_to_be_so_and_to_be_made_first(study
     )
     assert told["next"]["commands"] == [SWEEP, REST]
     assert recommend.answer_text(told).splitlines()[0] == told["outdated"]
+
+
+def test_runs_on_files_that_have_changed_since_are_called_that(
+    study: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    said = "digits: files in ../digits have changed since it was prepared"
+    monkeypatch.setattr(recommend, "changed_source", lambda *_: said)
+    told = ask(tables(study), capsys)
+    assert told["outdated"] == f"{said}."
+    assert told["next"]["commands"] == [SWEEP, REST]
 
 
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
@@ -670,7 +726,7 @@ def test_serving_is_judged_by_the_named_devices_table_and_unknown_does_not_pass(
     prior_too = ask(study, capsys, "planet", min_ips=3200.0, serve_on="rtx3090")
     assert LITE[2] not in [each["model"] for each in prior_too["models"]]
     with pytest.raises(PipelineError, match=r"--max-latency excludes 3 of 3 .* has 64 ms a batch"):
-        ask(study, capsys, max_latency=50.0, serve_on="rtx3090")
+        ask(study, capsys, max_latency="50ms", serve_on="rtx3090")
     write_imagenet(study / "imagenet.csv", LITE[:1])
     told = ask(study, capsys, min_ips=10.0, serve_on="rtx3090")
     assert [each["model"] for each in told["models"]] == [LITE[0]]
@@ -702,7 +758,8 @@ def test_without_a_device_serving_is_judged_by_this_machines_own_benchmark(price
         ({"max_cost": 0.0, "price_per_hour": 1.0}, "--max-cost 0.0: give a number"),
         ({"price_per_hour": float("inf")}, "--price-per-hour inf: give a number"),
         ({"min_ips": -1.0}, "--min-ips -1.0: give a number of images per second above 0"),
-        ({"max_latency": 0.0}, "--max-latency 0.0: give a number of milliseconds above 0"),
+        ({"max_latency": "0"}, "--max-latency 0.0: give a number of milliseconds above 0"),
+        ({"max_latency": "5 parsecs"}, "--max-latency '5 parsecs': give a time such as 5ms"),
         ({"serve_on": "rtx3090"}, "--serve-on rtx3090: give --min-ips or --max-latency as well"),
         ({"serve_on": "rtx309", "min_ips": 1.0}, "--serve-on rtx309: did you mean rtx3090"),
     ],

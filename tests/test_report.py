@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
 from pipeline.statistics.bounds import BOUND
+from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -311,13 +313,25 @@ def test_the_quickest_of_the_tied_comes_with_what_it_saves_and_may_cost():
     best = {"model": "a", "error_rate_mean": 0.1, "steady_fit_seconds_median": 60.0, "gap_high": 0}
     quick = {"model": "b", "error_rate_mean": 0.105, "gap_high": 0.012}
     text = "The quickest of those that may be the best is b: 33 % of its time (20.0 s), an error "
-    text += "of 10.50 % (at most 1.2 points more, 95 %)."
+    text += "of 10.50 % (0.50 points more, at most 1.20 at 95 %)."
     rows = board(best, {**quick, "steady_fit_seconds_median": 20.0})
     assert answer("d", rows).choice[-1] == text
     unknown = rows.assign(steady_fit_seconds_median=np.nan, **{BOUND: [60.0, 20.0]})
     assert "as far as times are known, is b: at most 20.0 s" in answer("d", unknown).choice[-1]
     quick["steady_fit_seconds_median"] = 70.0
     assert len(answer("d", board(best, quick)).choice) == 1  # the best is the quickest
+
+
+def test_an_equal_error_and_a_likelier_best_are_not_hidden():
+    rows = board(
+        {"model": "a", "error_rate_mean": 0.1, "p_best": 0.37},
+        {"model": "b", "error_rate_mean": 0.1, "p_best": 0.2},
+        {"model": "c", "error_rate_mean": 0.11, "p_best": 0.43},
+    )
+    assert answer("d", rows).choice[1] == (
+        "It has the same mean error as b and cannot be told apart from any of the 2 others: "
+        "P(best) is 0.37, the next is b (P(best) 0.20), the likeliest best c (0.43)."
+    )
 
 
 def test_a_hover_tells_error_interval_time_memory_and_whose_time_does_not_count(study: Path):
@@ -557,6 +571,29 @@ def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
 )
 def test_durations_are_written_for_people(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_the_grids_runs_and_those_of_races_are_counted_apart(study: Path):
+    read = read_study(study / "params.yaml")
+    runs = pd.DataFrame({"dataset": ["digits"] * 9, "status": "ok"})
+    grid = "3 models × 1 dataset × 1 recipe × 3 seeds"
+    assert report_words.summary(read, runs) == f"{grid}, images at 64 pixels: 9 runs, 9 ok."
+    raced = replace(read, datasets=("digits", "pets"), raced_datasets=("pets",))
+    runs = pd.concat([runs, pd.DataFrame({"dataset": ["pets"] * 2, "status": ["ok", "failed"]})])
+    assert report_words.summary(raced, runs) == (
+        f"{grid}: 9 runs, and 2 runs that races chose (pets), images at 64 pixels, 10 ok, 1 failed."
+    )
+    alone = replace(raced, datasets=("pets",))
+    assert report_words.summary(alone, runs.tail(2)) == (
+        "2 runs that races chose (pets), images at 64 pixels, 1 ok, 1 failed."
+    )
+
+
+def test_why_there_is_no_correlation_is_said_once():
+    reason = "n = {}: at least 10 models are needed"
+    rows = pd.DataFrame({"dataset": "d", "spearman": np.nan, "n": [3, 3, 0]})
+    rows["reason"] = [reason.format(n) for n in rows["n"]]
+    assert report_words.uncorrelated(rows) == f"d ({reason.format(3)})"
 
 
 def test_a_raced_dataset_shows_what_its_race_certifies_and_who_left_when(study: Path):

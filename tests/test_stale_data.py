@@ -16,6 +16,8 @@ from sweep_workspace import BASELINE, FINETUNE, PRELOADED, Workspace
 
 from benchmarks.project_copy import copy_project
 from pipeline.source.__main__ import GONE, fault_of
+from pipeline.status.__main__ import changed_source
+from pipeline.study.params import read_study
 
 MODEL = "tf_efficientnet_lite0.in1k"
 LINK = "data/sources/birds"
@@ -123,9 +125,18 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [added, pytest.param(removed, marks=SLOW), pytest.param(replaced, marks=SLOW)]
 )
-def test_a_changed_file_is_noticed_by_all(study: Study, change: Callable[[Study], None]) -> None:
+def test_a_changed_file_is_noticed_by_all(
+    study: Study, change: Callable[[Study], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     n_before = study.n_images()
+    monkeypatch.chdir(study.folder)
+    read = read_study(Path("params.yaml"))
+    assert changed_source(read, "birds") is None
     change(study)
+    assert changed_source(read, "birds") == (
+        "birds: files in ../birds have changed since it was prepared"
+    )
+    assert changed_source(read, "digits") is None  # another study's
     assert "modified:           data/sources/birds" in study.dvc_status()
     said = study.status()
     assert "1 runs: 1 stale" in said

@@ -1,6 +1,7 @@
 """Stage `aggregate`: every record of the grid as tables, a leaderboard and headline metrics.
 
-Reads the records of the cells that params.yaml names, and no other. Writes to the results folder
+Reads the records of the cells that params.yaml names, and no other, and what meta.json of their
+datasets says of pictures in several parts. Writes to the results folder
     runs.csv            one row per cell, missing ones included      (tables/runs.py)
     history.csv         one row per run and epoch: the loss curves   (tables/runs.py)
     valid_wrong.csv     which validation images each run erred on    (tables/answers.py)
@@ -17,14 +18,20 @@ The surprising fact: a sweep may be half done. A missing record is counted, not 
 or diverged one is listed, never ranked and never averaged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.aggregate.leaderboard import leaderboard, pool_table, recipe_effects, settings_of
-from pipeline.aggregate.runs_table import Records, history_table, read_records, runs_table
+from pipeline.aggregate.runs_table import (
+    Records,
+    history_table,
+    read_metas,
+    read_records,
+    runs_table,
+)
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
@@ -57,11 +64,13 @@ def main(
     metrics: Path,
     *,
     baselines: Path | None = None,
+    datasets: Path | None = None,
     pool: Path | None = None,
 ) -> None:
     """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS.
 
-    BASELINES is the folder of the records of stage `baseline`, POOL that of other people's runs.
+    BASELINES is the folder of the records of stage `baseline`, DATASETS that of the
+    prepared datasets, POOL that of other people's runs.
     """
     study = read_study(params)
     others = read_pool(pool) if pool else []
@@ -73,7 +82,10 @@ def main(
         )
     frozen = read_baselines(study, baselines) if baselines else {}
     groups = rate_groups(study, records)
-    table, board, rates = write_tables(study, records, imagenet, results, frozen, groups, others)
+    metas = read_metas(study, datasets) if datasets else {}
+    table, board, rates = write_tables(
+        study, records, imagenet, results, frozen, groups, others, metas
+    )
     with replacing_folder(metrics) as folder:
         for dataset in study.datasets:
             write_json(folder / f"{dataset}.json", headline(dataset, table, board, rates))
@@ -87,6 +99,7 @@ def write_tables(
     baselines: Baselines | None = None,
     groups: Sequence[RateGroup] = (),
     others: Sequence[Pooled] = (),
+    metas: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Write every table of these records to `results`; returns runs, leaderboard and rates."""
     table = runs_table(study, records)
@@ -95,7 +108,7 @@ def write_tables(
     known = published(study, timm, imagenet)
     answered = table.merge(answers, how="left", on=RUN, validate="one_to_one")
     own = own_rates(answered, groups)
-    doubts = _with_own(doubts_column(records), own.rates)
+    doubts = _with_own(doubts_column(records, metas), own.rates)
     board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)

@@ -18,7 +18,7 @@ from pipeline.statistics.bounds import main_devices
 from pipeline.statistics.validation_images import (
     check_answers,
     check_predictions,
-    exact_error,
+    exact_share,
 )
 from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
@@ -59,8 +59,10 @@ DATA = {  # column: key in the record's data
     "data_kind": "kind",
     "n_train": "n_train",
     "n_valid": "n_valid",
+    "n_test": "n_test",
     "chance_error_rate": "chance_error_rate",
 }
+SIZES = ["n_train", "n_valid", "n_test"]
 EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
 
 
@@ -81,6 +83,16 @@ def read_records(study: Study, folder: Path) -> Records:
     return records
 
 
+def read_metas(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
+    """meta.json of each of the study's prepared datasets; one that is not here is left out."""
+    paths = {dataset: folder / dataset / "meta.json" for dataset in study.datasets}
+    try:
+        texts = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
+        return {name: json.loads(text) for name, text in texts.items()}
+    except ValueError as error:
+        raise PipelineError(f"{folder}: a damaged meta.json ({error}): run `dvc repro`") from None
+
+
 def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
     """Raise if finished runs that share a name differ in what the name stands for."""
     _refuse_mixture(found, "data", lambda cell: cell.dataset, _fingerprint)
@@ -96,10 +108,10 @@ def runs_table(study: Study, records: Records) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*RUNS, "not_for_speed"])
     table["not_timed"] = why_not_timed(table)
     table = table.drop(columns="not_for_speed")
-    numbers = [*METRICS, *COSTS, *TIMES, "n_train", "n_valid", "chance_error_rate"]
+    numbers = [*METRICS, *COSTS, *TIMES, "test_error_rate", *SIZES, "chance_error_rate"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["score"] = table["error_rate"] * (table["steady_fit_seconds"] + study.overhead_seconds)
-    table[["n_train", "n_valid"]] = table[["n_train", "n_valid"]].astype("Int64")
+    table[SIZES] = table[SIZES].astype("Int64")
     return _with_family(table)
 
 
@@ -142,6 +154,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "reason": record.reason,
         **{name: getattr(record.metrics, name) for name in METRICS},
         **_exact(record),
+        "test_error_rate": exact_share(record.test_metrics.error_rate, record.data.n_test, record),
         **{column: getattr(record.cost, key) for column, key in COSTS.items()},
         **{column: getattr(record, column) for column in TIMES},
         **({"start_up_seconds": None} if record.cost.warm else {}),  # not what the model takes
@@ -158,7 +171,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
 
 
 def _exact(record: Record) -> dict[str, float]:
-    error = exact_error(record)
+    error = exact_share(record.metrics.error_rate, record.data.n_valid, record)
     return {} if error is None else {"error_rate": error, "accuracy": 1 - error}
 
 

@@ -43,6 +43,7 @@ from pipeline.predict.exported import (
     normalised,
     open_exported,
 )
+from pipeline.statistics.doubts import n_copied
 from pipeline.timm_results.licences import stated
 
 
@@ -262,6 +263,7 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
             "fingerprint": data.fingerprint,
             "n_learned": parts["train"] + parts["valid"],
             **{f"n_{part}": n for part, n in parts.items()},
+            "n_test_learned": n_copied(data.meta, "test", ("train", "valid")),
         },
         "recipe": run.recipe.name,
         "seed": run.seed,

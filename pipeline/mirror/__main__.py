@@ -26,7 +26,7 @@ def main(
 ) -> None:
     """Show every record below RECORDS that TRACKER (dvclive, mlflow, trackio, wandb) has not yet.
 
-    PROJECT is what the tracker files them under. WATCH goes on with records as they come, until
+    PROJECT is what the tracker files them under. --watch goes on with records as they come, until
     Ctrl-C.
     """
     if tracker not in TRACKERS:

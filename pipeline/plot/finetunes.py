@@ -47,14 +47,15 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
     on = "; ".join(devices) or "no device"
+    ok = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
+    small = "; small, tied to it: its runs" if len(ok) else ""
     made, panels = _panels(
         "Fine-tune error against steady fit time",
-        f"Large: a model's mean error and median steady fit time; bars: {BARS}; small, tied to it: "
-        f"its runs.{front}{baseline} Timed on: {on}.{left_out}{hollow}",
+        f"Large: a model's mean error and median steady fit time; bars: {BARS}{small}."
+        f"{front}{baseline} Timed on: {on}.{left_out}{hollow}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)
-    ok = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
     drawn = []
     for axes, part in panels:
         here = ok.merge(part[["dataset", "recipe", "model", "device"]], validate="many_to_one")

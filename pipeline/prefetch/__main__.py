@@ -38,7 +38,7 @@ class Found:
 def main(*, json: bool = False) -> None:
     """Find and check the weights of every model of the study, fetching what is not here.
 
-    Missing weights are listed in one error line with the first reason. JSON prints one object per
+    Missing weights are listed in one error line with the first reason. --json prints one object per
     model that was found.
     """
     study = read_study(Path("params.yaml"))

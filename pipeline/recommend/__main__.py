@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.command import percent, run
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import known_of, this_device
 from pipeline.recommend.choice import (
@@ -34,9 +34,11 @@ from pipeline.recommend.experiment import THIS_STUDY, first_runs, first_size, ne
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     MEMORY_BASIS,
+    PRIOR,
     affordable,
     alike,
     alike_elsewhere,
+    check_name,
     estimates,
     first_ways,
     judged_by,
@@ -47,10 +49,11 @@ from pipeline.recommend.prior import (
     with_memory,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
-from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.answer import gain_sentence, sentence_of_test
 from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
+from pipeline.status.__main__ import changed_source
 from pipeline.study.params import Cell, Study, read_study, threads_of
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
@@ -71,7 +74,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [told[key] for key in ("race", "baseline", "rates") if told[key]]
+    lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
     lines += _costs_of(told)
     lines += [f"Limits: {text}." for text in told["excluded"]]
     if others:
@@ -85,7 +88,8 @@ def answer_text(told: dict[str, Any]) -> str:
     after = told["next"]["tied_after"]
     hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
     hope = hope and f"{hope}{after:.1f})"
-    lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
+    head = "What would change this most" if told["next"]["commands"] else "Next"
+    lines += ["", f"{head}: {told['next']['what']}{hope if told['next']['commands'] else ''}"]
     return "\n".join([*lines, *_commands(told["next"])])
 
 
@@ -107,12 +111,6 @@ def _count(doubts: list[str]) -> str:
     return f", {len(doubts)} doubt{'' if len(doubts) == 1 else 's'}" if doubts else ""
 
 
-PRIOR = (
-    "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
-    "other datasets, and nothing more"
-)
-
-
 def main(
     *,
     dataset: str,
@@ -124,7 +122,7 @@ def main(
     max_cost: float | None = None,
     price_per_hour: float | None = None,
     min_ips: float | None = None,
-    max_latency: float | None = None,
+    max_latency: str | None = None,
     serve_on: str | None = None,
     top: int = 3,
     json: bool = False,
@@ -139,9 +137,9 @@ def main(
     that may be used commercially beyond doubt, by the licence that timm states; unknown is left
     out. --price-per-hour, of this machine, prints what the runs still to make and the last fit
     cost; models that would cost more than --max-cost are left out. --min-ips (images/s) and
-    --max-latency (ms of a whole batch) are of inference on the device --serve-on, by timm's tables
-    (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is left
-    out.
+    --max-latency (5ms, of a whole batch) are of inference on the device --serve-on, by timm's
+    tables (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is
+    left out.
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
@@ -164,7 +162,7 @@ def main(
         if dataset in study.raced_datasets:
             told |= raced(results / "race" / f"{dataset}.json", dataset)
     else:
-        _check_name(study, dataset)
+        check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
         told = _prior(study, done, others, imagenet, dataset, asked, top)
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
@@ -193,7 +191,9 @@ def _from_runs(
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
-    following, old = THIS_STUDY, outdated(study, of_dataset, dataset)
+    changed = changed_source(study, dataset)
+    stale = [outdated(study, of_dataset, dataset), f"{changed}." if changed else None]
+    following, old = THIS_STUDY, " ".join(filter(None, stale)) or None
     if old is None:
         telling_cells = cells_of(telling(missing, done.board, choice))
         n_missing = int((done.runs["status"] == "missing").sum())
@@ -207,10 +207,8 @@ def _from_runs(
         "models": _models(choice, top),
         "reason": reason(choice),
         "certainty": certainty(choice),
-        "baseline": gain_sentence(
-            ranked[ranked["recipe"] == choice.rows["recipe"].iloc[0]],
-            first,
-        ),
+        "test": sentence_of_test(of_dataset, choice.to_take(first), first),
+        "baseline": gain_sentence(choice.within, first),
         "race": None,
         "rates": _rates(done.board, choice),
         "cost": its_way[0].as_json() if its_way else None,
@@ -384,14 +382,6 @@ def _prior(
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },
     }
-
-
-def _check_name(study: Study, dataset: str) -> None:
-    """A dataset without runs must at least have a configuration."""
-    folder = study.path.parent / "conf" / "dataset"
-    known = {*study.datasets, *(path.stem for path in folder.glob("*.yaml"))}
-    if dataset not in known:
-        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")
 
 
 if __name__ == "__main__":

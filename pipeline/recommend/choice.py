@@ -11,7 +11,7 @@ from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.recommend.limits import WHILE, Excludes
 from pipeline.results import Results, read_answers, read_results
-from pipeline.statistics.answer import answer
+from pipeline.statistics.answer import answer, likelier, named, points_more, same_error
 from pipeline.statistics.bounds import AT_MOST
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
@@ -135,11 +135,13 @@ def reason(choice: Choice) -> str:
 
 def _place(choice: Choice, first: pd.Series) -> str:
     rows, best = choice.rows, choice.best
+    alike = same_error(first, choice.within)
+    also = f", as {named(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
     if (best["recipe"], best["model"]) != (first["recipe"], first["model"]):
         points = 100 * (first["error_rate_mean"] - best["error_rate_mean"])
         recipe = "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
         return (
-            f"It has the lowest mean error of the {len(choice.within)} within the limits; "
+            f"It has the lowest mean error of the {len(choice.within)} within the limits{also}; "
             f"{best['model']}{recipe}, which they exclude, has {percent(best['error_rate_mean'])} "
             f"({points:.2f} points less)."
         )
@@ -153,7 +155,7 @@ def _place(choice: Choice, first: pd.Series) -> str:
         return f"It has the lowest error and is clearly better than {apart}."
     which = f"{tied} of the {others} others" if tied < others else f"any of the {others} others"
     which = "the other one" if others == 1 else which
-    return f"It has the lowest mean error, and cannot be told apart from {which}."
+    return f"It has the lowest mean error{also}, and cannot be told apart from {which}."
 
 
 def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
@@ -198,11 +200,11 @@ def _lowest_bound(bounded: pd.DataFrame, first: pd.Series) -> list[str]:
 
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
-    points, time = 100 * (row["error_rate_mean"] - first["error_rate_mean"]), fit_time(row)
+    time = fit_time(row)
     comma = "," if time.endswith(WHILE) else ""
     return (
         f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
-        f"({points:.2f} points more)"
+        f"({points_more(row, first)})"
     )
 
 
@@ -220,8 +222,10 @@ def certainty(choice: Choice) -> str:
     first, n = choice.rows.iloc[0], len(choice.rows)
     interval = f"{percent(first['error_rate_low'])} to {percent(first['error_rate_high'])}"
     among = "" if len(choice.within) == n else f" among all {n} models, limits or not"
+    more = likelier(first, choice.within)
+    higher = "" if more is None else f", less than that of {more['model']} ({more['p_best']:.2f})"
     text = (
-        f"P(best) is {first['p_best']:.2f}{among}; its error lies in {interval} (95 %, "
+        f"P(best) is {first['p_best']:.2f}{higher}{among}; its error lies in {interval} (95 %, "
         f"{first['interval_covers']}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
     if first["interval_covers"] == IMAGES:

@@ -159,6 +159,14 @@ def seconds(option: str, text: str) -> float:
     return _amount(option, text, SECONDS_OF, "a time such as 90s, 2min or 1h30min")
 
 
+def milliseconds(option: str, text: str) -> float:
+    """`5ms`, `0.1s` as milliseconds; a number alone is so many of them."""
+    try:
+        return above_0(option, float(text), "milliseconds")
+    except ValueError:
+        return 1000 * _amount(option, text, SECONDS_OF | {"ms": 0.001}, "a time such as 5ms")
+
+
 def above_0(option: str, value: float, unit: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise PipelineError(f"{option} {value}: give a number of {unit} above 0")
@@ -191,7 +199,6 @@ UNITS = {
     COST: "the currency of the price",
     PRICE: "that currency for an hour",
     MIN_IPS: "images per second",
-    LATENCY: "milliseconds",
 }
 
 
@@ -207,7 +214,7 @@ class Asked:
     max_cost: float | None = None
     price_per_hour: float | None = None
     min_ips: float | None = None
-    max_latency: float | None = None
+    max_latency: str | None = None
     serve_on: str | None = None
 
     def __post_init__(self) -> None:
@@ -215,12 +222,13 @@ class Asked:
             memory_gib(MEMORY, self.max_memory)
         if self.max_fit_time is not None:
             seconds(TIME, self.max_fit_time)
+        if self.max_latency is not None:
+            milliseconds(LATENCY, self.max_latency)
         numbers = {
             SPEED: self.min_throughput,
             COST: self.max_cost,
             PRICE: self.price_per_hour,
             MIN_IPS: self.min_ips,
-            LATENCY: self.max_latency,
         }
         for option, value in numbers.items():
             if value is not None:
@@ -250,7 +258,8 @@ class Asked:
         if self.min_ips is not None:
             limits.append(Shown(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
         if self.max_latency is not None:
-            limits.append(Shown(LATENCY, MILLISECONDS, self.max_latency, "ms a batch"))
+            bound = milliseconds(LATENCY, self.max_latency)
+            limits.append(Shown(LATENCY, MILLISECONDS, bound, "ms a batch"))
         return limits
 
     @property

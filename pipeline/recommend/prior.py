@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
 from pipeline.estimates.planned import (
@@ -34,6 +34,10 @@ from pipeline.statistics.front import along_front
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 
+PRIOR = (
+    "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
+    "other datasets, and nothing more"
+)
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
@@ -286,3 +290,11 @@ def _suggestion(row: pd.Series) -> Suggestion:
         f"samples/s in training on {row['device']}"
     )
     return Suggestion(str(row["model"]), why, *odds)
+
+
+def check_name(study: Study, dataset: str) -> None:
+    """A dataset without runs must at least have a configuration."""
+    folder = study.path.parent / "conf" / "dataset"
+    known = {*study.datasets, *(path.stem for path in folder.glob("*.yaml"))}
+    if dataset not in known:
+        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")

@@ -100,7 +100,10 @@ def main(
     charts = Charts()
     done = replace(done, board=with_longest(done.board, done.runs))
     page = {
-        "answers": [answer(name, _of(done.board, name), done.rates) for name in study.datasets],
+        "answers": [
+            answer(name, _of(done.board, name), done.rates, _of(done.runs, name))
+            for name in study.datasets
+        ],
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, read_small_and_fast(results), others, charts, results / "race"),
         "other_people": report_tables.other_people(others),

@@ -10,11 +10,24 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import MODE_NAMES, accuracy_source
 from pipeline.statistics.answer import answer as the_answer
-from pipeline.statistics.answer import gain_sentence
+from pipeline.statistics.answer import (
+    gain_sentence,
+    likelier,
+    named,
+    points_more,
+    same_error,
+    sentence_of_test,
+)
 from pipeline.statistics.bounds import BOUND
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
-from pipeline.statistics.rates import judged, order_sentence, rates_of, take_sentence
+from pipeline.statistics.rates import (
+    judged,
+    order_sentence,
+    rate_to_take,
+    rates_of,
+    take_sentence,
+)
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODES, Study
 
@@ -64,8 +77,14 @@ class Answer:
     facts: list[tuple[str, str]]
 
 
-def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None) -> Answer:
-    """The answer of `board`, the dataset's rows of the leaderboard over all recipes."""
+def answer(
+    dataset: str,
+    board: pd.DataFrame,
+    rates: pd.DataFrame | None = None,
+    runs: pd.DataFrame | None = None,
+) -> Answer:
+    """The answer of `board`, the dataset's rows of the leaderboard over all recipes; `runs` are its
+    rows of runs.csv, for the error on a test part."""
     ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         none = "No run has finished: there is no answer yet."
@@ -74,6 +93,9 @@ def answer(dataset: str, board: pd.DataFrame, rates: pd.DataFrame | None = None)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]
+    taken = rate_to_take(rates, dataset, best["recipe"], best["model"])
+    if runs is not None and (tested := sentence_of_test(runs, taken, best["model"])):
+        remarks.insert(0, tested)
     if gained := gain_sentence(group, best["model"]):
         remarks.insert(0, gained)
     if doubted := listed(best["doubts"]):
@@ -108,8 +130,15 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
     else:
         which = f"{len(tied)} of the {len(rivals)} others"
-    closest = rivals.sort_values("error_rate_mean", kind="stable").iloc[0]
-    sentences = [f"It cannot be told apart from {which}: {sure}, the next is {closest['model']}."]
+    alike = same_error(best, rivals)
+    also = f"has the same mean error as {named(alike)} and " if alike else ""
+    near = rivals[rivals["model"].isin(alike)] if alike else rivals
+    closest = near.sort_values(["error_rate_mean", "p_best"], ascending=[True, False]).iloc[0]
+    next_one = f"the next is {closest['model']} (P(best) {closest['p_best']:.2f})"
+    more = likelier(best, rivals)
+    if more is not None and more["model"] != closest["model"]:
+        next_one += f", the likeliest best {more['model']} ({more['p_best']:.2f})"
+    sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
         sentences.insert(0, "These runs separate no model from another, so let cost decide.")
     return [*sentences, *quicker(best, tied)]
@@ -128,9 +157,7 @@ def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     time = f"{'at most ' if bounded.iloc[1] else ''}{duration(seconds.iloc[place])}"
     if not bounded.any():
         time = f"{100 * seconds.iloc[place] / seconds.iloc[0]:.0f} % of its time ({time})"
-    error = f"an error of {percent(first['error_rate_mean'])}"
-    if pd.notna(first.get("gap_high")):
-        error += f" (at most {max(100 * first['gap_high'], 0):.1f} points more, 95 %)"
+    error = f"an error of {percent(first['error_rate_mean'])} ({points_more(first, best)})"
     told = ", as far as times are known, is" if bounded.any() else " is"
     which = f"The quickest of those that may be the best{told} {first['model']}"
     return [f"{which}: {time}, {error}."]
@@ -215,19 +242,27 @@ def _points(fraction: float) -> str:
 
 
 def summary(study: Study, runs: pd.DataFrame) -> str:
+    """How many runs there are, the grid's and those of races apart, and how they ended."""
     counts = runs["status"].value_counts()
     states = [f"{counts[state]:,} {state}" for state in STATES if counts.get(state)]
     grid = {
-        "model": study.models,
-        "dataset": study.datasets,
+        "model": study.grid_models or study.models,
+        "dataset": [name for name in study.datasets if name not in study.raced_datasets],
         "recipe": study.recipes,
         "seed": study.seeds,
     }
     sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
-    return (
-        f"{' × '.join(sizes)}, images at {study.image_size} pixels: {len(runs):,} runs, "
-        f"{', '.join(states)}."
-    )
+    pixels = f"images at {study.image_size} pixels"
+    if not study.raced_datasets:
+        made = f"{' × '.join(sizes)}, {pixels}: {len(runs):,} runs"
+    else:
+        n_raced = int(runs["dataset"].isin(study.raced_datasets).sum())
+        n_grid = len(runs) - n_raced
+        parts = [f"{' × '.join(sizes)}: {n_grid:,} runs"] if n_grid else []
+        where = named(study.raced_datasets)
+        parts.append(f"{n_raced:,} runs that races chose ({where})")
+        made = f"{', and '.join(parts)}, {pixels}"
+    return f"{made}, {', '.join(states)}."
 
 
 def note(board: pd.DataFrame) -> str:
@@ -294,11 +329,12 @@ def explorer(table: pd.DataFrame) -> str:
 
 
 def uncorrelated(correlations: pd.DataFrame) -> str:
-    """The datasets without coefficients, with the reasons."""
+    """The datasets without coefficients, with the reasons where most models are known."""
     empty = correlations.groupby("dataset", sort=False).filter(
         lambda rows: rows["spearman"].isna().all()
     )
-    reasons = empty.groupby("dataset", sort=False)["reason"].unique()
+    most = empty["n"] == empty.groupby("dataset")["n"].transform("max")
+    reasons = empty[most].groupby("dataset", sort=False)["reason"].unique()
     return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
 
 

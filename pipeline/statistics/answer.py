@@ -6,7 +6,7 @@ cancels. A baseline has no seed. The gain's noise is that of the images in the d
 of the fits' runs, pooled over the models as in `comparison`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pipeline.core.command import percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
 from pipeline.statistics.comparison import run_noise, satterthwaite
@@ -33,6 +34,51 @@ def answer(ranked: pd.DataFrame) -> pd.Series:
     first = order.sort_values(by, kind="stable", na_position="last").index[0]
     found: pd.Series = ranked.loc[first]
     return found
+
+
+def same_error(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
+    """The models of `rivals` whose mean error is that of `best`, which is the lowest."""
+    off = rivals["error_rate_mean"].astype(float) - float(best["error_rate_mean"])
+    return rivals.loc[
+        (off.abs() < 10**-DECIMALS) & (rivals["model"] != best["model"]), "model"
+    ].tolist()
+
+
+def likelier(best: pd.Series, rivals: pd.DataFrame) -> pd.Series | None:
+    """The row of the highest P(best), if it is higher than that of `best` in two decimals."""
+    known = rivals.dropna(subset=["p_best"])
+    if known.empty:
+        return None
+    first: pd.Series = known.sort_values("p_best", kind="stable").iloc[-1]
+    return first if round(first["p_best"], 2) > round(best["p_best"], 2) else None
+
+
+def named(models: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; of more than three the first two and how many others."""
+    shown = list(models) if len(models) <= 3 else [*models[:2], f"{len(models) - 2} others"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def points_more(row: pd.Series, best: pd.Series) -> str:
+    """How much higher its error is, and at most, where `best` is what the gaps are to."""
+    text = f"{100 * (row['error_rate_mean'] - best['error_rate_mean']):z.2f} points more"
+    if pd.isna(row.get("gap_high")) or pd.notna(best.get("gap_to_best")):
+        return text
+    return f"{text}, at most {100 * max(row['gap_high'], 0):.2f} at 95 %"
+
+
+def sentence_of_test(runs: pd.DataFrame, recipe: str, model: str) -> str | None:
+    """The mean error on the test part, of rows of runs.csv of one dataset; None without one."""
+    its = runs[(runs["recipe"] == recipe) & (runs["model"] == model)]
+    its = its.dropna(subset=["test_error_rate"])
+    if its.empty:
+        return None
+    n = f"n = {int(its['n_test'].iloc[0]):,}, " if its["n_test"].notna().any() else ""
+    fits = f"{len(its)} fit{'' if len(its) == 1 else 's'}"
+    return (
+        f"On the test part, which chooses nothing, it errs on "
+        f"{percent(its['test_error_rate'].mean())} ({n}{fits})."
+    )
 
 
 Baselines = Mapping[tuple[str, str], Record]  # by dataset and model
@@ -137,6 +183,12 @@ def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
             f"{_points(-best['gain'])} points worse "
             f"{_between(-best['gain_high'], -best['gain_low'])}. Do not trust this ranking."
         )
+    sentences = [_own_gain(known, model), _best_probe(known, board, model)]
+    return " ".join(filter(None, sentences)) or None
+
+
+def _own_gain(known: pd.DataFrame, model: str) -> str | None:
+    """What the model gains over its own frozen features."""
     chosen = known[known["model"] == model]
     if chosen.empty:
         return None
@@ -153,6 +205,25 @@ def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
         f"Fine-tuning cannot be told from its frozen features with a linear head (gain "
         f"{_points(gain)} points {between}), which take {row['baseline_seconds']:.0f} s."
     )
+
+
+def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | None:
+    """That another model's frozen features err no more than the recommended fit, if so."""
+    probe = known.sort_values("baseline_error", kind="stable").iloc[0]
+    fit = board[board["model"] == model].iloc[0]
+    error, fitted = float(probe["baseline_error"]), float(fit["error_rate_mean"])
+    if error - fitted > 10**-DECIMALS or probe["model"] == model:
+        return None
+    text = (
+        f"A linear head on frozen features of {probe['model']} errs on {percent(error)} "
+        f"{_between(probe['baseline_low'], probe['baseline_high'])}, "
+    )
+    if fitted - error <= 10**-DECIMALS:
+        return f"{text}as little as this fine-tune."
+    every = error < float(board["error_rate_mean"].min())
+    text += f"less than {'every' if every else 'this'} fine-tune"
+    apart = pd.notna(fit["error_rate_low"]) and probe["baseline_high"] < fit["error_rate_low"]
+    return f"{text}: take that, or another recipe." if apart else f"{text}; the intervals overlap."
 
 
 def _same_images(record: Record, runs: pd.DataFrame) -> bool:

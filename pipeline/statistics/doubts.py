@@ -89,9 +89,14 @@ def worse_unfrozen(record: Record, noise: Noise) -> Found:
 
 
 def never_learned(record: Record, noise: Noise) -> Found:
-    """Fires if no epoch's training loss is below that of the first."""
+    """Fires if no epoch's training loss is below that of the first.
+
+    A head that starts from a probe has learned before the first epoch, whose loss may be near 0: a
+    fit that errs less than a constant guess, by more than its noise, is none of these.
+    """
     losses = _curve(record, "train_loss")
-    return () if len(losses) > 1 and min(losses[1:]) >= losses[0] else None
+    fell = len(losses) < 2 or min(losses[1:]) < losses[0]
+    return None if fell or (_starts_fitted(record) and _below_chance(record)) else ()
 
 
 def few_steps(record: Record, noise: Noise) -> Found:
@@ -123,10 +128,37 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def doubts(records: Sequence[Record]) -> list[str]:
+def n_copied(meta: Mapping[str, Any], part: str, others: Sequence[str]) -> int:
+    """How many pictures of a part are pixel by pixel in one of `others` too, by its meta.json."""
+    return sum(
+        sum(file.startswith(f"{part}: ") for file in alike)
+        for alike in meta.get("duplicates_across_parts", [])
+        if any(file.startswith(tuple(f"{other}: " for other in others)) for file in alike)
+    )
+
+
+COPIED = (  # of the data, whatever the fit: the part, its name, where its pictures are too
+    ("valid", "validation", {"train": "training"}),
+    ("test", "test", {"train": "training", "valid": "validation"}),
+)
+
+
+def doubts_of_data(meta: Mapping[str, Any]) -> list[str]:
+    """A sentence for each part whose error is flattered by pictures that others hold too."""
+    sentences = []
+    for part, name, others in COPIED:
+        if n := n_copied(meta, part, list(others)):
+            what = " or ".join(others.values())
+            too = f"is also a {what} image" if n == 1 else f"are also {what} images"
+            sentences.append(f"{n} of {meta.get(f'n_{part}')} {name} images {too}")
+    return sentences
+
+
+def doubts(records: Sequence[Record], meta: Mapping[str, Any] | None = None) -> list[str]:
     """A sentence for each rule that fires in some of these runs, and in how many of how many.
 
-    The records are of one dataset, recipe and model; those that did not finish do not count.
+    The records are of one dataset, recipe and model; those that did not finish do not count. `meta`
+    is the prepared dataset's meta.json; one of other data than the records' does not count.
     """
     finished = [each for each in records if each.status == "ok"]
     if not finished:
@@ -139,16 +171,23 @@ def doubts(records: Sequence[Record]) -> list[str]:
             numbers = np.array(fired, dtype=float).mean(axis=0)
             said = text.format(*(_shown(rule, number) for number in numbers))
             sentences.append(f"{said} ({len(fired)} of {len(finished)} {runs})")
+    if meta is not None and meta.get("fingerprint") == finished[0].data.fingerprint:
+        sentences += doubts_of_data(meta)
     return sentences
 
 
-def doubts_column(records: Mapping[Cell, Record]) -> pd.Series:
-    """The leaderboard's `doubts` by dataset, recipe and model; only of models that have any."""
+def doubts_column(
+    records: Mapping[Cell, Record], metas: Mapping[str, Mapping[str, Any]] | None = None
+) -> pd.Series:
+    """The leaderboard's `doubts` by dataset, recipe and model; only of models that have any.
+
+    `metas` are the prepared datasets' meta.json.
+    """
     runs: dict[tuple[str, str, str], list[Record]] = {}
     for cell, record in records.items():
         runs.setdefault((cell.dataset, cell.recipe, cell.model), []).append(record)
-    found = {key: SEPARATOR.join(doubts(of_model)) for key, of_model in runs.items()}
-    found = {key: text for key, text in found.items() if text}
+    told = {key: doubts(each, (metas or {}).get(key[0])) for key, each in runs.items()}
+    found = {key: SEPARATOR.join(sentences) for key, sentences in told.items() if sentences}
     index = pd.MultiIndex.from_tuples(list(found), names=["dataset", "recipe", "model"])
     return pd.Series(list(found.values()), index=index, name="doubts", dtype=object)
 
@@ -170,6 +209,22 @@ def _curve(record: Record, name: str) -> list[float]:
 
 
 def _frozen_epochs(record: Record) -> int:
-    recipe = record.config.get("recipe")
-    frozen = recipe.get("frozen_epochs") if isinstance(recipe, dict) else None
+    frozen = _recipe(record).get("frozen_epochs")
     return frozen if isinstance(frozen, int) else 0
+
+
+def _starts_fitted(record: Record) -> bool:
+    return _recipe(record).get("head_start") == "probe"
+
+
+def _below_chance(record: Record) -> bool:
+    """Is the error below that of a constant guess by more than the noise of all its images?"""
+    error, chance = record.metrics.error_rate, record.data.chance_error_rate
+    if error is None or chance is None:
+        return False
+    return Noise(record.data.n_valid, 1.0).exceeded(chance, error)
+
+
+def _recipe(record: Record) -> dict[str, Any]:
+    recipe = record.config.get("recipe")
+    return recipe if isinstance(recipe, dict) else {}

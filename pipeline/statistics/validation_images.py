@@ -170,12 +170,11 @@ def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
     return paired([answers[model] for model in models], int(runs["labels"].iloc[0]))
 
 
-def exact_error(record: Record) -> float | None:
-    """The record's error rate as a share of its answers: fits leave it in single precision."""
-    error, n_valid = record.metrics.error_rate, record.data.n_valid
-    if error is None or not n_valid:
+def exact_share(error: float | None, images: int | None, record: Record) -> float | None:
+    """An error rate of so many images as a share of answers: fits leave single precision."""
+    answers = (images or 0) * labels_of(record)
+    if error is None or not answers:
         return error
-    answers = n_valid * labels_of(record)
     wrong = round(error * answers)
     return wrong / answers if abs(wrong / answers - error) < 1e-6 else error
 

@@ -10,7 +10,7 @@ import re
 import socket
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -52,18 +52,15 @@ class State:
 def main(*, json: bool = False, stale: bool = False) -> None:
     """The study as a table model x dataset: how many runs are done, running, failed, missing.
 
-    Runs on files of one's own that have changed since are stale. STALE also asks DVC which
-    finished runs no longer belong to today's configuration and code (some seconds). JSON prints
+    Runs on files of one's own that have changed since are stale. --stale also asks DVC which
+    finished runs no longer belong to today's configuration and code (some seconds). --json prints
     one object per run.
     """
     study = read_study(Path("params.yaml"))
     refuse_unknown_names(study)
     notes = links.mend(Path(), study.datasets)
     changed = changed_sources(study)
-    notes += [
-        f"{dataset}: files in {source} have changed since it was prepared: python -m pipeline.sweep"
-        for dataset, source in changed.items()
-    ]
+    notes += [f"{text}: python -m pipeline.sweep" for text in changed.values()]
     outdated = stale_cells() if stale else set()
     states = [
         state_of(cell, RUNS, cell in outdated or cell.dataset in changed) for cell in study.cells()
@@ -95,8 +92,17 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
     )
 
 
-def changed_sources(study: Study) -> dict[str, Path]:
-    """The sources of the study's datasets in which files changed since they were prepared."""
+def changed_source(study: Study, dataset: str) -> str | None:
+    """That files of one dataset's own source have changed; None where they have not."""
+    here = dataset in study.datasets and study.path.resolve().parent == Path.cwd()
+    return changed_sources(replace(study, datasets=(dataset,))).get(dataset) if here else None
+
+
+def changed_sources(study: Study) -> dict[str, str]:
+    """Of each of the study's datasets whose own files changed since it was prepared, that they did.
+
+    DVC is asked, which takes some tenths of a second.
+    """
     sources = links.sources_of(Path(), study.datasets)
     watched = {name: each for name, each in sources.items() if not links.fault_of(Path(), each)}
     if not watched or not Path(".dvc").is_dir():
@@ -115,7 +121,11 @@ def changed_sources(study: Study) -> dict[str, Path]:
             looked_through = (links.SOURCES / name).as_posix()
             if name in watched and project.was_made(stage) and not missing_inputs(stage):
                 found |= {name} if looked_through in changed_inputs(stage) else set()
-    return {name: watched[name] for name in watched if name in found}
+    return {
+        name: f"{name}: files in {source} have changed since it was prepared"
+        for name, source in watched.items()
+        if name in found
+    }
 
 
 def stale_cells() -> set[Cell]:

@@ -24,14 +24,14 @@ def main(
     """Make what is stale of TARGETS (stages of dvc.yaml; all baselines and fits of the study).
 
     Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
-    DVC's cache has is taken from there, with PULL from the DVC remote's too. GPUS_PER_RUN 0.25
+    DVC's cache has is taken from there, with --pull from the DVC remote's too. GPUS_PER_RUN 0.25
     packs four runs on each GPU, and their times rank nothing; `auto` packs as many as pays, after
-    the first run of each model; EXCLUSIVE lets no two share a GPU or a core. ORDER: cheap runs
+    the first run of each model; --exclusive lets no two share a GPU or a core. ORDER: cheap runs
     first, or as the grid has them. WARM: one process makes all runs of an architecture on a GPU
     (auto), also on a CPU (yes), or each run has a fresh one (no). Stops starting runs after
-    MAX_FAILURES stages without a record, and, unless KEEP_GOING, after five in a row that failed
+    MAX_FAILURES stages without a record, and, unless --keep-going, after five in a row that failed
     for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
-    `local` starts Ray on this machine alone. DRY_RUN runs nothing and shows what would run, with
+    `local` starts Ray on this machine alone. --dry-run runs nothing and shows what would run, with
     an estimate of time and energy, and of the cost where PRICE_PER_HOUR is that of all machines
     used.
     """

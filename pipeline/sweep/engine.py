@@ -34,7 +34,7 @@ from pipeline.core import processes
 from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
-from pipeline.sweep.jobs import Ended, Job, last_line
+from pipeline.sweep.jobs import Ended, Job, said_by
 from pipeline.sweep.snapshot import signature
 from pipeline.sweep.warm import Settings, can_go_on
 
@@ -288,12 +288,12 @@ class LocalEngine:
         self._free.append(place)
         if worker.waits():
             self._waiting[place] = worker
-            return Ended(job, 0, last_line(job.log))
+            return Ended(job, 0, said_by(job, 0))
         process = worker.process
         process.join()
         signal_group(process, signal.SIGKILL)  # what the job left running
         exit_code = -signal.SIGKILL if process.exitcode == LOST else process.exitcode or 0
-        return Ended(job, exit_code, last_line(job.log))
+        return Ended(job, exit_code, said_by(job, exit_code))
 
     def _child(self, job: Job, place: Place) -> Worker:
         until = time.monotonic() + GRACE_SECONDS

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TRY_AGAIN = 75  # the exit code of a run that asks for another try
 CHEAP, GRID = "cheap", "grid"
 AUTO, YES, NO = "auto", "yes", "no"
+NOTES = ("note: ", "warning: ")  # how lines begin that a stage prints below its summary
+LOG_END = 16_000  # bytes of a log that are looked at
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended; `reason` is the last line it printed, None where it printed none.
+    """How a job ended; `reason` is what it printed last (`said_by`), None where it printed none.
 
     An exit code below zero is the signal that killed it.
     """
@@ -96,13 +98,27 @@ class Engine(Protocol):
 
 def last_line(log: Path) -> str | None:
     """The last line with text in a job's log."""
+    return next(reversed(_last_lines(log)), None)
+
+
+def said_by(job: Job, exit_code: int) -> str | None:
+    """The last line of its log; of a finished job that is no fit also what its notes belong to."""
+    lines = _last_lines(job.log)
+    if exit_code != 0 or job.cell is not None:
+        return next(reversed(lines), None)
+    last = next((n for n, line in enumerate(reversed(lines), 1) if not line.startswith(NOTES)), 0)
+    return "\n".join(lines[-last:]) or None
+
+
+def _last_lines(log: Path) -> list[str]:
+    """The lines with text at the end of a log."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4000))
+            file.seek(max(0, log.stat().st_size - LOG_END))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return None
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return []
+    return [line.strip() for line in lines if line.strip()]
 
 
 def share_of(text: str | None) -> float | str | None:
