@@ -19,7 +19,7 @@ from benchmarks.race_tables import Sweep, accuracies, field_of, study2022, trans
 from pipeline.core.command import run
 from pipeline.estimates.belief import predict
 from pipeline.statistics.comparison import compare
-from pipeline.statistics.front import along_front
+from pipeline.statistics.fit_times import along_front
 
 TOP = (3, 5)
 Rule = Callable[[Sweep, Sequence[Sweep], int], list[int]]

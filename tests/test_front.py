@@ -8,7 +8,7 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
-from pipeline.statistics.front import front_of_three, front_of_two
+from pipeline.statistics.fit_times import front_of_three, front_of_two
 
 
 def brute(values: np.ndarray) -> list[bool]:

@@ -17,7 +17,7 @@ from pipeline.recommend.choice import Choice, certainty, choose, reason
 from pipeline.recommend.limits import Asked
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
-from pipeline.statistics.bounds import AT_MOST, with_bounds
+from pipeline.statistics.fit_times import AT_MOST, with_bounds
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
 

@@ -35,7 +35,7 @@ from pipeline.plot import __main__ as plot
 from pipeline.plot.finetunes import error_against_fit_time, rank_correlations
 from pipeline.plot.published import _draw_trend
 from pipeline.results import read_results
-from pipeline.statistics.front import along_front
+from pipeline.statistics.fit_times import along_front
 from pipeline.timm_results.families import FAMILIES
 
 FIGURES = {

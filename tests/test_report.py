@@ -24,7 +24,7 @@ from pipeline.report.charts import LETTERS, WIDE, error_against_time
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
-from pipeline.statistics.bounds import BOUND
+from pipeline.statistics.fit_times import BOUND
 from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
 

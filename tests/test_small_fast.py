@@ -7,7 +7,7 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
-from pipeline.statistics.front import below
+from pipeline.statistics.fit_times import below
 from pipeline.study2022.printed import printed_tables, published, read_sweep
 
 MODELS = [*LITE, "resnet18.a1_in1k", "resnet34.a1_in1k"]

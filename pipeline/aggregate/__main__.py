@@ -41,7 +41,7 @@ from pipeline.records import Record, read_record
 from pipeline.results import write_result
 from pipeline.statistics.answer import Baselines, answer
 from pipeline.statistics.doubts import doubts_column
-from pipeline.statistics.front import small_and_fast
+from pipeline.statistics.fit_times import small_and_fast
 from pipeline.statistics.intervals import correlations
 from pipeline.statistics.rates import (
     RUN,

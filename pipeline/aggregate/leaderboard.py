@@ -20,9 +20,8 @@ from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, answer, baseline_columns
-from pipeline.statistics.bounds import main_devices
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers
-from pipeline.statistics.front import COLUMNS, fronts
+from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import judged
 from pipeline.statistics.validation_images import image_noise, labels_of

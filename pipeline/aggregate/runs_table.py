@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
 from pipeline.results import HISTORY, RUNS
-from pipeline.statistics.bounds import main_devices
+from pipeline.statistics.fit_times import main_devices
 from pipeline.statistics.validation_images import (
     check_answers,
     check_predictions,

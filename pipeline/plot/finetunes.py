@@ -22,7 +22,7 @@ from pipeline.figures.look import (
     spans_decades,
     style,
 )
-from pipeline.statistics.bounds import BOUND, with_longest
+from pipeline.statistics.fit_times import BOUND, with_longest
 
 COLUMNS = 2
 PANEL_INCHES = 4.0

@@ -26,7 +26,7 @@ from pipeline.figures.look import (
     speed_source,
     style,
 )
-from pipeline.statistics.front import along_front
+from pipeline.statistics.fit_times import along_front
 
 MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front

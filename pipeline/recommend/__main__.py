@@ -50,8 +50,8 @@ from pipeline.recommend.prior import (
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, sentence_of_test
-from pipeline.statistics.bounds import AT_MOST, with_bounds
 from pipeline.statistics.doubts import listed
+from pipeline.statistics.fit_times import AT_MOST, with_bounds
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import Cell, Study, read_study, threads_of

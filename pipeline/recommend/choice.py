@@ -12,8 +12,8 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.recommend.limits import WHILE, Excludes
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import answer, likelier, named, points_more, same_error
-from pipeline.statistics.bounds import AT_MOST
 from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 from pipeline.study.params import Study

@@ -13,8 +13,7 @@ from typing import Protocol
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.statistics.bounds import AT_LEAST, AT_MOST
-from pipeline.statistics.front import memory_column, small_and_fast
+from pipeline.statistics.fit_times import AT_LEAST, AT_MOST, memory_column, small_and_fast
 from pipeline.timm_results.licences import commercial, shown
 
 GIB_OF = {

@@ -30,7 +30,7 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.costs import Way, way
 from pipeline.recommend.limits import MEMORY, MEMORY_COLUMN, TIME, WAY, Limit
-from pipeline.statistics.front import along_front
+from pipeline.statistics.fit_times import along_front
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 

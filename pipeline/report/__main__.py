@@ -32,7 +32,7 @@ from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlat
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import answer, in_script
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
-from pipeline.statistics.bounds import BOUND, with_longest
+from pipeline.statistics.fit_times import BOUND, with_longest
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, Study, read_study
 from pipeline.timm_results.imagenet import OWN, chart_rows, read_imagenet

@@ -26,7 +26,7 @@ from pipeline.figures.look import (
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
 from pipeline.statistics.answer import answer
-from pipeline.statistics.bounds import BOUND
+from pipeline.statistics.fit_times import BOUND
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
 LETTERS = {WIDE: 7.0, NARROW: 6.0}  # pixels per letter of the page's fonts, 13 and 11 pixels high

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import name_of
 from pipeline.report.words import TERMS
-from pipeline.statistics.bounds import BOUND
+from pipeline.statistics.fit_times import BOUND
 from pipeline.timm_results.licences import shown
 
 MOST_FAMILIES = 18  # with a legend entry of their own

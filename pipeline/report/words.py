@@ -18,9 +18,9 @@ from pipeline.statistics.answer import (
     same_error,
     sentence_of_test,
 )
-from pipeline.statistics.bounds import BOUND
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
+from pipeline.statistics.fit_times import BOUND
 from pipeline.statistics.rates import (
     judged,
     order_sentence,

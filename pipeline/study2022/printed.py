@@ -24,7 +24,7 @@ from pipeline.core.files import sha256
 from pipeline.fetch.__main__ import git_url
 from pipeline.fetch.git import is_full_id, results_at, shown
 from pipeline.names.resolve import names_2022
-from pipeline.statistics.front import below
+from pipeline.statistics.fit_times import below
 from pipeline.timm_results.published_tables import Column, number, read_table, text
 
 _IN_GIT = re.compile(
