@@ -576,6 +576,11 @@ def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsy
     assert told["not_judged"] == ["--max-memory"]
 
 
+def test_a_dataset_whose_runs_are_still_planned_is_not_planned_anew(study: Path, capsys):
+    told = ask(study, capsys)
+    assert (told["basis"], told["next"]["commands"]) == ("prior", [SWEEP, REST])
+
+
 def test_a_dataset_whose_every_run_failed_has_a_prior(study: Path, capsys):
     for model in LITE:
         for seed in range(3):

@@ -30,7 +30,14 @@ from pipeline.recommend.choice import (
     runs_of,
 )
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
-from pipeline.recommend.experiment import THIS_STUDY, first_runs, first_size, next_experiment, raced
+from pipeline.recommend.experiment import (
+    PLANNED,
+    THIS_STUDY,
+    first_runs,
+    first_size,
+    next_experiment,
+    raced,
+)
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
     MEMORY_BASIS,
@@ -88,8 +95,8 @@ def answer_text(told: dict[str, Any]) -> str:
     after = told["next"]["tied_after"]
     hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
     hope = hope and f"{hope}{after:.1f})"
-    head = "What would change this most" if told["next"]["commands"] else "Next"
-    lines += ["", f"{head}: {told['next']['what']}{hope if told['next']['commands'] else ''}"]
+    hope = hope if told["next"]["commands"] else ""
+    lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
 
 
@@ -377,7 +384,9 @@ def _prior(
         "serving": served.text(found[0].model) if served is not None else None,
         "notes": notes,
         "not_judged": not_judged,
-        "next": {
+        "next": asdict(PLANNED)
+        if still_planned(study, done, dataset)
+        else {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
             "commands": first_runs(study, dataset, [each.model for each in found]),
         },

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
+from pipeline.results import Results
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 from pipeline.study.params import Cell, Study
@@ -64,6 +65,14 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
     return [_change(changes), SWEEP, REST]
 
 
+def still_planned(study: Study, done: Results | None, dataset: str) -> bool:
+    """Does the study have runs of a dataset that are still to be made?"""
+    if dataset not in study.datasets or done is None:
+        return dataset in study.datasets
+    status = done.runs.loc[done.runs["dataset"] == dataset, "status"]
+    return status.empty or bool((status == "missing").any())
+
+
 def first_size(study: Study) -> int:
     """The image size for a new dataset: the study's, unless it is a miniature's."""
     return study.image_size if study.image_size >= LEAST_SIZE else USUAL_SIZE
@@ -91,6 +100,7 @@ class Experiment:
     tied_after: float | None
 
 
+PLANNED = Experiment("run what the study plans for it", [SWEEP, REST], None)
 THIS_STUDY = Experiment("the runs and tables of the study in params.yaml", [SWEEP, REST], None)
 
 
@@ -126,7 +136,10 @@ def next_experiment(
         tried.append(after := _tied_after(choice, noise, again, images))
         if after <= least - LEAST_GAIN:
             best, least = Experiment(what, commands, after), after
-    none = "none of one more seed or twice the validation images: the tie set would stay"
+    none = (
+        "nothing that could be tried here: with one more seed, or with twice the validation "
+        "images, the same models would stay tied"
+    )
     return best or Experiment(none, [], min(tried))
 
 

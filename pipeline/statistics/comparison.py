@@ -188,7 +188,10 @@ def _gaps(
     lasting = images.covariance - np.diag(images.alone / there.sum(axis=1))
     known = se_of_differences(lasting, best) ** 2
     residual, freedom = (noise.residual, noise.residual_freedom) if noise else (0.0, np.inf)
-    of_run = np.maximum(residual * scale_of(mean, images.n_valid) ** 2, images.alone)
+    of_run = residual * scale_of(mean, images.n_valid) ** 2
+    alone = np.where(of_run < images.alone, images.alone, 0)  # known from many images
+    known = known + (alone + alone[best]) / counted
+    of_run = np.where(of_run < images.alone, 0, of_run)
     estimated = (of_run + of_run[best]) / counted
     width = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
     half = width * np.sqrt(estimated + known)
