@@ -37,6 +37,7 @@ from pipeline.recommend.experiment import (
     first_size,
     next_experiment,
     raced,
+    still_planned,
 )
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
