@@ -8,7 +8,8 @@ import pytest
 from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
-from pipeline.statistics.fit_times import front_of_three, front_of_two
+from pipeline.statistics.comparison import compare
+from pipeline.statistics.fit_times import front_of_three, front_of_two, fronts
 
 
 def brute(values: np.ndarray) -> list[bool]:
@@ -66,3 +67,21 @@ def test_a_model_behind_by_a_hair_may_be_on_the_front(tmp_path: Path):
     assert board.loc[LITE[0], "p_front"] == 1
     assert 0.4 < board.loc[LITE[1], "p_front"] < 0.52
     assert board["p_front_memory"].isna().all()
+
+
+def test_who_may_be_the_best_may_be_on_the_front() -> None:
+    """The better, the quicker: but for the quickest, a model is on the front only if it is best."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        errors = 0.1 + 0.004 * rng.standard_normal((6, 1)) + 0.006 * rng.standard_normal((6, 3))
+        found = compare(errors, 1500)
+        seconds = 10.0 + found.mean.argsort().argsort()
+        costs = {"steady_fit_seconds_median": seconds, "n_timed": 3, "peak_memory_gib_max": np.nan}
+        timed = {"model": np.repeat(range(6), 3), "steady_fit_seconds": np.repeat(seconds, 3)}
+        p_front = fronts(found, pd.DataFrame(costs), pd.DataFrame(timed))["p_front"]
+        assert (p_front.to_numpy(dtype=float) >= found.p_best - 0.01).all()
+
+
+def test_models_equal_in_both_are_on_the_front_together() -> None:
+    errors, seconds = np.array([[0.2, 0.1, 0.1, 0.3]]), np.array([[10.0, 30.0, 30.0, 40.0]])
+    assert front_of_two(errors, seconds)[0].tolist() == [True, True, True, False]

@@ -2,16 +2,16 @@
 
 Reads the records of the cells that params.yaml names, and no other, and what meta.json of their
 datasets says of pictures in several parts. Writes to the results folder
-    runs.csv            one row per cell, missing ones included      (tables/runs.py)
-    history.csv         one row per run and epoch: the loss curves   (tables/runs.py)
-    valid_wrong.csv     which validation images each run erred on    (tables/answers.py)
-    leaderboard.csv     one row per dataset, recipe and model        (tables/leaderboard.py)
-    small_and_fast.csv  below the median in memory and time          (tables/small_fast.py)
-    correlations.csv    what goes with a good or quick fine-tune     (tables/correlations.py)
-    recipes.csv         what a recipe changes, by family, in pairs   (tables/recipes.py)
-    rates.csv           each model's best learning rate, if several  (statistics/rates.py)
-    estimates.csv       what a run took by what had been estimated   (tables/hindsight.py)
-    pool.csv            other people's runs, without effect on the others (pipeline/pool)
+    runs.csv            one row per cell, missing ones included      (runs_table.py)
+    history.csv         one row per run and epoch: the loss curves   (runs_table.py)
+    valid_wrong.csv     which validation images each run erred on    (validation_images.py)
+    leaderboard.csv     one row per dataset, recipe and model        (leaderboard.py)
+    small_and_fast.csv  below the median in memory and time          (fit_times.py)
+    correlations.csv    what goes with a good or quick fine-tune     (intervals.py)
+    recipes.csv         what a recipe changes, by family, in pairs   (leaderboard.py)
+    rates.csv           each model's best learning rate, if several  (rates.py)
+    estimates.csv       what a run took by what had been estimated   (estimate.py)
+    pool.csv            other people's runs, without effect on the others (leaderboard.py)
 and one JSON per dataset to the metrics folder, because `dvc metrics show` prints a line per file.
 
 The surprising fact: a sweep may be half done. A missing record is counted, not an error; a failed

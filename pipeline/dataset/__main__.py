@@ -1,7 +1,7 @@
 """Stage `dataset`: images and labels, whatever their shape on disk, as one prepared folder.
 
 Reads what `conf/dataset/NAME.yaml` names; writes index.csv, meta.json, decoded.csv, rejected.csv
-and one uint8 array per resize and image size (`datasets/prepared.py` says what is in them), whole
+and one uint8 array per resize and image size (`prepared.py` says what is in them), whole
 or not at all. The same input gives the same bytes: no time, no path of this machine is written.
 """
 
