@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.dataset.checks import odd_labels
-from pipeline.dataset.images import NotAnImage, decode
+from pipeline.dataset.images import OF_16, NotAnImage, decode
 from pipeline.dataset.naming import listed
 from pipeline.dataset.recognise import Recognised, empty_folders
 from pipeline.dataset.sources import PART_NAMES, Found, Source
@@ -103,14 +103,20 @@ def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
     if contradictory:
         first = contradictory[0]
         yield (
-            f"{len(contradictory)} pictures have different labels in different files "
+            f"{_pictures(contradictory, 'has', 'have')} different labels in different files "
             f"({' and '.join(f'{i.file}: {chr(43).join(i.labels)}' for i in first[:2])})"
         )
     across = [each for each in equal if len({image.part for image in each}) > 1]
     if across:
-        yield f"{len(across)} pictures are in several parts ({listed(i.file for i in across[0])})"
+        files = listed(i.file for i in across[0])
+        yield f"{_pictures(across, 'is', 'are')} in several parts ({files})"
     elif len(equal) > len(contradictory):
-        yield f"{len(equal)} pictures are there several times ({listed(i.file for i in equal[0])})"
+        files = listed(i.file for i in equal[0])
+        yield f"{_pictures(equal, 'is', 'are')} there several times ({files})"
+
+
+def _pictures(found: Sequence[object], one: str, several: str) -> str:
+    return f"1 picture {one}" if len(found) == 1 else f"{len(found)} pictures {several}"
 
 
 def _pixels(source: Source) -> Iterator[str]:
@@ -123,4 +129,7 @@ def _pixels(source: Source) -> Iterator[str]:
         except (NotAnImage, OSError):
             found["not readable"] += 1
     for word, count in found.items():
-        yield f"{count} of {len(chosen)} images looked at are {word}"
+        if bits := word.removesuffix(OF_16) if word.endswith(OF_16) else "":
+            word = f"of 16 bits of which {bits} are used: dark, unless they are scaled"
+        is_or_are = "is" if count == 1 else "are"
+        yield f"{count} of {len(chosen)} images looked at {is_or_are} {word}"
