@@ -124,6 +124,11 @@ def test_memory_ends_for_good_at_batch_1(monkeypatch: pytest.MonkeyPatch) -> Non
     assert one.failed == "out of GPU memory at batch size 1"
 
 
+def test_an_architecture_without_a_classifier_cannot_be_timed_in_training() -> None:
+    one = timing.timing("eva02_tiny_patch14_224", "train", 224, 1, setup())
+    assert str(one.failed).startswith("no classifier")
+
+
 @pytest.mark.parametrize(
     ("error", "raised"),
     [

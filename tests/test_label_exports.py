@@ -797,6 +797,38 @@ def read(root: Path, hints: Hints | None = None) -> Truth:
     }
 
 
+@understood
+def labelled_lists_of_parts(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.text("train_split.txt", *lines_of(names[:30], "{}.jpg {}"))
+    tree.text("test_split.txt", *lines_of(names[30:], "{}.jpg {}"))
+    labels = [KINDS[i % 3] for i in range(30)] + [KINDS[i % 3] for i in range(15)]
+    parts = ["train"] * 30 + ["test"] * 15
+    truth = zip(names, parts, labels, strict=True)
+    return {f"{part}:images/{name}.jpg": label for name, part, label in truth}
+
+
+@understood
+def lists_of_parts_beside_a_column_that_says_them(tree: Tree) -> Truth:
+    names = plain(tree)
+    parts = ["train"] * 30 + ["test"] * 15
+    rows = zip(lines_of(names), parts, strict=True)
+    tree.text("labels.csv", "file,label,split", *(f"{row},{part}" for row, part in rows))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    truth = zip(names, parts, range(45), strict=True)
+    return {f"{part}:images/{name}.jpg": KINDS[i % 3] for name, part, i in truth}
+
+
+@understood
+def a_readme_and_a_manifest_that_name_the_images(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    tree.text("README.txt", *(f"The picture {name}.jpg was taken at noon." for name in names))
+    tree.json("manifest.json", {"files": [f"images/{name}.jpg" for name in names], "size": 45})
+    return kinds(names, "images/{}.jpg")
+
+
 @stops("split the images into parts, which is not read from lists")
 def food_101(tree: Tree) -> None:
     names = [f"{KINDS[i % 3]}/{1000 + i}" for i in range(45)]
@@ -833,7 +865,7 @@ def celebrities(tree: Tree) -> None:
     tree.text("list_eval_partition.txt", *parts)
 
 
-@stops("names the images in a way that is not understood")
+@stops("lists images in a way that is not understood")
 def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
     names = plain(tree)
     tree.text("labels.csv", "file,label", *lines_of(names))

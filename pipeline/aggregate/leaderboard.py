@@ -340,7 +340,8 @@ def _beside(
         return pd.DataFrame(index=pd.Index([], dtype=object))
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    of_theirs = ok.groupby("model").cumcount()
+    twice = ok.duplicated(["model", "seed"]).any()
+    of_theirs = ok.groupby("model").cumcount() if twice else ok["seed"]
     errors = _errors(
         both, pd.Series([f"seed {each}" for each in ours["seed"]] + of_theirs.tolist())
     )

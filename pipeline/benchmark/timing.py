@@ -24,6 +24,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.hardware import machine
 from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import JOULES_PER_WH, Watch, finish_work
+from pipeline.names.vision_learner import DoesNotFit
 
 SAMPLE_EVERY_SECONDS = 0.25
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -52,6 +53,8 @@ def timing(arch: str, mode: Mode, img_size: int, batch_size: int, setup: Setup) 
     while True:
         try:
             return _timing(arch, mode, img_size, batch_size, asked, setup)
+        except DoesNotFit as error:
+            return Timing(mode, img_size, asked, failed=str(error))
         except (PipelineError, OSError, MemoryError):
             raise
         except Exception as error:
@@ -120,6 +123,8 @@ def _infer_step(model: Any, img_size: int, batch_size: int, setup: Setup) -> Cal
 
 
 def _train_step(model: Any, img_size: int, batch_size: int, setup: Setup) -> Callable[[], None]:
+    if not model.num_classes:
+        raise DoesNotFit("no classifier: timm gives this architecture none, so it cannot train")
     model = _on_device(model, setup).train()
     images = _images(img_size, batch_size, setup)
     labels = torch.randint(model.num_classes, (batch_size,), device=setup.device)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.label_tables import column_key, part_of
-from pipeline.dataset.naming import Hints, Naming, Unclear, listed, words
+from pipeline.dataset.naming import Hints, Naming, Unclear, listed, part_in_name, words
 from pipeline.dataset.sources import part_named
 
 LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
@@ -70,7 +70,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence)
-    _refuse_what_is_no_label(table[label], label, name)
+    _refuse_what_is_no_label(table[label], label, name, hints)
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, found, keys, evidence, name, hints)
@@ -82,20 +82,27 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     return Meaning(keys, kind, evidence)
 
 
-def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str) -> None:
+def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
     """Raise for objects of JSON, boxes behind a label, and a list that only splits the images."""
     texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
     texts = [text for text in texts if text.strip()]
     for what, pattern in (
-        ("objects of JSON", r"\{.*\}"),
-        ("boxes of objects", r"\S+( -?\d+(\.\d+)?){4,}.*"),
+        ("objects of JSON", r"\{\s*\".*\}"),
+        ("boxes of objects", r"[^\s\d]\S*( -?\d+(\.\d+)?){4,}.*"),
     ):
-        if texts and all(re.fullmatch(pattern, text, re.DOTALL) for text in texts):
+        if (
+            texts
+            and hints.delimiter is None
+            and all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
+        ):
             raise Unclear(
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels"
             )
-    if label.startswith("column ") and _SPLITS.search(name.lower()):
+    split = _SPLITS.search(name.lower())
+    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
+    chosen = hints.label is not None or hints.table is not None
+    if label.startswith("column ") and split and not (of_a_part or chosen):
         raise Unclear(
             f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
             "part (train, valid or test): write a table of labels, or --table with another one"
@@ -276,12 +283,13 @@ def _one_or_several(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
         )
-    for column in table.columns.drop([label, found.column]):
+    known = {label, found.column, keys.get("part"), *_groups(list(table.columns))}
+    for column in [each for each in table.columns if each not in known and hints.label is None]:
         if set(map(str, table[column])) in ({"0", "1"}, {"0.0", "1.0"}):
             raise Unclear(
                 f"{name}: {several} images have several rows, and column {column} holds zeros and "
                 "ones: if 0 means that a label is absent, those rows do not count: write a table "
-                "of the rows that do, without that column"
+                f"of the rows that do. If it means something else, write --label {label!r}"
             )
     keys["rows"] = "merge"
     evidence.append(f"{several} images have a row for each of their labels")

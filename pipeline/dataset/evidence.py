@@ -144,8 +144,10 @@ def said_together(
     images, kind, rule = _combined(group, notes)
     named = frozenset[str]().union(*(each.naming.files for each in group))
     unlabelled = []
-    if hints.table is None:
-        refuse_lists_of_parts([each for each in others if not each.naming.files - named], hints)
+    split = {"part", "part_of_path"} & images.keys() or isinstance(images["table"], dict)
+    if hints.table is None and not split:
+        same = [each for each in others if not each.naming.files - named]
+        refuse_lists_of_parts(same, len(named), hints)
     for each in others:
         refuse_lost_columns([each])
         if new := each.naming.files - named:
@@ -277,10 +279,15 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
             )
 
 
-def refuse_lists_of_parts(tables: Sequence[Named], hints: Hints) -> None:
-    """Lists of the images of each part, `train.txt` and `test.txt`, are not left aside."""
+def refuse_lists_of_parts(tables: Sequence[Named], n_images: int, hints: Hints) -> None:
+    """Lists of the images of each part, `train.txt` and `test.txt`, are not left aside.
+
+    Those that name half the images together, that is.
+    """
     lists = [each for each in tables if each.meaning is None and each.part]
-    if hints.part != "none" and {each.part for each in lists} & {"valid", "test"}:
+    named = frozenset[str]().union(*(each.naming.files for each in lists))
+    many = len(named) >= 0.5 * n_images and {each.part for each in lists} & {"valid", "test"}
+    if many and hints.part != "none":
         raise Unclear(
             f"{listed(each.name for each in lists)} split the images into parts, which is not "
             "read from lists: write a table with a column of files, one of labels and one of "

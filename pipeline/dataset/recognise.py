@@ -5,6 +5,7 @@ is ignored; two readings that disagree are an error that names both and what to 
 """
 
 import gc
+import re
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from pipeline.dataset.image_files import ImageFiles, folder_of
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
 from pipeline.dataset.sources import Source, files_below, part_of_folder, suffix_of
-from pipeline.dataset.table_files import SUFFIXES as TABLES
+from pipeline.dataset.table_files import TEXT
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
@@ -103,7 +104,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if found is not None:
         images, kind, rule, labels = found
         if hints.table is None:
-            _refuse_unread(root, [path for path in unread if suffix_of(path) in TABLES], files)
+            _refuse_unread_lists(root, unread, index, str(images["table"]))
         if reading is not None and hints.table is None and hints.label is None:
             rule += _agreement(root, reading, labels)
         return _recognised(root, images, kind, rule, notes)
@@ -114,7 +115,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
     if not by_folders:
-        refuse_lists_of_parts(tables, hints)
+        if not reading.images.get("parts"):
+            refuse_lists_of_parts(tables, len(files), hints)
         _refuse_unread(root, unread, files)
     notes += [
         f"{each.name} names {len(each.naming.files)} images and gives no label" for each in tables
@@ -219,6 +221,21 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
             raise Unclear(
                 f"{path} names the images in a way that is not understood: write its labels as a "
                 "CSV with a column of file names, or --table none to use the folders alone"
+            )
+
+
+def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, table: str) -> None:
+    """A list of images that is no table is not left aside because another one can be read."""
+    for path in [each for each in paths if suffix_of(each) in TEXT][:MOST_FILES]:
+        if (root / path).stat().st_size > MOST_BYTES:
+            continue
+        lines = _content(root / path).decode("utf-8", errors="replace").splitlines()[:MOST_FILES]
+        firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]+", line.strip()))]
+        named = sum(first.rpartition("/")[2].lower() in index.by_name for first in firsts)
+        if named >= max(2, 0.5 * len(firsts)):
+            raise Unclear(
+                f"{path} lists images in a way that is not understood: write its labels as a CSV "
+                f"with a column of file names, or --table {table} to leave it"
             )
 
 

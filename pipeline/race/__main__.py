@@ -164,7 +164,7 @@ def _with_cells_in_a_line(text: str, race: Any) -> str:
     for kind in ("fits", "probes"):
         lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
         for name, values in race[kind].items():
-            lines.append(f"    {_in_a_line({name: values})[1:-1]}")
+            lines.append(f"    {_in_a_line([name])[1:-1]}: {_in_a_line(values)}")
     head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
     end = re.search(r"^(?=\S)", rest, re.MULTILINE)
     return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")

@@ -216,7 +216,7 @@ def _from_runs(
         "reason": reason(choice),
         "certainty": certainty(choice),
         "test": sentence_of_test(of_dataset, choice.to_take(first), first),
-        "baseline": gain_sentence(choice.within, first),
+        "baseline": gain_sentence(choice.rows, first, choice.within),
         "race": None,
         "rates": _rates(done.board, choice),
         "cost": its_way[0].as_json() if its_way else None,

@@ -67,10 +67,9 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
 
 def still_planned(study: Study, done: Results | None, dataset: str) -> bool:
     """Does the study have runs of a dataset that are still to be made?"""
-    if dataset not in study.datasets or done is None:
-        return dataset in study.datasets
-    status = done.runs.loc[done.runs["dataset"] == dataset, "status"]
-    return status.empty or bool((status == "missing").any())
+    if done is None:
+        return any(cell.dataset == dataset for cell in study.cells())
+    return bool((done.runs.loc[done.runs["dataset"] == dataset, "status"] == "missing").any())
 
 
 def first_size(study: Study) -> int:

@@ -168,10 +168,13 @@ def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
     return Gain(error - mean, error - mean - half, error - mean + half)
 
 
-def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
+def gain_sentence(
+    board: pd.DataFrame, model: str, probes: pd.DataFrame | None = None
+) -> str | None:
     """What fine-tuning is worth, for the rows of one dataset and recipe; `model` is recommended.
 
-    None where no model has a baseline.
+    `probes` are the rows whose frozen features may be named, by default all; None where no model
+    has a baseline.
     """
     known = board.dropna(subset=["gain"])
     if known.empty:
@@ -183,7 +186,8 @@ def gain_sentence(board: pd.DataFrame, model: str) -> str | None:
             f"{_points(-best['gain'])} points worse "
             f"{_between(-best['gain_high'], -best['gain_low'])}. Do not trust this ranking."
         )
-    sentences = [_own_gain(known, model), _best_probe(known, board, model)]
+    named = known if probes is None else known[known["model"].isin(probes["model"])]
+    sentences = [_own_gain(known, model), _best_probe(named, board, model)]
     return " ".join(filter(None, sentences)) or None
 
 
@@ -209,6 +213,8 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
 
 def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | None:
     """That another model's frozen features err no more than the recommended fit, if so."""
+    if known.empty:
+        return None
     probe = known.sort_values("baseline_error", kind="stable").iloc[0]
     fit = board[board["model"] == model].iloc[0]
     error, fitted = float(probe["baseline_error"]), float(fit["error_rate_mean"])

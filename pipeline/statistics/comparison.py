@@ -30,6 +30,7 @@ from pipeline.statistics.validation_images import ImageNoise, independent, scale
 
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
 DECIMALS = 12  # of a mean: sums in another order differ in the last bit
+FEWEST_FREEDOM = 2  # for a variance of runs
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
 
@@ -120,7 +121,9 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
 
     Models and seeds are fitted as two additive effects, by least squares where cells are missing.
     A model without a mistake shows no spread whatever its runs' noise is, so it does not count,
-    and one with few mistakes counts in part: by p(1 - p) as a share of its own with one more.
+    and one with few mistakes counts in part: by p(1 - p) as a share of its own with one more. If
+    that leaves fewer than FEWEST_FREEDOM degrees of freedom, there are too few mistakes to tell who
+    varies, and all models count. Two seeds of two models tell no seed apart: all is residual.
     """
     there = np.isfinite(errors)
     runs = there.sum(axis=1)
@@ -130,7 +133,10 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     there, runs, errors = there[repeated], runs[repeated], errors[repeated]
     mean = mean_of(errors)
     scale = scale_of(mean, n_valid)
-    shown = mean * (1 - mean) / scale**2 if ((mean > 0) & (mean < 1)).any() else np.ones(len(mean))
+    shown = mean * (1 - mean) / scale**2
+    whole = int((runs - 1).sum())
+    if (shown * (runs - 1)).sum() < min(FEWEST_FREEDOM, whole / 2):
+        shown = np.ones(len(mean))
     residuals = np.where(there, (errors - mean[:, None]) / scale[:, None], 0)
     within, freedom = float((residuals**2).sum()), float((shown * (runs - 1)).sum())
     by_seed = (np.sqrt(shown)[:, None] * residuals).sum(axis=0)
@@ -138,9 +144,9 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     normal = np.diag(counted.sum(axis=0)) - there.T @ (counted / runs[:, None])
     effects, _, rank, _ = np.linalg.lstsq(normal, by_seed, rcond=1e-9)
     explained = float(effects @ by_seed)
-    left = freedom - int(rank)
+    left = freedom - rank
     per_seed = explained / rank
-    if left < 1:
+    if left < 1 or whole - rank < FEWEST_FREEDOM:
         return RunNoise(within / freedom, freedom, 0.0, rank, within / freedom, freedom)
     residual = max(within - explained, 0.0) / left
     models = freedom / rank  # per seed, were none missing
@@ -163,8 +169,11 @@ def error_intervals(
     of_runs = np.zeros(len(mean)) if noise is None else noise.total / runs
     freedom = np.inf if noise is None else noise.freedom
     of_images = images.share / images.n_valid
-    size = 1 / (np.maximum(of_runs, images.own / images.n_valid / runs) + of_images)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(of_runs, freedom, of_images))
+    of_own = images.own / images.n_valid / runs  # at least, known from all images
+    size = 1 / (np.maximum(of_runs, of_own) + of_images)
+    unsure = np.where(of_runs > of_own, of_runs, 0)
+    known = of_images + np.where(of_runs > of_own, 0, of_own)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(unsure, freedom, known))
     return wilson(mean, size, reach)
 
 
