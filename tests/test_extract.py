@@ -40,6 +40,18 @@ def test_a_tar_and_a_zip_give_their_files(tmp_path: Path) -> None:
         assert only_folder(tmp_path / "out") == tmp_path / "out/set"
 
 
+def test_gzip_with_an_extra_field_is_an_archive_like_any_other(tmp_path: Path) -> None:
+    """As bgzip writes it; Python's tarfile does not read it as a stream."""
+    plain = tar(tmp_path / "plain.tgz", (member("a.txt"), b"A"))
+    packed = plain.read_bytes()
+    field = b"BC\x02\x00\x10\x00"
+    head = packed[:3] + b"\x04" + packed[4:10] + len(field).to_bytes(2, "little") + field
+    body = packed[10:].split(b"\0", 1)[1] if packed[3] & 8 else packed[10:]
+    (tmp_path / "extra.tgz").write_bytes(head + body)
+    extract(tmp_path / "extra.tgz", tmp_path / "out")
+    assert (tmp_path / "out/a.txt").read_bytes() == b"A"
+
+
 HOSTILE = {
     "traversal": (member("../escaped.txt"), b"x"),
     "traversal inside": (member("a/../../escaped.txt"), b"x"),

@@ -7,8 +7,10 @@ archives that grow beyond all measure. Archives are extracted to `archives/NAME-
 """
 
 import fcntl
+import gzip
 import hashlib
 import http.client
+import lzma
 import os
 import shutil
 import stat
@@ -35,6 +37,10 @@ ATTEMPTS = 4
 TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 1 << 20
 _URL = "# URL "  # a comment to `sha256sum --check`
+DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, RuntimeError),
+)
 
 
 @dataclass(frozen=True)
@@ -339,7 +345,7 @@ def extract(archive: Path, folder: Path) -> None:
                         f"from an archive of {archive.stat().st_size} bytes"
                     )
                 _write(archive, member, beside)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except DAMAGED as error:
         raise PipelineError(f"{archive}: {_not_unpacked(archive, error)}") from None
     except (OSError, ValueError) as error:
         raise PipelineError(f"{archive}: cannot be extracted to {folder}: {error}") from None
@@ -370,18 +376,11 @@ def _members(archive: Path) -> Iterator[_Member]:
                 content = zipped.open(info) if kind == "file" else None
                 yield _Member(info.filename, kind, info.file_size, content)
     else:
-        with _open_tar(archive) as tarred:
+        with tarfile.open(archive) as tarred:  # as a stream, gzip with an extra field is no archive
             for entry in tarred:
                 kind = "folder" if entry.isdir() else "file" if entry.isreg() else "link or device"
                 content = tarred.extractfile(entry) if kind == "file" else None
                 yield _Member(entry.name, kind, entry.size, content)
-
-
-def _open_tar(archive: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(archive, "r|*")
-    except TypeError:  # of Python 3.11, where a gzip file ends within its first ten bytes
-        raise tarfile.ReadError("it ends within its header") from None
 
 
 def _write(archive: Path, member: _Member, folder: Path) -> None:
