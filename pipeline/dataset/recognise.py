@@ -100,7 +100,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         reading = read_folders(files, hints) if hints.pattern is None else None
     except Unclear as error:
         unclear = error
-    unread = [path for path in others if path not in {each.name for each in tables}]
+    read = {each.name for each in tables}
+    unread = [path for path in others if path not in read]
     if found is not None:
         images, kind, rule, labels = found
         if hints.table is None:
