@@ -17,7 +17,6 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
-from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.__main__ import check_classes, describe, die_with_parent
@@ -45,7 +44,6 @@ def baseline(config: DictConfig) -> Record:
     from pipeline.finetune.callbacks import Diverged
     from pipeline.hardware.faults import lacks_memory, models_fault
     from pipeline.hardware.telemetry import Watch
-    from pipeline.names.vision_learner import DoesNotFit
 
     run = run_of(config)
     threads = machine.free_threads(config.threads)
@@ -57,12 +55,8 @@ def baseline(config: DictConfig) -> Record:
     try:
         with watch:
             how = probed(run)
-    except (PipelineError, OSError, MemoryError):
-        raise
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
-    except DoesNotFit as error:
-        how = {"status": "failed", "reason": str(error)}
     except Exception as error:
         if lacking := lacks_memory(error):
             traceback.print_exception(error)

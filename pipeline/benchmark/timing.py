@@ -20,11 +20,9 @@ from timm.optim import create_optimizer_v2
 from timm.utils.decay_batch import decay_batch_step
 
 from pipeline.benchmark.timings import Mode, Timing
-from pipeline.core.errors import PipelineError
 from pipeline.hardware import machine
-from pipeline.hardware.faults import lacks_memory, models_fault
+from pipeline.hardware.faults import DoesNotFit, lacks_memory, models_fault
 from pipeline.hardware.telemetry import JOULES_PER_WH, Watch, finish_work
-from pipeline.names.vision_learner import DoesNotFit
 
 SAMPLE_EVERY_SECONDS = 0.25
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -53,10 +51,6 @@ def timing(arch: str, mode: Mode, img_size: int, batch_size: int, setup: Setup) 
     while True:
         try:
             return _timing(arch, mode, img_size, batch_size, asked, setup)
-        except DoesNotFit as error:
-            return Timing(mode, img_size, asked, failed=str(error))
-        except (PipelineError, OSError, MemoryError):
-            raise
         except Exception as error:
             if not lacks_memory(error):
                 return Timing(mode, img_size, asked, failed=models_fault(error))

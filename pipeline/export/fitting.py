@@ -76,8 +76,6 @@ def _attempt(run: training.Run, parts: int, tell: Tell) -> Fitted | None:
         raise PipelineError(
             f"model {run.model}: the fit diverged ({error.reason}): give another --seed"
         ) from None
-    except (PipelineError, OSError, MemoryError):
-        raise
     except Exception as error:
         if not lacks_memory(error):
             reason = models_fault(error)

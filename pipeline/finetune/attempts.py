@@ -18,14 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import meaning_of
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.hardware import machine
 from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import Watch
-from pipeline.names.vision_learner import DoesNotFit
 from pipeline.records import Cost, Metrics, pack_counts, pack_predictions
 
 PIPELINE = Path(__file__).parent.parent
@@ -76,10 +74,6 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
         device["step"] = training.step_mode(learn)
     except Diverged as error:
         how = {"status": "diverged", "reason": error.reason}
-    except DoesNotFit as error:
-        how = {"status": "failed", "reason": str(error)}
-    except (PipelineError, OSError, MemoryError):
-        raise
     except Exception as error:
         out_of_memory = lacks_memory(error)
         if out_of_memory:

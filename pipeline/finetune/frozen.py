@@ -18,7 +18,8 @@ from pipeline.dataset.prepared import Crops, Prepared
 from pipeline.finetune.callbacks import Diverged
 from pipeline.finetune.speed import gains_from_channels_last
 from pipeline.finetune.weights import readable
-from pipeline.names.vision_learner import DoesNotFit, body_of
+from pipeline.hardware.faults import DoesNotFit
+from pipeline.names.vision_learner import body_of
 
 if TYPE_CHECKING:
     from pipeline.finetune.training import Run

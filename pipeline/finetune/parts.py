@@ -27,7 +27,8 @@ from pipeline.dataset.prepared import Prepared
 from pipeline.finetune.frozen import features_of, linear_probe, without_chance
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.weights import Weights, readable
-from pipeline.names.vision_learner import DoesNotFit, body_of
+from pipeline.hardware.faults import DoesNotFit
+from pipeline.names.vision_learner import body_of
 
 
 def network(

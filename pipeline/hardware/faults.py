@@ -20,6 +20,10 @@ NO_MEMORY = re.compile("CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FA
 HOSTS_MEMORY = "DefaultCPUAllocator"  # torch raises no MemoryError
 
 
+class DoesNotFit(ValueError):
+    """A net gives something else than one vector per image, or another width than it says."""
+
+
 def lacks_memory(error: Exception) -> bool:
     """Did the GPU's memory not suffice, for torch or for a library below it?"""
     cause = _cause(error)
@@ -28,6 +32,10 @@ def lacks_memory(error: Exception) -> bool:
 
 def models_fault(error: Exception) -> str:
     """The reason in one line, its traceback printed; raises what is not the model's doing."""
+    if isinstance(error, PipelineError | OSError | MemoryError):
+        raise error
+    if isinstance(error, DoesNotFit):
+        return str(error)
     cause = _cause(error)
     reason = _said(cause)
     if HOSTS_MEMORY in str(cause):

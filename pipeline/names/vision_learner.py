@@ -17,9 +17,7 @@ import torch
 from fastai.vision.learner import TimmBody
 from torch import nn
 
-
-class DoesNotFit(ValueError):
-    """A net gives something else than one vector per image, or another width than it says."""
+from pipeline.hardware.faults import DoesNotFit
 
 
 class PooledFeatures(nn.Module):
