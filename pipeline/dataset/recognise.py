@@ -32,6 +32,7 @@ from pipeline.dataset.table_files import TEXT
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
+LINES_LOOKED_AT = 200  # of a list
 _NO_HINTS = Hints()
 
 
@@ -213,10 +214,7 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
     """A file of another kind that names the images is not left aside."""
     step = max(1, len(files) // 40)
     names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
-    for path in others[:MOST_FILES]:
-        if (root / path).stat().st_size > MOST_BYTES:
-            continue
-        data = _content(root / path)
+    for path, data in _contents(root, others):
         named = sum(name in data for name in names)
         if named >= max(2, 0.3 * len(names)):
             raise Unclear(
@@ -227,10 +225,8 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
 
 def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, table: str) -> None:
     """A list of images that is no table is not left aside because another one can be read."""
-    for path in [each for each in paths if suffix_of(each) in TEXT][:MOST_FILES]:
-        if (root / path).stat().st_size > MOST_BYTES:
-            continue
-        lines = _content(root / path).decode("utf-8", errors="replace").splitlines()[:MOST_FILES]
+    for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
+        lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
         firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]+", line.strip()))]
         named = sum(first.rpartition("/")[2].lower() in index.by_name for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
@@ -238,6 +234,13 @@ def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, ta
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
                 f"with a column of file names, or --table {table} to leave it"
             )
+
+
+def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The first files with their bytes, without very large ones."""
+    for path in paths[:MOST_FILES]:
+        if (root / path).stat().st_size <= MOST_BYTES:
+            yield path, _content(root / path)
 
 
 def _content(path: Path) -> bytes:

@@ -93,10 +93,9 @@ def answer_text(told: dict[str, Any]) -> str:
             + f"{_count(each['doubts'])})"
             for each in others
         ]
-    after = told["next"]["tied_after"]
-    hope = "" if after is None else f" (models that may be the best: {told['n_tied']}, then about "
-    hope = hope and f"{hope}{after:.1f})"
-    hope = hope if told["next"]["commands"] else ""
+    after, hope = told["next"]["tied_after"], ""
+    if after is not None and told["next"]["commands"]:
+        hope = f" (models that may be the best: {told['n_tied']}, then about {after:.1f})"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
 

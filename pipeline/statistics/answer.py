@@ -17,11 +17,9 @@ from scipy import stats
 from pipeline.core.command import percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
-from pipeline.statistics.comparison import run_noise, satterthwaite
+from pipeline.statistics.comparison import DECIMALS, run_noise, satterthwaite
 from pipeline.statistics.intervals import CONFIDENCE, wilson
 from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
-
-DECIMALS = 9  # of an error rate: a table read back may differ in its last bit
 
 
 def answer(ranked: pd.DataFrame) -> pd.Series:

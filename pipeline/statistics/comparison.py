@@ -29,7 +29,7 @@ from pipeline.statistics.intervals import (
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
-DECIMALS = 12  # of a mean: sums in another order differ in the last bit
+DECIMALS = 12  # of a mean: one summed in another order, or read back, differs in the last bit
 FEWEST_FREEDOM = 2  # for a variance of runs
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
@@ -169,12 +169,19 @@ def error_intervals(
     of_runs = np.zeros(len(mean)) if noise is None else noise.total / runs
     freedom = np.inf if noise is None else noise.freedom
     of_images = images.share / images.n_valid
-    of_own = images.own / images.n_valid / runs  # at least, known from all images
-    size = 1 / (np.maximum(of_runs, of_own) + of_images)
-    unsure = np.where(of_runs > of_own, of_runs, 0)
-    known = of_images + np.where(of_runs > of_own, 0, of_own)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(unsure, freedom, known))
+    unsure, sure = _of_runs_at_least(of_runs, images.own / images.n_valid / runs)
+    size = 1 / (unsure + sure + of_images)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(unsure, freedom, of_images + sure))
     return wilson(mean, size, reach)
+
+
+def _of_runs_at_least(estimated: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The larger of two variances of runs, as what few runs estimate and what is known.
+
+    `alone` is what runs get wrong on single images, which all images tell.
+    """
+    unsure = estimated > alone
+    return np.where(unsure, estimated, 0), np.where(unsure, 0, alone)
 
 
 def _gaps(
@@ -198,10 +205,9 @@ def _gaps(
     known = se_of_differences(lasting, best) ** 2
     residual, freedom = (noise.residual, noise.residual_freedom) if noise else (0.0, np.inf)
     of_run = residual * scale_of(mean, images.n_valid) ** 2
-    alone = np.where(of_run < images.alone, images.alone, 0)  # known from many images
-    known = known + (alone + alone[best]) / counted
-    of_run = np.where(of_run < images.alone, 0, of_run)
-    estimated = (of_run + of_run[best]) / counted
+    unsure, sure = _of_runs_at_least(of_run, images.alone)
+    known = known + (sure + sure[best]) / counted
+    estimated = (unsure + unsure[best]) / counted
     width = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
     half = width * np.sqrt(estimated + known)
     below, above = _square_and_add(mean, best, np.maximum(n_common, 1), images, noise)
