@@ -873,6 +873,15 @@ def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
     tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
 
 
+@stops("with a column of file names, or move it away")
+def a_table_that_is_none_beside_several_that_are(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("train.csv", "file,label", *lines_of(names[:30]))
+    tree.text("test.csv", "file,label", *lines_of(names[30:]))
+    rows = [f"{name}.jpg 1 -1" for name in names]
+    tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
+
+
 @stops("column Confidence holds zeros and ones")
 def open_images(tree: Tree) -> None:
     names = plain(tree)

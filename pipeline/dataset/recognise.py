@@ -106,7 +106,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if found is not None:
         images, kind, rule, labels = found
         if hints.table is None:
-            _refuse_unread_lists(root, unread, index, str(images["table"]))
+            _refuse_unread_lists(root, unread, index, images["table"])
         if reading is not None and hints.table is None and hints.label is None:
             rule += _agreement(root, reading, labels)
         return _recognised(root, images, kind, rule, notes)
@@ -223,16 +223,17 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
             )
 
 
-def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, table: str) -> None:
+def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, table: Any) -> None:
     """A list of images that is no table is not left aside because another one can be read."""
     for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
         lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
         firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]+", line.strip()))]
         named = sum(first.rpartition("/")[2].lower() in index.by_name for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
+            leave = f"--table {table} to leave it" if isinstance(table, str) else "move it away"
             raise Unclear(
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
-                f"with a column of file names, or --table {table} to leave it"
+                f"with a column of file names, or {leave}"
             )
 
 
