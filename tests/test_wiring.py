@@ -1,6 +1,8 @@
 """dvc.yaml, conf/ and the code agree: imports are dependencies, configurations compose."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from pipeline.configuration import hydra_app
+from pipeline.core.command import documented, parser_of
 from pipeline.core.errors import PipelineError
 from pipeline.finetune.recipe import recipe_of
 
@@ -183,3 +186,34 @@ def test_help_lists_choices_and_keys(app: str) -> None:
     )
     assert "dataset=digit_mosaic|digits|" in done.stdout
     assert "image_size=" in done.stdout
+
+
+COMMANDS = [
+    str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+    for path in sorted(ROOT.glob("pipeline/**/*.py"))
+    if "\n    run(main)\n" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_each_argument_and_option_means(command: str) -> None:
+    main = importlib.import_module(command).main
+    description, texts = documented(main)
+    assert description
+    assert list(texts) == list(inspect.signature(main).parameters)
+    shown = " ".join(parser_of(main).format_help().split())
+    for text in texts.values():
+        assert text.replace("%%", "%")[:20] in shown
+
+
+def test_help_of_an_option_shows_its_kind_of_value_and_its_default() -> None:
+    main = importlib.import_module("pipeline.recommend.__main__").main
+    shown = " ".join(parser_of(main).format_help().split())
+    assert "--top N how many models to name (default: 3)" in shown
+    assert "--max-fit-time TEXT longest fit, without its start-up, such as 2min" in shown
+    assert "--results PATH" in shown
+    assert "(default: None)" not in shown
+    shown = " ".join(
+        parser_of(importlib.import_module("pipeline.export.__main__").main).format_help().split()
+    )
+    assert "a label is given at 50 %;" in shown

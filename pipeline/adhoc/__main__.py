@@ -45,7 +45,14 @@ def main(
     params: Path = Path("params.yaml"),
     imagenet: Path = Path("data/imagenet.csv"),
 ) -> None:
-    """Aggregate the records below RECORDS into tables in OUT, and print their leaderboard."""
+    """Aggregate one-off runs into tables, and print their leaderboard.
+
+    Args:
+        records: the folder with the records, such as adhoc
+        out: the folder that the tables are written to
+        params: the study file, for its chart settings
+        imagenet: the table of stage `merge`
+    """
     found = {path: read_record(path) for path in sorted(records.rglob("*.json"))}
     if not found:
         raise PipelineError(f"{records}: no record here: `python -m pipeline.finetune` writes some")

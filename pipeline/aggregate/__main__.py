@@ -67,10 +67,17 @@ def main(
     datasets: Path | None = None,
     pool: Path | None = None,
 ) -> None:
-    """Write the tables of the grid's records to RESULTS and the headline numbers to METRICS.
+    """Write the tables of the study's records, and the headline numbers of each dataset.
 
-    BASELINES is the folder of the records of stage `baseline`, DATASETS that of the
-    prepared datasets, POOL that of other people's runs.
+    Args:
+        params: the study file, params.yaml
+        runs: the folder with the records of fine-tunes
+        imagenet: the table of stage `merge`
+        results: the folder that the tables are written to
+        metrics: the folder that the metrics are written to
+        baselines: the folder with the records of stage `baseline`
+        datasets: the folder with the prepared datasets
+        pool: the folder with other people's runs
     """
     study = read_study(params)
     others = read_pool(pool) if pool else []

@@ -57,9 +57,11 @@ HOW_MANY = 6
 
 
 def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> None:
-    """Time six architectures here, in a minute at most, for estimates of fits.
+    """Time six architectures on this machine, in a minute at most, for estimates of fit times.
 
-    At the image size of PARAMS and with its first recipe, or --recipe's batch size and precision.
+    Args:
+        params: the study file, which gives the image size and the first recipe
+        recipe: another recipe, for its batch size and precision
     """
     machine.rest_while_waiting()
     study = read_study(params)

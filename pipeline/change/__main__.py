@@ -6,7 +6,7 @@ must be a valid one whose datasets, recipes and weights are in conf/, or nothing
 pipeline.sweep` runs what is new.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,46 @@ from pipeline.study.params import refuse_unknown_names, study_of
 
 
 def main(*changes: str, params: Path = Path("params.yaml")) -> None:
-    """Make CHANGES such as 'grid.seeds=[0, 1, 2]' or weights=hub to PARAMS."""
-    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
+    """Change what the study runs, and keep the comments of its file.
 
+    Args:
+        changes: KEY=VALUE, such as 'grid.seeds=[0, 1, 2]' or weights=hub
+        params: the study file
+    """
     if not changes:
         raise PipelineError("no change given: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
+
+    def edit(content: Any) -> None:
+        for change in changes:
+            key, equals, value = change.partition("=")
+            if not equals:
+                raise PipelineError(f"{change!r}: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
+            _set(params, content, key, _parsed(change, value))
+
+    edit_study(params, edit)
+    print(f"{params}: {', '.join(changes)}")
+
+
+def edit_study(
+    params: Path,
+    edit: Callable[[Any], None],
+    laid_out: Callable[[str, Any], str] = lambda text, content: text,
+) -> None:
+    """Have `edit` change the content of a study file; what is written must be a valid study.
+
+    `laid_out` gets the text to write, and the content, and returns the text in its own layout.
+    """
+    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
+
     try:
         content = parse_yaml_for_update(params.read_text(encoding="utf-8"), str(params))
     except OSError as error:
         raise PipelineError(f"{params}: {error.strerror}") from None
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise PipelineError(f"{change!r}: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
-        _set(params, content, key, _parsed(change, value))
+    edit(content)
     _keep_anchors(content)
-    text = dumps_yaml(content)
+    text = laid_out(dumps_yaml(content), content)
     refuse_unknown_names(study_of(params, yaml.safe_load(text)))
     write_text(params, text)
-    print(f"{params}: {', '.join(changes)}")
 
 
 def _parsed(change: str, value: str) -> Any:
@@ -77,7 +98,8 @@ def _keep_anchors(content: Any) -> None:
     """Have every anchor written, also one that no alias repeats yet."""
     for mapping in _mappings(content):
         for value in mapping.values():
-            if isinstance(value, list | dict) and (anchor := value.yaml_anchor()):  # type: ignore[union-attr]
+            of_file = hasattr(value, "yaml_anchor")  # values that an edit put in have none
+            if of_file and (anchor := value.yaml_anchor()):
                 anchor.always_dump = True
 
 

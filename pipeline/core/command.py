@@ -1,12 +1,14 @@
 """A command: a function whose signature is its command line, and how it talks to people.
 
-`run(main)` turns positional parameters into arguments, keyword-only ones into --options, the
-docstring into --help, and a `PipelineError` into one line on standard error and its exit code.
+`run(main)` turns positional parameters into arguments and keyword-only ones into --options, the
+docstring and its section `Args:` into --help, and a `PipelineError` into one line on standard error
+and its exit code.
 """
 
 import argparse
 import inspect
 import os
+import re
 import select
 import signal
 import sys
@@ -15,6 +17,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, UnionType
 from typing import Any, TextIO
 
@@ -25,6 +28,7 @@ from pipeline.core.errors import PipelineError, TryAgain, system_error
 # torch's, of torch.jit: at the import of fastai, and of timm in some of its versions
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
+METAVARS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
@@ -48,21 +52,40 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else main.__module__
     name = name.removesuffix(".__main__")
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=inspect.getdoc(main))
+    description, texts = documented(main)
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     hints = typing.get_type_hints(main)
     for key, parameter in inspect.signature(main).parameters.items():
         value_type = _value_type(hints[key])
+        text = texts.get(key)
+        default = parameter.default
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            parser.add_argument(key, type=value_type, nargs="*", metavar=key.upper())
+            parser.add_argument(key, type=value_type, nargs="*", metavar=key.upper(), help=text)
         elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            parser.add_argument(key, type=value_type, metavar=key.upper())
+            parser.add_argument(key, type=value_type, metavar=key.upper(), help=text)
         elif value_type is bool:
-            parser.add_argument(_option(key), action="store_true", default=parameter.default)
+            parser.add_argument(_option(key), action="store_true", default=default, help=text)
         else:
-            required = parameter.default is inspect.Parameter.empty
-            default = None if required else parameter.default
-            parser.add_argument(_option(key), type=value_type, required=required, default=default)
+            required = default is inspect.Parameter.empty
+            if text and not required and default is not None:
+                text += " (default: %(default)s)"
+            parser.add_argument(
+                _option(key),
+                type=value_type,
+                required=required,
+                default=None if required else default,
+                metavar=METAVARS[value_type],
+                help=text,
+            )
     return parser
+
+
+def documented(main: Callable[..., None]) -> tuple[str, dict[str, str]]:
+    """What the docstring says of the command, and of each parameter in its section `Args:`."""
+    description, _, section = (inspect.getdoc(main) or "").partition("\nArgs:\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    texts = {name: " ".join(text.split()).replace("%", "%%") for name, text in entries}
+    return description.strip(), texts
 
 
 class _Stopped(SystemExit):

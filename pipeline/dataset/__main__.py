@@ -47,7 +47,11 @@ DARK_BITS = 12  # of 16 at most: fewer than 5 of the 8 that are kept say anythin
 
 
 def main(config: DictConfig) -> None:
-    """Prepare; where the data have faults, list all of them in a file and the first on screen."""
+    """Read, check, split and resize a dataset's images, once for all runs.
+
+    Where they have faults, all are listed in a file and the first on screen. For images of your
+    own: python -m pipeline.dataset --new NAME PATH (--new --help says more).
+    """
     wanted = read_config(config)
     listing = wanted.out.with_name(f"{wanted.out.name}.faults.csv")
     try:

@@ -117,13 +117,22 @@ def main(
     layout: str | None = None,
     pattern: str | None = None,
 ) -> None:
-    """Look at the folder or archive PATH, write conf/dataset/NAME.yaml and a contact sheet.
+    """Look at a folder or archive of images; write conf/dataset/NAME.yaml and a contact sheet.
 
-    Where it can be read in several ways it stops and says which; the options choose. --table FILE
-    names the table of the labels (none: the folders), --file, --label, --part and --group its
-    columns (none: there is no such), --delimiter what separates several labels in a cell (none:
-    nothing), --images the folder that holds the images, --layout what folders mean
-    ('{part}/{label}'), --pattern a regular expression for file names.
+    Where it can be read in several ways, it stops and says which; the options choose.
+
+    Args:
+        name: what the dataset is to be called
+        path: the folder or archive
+        table: the table of the labels, or none: labels are in folders
+        file: the table's column of file names
+        label: its column of labels; a,b,c are columns of zeros and ones
+        part: its column of parts (train, valid, test), or none: split anew
+        group: its column of groups whose images stay in one part, or none
+        delimiter: what separates several labels in a cell, or none: nothing
+        images: the folder that holds the images, where another has files of the same names
+        layout: what folders mean, such as '{part}/{label}'
+        pattern: a regular expression for labels in file names, '(?P<label>.+)_\\d+.jpg'
     """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):

@@ -48,10 +48,18 @@ def main(
     runs: Path = Path("data/runs"),
     datasets: Path = Path("data/datasets"),
 ) -> None:
-    """Fit the model that `recommend` names for DATASET on train and valid, and export it to OUT.
+    """Fit the model that `recommend` names on train and valid, and export it to a folder.
 
-    --model takes another of the study's models; --seed another than the study's first; --thresholds
-    f2 gives each label the threshold of the highest F2 on the validation images, not a half.
+    Args:
+        dataset: the dataset that it was chosen for
+        model: another of the study's models
+        out: the folder to write; by default data/exports/DATASET
+        seed: another seed than the study's first
+        thresholds: half: a label is given at 50 %; f2: at the highest F2 on the validation images
+        params: the study file
+        results: the folder with the tables of `aggregate`
+        runs: the folder with the records of fine-tunes
+        datasets: the folder with the prepared datasets
     """
     if thresholds not in THRESHOLDS:
         raise PipelineError(f"--thresholds {thresholds}: {near_matches(thresholds, THRESHOLDS)}")

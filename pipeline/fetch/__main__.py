@@ -30,7 +30,14 @@ _REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 
 
 def main(source: str, rev: str, out: Path, *, accept_fewer_rows: bool = False) -> None:
-    """Fetch timm's result tables from SOURCE at REV (`-` for a plain folder) into folder OUT."""
+    """Fetch timm's published result tables.
+
+    Args:
+        source: a git repository, or a plain folder
+        rev: a commit, or - for a plain folder
+        out: the folder that the tables are written to
+        accept_fewer_rows: go on where a table has lost many rows since the last time
+    """
     if out.exists() and not (out / NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise PipelineError(f"{out}: not a folder that `fetch` made, and it would be replaced")
     held = held_copy(out)

@@ -172,10 +172,15 @@ def main(
     benchmarks: Path | None = None,
     own_speed: Path | None = None,
 ) -> None:
-    """Merge timm's result tables in FOLDER into one table, and list what found no partner.
+    """Merge timm's result tables into one, and list what found no partner.
 
-    OWN_SPEED gets this machine's own tables, of the models that STUDY has in folder BENCHMARKS;
-    they are merged like timm's.
+    Args:
+        folder: the tables, as stage `fetch` leaves them
+        imagenet_csv: the merged table to write
+        unmatched_csv: the list to write of rows without a partner
+        study: the study file, whose models' own benchmarks are merged too
+        benchmarks: the folder with this machine's benchmarks
+        own_speed: the folder to write this machine's speed tables to
     """
     if study and benchmarks and own_speed:
         write_own_speed(study, benchmarks, own_speed)

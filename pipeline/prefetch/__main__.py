@@ -38,8 +38,10 @@ class Found:
 def main(*, json: bool = False) -> None:
     """Find and check the weights of every model of the study, fetching what is not here.
 
-    Missing weights are listed in one error line with the first reason. --json prints one object per
-    model that was found.
+    Missing weights are listed in one error line with the first reason.
+
+    Args:
+        json: print one object per model that was found
     """
     study = read_study(Path("params.yaml"))
     found, missing = find_all(study.models, weights_config(study.path))

@@ -20,9 +20,10 @@ import numpy as np
 import yaml
 from matplotlib import rc_context
 
+from pipeline.change.__main__ import edit_study
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.core.files import plain, read_yaml, write_json, write_text
+from pipeline.core.files import plain, read_yaml, write_json
 from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
@@ -34,6 +35,7 @@ from pipeline.race.field import (
     budget_of,
     field_of,
     models_asked,
+    rules_of,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
@@ -46,7 +48,6 @@ from pipeline.study.params import (
     raced_name,
     read_study,
     refuse_unknown_name,
-    study_of,
     threads_of,
 )
 from pipeline.timm_results.imagenet import read_imagenet
@@ -72,18 +73,30 @@ def main(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Race CANDIDATES (names or patterns such as 'convnext*'; the study's models) on DATASET.
+    """Find the best backbone for a dataset with only the runs that may change the answer.
 
-    Stops when no run can change the answer, when no candidate may be better than the recommended
-    one by more than REGRET points at CONFIDENCE, or when the budget is spent: BUDGET (10min) is
-    the time of fits and probes, per job; MAX_COST that time at PRICE_PER_HOUR; MAX_ENERGY (100Wh)
-    by the power that earlier runs drew. What the race has cost before counts: the same command
-    again does nothing. LICENCE commercial, MIN_THROUGHPUT (images/s, published) and MAX_MEMORY
-    (8GB, measured or estimated) leave candidates out; of unknown memory they race. Runs JOBS at a
-    time. DRY_RUN shows the next runs and starts none.
+    Stops when no run can change it, when no candidate may be better than the recommended one by
+    more than --regret points, or when the budget is spent. What the race has cost before counts:
+    the same command again does nothing.
+
+    Args:
+        candidates: names of models or patterns such as 'convnext*'; by default the study's
+        dataset: the dataset to find it for
+        budget: most time of fits and probes, per job, such as 10min
+        max_cost: most of the price of that time
+        price_per_hour: what an hour of this machine costs
+        max_energy: most energy, such as 100Wh, by the power that earlier runs drew
+        confidence: how sure the answer is to be
+        regret: by how many points of error the answer may miss the best
+        licence: commercial: only weights that may be used commercially beyond doubt
+        min_throughput: least images/s of a candidate, by published speeds
+        max_memory: most memory of a candidate, such as 8GB; where it is unknown, it races
+        jobs: how many runs at a time; by default as many as `sweep` chooses
+        dry_run: show the next runs and start none
+        json: print the certificate as JSON
     """
     root = Path.cwd()
-    rules = _rules(confidence, regret)
+    rules = rules_of(confidence, regret)
     asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
@@ -104,14 +117,6 @@ def main(
         with rc_context(LOOK):
             save(who_left_when(certificate), root / FOLDER, dataset)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
-
-
-def _rules(confidence: float, regret: float) -> Rules:
-    if not 0.5 <= confidence < 1:
-        raise PipelineError(f"--confidence {confidence:g}: give a number from 0.5 to below 1")
-    if not 0 <= regret < 100:
-        raise PipelineError(f"--regret {regret:g}: give points of error, from 0 on")
-    return Rules(confidence=confidence, regret=regret / 100)
 
 
 def _take_over(study: Study, dataset: str) -> None:
@@ -143,23 +148,19 @@ def _fit(cell: Cell) -> dict[str, Any]:
 
 
 def _edit(path: Path, change: Callable[[Any], None]) -> None:
-    """Change params.yaml's content, comments kept; what is written must be a study."""
-    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
+    """Change params.yaml's content, comments kept, with each cell of the race in one line."""
 
-    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
-    if "race" not in content:
-        raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
-    change(content)
-    for value in content["grid"].values():
-        if anchor := value.yaml_anchor():
-            value.yaml_set_anchor(anchor.value, always_dump=True)
-    text = _with_cells_in_a_line(dumps_yaml(content), content["race"])
-    study_of(path, yaml.safe_load(text))
-    write_text(path, text)
+    def edit(content: Any) -> None:
+        if "race" not in content:
+            raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
+        change(content)
+
+    edit_study(path, edit, _with_cells_in_a_line)
 
 
-def _with_cells_in_a_line(text: str, race: Any) -> str:
+def _with_cells_in_a_line(text: str, content: Any) -> str:
     """The section `race` with each cell in one line of a diff, however long."""
+    race = content["race"]
     lines = [f"  datasets: {_in_a_line(race['datasets'])}"]
     for kind in ("fits", "probes"):
         lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))

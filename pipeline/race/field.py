@@ -26,7 +26,7 @@ from pipeline.estimates.planned import (
 )
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
-from pipeline.race.search import Candidates
+from pipeline.race.search import Candidates, Rules
 from pipeline.recommend.limits import Asked
 from pipeline.recommend.limits import seconds as seconds_of
 from pipeline.recommend.prior import with_memory
@@ -198,6 +198,15 @@ def _elsewhere(
         name: {model: float(np.mean(errors)) for model, errors in models.items()}
         for name, models in found.items()
     }
+
+
+def rules_of(confidence: float, regret: float) -> Rules:
+    """What the options of the command say of when a race may stop."""
+    if not 0.5 <= confidence < 1:
+        raise PipelineError(f"--confidence {confidence:g}: give a number from 0.5 to below 1")
+    if not 0 <= regret < 100:
+        raise PipelineError(f"--regret {regret:g}: give points of error, from 0 on")
+    return Rules(confidence=confidence, regret=regret / 100)
 
 
 def budget_of(

@@ -38,6 +38,7 @@ from pipeline.recommend.experiment import (
     next_experiment,
     raced,
     still_planned,
+    telling,
 )
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
@@ -137,16 +138,27 @@ def main(
     results: Path = Path("results"),
     imagenet: Path = Path("data/imagenet.csv"),
 ) -> None:
-    """Recommend a backbone for DATASET, within limits such as 4GiB, 2min and 500 images/s.
+    """Recommend a backbone for a dataset, within limits.
 
-    --max-memory is the GPU's, on a CPU the process's; --min-throughput is that of fine-tuning,
-    --max-fit-time is of the fit without its start-up. --licence commercial leaves only weights
-    that may be used commercially beyond doubt, by the licence that timm states; unknown is left
-    out. --price-per-hour, of this machine, prints what the runs still to make and the last fit
-    cost; models that would cost more than --max-cost are left out. --min-ips (images/s) and
-    --max-latency (5ms, of a whole batch) are of inference on the device --serve-on, by timm's
-    tables (rtx3090, or a benchmark file's name), else by this machine's own benchmark; unknown is
-    left out.
+    Args:
+        dataset: the dataset to recommend one for
+        max_memory: most memory of the GPU, on a CPU of the process, such as 4GiB
+        max_fit_time: longest fit, without its start-up, such as 2min
+        min_throughput: least images/s of fine-tuning
+        smaller_and_faster_than_median: only models below the median in memory and in fit time
+        licence: commercial: only weights that may be used commercially beyond doubt, by the
+            licence that timm states; unknown is left out
+        max_cost: most of the price of the runs still to make and the last fit
+        price_per_hour: what an hour of this machine costs
+        min_ips: least images/s of inference; unknown is left out
+        max_latency: longest inference of a batch, such as 5ms; unknown is left out
+        serve_on: the device of these two: rtx3090, or one of timm's benchmark files; by default
+            this machine, by its own benchmark
+        top: how many models to name
+        json: print the answer as JSON
+        params: the study file
+        results: the folder with the tables of `aggregate`
+        imagenet: the table of stage `merge`
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
@@ -258,18 +270,6 @@ def _ways(
         last = Cell(dataset, str(model), taken, study.seeds[0])
         found.append(way(known, cells, last, asked.price_per_hour))
     return found
-
-
-def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    """The missing runs that could change the answer: of tied models, or of models without a run."""
-    tied = choice.within.loc[choice.within["tied"], ["model"]]
-    tied = pd.DataFrame({"recipe": choice.recipes}).merge(tied, how="cross")
-    begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
-    begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
-    key = missing.set_index(["recipe", "model"]).index
-    return missing[
-        key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
-    ]
 
 
 def _rates(board: pd.DataFrame, choice: Choice) -> str | None:

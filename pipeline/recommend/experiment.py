@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice
@@ -25,6 +26,18 @@ SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
 USUAL_SIZE = 224  # pixels
+
+
+def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """The missing runs that could change the answer: of tied models, or of models without a run."""
+    tied = choice.within.loc[choice.within["tied"], ["model"]]
+    tied = pd.DataFrame({"recipe": choice.recipes}).merge(tied, how="cross")
+    begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
+    begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
+    key = missing.set_index(["recipe", "model"]).index
+    return missing[
+        key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
+    ]
 
 
 def one_more_seed(

@@ -91,7 +91,17 @@ def main(
     study2022: Path | None = None,
     mistakes: Path | None = None,
 ) -> None:
-    """Write the page HTML from IMAGENET, the tables in RESULTS and the pictures in FIGURES."""
+    """Write the report, one HTML page that works offline.
+
+    Args:
+        params: the study file, params.yaml
+        imagenet: the table of stage `merge`
+        results: the folder with the tables of `aggregate`
+        figures: the folder of stage `plot`
+        html: the page to write
+        study2022: the folder of stage `study2022`
+        mistakes: the folder of stage `mistakes`
+    """
     study = read_study(params)
     table = read_imagenet(imagenet)
     for mode in MODES:

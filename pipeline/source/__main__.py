@@ -25,7 +25,12 @@ NONE, GONE = "no files of one's own", "not there"
 
 
 def main(dataset: str, out: Path) -> None:
-    """Point OUT to the files of DATASET."""
+    """Link the files of a dataset, so that DVC notices when they change.
+
+    Args:
+        dataset: the dataset, whose conf/dataset/DATASET.yaml says where its files are
+        out: the link to write
+    """
     source = source_of(Path(), dataset)
     fault = None if source is None else fault_of(Path(), source)
     point(Path(), out, source, fault)

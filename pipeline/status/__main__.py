@@ -50,11 +50,14 @@ class State:
 
 
 def main(*, json: bool = False, stale: bool = False) -> None:
-    """The study as a table model x dataset: how many runs are done, running, failed, missing.
+    """Show the study as a table model x dataset: how many runs are done, running, failed, missing.
 
-    Runs on files of one's own that have changed since are stale. --stale also asks DVC which
-    finished runs no longer belong to today's configuration and code (some seconds). --json prints
-    one object per run.
+    Runs on files of one's own that have changed since are stale.
+
+    Args:
+        json: print one object per run
+        stale: ask DVC as well which finished runs no longer belong to today's configuration and
+            code (some seconds)
     """
     study = read_study(Path("params.yaml"))
     refuse_unknown_names(study)

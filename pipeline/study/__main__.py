@@ -12,8 +12,13 @@ from pipeline.study.params import refuse_odd_words
 
 
 def main(params: Path) -> None:
-    """Refuse PARAMS (params.yaml) if a value is more than a word, a number or a list, or if an
-    override by `dvc exp run -S` would be lost in it.
+    """Refuse a study file with values that DVC cannot hand on, or that it would lose.
+
+    That is a value which is more than a word, a number or a list, or one in which an override by
+    `dvc exp run -S` would be lost.
+
+    Args:
+        params: the study file, params.yaml
     """
     refuse_odd_words(params)
 

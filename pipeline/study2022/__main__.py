@@ -52,12 +52,14 @@ def main(
     imagenet_2022: Path | None = None,
     records: Path | None = None,
 ) -> None:
-    """Analyse the runs in SWEEP_CSV, a file or URL@COMMIT:FILE, and write the folder OUT.
+    """Analyse the runs of the 2022 study.
 
-    With SWEEP_CSV "none" the study is left out, and OUT only notes that.
-
-    IMAGENET is stage merge's table, IMAGENET_2022 timm's results-imagenet.csv of June 2022; RECORDS
-    is a folder to write every run to as a record of our own.
+    Args:
+        sweep_csv: the runs, a file or URL@COMMIT:FILE; none: the folder only notes that
+        out: the folder to write
+        imagenet: the table of stage `merge`
+        imagenet_2022: timm's results-imagenet.csv of June 2022
+        records: a folder to write every run to as a record of our own
     """
     if out.exists() and not (out / "summary.json").is_file() and any(out.iterdir()):
         raise PipelineError(f"{out}: not a folder that `study2022` made, and it would be replaced")

@@ -21,19 +21,26 @@ def main(
     dry_run: bool = False,
     price_per_hour: float | None = None,
 ) -> None:
-    """Make what is stale of TARGETS (stages of dvc.yaml; all baselines and fits of the study).
+    """Make what is stale, several runs at a time.
 
-    Runs JOBS at a time: one per GPU, without GPUs as many as have cores for their threads. What
-    DVC's cache has is taken from there, with --pull from the DVC remote's too. GPUS_PER_RUN 0.25
-    packs four runs on each GPU, and their times rank nothing; `auto` packs as many as pays, after
-    the first run of each model; --exclusive lets no two share a GPU or a core. ORDER: cheap runs
-    first, or as the grid has them. WARM: one process makes all runs of an architecture on a GPU
-    (auto), also on a CPU (yes), or each run has a fresh one (no). Stops starting runs after
-    MAX_FAILURES stages without a record, and, unless --keep-going, after five in a row that failed
-    for one reason. ADDRESS (HOST:PORT, or auto) joins a Ray cluster, where JOBS is for each host;
-    `local` starts Ray on this machine alone. --dry-run runs nothing and shows what would run, with
-    an estimate of time and energy, and of the cost where PRICE_PER_HOUR is that of all machines
-    used.
+    What DVC's cache has is taken from there. docs/sweep.md says more.
+
+    Args:
+        targets: stages of dvc.yaml; by default all baselines and fits of the study
+        jobs: how many runs at a time, on each host; by default one per GPU, without GPUs as many
+            as have cores for their threads
+        gpus_per_run: 0.25 packs four runs on each GPU, and their times rank nothing; auto packs as
+            many as pays, after the first run of each model
+        exclusive: let no two runs share a GPU or a core
+        order: cheap: the cheapest runs first; grid: in the order of the study
+        warm: auto: one process makes all runs of an architecture on a GPU; yes: also on a CPU;
+            no: each run has a fresh process
+        pull: take runs from the DVC remote's cache too
+        max_failures: stop starting runs after so many stages without a record
+        keep_going: do not stop after five runs in a row that failed for one reason
+        address: HOST:PORT or auto joins a Ray cluster; local starts Ray on this machine alone
+        dry_run: run nothing, and show what would run, with an estimate of time and energy
+        price_per_hour: what an hour of all machines costs, for an estimate of the cost
     """
     from pathlib import Path
 

@@ -9,8 +9,12 @@ from pipeline.core.command import run
 
 
 def main(*stages: str) -> None:
-    """Say of STAGES, cells such as finetune@digits-NET-quickstart-0 or all of a kind such as
-    finetune, and of what they need: is it up to date, and if not, why? (all fits and baselines)"""
+    """Say of stages, and of what they need, whether they are up to date, and if not, why.
+
+    Args:
+        stages: cells such as finetune@digits-NET-quickstart-0, or all of a kind such as finetune;
+            by default all fits and baselines
+    """
     from pipeline.sweep.snapshot import nothing_to_do
 
     n_stages = nothing_to_do(Path.cwd(), stages)
