@@ -5,6 +5,7 @@ Every case is a tree of files with known labels, made by a function below.
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -829,29 +830,139 @@ def a_readme_and_a_manifest_that_name_the_images(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
-@stops("split the images into parts, which is not read from lists")
-def food_101(tree: Tree) -> None:
+def in_parts(names: list[str], form: str, n_train: int = 30, after: str = "test") -> Truth:
+    parts = ["train"] * n_train + [after] * (len(names) - n_train)
+    pairs = enumerate(zip(names, parts, strict=True))
+    return {f"{part}:{form.format(name)}": KINDS[i % 3] for i, (name, part) in pairs}
+
+
+@understood
+def food_101(tree: Tree) -> Truth:
     names = [f"{KINDS[i % 3]}/{1000 + i}" for i in range(45)]
     tree.image(*(f"images/{name}.jpg" for name in names))
     tree.text("meta/classes.txt", *KINDS)
     tree.text("meta/train.txt", *names[:30])
     tree.text("meta/test.txt", *names[30:])
+    tree.json("meta/train.json", {kind: [n for n in names if kind in n] for kind in KINDS})
+    return in_parts(names, "images/{}.jpg")
 
 
-@stops("split the images into parts, which is not read from lists")
-def indoor_scenes(tree: Tree) -> None:
+@understood
+def indoor_scenes(tree: Tree) -> Truth:
     names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
     tree.image(*(f"Images/{name}" for name in names))
     tree.text("TrainImages.txt", *names[:30])
     tree.text("TestImages.txt", *names[30:])
+    return in_parts(names, "Images/{}")
 
 
-@stops("split the images into parts, which is not read from lists")
-def chest_x_rays_with_lists_of_parts(tree: Tree) -> None:
+@understood
+def chest_x_rays_with_lists_of_parts(tree: Tree) -> Truth:
     names = plain(tree, suffix=".png")
     tree.text("Data_Entry_2017.csv", "Image Index,Finding Labels", *lines_of(names, "{}.png,{}"))
     tree.text("train_val_list.txt", *(f"{name}.png" for name in names[:30]))
     tree.text("test_list.txt", *(f"{name}.png" for name in names[30:]))
+    return in_parts(names, "images/{}.png")
+
+
+@understood
+def lists_of_valid_and_test_alone(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}/p{i}" for i in range(45)]
+    tree.image(*(f"{name}.jpg" for name in names))
+    tree.text("validation_list.txt", *(f"{name}.jpg" for name in names[30:40]))
+    tree.text("testing_list.txt", *(f"{name}.jpg" for name in names[40:]))
+    valid = in_parts(names[:40], "{}.jpg", after="valid")
+    return valid | {f"test:{name}.jpg": KINDS[i % 3] for i, name in enumerate(names) if i >= 40}
+
+
+@understood
+def lists_of_paths_on_another_machine(tree: Tree) -> Truth:
+    """With a list of train and valid together beside them, which says nothing more."""
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*(f"JPEGImages/{name}" for name in names))
+    paths = [f"/home/someone/scenes/JPEGImages/{name}" for name in names]
+    tree.text("ImageSets/train.txt", *paths[:30])
+    tree.text("ImageSets/val.txt", *paths[30:])
+    tree.text("ImageSets/trainval.txt", *paths)
+    return in_parts(names, "JPEGImages/{}", after="valid")
+
+
+def textures(tree: Tree) -> list[str]:
+    names = [f"{KINDS[i % 3]}/{KINDS[i % 3]}_{i:04d}.jpg" for i in range(45)]
+    tree.image(*(f"images/{name}" for name in names))
+    for number in (1, 2, 10):
+        tree.text(f"labels/train{number}.txt", *names[:15])
+        tree.text(f"labels/val{number}.txt", *names[15:30])
+        tree.text(f"labels/test{number}.txt", *names[30:])
+        names = names[1:] + names[:1]
+    return names
+
+
+@stops("write --lists labels/train1.txt,labels/val1.txt,labels/test1.txt (or other lists")
+def describable_textures(tree: Tree) -> None:
+    textures(tree)
+
+
+@stops("train.json splits the images into parts, which is read from lists of text")
+def lists_of_parts_as_json(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.json("train.json", [{"image": name} for name in names[:30]])
+    tree.json("test.json", [{"image": name} for name in names[30:]])
+
+
+@pytest.mark.parametrize("table", [None, "none"])
+def test_option_lists_chooses_among_several_splits(tmp_path: Path, table: str | None) -> None:
+    names = textures(Tree(tmp_path))
+    lists = "labels/train10.txt,labels/val10.txt,labels/test10.txt"
+    found = read(tmp_path, Hints(lists=lists, table=table))
+    order = [*names[-1:], *names[:-1]]  # as the tenth split has them
+    parts = ["train"] * 15 + ["valid"] * 15 + ["test"] * 15
+    assert found == {
+        f"{part}:images/{name}": name.partition("/")[0]
+        for name, part in zip(order, parts, strict=True)
+    }
+    anew = read(tmp_path, Hints(part="none"))
+    assert set(anew) == {f"images/{name}" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ("labels/train3.txt", "labels/train3.txt: no such file"),
+        ("labels/classes.txt", "labels/classes.txt names no images"),
+        ("labels/first.txt", "labels/first.txt is not called like a part: train, valid or test"),
+    ],
+)
+def test_a_wrong_list_is_one_clear_line(tmp_path: Path, lists: str, message: str) -> None:
+    tree = Tree(tmp_path)
+    names = textures(tree)
+    tree.text("labels/classes.txt", *KINDS)
+    tree.text("labels/first.txt", *names[:9])
+    with pytest.raises(PipelineError, match=re.escape(message)):
+        recognise(tmp_path, Hints(lists=lists))
+
+
+def test_what_lists_leave_out_or_name_twice_is_a_fault(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{KINDS[i % 3]}/p{i}" for i in range(45)]
+    tree.image(*(f"{name}.jpg" for name in names))
+    tree.text("train.txt", "image", *names[:30], "oak/p99")
+    tree.text("test.txt", *names[29:44])
+    recipe = {"_target_": "pipeline.dataset.sources.in_class_folders"}
+    lists = {"lists": {"train": "train.txt", "test": ["test.txt"]}}
+    found = find_images(recipe | lists, tmp_path)
+    assert {(each.file, each.reason) for each in found.faults} == {
+        ("train.txt row 32: oak/p99", "names no image"),
+        (f"{names[29]}.jpg", "in train.txt and in test.txt"),
+        (f"{names[44]}.jpg", "in no list of a part"),
+    }
+    assert {image.file: image.part for image in found.images} == {
+        **{f"{name}.jpg": "train" for name in names[:29]},
+        **{f"{name}.jpg": "test" for name in names[30:44]},
+    }
+    with pytest.raises(PipelineError, match=r"images.lists: 'trian'"):
+        find_images(recipe | {"lists": {"trian": "train.txt"}}, tmp_path)
 
 
 @stops("list_eval_partition.txt splits the images by its name")

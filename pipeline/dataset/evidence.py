@@ -1,7 +1,9 @@
 """The tables in a folder that name images, and what they say together."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,19 @@ from pipeline.dataset import table_files
 from pipeline.dataset.columns import Meaning, meaning, says_more
 from pipeline.dataset.image_files import ImageFiles, stem
 from pipeline.dataset.naming import Hints, Naming, Unclear, listed, naming, part_in_name
-from pipeline.dataset.sources import part_of_folder
-from pipeline.dataset.table_files import NotATable, plain_separator, read_table, table_of, text_rows
+from pipeline.dataset.sources import PART_NAMES, part_of_folder, suffix_of
+from pipeline.dataset.table_files import (
+    TEXT,
+    NotATable,
+    plain_separator,
+    read_table,
+    table_of,
+    text_rows,
+)
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
 MOST_TABLES = 200
+FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,15 @@ class Named:
     @property
     def part(self) -> str | None:
         return part_in_name(self.name)
+
+    @property
+    def of_both(self) -> bool:
+        """Is it, by its name, a list of train and valid together: trainval.txt?"""
+        return re.search(r"train[-_ ]?val", self.name.rpartition("/")[2], re.IGNORECASE) is not None
+
+    @property
+    def part_of_list(self) -> str | None:
+        return "train" if self.of_both else self.part
 
     def labels(self) -> dict[str, str]:
         """The label of each file, as text."""
@@ -124,7 +143,7 @@ Read = tuple[dict[str, Any], str, str, dict[str, str]]  # keys, kind, rule, labe
 
 
 def said_together(
-    tables: Sequence[Named], files: Sequence[str], hints: Hints, notes: list[str]
+    root: Path, tables: Sequence[Named], index: ImageFiles, hints: Hints, notes: list[str]
 ) -> Read | None:
     """What the tables say together; None where none has labels."""
     if unclear := next((each.unclear for each in tables if each.unclear), None):
@@ -145,9 +164,12 @@ def said_together(
     named = frozenset[str]().union(*(each.naming.files for each in group))
     unlabelled = []
     split = {"part", "part_of_path"} & images.keys() or isinstance(images["table"], dict)
-    if hints.table is None and not split:
-        same = [each for each in others if not each.naming.files - named]
-        refuse_lists_of_parts(same, len(named), hints)
+    lists: dict[str, list[str]] = {}
+    if hints.lists is not None or (hints.table is None and not split):
+        same = [e for e in others if len(e.naming.files & named) >= 0.5 * len(e.naming.files)]
+        lists = lists_of_parts(root, same, index, hints)
+        rule += with_lists(images, lists)
+    others = [each for each in others if each.name not in chain(*lists.values())]
     for each in others:
         refuse_lost_columns([each])
         if new := each.naming.files - named:
@@ -157,19 +179,22 @@ def said_together(
             notes.append(f"{each.name} names the same images and gives no label")
     if unlabelled:
         images["unlabelled"] = unlabelled
-    few = len(named) < 0.5 * len(files) or any(
+    few = len(named) < 0.5 * len(index.files) or any(
         each.naming.count < 0.5 * len(each.frame) for each in group
     )
     if few and hints.table is None:
         rows = sum(len(each.frame) for each in group)
-        unnamed = len(files) - len(named) - sum(len(each.naming.files - named) for each in others)
+        unnamed = (
+            len(index.files) - len(named) - sum(len(each.naming.files - named) for each in others)
+        )
         if len(named) < 0.5 * rows:
             raise Unclear(
-                f"{group[0].name} names {len(named)} of {len(files)} images in {rows} rows: write "
-                f"--table {group[0].name} to use it all the same, or --table none for the folders"
+                f"{group[0].name} names {len(named)} of {len(index.files)} images in {rows} rows: "
+                f"write --table {group[0].name} to use it all the same, or --table none for the "
+                "folders"
             )
         if unnamed:
-            notes.append(f"{unnamed} of {len(files)} images are in no table and are not used")
+            notes.append(f"{unnamed} of {len(index.files)} images are in no table and are not used")
     labels: dict[str, str] = {}
     for each in group:
         labels |= each.labels()
@@ -279,17 +304,72 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
             )
 
 
-def refuse_lists_of_parts(tables: Sequence[Named], n_images: int, hints: Hints) -> None:
-    """Lists of the images of each part, `train.txt` and `test.txt`, are not left aside.
+def lists_of_parts(
+    root: Path, tables: Sequence[Named], index: ImageFiles, hints: Hints
+) -> dict[str, list[str]]:
+    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
-    Those that name half the images together, that is.
+    Those of option --lists, else what lies there: empty where no list is of valid or test, or
+    where lists without one of train name next to no image.
     """
-    lists = [each for each in tables if each.meaning is None and each.part]
+    if hints.lists is not None:
+        tables = [_list_asked(root, name, index, hints) for name in hints.lists.split(",")]
+    elif hints.part == "none":
+        return {}
+    lists = [each for each in tables if each.part_of_list and each.meaning is None]
+    if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
+        lists = [each for each in lists if not each.of_both]
+    parts = {each.part_of_list for each in lists}
     named = frozenset[str]().union(*(each.naming.files for each in lists))
-    many = len(named) >= 0.5 * n_images and {each.part for each in lists} & {"valid", "test"}
-    if many and hints.part != "none":
-        raise Unclear(
-            f"{listed(each.name for each in lists)} split the images into parts, which is not "
-            "read from lists: write a table with a column of files, one of labels and one of "
-            "parts, or --part none to split the images anew"
-        )
+    few = "train" not in parts and len(named) < FEWEST_LISTED * len(index.files)
+    if not parts & {"valid", "test"} or (few and hints.lists is None):
+        return {}
+    for one, other in combinations(lists, 2):
+        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+            first: dict[str | None, str] = {}
+            for each in _in_order(lists):
+                first.setdefault(each.part_of_list, each.name)
+            raise Unclear(
+                f"{one.name} and {other.name} both name "
+                f"{min(one.naming.files & other.naming.files)}: write --lists "
+                f"{','.join(first.values())} (or other lists, one per part), or --part none to "
+                "split the images anew"
+            )
+    found: dict[str, list[str]] = {}
+    for each in _in_order(lists):
+        if suffix_of(each.name) not in TEXT:
+            raise Unclear(
+                f"{each.name} splits the images into parts, which is read from lists of text: "
+                "write one name per line, or --part none to split the images anew"
+            )
+        found.setdefault(str(each.part_of_list), []).append(each.name)
+    return found
+
+
+def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
+    if not (root / name).is_file():
+        raise PipelineError(f"{root / name}: no such file")
+    found = _look(root, name, index, hints)
+    if found is None:
+        raise Unclear(f"--lists: {name} names no images")
+    if found.part_of_list is None:
+        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
+    return replace(found, meaning=None, unclear=None)
+
+
+def _in_order(lists: Sequence[Named]) -> list[Named]:
+    """train2.txt before train10.txt, and train before valid before test."""
+    order = list(PART_NAMES)
+    return sorted(
+        lists, key=lambda each: (order.index(str(each.part_of_list)), len(each.name), each.name)
+    )
+
+
+def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
+    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
+    if not lists:
+        return ""
+    images["lists"] = {
+        part: names[0] if len(names) == 1 else names for part, names in lists.items()
+    }
+    return f"; {listed(chain(*lists.values()))} give the parts"

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.hugging_face import huggingface
+from pipeline.dataset.image_files import in_listed_parts
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.sources import Found, Source, by_name, in_class_folders
 from pipeline.dataset.splits import Split, stratified
@@ -84,7 +85,10 @@ FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 
 
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
-    """Call the function that `recipe` names with its other keys; `root` holds the files."""
+    """Call the function that `recipe` names with its other keys; `root` holds the files.
+
+    The key `lists`, of any function that reads files, names lists of the images of each part.
+    """
     target = str(recipe.get("_target_", ""))
     if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
         target = FINDER_OF["in_table"]
@@ -94,6 +98,7 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     if target not in FINDERS:
         raise PipelineError(f"images._target_ {target!r}: {near_matches(target, FINDERS)}")
     arguments = {str(key): value for key, value in recipe.items() if key != "_target_"}
+    lists = arguments.pop("lists", None)
     known = inspect.signature(FINDERS[target]).parameters
     if "root" in known:
         if root is None:
@@ -105,6 +110,8 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
         if parameter.default is parameter.empty and key not in arguments:
             raise PipelineError(f"images.{key} is missing: {target} needs it")
     source = FINDERS[target](**arguments)
+    if lists and root is not None:
+        source = in_listed_parts(source, root, lists)
     if not source.images:
         raise PipelineError(f"{root}: {target} found no images")
     return source

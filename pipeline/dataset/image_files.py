@@ -1,12 +1,16 @@
-"""The image files of a folder, to be found by what tables call them."""
+"""The image files of a folder, to be found by what tables and lists call them."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Found, files_below, suffix_of
+from pipeline.dataset.sources import Fault, Found, Source, check_part, files_below, suffix_of
+from pipeline.dataset.table_files import text_rows
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -76,6 +80,50 @@ class ImageFiles:
         """The images that lie in the folders of `images` and that no row names."""
         folders = {folder_of(image.file) for image in images}
         return [f for f in self.files if f not in listed and folder_of(f) in folders]
+
+
+def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequence[str]]) -> Source:
+    """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
+
+    A line is an image's path or the end of it, with or without the suffix, or begins with one. An
+    image that no list names is in train where train has no list, and a fault otherwise.
+    """
+    index = ImageFiles(root, [image.file for image in source.images])
+    lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
+    faults = []
+    for part, names in lists.items():
+        check_part("lists", part)
+        for name in [names] if isinstance(names, str) else names:
+            if not (root / name).is_file():
+                raise PipelineError(f"{root / name}: no such file")
+            for number, row in enumerate(text_rows(root / name, ","), start=1):
+                fitting = _named_by(row, index)
+                if len(fitting) == 1:
+                    lists_of.setdefault(fitting[0], {})[name] = part
+                elif fitting or number > 1:  # the first line may be a heading
+                    reason = f"{len(fitting)} images fit" if fitting else "names no image"
+                    faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
+    images = []
+    for image in source.images:
+        named = lists_of.get(image.file, {} if "train" in lists else {"": "train"})
+        parts = set(named.values())
+        if len(parts) == 1:
+            images.append(replace(image, part=parts.pop()))
+        else:
+            reason = f"in {' and in '.join(named)}" if named else "in no list of a part"
+            faults.append(Fault(image.file, reason))
+    return replace(source, images=images, faults=[*source.faults, *faults])
+
+
+def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
+    """The images that a line of a list may mean."""
+    for text in dict.fromkeys((",".join(row), row[0], re.split(r"[\s;|]", row[0].strip())[0])):
+        levels = text.strip().replace("\\", "/").split("/")
+        for start in range(len(levels)):  # what is above the dataset's folder fits nothing
+            tail = "/".join(levels[start:])
+            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=False)):
+                return found
+    return []
 
 
 def stem(name: str) -> str:

@@ -43,6 +43,7 @@ class Hints:
     delimiter: str | None = None
     images: str | None = None  # the folder that holds the images
     table: str | None = None
+    lists: str | None = None  # of the images of each part, with commas between them
     layout: str | None = None
     pattern: str | None = None
     remove: str | None = None

@@ -112,6 +112,7 @@ def main(
     label: str | None = None,
     part: str | None = None,
     group: str | None = None,
+    lists: str | None = None,
     delimiter: str | None = None,
     images: str | None = None,
     layout: str | None = None,
@@ -129,6 +130,7 @@ def main(
         label: its column of labels; a,b,c are columns of zeros and ones
         part: its column of parts (train, valid, test), or none: split anew
         group: its column of groups whose images stay in one part, or none
+        lists: lists of the images of each part, such as train.txt,test.txt
         delimiter: what separates several labels in a cell, or none: nothing
         images: the folder that holds the images, where another has files of the same names
         layout: what folders mean, such as '{part}/{label}'
@@ -148,6 +150,7 @@ def main(
         label=label,
         part=part,
         group=group,
+        lists=lists,
         delimiter=delimiter,
         images=images,
         layout=layout,

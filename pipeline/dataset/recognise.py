@@ -11,15 +11,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.evidence import (
-    refuse_lists_of_parts,
+    lists_of_parts,
     refuse_lost_columns,
     said_together,
     tables_in,
+    with_lists,
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import NO_CLASSES, Reading, parallel_folders, read_folders, read_names
@@ -93,7 +95,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     tables = tables_in(root, others, index, hints)
     by_folders = hints.table == "none" or hints.layout or hints.pattern
     notes: list[str] = []
-    found = None if by_folders else said_together(tables, files, hints, notes)
+    found = None if by_folders else said_together(root, tables, index, hints, notes)
     if found is None and tables and not by_folders:
         refuse_lost_columns(tables)
     reading, unclear = None, None
@@ -116,14 +118,18 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         reading = _by_names(root, files, sidecars, hints)
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
+    lists: dict[str, list[str]] = {}
+    if hints.lists is not None or not (by_folders or reading.images.get("parts")):
+        lists = lists_of_parts(root, tables, index, hints)
     if not by_folders:
-        if not reading.images.get("parts"):
-            refuse_lists_of_parts(tables, len(files), hints)
         _refuse_unread(root, unread, files)
     notes += [
-        f"{each.name} names {len(each.naming.files)} images and gives no label" for each in tables
+        f"{each.name} names {len(each.naming.files)} images and gives no label"
+        for each in tables
+        if each.name not in chain(*lists.values())
     ]
-    return _recognised(root, reading.images, "single", reading.evidence, notes)
+    rule = reading.evidence + with_lists(reading.images, lists)
+    return _recognised(root, reading.images, "single", rule, notes)
 
 
 def _recognised(
