@@ -911,6 +911,19 @@ def lists_of_parts_as_json(tree: Tree) -> None:
     tree.json("test.json", [{"image": name} for name in names[30:]])
 
 
+def test_lists_of_parts_hold_where_the_folders_are_the_labels_by_choice(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    tree.text("joint.txt", *(f"{name} oak {KINDS[i % 2]}" for i, name in enumerate(names)))
+    with pytest.raises(PipelineError, match="two readings: the table says"):
+        read(tmp_path)
+    for hints in (Hints(table="none"), Hints(layout="{label}")):
+        assert read(tmp_path, hints) == in_parts(names, "{}")
+
+
 @pytest.mark.parametrize("table", [None, "none"])
 def test_option_lists_chooses_among_several_splits(tmp_path: Path, table: str | None) -> None:
     names = textures(Tree(tmp_path))

@@ -1,7 +1,7 @@
 """The tables in a folder that name images, and what they say together."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from pathlib import Path
@@ -53,6 +53,10 @@ class Named:
     def part_of_list(self) -> str | None:
         return "train" if self.of_both else self.part
 
+    def as_list(self) -> "Named":
+        """As a list of images, whatever else its rows say."""
+        return replace(self, meaning=None, unclear=None)
+
     def labels(self) -> dict[str, str]:
         """The label of each file, as text."""
         assert self.meaning is not None
@@ -65,16 +69,17 @@ class Named:
 
 
 def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
-    """The tables that name images."""
+    """The tables that name images; with `--table none` only those that are lists of a part."""
     wanted = [path for path in others if Path(path).suffix.lower() in table_files.SUFFIXES]
     if hints.table not in (None, "none"):
         if not (root / str(hints.table)).is_file():
             raise PipelineError(f"{root / str(hints.table)}: no such file")
         wanted = [str(hints.table)]
-    if hints.table == "none":
-        return []
-    found = [_look(root, path, index, hints) for path in wanted[:MOST_TABLES]]
-    return [each for each in found if each is not None]
+    looked = (_look(root, path, index, hints) for path in wanted[:MOST_TABLES])
+    found = [each for each in looked if each is not None]
+    if hints.table != "none":
+        return found
+    return [each.as_list() for each in found if each.part_of_list]
 
 
 def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
@@ -166,8 +171,7 @@ def said_together(
     split = {"part", "part_of_path"} & images.keys() or isinstance(images["table"], dict)
     lists: dict[str, list[str]] = {}
     if hints.lists is not None or (hints.table is None and not split):
-        same = [e for e in others if len(e.naming.files & named) >= 0.5 * len(e.naming.files)]
-        lists = lists_of_parts(root, same, index, hints)
+        lists = lists_of_parts(root, others, named, index, hints)
         rule += with_lists(images, lists)
     others = [each for each in others if each.name not in chain(*lists.values())]
     for each in others:
@@ -305,23 +309,32 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
 
 
 def lists_of_parts(
-    root: Path, tables: Sequence[Named], index: ImageFiles, hints: Hints
+    root: Path,
+    tables: Sequence[Named],
+    labelled: Collection[str],
+    index: ImageFiles,
+    hints: Hints,
 ) -> dict[str, list[str]]:
     """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
-    Those of option --lists, else what lies there: empty where no list is of valid or test, or
-    where lists without one of train name next to no image.
+    Those of option --lists, else what lies there and names images of which most are `labelled`:
+    empty where no list is of valid or test, or where lists without one of train name next to none.
     """
     if hints.lists is not None:
         tables = [_list_asked(root, name, index, hints) for name in hints.lists.split(",")]
     elif hints.part == "none":
         return {}
-    lists = [each for each in tables if each.part_of_list and each.meaning is None]
+    lists = [
+        each
+        for each in tables
+        if each.part_of_list and each.meaning is None
+        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
+    ]
     if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
         lists = [each for each in lists if not each.of_both]
     parts = {each.part_of_list for each in lists}
     named = frozenset[str]().union(*(each.naming.files for each in lists))
-    few = "train" not in parts and len(named) < FEWEST_LISTED * len(index.files)
+    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
     if not parts & {"valid", "test"} or (few and hints.lists is None):
         return {}
     for one, other in combinations(lists, 2):
@@ -354,7 +367,7 @@ def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named
         raise Unclear(f"--lists: {name} names no images")
     if found.part_of_list is None:
         raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
-    return replace(found, meaning=None, unclear=None)
+    return found.as_list()
 
 
 def _in_order(lists: Sequence[Named]) -> list[Named]:

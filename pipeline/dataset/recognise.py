@@ -119,8 +119,11 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if not (hints.layout or hints.pattern or hints.images):
         _refuse_parallel(files)
     lists: dict[str, list[str]] = {}
-    if hints.lists is not None or not (by_folders or reading.images.get("parts")):
-        lists = lists_of_parts(root, tables, index, hints)
+    if hints.lists is not None or any(each.part_of_list for each in tables):
+        found_images = find_images(reading.images, root).images
+        if hints.lists is not None or not any(image.part for image in found_images):
+            labelled = {image.file for image in found_images}
+            lists = lists_of_parts(root, tables, labelled, index, hints)
     if not by_folders:
         _refuse_unread(root, unread, files)
     notes += [
