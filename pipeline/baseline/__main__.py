@@ -75,7 +75,7 @@ def baseline(config: DictConfig) -> Record:
         device=replace(device, shared=watch.shared),
         telemetry=watch.telemetry,
         not_for_speed=watch.not_for_speed,
-        versions={**machine.versions(), "code": attempts.code_version()},
+        versions={**machine.versions(), "code": attempts.code_version("baseline/*.py")},
         weights={name: getattr(run.weights, name) for name in ("source", "origin", "sha256")},
         data=describe(run.data, run.image_size),
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]

@@ -208,7 +208,12 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError itself: rich would end the process with 1
+
+
 def console(out: TextIO | None = None) -> Console:
     """For tables to `out` (standard output): as wide as the terminal, wide where there is none."""
     out = out or sys.stdout
-    return Console(file=out, width=None if out.isatty() else WIDTH)
+    return _Console(file=out, width=None if out.isatty() else WIDTH)

@@ -119,8 +119,11 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
 
 
 @cache
-def code_version() -> str:
-    """Twelve digits that are equal for records that can be compared."""
-    files = [path for pattern in MODULES for path in sorted(PIPELINE.glob(pattern))]
+def code_version(*more: str) -> str:
+    """Twelve digits that are equal for records that can be compared.
+
+    `more` are patterns of further modules that make them, below pipeline/.
+    """
+    files = [path for pattern in (*MODULES, *more) for path in sorted(PIPELINE.glob(pattern))]
     told = [meaning_of(path.read_text(encoding="utf-8")) for path in files]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]

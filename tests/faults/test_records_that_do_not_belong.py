@@ -54,6 +54,7 @@ def test_comments_and_layout_are_no_other_version_of_the_code_but_numbers_are() 
     assert meaning_of(code) == meaning_of("def rate(x):  # half\n    return (x\n            / 2)")
     assert meaning_of(code) != meaning_of(code.replace("2", "3"))
     assert re.fullmatch("[0-9a-f]{12}", code_version())
+    assert code_version() != code_version("baseline/*.py")
 
 
 def test_a_record_cut_in_half_is_refused_by_name(study: Path) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 from runs import Trainer, numbers_of
 
 from pipeline.core import command
-from pipeline.core.command import one_line_errors
+from pipeline.core.command import console, one_line_errors
 from pipeline.core.errors import REMEDIES, TryAgain
 from pipeline.core.files import replacing_folder, write_table, write_text
 
@@ -188,18 +189,31 @@ def test_ctrl_c_ends_quietly_with_130() -> None:
     assert in_child(lambda: os.kill(os.getpid(), signal.SIGINT)) == (130, "")
 
 
+def close_the_reader() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.dup2(writing, 1)
+    sys.stdout = os.fdopen(1, "w")
+
+
 @pytest.mark.parametrize("flush", [True, False])
 def test_a_closed_pipe_ends_a_command_quietly_with_141(tmp_path: Path, flush: bool) -> None:
     def talking() -> None:
-        reading, writing = os.pipe()
-        os.close(reading)
-        os.dup2(writing, 1)
-        sys.stdout = os.fdopen(1, "w")
+        close_the_reader()
         with one_line_errors(), replacing_folder(tmp_path / "out"):
             print("epoch 1", flush=flush)
 
     assert in_child(talking) == (141, "")
     assert (tmp_path / "out").exists() != flush
+
+
+def test_a_table_into_a_closed_pipe_ends_with_141_too() -> None:
+    def drawing() -> None:
+        close_the_reader()
+        with one_line_errors():
+            console().print(Table("model"))
+
+    assert in_child(drawing) == (141, "")
 
 
 def test_a_pipe_of_ours_that_breaks_is_a_bug() -> None:
