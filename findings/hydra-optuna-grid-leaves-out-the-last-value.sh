@@ -32,7 +32,7 @@ tried() { # tried RANGE [SAMPLER [MORE]]: the values that the app got, each once
   local sweeper=()
   [ $# = 1 ] || sweeper=(hydra/sweeper=optuna hydra/sweeper/sampler="$2" hydra.sweeper.n_trials=20 "${@:3}")
   env/bin/python app.py --multirun "+value=$1" hydra.job.chdir=false "${sweeper[@]}" >>log.txt 2>>err.txt
-  sort -nu asked.txt | xargs
+  LC_ALL=C sort -nu asked.txt | xargs
 }
 basic=$(tried 'range(0,0.6,0.2)')
 grid=$(tried 'range(0,0.6,0.2)' grid)
