@@ -185,7 +185,8 @@ def test_help_lists_choices_and_keys(app: str) -> None:
         check=True,
     )
     assert "dataset=digit_mosaic|digits|" in done.stdout
-    assert "image_size=" in done.stdout
+    assert "image_size: " in done.stdout
+    assert "# pixels" in done.stdout
 
 
 COMMANDS = [

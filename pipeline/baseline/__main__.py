@@ -28,7 +28,7 @@ Fields = dict[str, Any]
 
 
 def main(config: DictConfig) -> None:
-    """Make the baseline that `config` (conf/baseline.yaml) asks for, and write `config.out`."""
+    """Fit a linear head to one model's frozen features, and write the record of it."""
     machine.rest_while_waiting()
     die_with_parent()
     out = Path(config.out)

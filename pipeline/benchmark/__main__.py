@@ -23,7 +23,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 def main(config: DictConfig) -> None:
-    """Time one model, as `config` (conf/benchmark.yaml) says, and write `config.out`."""
+    """Time one model on this machine, and write the timings."""
     machine.rest_while_waiting()
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)

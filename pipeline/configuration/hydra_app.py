@@ -70,14 +70,12 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
     """The text of `--help`; Hydra's own fails until every choice is made."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
+    lines = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8").splitlines()
+    first = next(n for n, line in enumerate(lines) if re.match(r"(?!defaults)\w+:", line))
     groups = [
         f"  {group}={'|'.join(_choices(group))}"
         for group in _defaults(config_name)
         if _choices(group)
-    ]
-    keys = [
-        f"  {key}={value}" for key, value in config.items() if not isinstance(value, (list, dict))
     ]
     return "\n".join(
         [
@@ -87,7 +85,7 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
             *groups,
             "",
             f"Keys of conf/{config_name}.yaml (??? must be given):",
-            *keys,
+            *(f"  {line}".rstrip() for line in lines[first:]),
             "",
             "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
             "The whole configuration: --cfg job. Hydra's options: --hydra-help.",

@@ -29,7 +29,7 @@ from pipeline.records import Data, Record, write_record
 
 
 def main(config: DictConfig) -> None:
-    """Fine-tune once, as `config` (conf/finetune.yaml) says, and write `config.out`."""
+    """Fine-tune one model once, and write the record of it."""
     machine.rest_while_waiting()
     die_with_parent()
     out, title = record_path(config), _title(config)
