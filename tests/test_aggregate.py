@@ -432,6 +432,20 @@ def test_the_errors_of_two_datasets_are_compared_over_the_models_that_both_have(
     assert "error_rate_mean on digits" not in table.index
 
 
+def test_a_model_far_less_stable_than_the_others_is_doubted(study: Path):
+    models = [f"m{number}.in1k" for number in range(9)]
+    write_study(study, models=models)
+    write_imagenet(study / "imagenet.csv", models)
+    for number, model in enumerate(models):
+        for seed in (0, 1):
+            error = 0.1 + number / 100 + seed * (0.2 if number == 3 else (-1) ** number / 1000)
+            write_run(study / "runs", model, seed, error)
+    doubts = pd.read_csv(run(study) / "leaderboard.csv").set_index("model")["doubts"]
+    words = "its runs vary clearly more than those of the other models, from 13.00 % to 33.00 %"
+    assert words in doubts["m3.in1k"]
+    assert not doubts.drop("m3.in1k").str.contains("vary clearly").fillna(False).any()
+
+
 def test_bootstrap_intervals_are_those_of_resampled_models():
     random = np.random.default_rng(2)
     x = random.normal(size=30)

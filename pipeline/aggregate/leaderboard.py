@@ -21,6 +21,7 @@ from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, answer, baseline_columns
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers
+from pipeline.statistics.doubts import joined, of_less_stable
 from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import judged
@@ -81,7 +82,9 @@ def leaderboard(
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid))
     board = board.join(baseline_columns(ok, baselines or {}))
-    board = board.assign(doubts=None if doubts is None else doubts).reset_index()
+    board = board.assign(doubts=None if doubts is None else doubts)
+    both = board[["doubts", "less_stable"]].to_numpy(dtype=object)
+    board = board.assign(doubts=[joined(cells) for cells in both]).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)
@@ -143,12 +146,16 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
             images = image_noise(runs, errors.index)
             found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
+            table["less_stable"] = [
+                of_less_stable(of_model) if apart else None
+                for apart, (_, of_model) in zip(found.less_stable, errors.iterrows(), strict=True)
+            ]
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
             table = table.assign(**names).set_index(GROUP)
             cost = costs.reindex(table.index)
             tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
     if not tables:
-        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), *COLUMNS]}
+        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "less_stable", *COLUMNS]}
         return pd.DataFrame(**names).set_index(GROUP)
     return pd.concat(tables)
 

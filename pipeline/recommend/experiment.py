@@ -200,7 +200,7 @@ def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int
     later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
     sizes = [
         (compare(drawn, n_valid, later).tied & within).sum()
-        for drawn in _drawn(errors, noise, again[order], now, later)
+        for drawn in _drawn(errors, noise.residual[order], again[order], now, later)
     ]
     return float(np.mean(sizes)) + beyond
 
@@ -228,12 +228,15 @@ def _lifted(covariance: np.ndarray, least: float) -> np.ndarray:
 
 
 def _drawn(
-    errors: np.ndarray, noise: RunNoise, again: np.ndarray, now: ImageNoise, later: ImageNoise
+    errors: np.ndarray, residual: np.ndarray, again: np.ndarray, now: ImageNoise, later: ImageNoise
 ) -> Iterator[np.ndarray]:
-    """Error rates [models, seeds + 1] as they might be after the experiment."""
+    """Error rates [models, seeds + 1] as they might be after the experiment.
+
+    `residual` [models] is that of `RunNoise`.
+    """
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
-    of_runs = scale_of(mean, now.n_valid) * np.sqrt(noise.residual)
+    of_runs = scale_of(mean, now.n_valid) * np.sqrt(residual)
     lasting = _lifted(now.covariance - np.diag(now.alone / runs), 0.0)
     moves = rng.multivariate_normal(
         np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"

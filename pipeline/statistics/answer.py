@@ -108,7 +108,8 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
             if record is None or not _same_images(record, of_model):
                 continue
             low, high = interval(record)
-            gain = gain_of(record, of_model, noise)
+            own = noise and noise.of_model(list(errors.index).index(model))
+            gain = gain_of(record, of_model, own)
             rows.append(
                 {
                     "dataset": dataset,
@@ -142,7 +143,7 @@ def interval(record: Record) -> tuple[float, float]:
 
 
 def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
-    """What the fits of one model gain over `record`; `noise` is their group's `RunNoise`."""
+    """What the fits of one model gain over `record`; `noise` is how its runs vary."""
     error, n_valid = float(record.metrics.error_rate or 0), int(record.data.n_valid or 0)
     mean, n = float(runs["error_rate"].mean()), len(runs)
     if record.valid_wrong is None or runs["valid_wrong"].isna().any():
@@ -156,7 +157,8 @@ def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
     of_runs, freedom = 0.0, np.inf
     if noise is not None:
         scale = float(scale_of(np.array([mean]), n_valid)[0])
-        of_runs, freedom = noise.total * scale**2 / n, noise.freedom
+        of_runs = float(noise.few[0] * noise.total[0]) * scale**2 / n
+        freedom = noise.freedom
     lasting = max(of_images - alone, 0.0)
     estimated = max(of_runs, alone)
     width = stats.t.ppf(

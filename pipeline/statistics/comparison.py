@@ -4,8 +4,9 @@ A group is a dataset and a recipe: models x seeds, all measured on the same vali
 mean error of a model differs from what it would be over all seeds and all images because of
 
 - its runs: variance `phi * p * (1 - p) / n` of n runs. `phi` is pooled over the group's models,
-  because two or three runs say next to nothing about one model. It is relative to p(1 - p), as
-  the sampling of images is: the 2022 study's 166 models with three runs vary like that.
+  because two or three runs say next to nothing about one model; only one whose runs clearly vary
+  more than those of the others has its own. It is relative to p(1 - p), as the sampling of images
+  is: the 2022 study's 166 models with three runs vary like that.
 - the images: variance `share * p * (1 - p) / n_valid`, see validation_images.py.
 
 Together they are a binomial with fewer images, so the interval is Wilson's with that number.
@@ -14,7 +15,7 @@ them where records say which images their runs erred on.
 docs/statistics.md has the reasons and the measured coverage.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -31,6 +32,8 @@ from pipeline.statistics.validation_images import ImageNoise, independent, scale
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
 DECIMALS = 12  # of a mean: one summed in another order, or read back, differs in the last bit
 FEWEST_FREEDOM = 2  # for a variance of runs
+FEWEST_OTHERS = 8  # degrees of freedom of the others' variance, to say that a model varies more
+OF_OTHERS = 1  # degree of freedom that such a model takes over from them
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
 
@@ -38,17 +41,26 @@ MANY = 1e6  # degrees of freedom that are as good as infinitely many
 class RunNoise:
     """Variances of one run, as shares of p(1 - p), with their degrees of freedom.
 
-    `total` is around the model's mean; `residual` is what remains of it, and `seed` what is
-    common to all models with the same seed. Where one model alone has repeats, nothing tells the
-    two apart: then all of it is `residual`.
+    `total` [models] is around the model's mean; `residual` [models] is what remains of it, and
+    `seed` what is common to all models with the same seed. Where one model alone has repeats,
+    nothing tells the two apart: then all of it is `residual`. All models have the same variance but
+    for those that `less_stable` names, which have their own. It has few degrees of freedom: `few`
+    [models], 1 for the rest, is by how much Student's t is larger there, squared, so that intervals
+    of all can be made with `freedom` and `residual_freedom`.
     """
 
-    total: float
+    total: np.ndarray
     freedom: float
     seed: float
     seed_freedom: float
-    residual: float
+    residual: np.ndarray
     residual_freedom: float
+    few: np.ndarray
+
+    def of_model(self, model: int) -> "RunNoise":
+        """The same for a group in which all models vary as this one."""
+        arrays = {name: getattr(self, name) for name in ("total", "residual", "few")}
+        return replace(self, **{name: np.full_like(a, a[model]) for name, a in arrays.items()})
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class Comparison:
     images, `tied_here` runs alone: it asks about these very validation images. Where no model was
     run twice, `covers` is "images" and nothing counts the runs. `images` is how the images were
     counted; `covariance` [n, n] is that of the means beside each other, with `freedom`.
+    `less_stable` models vary clearly more from run to run than the others do.
     """
 
     mean: np.ndarray
@@ -76,6 +89,7 @@ class Comparison:
     freedom: float
     covers: str
     images: str
+    less_stable: np.ndarray
 
 
 def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) -> Comparison:
@@ -113,6 +127,7 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) 
         freedom=freedom,
         covers=IMAGES if noise is None else SEEDS_AND_IMAGES,
         images=images.kind,
+        less_stable=np.zeros(len(mean), dtype=bool) if noise is None else noise.few > 1,
     )
 
 
@@ -124,7 +139,56 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     and one with few mistakes counts in part: by p(1 - p) as a share of its own with one more. If
     that leaves fewer than FEWEST_FREEDOM degrees of freedom, there are too few mistakes to tell who
     varies, and all models count. Two seeds of two models tell no seed apart: all is residual.
+    A model that is clearly less stable than the others is left out of all this; its own variance
+    takes OF_OTHERS degrees of freedom over from them.
     """
+    runs = np.isfinite(errors).sum(axis=1)
+    mean = mean_of(errors)
+    scale = scale_of(mean, n_valid)
+    shown = mean * (1 - mean) / scale**2
+    squares = np.nansum(((errors - mean[:, None]) / scale[:, None]) ** 2, axis=1)
+    counted = np.maximum(shown * (runs - 1), 1e-9)
+    apart = less_stable(squares, counted)
+    noise = _pooled(errors[~apart], n_valid)
+    if noise is None:
+        return None
+    own_freedom = OF_OTHERS + counted
+    quantile = (1 + CONFIDENCE) / 2
+    few = stats.t.ppf(quantile, own_freedom) / stats.t.ppf(quantile, noise.freedom)
+    total, residual = (
+        np.where(apart, (OF_OTHERS * pooled[0] + squares) / own_freedom, pooled[0])
+        for pooled in (noise.total, noise.residual)
+    )
+    return replace(noise, total=total, residual=residual, few=np.where(apart, few**2, 1.0))
+
+
+def less_stable(squares: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Bool [models]: whose runs vary clearly more than those of the others.
+
+    `squares` are sums of squared residuals with so many degrees of freedom. One model after the
+    other, the least stable first, by an F test that calls any of equal ones so in 5 of 100 groups.
+    """
+    apart = np.zeros(len(squares), dtype=bool)
+    level = (1 - CONFIDENCE) / max(1, (freedom > 0.5).sum())
+    while True:
+        rest = ~apart & (freedom > 0.5)
+        if not rest.any():
+            return apart
+        model = int(np.where(rest, squares / freedom, -1).argmax())
+        others = rest.copy()
+        others[model] = False
+        of_others, left = squares[others].sum(), freedom[others].sum()
+        if left < FEWEST_OTHERS or not of_others:
+            return apart
+        ratio = squares[model] / freedom[model] / (of_others / left)
+        if stats.f.sf(ratio, freedom[model], left) > level:
+            return apart
+        apart[model] = True
+
+
+def _pooled(errors: np.ndarray, n_valid: int) -> RunNoise | None:
+    """`run_noise` of models that all vary alike."""
+    n_models = len(errors)
     there = np.isfinite(errors)
     runs = there.sum(axis=1)
     repeated = runs > 1
@@ -147,18 +211,19 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     left = freedom - rank
     per_seed = explained / rank
     if left < 1 or whole - rank < FEWEST_FREEDOM:
-        return RunNoise(within / freedom, freedom, 0.0, rank, within / freedom, freedom)
+        total = np.full(n_models, within / freedom)
+        return RunNoise(total, freedom, 0.0, rank, total, freedom, np.ones(n_models))
     residual = max(within - explained, 0.0) / left
     models = freedom / rank  # per seed, were none missing
     weighted = (rank / freedom * per_seed) ** 2 / rank + (left / freedom * residual) ** 2 / left
-    total = within / freedom
     return RunNoise(
-        total=total,
-        freedom=total**2 / weighted if weighted > 0 else freedom,
+        total=np.full(n_models, within / freedom),
+        freedom=(within / freedom) ** 2 / weighted if weighted > 0 else freedom,
         seed=max(per_seed - residual, 0.0) / models,
         seed_freedom=rank,
-        residual=residual,
+        residual=np.full(n_models, residual),
         residual_freedom=left,
+        few=np.ones(n_models),
     )
 
 
@@ -166,7 +231,7 @@ def error_intervals(
     mean: np.ndarray, runs: np.ndarray, images: ImageNoise, noise: RunNoise | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % intervals of mean errors [models] over these many runs, as low and high ends."""
-    of_runs = np.zeros(len(mean)) if noise is None else noise.total / runs
+    of_runs = np.zeros(len(mean)) if noise is None else noise.few * noise.total / runs
     freedom = np.inf if noise is None else noise.freedom
     of_images = images.share / images.n_valid
     unsure, sure = _of_runs_at_least(of_runs, images.own / images.n_valid / runs)
@@ -203,7 +268,9 @@ def _gaps(
     gap = np.nansum(differences, axis=1) / counted
     lasting = images.covariance - np.diag(images.alone / there.sum(axis=1))
     known = se_of_differences(lasting, best) ** 2
-    residual, freedom = (noise.residual, noise.residual_freedom) if noise else (0.0, np.inf)
+    residual, freedom = np.zeros(len(mean)), np.inf
+    if noise is not None:
+        residual, freedom = noise.few * noise.residual, noise.residual_freedom
     of_run = residual * scale_of(mean, images.n_valid) ** 2
     unsure, sure = _of_runs_at_least(of_run, images.alone)
     known = known + (sure + sure[best]) / counted
@@ -220,7 +287,8 @@ def _square_and_add(
     """How far the differences to the best reach down and up, by the two errors' own intervals."""
     low, high = error_intervals(mean, runs, images, noise)
     lowest = np.full_like(mean, mean[best])
-    best_low, best_high = error_intervals(lowest, runs, images, noise)
+    of_best = noise and noise.of_model(best)
+    best_low, best_high = error_intervals(lowest, runs, images, of_best)
     return np.hypot(mean - low, best_high - lowest), np.hypot(high - mean, lowest - best_low)
 
 
@@ -246,7 +314,9 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     images = images or independent(mean, n_valid)
     lasting = images.covariance - np.diag(images.alone / n_runs)
     known = se_of_differences(lasting, to) ** 2
-    total, freedom = (noise.total, noise.freedom) if noise else (0.0, np.inf)
+    total, freedom = np.zeros(len(mean)), np.inf
+    if noise is not None:
+        total, freedom = noise.few * noise.total, noise.freedom
     of_mean = np.maximum(total * scale_of(mean, n_valid) ** 2, images.alone) / n_runs
     estimated = of_mean + of_mean[to]
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))

@@ -18,7 +18,7 @@ docs/statistics.md has the share of real curves that this fires on.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +174,17 @@ def doubts(records: Sequence[Record], meta: Mapping[str, Any] | None = None) -> 
     if meta is not None and meta.get("fingerprint") == finished[0].data.fingerprint:
         sentences += doubts_of_data(meta)
     return sentences
+
+
+def of_less_stable(errors: pd.Series) -> str:
+    """Of a model whose runs, with these error rates, vary clearly more than those of the others."""
+    low, high = percent(errors.min()), percent(errors.max())
+    return f"its runs vary clearly more than those of the other models, from {low} to {high}"
+
+
+def joined(cells: Iterable[Any]) -> Any:
+    """The sentences of several cells of such columns in one; None where all are null."""
+    return SEPARATOR.join(cell for cell in cells if not pd.isna(cell)) or None
 
 
 def doubts_column(
