@@ -32,7 +32,7 @@ from pipeline.statistics.validation_images import ImageNoise, independent, scale
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
 DECIMALS = 12  # of a mean: one summed in another order, or read back, differs in the last bit
 FEWEST_FREEDOM = 2  # for a variance of runs
-FEWEST_OTHERS = 8  # degrees of freedom of the others' variance, to say that a model varies more
+FEWEST_OTHERS = 5  # degrees of freedom of the others' variance, to say that a model varies more
 OF_OTHERS = 1  # degree of freedom that such a model takes over from them
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
