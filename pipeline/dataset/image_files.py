@@ -76,6 +76,14 @@ class ImageFiles:
                     found.append(file)
         return found
 
+    def are_named(self, cell: str) -> bool:
+        """Whether a table's cell is the name of a file; a word without digits is none."""
+        name = cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0].lower()
+        if name in self.by_name:
+            return True
+        known = name in self.by_stem or stem(name) in self.by_stem
+        return known and any(map(str.isdigit, name))
+
     def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
         """The images that lie in the folders of `images` and that no row names."""
         folders = {folder_of(image.file) for image in images}
@@ -86,7 +94,8 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
 
     A line is an image's path or the end of it, with or without the suffix, or begins with one. An
-    image that no list names is in train where train has no list, and a fault otherwise.
+    image that no list names stays in its own part where that has no list; without one it is in
+    train, and a fault where train has a list.
     """
     index = ImageFiles(root, [image.file for image in source.images])
     lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
@@ -105,7 +114,8 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
                     faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
     images = []
     for image in source.images:
-        named = lists_of.get(image.file, {} if "train" in lists else {"": "train"})
+        own = image.part or "train"
+        named = lists_of.get(image.file, {} if own in lists else {"": own})
         parts = set(named.values())
         if len(parts) == 1:
             images.append(replace(image, part=parts.pop()))
@@ -121,7 +131,7 @@ def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
         levels = text.strip().replace("\\", "/").split("/")
         for start in range(len(levels)):  # what is above the dataset's folder fits nothing
             tail = "/".join(levels[start:])
-            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=False)):
+            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
                 return found
     return []
 
