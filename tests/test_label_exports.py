@@ -6,6 +6,7 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -1198,6 +1199,46 @@ def the_number_of_rows_above_the_columns(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
+@understood
+def lists_with_accents_written_in_another_way(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}/ch\u00eane_{i}.jpg" for i in range(45)]
+    written = [unicodedata.normalize("NFD", name) for name in names]
+    tree.image(*written)
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    return in_parts(written, "{}")
+
+
+@stops("30 of 45 images are in train.txt, and there is no list of the others: write one (test.txt)")
+def a_list_of_train_alone(tree: Tree) -> None:
+    tree.text("train.txt", *plain(tree)[:30])
+    tree.text("labels.csv", "file,label", *lines_of(plain(tree)))
+
+
+@stops("45 of 45 images are in dev.txt, test.txt, and there is no list of train: write one")
+def lists_that_leave_nothing_for_train(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("dev.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+
+
+@stops("write --images color or --images gray")
+def lists_of_names_in_two_trees(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*(f"{place}/{name}" for place in ("color", "gray") for name in names))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+
+
+@stops("train_ids.txt lists images in a way that is not understood")
+def lists_on_one_line(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("labels.txt", *lines_of(names, "{} {}"))
+    tree.text("train_ids.txt", ", ".join(names[:30]))
+    tree.text("val_ids.txt", ", ".join(names[30:]))
+
+
 def birds(tree: Tree) -> list[str]:
     names = [f"00{1 + i % 3}.{KINDS[i % 3]}/{KINDS[i % 3]}_{i:04d}.jpg" for i in range(45)]
     tree.image(*(f"images/{name}" for name in names))
@@ -1341,6 +1382,32 @@ def test_a_list_of_valid_images_among_those_for_train(
     assert found == {
         f"{p}:{n}": KINDS[i % 3] for i, (p, n) in enumerate(zip(parts, names, strict=True))
     }
+
+
+def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image("oak/1.jpg", "elm/1.jpg", "elm/2.jpg")
+    tree.text("train.txt", "set/oak/1.jpg", "set/oak/2.jpg", "set/elm/1.jpg")
+    recipe = {"_target_": "pipeline.dataset.sources.in_class_folders"}
+    found = find_images(recipe | {"lists": {"train": "train.txt"}}, tmp_path)
+    assert {image.file: image.part for image in found.images} == {
+        "oak/1.jpg": "train",
+        "elm/1.jpg": "train",
+    }
+    assert {(each.file, each.reason) for each in found.faults} == {
+        ("train.txt row 2: set/oak/2.jpg", "names no image"),
+        ("elm/2.jpg", "in no list of a part"),
+    }
+
+
+def test_a_split_by_numbers_in_a_list_of_its_own_is_left_out_by_choice(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.text("identity.txt", *lines_of(names, "{}.jpg {}"))
+    tree.text("list_eval_partition.txt", *(f"{name}.jpg {i // 16}" for i, name in enumerate(names)))
+    with pytest.raises(PipelineError, match="write --part none to split the images anew"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
 
 
 def test_lists_that_contradict_a_column_leave_the_choice(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
     label = _label_column(table, rest, found, name, hints)
-    if label is None:
+    if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence)
@@ -107,14 +107,18 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels"
             )
-    split = _SPLITS.search(name.lower())
-    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
-    chosen = hints.label is not None or hints.table is not None
-    if label.startswith("column ") and split and not (of_a_part or chosen):
+    if hints.label is None and hints.table is None and _splits_by_name(name, label):
         raise Unclear(
             f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
-            "part (train, valid or test): write a table of labels, or --table with another one"
+            "part (train, valid or test): write --part none to split the images anew"
         )
+
+
+def _splits_by_name(name: str, label: str) -> bool:
+    """Whether a table without header is, by its name, no table of labels but of parts."""
+    split = _SPLITS.search(name.lower())
+    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
+    return label.startswith("column ") and split is not None and not of_a_part
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:

@@ -1,7 +1,6 @@
 """Which column of a table names the images, and by which rule its cells become files."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem, stem_path
+from pipeline.dataset.image_files import ImageFiles, alike, folder_of, grouped, stem, stem_path
 from pipeline.dataset.label_tables import column_key, path_in, wanted_path
 from pipeline.dataset.sources import part_in_words, part_of_folder
 
@@ -134,14 +133,14 @@ def _rule(
             own, before = re.sub(remove, "", own), own
             if own == before:
                 continue
-        found = index.by_name.get(own.lower(), [])
+        found = index.by_name.get(alike(own), [])
         exact = [file for file in found if file.rpartition("/")[2] == own]
         if exact:
             found = exact
         elif found:
             level["case"] = "any"
         else:
-            found = index.by_stem.get(stem(own).lower(), [])
+            found = index.by_stem.get(alike(stem(own)), [])
             by_stem += bool(found)
         if found:
             fitting[cell] = _nearest(found, place)
@@ -204,19 +203,25 @@ def _of_onefolder_of(
         if all(kept.values()):
             fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
     if twice:
-        places = Counter(folder_of(file) for files in twice.values() for file in files)
         cell, files = next(iter(twice.items()))
-        folders = [place or "." for place, _ in places.most_common(2)]
-        hint = (
-            f"write --images {quote(folders[0])} or --images {quote(folders[1])}"
-            if len(folders) > 1
-            else "keep one of them"
-        )
+        hint = _choice_of_folders(files[0].split("/")[:-1], files[1].split("/")[:-1])
         raise Unclear(
             f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
             f"{listed(files)}): {hint}"
         )
     return fitting
+
+
+def _choice_of_folders(one: list[str], other: list[str]) -> str:
+    """What to write to choose between two folders, without what their ends have in common."""
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    choices = [quote("/".join(folder)) for folder in (one, other) if folder]
+    if not choices:
+        return "keep one of them"
+    if len(choices) == 1:
+        return f"write --images {choices[0]}, or move that folder away to use the others"
+    return f"write --images {choices[0]} or --images {choices[1]}"
 
 
 def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:
@@ -273,7 +278,7 @@ def _rules(
     for prefix in ("", _common_folders(list(of_cell))):
         tail = cell.removeprefix("./").removeprefix("/" if not prefix else "")[len(prefix) :]
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
-            if text.lower() == said.lower() or text.lower().endswith(f"/{said.lower()}"):
+            if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
                 break
     place = folder_of(file)

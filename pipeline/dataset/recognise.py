@@ -6,7 +6,6 @@ is ignored; two readings that disagree are an error that names both and what to 
 
 import gc
 import re
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
 from pipeline.dataset.sources import Source, files_below, named_files, suffix_of
-from pipeline.dataset.table_files import TEXT
+from pipeline.dataset.table_files import TEXT, searchable
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
@@ -148,7 +147,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         _refuse_keyed(root, tables, unread)
     used = {*chain(*lists.values()), *agreeing}
     if silent := [each.name for each in tables if each.name not in used]:
-        notes.append(f"{listed(silent)} name images and give no label")
+        said = "name images and give" if len(silent) > 1 else "names images and gives"
+        notes.append(f"{listed(silent)} {said} no label")
     rule = reading.evidence + with_lists(reading.images, lists)
     read_so = _recognised(root, reading.images, "single", rule, notes)
     if hints.part is None and not any(image.part for image in read_so.source.images):
@@ -173,17 +173,18 @@ def _lists(
     part_of = {image.file: image.part for image in found}
     lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
     if hints.lists is not None or not any(part_of.values()):
+        if hints.lists is None:
+            _refuse_part_of_a_split(lists, part_of.keys())
         return {part: [each.name for each in same] for part, same in lists.items()}, []
     for part, same in lists.items():
         for each in same:
             for file in sorted(each.naming.files & part_of.keys()):
                 if part_of[file] != part:
                     names = ",".join(one.name for of_part in lists.values() for one in of_part)
-                    leave = images.get("part", "none")
                     raise Unclear(
                         f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
                         f"without it: write --lists {quote(names)} for the first, "
-                        f"--part {quote(leave)} for the second"
+                        f"--part {quote(images.get('part', 'none'))} for the second"
                     )
     return {}, [each.name for same in lists.values() for each in same]
 
@@ -198,8 +199,7 @@ def lists_of_parts(
     """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
     Those of option --lists, else what lies there and names images of which most are `labelled`:
-    empty where no list is of valid or test, or where lists without one of train name next to none,
-    or all.
+    empty where one of train names all, or lists without one of train name next to none.
     """
     if hints.lists is not None:
         tables = [_list_asked(root, name, index, hints) for name in named_files(root, hints.lists)]
@@ -215,9 +215,9 @@ def lists_of_parts(
         lists = [each for each in lists if not each.of_both]
     parts = {each.part_of_list for each in lists}
     named = frozenset[str]().union(*(each.naming.files for each in lists))
-    rest = len(labelled) - len(named.intersection(labelled))  # for train, where that has no list
-    odd = "train" not in parts and (rest == 0 or len(named) < FEWEST_LISTED * len(labelled))
-    if not parts & {"valid", "test"} or (odd and hints.lists is None):
+    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
+    every = parts == {"train"} and named.issuperset(labelled)
+    if (few or every) and hints.lists is None:
         return {}
     for one, other in combinations(lists, 2):
         if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
@@ -236,6 +236,19 @@ def lists_of_parts(
             )
         found.setdefault(str(each.part_of_list), []).append(each)
     return found
+
+
+def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
+    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
+    each_list = [each for same in lists.values() for each in same]
+    named = set[str]().union(*(each.naming.files for each in each_list)).intersection(labelled)
+    if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
+        missing, name = ("the others", "test") if "train" in lists else ("train", "train")
+        raise Unclear(
+            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in each_list)}, "
+            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
+            "the images anew"
+        )
 
 
 def _one_per_part(lists: Sequence[Named]) -> list[str]:
@@ -264,7 +277,8 @@ def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
     images["lists"] = {
         part: names[0] if len(names) == 1 else names for part, names in lists.items()
     }
-    return f"; {listed(chain(*lists.values()))} give the parts"
+    names = list(chain(*lists.values()))
+    return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
 
 
 def _recognised(
@@ -359,8 +373,9 @@ def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, ta
     """A list of images that is no table is not left aside because another one can be read."""
     for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
         lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
-        firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]+", line.strip()))]
-        named = sum(first.rpartition("/")[2].lower() in index.by_name for first in firsts)
+        split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
+        firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]
+        named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
             raise Unclear(
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
@@ -372,19 +387,7 @@ def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The first files with their bytes, without very large ones."""
     for path in paths[:MOST_FILES]:
         if (root / path).stat().st_size <= MOST_BYTES:
-            yield path, _content(root / path)
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes; of a spreadsheet its texts."""
-    if path.suffix.lower() in (".xlsx", ".ods"):
-        try:
-            with zipfile.ZipFile(path) as opened:
-                inner = [n for n in opened.namelist() if n.endswith(".xml")]
-                return b"".join(opened.open(name).read(MOST_BYTES) for name in inner[:20])
-        except (zipfile.BadZipFile, OSError, RuntimeError):
-            return b""
-    return path.read_bytes()
+            yield path, searchable(root / path, MOST_BYTES)
 
 
 def _stem_of_path(path: str) -> str:

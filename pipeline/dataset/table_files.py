@@ -8,6 +8,7 @@ files, are turned into rows of `image` and `label` here, so that everything behi
 
 import csv
 import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,18 @@ def text_of(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
+
+
+def searchable(path: Path, most: int) -> bytes:
+    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
+    if path.suffix.lower() in (".xlsx", ".ods"):
+        try:
+            with zipfile.ZipFile(path) as opened:
+                inner = [n for n in opened.namelist() if n.endswith(".xml")]
+                return b"".join(opened.open(name).read(most) for name in inner[:20])
+        except (zipfile.BadZipFile, OSError, RuntimeError):
+            return b""
+    return path.read_bytes()
 
 
 def _parquet(path: Path) -> pd.DataFrame:
