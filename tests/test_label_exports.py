@@ -6,6 +6,7 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -997,7 +998,7 @@ def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
     tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
 
 
-@stops("with a column of file names, or move it away")
+@stops("with a column of file names, or --table train.csv,test.csv to leave it")
 def a_table_that_is_none_beside_several_that_are(tree: Tree) -> None:
     names = plain(tree)
     tree.text("train.csv", "file,label", *lines_of(names[:30]))
@@ -1037,6 +1038,470 @@ def datumaro(tree: Tree) -> None:
 def localisation(tree: Tree) -> None:
     names = plain(tree)
     tree.text("LOC_val_solution.csv", "ImageId,PredictionString", *lines_of(names, "{},{} 1 2 3 4"))
+
+
+@understood
+def flat_train_and_test_with_larger_numbers(tree: Tree) -> Truth:
+    names = [f"train/{['cat', 'dog'][i % 2]}.{i}.jpg" for i in range(40)]
+    tree.image(*names, *(f"test1/{i}.jpg" for i in range(5, 15)))
+    return {f"train:{name}": name[6:9] for name in names}
+
+
+@understood
+def names_of_test_images_that_say_something_else(tree: Tree) -> Truth:
+    names = [f"train/{['cat', 'dog'][i % 2]}_{i}.jpg" for i in range(40)]
+    tree.image(*names, *(f"test/photo_{i}.jpg" for i in range(10)))
+    return {name: name[6:9] for name in names}
+
+
+@understood
+def tables_of_parts_that_say_the_same_as_one_of_all(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = lines_of(names)
+    tree.text("labels.csv", "file,label", *rows)
+    tree.text("train.csv", "file,label", *rows[:30])
+    tree.text("test.csv", "file,label", *rows[30:])
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def pets_by_number(tree: Tree) -> Truth:
+    names = plain(tree, folder="jpg/")
+    rows = [f"{name} {1 + i % 3}" for i, name in enumerate(names)]
+    tree.text("annotations/trainval.txt", *rows[:30])
+    tree.text("annotations/test.txt", *rows[30:])
+    tree.text("annotations/list.txt", "#Image CLASS-ID", *rows)
+    truth = in_parts(names, "jpg/{}.jpg")
+    return {file: str(1 + KINDS.index(kind)) for file, kind in truth.items()}
+
+
+@understood
+def lists_of_numbers(tree: Tree) -> Truth:
+    names = [str(1000 + 7 * i) for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.text("labels.csv", "id,label", *lines_of(names, "{},{}"))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    return in_parts(names, "images/{}.jpg")
+
+
+def _lists(name: str, train: str, test: str) -> None:
+    def case(tree: Tree) -> Truth:
+        names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+        tree.image(*names)
+        tree.text(train, *names[:30])
+        tree.text(test, *(name.upper() for name in names[30:]))
+        return in_parts(names, "{}")
+
+    case.__name__ = name
+    understood(case)
+
+
+_lists("lists_called_trainset_and_testset", "trainset.txt", "testset.txt")
+_lists("lists_in_a_folder_beside_the_classes", "splits/train.txt", "splits/test.txt")
+
+
+@understood
+def labelled_lists_of_the_parts_of_two_domains(tree: Tree) -> Truth:
+    truth = {}
+    for domain in ("real", "sketch"):
+        names = [f"{domain}/{KINDS[i % 3]}/{domain}{i}.jpg" for i in range(45)]
+        tree.image(*names)
+        tree.text(f"{domain}_train.txt", *(f"{n} {i % 3}" for i, n in enumerate(names[:30])))
+        tree.text(f"{domain}_test.txt", *(f"{n} {i % 3}" for i, n in enumerate(names[30:])))
+        truth |= {file: str(KINDS.index(k)) for file, k in in_parts(names, "{}").items()}
+    return truth
+
+
+@understood
+def places(tree: Tree) -> Truth:
+    """The paths of one list begin with a slash, in a folder; those of the others are names."""
+    train = [f"/{KINDS[i % 3][0]}/{KINDS[i % 3]}/{i:08d}.jpg" for i in range(45)]
+    valid, test = ([f"{part}_{i:08d}.jpg" for i in range(12)] for part in ("val", "test"))
+    tree.image(*(f"data_256{name}" for name in train), *(f"val_256/{name}" for name in valid))
+    tree.image(*(f"test_256/{name}" for name in test))
+    tree.text("train_standard.txt", *(f"{name} {i % 3}" for i, name in enumerate(train)))
+    tree.text("val.txt", *(f"{name} {i % 3}" for i, name in enumerate(valid)))
+    tree.text("test.txt", *test)
+    truth = {f"train:data_256{name}": str(i % 3) for i, name in enumerate(train)}
+    return truth | {f"valid:val_256/{name}": str(i % 3) for i, name in enumerate(valid)}
+
+
+@understood
+def traffic_signs(tree: Tree) -> Truth:
+    """A table in each class folder, and one of the test images in a folder of their own."""
+    truth, head = {}, "Filename;Width;ClassId"
+    for label in range(3):
+        names = [f"{i:05d}_00000.ppm" for i in range(15)]
+        tree.image(*(f"Training/{label:05d}/{name}" for name in names))
+        tree.text(
+            f"Training/{label:05d}/GT-{label:05d}.csv", head, *(f"{n};29;{label}" for n in names)
+        )
+        truth |= {f"train:Training/{label:05d}/{name}": str(label) for name in names}
+    tests = [f"{i:05d}.ppm" for i in range(12)]
+    tree.image(*(f"Final_Test/Images/{name}" for name in tests))
+    tree.text("GT-final_test.csv", head, *(f"{n};53;{i % 3}" for i, n in enumerate(tests)))
+    return truth | {f"test:Final_Test/Images/{name}": str(i % 3) for i, name in enumerate(tests)}
+
+
+def _cars(name: str, folder: str) -> None:
+    """Files of the same names in both parts, and a table of each."""
+
+    def case(tree: Tree) -> Truth:
+        truth = {}
+        for part, n in (("train", 30), ("test", 15)):
+            files = [f"{i:05d}.jpg" for i in range(n)]
+            places = [folder.format(part=part, kind=KINDS[i % 3]) for i in range(n)]
+            tree.image(*(f"{place}/{file}" for place, file in zip(places, files, strict=True)))
+            tree.text(f"anno_{part}.csv", *(f"{f},39,{1 + i % 3}" for i, f in enumerate(files)))
+            truth |= {f"{part}:{places[i]}/{f}": str(1 + i % 3) for i, f in enumerate(files)}
+        return truth
+
+    case.__name__ = name
+    understood(case)
+
+
+_cars("the_same_names_in_class_folders_of_both_parts", "data/{part}/{kind}")
+_cars("the_same_names_in_folders_with_a_part_in_their_names", "cars_{part}")
+_folders(
+    "parts_in_words_of_the_folders",
+    "{part}/{kind}/{i}.jpg",
+    {"seg_train": "train", "seg_test": "test"},
+)
+
+
+@understood
+def a_table_of_each_class_and_parts_in_the_paths(tree: Tree) -> Truth:
+    truth = {}
+    for kind in ("oak", "elm"):
+        names = [f"{'train' if i % 4 else 'test'}/{kind}{i:03d}.jpg" for i in range(24)]
+        tree.image(*names)
+        tree.text(
+            f"{kind}.csv", "file,label", *(f"{n},{kind} {i % 2}" for i, n in enumerate(names))
+        )
+        truth |= {f"{n.partition('/')[0]}:{n}": f"{kind} {i % 2}" for i, n in enumerate(names)}
+    return truth
+
+
+@understood
+def parts_in_the_names_of_files(tree: Tree) -> Truth:
+    names = [f"{'train' if i < 30 else 'test'}_{i:05d}" for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.text("labels.txt", *lines_of(names, "{}.jpg {}"))
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def the_number_of_rows_above_the_columns(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = lines_of(names, "images/{}.jpg      {}")
+    tree.text("list_category_img.txt", str(len(names)), "image_name  category_label", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def lists_with_accents_written_in_another_way(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}/ch\u00eane_{i}.jpg" for i in range(45)]
+    written = [unicodedata.normalize("NFD", name) for name in names]
+    tree.image(*written)
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    return in_parts(written, "{}")
+
+
+@stops("30 of 45 images are in train.txt, and there is no list of the others: write one (test.txt)")
+def a_list_of_train_alone(tree: Tree) -> None:
+    tree.text("train.txt", *plain(tree)[:30])
+    tree.text("labels.csv", "file,label", *lines_of(plain(tree)))
+
+
+@stops("45 of 45 images are in dev.txt, test.txt, and there is no list of train: write one")
+def lists_that_leave_nothing_for_train(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("dev.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+
+
+@stops("write --images color or --images gray")
+def lists_of_names_in_two_trees(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*(f"{place}/{name}" for place in ("color", "gray") for name in names))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+
+
+@stops("train_ids.txt lists images in a way that is not understood")
+def lists_on_one_line(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("labels.txt", *lines_of(names, "{} {}"))
+    tree.text("train_ids.txt", ", ".join(names[:30]))
+    tree.text("val_ids.txt", ", ".join(names[30:]))
+
+
+def birds(tree: Tree) -> list[str]:
+    names = [f"00{1 + i % 3}.{KINDS[i % 3]}/{KINDS[i % 3]}_{i:04d}.jpg" for i in range(45)]
+    tree.image(*(f"images/{name}" for name in names))
+    tree.text("images.txt", *(f"{i} {name}" for i, name in enumerate(names, start=1)))
+    tree.text("image_class_labels.txt", *(f"{1 + i} {1 + i % 3}" for i in range(45)))
+    tree.text("train_test_split.txt", *(f"{1 + i} {int(i < 30)}" for i in range(45)))
+    tree.text("classes.txt", *(f"{1 + k} 00{1 + k}.{kind}" for k, kind in enumerate(KINDS)))
+    return names
+
+
+@stops("train_test_split.txt speak of the images by what images.txt calls them")
+def tables_keyed_by_number(tree: Tree) -> None:
+    birds(tree)
+
+
+@stops("GT-final_test.csv names 12 of 57 images, and 45 others lie in folders of their own")
+def class_folders_for_train_and_a_table_for_test(tree: Tree) -> None:
+    tree.image(*(f"GTSRB/Training/{i % 3:05d}/{i:05d}_0.ppm" for i in range(45)))
+    tests = [f"{i:05d}.ppm" for i in range(12)]
+    tree.image(*(f"GTSRB/Final_Test/Images/{name}" for name in tests))
+    tree.text(
+        "GT-final_test.csv", "Filename;ClassId", *(f"{n};{i % 3}" for i, n in enumerate(tests))
+    )
+
+
+@stops("write --images annotations/trimaps or --images images")
+def pets_and_their_masks(tree: Tree) -> None:
+    names = plain(tree)
+    tree.image(*(f"annotations/trimaps/{name}.png" for name in names))
+    tree.text("annotations/list.txt", *(f"{name} {i % 3}" for i, name in enumerate(names)))
+
+
+@stops("write --images image or --images mask")
+def masks_in_class_folders_of_their_own(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"image/{KINDS[i % 3]}/{i}.jpg", f"mask/{KINDS[i % 3]}/{i}.jpg")
+
+
+@stops("call that train.csv, or write --part none")
+def labels_and_a_table_of_a_part(tree: Tree) -> None:
+    names = plain(tree)
+    rows = lines_of(names)
+    tree.text("labels.csv", "file,label", *rows[:30])
+    tree.text("labels_test.csv", "file,label", *rows[30:])
+
+
+@stops("write --layout 'data/train/{label}/**' to leave them out")
+def a_valid_part_without_class_folders(tree: Tree) -> None:
+    tree.image(*(f"data/train/{KINDS[i % 3]}/{i}.jpg" for i in range(45)))
+    tree.image(*(f"data/val/{i}.jpg" for i in range(12)))
+    tree.text("sets/train_cls.txt", *(f"{KINDS[i % 3]}/{i} {i}" for i in range(45)))
+
+
+@stops("'SUN/{label}/**'), or abbey, bakery, house, yard (write --layout 'SUN/*/{label}/**')")
+def folders_of_letters(tree: Tree) -> None:
+    places = ["a/abbey", "b/bakery/shop", "b/house", "y/yard"]
+    tree.image(*(f"SUN/{places[i % 4]}/{i}.jpg" for i in range(48)))
+
+
+@stops("or ash, elm, oak (write --layout '*/*/{label}')")
+def domains(tree: Tree) -> None:
+    tree.image(*(f"{['amazon', 'webcam'][i % 2]}/images/{KINDS[i % 3]}/{i}.jpg" for i in range(48)))
+
+
+@stops("boxes_test, boxes_train look like parts, but query")
+def people(tree: Tree) -> None:
+    for place in ("boxes_train", "boxes_test", "query"):
+        tree.image(*(f"market/{place}/{i % 3:04d}_c{i}.jpg" for i in range(15)))
+
+
+@stops("begin with test, train, which look like parts")
+def parts_in_the_names_of_files_in_class_folders(tree: Tree) -> None:
+    tree.image(*(f"{KINDS[i % 3]}/{'test' if i % 4 else 'train'}_{i}.jpg" for i in range(48)))
+
+
+@stops("haze primary: one label each, or several? Write --delimiter none, or --delimiter ' '")
+def few_tags_with_blanks(tree: Tree) -> None:
+    names = plain(tree)
+    cells = ["haze primary", "agriculture clear primary water", "clear primary", "cloudy"]
+    tree.text("labels.csv", "file,tags", *(f"{n},{cells[i % 4]}" for i, n in enumerate(names)))
+
+
+def aircraft(tree: Tree) -> list[str]:
+    names = [f"{30000 + 77 * i:07d}" for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    families = ["Boeing 707", "Boeing 737", "DH-82"]
+    for level, labels in (("family", families), ("maker", ["Boeing", "Boeing", "de Havilland"])):
+        rows = [f"{name} {labels[i % 3]}" for i, name in enumerate(names)]
+        for part, some in (("train", rows[:30]), ("test", rows[30:]), ("trainval", rows[:30])):
+            tree.text(f"images_{level}_{part}.txt", *some)
+    return names
+
+
+@stops("holds Boeing 707: one label of several words, or several labels? Write --delimiter none")
+def labels_of_several_words_after_a_blank(tree: Tree) -> None:
+    aircraft(tree)
+
+
+def test_labels_of_several_words_after_a_blank_are_read_by_options(tmp_path: Path) -> None:
+    names = aircraft(Tree(tmp_path))
+    with pytest.raises(PipelineError) as error:
+        read(tmp_path, Hints(delimiter="none"))
+    tables = "images_family_train.txt,images_family_test.txt"
+    assert f"write --table {tables} or --table images_maker_train.txt,images_maker_test" in str(
+        error.value
+    )
+    truth = in_parts(names, "images/{}.jpg")
+    families = {"oak": "Boeing 707", "elm": "Boeing 737", "ash": "DH-82"}
+    found = read(tmp_path, Hints(delimiter="none", table=tables))
+    assert found == {file: families[kind] for file, kind in truth.items()}
+
+
+@pytest.mark.parametrize(
+    ("hints", "message"),
+    [
+        (Hints(), "is in valid by val.txt, and in train without it: write --lists val.txt for"),
+        (Hints(lists="val.txt"), ""),
+        (Hints(part="none"), ""),
+    ],
+)
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_list_of_valid_images_among_those_for_train(
+    tmp_path: Path, hints: Hints, message: str, tables: bool
+) -> None:
+    tree = Tree(tmp_path)
+    parts = ["train"] * 30 + ["test"] * 15
+    names = [f"{part}/{KINDS[i % 3]}/p{i}.jpg" for i, part in enumerate(parts)]
+    tree.image(*names)
+    if tables:
+        rows = lines_of(names, "{},{}")
+        tree.text("train.csv", "file,label", *rows[:30])
+        tree.text("test.csv", "file,label", *rows[30:])
+    tree.text("val.txt", *names[21:30])
+    if message:
+        with pytest.raises(PipelineError, match=re.escape(message)):
+            read(tmp_path, hints)
+        return
+    if hints.lists:
+        parts[21:30] = ["valid"] * 9
+    found = read(tmp_path, hints)
+    assert found == {
+        f"{p}:{n}": KINDS[i % 3] for i, (p, n) in enumerate(zip(parts, names, strict=True))
+    }
+
+
+def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image("oak/1.jpg", "elm/1.jpg", "elm/2.jpg")
+    tree.text("train.txt", "set/oak/1.jpg", "set/oak/2.jpg", "set/elm/1.jpg")
+    recipe = {"_target_": "pipeline.dataset.sources.in_class_folders"}
+    found = find_images(recipe | {"lists": {"train": "train.txt"}}, tmp_path)
+    assert {image.file: image.part for image in found.images} == {
+        "oak/1.jpg": "train",
+        "elm/1.jpg": "train",
+    }
+    assert {(each.file, each.reason) for each in found.faults} == {
+        ("train.txt row 2: set/oak/2.jpg", "names no image"),
+        ("elm/2.jpg", "in no list of a part"),
+    }
+
+
+def test_a_split_by_numbers_in_a_list_of_its_own_is_left_out_by_choice(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.text("identity.txt", *lines_of(names, "{}.jpg {}"))
+    tree.text("list_eval_partition.txt", *(f"{name}.jpg {i // 16}" for i, name in enumerate(names)))
+    with pytest.raises(PipelineError, match="write --part none to split the images anew"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
+
+
+def test_lists_that_contradict_a_column_leave_the_choice(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    parts = ["train"] * 30 + ["test"] * 15
+    rows = [f"{row},{part}" for row, part in zip(lines_of(names), parts, strict=True)]
+    tree.text("labels.csv", "file,label,split", *rows)
+    tree.text("train.txt", *names[5:35])
+    tree.text("test.txt", *names[:5], *names[35:])
+    with pytest.raises(
+        PipelineError, match=r"--lists train\.txt,test\.txt for the first, --part split"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, Hints(part="split")) == in_parts(names, "images/{}.jpg")
+    listed = read(tmp_path, Hints(lists="train.txt,test.txt"))
+    assert {file for file in listed if file.startswith("test:")} == {
+        f"test:images/{name}.jpg" for name in [*names[:5], *names[35:]]
+    }
+
+
+def test_equal_lists_of_two_parts_are_not_both_advised(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("train.txt", *names[:30])
+    tree.text("val.txt", *names[30:])
+    tree.text("test.txt", *names[30:])
+    with pytest.raises(PipelineError, match=r"write --lists train\.txt,val\.txt "):
+        read(tmp_path)
+    found = read(tmp_path, Hints(lists="train.txt,val.txt"))
+    assert found == in_parts(names, "{}", after="valid")
+
+
+def test_lists_hold_with_a_table_by_choice(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    tree.text(
+        "boxes.csv", "file,label,x", *(f"{name}.jpg,{i % 2},1" for i, name in enumerate(names))
+    )
+    tree.text("train_list.txt", *names[:30])
+    tree.text("test_list.txt", *names[30:])
+    with pytest.raises(PipelineError, match="both give labels"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(table="labels.csv")) == in_parts(names, "images/{}.jpg")
+    assert read(tmp_path, Hints(table="labels.csv", part="none")) == kinds(names, "images/{}.jpg")
+
+
+def test_several_tables_by_choice(tmp_path: Path) -> None:
+    """With a further one, of other images and columns."""
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.image(*(f"meta/{k}.png" for k in range(3)))
+    rows = lines_of(names)
+    tree.text("Train.csv", "file,label", *rows[:30])
+    tree.text("Test.csv", "file,label", *rows[30:])
+    tree.text("Meta.csv", "path,label,shape", *(f"meta/{k}.png,{k},1" for k in range(3)))
+    with pytest.raises(PipelineError, match=r"write --table Train\.csv,Test\.csv"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(table="Train.csv,Test.csv")) == in_parts(names, "images/{}.jpg")
+
+
+def test_an_option_names_a_column_of_one_of_the_tables(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    rows = [f"{row},{i % 2}" for i, row in enumerate(lines_of(names))]
+    tree.text("labels.csv", "file,kind,light", *rows)
+    tree.text("links.csv", "file,link", *(f"{name}.jpg,http://a.org/{name}.jpg" for name in names))
+    assert read(tmp_path, Hints(label="kind")) == kinds(names, "images/{}.jpg")
+    for hints in (Hints(label="sort"), Hints(file="sort")):
+        with pytest.raises(PipelineError, match="no column 'sort'"):
+            read(tmp_path, hints)
+
+
+def test_images_outside_the_folder_that_was_chosen_are_no_faults(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for i in range(30):
+        tree.image(f"image/{KINDS[i % 3]}/{i}.jpg", f"mask/{KINDS[i % 3]}/{i}.jpg")
+    for hints in (Hints(images="image"), Hints(layout="image/{label}")):
+        source = recognise(tmp_path, hints).source
+        assert len(source.images) == len(source.unlabelled) == 30
+        assert source.faults == []
+
+
+def test_a_pattern_reads_names_in_several_folders(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{['north', 'south'][i % 2]}/{i % 3}_{i}.jpg" for i in range(30)]
+    tree.image(*names)
+    found = read(tmp_path, Hints(pattern=r"(?P<label>\d)_\d+\.jpg"))
+    assert found == {name: name.split("/")[1][0] for name in names}
+    tree.image("train/0_1.jpg")
+    with pytest.raises(PipelineError, match="is of no part by its name, and others are"):
+        read(tmp_path, Hints(pattern=r"(?P<label>\d)_\d+\.jpg"))
 
 
 @pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)

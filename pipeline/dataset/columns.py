@@ -15,7 +15,15 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.label_tables import column_key, part_of
-from pipeline.dataset.naming import Hints, Naming, Unclear, listed, part_in_name, words
+from pipeline.dataset.naming import (
+    Hints,
+    Naming,
+    NoColumn,
+    Unclear,
+    listed,
+    part_in_name,
+    words,
+)
 from pipeline.dataset.sources import part_named
 
 LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
@@ -66,7 +74,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
     label = _label_column(table, rest, found, name, hints)
-    if label is None:
+    if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence)
@@ -99,14 +107,18 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels"
             )
-    split = _SPLITS.search(name.lower())
-    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
-    chosen = hints.label is not None or hints.table is not None
-    if label.startswith("column ") and split and not (of_a_part or chosen):
+    if hints.label is None and hints.table is None and _splits_by_name(name, label):
         raise Unclear(
             f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
-            "part (train, valid or test): write a table of labels, or --table with another one"
+            "part (train, valid or test): write --part none to split the images anew"
         )
+
+
+def _splits_by_name(name: str, label: str) -> bool:
+    """Whether a table without header is, by its name, no table of labels but of parts."""
+    split = _SPLITS.search(name.lower())
+    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
+    return label.startswith("column ") and split is not None and not of_a_part
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
@@ -119,6 +131,26 @@ def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     return ""
 
 
+def is_plain_list(table: pd.DataFrame, found: Naming, name: str) -> bool:
+    """Whether a table without labels neither splits nor groups the images by a column."""
+    try:
+        return not says_more(table, found, name)
+    except Unclear:
+        return False
+
+
+def refuse_words(cells: pd.Series, name: str) -> None:
+    """Raise where blanks may stand between labels, or between the words of one."""
+    lists = [cell for cell in cells if isinstance(cell, tuple)]
+    several = [cell for cell in lists if len(cell) > 1]
+    alone = {cell[0] for cell in lists if len(cell) == 1}
+    if any(word not in alone and not word.isdigit() for cell in several for word in cell):
+        raise Unclear(
+            f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "
+            "Write --delimiter none, or --delimiter ' '"
+        )
+
+
 def _part_column(
     table: pd.DataFrame, columns: Sequence[str], name: str, hints: Hints
 ) -> str | None:
@@ -126,7 +158,7 @@ def _part_column(
         if hints.part == "none":
             return None
         if hints.part not in table.columns:
-            raise PipelineError(f"{name}: no column {hints.part!r}: {listed(table.columns)}")
+            raise NoColumn(f"{name}: no column {hints.part!r}: {listed(table.columns)}")
         return hints.part
     found = []
     for column in columns:
@@ -167,7 +199,7 @@ def _group_column(
     """Of the columns called so the first in GROUP_NAMES' order that repeats."""
     if hints.group is not None:
         if hints.group != "none" and hints.group not in table.columns:
-            raise PipelineError(f"no column {hints.group!r}: {listed(table.columns)}")
+            raise NoColumn(f"no column {hints.group!r}: {listed(table.columns)}")
         return None if hints.group == "none" else hints.group
 
     def place(column: str) -> int:
@@ -190,7 +222,7 @@ def _label_column(
         wanted = [each.strip() for each in hints.label.split(",")]
         wanted = [hints.label] if hints.label in table.columns else wanted
         if missing := [each for each in wanted if each not in table.columns]:
-            raise PipelineError(f"{name}: no column {missing[0]!r}: {listed(table.columns)}")
+            raise NoColumn(f"{name}: no column {missing[0]!r}: {listed(table.columns)}")
         return wanted[0] if len(wanted) == 1 else wanted
     named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
     named = [column for column in named if (table[column] != "").any()]
@@ -318,7 +350,8 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
         if len(known) == len(joined) and delimiter in "|;":
             return delimiter
         shared = len(different) < len(cells)
-        if delimiter in "|;" or (known and shared) or (several and shared):
+        repeated = len(different) < sum(len(set(each)) for each in split.values())
+        if delimiter in "|;" or (known and shared) or (several and repeated):
             raise Unclear(
                 f"{name}: column {label} holds {listed(sorted(joined))}: one label each, or "
                 f"several? Write --delimiter none, or --delimiter {delimiter!r}"

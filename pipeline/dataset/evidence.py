@@ -1,22 +1,37 @@
 """The tables in a folder that name images, and what they say together."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import Meaning, meaning, says_more
-from pipeline.dataset.image_files import ImageFiles, stem
-from pipeline.dataset.naming import Hints, Naming, Unclear, listed, naming, part_in_name
-from pipeline.dataset.sources import PART_NAMES, part_of_folder, suffix_of
+from pipeline.dataset.columns import Meaning, meaning, refuse_words, says_more
+from pipeline.dataset.folders import may_be_class
+from pipeline.dataset.image_files import ImageFiles, folder_of
+from pipeline.dataset.naming import (
+    MOST_SHOWN,
+    Hints,
+    Naming,
+    NoColumn,
+    Unclear,
+    listed,
+    naming,
+    part_in_name,
+)
+from pipeline.dataset.sources import (
+    PART_NAMES,
+    named_files,
+    part_in_words,
+    parts_of_paths,
+    without_part,
+)
 from pipeline.dataset.table_files import (
-    TEXT,
     NotATable,
     plain_separator,
     read_table,
@@ -26,7 +41,6 @@ from pipeline.dataset.table_files import (
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
 MOST_TABLES = 200
-FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
 @dataclass(frozen=True)
@@ -62,27 +76,46 @@ class Named:
         assert self.meaning is not None
         label = self.meaning.keys["label"]
         columns = [label] if isinstance(label, str) else label
-        cells = (map(str, self.frame[column]) for column in columns)
+        cells = (map(_text, self.frame[column]) for column in columns)
         texts = ("|".join(row) for row in zip(*cells, strict=True))
         rows = zip(self.naming.of_row, texts, strict=True)
         return {file: text for file, text in rows if file is not None}
 
 
+def _text(cell: object) -> str:
+    return ", ".join(cell) if isinstance(cell, tuple) else str(cell)
+
+
 def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
-    """The tables that name images; with `--table none` only those that are lists of a part."""
+    """The tables that name images; with --table those, and what may be lists of parts."""
     wanted = [path for path in others if Path(path).suffix.lower() in table_files.SUFFIXES]
-    if hints.table not in (None, "none"):
-        if not (root / str(hints.table)).is_file():
-            raise PipelineError(f"{root / str(hints.table)}: no such file")
-        wanted = [str(hints.table)]
-    looked = (_look(root, path, index, hints) for path in wanted[:MOST_TABLES])
-    found = [each for each in looked if each is not None]
-    if hints.table != "none":
-        return found
-    return [each.as_list() for each in found if each.part_of_list]
+    asked = wanted
+    if hints.table is not None:
+        asked = [] if hints.table == "none" else named_files(root, hints.table)
+    wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
+    if hints.table is not None and hints.part is not None:
+        wanted = asked
+    found: list[Named] = []
+    without: list[NoColumn] = []
+    for path in wanted[:MOST_TABLES]:
+        try:
+            each = look(root, path, index, hints)
+        except NoColumn as error:
+            without.append(error)
+        except Unclear:
+            if path in asked or part_in_words(path.rpartition("/")[2]):
+                raise
+        else:
+            if each is None and path in asked and hints.table is not None:
+                raise Unclear(f"--table {path} names no images")
+            if each is not None:
+                found.append(each if path in asked else each.as_list())
+    if without and not found:
+        raise without[0]
+    return found
 
 
-def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
+def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path, best = root / name, None
     suffix = path.suffix.lower()
@@ -93,7 +126,7 @@ def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | Non
     unclear: Unclear | None = None
     for separator in ways:
         try:
-            keys, frame = _read(path, separator, index)
+            keys, frame = _read(path, separator, index, hints)
             naming_column = naming(frame, index, name, hints)
         except NotATable:
             continue
@@ -115,13 +148,15 @@ def _look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | Non
     if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     try:
+        if best.keys.get("separator") == " " and hints.delimiter is None:
+            refuse_words(best.frame.iloc[:, -1], name)
         return replace(best, meaning=meaning(best.frame, best.naming, name, hints))
     except Unclear as error:
         return replace(best, unclear=error)
 
 
 def _read(
-    path: Path, separator: str | None, index: ImageFiles
+    path: Path, separator: str | None, index: ImageFiles, hints: Hints
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """A table, and the keys by which `in_table` reads it so again."""
     if separator is None:
@@ -131,29 +166,54 @@ def _read(
     rows = text_rows(path, separator)
     if not rows or (max(map(len, rows)) < 2 and separator != ","):
         raise NotATable(f"{path}: one column")
-    if any(_is_file(cell, index) for cell in rows[0]):
+    if any(index.are_named(cell) for cell in rows[0]):
         keys["header"] = False
+        lengths = set(map(len, rows))
+        if separator == " " and hints.delimiter == "none" and len(lengths) > 1:
+            keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
+            rows = text_rows(path, separator, len(keys["header"]))
     return keys, table_of(path, rows, keys.get("header", True))
 
 
-def _is_file(cell: str, index: ImageFiles) -> bool:
-    name = cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0].lower()
-    if name in index.by_name:
-        return True
-    known = name in index.by_stem or stem(name) in index.by_stem
-    return known and any(map(str.isdigit, name))
+@dataclass(frozen=True)
+class Read:
+    """What tables say together: the keys of `in_table` and, in words, why."""
 
+    images: dict[str, Any]
+    kind: str
+    rule: str
+    group: list[Named]
+    same: list[Named]  # that say the same of some of the images
+    others: list[Named]  # that give no label
 
-Read = tuple[dict[str, Any], str, str, dict[str, str]]  # keys, kind, rule, label of each file
+    @property
+    def names(self) -> str:
+        """Of the tables, as --table has them."""
+        return quote(",".join(each.name for each in in_order(self.group)))
+
+    @property
+    def named(self) -> frozenset[str]:
+        return frozenset[str]().union(*(each.naming.files for each in self.group))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {file: label for each in self.group for file, label in each.labels().items()}
 
 
 def said_together(
-    root: Path, tables: Sequence[Named], index: ImageFiles, hints: Hints, notes: list[str]
+    tables: Sequence[Named], index: ImageFiles, hints: Hints, notes: list[str]
 ) -> Read | None:
     """What the tables say together; None where none has labels."""
-    if unclear := next((each.unclear for each in tables if each.unclear), None):
-        raise unclear
+    lacking = [each.name for each in tables if isinstance(each.unclear, NoColumn)]
+    if len(lacking) < len([each for each in tables if each.meaning or each.unclear]):
+        tables = [each.as_list() if each.name in lacking else each for each in tables]
     labelled = [each for each in tables if each.meaning is not None]
+    if unclear := next((each.unclear for each in tables if each.unclear), None):
+        most = max(labelled, key=lambda each: len(each.naming.files), default=None)
+        if most and len(most.naming.files) > 0.5 * len(index.files):
+            other = quote(_with_its_parts(most, labelled))
+            raise Unclear(f"{unclear}; or --table {other} for the labels there")
+        raise unclear
     others = [each for each in tables if each.meaning is None]
     if len(labelled) > 1:
         drafts = [each for each in labelled if _is_placeholder(each, labelled)]
@@ -165,44 +225,38 @@ def said_together(
     if group is None:
         group = [_of_one_content(labelled)]
         notes += [f"{each.name} says the same" for each in labelled if each not in group]
-    images, kind, rule = _combined(group, notes)
-    named = frozenset[str]().union(*(each.naming.files for each in group))
-    unlabelled = []
-    split = {"part", "part_of_path"} & images.keys() or isinstance(images["table"], dict)
-    lists: dict[str, list[str]] = {}
-    if hints.lists is not None or (hints.table is None and not split):
-        lists = lists_of_parts(root, others, named, index, hints)
-        rule += with_lists(images, lists)
-    others = [each for each in others if each.name not in chain(*lists.values())]
-    for each in others:
-        refuse_lost_columns([each])
-        if new := each.naming.files - named:
-            unlabelled.append(each.name)
-            notes.append(f"{each.name} names {len(new)} other images and gives them no label")
-        else:
-            notes.append(f"{each.name} names the same images and gives no label")
-    if unlabelled:
-        images["unlabelled"] = unlabelled
-    few = len(named) < 0.5 * len(index.files) or any(
-        each.naming.count < 0.5 * len(each.frame) for each in group
-    )
-    if few and hints.table is None:
-        rows = sum(len(each.frame) for each in group)
-        unnamed = (
-            len(index.files) - len(named) - sum(len(each.naming.files - named) for each in others)
+    same = [each.as_list() for each in labelled if each not in group]
+    read = Read(*_combined(group, hints, notes), group, same, others)
+    if hints.table is None:
+        _refuse_unnamed(read, index, notes)
+    return read
+
+
+def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
+    """Images in no table are left aside with a note; class folders of them are not."""
+    named, first = read.named, read.group[0].name
+    rows = sum(len(each.frame) for each in read.group)
+    few = len(named) < 0.5 * len(index.files)
+    odd = few or any(each.naming.count < 0.5 * len(each.frame) for each in read.group)
+    if odd and len(named) < 0.5 * rows:
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
+            f"--table {quote(first)} to use it all the same, or --table none for the folders"
         )
-        if len(named) < 0.5 * rows:
-            raise Unclear(
-                f"{group[0].name} names {len(named)} of {len(index.files)} images in {rows} rows: "
-                f"write --table {group[0].name} to use it all the same, or --table none for the "
-                "folders"
-            )
-        if unnamed:
-            notes.append(f"{unnamed} of {len(index.files)} images are in no table and are not used")
-    labels: dict[str, str] = {}
-    for each in group:
-        labels |= each.labels()
-    return images, kind, rule, labels
+    known = named.union(*(each.naming.files for each in [*read.same, *read.others]))
+    unnamed = [file for file in index.files if file not in known]
+    folders = {folder_of(file).rpartition("/")[2] for file in unnamed}
+    classes = [name for name in folders if may_be_class(name)]
+    if len(unnamed) > 0.1 * len(index.files) and len(classes) > 1:
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images, and {len(unnamed)} others "
+            f"lie in folders of their own ({listed(sorted(classes))}): write --table {read.names} "
+            "to use the table alone, or --table none for the folders alone"
+        )
+    if few and unnamed:
+        notes.append(
+            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
+        )
 
 
 def _is_placeholder(table: Named, all_of_them: Sequence[Named]) -> bool:
@@ -240,43 +294,45 @@ def _of_one_content(tables: Sequence[Named]) -> Named:
         theirs = other.labels()
         if any(first.get(file) != label for file, label in theirs.items()):
             file = next(file for file, label in theirs.items() if first.get(file) != label)
+            choices = dict.fromkeys(_with_its_parts(each, tables) for each in (ordered[0], other))
             raise Unclear(
                 f"{ordered[0].name} and {other.name} both give labels, and not the same ones "
-                f"({file}: {first.get(file, 'none')!r} and {theirs[file]!r}): write --table "
-                f"{ordered[0].name} or --table {other.name}"
+                f"({file}: {first.get(file, 'none')!r} and {theirs[file]!r}): write "
+                + " or ".join(f"--table {quote(each)}" for each in choices)
             )
     return ordered[0]
 
 
-def _combined(group: Sequence[Named], notes: list[str]) -> tuple[dict[str, Any], str, str]:
+def _with_its_parts(table: Named, tables: Sequence[Named]) -> str:
+    """As --table has it, with the tables beside it that are called alike but for the part."""
+    alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
+    parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
+    together = len(parts) > 1 and len({each.part for each in parts}) == len(parts)
+    if together and _of_one_shape(parts):
+        return ",".join(each.name for each in parts)
+    return table.name
+
+
+def _combined(
+    group: Sequence[Named], hints: Hints, notes: list[str]
+) -> tuple[dict[str, Any], str, str]:
     """The keys of `in_table` for one table, or several of one shape."""
     first = group[0]
     assert first.meaning is not None
     images: dict[str, Any] = {"_target_": IN_TABLE, "table": first.name}
     images |= first.meaning.keys | first.keys
     kinds = {each.meaning.kind for each in group if each.meaning}
-    parts = [each.part or "" for each in group]
     if len(group) > 1:
-        paths = [each.meaning.keys["path"] for each in group if each.meaning]
         for key in ("delimiter", "rows", "no_label"):
             for each in group:
                 if each.meaning and key in each.meaning.keys:
                     images[key] = each.meaning.keys[key]
-        if "" not in parts and len(set(parts)) == len(parts) and "part" not in images:
-            images["table"] = {str(each.part): each.name for each in group}
-            images["path"] = dict(zip(parts, paths, strict=True))
-        else:
-            images["table"] = [each.name for each in group]
-        if len(set(paths)) == 1:
-            images["path"] = paths[0]
-        elif isinstance(images["table"], list):
-            raise Unclear(
-                f"{listed(each.name for each in group)} name their images in different ways: "
-                "write one table"
-            )
-    elif "part" not in images and (folders := _parts_of_paths(first.naming.files)):
+        images |= _tables_and_paths(group, "part" in images, hints)
+    files = frozenset[str]().union(*(each.naming.files for each in group))
+    split = "part" in images or isinstance(images["table"], dict)
+    if not split and (folders := parts_of_paths(files)):
         images["part_of_path"] = True
-        notes.append(f"the folders {listed(folders)} give the part")
+        notes.append(f"the folders or names {listed(folders)} give the part")
     if images["path"] == "{}":
         del images["path"]
     evidence = "; ".join(first.meaning.evidence)
@@ -286,16 +342,47 @@ def _combined(group: Sequence[Named], notes: list[str]) -> tuple[dict[str, Any],
     return images, "multi" if "multi" in kinds else "single", rule
 
 
-def _parts_of_paths(files: frozenset[str]) -> list[str]:
-    """The folders that name parts, where every file lies below one and there is a train part."""
-    found = set()
-    for file in files:
-        parts = [name for name in file.split("/")[:-1] if part_of_folder(name)]
-        if len(parts) != 1:
-            return []
-        found.add(parts[0])
-    meant = {part_of_folder(name) for name in found}
-    return sorted(found) if "train" in meant and len(meant) > 1 else []
+def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict[str, Any]:
+    """Several tables, by their parts where their names say them; and how images lie."""
+    tables: dict[str, list[str]] = {}
+    paths: dict[str, set[str]] = {}
+    for each in in_order(group):
+        assert each.meaning is not None
+        tables.setdefault(each.part or "", []).append(each.name)
+        paths.setdefault(each.part or "", set()).add(each.meaning.keys["path"])
+    if split or len(tables) == 1 or ("" in tables and hints.part == "none"):
+        tables, paths = {"": sorted(chain(*tables.values()))}, {"": set().union(*paths.values())}
+    elif "" in tables and tables.keys() & {"valid", "test"}:
+        part, named = next(
+            (part, each) for part, each in tables.items() if part not in ("", "train")
+        )
+        raise Unclear(
+            f"{named[0]} is of part {part} by its name, and {tables[''][0]} of none: call that "
+            "train.csv, or write --part none to split the images anew"
+        )
+    for part, found in paths.items():
+        if len(found) > 1:
+            choices = (f"--table {quote(_with_its_parts(each, group))}" for each in group)
+            raise Unclear(
+                f"{listed(tables[part])} name their images in different ways: write "
+                f"{' or '.join(list(dict.fromkeys(choices))[:MOST_SHOWN])}, or one table"
+            )
+    path = {part: found.pop() for part, found in paths.items()}
+    if "" in tables:
+        return {"table": tables[""], "path": path[""]}
+    one = len(set(path.values())) == 1
+    return {
+        "table": {part: names[0] if len(names) == 1 else names for part, names in tables.items()},
+        "path": next(iter(path.values())) if one else path,
+    }
+
+
+def in_order(tables: Iterable[Named]) -> list[Named]:
+    """train2.txt before train10.txt, and train before valid before test."""
+    order = [*PART_NAMES, None]
+    return sorted(
+        tables, key=lambda each: (order.index(each.part_of_list), len(each.name), each.name)
+    )
 
 
 def refuse_lost_columns(tables: Sequence[Named]) -> None:
@@ -306,83 +393,3 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"
             )
-
-
-def lists_of_parts(
-    root: Path,
-    tables: Sequence[Named],
-    labelled: Collection[str],
-    index: ImageFiles,
-    hints: Hints,
-) -> dict[str, list[str]]:
-    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
-
-    Those of option --lists, else what lies there and names images of which most are `labelled`:
-    empty where no list is of valid or test, or where lists without one of train name next to none.
-    """
-    if hints.lists is not None:
-        tables = [_list_asked(root, name, index, hints) for name in hints.lists.split(",")]
-    elif hints.part == "none":
-        return {}
-    lists = [
-        each
-        for each in tables
-        if each.part_of_list and each.meaning is None
-        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
-    ]
-    if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
-        lists = [each for each in lists if not each.of_both]
-    parts = {each.part_of_list for each in lists}
-    named = frozenset[str]().union(*(each.naming.files for each in lists))
-    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
-    if not parts & {"valid", "test"} or (few and hints.lists is None):
-        return {}
-    for one, other in combinations(lists, 2):
-        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
-            first: dict[str | None, str] = {}
-            for each in _in_order(lists):
-                first.setdefault(each.part_of_list, each.name)
-            raise Unclear(
-                f"{one.name} and {other.name} both name "
-                f"{min(one.naming.files & other.naming.files)}: write --lists "
-                f"{','.join(first.values())} (or other lists, one per part), or --part none to "
-                "split the images anew"
-            )
-    found: dict[str, list[str]] = {}
-    for each in _in_order(lists):
-        if suffix_of(each.name) not in TEXT:
-            raise Unclear(
-                f"{each.name} splits the images into parts, which is read from lists of text: "
-                "write one name per line, or --part none to split the images anew"
-            )
-        found.setdefault(str(each.part_of_list), []).append(each.name)
-    return found
-
-
-def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
-    if not (root / name).is_file():
-        raise PipelineError(f"{root / name}: no such file")
-    found = _look(root, name, index, hints)
-    if found is None:
-        raise Unclear(f"--lists: {name} names no images")
-    if found.part_of_list is None:
-        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
-    return found.as_list()
-
-
-def _in_order(lists: Sequence[Named]) -> list[Named]:
-    """train2.txt before train10.txt, and train before valid before test."""
-    order = list(PART_NAMES)
-    return sorted(
-        lists, key=lambda each: (order.index(str(each.part_of_list)), len(each.name), each.name)
-    )
-
-
-def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
-    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
-    if not lists:
-        return ""
-    images["lists"] = {
-        part: names[0] if len(names) == 1 else names for part, names in lists.items()
-    }
-    return f"; {listed(chain(*lists.values()))} give the parts"

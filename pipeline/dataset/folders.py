@@ -2,24 +2,25 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from pipeline.dataset.image_files import folder_of, stem
-from pipeline.dataset.naming import Hints, Unclear, listed, words
-from pipeline.dataset.sources import Layout, part_of_folder
+from pipeline.dataset.image_files import folder_of, stem_path
+from pipeline.dataset.naming import NO_IMAGES, Hints, Unclear, listed, words
+from pipeline.dataset.sources import Layout, part_in_words, part_of_folder, parts_of_paths
 
 NAME_PATTERNS = (
-    r"(?P<label>.+?)[-_. ]*\(?\d+\)?\.\w+",  # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg
+    # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
+    r"(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+",
     r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
 )
-NO_CLASSES = words(
+NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
     "jpegimages data dataset raw original originals input inputs output outputs files "
-    "frames crops thumbnails thumbs resized mask masks annotation annotations segmentation "
-    "segmentations gt groundtruth ground_truth labels label unlabeled unlabelled tmp temp "
-    "export exports"
+    "frames crops thumbnails thumbs resized unlabeled unlabelled tmp temp export exports"
 )
 _VOLUMES = re.compile(
     r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
@@ -55,7 +56,7 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
     folders = Counter(tuple(file.split("/")[:-1]) for file in files)
     levels: list[str] = []
     folders = _descend(folders, levels)
-    part_level = _part_level(folders)
+    part_level = _part_level(folders, levels)
     parts: list[str] = []
     if part_level is not None:
         parts = sorted({each[part_level] for each in folders if len(each) > part_level})
@@ -66,6 +67,8 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
     for each, count in folders.items():
         rest = each if part_level is None else each[:part_level] + each[part_level + 1 :]
         rests[rest] += count
+    if part_level == 0:
+        _refuse_bare_parts(folders, levels)
     inner: list[str] = []
     labelled = Counter({rest: count for rest, count in rests.items() if rest})
     if part_level in (None, 0):
@@ -73,27 +76,29 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
     labelled = Counter({rest: count for rest, count in labelled.items() if rest})
     if not labelled:
         return None
-    tail, deeper = _label_level(labelled)
+
+    def layout_of(*below: str) -> list[str]:
+        said = [*inner, *below]
+        if part_level is not None:
+            said.insert(part_level, "{part}")
+        return [*levels, *("*" if each == "**" else each for each in said[:-1]), said[-1]]
+
+    tail, deeper = _label_level(labelled, layout_of)
     classes = sorted({rest[0] for rest in labelled})
     if len(classes) < 2:
         return None
-    _refuse_odd_classes(classes)
-    if part_level is None:
-        layout = [*levels, *inner, "{label}", *tail]
-    elif part_level == 0:
-        layout = [*levels, "{part}", *inner, "{label}", *tail]
-    else:
-        layout = [*levels, "{label}", "{part}", *tail]
+    _refuse_odd_classes(classes, "/".join(layout_of("{label}")))
+    layout = layout_of("{label}", *tail)
     evidence = f"{len(classes)} folders name the classes ({listed(classes)})"
     if parts:
         evidence += f"; folders {', '.join(parts)} are the parts"
     if deeper:
         evidence += f"; {deeper}"
     plain = layout in (["{label}"], ["{part}", "{label}"])
-    if plain and len({part_of_folder(part) for part in parts}) == len(parts):
+    if plain and len({part_in_words(part) for part in parts}) == len(parts):
         images: dict[str, Any] = {"_target_": target}
         if parts:
-            images["parts"] = {str(part_of_folder(part)): part for part in parts}
+            images["parts"] = {str(part_in_words(part)): part for part in parts}
         if not parts or not any(len(each) == 1 for each in folders):
             return Reading(images, evidence)
     return Reading({"_target_": target, "layout": "/".join(layout)}, evidence)
@@ -103,13 +108,24 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
     """A rule under which labels in the files' names repeat; images of parts may lie apart."""
     parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
     folders = list(parts)
-    if len(folders) > 1 and None in parts.values():
-        return None
     of_part: dict[str | None, str] = {}
     for folder, part in parts.items():
-        if part in of_part:
+        if part in of_part and hints.pattern is None:
             return None
+        if part in of_part and part is not None:
+            raise Unclear(
+                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
+            )
         of_part[part] = f"{folder}/*" if folder else "*"
+    if len(folders) > 1 and None in of_part:
+        if hints.pattern is None:
+            return None
+        if len(of_part) > 1:
+            raise Unclear(
+                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
+                "--images with the folder that holds the images"
+            )
+        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
     known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
     names = [file.rpartition("/")[2] for file in known]
     for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
@@ -120,6 +136,11 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
         labels = Counter(match["label"] for match in matches if match)
         if hints.pattern is None and not _plausible(labels, len(names)):
             continue
+        evidence = f"the label is in the file's name: {listed(sorted(labels))}"
+        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
+        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
+        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
+            evidence += f"; those in {of_part.pop('test')} say something else and are left aside"
         globs: Any = dict(of_part) if None not in of_part else of_part[None]
         return Reading(
             {
@@ -127,7 +148,7 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
                 "files": globs,
                 "pattern": pattern,
             },
-            f"the label is in the file's name: {listed(sorted(labels))}",
+            evidence,
         )
     return None
 
@@ -140,7 +161,7 @@ def _plausible(labels: Counter[str], n_files: int) -> bool:
 
 
 def _part_below(folder: str) -> str | None:
-    parts = {part for name in folder.split("/") if (part := part_of_folder(name))}
+    parts = {part for name in folder.split("/") if (part := part_in_words(name))}
     return parts.pop() if len(parts) == 1 else None
 
 
@@ -161,15 +182,22 @@ def _descend(
     return folders
 
 
-def _part_level(folders: Counter[tuple[str, ...]]) -> int | None:
-    """At which level of folders the parts are; None if at none, `Unclear` if at some only."""
+def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int | None:
+    """At which level of folders the parts are; None if at none, `Unclear` if at some only.
+
+    A folder is one by its whole name (`train`, `test_images`), or by a word of it (`cars_train`)
+    where each part then has one folder.
+    """
     deepest = max(map(len, folders), default=0)
     for level in range(min(deepest, 3)):
         names = Counter[str]()
         for each, count in folders.items():
             if len(each) > level:
                 names[each[level]] += count
-        known = {name for name in names if part_of_folder(name)}
+        said = {name: part for name in names if (part := part_in_words(name))}
+        if "train" not in said.values() or not len(set(said.values())) == len(said) > 1:
+            said = {name: part for name in said if (part := part_of_folder(name))}
+        known = said.keys()
         if not known:
             continue
         strange = sorted(names.keys() - known)
@@ -179,9 +207,10 @@ def _part_level(folders: Counter[tuple[str, ...]]) -> int | None:
             raise Unclear(
                 f"folders {listed(sorted(known))} look like parts, but {listed(strange)} beside "
                 f"them ({sum(names[name] for name in strange)} images) does not: write --layout "
-                "'{label}' if all of them are classes, or move or rename what is no part"
+                f"'{'/'.join([*above, '{label}', '**'])}' if all of them are classes, --images "
+                "FOLDER to use one folder alone, or move or rename what is no part"
             )
-        if "train" not in {part_of_folder(name) for name in known} and len(known) > 1:
+        if "train" not in said.values() and len(known) > 1:
             raise Unclear(f"folders {listed(sorted(known))} look like parts, and none is train")
         if len(known) == 1 and len({each[level:] for each in folders}) < 2:
             continue
@@ -189,7 +218,23 @@ def _part_level(folders: Counter[tuple[str, ...]]) -> int | None:
     return None
 
 
-def _label_level(labelled: Counter[tuple[str, ...]]) -> tuple[list[str], str]:
+def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
+    """A valid part without the class folders of the others is not left aside; one of test is."""
+    deep = {each[0] for each in folders if len(each) > 1}
+    for each, count in folders.items():
+        if len(each) == 1 and each[0] not in deep and part_in_words(each[0]) != "test" and deep:
+            other = min(sorted(deep), key=lambda name: part_in_words(name) != "train")
+            layout = "/".join([*above, other, "{label}", "**"])
+            raise Unclear(
+                f"{'/'.join([*above, each[0]])} holds {count} images and no class folders as "
+                f"{listed(sorted(deep))} does: move them into such folders, or write --layout "
+                f"'{layout}' to leave them out"
+            )
+
+
+def _label_level(
+    labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]]
+) -> tuple[list[str], str]:
     """What follows the class's own folder in the layout, and a word about it."""
     deep = {rest for rest in labelled if len(rest) > 1}
     if not deep:
@@ -199,49 +244,92 @@ def _label_level(labelled: Counter[tuple[str, ...]]) -> tuple[list[str], str]:
         owners[rest[1]].add(rest[0])
     names = sorted(owners)
     generic = all(name.lower() in NO_CLASSES for name in names)
-    if not generic:
-        repeated = [name for name in names if len(owners[name]) > 1]
-        beside = any(len(rest) == 1 for rest in labelled)
-        if repeated or not (beside or all(map(_NUMBERED.fullmatch, names))):
-            upper = sorted({rest[0] for rest in labelled})
-            raise Unclear(
-                f"folders in folders: are the classes {listed(upper)} (write --layout "
-                f"'{{label}}/**'), or {listed(names)} (write --layout '*/{{label}}')?"
-            )
+    further = sorted({rest[2] for rest in deep if len(rest) > 2})
+    repeated = [name for name in names if len(owners[name]) > 1]
+    beside = any(len(rest) == 1 for rest in labelled)
+    if further if generic else repeated or not (beside or all(map(_NUMBERED.fullmatch, names))):
+        upper = sorted({rest[0] for rest in labelled})
+        open_end = ["**"] * any(len(rest) > 2 + generic for rest in deep)
+        lower = layout_of("*", *["*"] * generic, "{label}", *open_end)
+        raise Unclear(
+            f"folders in folders: are the classes {listed(upper)} (write --layout "
+            f"'{'/'.join(layout_of('{label}', '**'))}'), or {listed(further if generic else names)}"
+            f" (write --layout '{'/'.join(lower)}')?"
+        )
     if generic or any(len(rest) == 1 for rest in labelled) or max(map(len, deep)) > 2:
         return ["**"], f"folders below them ({listed(names)}) mean nothing"
     return ["{group}"], f"folders below them ({listed(names)}) keep their images together"
 
 
-def _refuse_odd_classes(classes: Sequence[str]) -> None:
+def may_be_class(folder: str) -> bool:
+    """Whether a folder's name may be a class's."""
+    odd = _VOLUMES.fullmatch(folder) or _DATE.fullmatch(folder) or part_in_words(folder)
+    return bool(folder) and folder.lower() not in NO_CLASSES and not odd
+
+
+def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
     """Folders that are no class by their names never become one in silence."""
     generic = [name for name in classes if name.lower() in NO_CLASSES]
-    parts = [name for name in classes if part_of_folder(name)]
+    said = {name: part for name in classes if (part := part_in_words(name))}
+    parts = [name for name in said if part_of_folder(name)]
+    if {"train"} < set(said.values()):
+        parts = list(said)
     if generic or parts:
         raise Unclear(
             f"classes would be made of folders {listed(generic + parts)}, which are called like "
-            "something else: write --layout '{label}' if they are classes, or --images FOLDER for "
-            "the folder that holds the images"
+            f"something else: write --layout '{layout}' if they are classes, or --images FOLDER "
+            "for the folder that holds the images"
         )
     if all(map(_VOLUMES.fullmatch, classes)) or all(map(_DATE.fullmatch, classes)):
         raise Unclear(
             f"classes would be made of folders {listed(classes)}, which look like volumes, groups "
-            "or dates: write --layout '{label}' if they are classes, or give a table with labels"
+            f"or dates: write --layout '{layout}' if they are classes, or give a table with labels"
         )
 
 
-def parallel_folders(files: Sequence[str]) -> tuple[str, str] | None:
-    """Two folders that hold files of the same stems, such as images and masks; else None."""
+def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
+    """The folders below that hold nothing, hidden ones left aside."""
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.glob(pattern)
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
+    )
+
+
+def why_no_classes(root: Path, files: Sequence[str]) -> str:
+    """In words, why the folders are no classes."""
+    names = {folder_of(file).rpartition("/")[2] for file in files}
+    only = next(iter(names))
+    if len(names) > 1 or not only or only.lower() in NO_CLASSES or part_of_folder(only):
+        return "no class folders"
+    if empty := empty_folders(root, "**/"):
+        are = "folder {} is" if len(empty) == 1 else "folders {} are"
+        return f"only one class ({only}; {are.format(listed(empty))} empty)"
+    return f"only one class ({only}; each needs a folder of its own)"
+
+
+def refuse_parts_in_names(files: Sequence[str]) -> None:
+    """Raise where the names of all files begin with parts, train_1.jpg, which is not read."""
+    if said := parts_of_paths(files):
+        raise Unclear(
+            f"the files' names begin with {listed(said)}, which look like parts: write lists of "
+            "the images of each, train.txt and so on, or --part none to split the images anew"
+        )
+
+
+def refuse_parallel(files: Sequence[str]) -> None:
+    """Raise where two folders hold files of the same stems, such as images and masks."""
     stems: dict[str, set[str]] = defaultdict(set)
     for file in files:
-        place, _, name = file.rpartition("/")
-        stems[place].add(stem(name))
-    places = sorted(stems)
-    for first in places:
+        levels = stem_path(file).split("/")
+        for depth in range(len(levels)):
+            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
+    for first in sorted(stems):
         if first.rpartition("/")[2].lower() in NO_CLASSES:
-            for second in places:
-                if first.rpartition("/")[2] == second.rpartition("/")[2]:
-                    continue
-                if len(stems[first] & stems[second]) >= 0.5 * len(stems[first]):
-                    return first, second
-    return None
+            for second in sorted(stems):
+                apart = first.rpartition("/")[2] != second.rpartition("/")[2]
+                if apart and len(stems[first] & stems[second]) >= 0.5 * len(stems[first]):
+                    raise Unclear(
+                        f"{first} and {second or '.'} hold files of the same names, such as images "
+                        f"and masks: write --images {quote(first)} or --images {quote(second)}"
+                    )

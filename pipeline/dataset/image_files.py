@@ -1,6 +1,7 @@
 """The image files of a folder, to be found by what tables and lists call them."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -35,11 +36,16 @@ class ImageFiles:
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: file.rpartition("/")[2].lower())
+        return grouped(self.files, lambda file: alike(file.rpartition("/")[2]))
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: stem(file.rpartition("/")[2]).lower())
+        return grouped(self.files, lambda file: alike(stem(file.rpartition("/")[2])))
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """The names of all folders on the way to a file."""
+        return frozenset(alike(name) for file in self.files for name in file.split("/")[:-1])
 
     def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
         """The files that `wanted` may mean, `**/` in it standing for any folders.
@@ -53,7 +59,7 @@ class ImageFiles:
             return []
         head, deep, tail = wanted.rpartition("**/")
         name = tail.rpartition("/")[2]
-        named = self.by_name.get(name.lower(), [])
+        named = self.by_name.get(alike(name), [])
         if len(named) == 1 and deep and not head and _below(named[0], tail):
             return list(named)
 
@@ -64,17 +70,26 @@ class ImageFiles:
 
         found = [file for file in named if fits(file, tail)]
         if not found and any_case:
-            found = [file for file in named if fits(file.lower(), tail.lower())]
+            found = [file for file in named if fits(alike(file), alike(tail))]
         if not found and any_suffix:
             folders = tail[: len(tail) - len(name)]
             wanted_stem = folders + stem(name)
-            for file in self.by_stem.get(stem(name).lower(), []):
+            for file in self.by_stem.get(alike(stem(name)), []):
                 without = stem_path(file)
                 if any_case:
-                    without, wanted_stem = without.lower(), wanted_stem.lower()
+                    without, wanted_stem = alike(without), alike(wanted_stem)
                 if fits(without, wanted_stem):
                     found.append(file)
         return found
+
+    def are_named(self, cell: str) -> bool:
+        """Whether a table's cell is the name of a file; a word without digits is none."""
+        name = cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0]
+        name = alike(name)
+        if name in self.by_name:
+            return True
+        known = name in self.by_stem or stem(name) in self.by_stem
+        return known and any(map(str.isdigit, name))
 
     def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
         """The images that lie in the folders of `images` and that no row names."""
@@ -86,7 +101,8 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
 
     A line is an image's path or the end of it, with or without the suffix, or begins with one. An
-    image that no list names is in train where train has no list, and a fault otherwise.
+    image that no list names stays in its own part where that has no list; without one it is in
+    train, and a fault where train has a list.
     """
     index = ImageFiles(root, [image.file for image in source.images])
     lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
@@ -105,7 +121,8 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
                     faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
     images = []
     for image in source.images:
-        named = lists_of.get(image.file, {} if "train" in lists else {"": "train"})
+        own = image.part or "train"
+        named = lists_of.get(image.file, {} if own in lists else {"": own})
         parts = set(named.values())
         if len(parts) == 1:
             images.append(replace(image, part=parts.pop()))
@@ -120,10 +137,17 @@ def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
     for text in dict.fromkeys((",".join(row), row[0], re.split(r"[\s;|]", row[0].strip())[0])):
         levels = text.strip().replace("\\", "/").split("/")
         for start in range(len(levels)):  # what is above the dataset's folder fits nothing
+            if start and alike(levels[start - 1]) in index.folders:
+                break
             tail = "/".join(levels[start:])
-            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=False)):
+            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
                 return found
     return []
+
+
+def alike(text: str) -> str:
+    """The same for names that differ in letter case, or in how their accents are written."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
 
 
 def stem(name: str) -> str:

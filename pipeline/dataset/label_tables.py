@@ -19,7 +19,7 @@ from pipeline.dataset.sources import (
     Source,
     check_part,
     part_named,
-    part_of_folder,
+    part_on_the_way,
     without_test,
 )
 from pipeline.dataset.table_files import read_table
@@ -37,7 +37,7 @@ _FLAGS = {  # columns that name one part by yes and the other by no
 
 def in_table(
     root: Path,
-    table: str | Sequence[str] | Mapping[str, str],
+    table: str | Sequence[str] | Mapping[str, str | Sequence[str]],
     file: str,
     label: str | Sequence[str],
     path: str | Mapping[str, str] = "{}",
@@ -58,7 +58,7 @@ def in_table(
 ) -> Source:
     """A table with a row per image; `file`, `label`, `part` and `group` are its columns.
 
-    table      below the root; several of them, or one per part, {train: train.txt, test: test.txt}
+    table      below the root; several of them, or those of each part, {train: [a.txt, b.txt]}
     label      a column, or several columns of zeros and ones that are called as the labels are
     path       the image of a row below the root, or one such rule per part: {} is what column
                `file` says, {name} the last part of that path, {folder} the table's own folder;
@@ -72,7 +72,8 @@ def in_table(
     no_label   cells that mean that there is no label
     parts      the cells of column `part` by what they mean, {train: [0, 1], valid: [2]}, where
                they do not name the parts themselves
-    part_of_path  whether a folder on the way to the image names its part
+    part_of_path  whether a folder on the way to the image, or the first word of its name, says
+               the part
     separator  between the cells of a text file; by default its suffix says
     header     the columns' names where the table has none; false calls them column 1, column 2, ...
     unlabelled tables of images that have no label
@@ -96,8 +97,7 @@ def in_table(
             where = fitting[0] if len(fitting) == 1 else wanted
             listed.update(fitting)
             if part_of_path:
-                named = (part_of_folder(each) for each in where.split("/")[:-1])
-                said = next((each for each in named if each), None)
+                said = part_on_the_way(where)
             labels, reason = labels_of(row)
             reason = reason or _path_fault(root, where, fitting)
             if part is not None and said is None and not reason:
@@ -127,6 +127,8 @@ def wanted_path(
     if prefix and text.startswith(prefix):
         text = text[len(prefix) :]
     text = text.removeprefix("./")
+    if not rule.startswith("{}"):
+        text = text.removeprefix("/")
     place, _, name = text.rpartition("/")
     if remove:
         name = re.sub(remove, "", name)
@@ -159,14 +161,15 @@ def column_key(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
-def _tables(table: str | Sequence[str] | Mapping[str, str]) -> list[tuple[str | None, str]]:
-    if isinstance(table, str):
-        return [(None, table)]
-    if not isinstance(table, Mapping):
-        return [(None, str(name)) for name in table]
-    for part in table:
-        check_part("table", str(part))
-    return [(str(part), str(name)) for part, name in table.items()]
+def _tables(
+    table: str | Sequence[str] | Mapping[str, str | Sequence[str]],
+) -> list[tuple[str | None, str]]:
+    """The part and the name of each table."""
+    found: list[tuple[str | None, str]] = []
+    for part, names in table.items() if isinstance(table, Mapping) else [(None, table)]:
+        check_part("table", part)
+        found += [(part, str(name)) for name in ([names] if isinstance(names, str) else names)]
+    return found
 
 
 def _check(**keys: tuple[str, Sequence[str]]) -> None:
@@ -309,8 +312,9 @@ def _named(root: Path, name: str, path: str | Mapping[str, str], index: ImageFil
     table = read_table(root / name)
     found = []
     for column in table:
-        for cell in table[column]:
-            wanted = "**/" + path_in(cell).rpartition("/")[2]
-            if wanted != "**/":
-                found += index.find(wanted, any_suffix=True, any_case=True)[:1]
+        for cell in (column, *table[column]):  # there may be no header
+            for text in dict.fromkeys((str(cell), str(cell).partition(" ")[0])):
+                wanted = "**/" + path_in(text).rpartition("/")[2]
+                if wanted != "**/":
+                    found += index.find(wanted, any_suffix=True, any_case=True)[:1]
     return found

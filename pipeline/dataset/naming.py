@@ -1,18 +1,18 @@
 """Which column of a table names the images, and by which rule its cells become files."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from shlex import quote
 from typing import Any
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem, stem_path
+from pipeline.dataset.image_files import ImageFiles, alike, folder_of, grouped, stem, stem_path
 from pipeline.dataset.label_tables import column_key, path_in, wanted_path
-from pipeline.dataset.sources import part_named, part_of_folder
+from pipeline.dataset.sources import part_in_words, part_of_folder
 
 
 def words(text: str) -> frozenset[str]:
@@ -24,12 +24,20 @@ FILE_NAMES = words(
     "path filepath file_path filenames images picture photo image_url url source_ref "
     "image_gcs_uri fname imagename imagepath id image_file"
 )
+NO_IMAGES = words(
+    "mask masks annotation annotations segmentation segmentations gt groundtruth ground_truth "
+    "labels label"
+)
 MOST_SHOWN = 4
 LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
 
 class Unclear(PipelineError):
     """There are several readings, and a person must choose."""
+
+
+class NoColumn(Unclear):
+    """A table has no column of the name that was given; another may have it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> N
     """The column that names the images; None where none does. Two that disagree are `Unclear`."""
     columns = [hints.file] if hints.file else list(table.columns)
     if hints.file and hints.file not in table.columns:
-        raise PipelineError(f"{name}: no column {hints.file!r}: it has {listed(table.columns)}")
+        raise NoColumn(f"{name}: no column {hints.file!r}: it has {listed(table.columns)}")
     found = [each for column in columns if (each := _names(table, column, index, name, hints))]
     if not found:
         return None
@@ -89,7 +97,9 @@ def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> N
             f"the same ones in each row: write --file {found[0].column!r} (or another)"
         )
     if found[0].strength == 1 and found[0].count < 0.5 * len(index.files):
-        return None  # bare numbers that also are names of a few images: ids of something else
+        chosen = name in (hints.table or "").split(",") + (hints.lists or "").split(",")
+        if not chosen and not (part_in_name(name) and found[0].count == len(table)):
+            return None  # numbers that also are names of a few images: ids of something else
     return found[0]
 
 
@@ -123,14 +133,14 @@ def _rule(
             own, before = re.sub(remove, "", own), own
             if own == before:
                 continue
-        found = index.by_name.get(own.lower(), [])
+        found = index.by_name.get(alike(own), [])
         exact = [file for file in found if file.rpartition("/")[2] == own]
         if exact:
             found = exact
         elif found:
             level["case"] = "any"
         else:
-            found = index.by_stem.get(stem(own).lower(), [])
+            found = index.by_stem.get(alike(stem(own)), [])
             by_stem += bool(found)
         if found:
             fitting[cell] = _nearest(found, place)
@@ -180,32 +190,38 @@ def _of_onefolder_of(
             for cell, files in fitting.items()
         }
         fitting = {cell: files for cell, files in kept.items() if files}
-    elif folder:
+    elif folder and not any(place.lower() in NO_IMAGES for place in folder.split("/")):
         beside = [files for files in fitting.values() if any(_in(f, folder) for f in files)]
         if len(beside) == len(fitting):
             fitting = {c: [f for f in files if _in(f, folder)] for c, files in fitting.items()}
     twice = {cell: files for cell, files in fitting.items() if len(files) > 1}
     if twice and (part := part_in_name(name)):
         kept = {
-            cell: [f for f in files if any(part_of_folder(p) == part for p in f.split("/")[:-1])]
+            cell: [f for f in files if any(part_in_words(p) == part for p in f.split("/")[:-1])]
             for cell, files in fitting.items()
         }
         if all(kept.values()):
             fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
     if twice:
-        places = Counter(folder_of(file) for files in twice.values() for file in files)
         cell, files = next(iter(twice.items()))
-        folders = [place or "." for place, _ in places.most_common(2)]
-        hint = (
-            f"write --images {folders[0]} or --images {folders[1]}"
-            if len(folders) > 1
-            else "keep one of them"
-        )
+        hint = _choice_of_folders(files[0].split("/")[:-1], files[1].split("/")[:-1])
         raise Unclear(
             f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
             f"{listed(files)}): {hint}"
         )
     return fitting
+
+
+def _choice_of_folders(one: list[str], other: list[str]) -> str:
+    """What to write to choose between two folders, without what their ends have in common."""
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    choices = [quote("/".join(folder)) for folder in (one, other) if folder]
+    if not choices:
+        return "keep one of them"
+    if len(choices) == 1:
+        return f"write --images {choices[0]}, or move that folder away to use the others"
+    return f"write --images {choices[0]} or --images {choices[1]}"
 
 
 def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:
@@ -260,16 +276,17 @@ def _rules(
         yield f"{{folder}}/{{}}{ending}", ""
     without = file[: len(file) - len(ending)] if ending else stem_path(file) if bare else file
     for prefix in ("", _common_folders(list(of_cell))):
-        tail = cell.removeprefix("./")[len(prefix) :]
+        tail = cell.removeprefix("./").removeprefix("/" if not prefix else "")[len(prefix) :]
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
-            if text.lower() == said.lower() or text.lower().endswith(f"/{said.lower()}"):
+            if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
                 break
     place = folder_of(file)
     yield f"{place}/{{name}}{ending}" if place else f"{{name}}{ending}", ""
     inside = f"{hints.images.strip('/')}/" if hints.images else ""
-    yield f"{inside}**/{{}}{ending}", ""
-    yield f"{inside}**/{{name}}{ending}", ""
+    for above in dict.fromkeys((inside, _common_folders(list(of_cell.values())))):
+        yield f"{above}**/{{}}{ending}", ""
+        yield f"{above}**/{{name}}{ending}", ""
 
 
 def _common_folders(cells: Sequence[str]) -> str:
@@ -288,11 +305,10 @@ def _in(file: str, folder: str) -> bool:
 
 def part_in_name(name: str) -> str | None:
     """The part that a table's own name or folder says: train.csv, labels_val.csv, test/x.csv."""
-    own = name.rpartition("/")[2].partition(".")[0]
-    for word in re.split(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])", own):
-        if part := part_named(word):
-            return part
-    return next((p for f in name.split("/")[:-1][::-1] if (p := part_of_folder(f))), None)
+    *folders, own = name.split("/")
+    if part := part_in_words(own.partition(".")[0]):
+        return part
+    return next((part for each in folders[::-1] if (part := part_of_folder(each))), None)
 
 
 def listed(values: Iterable[Any]) -> str:

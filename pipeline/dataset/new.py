@@ -125,10 +125,10 @@ def main(
     Args:
         name: what the dataset is to be called
         path: the folder or archive
-        table: the table of the labels, or none: labels are in folders
+        table: the table of the labels, several with commas between them, or none: the folders
         file: the table's column of file names
         label: its column of labels; a,b,c are columns of zeros and ones
-        part: its column of parts (train, valid, test), or none: split anew
+        part: its column of parts (train, valid, test), or none: neither it nor lists split
         group: its column of groups whose images stay in one part, or none
         lists: lists of the images of each part, such as train.txt,test.txt
         delimiter: what separates several labels in a cell, or none: nothing

@@ -6,35 +6,46 @@ is ignored; two readings that disagree are an error that names both and what to 
 
 import gc
 import re
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.columns import is_plain_list
 from pipeline.dataset.evidence import (
-    lists_of_parts,
+    Named,
+    Read,
+    in_order,
+    look,
     refuse_lost_columns,
     said_together,
     tables_in,
-    with_lists,
 )
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.folders import NO_CLASSES, Reading, parallel_folders, read_folders, read_names
+from pipeline.dataset.folders import (
+    Reading,
+    read_folders,
+    read_names,
+    refuse_parallel,
+    refuse_parts_in_names,
+    why_no_classes,
+)
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, folder_of
+from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import Source, files_below, part_of_folder, suffix_of
-from pipeline.dataset.table_files import TEXT
+from pipeline.dataset.sources import Source, files_below, named_files, suffix_of
+from pipeline.dataset.table_files import TEXT, searchable
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
+FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 _NO_HINTS = Hints()
 
 
@@ -95,9 +106,11 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     tables = tables_in(root, others, index, hints)
     by_folders = hints.table == "none" or hints.layout or hints.pattern
     notes: list[str] = []
-    found = None if by_folders else said_together(root, tables, index, hints, notes)
+    found = None if by_folders else said_together(tables, index, hints, notes)
     if found is None and tables and not by_folders:
         refuse_lost_columns(tables)
+    if found is None and not hints.images and not hints.layout:
+        refuse_parallel(files)
     reading, unclear = None, None
     try:
         reading = read_folders(files, hints) if hints.pattern is None else None
@@ -106,33 +119,166 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
     if found is not None:
-        images, kind, rule, labels = found
         if hints.table is None:
-            _refuse_unread_lists(root, unread, index, images["table"])
+            _refuse_unread_lists(root, unread, index, found.names)
+        images, rule = found.images, found.rule
+        lists, agreeing = _lists(root, images, [*found.same, *found.others], index, hints)
+        used = {*chain(*lists.values()), *agreeing}
+        left = [each for each in found.others if each.name not in used]
+        if hints.table is None:
+            refuse_lost_columns(left)
+        if unlabelled := [each for each in left if each.naming.files - found.named]:
+            images["unlabelled"] = [each.name for each in unlabelled]
+        for each in left:
+            other = len(each.naming.files - found.named)
+            what = f"{other} other images and gives them" if other else "the same images and gives"
+            notes.append(f"{each.name} names {what} no label")
+        rule += with_lists(images, lists)
         if reading is not None and hints.table is None and hints.label is None:
-            rule += _agreement(root, reading, labels)
-        return _recognised(root, images, kind, rule, notes)
+            rule += _agreement(root, reading, found)
+        return _recognised(root, images, found.kind, rule, notes)
     if unclear is not None:
         raise unclear
     if reading is None:
         reading = _by_names(root, files, sidecars, hints)
-    if not (hints.layout or hints.pattern or hints.images):
-        _refuse_parallel(files)
-    lists: dict[str, list[str]] = {}
-    if hints.lists is not None or any(each.part_of_list for each in tables):
-        found_images = find_images(reading.images, root).images
-        if hints.lists is not None or not any(image.part for image in found_images):
-            labelled = {image.file for image in found_images}
-            lists = lists_of_parts(root, tables, labelled, index, hints)
+    lists, agreeing = _lists(root, reading.images, tables, index, hints)
     if not by_folders:
         _refuse_unread(root, unread, files)
-    notes += [
-        f"{each.name} names {len(each.naming.files)} images and gives no label"
-        for each in tables
-        if each.name not in chain(*lists.values())
-    ]
+        _refuse_keyed(root, tables, unread)
+    used = {*chain(*lists.values()), *agreeing}
+    if silent := [each.name for each in tables if each.name not in used]:
+        said = "name images and give" if len(silent) > 1 else "names images and gives"
+        notes.append(f"{listed(silent)} {said} no label")
     rule = reading.evidence + with_lists(reading.images, lists)
-    return _recognised(root, reading.images, "single", rule, notes)
+    read_so = _recognised(root, reading.images, "single", rule, notes)
+    if hints.part is None and not any(image.part for image in read_so.source.images):
+        refuse_parts_in_names([image.file for image in read_so.source.images])
+    return read_so
+
+
+def _lists(
+    root: Path,
+    images: dict[str, Any],
+    tables: Sequence[Named],
+    index: ImageFiles,
+    hints: Hints,
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The lists that give the parts; and those that say the same as folders or table do.
+
+    Raises `Unclear` where lists differ from them and none of option --lists chooses.
+    """
+    if hints.lists is None and not any(each.part_of_list for each in tables):
+        return {}, []
+    found = find_images(images, root).images
+    part_of = {image.file: image.part for image in found}
+    lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
+    if hints.lists is not None or not any(part_of.values()):
+        if hints.lists is None:
+            _refuse_part_of_a_split(lists, part_of.keys())
+        return {part: [each.name for each in same] for part, same in lists.items()}, []
+    for part, same in lists.items():
+        for each in same:
+            for file in sorted(each.naming.files & part_of.keys()):
+                if part_of[file] != part:
+                    names = ",".join(one.name for of_part in lists.values() for one in of_part)
+                    raise Unclear(
+                        f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
+                        f"without it: write --lists {quote(names)} for the first, "
+                        f"--part {quote(images.get('part', 'none'))} for the second"
+                    )
+    return {}, [each.name for same in lists.values() for each in same]
+
+
+def lists_of_parts(
+    root: Path,
+    tables: Sequence[Named],
+    labelled: Collection[str],
+    index: ImageFiles,
+    hints: Hints,
+) -> dict[str, list[Named]]:
+    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
+
+    Those of option --lists, else what lies there and names images of which most are `labelled`:
+    empty where one of train names all, or lists without one of train name next to none.
+    """
+    if hints.lists is not None:
+        tables = [_list_asked(root, name, index, hints) for name in named_files(root, hints.lists)]
+    elif hints.part is not None:
+        return {}
+    lists = [
+        each
+        for each in in_order(each for each in tables if each.part_of_list)
+        if each.meaning is None and is_plain_list(each.frame, each.naming, each.name)
+        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
+    ]
+    if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
+        lists = [each for each in lists if not each.of_both]
+    parts = {each.part_of_list for each in lists}
+    named = frozenset[str]().union(*(each.naming.files for each in lists))
+    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
+    every = parts == {"train"} and named.issuperset(labelled)
+    if (few or every) and hints.lists is None:
+        return {}
+    for one, other in combinations(lists, 2):
+        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+            raise Unclear(
+                f"{one.name} and {other.name} both name "
+                f"{min(one.naming.files & other.naming.files)}: write --lists "
+                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
+                "--part none to split the images anew"
+            )
+    found: dict[str, list[Named]] = {}
+    for each in lists:
+        if suffix_of(each.name) not in TEXT:
+            raise Unclear(
+                f"{each.name} splits the images into parts, which is read from lists of text: "
+                "write one name per line, or --part none to split the images anew"
+            )
+        found.setdefault(str(each.part_of_list), []).append(each)
+    return found
+
+
+def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
+    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
+    each_list = [each for same in lists.values() for each in same]
+    named = set[str]().union(*(each.naming.files for each in each_list)).intersection(labelled)
+    if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
+        missing, name = ("the others", "test") if "train" in lists else ("train", "train")
+        raise Unclear(
+            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in each_list)}, "
+            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
+            "the images anew"
+        )
+
+
+def _one_per_part(lists: Sequence[Named]) -> list[str]:
+    """The first list of each part that names none of the images of those before it."""
+    found: dict[str | None, Named] = {}
+    for each in lists:
+        apart = all(each.naming.files.isdisjoint(one.naming.files) for one in found.values())
+        if each.part_of_list not in found and apart:
+            found[each.part_of_list] = each
+    return [each.name for each in found.values()]
+
+
+def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
+    found = look(root, name, index, hints)
+    if found is None:
+        raise Unclear(f"--lists: {name} names no images")
+    if found.part_of_list is None:
+        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
+    return found.as_list()
+
+
+def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
+    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
+    if not lists:
+        return ""
+    images["lists"] = {
+        part: names[0] if len(names) == 1 else names for part, names in lists.items()
+    }
+    names = list(chain(*lists.values()))
+    return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
 
 
 def _recognised(
@@ -145,9 +291,9 @@ def _recognised(
     return Recognised(images, kind, "given" if given else "stratified", rule, source, notes)
 
 
-def _agreement(root: Path, reading: Reading, labels: dict[str, str]) -> str:
+def _agreement(root: Path, reading: Reading, table: Read) -> str:
     """Whether the folders say the same as the table; `Unclear` where they do not."""
-    source = find_images(reading.images, root)
+    source, labels = find_images(reading.images, root), table.labels
     pairs = [
         (image.labels[0], labels[image.file]) for image in source.images if image.file in labels
     ]
@@ -170,16 +316,7 @@ def _agreement(root: Path, reading: Reading, labels: dict[str, str]) -> str:
         differ = f" ({len(pairs) - agreeing} images differ)"
     raise Unclear(
         f"two readings: the table says {texts}, the folders say {folders}{differ}: write --table "
-        "with its name for the first, --table none for the second"
-    )
-
-
-def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
-    """The folders below that hold nothing, hidden ones left aside."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob(pattern)
-        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
+        f"{table.names} for the first, --table none for the second"
     )
 
 
@@ -193,30 +330,10 @@ def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: 
     if reading := read_names(files, hints):
         return reading
     raise Unclear(
-        f"{len(files)} images, but no table that names them, {_no_classes(root, files)} and no "
-        "labels in the file names: write a CSV with a column of file names and one of labels, or "
-        "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
+        f"{len(files)} images, but no table that names them, {why_no_classes(root, files)} and no "
+        "labels found in the file names (--pattern says where they are): write a CSV with a column "
+        "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
-
-
-def _no_classes(root: Path, files: Sequence[str]) -> str:
-    """Why the folders are no classes."""
-    names = {folder_of(file).rpartition("/")[2] for file in files}
-    only = next(iter(names))
-    if len(names) > 1 or not only or only.lower() in NO_CLASSES or part_of_folder(only):
-        return "no class folders"
-    if empty := empty_folders(root, "**/"):
-        are = "folder {} is" if len(empty) == 1 else "folders {} are"
-        return f"only one class ({only}; {are.format(listed(empty))} empty)"
-    return f"only one class ({only}; each needs a folder of its own)"
-
-
-def _refuse_parallel(files: Sequence[str]) -> None:
-    if pair := parallel_folders(files):
-        raise Unclear(
-            f"{pair[0] or '.'} and {pair[1] or '.'} hold files of the same names, such as images "
-            f"and masks: write --images with the folder that holds the images"
-        )
 
 
 def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> None:
@@ -232,17 +349,37 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
             )
 
 
-def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, table: Any) -> None:
+def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
+    """Files that speak of the images by numbers, which a table gives them, are not left aside."""
+    for each in tables:
+        others = [each.frame[name] for name in each.frame if name != each.naming.column]
+        keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
+        lists = [path for path in paths if suffix_of(path) in TEXT] if keys else []
+        keyed = []
+        for path, data in _contents(root, lists):
+            lines = data.decode("utf-8", errors="replace").splitlines()
+            firsts = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
+            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys):
+                keyed.append(path)
+        if keyed:
+            raise Unclear(
+                f"{listed(keyed)} speak of the images by what {each.name} calls them, which is "
+                "not read: write one table with a column of file names, one of labels and one of "
+                "parts, or --table none to use the folders alone"
+            )
+
+
+def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, tables: str) -> None:
     """A list of images that is no table is not left aside because another one can be read."""
     for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
         lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
-        firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]+", line.strip()))]
-        named = sum(first.rpartition("/")[2].lower() in index.by_name for first in firsts)
+        split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
+        firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]
+        named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
-            leave = f"--table {table} to leave it" if isinstance(table, str) else "move it away"
             raise Unclear(
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
-                f"with a column of file names, or {leave}"
+                f"with a column of file names, or --table {tables} to leave it"
             )
 
 
@@ -250,19 +387,7 @@ def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The first files with their bytes, without very large ones."""
     for path in paths[:MOST_FILES]:
         if (root / path).stat().st_size <= MOST_BYTES:
-            yield path, _content(root / path)
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes; of a spreadsheet its texts."""
-    if path.suffix.lower() in (".xlsx", ".ods"):
-        try:
-            with zipfile.ZipFile(path) as opened:
-                inner = [n for n in opened.namelist() if n.endswith(".xml")]
-                return b"".join(opened.open(name).read(MOST_BYTES) for name in inner[:20])
-        except (zipfile.BadZipFile, OSError, RuntimeError):
-            return b""
-    return path.read_bytes()
+            yield path, searchable(root / path, MOST_BYTES)
 
 
 def _stem_of_path(path: str) -> str:

@@ -6,7 +6,7 @@ Tables are read by `label_tables`, datasets saved by Hugging Face's library by `
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +21,7 @@ PART_NAMES = {
 }
 BESIDE = table_files.SUFFIXES | {".md"}
 _WORDS = "|".join(name for names in PART_NAMES.values() for name in names)
-_STUFF = r"(?:images?|imgs?|pics|pictures|photos|data|dataset|set|files|jpe?g|png)"
+_STUFF = r"(?:images?|imgs?|pics|pictures|photos|data|dataset|set|files|lists?|jpe?g|png)"
 _PART_FOLDER = re.compile(rf"(?:{_STUFF}[-_ ]?)?({_WORDS})(?:[-_ ]?(?:{_STUFF}|\d+))*", re.I)
 
 
@@ -67,7 +67,7 @@ def in_class_folders(
     """
     if layout is not None:
         return _in_layout(root, Layout.of(layout), parts)
-    images, faults = [], []
+    images, others = [], []
     folders = {None: root} if parts is None else {p: root / f for p, f in parts.items()}
     for part, folder in folders.items():
         check_part("parts", part)
@@ -78,8 +78,18 @@ def in_class_folders(
             if path.suffix.lower() in SUFFIXES:
                 images.append(Found(file, (path.parent.name,), part))
             else:
-                faults.append(Fault(file, "not an image by its name"))
-    return Source(images, FolderReader(root), faults)
+                others.append(file)
+    return Source(images, FolderReader(root), _no_images(others, images))
+
+
+def _no_images(files: Sequence[str], images: Sequence[Found]) -> list[Fault]:
+    """Faults for the files that are no images; lists in a folder of their own are none."""
+    folders = {image.file.rpartition("/")[0] for image in images}
+    return [
+        Fault(file, "not an image by its name")
+        for file in files
+        if suffix_of(file) not in BESIDE or file.rpartition("/")[0] in folders
+    ]
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,10 @@ class Layout:
         return cls(levels)
 
     def read(self, folders: tuple[str, ...]) -> dict[str, str] | str | None:
-        """What these folders say; None where they end above the label, a reason otherwise."""
+        """What these folders say; None where they end above the label or lie elsewhere.
+
+        A reason where they lie too deep or not deep enough.
+        """
         levels, open_end = self.levels, self.levels[-1] == "**"
         levels = levels[:-1] if open_end else levels
         said: dict[str, str] = {}
@@ -111,7 +124,7 @@ class Layout:
             if level.startswith("{"):
                 said[level[1:-1]] = folder
             elif level not in ("*", folder):
-                return f"lies in {folder}/, not in {level}/"
+                return f"lies in {folder}/, not in {level}/" if "label" in said else None
         if "label" not in said:
             return None
         if len(folders) < len(levels) or (len(folders) > len(levels) and not open_end):
@@ -120,13 +133,13 @@ class Layout:
 
 
 def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> Source:
-    images, faults, unlabelled = [], [], []
+    images, others, faults, unlabelled = [], [], [], []
     named = {folder: part for part, folder in (parts or {}).items()}
     for file in files_below(root):
         said = layout.read(PurePosixPath(file).parts[:-1])
         if suffix_of(file) not in SUFFIXES:
             if isinstance(said, dict):
-                faults.append(Fault(file, "not an image by its name"))
+                others.append(file)
             continue
         if said is None:
             unlabelled.append(file)
@@ -134,11 +147,12 @@ def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> S
             faults.append(Fault(file, said))
         else:
             part = said.get("part")
-            meant = None if part is None else named.get(part) or part_of_folder(part)
+            meant = None if part is None else named.get(part) or part_in_words(part)
             if part is not None and meant is None:
                 faults.append(Fault(file, f"folder {part}/ names no part: write images.parts"))
             else:
                 images.append(Found(file, (said["label"],), meant, said.get("group")))
+    faults += _no_images(others, images)
     return Source(images, FolderReader(root), faults, unlabelled)
 
 
@@ -263,6 +277,52 @@ def part_of_folder(name: str) -> str | None:
     """The part that a folder holds: `train`, `test1`, `train_images`, `val2017`; None if none."""
     match = _PART_FOLDER.fullmatch(name.strip())
     return part_named(match[1]) if match else None
+
+
+def part_in_words(name: str) -> str | None:
+    """The part that one of a name's words says: `cars_train`, `TestImages`, `trainset`."""
+    said = map(part_of_folder, re.split(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])", name))
+    return next(filter(None, said), None)
+
+
+def part_on_the_way(file: str) -> str | None:
+    """The part that a folder on the way to a file names, or else its name's first word."""
+    folders, words = _said_of_parts(file)
+    return next((part_of_folder(each) for each in folders or words), None)
+
+
+def _said_of_parts(file: str) -> tuple[list[str], list[str]]:
+    """The folders on the way that name parts, and the first word of the name if it does."""
+    *folders, name = file.split("/")
+    word = re.split(r"[^a-zA-Z]", name)[0]
+    return [each for each in folders if part_of_folder(each)], [word] if part_named(word) else []
+
+
+def parts_of_paths(files: Iterable[str]) -> list[str]:
+    """The folders or first words of names that give each file its part, of which one is train."""
+    found = set()
+    for file in files:
+        folders, words = _said_of_parts(file)
+        if len(folders or words) != 1:
+            return []
+        found.update(folders or words)
+    meant = set(map(part_of_folder, found))
+    return sorted(found) if "train" in meant and len(meant) > 1 else []
+
+
+def without_part(name: str) -> str:
+    """A file's name without the words in it that say a part, in small letters."""
+    name = re.sub(r"train[-_ ]?val", "train", name.lower())
+    return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
+
+
+def named_files(root: Path, names: str) -> list[str]:
+    """The files below the root that an option names, with commas between them."""
+    found = [names] if (root / names).is_file() else names.split(",")
+    for name in found:
+        if not (root / name).is_file():
+            raise PipelineError(f"{root / name}: no such file")
+    return found
 
 
 def _not_data(name: str) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.dataset.checks import odd_labels
+from pipeline.dataset.folders import empty_folders
 from pipeline.dataset.images import OF_16, NotAnImage, decode
 from pipeline.dataset.naming import listed
-from pipeline.dataset.recognise import Recognised, empty_folders
+from pipeline.dataset.recognise import Recognised
 from pipeline.dataset.sources import PART_NAMES, Found, Source
 
 MOST_CLASSES = 12

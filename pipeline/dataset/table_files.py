@@ -8,6 +8,7 @@ files, are turned into rows of `image` and `label` here, so that everything behi
 
 import csv
 import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def read_table(
         return _parquet(path)
     if path.suffix.lower() in JSON:
         return _json_table(path)
-    return table_of(path, text_rows(path, separator or plain_separator(path)), header)
+    n_cells = 0 if isinstance(header, bool) else len(header)
+    return table_of(path, text_rows(path, separator or plain_separator(path), n_cells), header)
 
 
 def plain_separator(path: Path) -> str:
@@ -87,18 +89,24 @@ def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
     ], least
 
 
-def text_rows(path: Path, separator: str) -> list[list[Any]]:
-    """The rows of a text file, without empty ones and without a comment (#) at its beginning."""
+def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
+    """The rows of a text file, without empty ones and what stands above the first.
+
+    That is a comment (#), or the number of rows above the columns' names. Of cells with blanks
+    between them, the last of `n_cells` holds the rest of the line.
+    """
     lines = text_of(path).splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         del lines[0]
     limit = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
     try:
         if separator == " ":
-            rows: Iterable[list[str]] = (line.split() for line in lines)
+            rows: Iterable[list[str]] = (line.strip().split(None, n_cells - 1) for line in lines)
         else:
             rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        return [row for row in rows if "".join(row).strip()]
+        found = [row for row in rows if "".join(row).strip()]
+        counted = len(found) > 2 and found[0] == [str(len(found) - 2)] and len(found[1]) > 1
+        return found[1:] if counted else found
     except csv.Error as error:
         raise NotATable(f"{path}: {error}") from None
     finally:
@@ -118,6 +126,18 @@ def text_of(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
+
+
+def searchable(path: Path, most: int) -> bytes:
+    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
+    if path.suffix.lower() in (".xlsx", ".ods"):
+        try:
+            with zipfile.ZipFile(path) as opened:
+                inner = [n for n in opened.namelist() if n.endswith(".xml")]
+                return b"".join(opened.open(name).read(most) for name in inner[:20])
+        except (zipfile.BadZipFile, OSError, RuntimeError):
+            return b""
+    return path.read_bytes()
 
 
 def _parquet(path: Path) -> pd.DataFrame:
