@@ -7,21 +7,17 @@ is ignored; two readings that disagree are an error that names both and what to 
 import gc
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.columns import is_plain_list
 from pipeline.dataset.evidence import (
     Named,
     Read,
-    in_order,
-    look,
     refuse_lost_columns,
     said_together,
     tables_in,
@@ -39,13 +35,13 @@ from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import Source, files_below, named_files, suffix_of
+from pipeline.dataset.part_lists import lists_beside, with_lists
+from pipeline.dataset.sources import Source, files_below, suffix_of
 from pipeline.dataset.table_files import TEXT, searchable
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
-FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 _NO_HINTS = Hints()
 
 
@@ -121,30 +117,49 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if found is not None:
         if hints.table is None:
             _refuse_unread_lists(root, unread, index, found.names)
-        images, rule = found.images, found.rule
-        lists, agreeing = _lists(root, images, [*found.same, *found.others], index, hints)
-        used = {*chain(*lists.values()), *agreeing}
-        left = [each for each in found.others if each.name not in used]
-        if hints.table is None:
-            refuse_lost_columns(left)
-        if unlabelled := [each for each in left if each.naming.files - found.named]:
-            images["unlabelled"] = [each.name for each in unlabelled]
-        for each in left:
-            other = len(each.naming.files - found.named)
-            what = f"{other} other images and gives them" if other else "the same images and gives"
-            notes.append(f"{each.name} names {what} no label")
-        rule += with_lists(images, lists)
-        if reading is not None and hints.table is None and hints.label is None:
-            rule += _agreement(root, reading, found)
-        return _recognised(root, images, found.kind, rule, notes)
+        return _by_tables(root, found, reading, index, hints, notes)
     if unclear is not None:
         raise unclear
-    if reading is None:
-        reading = _by_names(root, files, sidecars, hints)
-    lists, agreeing = _lists(root, reading.images, tables, index, hints)
+    reading = reading or _by_names(root, files, sidecars, hints)
     if not by_folders:
         _refuse_unread(root, unread, files)
         _refuse_keyed(root, tables, unread)
+    return _by_folders(root, reading, tables, index, hints)
+
+
+def _by_tables(
+    root: Path,
+    found: Read,
+    reading: Reading | None,
+    index: ImageFiles,
+    hints: Hints,
+    notes: list[str],
+) -> Recognised:
+    """Labels as tables give them; `reading` is what the folders would."""
+    images, rule = found.images, found.rule
+    lists, agreeing = lists_beside(root, images, [*found.same, *found.others], index, hints)
+    used = {*chain(*lists.values()), *agreeing}
+    left = [each for each in found.others if each.name not in used]
+    if hints.table is None:
+        refuse_lost_columns(left)
+    if unlabelled := [each for each in left if each.naming.files - found.named]:
+        images["unlabelled"] = [each.name for each in unlabelled]
+    for each in left:
+        other = len(each.naming.files - found.named)
+        what = f"{other} other images and gives them" if other else "the same images and gives"
+        notes.append(f"{each.name} names {what} no label")
+    rule += with_lists(images, lists)
+    if reading is not None and hints.table is None and hints.label is None:
+        rule += _agreement(root, reading, found)
+    return _recognised(root, images, found.kind, rule, notes)
+
+
+def _by_folders(
+    root: Path, reading: Reading, tables: Sequence[Named], index: ImageFiles, hints: Hints
+) -> Recognised:
+    """Labels as folders or names of files give them; no table gives any."""
+    notes = []
+    lists, agreeing = lists_beside(root, reading.images, tables, index, hints)
     used = {*chain(*lists.values()), *agreeing}
     if silent := [each.name for each in tables if each.name not in used]:
         said = "name images and give" if len(silent) > 1 else "names images and gives"
@@ -154,131 +169,6 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if hints.part is None and not any(image.part for image in read_so.source.images):
         refuse_parts_in_names([image.file for image in read_so.source.images])
     return read_so
-
-
-def _lists(
-    root: Path,
-    images: dict[str, Any],
-    tables: Sequence[Named],
-    index: ImageFiles,
-    hints: Hints,
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The lists that give the parts; and those that say the same as folders or table do.
-
-    Raises `Unclear` where lists differ from them and none of option --lists chooses.
-    """
-    if hints.lists is None and not any(each.part_of_list for each in tables):
-        return {}, []
-    found = find_images(images, root).images
-    part_of = {image.file: image.part for image in found}
-    lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
-    if hints.lists is not None or not any(part_of.values()):
-        if hints.lists is None:
-            _refuse_part_of_a_split(lists, part_of.keys())
-        return {part: [each.name for each in same] for part, same in lists.items()}, []
-    for part, same in lists.items():
-        for each in same:
-            for file in sorted(each.naming.files & part_of.keys()):
-                if part_of[file] != part:
-                    names = ",".join(one.name for of_part in lists.values() for one in of_part)
-                    raise Unclear(
-                        f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
-                        f"without it: write --lists {quote(names)} for the first, "
-                        f"--part {quote(images.get('part', 'none'))} for the second"
-                    )
-    return {}, [each.name for same in lists.values() for each in same]
-
-
-def lists_of_parts(
-    root: Path,
-    tables: Sequence[Named],
-    labelled: Collection[str],
-    index: ImageFiles,
-    hints: Hints,
-) -> dict[str, list[Named]]:
-    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
-
-    Those of option --lists, else what lies there and names images of which most are `labelled`:
-    empty where one of train names all, or lists without one of train name next to none.
-    """
-    if hints.lists is not None:
-        tables = [_list_asked(root, name, index, hints) for name in named_files(root, hints.lists)]
-    elif hints.part is not None:
-        return {}
-    lists = [
-        each
-        for each in in_order(each for each in tables if each.part_of_list)
-        if each.meaning is None and is_plain_list(each.frame, each.naming, each.name)
-        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
-    ]
-    if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
-        lists = [each for each in lists if not each.of_both]
-    parts = {each.part_of_list for each in lists}
-    named = frozenset[str]().union(*(each.naming.files for each in lists))
-    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
-    every = parts == {"train"} and named.issuperset(labelled)
-    if (few or every) and hints.lists is None:
-        return {}
-    for one, other in combinations(lists, 2):
-        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
-            raise Unclear(
-                f"{one.name} and {other.name} both name "
-                f"{min(one.naming.files & other.naming.files)}: write --lists "
-                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
-                "--part none to split the images anew"
-            )
-    found: dict[str, list[Named]] = {}
-    for each in lists:
-        if suffix_of(each.name) not in TEXT:
-            raise Unclear(
-                f"{each.name} splits the images into parts, which is read from lists of text: "
-                "write one name per line, or --part none to split the images anew"
-            )
-        found.setdefault(str(each.part_of_list), []).append(each)
-    return found
-
-
-def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
-    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
-    each_list = [each for same in lists.values() for each in same]
-    named = set[str]().union(*(each.naming.files for each in each_list)).intersection(labelled)
-    if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
-        missing, name = ("the others", "test") if "train" in lists else ("train", "train")
-        raise Unclear(
-            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in each_list)}, "
-            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
-            "the images anew"
-        )
-
-
-def _one_per_part(lists: Sequence[Named]) -> list[str]:
-    """The first list of each part that names none of the images of those before it."""
-    found: dict[str | None, Named] = {}
-    for each in lists:
-        apart = all(each.naming.files.isdisjoint(one.naming.files) for one in found.values())
-        if each.part_of_list not in found and apart:
-            found[each.part_of_list] = each
-    return [each.name for each in found.values()]
-
-
-def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
-    found = look(root, name, index, hints)
-    if found is None:
-        raise Unclear(f"--lists: {name} names no images")
-    if found.part_of_list is None:
-        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
-    return found.as_list()
-
-
-def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
-    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
-    if not lists:
-        return ""
-    images["lists"] = {
-        part: names[0] if len(names) == 1 else names for part, names in lists.items()
-    }
-    names = list(chain(*lists.values()))
-    return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
 
 
 def _recognised(

@@ -1,0 +1,146 @@
+"""Lists that name the images of each part, `train.txt` and `test.txt`, beside folders or a table.
+
+They are read, or they say what folders or table say; where several splits are listed, or lists and
+table differ, a person chooses.
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from pipeline.dataset.columns import is_plain_list
+from pipeline.dataset.evidence import Named, in_order, look
+from pipeline.dataset.find_images import find_images
+from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.sources import named_files, suffix_of
+from pipeline.dataset.table_files import TEXT
+
+FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
+
+
+def lists_beside(
+    root: Path,
+    images: dict[str, Any],
+    tables: Sequence[Named],
+    index: ImageFiles,
+    hints: Hints,
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The lists that give the parts; and those that say the same as folders or table do.
+
+    Raises `Unclear` where lists differ from them and none of option --lists chooses.
+    """
+    if hints.lists is None and not any(each.part_of_list for each in tables):
+        return {}, []
+    found = find_images(images, root).images
+    part_of = {image.file: image.part for image in found}
+    lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
+    if hints.lists is not None or not any(part_of.values()):
+        if hints.lists is None:
+            _refuse_part_of_a_split(lists, part_of.keys())
+        return {part: [each.name for each in same] for part, same in lists.items()}, []
+    for part, same in lists.items():
+        for each in same:
+            for file in sorted(each.naming.files & part_of.keys()):
+                if part_of[file] != part:
+                    names = ",".join(one.name for of_part in lists.values() for one in of_part)
+                    raise Unclear(
+                        f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
+                        f"without it: write --lists {quote(names)} for the first, "
+                        f"--part {quote(images.get('part', 'none'))} for the second"
+                    )
+    return {}, [each.name for same in lists.values() for each in same]
+
+
+def lists_of_parts(
+    root: Path,
+    tables: Sequence[Named],
+    labelled: Collection[str],
+    index: ImageFiles,
+    hints: Hints,
+) -> dict[str, list[Named]]:
+    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
+
+    Those of option --lists, else what lies there and names images of which most are `labelled`:
+    empty where one of train names all, or lists without one of train name next to none.
+    """
+    if hints.lists is not None:
+        tables = [_list_asked(root, name, index, hints) for name in named_files(root, hints.lists)]
+    elif hints.part is not None:
+        return {}
+    lists = [
+        each
+        for each in in_order(each for each in tables if each.part_of_list)
+        if each.meaning is None and is_plain_list(each.frame, each.naming, each.name)
+        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
+    ]
+    if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
+        lists = [each for each in lists if not each.of_both]
+    parts = {each.part_of_list for each in lists}
+    named = frozenset[str]().union(*(each.naming.files for each in lists))
+    few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
+    every = parts == {"train"} and named.issuperset(labelled)
+    if (few or every) and hints.lists is None:
+        return {}
+    for one, other in combinations(lists, 2):
+        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+            raise Unclear(
+                f"{one.name} and {other.name} both name "
+                f"{min(one.naming.files & other.naming.files)}: write --lists "
+                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
+                "--part none to split the images anew"
+            )
+    found: dict[str, list[Named]] = {}
+    for each in lists:
+        if suffix_of(each.name) not in TEXT:
+            raise Unclear(
+                f"{each.name} splits the images into parts, which is read from lists of text: "
+                "write one name per line, or --part none to split the images anew"
+            )
+        found.setdefault(str(each.part_of_list), []).append(each)
+    return found
+
+
+def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
+    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
+    each_list = [each for same in lists.values() for each in same]
+    named = set[str]().union(*(each.naming.files for each in each_list)).intersection(labelled)
+    if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
+        missing, name = ("the others", "test") if "train" in lists else ("train", "train")
+        raise Unclear(
+            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in each_list)}, "
+            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
+            "the images anew"
+        )
+
+
+def _one_per_part(lists: Sequence[Named]) -> list[str]:
+    """The first list of each part that names none of the images of those before it."""
+    found: dict[str | None, Named] = {}
+    for each in lists:
+        apart = all(each.naming.files.isdisjoint(one.naming.files) for one in found.values())
+        if each.part_of_list not in found and apart:
+            found[each.part_of_list] = each
+    return [each.name for each in found.values()]
+
+
+def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
+    found = look(root, name, index, hints)
+    if found is None:
+        raise Unclear(f"--lists: {name} names no images")
+    if found.part_of_list is None:
+        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
+    return found.as_list()
+
+
+def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
+    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
+    if not lists:
+        return ""
+    images["lists"] = {
+        part: names[0] if len(names) == 1 else names for part, names in lists.items()
+    }
+    names = list(chain(*lists.values()))
+    return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
