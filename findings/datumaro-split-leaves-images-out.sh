@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# datumaro 1.13.12, transform "split" for classification: as soon as some images have two labels or none,
-# the others are split by the wrong indices (their place among the images with one label is taken for their
-# place in the dataset). Images fall into a fourth subset "default" that nobody asked for, those with two
-# labels are dealt out twice, and which subset wins depends on the order of a Python set: the seed does not
-# repeat the split in another process. The documentation says that such images are split at random.
+# datumaro 1.13.12, transform "split" for classification: as soon as some images have two labels, the others
+# are split by the wrong indices (their place among the images with one label is taken for their place in the
+# dataset). Images fall into a fourth subset "default" that nobody asked for, and the rest depends on the
+# order of a Python set: the seed does not repeat the split in another process. The documentation says that
+# images with several labels are split at random.
 #
 # Seen: 120 images, every sixth with two labels, 80:10:10 asked for. 17 images are in "default", so in none
 # of the three. With seed=0 and PYTHONHASHSEED 0 to 7 more than one split comes out; without two-label

@@ -196,6 +196,11 @@ COMMANDS = [
 ]
 
 
+def test_every_command_is_found() -> None:
+    assert {"pipeline.recommend.__main__", "pipeline.dataset.new"} < set(COMMANDS)
+    assert len(COMMANDS) >= 25
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_each_argument_and_option_means(command: str) -> None:
     main = importlib.import_module(command).main
@@ -211,7 +216,7 @@ def test_help_of_an_option_shows_its_kind_of_value_and_its_default() -> None:
     main = importlib.import_module("pipeline.recommend.__main__").main
     shown = " ".join(parser_of(main).format_help().split())
     assert "--top N how many models to name (default: 3)" in shown
-    assert "--max-fit-time TEXT longest fit, without its start-up, such as 2min" in shown
+    assert "--max-fit-time TEXT the longest fit, without its start-up, such as 2min" in shown
     assert "--results PATH" in shown
     assert "(default: None)" not in shown
     shown = " ".join(

@@ -83,7 +83,7 @@ def leaderboard(
     board = board.join(compared(ok, board, n_valid))
     board = board.join(baseline_columns(ok, baselines or {}))
     board = board.assign(doubts=None if doubts is None else doubts)
-    both = board[["doubts", "less_stable"]].to_numpy(dtype=object)
+    both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
     board = board.assign(doubts=[joined(cells) for cells in both]).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
@@ -146,7 +146,7 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
             images = image_noise(runs, errors.index)
             found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
-            table["less_stable"] = [
+            table["stability_doubt"] = [
                 of_less_stable(of_model) if apart else None
                 for apart, (_, of_model) in zip(found.less_stable, errors.iterrows(), strict=True)
             ]
@@ -155,7 +155,7 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
             cost = costs.reindex(table.index)
             tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
     if not tables:
-        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "less_stable", *COLUMNS]}
+        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
         return pd.DataFrame(**names).set_index(GROUP)
     return pd.concat(tables)
 

@@ -24,7 +24,7 @@ def main(
     project: str = "which-backbone",
     watch: bool = False,
 ) -> None:
-    """Show every record in an experiment tracker that does not have it yet.
+    """Copy to an experiment tracker the records that it lacks.
 
     Args:
         tracker: dvclive, mlflow, trackio or wandb

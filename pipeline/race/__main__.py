@@ -82,15 +82,15 @@ def main(
     Args:
         candidates: names of models or patterns such as 'convnext*'; by default the study's
         dataset: the dataset to find it for
-        budget: most time of fits and probes, per job, such as 10min
-        max_cost: most of the price of that time
+        budget: the longest time of fits and probes, per job, such as 10min
+        max_cost: the highest price of that time
         price_per_hour: what an hour of this machine costs
-        max_energy: most energy, such as 100Wh, by the power that earlier runs drew
+        max_energy: the highest energy, such as 100Wh, by the power that earlier runs drew
         confidence: how sure the answer is to be
         regret: by how many points of error the answer may miss the best
         licence: commercial: only weights that may be used commercially beyond doubt
-        min_throughput: least images/s of a candidate, by published speeds
-        max_memory: most memory of a candidate, such as 8GB; where it is unknown, it races
+        min_throughput: the fewest images/s of a candidate, by published speeds
+        max_memory: the most memory a candidate may need, such as 8GB; if unknown, it races
         jobs: how many runs at a time; by default as many as `sweep` chooses
         dry_run: show the next runs and start none
         json: print the certificate as JSON

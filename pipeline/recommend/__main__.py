@@ -142,16 +142,16 @@ def main(
 
     Args:
         dataset: the dataset to recommend one for
-        max_memory: most memory of the GPU, on a CPU of the process, such as 4GiB
-        max_fit_time: longest fit, without its start-up, such as 2min
-        min_throughput: least images/s of fine-tuning
+        max_memory: the most memory of the GPU, on a CPU of the process, such as 4GiB
+        max_fit_time: the longest fit, without its start-up, such as 2min
+        min_throughput: the fewest images/s of fine-tuning
         smaller_and_faster_than_median: only models below the median in memory and in fit time
         licence: commercial: only weights that may be used commercially beyond doubt, by the
             licence that timm states; unknown is left out
-        max_cost: most of the price of the runs still to make and the last fit
+        max_cost: the highest price of the runs still to make and the last fit together
         price_per_hour: what an hour of this machine costs
-        min_ips: least images/s of inference; unknown is left out
-        max_latency: longest inference of a batch, such as 5ms; unknown is left out
+        min_ips: the fewest images/s of inference; unknown is left out
+        max_latency: the longest inference of a batch, such as 5ms; unknown is left out
         serve_on: the device of these two: rtx3090, or one of timm's benchmark files; by default
             this machine, by its own benchmark
         top: how many models to name

@@ -197,10 +197,11 @@ def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int
     now = independent(mean, int(choice.rows["n_valid"].iloc[0]))
     if choice.images is not None:
         now = choice.images.of(order)
+    residual = noise.of_each(noise.residual)
     later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
     sizes = [
         (compare(drawn, n_valid, later).tied & within).sum()
-        for drawn in _drawn(errors, noise.residual[order], again[order], now, later)
+        for drawn in _drawn(errors, residual[order], again[order], now, later)
     ]
     return float(np.mean(sizes)) + beyond
 
@@ -232,7 +233,7 @@ def _drawn(
 ) -> Iterator[np.ndarray]:
     """Error rates [models, seeds + 1] as they might be after the experiment.
 
-    `residual` [models] is that of `RunNoise`.
+    `residual` [models] is the variance of a run, as a share of p(1 - p).
     """
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)

@@ -8,7 +8,6 @@ of the fits' runs, pooled over the models as in `comparison`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,13 +102,15 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
         noise = None
         if len(n_valid):
             noise = run_noise(errors.to_numpy(dtype=float), int(n_valid.iloc[0]))
+        freedom = noise.freedom if noise else np.inf
+        of_run = noise.for_intervals(noise.total, freedom) if noise else np.zeros(len(errors))
+        variance = dict(zip(errors.index, of_run.tolist(), strict=True))
         for model, of_model in runs.groupby("model", sort=False):
             record = baselines.get((str(dataset), str(model)))
             if record is None or not _same_images(record, of_model):
                 continue
             low, high = interval(record)
-            own = noise and noise.of_model(list(errors.index).index(model))
-            gain = gain_of(record, of_model, own)
+            gain = gain_of(record, of_model, variance[model], freedom)
             rows.append(
                 {
                     "dataset": dataset,
@@ -142,8 +143,11 @@ def interval(record: Record) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
-    """What the fits of one model gain over `record`; `noise` is how its runs vary."""
+def gain_of(record: Record, runs: pd.DataFrame, variance: float, freedom: float) -> Gain:
+    """What the fits of one model gain over `record`.
+
+    `variance` is that of a run, as a share of p(1 - p), with so many degrees of freedom.
+    """
     error, n_valid = float(record.metrics.error_rate or 0), int(record.data.n_valid or 0)
     mean, n = float(runs["error_rate"].mean()), len(runs)
     if record.valid_wrong is None or runs["valid_wrong"].isna().any():
@@ -154,11 +158,7 @@ def gain_of(record: Record, runs: pd.DataFrame, noise: Any) -> Gain:
     both = images.covariance
     of_images = both[0, 0] + both[1, 1] - 2 * both[0, 1]
     alone = float(images.alone[0]) / n
-    of_runs, freedom = 0.0, np.inf
-    if noise is not None:
-        scale = float(scale_of(np.array([mean]), n_valid)[0])
-        of_runs = float(noise.few[0] * noise.total[0]) * scale**2 / n
-        freedom = noise.freedom
+    of_runs = variance * float(scale_of(np.array([mean]), n_valid)[0]) ** 2 / n
     lasting = max(of_images - alone, 0.0)
     estimated = max(of_runs, alone)
     width = stats.t.ppf(

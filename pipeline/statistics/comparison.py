@@ -34,6 +34,7 @@ DECIMALS = 12  # of a mean: one summed in another order, or read back, differs i
 FEWEST_FREEDOM = 2  # for a variance of runs
 FEWEST_OTHERS = 5  # degrees of freedom of the others' variance, to say that a model varies more
 OF_OTHERS = 1  # degree of freedom that such a model takes over from them
+LEAST_SHOWN = 0.5  # degrees of freedom of a model whose mistakes are enough to show a spread
 MANY = 1e6  # degrees of freedom that are as good as infinitely many
 
 
@@ -41,25 +42,38 @@ MANY = 1e6  # degrees of freedom that are as good as infinitely many
 class RunNoise:
     """Variances of one run, as shares of p(1 - p), with their degrees of freedom.
 
-    `total` [models] is around the model's mean; `residual` [models] is what remains of it, and
-    `seed` what is common to all models with the same seed. Where one model alone has repeats,
-    nothing tells the two apart: then all of it is `residual`. All models have the same variance but
-    for those that `less_stable` names, which have their own. It has few degrees of freedom: `few`
-    [models], 1 for the rest, is by how much Student's t is larger there, squared, so that intervals
-    of all can be made with `freedom` and `residual_freedom`.
+    `total` is around the model's mean; `residual` is what remains of it, and `seed` what is
+    common to all models with the same seed. Where one model alone has repeats, nothing tells the
+    two apart: then all of it is `residual`. They are pooled over the models but for the
+    `less_stable` ones, whose variance and degrees of freedom are `own` and `own_freedom` [models].
     """
 
-    total: np.ndarray
+    total: float
     freedom: float
     seed: float
     seed_freedom: float
-    residual: np.ndarray
+    residual: float
     residual_freedom: float
-    few: np.ndarray
+    less_stable: np.ndarray
+    own: np.ndarray
+    own_freedom: np.ndarray
+
+    def of_each(self, pooled: float) -> np.ndarray:
+        """Each model's variance [models]: `pooled`, or its own."""
+        return np.where(self.less_stable, self.own, pooled)
+
+    def for_intervals(self, pooled: float, freedom: float) -> np.ndarray:
+        """The same, made so that Student's t at `freedom` serves all models.
+
+        Those with their own few degrees of freedom get as much more as their t is larger, squared.
+        """
+        quantile = (1 + CONFIDENCE) / 2
+        wider = stats.t.ppf(quantile, self.own_freedom) / stats.t.ppf(quantile, freedom)
+        return np.where(self.less_stable, self.own * wider**2, pooled)
 
     def of_model(self, model: int) -> "RunNoise":
         """The same for a group in which all models vary as this one."""
-        arrays = {name: getattr(self, name) for name in ("total", "residual", "few")}
+        arrays = {name: getattr(self, name) for name in ("less_stable", "own", "own_freedom")}
         return replace(self, **{name: np.full_like(a, a[model]) for name, a in arrays.items()})
 
 
@@ -127,7 +141,7 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) 
         freedom=freedom,
         covers=IMAGES if noise is None else SEEDS_AND_IMAGES,
         images=images.kind,
-        less_stable=np.zeros(len(mean), dtype=bool) if noise is None else noise.few > 1,
+        less_stable=np.zeros(len(mean), dtype=bool) if noise is None else noise.less_stable,
     )
 
 
@@ -147,48 +161,43 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     scale = scale_of(mean, n_valid)
     shown = mean * (1 - mean) / scale**2
     squares = np.nansum(((errors - mean[:, None]) / scale[:, None]) ** 2, axis=1)
-    counted = np.maximum(shown * (runs - 1), 1e-9)
-    apart = less_stable(squares, counted)
-    noise = _pooled(errors[~apart], n_valid)
-    if noise is None:
+    freedom = np.where(runs > 1, shown * (runs - 1), 0)
+    one_image = 1 / (2 * n_valid**2 * scale**2)  # the variance of two runs that differ by one
+    apart = less_stable(squares, freedom, one_image)
+    pooled = _pooled(errors[~apart], n_valid)
+    if pooled is None:
         return None
-    own_freedom = OF_OTHERS + counted
-    quantile = (1 + CONFIDENCE) / 2
-    few = stats.t.ppf(quantile, own_freedom) / stats.t.ppf(quantile, noise.freedom)
-    total, residual = (
-        np.where(apart, (OF_OTHERS * pooled[0] + squares) / own_freedom, pooled[0])
-        for pooled in (noise.total, noise.residual)
-    )
-    return replace(noise, total=total, residual=residual, few=np.where(apart, few**2, 1.0))
+    own = (OF_OTHERS * pooled["total"] + squares) / (OF_OTHERS + freedom)
+    return RunNoise(**pooled, less_stable=apart, own=own, own_freedom=OF_OTHERS + freedom)
 
 
-def less_stable(squares: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+def less_stable(squares: np.ndarray, freedom: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Bool [models]: whose runs vary clearly more than those of the others.
 
-    `squares` are sums of squared residuals with so many degrees of freedom. One model after the
-    other, the least stable first, by an F test that calls any of equal ones so in 5 of 100 groups.
+    `squares` are sums of squared residuals with so many degrees of freedom; where those of the
+    others show a smaller variance than `least`, that counts. An F test of one model after the
+    other, the least stable first; among equally stable models it names one in 5 of 100 groups.
     """
     apart = np.zeros(len(squares), dtype=bool)
-    level = (1 - CONFIDENCE) / max(1, (freedom > 0.5).sum())
-    while True:
-        rest = ~apart & (freedom > 0.5)
-        if not rest.any():
-            return apart
-        model = int(np.where(rest, squares / freedom, -1).argmax())
+    varying = freedom >= LEAST_SHOWN
+    level = (1 - CONFIDENCE) / max(1, varying.sum())
+    while (rest := varying & ~apart).any():
+        model = int(np.where(rest, squares / np.maximum(freedom, LEAST_SHOWN), -1).argmax())
         others = rest.copy()
         others[model] = False
-        of_others, left = squares[others].sum(), freedom[others].sum()
-        if left < FEWEST_OTHERS or not of_others:
-            return apart
-        ratio = squares[model] / freedom[model] / (of_others / left)
-        if stats.f.sf(ratio, freedom[model], left) > level:
-            return apart
+        of_others = freedom[others].sum()
+        if of_others < FEWEST_OTHERS:
+            break
+        variance = max(squares[others].sum() / of_others, least[model])
+        ratio = squares[model] / freedom[model] / variance
+        if stats.f.sf(ratio, freedom[model], of_others) > level:
+            break
         apart[model] = True
+    return apart
 
 
-def _pooled(errors: np.ndarray, n_valid: int) -> RunNoise | None:
-    """`run_noise` of models that all vary alike."""
-    n_models = len(errors)
+def _pooled(errors: np.ndarray, n_valid: int) -> dict[str, float] | None:
+    """The fields of `RunNoise` of models that all vary alike; see `run_noise`."""
     there = np.isfinite(errors)
     runs = there.sum(axis=1)
     repeated = runs > 1
@@ -210,29 +219,31 @@ def _pooled(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     explained = float(effects @ by_seed)
     left = freedom - rank
     per_seed = explained / rank
+    total = within / freedom
     if left < 1 or whole - rank < FEWEST_FREEDOM:
-        total = np.full(n_models, within / freedom)
-        return RunNoise(total, freedom, 0.0, rank, total, freedom, np.ones(n_models))
+        of_seeds = {"seed": 0.0, "seed_freedom": rank}
+        alone = {"residual": total, "residual_freedom": freedom}
+        return {"total": total, "freedom": freedom, **of_seeds, **alone}
     residual = max(within - explained, 0.0) / left
     models = freedom / rank  # per seed, were none missing
     weighted = (rank / freedom * per_seed) ** 2 / rank + (left / freedom * residual) ** 2 / left
-    return RunNoise(
-        total=np.full(n_models, within / freedom),
-        freedom=(within / freedom) ** 2 / weighted if weighted > 0 else freedom,
-        seed=max(per_seed - residual, 0.0) / models,
-        seed_freedom=rank,
-        residual=np.full(n_models, residual),
-        residual_freedom=left,
-        few=np.ones(n_models),
-    )
+    return {
+        "total": total,
+        "freedom": total**2 / weighted if weighted > 0 else freedom,
+        "seed": max(per_seed - residual, 0.0) / models,
+        "seed_freedom": rank,
+        "residual": residual,
+        "residual_freedom": left,
+    }
 
 
 def error_intervals(
     mean: np.ndarray, runs: np.ndarray, images: ImageNoise, noise: RunNoise | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % intervals of mean errors [models] over these many runs, as low and high ends."""
-    of_runs = np.zeros(len(mean)) if noise is None else noise.few * noise.total / runs
-    freedom = np.inf if noise is None else noise.freedom
+    of_runs, freedom = np.zeros(len(mean)), np.inf
+    if noise is not None:
+        of_runs, freedom = noise.for_intervals(noise.total, noise.freedom) / runs, noise.freedom
     of_images = images.share / images.n_valid
     unsure, sure = _of_runs_at_least(of_runs, images.own / images.n_valid / runs)
     size = 1 / (unsure + sure + of_images)
@@ -270,7 +281,8 @@ def _gaps(
     known = se_of_differences(lasting, best) ** 2
     residual, freedom = np.zeros(len(mean)), np.inf
     if noise is not None:
-        residual, freedom = noise.few * noise.residual, noise.residual_freedom
+        freedom = noise.residual_freedom
+        residual = noise.for_intervals(noise.residual, freedom)
     of_run = residual * scale_of(mean, images.n_valid) ** 2
     unsure, sure = _of_runs_at_least(of_run, images.alone)
     known = known + (sure + sure[best]) / counted
@@ -316,7 +328,7 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     known = se_of_differences(lasting, to) ** 2
     total, freedom = np.zeros(len(mean)), np.inf
     if noise is not None:
-        total, freedom = noise.few * noise.total, noise.freedom
+        total, freedom = noise.for_intervals(noise.total, noise.freedom), noise.freedom
     of_mean = np.maximum(total * scale_of(mean, n_valid) ** 2, images.alone) / n_runs
     estimated = of_mean + of_mean[to]
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
@@ -351,7 +363,9 @@ def _of_runs(
     if noise is None:
         return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
     common = there.astype(float) @ there.T / np.outer(runs, runs) - 1 / there.any(axis=0).sum()
-    return noise.residual * scale**2 / runs, noise.seed * np.outer(scale, scale) * common
+    return noise.of_each(noise.residual) * scale**2 / runs, noise.seed * np.outer(
+        scale, scale
+    ) * common
 
 
 def _freedom(

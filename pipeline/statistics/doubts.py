@@ -179,11 +179,13 @@ def doubts(records: Sequence[Record], meta: Mapping[str, Any] | None = None) -> 
 def of_less_stable(errors: pd.Series) -> str:
     """Of a model whose runs, with these error rates, vary clearly more than those of the others."""
     low, high = percent(errors.min()), percent(errors.max())
-    return f"its runs vary clearly more than those of the other models, from {low} to {high}"
+    return (
+        f"its errors range from {low} to {high} over its runs, clearly more than other models' do"
+    )
 
 
 def joined(cells: Iterable[Any]) -> Any:
-    """The sentences of several cells of such columns in one; None where all are null."""
+    """The sentences of several cells of doubts as one cell; None where all are null."""
     return SEPARATOR.join(cell for cell in cells if not pd.isna(cell)) or None
 
 
