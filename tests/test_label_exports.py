@@ -867,6 +867,16 @@ def chest_x_rays_with_lists_of_parts(tree: Tree) -> Truth:
 
 
 @understood
+def a_list_of_train_and_valid_beside_folders_of_all_parts(tree: Tree) -> Truth:
+    parts = {"train": "train", "val": "valid", "test": "test"}
+    names = [f"{list(parts)[i // 3 % 3]}/{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("trainval.txt", *(name for name in names if not name.startswith("test")))
+    tree.text("test.txt", *(name for name in names if name.startswith("test")))
+    return {f"{parts[n.partition('/')[0]]}:{n}": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+@understood
 def lists_of_valid_and_test_alone(tree: Tree) -> Truth:
     names = [f"{KINDS[i % 3]}/p{i}" for i in range(45)]
     tree.image(*(f"{name}.jpg" for name in names))
@@ -940,6 +950,54 @@ def test_option_lists_chooses_among_several_splits(tmp_path: Path, table: str | 
     assert set(anew) == {f"images/{name}" for name in names}
 
 
+def test_lists_that_were_chosen_hold_whatever_else_they_say(tmp_path: Path) -> None:
+    """Such as groups, or the names of other images too."""
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    rows = [f"{name}.jpg,{i // 3}" for i, name in enumerate(names)]
+    tree.text("train.csv", "file,patient", *rows[:30])
+    tree.text("test.csv", "file,patient", *rows[30:])
+    for table in (None, "labels.csv"):
+        found = read(tmp_path, Hints(lists="train.csv,test.csv", table=table))
+        assert found == in_parts(names, "images/{}.jpg")
+
+
+def test_lists_that_were_chosen_may_name_images_without_label(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    others = plain(tree, 60, "images/other_")
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:], *(f"other_{name}" for name in others))
+    found = recognise(tmp_path, Hints(lists="train.txt,test.txt"))
+    assert Counter(image.part for image in found.source.images) == {"train": 30, "test": 15}
+    faults = [each for each in found.source.faults if each.file.startswith("test.txt")]
+    assert {each.reason for each in faults} == {"names no labelled image"}
+    assert len(faults) == 60
+
+
+def numbers_before_names(tree: Tree, folder: str = "") -> list[str]:
+    names = [f"{folder}{KINDS[i % 3]}/{i * 17 % 47}.jpg" for i in range(45)]
+    tree.image(*names)
+    for part, some in (("train", names[:30]), ("test", names[30:])):
+        tree.text(f"{part}.csv", ",image", *(f"{i},{name}" for i, name in enumerate(some)))
+    return names
+
+
+@stops("train.csv splits the images into parts, but names them in column image, which is not")
+def lists_with_numbers_before_the_names(tree: Tree) -> None:
+    numbers_before_names(tree)
+
+
+def test_lists_with_numbers_before_the_names_are_no_numbers_of_images(tmp_path: Path) -> None:
+    names = numbers_before_names(Tree(tmp_path))
+    with pytest.raises(PipelineError, match="in column image, which is not its first"):
+        read(tmp_path, Hints(lists="train.csv,test.csv"))
+    anew = {name: KINDS[i % 3] for i, name in enumerate(names)}
+    assert read(tmp_path, Hints(part="none")) == anew
+
+
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
@@ -967,7 +1025,7 @@ def test_what_lists_leave_out_or_name_twice_is_a_fault(tmp_path: Path) -> None:
     lists = {"lists": {"train": "train.txt", "test": ["test.txt"]}}
     found = find_images(recipe | lists, tmp_path)
     assert {(each.file, each.reason) for each in found.faults} == {
-        ("train.txt row 32: oak/p99", "names no image"),
+        ("train.txt row 32: oak/p99", "names no labelled image"),
         (f"{names[29]}.jpg", "in train.txt and in test.txt"),
         (f"{names[44]}.jpg", "in no list of a part"),
     }
@@ -1192,6 +1250,16 @@ def parts_in_the_names_of_files(tree: Tree) -> Truth:
 
 
 @understood
+def a_table_of_train_and_one_of_no_part(tree: Tree) -> Truth:
+    """No table is of the rest, so that both together are split anew."""
+    names = plain(tree)
+    rows = lines_of(names)
+    tree.text("train.csv", "file,label", *rows[:30])
+    tree.text("extra.csv", "file,label", *rows[30:])
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
 def the_number_of_rows_above_the_columns(tree: Tree) -> Truth:
     names = plain(tree)
     rows = lines_of(names, "images/{}.jpg      {}")
@@ -1384,6 +1452,27 @@ def test_a_list_of_valid_images_among_those_for_train(
     }
 
 
+def test_parts_in_the_names_of_files_are_left_out_by_choice(tmp_path: Path) -> None:
+    """Those of folders are not, as everywhere."""
+    tree = Tree(tmp_path)
+    names = [f"{'train' if i < 30 else 'test'}_{i:05d}" for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.text("labels.txt", *lines_of(names, "{}.jpg {}"))
+    assert read(tmp_path) == in_parts(names, "images/{}.jpg")
+    assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
+    tree.text("val.txt", *(f"{name}.jpg" for name in names[20:30]))
+    with pytest.raises(PipelineError, match="for the first, --part none to split the images anew"):
+        read(tmp_path)
+
+
+def test_parts_in_folders_hold_where_no_column_does(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{'train' if i < 30 else 'test'}/{i:05d}" for i in range(45)]
+    tree.image(*(f"{name}.jpg" for name in names))
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    assert read(tmp_path, Hints(part="none")) == in_parts(names, "{}.jpg")
+
+
 def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.image("oak/1.jpg", "elm/1.jpg", "elm/2.jpg")
@@ -1395,9 +1484,37 @@ def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) 
         "elm/1.jpg": "train",
     }
     assert {(each.file, each.reason) for each in found.faults} == {
-        ("train.txt row 2: set/oak/2.jpg", "names no image"),
+        ("train.txt row 2: set/oak/2.jpg", "names no labelled image"),
         ("elm/2.jpg", "in no list of a part"),
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("a 1.jpg", ["a 1.jpg"]),
+        ("a 1", ["a 1.jpg"]),
+        ("b.jpg,9", ["b.jpg"]),
+        ("b.jpg masks/c.jpg", ["b.jpg", "c.jpg"]),
+        ("7,c.jpg", ["7.jpg"]),
+    ],
+)
+def test_a_line_that_may_mean_several_images_means_none(
+    tmp_path: Path, line: str, found: list[str]
+) -> None:
+    """A line begins with the name, however many further cells there are."""
+    tree = Tree(tmp_path)
+    names = ["a.jpg", "a 1.jpg", "b.jpg", "c.jpg", "7.jpg", "first.jpg"]
+    tree.image(*names)
+    tree.text("labels.csv", "file,label", *(f"{name},oak" for name in names))
+    tree.text("train.txt", "first.jpg", line)
+    recipe = {"_target_": "pipeline.dataset.label_tables.in_table", "file": "file"}
+    recipe |= {"table": "labels.csv", "label": "label"}
+    read = find_images(recipe | {"lists": {"train": "train.txt"}}, tmp_path)
+    means = found if len(found) == 1 else []
+    assert {image.file for image in read.images} == {"first.jpg", *means}
+    faults = [each.reason for each in read.faults if each.file.startswith("train.txt")]
+    assert faults == ([f"{len(found)} images fit"] if len(found) > 1 else [])
 
 
 def test_a_split_by_numbers_in_a_list_of_its_own_is_left_out_by_choice(tmp_path: Path) -> None:
