@@ -6,6 +6,7 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
@@ -1056,7 +1058,7 @@ def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
     tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
 
 
-@stops("with a column of file names, or --table train.csv,test.csv to leave it")
+@stops("with a column of file names, or --table train.csv,test.csv to leave it out")
 def a_table_that_is_none_beside_several_that_are(tree: Tree) -> None:
     names = plain(tree)
     tree.text("train.csv", "file,label", *lines_of(names[:30]))
@@ -1317,7 +1319,7 @@ def birds(tree: Tree) -> list[str]:
     return names
 
 
-@stops("train_test_split.txt speak of the images by what images.txt calls them")
+@stops("train_test_split.txt refer to images by the ids in images.txt")
 def tables_keyed_by_number(tree: Tree) -> None:
     birds(tree)
 
@@ -1337,6 +1339,21 @@ def pets_and_their_masks(tree: Tree) -> None:
     names = plain(tree)
     tree.image(*(f"annotations/trimaps/{name}.png" for name in names))
     tree.text("annotations/list.txt", *(f"{name} {i % 3}" for i, name in enumerate(names)))
+
+
+@stops("write --images masks, or move that folder away to use the others")
+def masks_below_the_images(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
+    tree.image(*(f"{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
+
+
+def test_many_folders_called_alike_are_soon_compared() -> None:
+    files = [f"{i}/{place}/{i % 7}.jpg" for i in range(5000) for place in ("a", "images")]
+    start = time.process_time()
+    refuse_parallel([file for file in files if "/images/" in file])
+    assert time.process_time() - start < 5
+    with pytest.raises(PipelineError, match="0/images and 0/a hold files of the same names"):
+        refuse_parallel(files)
 
 
 @stops("write --images image or --images mask")
@@ -1360,6 +1377,28 @@ def a_valid_part_without_class_folders(tree: Tree) -> None:
     tree.text("sets/train_cls.txt", *(f"{KINDS[i % 3]}/{i} {i}" for i in range(45)))
 
 
+def test_a_valid_part_without_class_folders_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {
+        f"{part}:data/{part}/{KINDS[i % 3]}/{part}{i}.jpg": KINDS[i % 3]
+        for part, n in (("train", 30), ("test", 15))
+        for i in range(n)
+    }
+    tree.image(*(name.partition(":")[2] for name in truth))
+    tree.image(*(f"data/val/{i}.jpg" for i in range(12)))
+    layout = "data/{part}/{label}/**"
+    with pytest.raises(PipelineError, match=re.escape(f"or write --layout '{layout}' to leave")):
+        read(tmp_path)
+    assert read(tmp_path, Hints(layout=layout)) == truth
+
+
+@stops("data/train holds 12 images and no class folders, unlike test: move them into such folders")
+def a_train_part_without_class_folders(tree: Tree) -> None:
+    """No layout is advised: without train, no split is given."""
+    tree.image(*(f"data/train/{i}.jpg" for i in range(12)))
+    tree.image(*(f"data/test/{KINDS[i % 3]}/{i}.jpg" for i in range(30)))
+
+
 @stops("'SUN/{label}/**'), or abbey, bakery, house, yard (write --layout 'SUN/*/{label}/**')")
 def folders_of_letters(tree: Tree) -> None:
     places = ["a/abbey", "b/bakery/shop", "b/house", "y/yard"]
@@ -1380,6 +1419,27 @@ def people(tree: Tree) -> None:
 @stops("begin with test, train, which look like parts")
 def parts_in_the_names_of_files_in_class_folders(tree: Tree) -> None:
     tree.image(*(f"{KINDS[i % 3]}/{'test' if i % 4 else 'train'}_{i}.jpg" for i in range(48)))
+
+
+@pytest.mark.parametrize(
+    ("form", "layout"),
+    [
+        ("{kind}/{part}/{i}.jpg", "{label}/**"),
+        ("{part}/{kind}/{i}.jpg", "*/{label}"),
+        ("{kind}/{part}_{i}.jpg", "{label}"),
+    ],
+)
+def test_a_layout_decides_that_nothing_is_a_part(tmp_path: Path, form: str, layout: str) -> None:
+    pairs = [(i, "test" if i % 4 else "train") for i in range(48)]
+    names = [form.format(kind=KINDS[i % 3], part=part, i=i) for i, part in pairs]
+    Tree(tmp_path).image(*names)
+    assert read(tmp_path, Hints(layout=layout)) == kinds(names, "{}")
+
+
+@stops("the files lie in folders test, train, which look like parts")
+def parts_deep_below_the_class_folders(tree: Tree) -> None:
+    parts = ["test" if i % 4 else "train" for i in range(48)]
+    tree.image(*(f"{KINDS[i % 3]}/{i % 3}/{i}/{part}/1.jpg" for i, part in enumerate(parts)))
 
 
 @stops("haze primary: one label each, or several? Write --delimiter none, or --delimiter ' '")

@@ -353,10 +353,9 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
         paths.setdefault(each.part or "", set()).add(each.meaning.keys["path"])
     of_rest = [part for part in ("valid", "test") if part in tables]
     if "" in tables and of_rest and not split and hints.part != "none":
-        part = of_rest[0]
         raise Unclear(
-            f"{tables[part][0]} is of part {part} by its name, and {tables[''][0]} of none: call "
-            "that train.csv, or write --part none to split the images anew"
+            f"{tables[of_rest[0]][0]} is of part {of_rest[0]} by its name, and {tables[''][0]} of "
+            "none: call that train.csv, or write --part none to split the images anew"
         )
     if split or "" in tables or len(tables) == 1:
         tables, paths = {"": sorted(chain(*tables.values()))}, {"": set().union(*paths.values())}

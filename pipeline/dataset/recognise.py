@@ -28,7 +28,7 @@ from pipeline.dataset.folders import (
     read_folders,
     read_names,
     refuse_parallel,
-    refuse_parts_in_names,
+    refuse_unread_parts,
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
@@ -166,8 +166,9 @@ def _by_folders(
         notes.append(f"{listed(silent)} {said} no label")
     rule = reading.evidence + with_lists(reading.images, lists)
     read_so = _recognised(root, reading.images, "single", rule, notes)
-    if hints.part is None and not any(image.part for image in read_so.source.images):
-        refuse_parts_in_names([image.file for image in read_so.source.images])
+    chosen = hints.part is not None or hints.layout is not None
+    if not chosen and not any(image.part for image in read_so.source.images):
+        refuse_unread_parts([image.file for image in read_so.source.images])
     return read_so
 
 
@@ -240,7 +241,7 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
 
 
 def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
-    """Files that speak of the images by numbers, which a table gives them, are not left aside."""
+    """Files that refer to images by ids that a table gives them are not left aside."""
     for each in tables:
         others = [each.frame[name] for name in each.frame if name != each.naming.column]
         keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
@@ -252,9 +253,10 @@ def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> 
             if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys):
                 keyed.append(path)
         if keyed:
+            refer = "refer" if len(keyed) > 1 else "refers"
             raise Unclear(
-                f"{listed(keyed)} speak of the images by what {each.name} calls them, which is "
-                "not read: write one table with a column of file names, one of labels and one of "
+                f"{listed(keyed)} {refer} to images by the ids in {each.name}, which is not "
+                "read: write one table with a column of file names, one of labels and one of "
                 "parts, or --table none to use the folders alone"
             )
 
@@ -269,7 +271,7 @@ def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, ta
         if named >= max(2, 0.5 * len(firsts)):
             raise Unclear(
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
-                f"with a column of file names, or --table {tables} to leave it"
+                f"with a column of file names, or --table {tables} to leave it out"
             )
 
 
