@@ -1347,6 +1347,17 @@ def masks_below_the_images(tree: Tree) -> None:
     tree.image(*(f"{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
 
 
+def test_images_with_masks_elsewhere_are_chosen_by_their_folder(tmp_path: Path) -> None:
+    """The masks are no files that describe them."""
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
+    tree = Tree(tmp_path)
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.image(*(f"masks/{name}.png" for name in names))
+    with pytest.raises(PipelineError, match="write --images images or --images masks"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(images="images")) == kinds(names, "images/{}.jpg")
+
+
 def test_many_folders_called_alike_are_soon_compared() -> None:
     files = [f"{i}/{place}/{i % 7}.jpg" for i in range(5000) for place in ("a", "images")]
     start = time.process_time()
