@@ -879,6 +879,16 @@ def a_list_of_train_and_valid_beside_folders_of_all_parts(tree: Tree) -> Truth:
 
 
 @understood
+def lists_of_ids_and_names(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(45)]
+    tree.image(*(f"{name.partition('_')[0]}/{name}.jpg" for name in names))
+    tree.text("train.csv", "id,file", *(f"{name},{name}.jpg" for name in names[:30]))
+    tree.text("test.csv", "id,file", *(f"{name},{name}.jpg" for name in names[30:]))
+    files = [f"{name.partition('_')[0]}/{name}.jpg" for name in names]
+    return in_parts(files, "{}")
+
+
+@understood
 def lists_of_valid_and_test_alone(tree: Tree) -> Truth:
     names = [f"{KINDS[i % 3]}/p{i}" for i in range(45)]
     tree.image(*(f"{name}.jpg" for name in names))

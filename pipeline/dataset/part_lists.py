@@ -14,7 +14,7 @@ from pipeline.dataset.columns import is_plain_list
 from pipeline.dataset.evidence import Named, in_order, look
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.image_files import ImageFiles
-from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.naming import Hints, Unclear, listed, naming
 from pipeline.dataset.sources import named_files, parts_of_paths, suffix_of
 from pipeline.dataset.table_files import TEXT
 
@@ -41,7 +41,7 @@ def lists_beside(
         if hints.lists is None:
             _refuse_part_of_a_split(lists, part_of.keys())
         for each in chain(*lists.values()):
-            _refuse_unread(each)
+            _refuse_unread(each, index)
         return {part: [each.name for each in same] for part, same in lists.items()}, []
     in_names = "part_of_path" in images and not parts_of_paths(part_of, in_names=False)
     otherwise = "to split the images anew" if in_names else "for the second"
@@ -111,18 +111,27 @@ def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Nam
     return [] if few or every else lists
 
 
-def _refuse_unread(each: Named) -> None:
+def _refuse_unread(each: Named, index: ImageFiles) -> None:
     """Lists are read as lines of text that begin with a name."""
     unread = ""
     if suffix_of(each.name) not in TEXT:
         unread = "which is read from lists of text"
-    elif each.naming.column != each.frame.columns[0]:
+    elif not _begins_with_names(each, index):
         unread = f"but names them in column {each.naming.column}, which is not its first"
     if unread:
         raise Unclear(
             f"{each.name} splits the images into parts, {unread}: write one name per line, or "
             "--part none to split the images anew"
         )
+
+
+def _begins_with_names(each: Named, index: ImageFiles) -> bool:
+    """Whether its first column names the images that it names."""
+    first = each.frame.columns[0]
+    if each.naming.column == first:
+        return True
+    found = naming(each.frame[[first]], index, each.name, Hints())
+    return found is not None and found.of_row == each.naming.of_row
 
 
 def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
