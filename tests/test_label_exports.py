@@ -6,6 +6,7 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
@@ -867,6 +869,26 @@ def chest_x_rays_with_lists_of_parts(tree: Tree) -> Truth:
 
 
 @understood
+def a_list_of_train_and_valid_beside_folders_of_all_parts(tree: Tree) -> Truth:
+    parts = {"train": "train", "val": "valid", "test": "test"}
+    names = [f"{list(parts)[i // 3 % 3]}/{KINDS[i % 3]}/p{i}.jpg" for i in range(45)]
+    tree.image(*names)
+    tree.text("trainval.txt", *(name for name in names if not name.startswith("test")))
+    tree.text("test.txt", *(name for name in names if name.startswith("test")))
+    return {f"{parts[n.partition('/')[0]]}:{n}": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+@understood
+def lists_of_ids_and_names(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(45)]
+    tree.image(*(f"{name.partition('_')[0]}/{name}.jpg" for name in names))
+    tree.text("train.csv", "id,file", *(f"{name},{name}.jpg" for name in names[:30]))
+    tree.text("test.csv", "id,file", *(f"{name},{name}.jpg" for name in names[30:]))
+    files = [f"{name.partition('_')[0]}/{name}.jpg" for name in names]
+    return in_parts(files, "{}")
+
+
+@understood
 def lists_of_valid_and_test_alone(tree: Tree) -> Truth:
     names = [f"{KINDS[i % 3]}/p{i}" for i in range(45)]
     tree.image(*(f"{name}.jpg" for name in names))
@@ -940,6 +962,54 @@ def test_option_lists_chooses_among_several_splits(tmp_path: Path, table: str | 
     assert set(anew) == {f"images/{name}" for name in names}
 
 
+def test_lists_that_were_chosen_hold_whatever_else_they_say(tmp_path: Path) -> None:
+    """Such as groups, or the names of other images too."""
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    rows = [f"{name}.jpg,{i // 3}" for i, name in enumerate(names)]
+    tree.text("train.csv", "file,patient", *rows[:30])
+    tree.text("test.csv", "file,patient", *rows[30:])
+    for table in (None, "labels.csv"):
+        found = read(tmp_path, Hints(lists="train.csv,test.csv", table=table))
+        assert found == in_parts(names, "images/{}.jpg")
+
+
+def test_lists_that_were_chosen_may_name_images_without_label(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    others = plain(tree, 60, "images/other_")
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:], *(f"other_{name}" for name in others))
+    found = recognise(tmp_path, Hints(lists="train.txt,test.txt"))
+    assert Counter(image.part for image in found.source.images) == {"train": 30, "test": 15}
+    faults = [each for each in found.source.faults if each.file.startswith("test.txt")]
+    assert {each.reason for each in faults} == {"names no labelled image"}
+    assert len(faults) == 60
+
+
+def numbers_before_names(tree: Tree, folder: str = "") -> list[str]:
+    names = [f"{folder}{KINDS[i % 3]}/{i * 17 % 47}.jpg" for i in range(45)]
+    tree.image(*names)
+    for part, some in (("train", names[:30]), ("test", names[30:])):
+        tree.text(f"{part}.csv", ",image", *(f"{i},{name}" for i, name in enumerate(some)))
+    return names
+
+
+@stops("train.csv splits the images into parts, but names them in column image, which is not")
+def lists_with_numbers_before_the_names(tree: Tree) -> None:
+    numbers_before_names(tree)
+
+
+def test_lists_with_numbers_before_the_names_are_no_numbers_of_images(tmp_path: Path) -> None:
+    names = numbers_before_names(Tree(tmp_path))
+    with pytest.raises(PipelineError, match="in column image, which is not its first"):
+        read(tmp_path, Hints(lists="train.csv,test.csv"))
+    anew = {name: KINDS[i % 3] for i, name in enumerate(names)}
+    assert read(tmp_path, Hints(part="none")) == anew
+
+
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
@@ -967,7 +1037,7 @@ def test_what_lists_leave_out_or_name_twice_is_a_fault(tmp_path: Path) -> None:
     lists = {"lists": {"train": "train.txt", "test": ["test.txt"]}}
     found = find_images(recipe | lists, tmp_path)
     assert {(each.file, each.reason) for each in found.faults} == {
-        ("train.txt row 32: oak/p99", "names no image"),
+        ("train.txt row 32: oak/p99", "names no labelled image"),
         (f"{names[29]}.jpg", "in train.txt and in test.txt"),
         (f"{names[44]}.jpg", "in no list of a part"),
     }
@@ -998,7 +1068,7 @@ def a_table_that_is_none_beside_one_that_is(tree: Tree) -> None:
     tree.text("list_attr.txt", str(len(names)), "Smiling Young", *rows)
 
 
-@stops("with a column of file names, or --table train.csv,test.csv to leave it")
+@stops("with a column of file names, or --table train.csv,test.csv to leave it out")
 def a_table_that_is_none_beside_several_that_are(tree: Tree) -> None:
     names = plain(tree)
     tree.text("train.csv", "file,label", *lines_of(names[:30]))
@@ -1192,6 +1262,16 @@ def parts_in_the_names_of_files(tree: Tree) -> Truth:
 
 
 @understood
+def a_table_of_train_and_one_of_no_part(tree: Tree) -> Truth:
+    """No table is of the rest, so that both together are split anew."""
+    names = plain(tree)
+    rows = lines_of(names)
+    tree.text("train.csv", "file,label", *rows[:30])
+    tree.text("extra.csv", "file,label", *rows[30:])
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
 def the_number_of_rows_above_the_columns(tree: Tree) -> Truth:
     names = plain(tree)
     rows = lines_of(names, "images/{}.jpg      {}")
@@ -1249,7 +1329,7 @@ def birds(tree: Tree) -> list[str]:
     return names
 
 
-@stops("train_test_split.txt speak of the images by what images.txt calls them")
+@stops("train_test_split.txt refer to images by the ids in images.txt")
 def tables_keyed_by_number(tree: Tree) -> None:
     birds(tree)
 
@@ -1269,6 +1349,32 @@ def pets_and_their_masks(tree: Tree) -> None:
     names = plain(tree)
     tree.image(*(f"annotations/trimaps/{name}.png" for name in names))
     tree.text("annotations/list.txt", *(f"{name} {i % 3}" for i, name in enumerate(names)))
+
+
+@stops("write --images masks, or move that folder away to use the others")
+def masks_below_the_images(tree: Tree) -> None:
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
+    tree.image(*(f"{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
+
+
+def test_images_with_masks_elsewhere_are_chosen_by_their_folder(tmp_path: Path) -> None:
+    """The masks are no files that describe them."""
+    names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
+    tree = Tree(tmp_path)
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.image(*(f"masks/{name}.png" for name in names))
+    with pytest.raises(PipelineError, match="write --images images or --images masks"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(images="images")) == kinds(names, "images/{}.jpg")
+
+
+def test_many_folders_called_alike_are_soon_compared() -> None:
+    files = [f"{i}/{place}/{i % 7}.jpg" for i in range(5000) for place in ("a", "images")]
+    start = time.process_time()
+    refuse_parallel([file for file in files if "/images/" in file])
+    assert time.process_time() - start < 5
+    with pytest.raises(PipelineError, match="0/images and 0/a hold files of the same names"):
+        refuse_parallel(files)
 
 
 @stops("write --images image or --images mask")
@@ -1292,6 +1398,28 @@ def a_valid_part_without_class_folders(tree: Tree) -> None:
     tree.text("sets/train_cls.txt", *(f"{KINDS[i % 3]}/{i} {i}" for i in range(45)))
 
 
+def test_a_valid_part_without_class_folders_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {
+        f"{part}:data/{part}/{KINDS[i % 3]}/{part}{i}.jpg": KINDS[i % 3]
+        for part, n in (("train", 30), ("test", 15))
+        for i in range(n)
+    }
+    tree.image(*(name.partition(":")[2] for name in truth))
+    tree.image(*(f"data/val/{i}.jpg" for i in range(12)))
+    layout = "data/{part}/{label}/**"
+    with pytest.raises(PipelineError, match=re.escape(f"or write --layout '{layout}' to leave")):
+        read(tmp_path)
+    assert read(tmp_path, Hints(layout=layout)) == truth
+
+
+@stops("data/train holds 12 images and no class folders, unlike test: move them into such folders")
+def a_train_part_without_class_folders(tree: Tree) -> None:
+    """No layout is advised: without train, no split is given."""
+    tree.image(*(f"data/train/{i}.jpg" for i in range(12)))
+    tree.image(*(f"data/test/{KINDS[i % 3]}/{i}.jpg" for i in range(30)))
+
+
 @stops("'SUN/{label}/**'), or abbey, bakery, house, yard (write --layout 'SUN/*/{label}/**')")
 def folders_of_letters(tree: Tree) -> None:
     places = ["a/abbey", "b/bakery/shop", "b/house", "y/yard"]
@@ -1312,6 +1440,27 @@ def people(tree: Tree) -> None:
 @stops("begin with test, train, which look like parts")
 def parts_in_the_names_of_files_in_class_folders(tree: Tree) -> None:
     tree.image(*(f"{KINDS[i % 3]}/{'test' if i % 4 else 'train'}_{i}.jpg" for i in range(48)))
+
+
+@pytest.mark.parametrize(
+    ("form", "layout"),
+    [
+        ("{kind}/{part}/{i}.jpg", "{label}/**"),
+        ("{part}/{kind}/{i}.jpg", "*/{label}"),
+        ("{kind}/{part}_{i}.jpg", "{label}"),
+    ],
+)
+def test_a_layout_decides_that_nothing_is_a_part(tmp_path: Path, form: str, layout: str) -> None:
+    pairs = [(i, "test" if i % 4 else "train") for i in range(48)]
+    names = [form.format(kind=KINDS[i % 3], part=part, i=i) for i, part in pairs]
+    Tree(tmp_path).image(*names)
+    assert read(tmp_path, Hints(layout=layout)) == kinds(names, "{}")
+
+
+@stops("the files lie in folders test, train, which look like parts")
+def parts_deep_below_the_class_folders(tree: Tree) -> None:
+    parts = ["test" if i % 4 else "train" for i in range(48)]
+    tree.image(*(f"{KINDS[i % 3]}/{i % 3}/{i}/{part}/1.jpg" for i, part in enumerate(parts)))
 
 
 @stops("haze primary: one label each, or several? Write --delimiter none, or --delimiter ' '")
@@ -1384,6 +1533,27 @@ def test_a_list_of_valid_images_among_those_for_train(
     }
 
 
+def test_parts_in_the_names_of_files_are_left_out_by_choice(tmp_path: Path) -> None:
+    """Those of folders are not, as everywhere."""
+    tree = Tree(tmp_path)
+    names = [f"{'train' if i < 30 else 'test'}_{i:05d}" for i in range(45)]
+    tree.image(*(f"images/{name}.jpg" for name in names))
+    tree.text("labels.txt", *lines_of(names, "{}.jpg {}"))
+    assert read(tmp_path) == in_parts(names, "images/{}.jpg")
+    assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
+    tree.text("val.txt", *(f"{name}.jpg" for name in names[20:30]))
+    with pytest.raises(PipelineError, match="for the first, --part none to split the images anew"):
+        read(tmp_path)
+
+
+def test_parts_in_folders_hold_where_no_column_does(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{'train' if i < 30 else 'test'}/{i:05d}" for i in range(45)]
+    tree.image(*(f"{name}.jpg" for name in names))
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    assert read(tmp_path, Hints(part="none")) == in_parts(names, "{}.jpg")
+
+
 def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.image("oak/1.jpg", "elm/1.jpg", "elm/2.jpg")
@@ -1395,9 +1565,37 @@ def test_a_line_means_no_file_of_the_same_name_in_another_class(tmp_path: Path) 
         "elm/1.jpg": "train",
     }
     assert {(each.file, each.reason) for each in found.faults} == {
-        ("train.txt row 2: set/oak/2.jpg", "names no image"),
+        ("train.txt row 2: set/oak/2.jpg", "names no labelled image"),
         ("elm/2.jpg", "in no list of a part"),
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("a 1.jpg", ["a 1.jpg"]),
+        ("a 1", ["a 1.jpg"]),
+        ("b.jpg,9", ["b.jpg"]),
+        ("b.jpg masks/c.jpg", ["b.jpg", "c.jpg"]),
+        ("7,c.jpg", ["7.jpg"]),
+    ],
+)
+def test_a_line_that_may_mean_several_images_means_none(
+    tmp_path: Path, line: str, found: list[str]
+) -> None:
+    """A line begins with the name, however many further cells there are."""
+    tree = Tree(tmp_path)
+    names = ["a.jpg", "a 1.jpg", "b.jpg", "c.jpg", "7.jpg", "first.jpg"]
+    tree.image(*names)
+    tree.text("labels.csv", "file,label", *(f"{name},oak" for name in names))
+    tree.text("train.txt", "first.jpg", line)
+    recipe = {"_target_": "pipeline.dataset.label_tables.in_table", "file": "file"}
+    recipe |= {"table": "labels.csv", "label": "label"}
+    read = find_images(recipe | {"lists": {"train": "train.txt"}}, tmp_path)
+    means = found if len(found) == 1 else []
+    assert {image.file for image in read.images} == {"first.jpg", *means}
+    faults = [each.reason for each in read.faults if each.file.startswith("train.txt")]
+    assert faults == ([f"{len(found)} images fit"] if len(found) > 1 else [])
 
 
 def test_a_split_by_numbers_in_a_list_of_its_own_is_left_out_by_choice(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ LABEL_NAMES = (  # of several of them in a table, names come before numbers: see
     *("class_id", "label_id", "category_id", "class_label", "image_label", "label_group"),
 )
 SEVERAL = re.compile(r"(.*_)?(tags|labels|classes|categories|attributes|keywords|findings|genres)")
-PART_NAMES = words(
+PART_COLUMNS = words(
     "split splits part set subset fold folds partition phase usage ml_use data_split "
     "dataset_split is_valid is_val is_validation is_test is_train valid"
 )
@@ -166,7 +166,7 @@ def _part_column(
             continue
         cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
         meant = {cell: part_of(cell, column) for cell in cells if cell}
-        named = column_key(column) in PART_NAMES
+        named = column_key(column) in PART_COLUMNS
         said = {part_named(cell) for cell in cells} - {None}
         if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
             continue

@@ -29,6 +29,7 @@ from pipeline.dataset.sources import (
     named_files,
     part_in_words,
     parts_of_paths,
+    suffix_of,
     without_part,
 )
 from pipeline.dataset.table_files import (
@@ -88,7 +89,7 @@ def _text(cell: object) -> str:
 
 def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
     """The tables that name images; with --table those, and what may be lists of parts."""
-    wanted = [path for path in others if Path(path).suffix.lower() in table_files.SUFFIXES]
+    wanted = [path for path in others if suffix_of(path) in table_files.SUFFIXES]
     asked = wanted
     if hints.table is not None:
         asked = [] if hints.table == "none" else named_files(root, hints.table)
@@ -118,7 +119,7 @@ def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints
 def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path, best = root / name, None
-    suffix = path.suffix.lower()
+    suffix = suffix_of(name)
     ways: Sequence[str | None] = [None]
     if suffix in table_files.TEXT:
         blanks = [" "] if suffix in (".txt", ".lst") else []
@@ -330,9 +331,9 @@ def _combined(
         images |= _tables_and_paths(group, "part" in images, hints)
     files = frozenset[str]().union(*(each.naming.files for each in group))
     split = "part" in images or isinstance(images["table"], dict)
-    if not split and (folders := parts_of_paths(files)):
+    if not split and (said := parts_of_paths(files, in_names=hints.part != "none")):
         images["part_of_path"] = True
-        notes.append(f"the folders or names {listed(folders)} give the part")
+        notes.append(f"the folders or names {listed(said)} give the part")
     if images["path"] == "{}":
         del images["path"]
     evidence = "; ".join(first.meaning.evidence)
@@ -350,16 +351,14 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
         assert each.meaning is not None
         tables.setdefault(each.part or "", []).append(each.name)
         paths.setdefault(each.part or "", set()).add(each.meaning.keys["path"])
-    if split or len(tables) == 1 or ("" in tables and hints.part == "none"):
-        tables, paths = {"": sorted(chain(*tables.values()))}, {"": set().union(*paths.values())}
-    elif "" in tables and tables.keys() & {"valid", "test"}:
-        part, named = next(
-            (part, each) for part, each in tables.items() if part not in ("", "train")
-        )
+    of_rest = [part for part in ("valid", "test") if part in tables]
+    if "" in tables and of_rest and not split and hints.part != "none":
         raise Unclear(
-            f"{named[0]} is of part {part} by its name, and {tables[''][0]} of none: call that "
-            "train.csv, or write --part none to split the images anew"
+            f"{tables[of_rest[0]][0]} is of part {of_rest[0]} by its name, and {tables[''][0]} of "
+            "none: call that train.csv, or write --part none to split the images anew"
         )
+    if split or "" in tables or len(tables) == 1:
+        tables, paths = {"": sorted(chain(*tables.values()))}, {"": set().union(*paths.values())}
     for part, found in paths.items():
         if len(found) > 1:
             choices = (f"--table {quote(_with_its_parts(each, group))}" for each in group)

@@ -5,11 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from pipeline.dataset.image_files import folder_of, stem_path
-from pipeline.dataset.naming import NO_IMAGES, Hints, Unclear, listed, words
+from pipeline.dataset.naming import NO_IMAGES, Hints, Unclear, choice_of_folders, listed, words
 from pipeline.dataset.sources import Layout, part_in_words, part_of_folder, parts_of_paths
 
 NAME_PATTERNS = (
@@ -72,7 +71,7 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
     inner: list[str] = []
     labelled = Counter({rest: count for rest, count in rests.items() if rest})
     if part_level in (None, 0):
-        labelled = _descend(labelled, inner, only=True)
+        labelled = _descend(labelled, inner, to_classes=True)
     labelled = Counter({rest: count for rest, count in labelled.items() if rest})
     if not labelled:
         return None
@@ -140,7 +139,8 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
         tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
         found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
         if hints.pattern is None and "train" in of_part and not found <= labels.keys():
-            evidence += f"; those in {of_part.pop('test')} say something else and are left aside"
+            left = of_part.pop("test")
+            evidence += f"; those in {left} say something else and are left aside"
         globs: Any = dict(of_part) if None not in of_part else of_part[None]
         return Reading(
             {
@@ -166,16 +166,16 @@ def _part_below(folder: str) -> str | None:
 
 
 def _descend(
-    folders: Counter[tuple[str, ...]], levels: list[str], only: bool = False
+    folders: Counter[tuple[str, ...]], levels: list[str], to_classes: bool = False
 ) -> Counter[tuple[str, ...]]:
     """Without the folders that all images have in common, which go to `levels`.
 
-    The last folders on a way stay, if they are all there is; with `only`, folders that could be a
-    class of their own stay too.
+    The last folders on a way stay, if they are all there is; with `to_classes`, folders that
+    could be a class of their own stay too.
     """
     while folders and all(folders) and len({each[0] for each in folders}) == 1:
         first = next(iter(folders))[0]
-        if only and first.lower() not in NO_CLASSES:
+        if to_classes and first.lower() not in NO_CLASSES:
             break
         levels.append(first)
         folders = Counter({each[1:]: count for each, count in folders.items()})
@@ -219,16 +219,18 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
 
 
 def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
-    """A valid part without the class folders of the others is not left aside; one of test is."""
-    deep = {each[0] for each in folders if len(each) > 1}
+    """A part without the class folders of the others is not left aside; one of test is."""
+    deep = sorted({each[0] for each in folders if len(each) > 1})
     for each, count in folders.items():
         if len(each) == 1 and each[0] not in deep and part_in_words(each[0]) != "test" and deep:
-            other = min(sorted(deep), key=lambda name: part_in_words(name) != "train")
-            layout = "/".join([*above, other, "{label}", "**"])
+            to_leave_out = ""
+            if "train" in map(part_in_words, deep):
+                kept = "{part}" if len(deep) > 1 else deep[0]
+                layout = "/".join([*above, kept, "{label}", "**"])
+                to_leave_out = f", or write --layout '{layout}' to leave them out"
             raise Unclear(
-                f"{'/'.join([*above, each[0]])} holds {count} images and no class folders as "
-                f"{listed(sorted(deep))} does: move them into such folders, or write --layout "
-                f"'{layout}' to leave them out"
+                f"{'/'.join([*above, each[0]])} holds {count} images and no class folders, unlike "
+                f"{listed(deep)}: move them into such folders{to_leave_out}"
             )
 
 
@@ -243,22 +245,30 @@ def _label_level(
     for rest in deep:
         owners[rest[1]].add(rest[0])
     names = sorted(owners)
-    generic = all(name.lower() in NO_CLASSES for name in names)
-    further = sorted({rest[2] for rest in deep if len(rest) > 2})
-    repeated = [name for name in names if len(owners[name]) > 1]
+    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
     beside = any(len(rest) == 1 for rest in labelled)
-    if further if generic else repeated or not (beside or all(map(_NUMBERED.fullmatch, names))):
+    if generic:
+        inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
+        may_be_classes = bool(inner)
+    else:
+        inner, above = names, ["*"]
+        repeated = any(len(each) > 1 for each in owners.values())
+        numbered = all(map(_NUMBERED.fullmatch, names))
+        may_be_classes = repeated or not (beside or numbered)
+    if may_be_classes:
         upper = sorted({rest[0] for rest in labelled})
-        open_end = ["**"] * any(len(rest) > 2 + generic for rest in deep)
-        lower = layout_of("*", *["*"] * generic, "{label}", *open_end)
+        lower = [*above, "{label}"]
+        if any(len(rest) > len(lower) for rest in deep):
+            lower.append("**")
         raise Unclear(
             f"folders in folders: are the classes {listed(upper)} (write --layout "
-            f"'{'/'.join(layout_of('{label}', '**'))}'), or {listed(further if generic else names)}"
-            f" (write --layout '{'/'.join(lower)}')?"
+            f"'{'/'.join(layout_of('{label}', '**'))}'), or {listed(inner)} (write --layout "
+            f"'{'/'.join(layout_of(*lower))}')?"
         )
-    if generic or any(len(rest) == 1 for rest in labelled) or max(map(len, deep)) > 2:
-        return ["**"], f"folders below them ({listed(names)}) mean nothing"
-    return ["{group}"], f"folders below them ({listed(names)}) keep their images together"
+    one_level = max(map(len, deep)) == 2
+    if one_level and not generic and not beside:
+        return ["{group}"], f"folders below them ({listed(names)}) keep their images together"
+    return ["**"], f"folders below them ({listed(names)}) mean nothing"
 
 
 def may_be_class(folder: str) -> bool:
@@ -308,12 +318,17 @@ def why_no_classes(root: Path, files: Sequence[str]) -> str:
     return f"only one class ({only}; each needs a folder of its own)"
 
 
-def refuse_parts_in_names(files: Sequence[str]) -> None:
-    """Raise where the names of all files begin with parts, train_1.jpg, which is not read."""
+def refuse_unread_parts(files: Sequence[str]) -> None:
+    """Raise where the names of all files begin with parts, train_1.jpg, or deep folders are some.
+
+    Neither is read.
+    """
     if said := parts_of_paths(files):
+        in_folders = parts_of_paths(files, in_names=False)
+        what = "the files lie in folders" if in_folders else "the files' names begin with"
         raise Unclear(
-            f"the files' names begin with {listed(said)}, which look like parts: write lists of "
-            "the images of each, train.txt and so on, or --part none to split the images anew"
+            f"{what} {listed(said)}, which look like parts: write lists of the images of each, "
+            "train.txt and so on, or --part none to split the images anew"
         )
 
 
@@ -324,12 +339,23 @@ def refuse_parallel(files: Sequence[str]) -> None:
         levels = stem_path(file).split("/")
         for depth in range(len(levels)):
             stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
+    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for folder, held in stems.items():
+        for each in held:
+            holders[each][folder.rpartition("/")[2]].append(folder)
     for first in sorted(stems):
-        if first.rpartition("/")[2].lower() in NO_CLASSES:
-            for second in sorted(stems):
-                apart = first.rpartition("/")[2] != second.rpartition("/")[2]
-                if apart and len(stems[first] & stems[second]) >= 0.5 * len(stems[first]):
-                    raise Unclear(
-                        f"{first} and {second or '.'} hold files of the same names, such as images "
-                        f"and masks: write --images {quote(first)} or --images {quote(second)}"
-                    )
+        own = first.rpartition("/")[2]
+        if own.lower() not in NO_CLASSES:
+            continue
+        shared = Counter[str]()
+        for each in stems[first]:
+            for name, same in holders[each].items():
+                if name != own:
+                    shared.update(same)
+        alike = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
+        if alike:
+            second = min(alike)
+            raise Unclear(
+                f"{first} and {second or '.'} hold files of the same names, such as images and "
+                f"masks: {choice_of_folders(first, second)}"
+            )

@@ -101,8 +101,8 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
 
     A line is an image's path or the end of it, with or without the suffix, or begins with one. An
-    image that no list names stays in its own part where that has no list; without one it is in
-    train, and a fault where train has a list.
+    image that no list names stays in its own part, train without one, and is a fault where that
+    part has a list.
     """
     index = ImageFiles(root, [image.file for image in source.images])
     lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
@@ -117,7 +117,7 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
                 if len(fitting) == 1:
                     lists_of.setdefault(fitting[0], {})[name] = part
                 elif fitting or number > 1:  # the first line may be a heading
-                    reason = f"{len(fitting)} images fit" if fitting else "names no image"
+                    reason = f"{len(fitting)} images fit" if fitting else "names no labelled image"
                     faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
     images = []
     for image in source.images:
@@ -133,15 +133,23 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
 
 
 def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
-    """The images that a line of a list may mean."""
-    for text in dict.fromkeys((",".join(row), row[0], re.split(r"[\s;|]", row[0].strip())[0])):
-        levels = text.strip().replace("\\", "/").split("/")
-        for start in range(len(levels)):  # what is above the dataset's folder fits nothing
-            if start and alike(levels[start - 1]) in index.folders:
-                break
-            tail = "/".join(levels[start:])
-            if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
-                return found
+    """The images that a line of a list may mean: as a whole, or else by what it begins with."""
+    line, first = ",".join(row).strip(), row[0].strip()
+    if line and (found := index.find(f"**/{line}", any_suffix=True, any_case=True)):
+        return found
+    texts = dict.fromkeys((line, first, re.split(r"[\s;|]", first)[0]))
+    return list(dict.fromkeys(file for text in texts for file in _ending_so(text, index)))
+
+
+def _ending_so(text: str, index: ImageFiles) -> list[str]:
+    """The images that a path, or else its end, may mean."""
+    levels = text.replace("\\", "/").split("/")
+    for start in range(len(levels)):  # what is above the dataset's folder fits nothing
+        if start and alike(levels[start - 1]) in index.folders:
+            break
+        tail = "/".join(levels[start:])
+        if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
+            return found
     return []
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import PurePosixPath
 from shlex import quote
 from typing import Any
 
@@ -151,7 +152,7 @@ def _rule(
         level["suffix"] = "any"
     numbers = bare and all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in fitting)
     strength = 1 if numbers else 2 if bare else 3
-    fitting = _of_onefolder_of(fitting, folder, name, hints)
+    fitting = _of_chosen_folder(fitting, folder, name, hints)
     of_cell = {cell: files[0] for cell, files in fitting.items()}
     if len(set(of_cell.values())) < len(of_cell):
         of_cell = _with_parents(of_cell)
@@ -179,7 +180,7 @@ def _nearest(files: Sequence[str], place: str) -> list[str]:
     return [file for file in files if agreeing(file) == best]
 
 
-def _of_onefolder_of(
+def _of_chosen_folder(
     fitting: dict[str, list[str]], folder: str, name: str, hints: Hints
 ) -> dict[str, list[str]]:
     """Choose among files of one name in several folders, or raise `Unclear`."""
@@ -204,7 +205,7 @@ def _of_onefolder_of(
             fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
     if twice:
         cell, files = next(iter(twice.items()))
-        hint = _choice_of_folders(files[0].split("/")[:-1], files[1].split("/")[:-1])
+        hint = choice_of_folders(folder_of(files[0]), folder_of(files[1]))
         raise Unclear(
             f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
             f"{listed(files)}): {hint}"
@@ -212,16 +213,18 @@ def _of_onefolder_of(
     return fitting
 
 
-def _choice_of_folders(one: list[str], other: list[str]) -> str:
+def choice_of_folders(first: str, second: str) -> str:
     """What to write to choose between two folders, without what their ends have in common."""
+    one, other = PurePosixPath(first).parts, PurePosixPath(second).parts
     while one and other and one[-1] == other[-1]:
         one, other = one[:-1], other[:-1]
-    choices = [quote("/".join(folder)) for folder in (one, other) if folder]
-    if not choices:
+    if one == other:
         return "keep one of them"
-    if len(choices) == 1:
-        return f"write --images {choices[0]}, or move that folder away to use the others"
-    return f"write --images {choices[0]} or --images {choices[1]}"
+    outer, inner = sorted((one, other), key=len)
+    if inner[: len(outer)] == outer:
+        folder = quote("/".join(inner))
+        return f"write --images {folder}, or move that folder away to use the others"
+    return f"write --images {quote('/'.join(one))} or --images {quote('/'.join(other))}"
 
 
 def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from pipeline.dataset.columns import is_plain_list
 from pipeline.dataset.evidence import Named, in_order, look
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.image_files import ImageFiles
-from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import named_files, suffix_of
+from pipeline.dataset.naming import Hints, Unclear, listed, naming
+from pipeline.dataset.sources import named_files, parts_of_paths, suffix_of
 from pipeline.dataset.table_files import TEXT
 
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
@@ -40,16 +40,21 @@ def lists_beside(
     if hints.lists is not None or not any(part_of.values()):
         if hints.lists is None:
             _refuse_part_of_a_split(lists, part_of.keys())
+        for each in chain(*lists.values()):
+            _refuse_unread(each, index)
         return {part: [each.name for each in same] for part, same in lists.items()}, []
+    in_names = "part_of_path" in images and not parts_of_paths(part_of, in_names=False)
+    otherwise = "to split the images anew" if in_names else "for the second"
     for part, same in lists.items():
         for each in same:
+            fitting = {"train", "valid"} if each.of_both else {part}
             for file in sorted(each.naming.files & part_of.keys()):
-                if part_of[file] != part:
+                if part_of[file] not in fitting:
                     names = ",".join(one.name for of_part in lists.values() for one in of_part)
                     raise Unclear(
                         f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
                         f"without it: write --lists {quote(names)} for the first, "
-                        f"--part {quote(images.get('part', 'none'))} for the second"
+                        f"--part {quote(images.get('part', 'none'))} {otherwise}"
                     )
     return {}, [each.name for same in lists.values() for each in same]
 
@@ -63,13 +68,34 @@ def lists_of_parts(
 ) -> dict[str, list[Named]]:
     """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
-    Those of option --lists, else what lies there and names images of which most are `labelled`:
-    empty where one of train names all, or lists without one of train name next to none.
+    Those of option --lists, whatever they name, else those that lie there.
     """
     if hints.lists is not None:
-        tables = [_list_asked(root, name, index, hints) for name in named_files(root, hints.lists)]
+        names = named_files(root, hints.lists)
+        lists = in_order(_list_asked(root, name, index, hints) for name in names)
     elif hints.part is not None:
         return {}
+    else:
+        lists = _lists_among(tables, labelled)
+    for one, other in combinations(lists, 2):
+        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+            raise Unclear(
+                f"{one.name} and {other.name} both name "
+                f"{min(one.naming.files & other.naming.files)}: write --lists "
+                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
+                "--part none to split the images anew"
+            )
+    found: dict[str, list[Named]] = {}
+    for each in lists:
+        found.setdefault(str(each.part_of_list), []).append(each)
+    return found
+
+
+def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Named]:
+    """Of tables the lists of parts, which name images of which most are `labelled`.
+
+    None where one of train names all, or lists without one of train name next to none.
+    """
     lists = [
         each
         for each in in_order(each for each in tables if each.part_of_list)
@@ -82,25 +108,30 @@ def lists_of_parts(
     named = frozenset[str]().union(*(each.naming.files for each in lists))
     few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
     every = parts == {"train"} and named.issuperset(labelled)
-    if (few or every) and hints.lists is None:
-        return {}
-    for one, other in combinations(lists, 2):
-        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
-            raise Unclear(
-                f"{one.name} and {other.name} both name "
-                f"{min(one.naming.files & other.naming.files)}: write --lists "
-                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
-                "--part none to split the images anew"
-            )
-    found: dict[str, list[Named]] = {}
-    for each in lists:
-        if suffix_of(each.name) not in TEXT:
-            raise Unclear(
-                f"{each.name} splits the images into parts, which is read from lists of text: "
-                "write one name per line, or --part none to split the images anew"
-            )
-        found.setdefault(str(each.part_of_list), []).append(each)
-    return found
+    return [] if few or every else lists
+
+
+def _refuse_unread(each: Named, index: ImageFiles) -> None:
+    """Lists are read as lines of text that begin with a name."""
+    unread = ""
+    if suffix_of(each.name) not in TEXT:
+        unread = "which is read from lists of text"
+    elif not _begins_with_names(each, index):
+        unread = f"but names them in column {each.naming.column}, which is not its first"
+    if unread:
+        raise Unclear(
+            f"{each.name} splits the images into parts, {unread}: write one name per line, or "
+            "--part none to split the images anew"
+        )
+
+
+def _begins_with_names(each: Named, index: ImageFiles) -> bool:
+    """Whether its first column names the images that it names."""
+    first = each.frame.columns[0]
+    if each.naming.column == first:
+        return True
+    found = naming(each.frame[[first]], index, each.name, Hints())
+    return found is not None and found.of_row == each.naming.of_row
 
 
 def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:

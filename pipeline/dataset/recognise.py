@@ -8,7 +8,7 @@ import gc
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from pipeline.dataset.folders import (
     read_folders,
     read_names,
     refuse_parallel,
-    refuse_parts_in_names,
+    refuse_unread_parts,
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
@@ -83,7 +83,8 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _in_files(root: Path, hints: Hints) -> Recognised:
+def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
+    """The images, the files that may say something of them, and those of one image each."""
     paths = files_below(root)
     files = [path for path in paths if suffix_of(path) in SUFFIXES]
     if hints.images is not None:
@@ -94,48 +95,41 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if not files:
         kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
         raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
-    index = ImageFiles(root, files)
-    others = sorted(set(paths).difference(files))
     stems = set(map(_stem_of_path, files))
+    others = [path for path in paths if suffix_of(path) not in SUFFIXES]
     sidecars = [path for path in others if _stem_of_path(path) in stems]
     others = [path for path in others if _stem_of_path(path) not in stems]
+    return ImageFiles(root, files), others, sidecars
+
+
+def _in_files(root: Path, hints: Hints) -> Recognised:
+    """Tables before folders, and those before the names of files, where no option chooses."""
+    index, others, sidecars = _files(root, hints)
     tables = tables_in(root, others, index, hints)
-    by_folders = hints.table == "none" or hints.layout or hints.pattern
-    notes: list[str] = []
-    found = None if by_folders else said_together(tables, index, hints, notes)
-    if found is None and tables and not by_folders:
-        refuse_lost_columns(tables)
-    if found is None and not hints.images and not hints.layout:
-        refuse_parallel(files)
-    reading, unclear = None, None
-    try:
-        reading = read_folders(files, hints) if hints.pattern is None else None
-    except Unclear as error:
-        unclear = error
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
-    if found is not None:
+    tables_count = hints.table != "none" and not hints.layout and not hints.pattern
+    notes: list[str] = []
+    if tables_count and (found := said_together(tables, index, hints, notes)):
         if hints.table is None:
             _refuse_unread_lists(root, unread, index, found.names)
-        return _by_tables(root, found, reading, index, hints, notes)
-    if unclear is not None:
-        raise unclear
-    reading = reading or _by_names(root, files, sidecars, hints)
-    if not by_folders:
-        _refuse_unread(root, unread, files)
+        return _by_tables(root, found, index, hints, notes)
+    if tables_count:
+        refuse_lost_columns(tables)
+    if not hints.images and not hints.layout:
+        refuse_parallel(index.files)
+    reading = None if hints.pattern is not None else read_folders(index.files, hints)
+    reading = reading or _by_names(root, index.files, sidecars, hints)
+    if tables_count:
+        _refuse_unread(root, unread, index.files)
         _refuse_keyed(root, tables, unread)
     return _by_folders(root, reading, tables, index, hints)
 
 
 def _by_tables(
-    root: Path,
-    found: Read,
-    reading: Reading | None,
-    index: ImageFiles,
-    hints: Hints,
-    notes: list[str],
+    root: Path, found: Read, index: ImageFiles, hints: Hints, notes: list[str]
 ) -> Recognised:
-    """Labels as tables give them; `reading` is what the folders would."""
+    """Labels as tables give them."""
     images, rule = found.images, found.rule
     lists, agreeing = lists_beside(root, images, [*found.same, *found.others], index, hints)
     used = {*chain(*lists.values()), *agreeing}
@@ -149,8 +143,12 @@ def _by_tables(
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label")
     rule += with_lists(images, lists)
-    if reading is not None and hints.table is None and hints.label is None:
-        rule += _agreement(root, reading, found)
+    if hints.table is None and hints.label is None:
+        reading = None
+        with suppress(Unclear):
+            reading = read_folders(index.files, hints)
+        if reading is not None:
+            rule += _agreement(root, reading, found)
     return _recognised(root, images, found.kind, rule, notes)
 
 
@@ -166,8 +164,9 @@ def _by_folders(
         notes.append(f"{listed(silent)} {said} no label")
     rule = reading.evidence + with_lists(reading.images, lists)
     read_so = _recognised(root, reading.images, "single", rule, notes)
-    if hints.part is None and not any(image.part for image in read_so.source.images):
-        refuse_parts_in_names([image.file for image in read_so.source.images])
+    chosen = hints.part is not None or hints.layout is not None
+    if not chosen and not any(image.part for image in read_so.source.images):
+        refuse_unread_parts([image.file for image in read_so.source.images])
     return read_so
 
 
@@ -240,7 +239,7 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
 
 
 def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
-    """Files that speak of the images by numbers, which a table gives them, are not left aside."""
+    """Files that refer to images by ids that a table gives them are not left aside."""
     for each in tables:
         others = [each.frame[name] for name in each.frame if name != each.naming.column]
         keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
@@ -252,9 +251,10 @@ def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> 
             if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys):
                 keyed.append(path)
         if keyed:
+            refer = "refer" if len(keyed) > 1 else "refers"
             raise Unclear(
-                f"{listed(keyed)} speak of the images by what {each.name} calls them, which is "
-                "not read: write one table with a column of file names, one of labels and one of "
+                f"{listed(keyed)} {refer} to images by the ids in {each.name}, which is not "
+                "read: write one table with a column of file names, one of labels and one of "
                 "parts, or --table none to use the folders alone"
             )
 
@@ -269,7 +269,7 @@ def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, ta
         if named >= max(2, 0.5 * len(firsts)):
             raise Unclear(
                 f"{path} lists images in a way that is not understood: write its labels as a CSV "
-                f"with a column of file names, or --table {tables} to leave it"
+                f"with a column of file names, or --table {tables} to leave it out"
             )
 
 

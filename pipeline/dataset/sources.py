@@ -298,14 +298,18 @@ def _said_of_parts(file: str) -> tuple[list[str], list[str]]:
     return [each for each in folders if part_of_folder(each)], [word] if part_named(word) else []
 
 
-def parts_of_paths(files: Iterable[str]) -> list[str]:
-    """The folders or first words of names that give each file its part, of which one is train."""
+def parts_of_paths(files: Iterable[str], in_names: bool = True) -> list[str]:
+    """The folders or first words of names that give each file its part, of which one is train.
+
+    The folders alone without `in_names`.
+    """
     found = set()
     for file in files:
         folders, words = _said_of_parts(file)
-        if len(folders or words) != 1:
+        said = folders or (words if in_names else [])
+        if len(said) != 1:
             return []
-        found.update(folders or words)
+        found.update(said)
     meant = set(map(part_of_folder, found))
     return sorted(found) if "train" in meant and len(meant) > 1 else []
 
