@@ -1015,6 +1015,11 @@ def test_lists_with_numbers_before_the_names_are_no_numbers_of_images(tmp_path: 
     [
         ("labels/train3.txt", "labels/train3.txt: no such file"),
         ("labels/classes.txt", "labels/classes.txt names no images"),
+        (
+            "labels/train1.txt",
+            "15 of 45 images are in labels/train1.txt, and there is no list of the",
+        ),
+        ("labels/train1.txt,labels/test2.txt", "give lists of one split"),
         ("labels/first.txt", "labels/first.txt is not called like a part: train, valid or test"),
     ],
 )
@@ -1025,6 +1030,12 @@ def test_a_wrong_list_is_one_clear_line(tmp_path: Path, lists: str, message: str
     tree.text("labels/first.txt", *names[:9])
     with pytest.raises(PipelineError, match=re.escape(message)):
         recognise(tmp_path, Hints(lists=lists))
+
+
+def test_a_table_that_gives_no_labels_is_no_choice(tmp_path: Path) -> None:
+    textures(Tree(tmp_path))
+    with pytest.raises(PipelineError, match=r"--table labels/train1.txt gives no labels"):
+        recognise(tmp_path, Hints(table="labels/train1.txt"))
 
 
 def test_what_lists_leave_out_or_name_twice_is_a_fault(tmp_path: Path) -> None:

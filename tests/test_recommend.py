@@ -355,6 +355,18 @@ def test_models_that_answer_alike_do_not_break_the_play_through() -> None:
         assert 1 <= experiment._tied_after(choice, noise, again_all, 900) <= 5
 
 
+def test_runs_at_another_image_size_are_of_an_earlier_study(study: Path, capsys):
+    tables(study)
+    (study / "data").mkdir()
+    (study / "runs").rename(study / "data/runs")
+    assert ask(study, capsys)["outdated"] is None
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    told = ask(study, capsys)
+    assert told["outdated"] == "The tables are of runs at 64 pixels, params.yaml says 96."
+    assert told["next"]["commands"]
+
+
 def test_the_further_experiment_is_commands_that_add_a_seed_and_run_its_cells(study: Path, capsys):
     """Runs differ much and images are many, so a seed is worth more than images."""
     data = {"fingerprint": "x", "kind": "single", "n_valid": 100_000, "chance_error_rate": 0.9}

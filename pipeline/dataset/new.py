@@ -182,6 +182,11 @@ def main(
         print(f"fault: {fault.file}: {fault.reason}")
     if len(source.faults) > 10:
         print(f"fault: ... and {len(source.faults) - 10} more")
+    if source.faults:
+        print(
+            "Stage dataset stops at faults: correct them, or write `bad: drop` into the YAML to "
+            "leave such files out"
+        )
     for line in rare_classes(name, source):
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
@@ -213,7 +218,8 @@ def summary(recognised: Recognised, source: Source) -> str:
     counts = Counter(label for image in source.images for label in image.labels)
     few, many = min(counts.values(), default=0), max(counts.values(), default=0)
     each = f"{few}" if few == many else f"{few} to {many}"
-    faults = f", {len(source.faults)} faults" if source.faults else ""
+    n_faults = len(source.faults)
+    faults = f", {n_faults} fault{'s' * (n_faults != 1)}" if n_faults else ""
     return (
         f"{len(source.images)} images, {len(counts)} classes of {each} images, "
         f"{recognised.kind}-label, split {recognised.split}{faults}"

@@ -38,8 +38,7 @@ def lists_beside(
     part_of = {image.file: image.part for image in found}
     lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
     if hints.lists is not None or not any(part_of.values()):
-        if hints.lists is None:
-            _refuse_part_of_a_split(lists, part_of.keys())
+        _refuse_part_of_a_split(lists, part_of.keys())
         for each in chain(*lists.values()):
             _refuse_unread(each, index)
         return {part: [each.name for each in same] for part, same in lists.items()}, []
@@ -79,11 +78,13 @@ def lists_of_parts(
         lists = _lists_among(tables, labelled)
     for one, other in combinations(lists, 2):
         if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+            both = f"{one.name} and {other.name} both name"
+            both = f"{both} {min(one.naming.files & other.naming.files)}"
+            if hints.lists is not None:
+                raise Unclear(f"--lists: {both}: give lists of one split, such as train2, test2")
             raise Unclear(
-                f"{one.name} and {other.name} both name "
-                f"{min(one.naming.files & other.naming.files)}: write --lists "
-                f"{quote(','.join(_one_per_part(lists)))} (or other lists, one per part), or "
-                "--part none to split the images anew"
+                f"{both}: write --lists {quote(','.join(_one_per_part(lists)))} (or other lists, "
+                "one per part), or --part none to split the images anew"
             )
     found: dict[str, list[Named]] = {}
     for each in lists:

@@ -115,6 +115,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
             _refuse_unread_lists(root, unread, index, found.names)
         return _by_tables(root, found, index, hints, notes)
     if tables_count:
+        if hints.table is not None:
+            raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
         refuse_lost_columns(tables)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)

@@ -66,12 +66,19 @@ def main(
         "image_size": size,
         "weights": weights,
     }
+    before = read_yaml(params)["grid"]["datasets"] if params.is_file() else []
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     print(
         f"{size} pixels: the shorter side of its images has a median of {side:.0f}, most weights "
         f"were trained at {NATIVE_SIZE}. {len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"{_replaced([each for each in before if each != name])}"
         f"Then: make run, and python -m pipeline.recommend --dataset {name}"
     )
+
+
+def _replaced(datasets: list[str]) -> str:
+    """A line about the study that was in params.yaml, with its end; empty without one."""
+    return f"It replaces the study of {', '.join(datasets)}, which git has.\n" if datasets else ""
 
 
 def median_side(project: Path, name: str) -> float:

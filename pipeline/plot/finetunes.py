@@ -46,13 +46,13 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
-    on = "; ".join(devices) or "no device"
+    timed = f" Timed on: {'; '.join(devices)}." if devices else ""
     ok = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
     small = "; small, tied to it: its runs" if len(ok) else ""
     made, panels = _panels(
         "Fine-tune error against steady fit time",
         f"Large: a model's mean error and median steady fit time; bars: {BARS}{small}."
-        f"{front}{baseline} Timed on: {on}.{left_out}{hollow}",
+        f"{front}{baseline}{timed}{left_out}{hollow}",
         board,
     )
     families = legend_families(board["family"], MOST_FAMILIES)

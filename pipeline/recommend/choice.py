@@ -10,13 +10,14 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.recommend.limits import WHILE, Excludes
+from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import answer, likelier, named, points_more, same_error
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import Study
+from pipeline.study.params import RUNS, Cell, Study
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,22 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
     now = {(each.model, each.recipe, each.seed) for each in cells}
     then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
     if now == then:
-        return None
+        made_at = _image_size(study, runs)
+        if made_at in (None, study.image_size):
+            return None
+        return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
     return (
         f"The tables are of an earlier study: params.yaml has {len(now)} runs of {dataset}, "
         f"{len(now & then)} of them among the tables' {len(then)}."
     )
+
+
+def _image_size(study: Study, runs: pd.DataFrame) -> int | None:
+    """Of the finished runs, where the record of the first is here; tables hold runs of one size."""
+    for row in runs.loc[runs["status"] == "ok", ["dataset", "model", "recipe", "seed"]].to_numpy():
+        path = study.path.parent / Cell(*row).path(RUNS)
+        return read_record(path).image_size if path.is_file() else None
+    return None
 
 
 def reason(choice: Choice) -> str:
@@ -269,7 +281,7 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
         known = done.board.loc[done.board["n"] > 0, "dataset"]
         raise PipelineError(
             f"dataset {dataset!r}: {results}/leaderboard.csv has no finished run of it: "
-            f"{near_matches(dataset, set(known))}"
+            f"`make run` first, or {near_matches(dataset, set(known))}"
         )
     if model is None:
         first: pd.Series = choice.rows.iloc[0].copy()

@@ -70,6 +70,8 @@ def read_imagenet(path: Path) -> pd.DataFrame:
     """`imagenet.csv` as `merge` wrote it: text is never NaN ("" for no tag), numbers may be."""
     try:
         header = pd.read_csv(path, nrows=0).columns
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: not there: run `dvc repro merge`") from None
     except (OSError, ValueError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); run `dvc repro merge`") from None
     if missing := [name for name in COLUMNS if name not in header]:
