@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from pipeline.figures.look import COLOURS, FAINT, INK, figure
@@ -65,8 +65,8 @@ def confusion(of: Mistakes) -> Figure:
             values, cmap=colormaps[colours].resampled(SHADES), vmin=0, vmax=most, aspect="auto"
         )
         bar = made.colorbar(drawn, ax=axes, shrink=0.7, pad=0.015, fraction=0.04, aspect=30)
-        bar.ax.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-        bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        bar.ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
         bar.ax.tick_params(labelsize=8)
         bar.outline.set_visible(False)
         bar.set_label("right" if colours == RIGHT else "wrong", size=8)
