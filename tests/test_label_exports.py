@@ -1014,6 +1014,7 @@ def test_lists_with_numbers_before_the_names_are_no_numbers_of_images(tmp_path: 
     ("lists", "message"),
     [
         ("labels/train3.txt", "labels/train3.txt: no such file"),
+        ("train2.txt", "train2.txt: no such file; there is labels/train2.txt"),
         ("labels/classes.txt", "labels/classes.txt names no images"),
         (
             "labels/train1.txt",

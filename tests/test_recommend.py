@@ -355,6 +355,15 @@ def test_models_that_answer_alike_do_not_break_the_play_through() -> None:
         assert 1 <= experiment._tied_after(choice, noise, again_all, 900) <= 5
 
 
+def test_a_dataset_that_has_left_the_study_is_put_back_first(study: Path, capsys):
+    tables(study)
+    write_study(study, datasets=["planet"], seeds=[0, 1, 2])
+    told = ask(study, capsys)
+    assert "0 runs of digits" in told["outdated"]
+    change = """python -m pipeline.change 'grid.datasets=["planet", "digits"]'"""
+    assert told["next"]["commands"] == [change, SWEEP, REST]
+
+
 def test_runs_at_another_image_size_are_of_an_earlier_study(study: Path, capsys):
     tables(study)
     (study / "data").mkdir()

@@ -325,7 +325,9 @@ def named_files(root: Path, names: str) -> list[str]:
     found = [names] if (root / names).is_file() else names.split(",")
     for name in found:
         if not (root / name).is_file():
-            raise PipelineError(f"{root / name}: no such file")
+            named = [each for each in files_below(root) if each.endswith(f"/{Path(name).name}")]
+            there = f"; there is {' and '.join(named[:2])}" if named else ""
+            raise PipelineError(f"{root / name}: no such file{there}")
     return found
 
 

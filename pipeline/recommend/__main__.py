@@ -32,13 +32,13 @@ from pipeline.recommend.choice import (
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import (
     PLANNED,
-    THIS_STUDY,
     first_runs,
     first_size,
     next_experiment,
     raced,
     still_planned,
     telling,
+    this_study,
 )
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
 from pipeline.recommend.prior import (
@@ -212,7 +212,7 @@ def _from_runs(
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
     changed = changed_source(study, dataset)
     stale = [outdated(study, of_dataset, dataset), f"{changed}." if changed else None]
-    following, old = THIS_STUDY, " ".join(filter(None, stale)) or None
+    following, old = this_study(study, dataset), " ".join(filter(None, stale)) or None
     if old is None:
         telling_cells = cells_of(telling(missing, done.board, choice))
         n_missing = int((done.runs["status"] == "missing").sum())

@@ -116,6 +116,15 @@ PLANNED = Experiment("run what the study plans for it", [SWEEP, REST], None)
 THIS_STUDY = Experiment("the runs and tables of the study in params.yaml", [SWEEP, REST], None)
 
 
+def this_study(study: Study, dataset: str) -> Experiment:
+    """Runs and tables of the study as it is now, with the dataset put back where it has left it."""
+    if dataset in study.datasets:
+        return THIS_STUDY
+    grid = [each for each in study.datasets if each not in study.raced_datasets]
+    back = _change({"grid.datasets": [*grid, dataset]})
+    return Experiment(f"{dataset} in params.yaml again", [back, *THIS_STUDY.commands], None)
+
+
 def next_experiment(
     study: Study, choice: Choice, missing: Sequence[Cell], n_missing: int
 ) -> Experiment:
