@@ -82,7 +82,7 @@ def leaderboard(
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid))
     board = board.join(baseline_columns(ok, baselines or {}))
-    board = board.assign(doubts=None if doubts is None else doubts)
+    board = board.assign(doubts=doubts)
     both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
     board = board.assign(doubts=[joined(cells) for cells in both]).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)

@@ -242,20 +242,27 @@ def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> N
 
 def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
     """Files that refer to images by ids that a table gives them are not left aside."""
+    keys_of: dict[str, list[set[Any]]] = {}
     for each in tables:
         others = [each.frame[name] for name in each.frame if name != each.naming.column]
         keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
-        lists = [path for path in paths if suffix_of(path) in TEXT] if keys else []
-        keyed = []
-        for path, data in _contents(root, lists):
-            lines = data.decode("utf-8", errors="replace").splitlines()
-            firsts = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
-            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys):
-                keyed.append(path)
+        if keys:
+            keys_of[each.name] = keys
+    lists = [path for path in paths if suffix_of(path) in TEXT] if keys_of else []
+    firsts_of = {}
+    for path, data in _contents(root, lists):
+        lines = data.decode("utf-8", errors="replace").splitlines()
+        firsts_of[path] = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
+    for table, keys in keys_of.items():
+        keyed = [
+            path
+            for path, firsts in firsts_of.items()
+            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys)
+        ]
         if keyed:
             refer = "refer" if len(keyed) > 1 else "refers"
             raise Unclear(
-                f"{listed(keyed)} {refer} to images by the ids in {each.name}, which is not "
+                f"{listed(keyed)} {refer} to images by the ids in {table}, which is not "
                 "read: write one table with a column of file names, one of labels and one of "
                 "parts, or --table none to use the folders alone"
             )

@@ -132,10 +132,11 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
 
 def _image_size(study: Study, runs: pd.DataFrame) -> int | None:
     """Of the finished runs, where the record of the first is here; tables hold runs of one size."""
-    for row in runs.loc[runs["status"] == "ok", ["dataset", "model", "recipe", "seed"]].to_numpy():
-        path = study.path.parent / Cell(*row).path(RUNS)
-        return read_record(path).image_size if path.is_file() else None
-    return None
+    finished = runs.loc[runs["status"] == "ok", ["dataset", "model", "recipe", "seed"]]
+    if finished.empty:
+        return None
+    path = study.path.parent / Cell(*finished.iloc[0]).path(RUNS)
+    return read_record(path).image_size if path.is_file() else None
 
 
 def reason(choice: Choice) -> str:

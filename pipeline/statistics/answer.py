@@ -16,7 +16,7 @@ from scipy import stats
 from pipeline.core.command import percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
-from pipeline.statistics.comparison import DECIMALS, run_noise, satterthwaite
+from pipeline.statistics.comparison import DECIMALS, run_noise, satterthwaite, variance_of_a_run
 from pipeline.statistics.intervals import CONFIDENCE, wilson
 from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
 
@@ -102,8 +102,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
         noise = None
         if len(n_valid):
             noise = run_noise(errors.to_numpy(dtype=float), int(n_valid.iloc[0]))
-        freedom = noise.freedom if noise else np.inf
-        of_run = noise.for_intervals(noise.total, freedom) if noise else np.zeros(len(errors))
+        of_run, freedom = variance_of_a_run(noise, len(errors))
         variance = dict(zip(errors.index, of_run.tolist(), strict=True))
         for model, of_model in runs.groupby("model", sort=False):
             record = baselines.get((str(dataset), str(model)))

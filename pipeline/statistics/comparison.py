@@ -160,11 +160,13 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     mean = mean_of(errors)
     scale = scale_of(mean, n_valid)
     shown = mean * (1 - mean) / scale**2
-    squares = np.nansum(((errors - mean[:, None]) / scale[:, None]) ** 2, axis=1)
+    residuals = (errors - mean[:, None]) / scale[:, None]
+    squares = np.nansum(residuals**2, axis=1)
     freedom = np.where(runs > 1, shown * (runs - 1), 0)
     one_image = 1 / (2 * n_valid**2 * scale**2)  # the variance of two runs that differ by one
     apart = less_stable(squares, freedom, one_image)
-    pooled = _pooled(errors[~apart], n_valid)
+    alike = (runs > 1) & ~apart
+    pooled = _pooled(residuals[alike], shown[alike])
     if pooled is None:
         return None
     own = (OF_OTHERS * pooled["total"] + squares) / (OF_OTHERS + freedom)
@@ -196,21 +198,20 @@ def less_stable(squares: np.ndarray, freedom: np.ndarray, least: np.ndarray) -> 
     return apart
 
 
-def _pooled(errors: np.ndarray, n_valid: int) -> dict[str, float] | None:
-    """The fields of `RunNoise` of models that all vary alike; see `run_noise`."""
-    there = np.isfinite(errors)
-    runs = there.sum(axis=1)
-    repeated = runs > 1
-    if not repeated.any():
+def _pooled(residuals: np.ndarray, shown: np.ndarray) -> dict[str, float] | None:
+    """The fields of `RunNoise` of repeated models that all vary alike; see `run_noise`.
+
+    `residuals` [models, seeds], NaN where missing, are shares of the binomial scale; of each
+    model's spread a share of `shown` [models] counts.
+    """
+    if not len(residuals):
         return None
-    there, runs, errors = there[repeated], runs[repeated], errors[repeated]
-    mean = mean_of(errors)
-    scale = scale_of(mean, n_valid)
-    shown = mean * (1 - mean) / scale**2
+    there = np.isfinite(residuals)
+    runs = there.sum(axis=1)
     whole = int((runs - 1).sum())
     if (shown * (runs - 1)).sum() < min(FEWEST_FREEDOM, whole / 2):
-        shown = np.ones(len(mean))
-    residuals = np.where(there, (errors - mean[:, None]) / scale[:, None], 0)
+        shown = np.ones(len(shown))
+    residuals = np.where(there, residuals, 0)
     within, freedom = float((residuals**2).sum()), float((shown * (runs - 1)).sum())
     by_seed = (np.sqrt(shown)[:, None] * residuals).sum(axis=0)
     counted = shown[:, None] * there
@@ -237,15 +238,23 @@ def _pooled(errors: np.ndarray, n_valid: int) -> dict[str, float] | None:
     }
 
 
+def variance_of_a_run(noise: RunNoise | None, n_models: int) -> tuple[np.ndarray, float]:
+    """Of each model [models] for its interval, as a share of p(1 - p), and the freedom to use.
+
+    Zeros, as if it were known, where nothing tells how runs vary.
+    """
+    if noise is None:
+        return np.zeros(n_models), np.inf
+    return noise.for_intervals(noise.total, noise.freedom), noise.freedom
+
+
 def error_intervals(
     mean: np.ndarray, runs: np.ndarray, images: ImageNoise, noise: RunNoise | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % intervals of mean errors [models] over these many runs, as low and high ends."""
-    of_runs, freedom = np.zeros(len(mean)), np.inf
-    if noise is not None:
-        of_runs, freedom = noise.for_intervals(noise.total, noise.freedom) / runs, noise.freedom
+    of_run, freedom = variance_of_a_run(noise, len(mean))
     of_images = images.share / images.n_valid
-    unsure, sure = _of_runs_at_least(of_runs, images.own / images.n_valid / runs)
+    unsure, sure = _of_runs_at_least(of_run / runs, images.own / images.n_valid / runs)
     size = 1 / (unsure + sure + of_images)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(unsure, freedom, of_images + sure))
     return wilson(mean, size, reach)
@@ -326,9 +335,7 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     images = images or independent(mean, n_valid)
     lasting = images.covariance - np.diag(images.alone / n_runs)
     known = se_of_differences(lasting, to) ** 2
-    total, freedom = np.zeros(len(mean)), np.inf
-    if noise is not None:
-        total, freedom = noise.for_intervals(noise.total, noise.freedom), noise.freedom
+    total, freedom = variance_of_a_run(noise, len(mean))
     of_mean = np.maximum(total * scale_of(mean, n_valid) ** 2, images.alone) / n_runs
     estimated = of_mean + of_mean[to]
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
@@ -363,9 +370,8 @@ def _of_runs(
     if noise is None:
         return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
     common = there.astype(float) @ there.T / np.outer(runs, runs) - 1 / there.any(axis=0).sum()
-    return noise.of_each(noise.residual) * scale**2 / runs, noise.seed * np.outer(
-        scale, scale
-    ) * common
+    residual = noise.of_each(noise.residual) * scale**2 / runs
+    return residual, noise.seed * np.outer(scale, scale) * common
 
 
 def _freedom(
