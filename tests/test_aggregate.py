@@ -374,6 +374,17 @@ def test_the_same_records_give_the_same_bytes(study: Path):
     assert {path.name: path.read_bytes() for path in run(study).iterdir()} == first
 
 
+def test_the_names_of_models_change_no_number_of_theirs(study: Path):
+    drawn = ["error_rate_mean", "p_best", "tied", "p_front", "gap_low", "gap_high"]
+    first = board(study)[drawn].sort_values("error_rate_mean")
+    errors = dict(zip(LITE[::-1], [(0.10, 0.12), (0.06, 0.05), (0.07, 0.08)], strict=True))
+    for model in LITE:
+        for seed, error in enumerate(errors[model]):
+            write_run(study / "runs", model, seed, error)
+    again = board(study)[drawn].sort_values("error_rate_mean")
+    pd.testing.assert_frame_equal(again.set_index(first.index), first, rtol=0, atol=0)
+
+
 def test_too_few_models_have_no_correlation_but_a_reason(study: Path):
     table = pd.read_csv(run(study) / "correlations.csv")
     of_numbers = table[table["predictor"] != "pretraining_scale"]

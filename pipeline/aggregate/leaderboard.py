@@ -20,7 +20,7 @@ from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, answer, baseline_columns
-from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers
+from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers, mean_of
 from pipeline.statistics.doubts import joined, of_less_stable
 from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
 from pipeline.statistics.intervals import CONFIDENCE
@@ -142,7 +142,7 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
     tables = []
     for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
         if dataset in n_valid:
-            errors = runs.pivot(index="model", columns="seed", values="error_rate")
+            errors = _best_first(runs.pivot(index="model", columns="seed", values="error_rate"))
             images = image_noise(runs, errors.index)
             found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
@@ -158,6 +158,12 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
         names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
         return pd.DataFrame(**names).set_index(GROUP)
     return pd.concat(tables)
+
+
+def _best_first(errors: pd.DataFrame) -> pd.DataFrame:
+    """Error rates [models, seeds] by their means: so nothing drawn depends on the models' names."""
+    cells = errors.to_numpy(dtype=float)
+    return errors.iloc[np.lexsort((*cells.T, mean_of(cells)))]
 
 
 def _ranks(board: pd.DataFrame) -> pd.Series:
@@ -312,7 +318,8 @@ def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean()
     if len(ok) and pd.notna(first["n_valid"]) and first["n_valid"] > 0:
         twice = ok.duplicated(["model", "seed"]).any()  # by other code, say: then nothing is paired
-        errors = _errors(ok, ok.groupby("model").cumcount() if twice else ok["seed"])
+        column = ok.groupby("model").cumcount() if twice else ok["seed"]
+        errors = _best_first(_errors(ok, column))
         images = image_noise(ok, errors.index)
         found = compare(errors.to_numpy(), int(first["n_valid"]), images)
         ends = {"error_rate_low": found.low, "error_rate_high": found.high}

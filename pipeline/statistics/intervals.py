@@ -117,11 +117,14 @@ def se_of_differences(covariance: np.ndarray, i: int) -> np.ndarray:
 
 
 def draw_errors(covariance: np.ndarray, freedom: float) -> np.ndarray:
-    """Errors of the means [DRAWS, n]; one scale per draw, because the noise is estimated once."""
+    """Errors of the means [DRAWS, n]; one scale per draw, because the noise is estimated once.
+
+    Those of the first means are the same whatever comes after them.
+    """
     rng = np.random.default_rng(0)
-    scale = np.sqrt(freedom / rng.chisquare(freedom, size=(DRAWS, 1)))
+    scale = np.sqrt(freedom / rng.chisquare(freedom, size=DRAWS))
     root = np.linalg.cholesky(covariance)
-    errors: np.ndarray = rng.standard_normal((DRAWS, len(root))) @ root.T * scale
+    errors: np.ndarray = (root @ rng.standard_normal((len(root), DRAWS)) * scale).T
     return errors
 
 
