@@ -131,6 +131,17 @@ def a_contest_with_ids_in_one_folder(tree: Tree) -> Truth:
 
 
 @understood
+def a_contest_whose_images_lie_in_folders_by_their_ids(tree: Tree) -> Truth:
+    names = [f"{i * 37 % 1000:03d}a" for i in range(45)]
+    tree.image(
+        *(f"{part}/{n[0]}/{n[1]}/{part}{n}.jpg" for part in ("train", "test") for n in names)
+    )
+    tree.text("train.csv", "id,landmark_id", *lines_of(names, "train{},{}"))
+    tree.text("sample_submission.csv", "id,landmarks", *(f"test{n},9 0.1" for n in names))
+    return {f"train/{n[0]}/{n[1]}/train{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+@understood
 def the_same_ids_in_train_and_test(tree: Tree) -> Truth:
     tree.image(*(f"train/{i}.jpg" for i in range(30)), *(f"test/{i}.jpg" for i in range(10)))
     tree.text("train_labels.csv", "id,label", *(f"{i},{KINDS[i % 3]}" for i in range(30)))

@@ -258,8 +258,10 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
             f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
             f"--table {quote(first)} to use it all the same, or --table none for the folders"
         )
-    without_label = [file for file in index.files if file not in named]
-    class_of = class_folders(without_label)
+    unlabelled = [each.naming.files for each in read.others if each.part != "train"]
+    known = named.union(*unlabelled)
+    unnamed = [file for file in index.files if file not in known]
+    class_of = class_folders(unnamed)
     classes = sorted(set(class_of.values()))
     if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
         both = ""
@@ -271,8 +273,6 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
             f"lie in folders of their own ({listed(classes)}): write --table {read.names} "
             f"to use the table alone, --table none for the folders alone{both}"
         )
-    known = named.union(*(each.naming.files for each in [*read.same, *read.others]))
-    unnamed = [file for file in without_label if file not in known]
     if few and unnamed:
         notes.append(
             f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
