@@ -1385,6 +1385,11 @@ def tables_keyed_by_number(tree: Tree) -> None:
     birds(tree, "parts.txt")
 
 
+@stops("the folders alone, or --images CUB/images for the images there")
+def birds_and_their_masks(tree: Tree) -> None:
+    tree.image(*(f"masks/{name.replace('.jpg', '.png')}" for name in birds(tree)))
+
+
 @pytest.mark.parametrize(
     ("name", "line", "message"),
     [
@@ -1447,6 +1452,8 @@ def test_folders_label_one_part_and_a_table_the_other(tmp_path: Path) -> None:
     hints = Hints(table=table, layout=layout)
     assert read(tmp_path, hints) == truth
     assert len(recognise(tmp_path, hints).source.unlabelled) == 12
+    with pytest.raises(PipelineError, match=r"--layout trian/\{label\}: no image lies so that"):
+        read(tmp_path, Hints(table=table, layout="trian/{label}"))
 
 
 def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from pipeline.dataset.folders import (
 from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.naming import Hints, Unclear, common_folders, listed
 from pipeline.dataset.part_lists import lists_beside, with_lists
 from pipeline.dataset.sources import Source, files_below, part_in_words, suffix_of
 from pipeline.dataset.table_files import TEXT, searchable
@@ -172,16 +172,18 @@ def _by_tables(
             rule += _agreement(root, reading, found)
     read_so = _recognised(root, images, found.kind, rule, notes)
     if hints.layout is not None:
-        _refuse_other_labels(read_so.source, found)
+        _refuse_other_labels(read_so.source, found, hints.layout)
     return read_so
 
 
-def _refuse_other_labels(source: Source, table: Read) -> None:
-    """Folders and a table that have no label in common do not name the same classes."""
+def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
+    """A layout that labels nothing, or without a label of the table, was meant in another way."""
     of_table, of_folders = set[str](), set[str]()
     for image in source.images:
         (of_table if image.file in table.named else of_folders).update(image.labels)
-    if of_folders and of_table.isdisjoint(of_folders):
+    if not of_folders:
+        raise Unclear(f"--layout {layout}: no image lies so that {table.names} does not name")
+    if of_table.isdisjoint(of_folders):
         raise Unclear(
             f"the table says {listed(sorted(of_table))}, the folders say "
             f"{listed(sorted(of_folders))}, and no label is the same: rename the folders, or write "
@@ -264,14 +266,18 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
     class_of = class_folders(unnamed)
     classes = sorted(set(class_of.values()))
     if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
-        both = ""
-        with suppress(Unclear):
-            if reading := read_folders(list(class_of), Hints()):
-                both = f", or --table {read.names} --layout {quote(reading.layout)} for both"
+        third = ""
+        stems, place = set(map(_stem_of_path, named)), common_folders(list(named)).rstrip("/")
+        if sum(_stem_of_path(file) in stems for file in class_of) > 0.5 * len(class_of):
+            third = f", or --images {quote(place)} for the images there" if place else ""
+        else:
+            with suppress(Unclear):
+                if reading := read_folders(list(class_of), Hints()):
+                    third = f", or --table {read.names} --layout {quote(reading.layout)} for both"
         raise Unclear(
             f"{first} names {len(named)} of {len(index.files)} images, and {len(class_of)} others "
             f"lie in folders of their own ({listed(classes)}): write --table {read.names} "
-            f"to use the table alone, --table none for the folders alone{both}"
+            f"to use the table alone, --table none for the folders alone{third}"
         )
     if few and unnamed:
         notes.append(
