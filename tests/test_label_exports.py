@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset import evidence
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.naming import Hints
@@ -127,6 +128,17 @@ def a_contest_with_ids_in_one_folder(tree: Tree) -> Truth:
     tree.text("test.csv", "image_id", *(f"Test_{n}" for n in tests))
     tree.text("sample_submission.csv", head, *(f"Test_{n},0.25,0.25,0.25" for n in tests))
     return kinds(names, "images/Train_{}.jpg")
+
+
+@understood
+def a_contest_whose_images_lie_in_folders_by_their_ids(tree: Tree) -> Truth:
+    names = [f"{i * 37 % 1000:03d}a" for i in range(45)]
+    tree.image(
+        *(f"{part}/{n[0]}/{n[1]}/{part}{n}.jpg" for part in ("train", "test") for n in names)
+    )
+    tree.text("train.csv", "id,landmark_id", *lines_of(names, "train{},{}"))
+    tree.text("sample_submission.csv", "id,landmarks", *(f"test{n},9 0.1" for n in names))
+    return {f"train/{n[0]}/{n[1]}/train{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
 
 
 @understood
@@ -1331,22 +1343,127 @@ def lists_on_one_line(tree: Tree) -> None:
     tree.text("val_ids.txt", ", ".join(names[30:]))
 
 
-def birds(tree: Tree) -> list[str]:
+def birds(tree: Tree, split: str = "train_test_split.txt") -> list[str]:
     names = [f"00{1 + i % 3}.{KINDS[i % 3]}/{KINDS[i % 3]}_{i:04d}.jpg" for i in range(45)]
-    tree.image(*(f"images/{name}" for name in names))
-    tree.text("images.txt", *(f"{i} {name}" for i, name in enumerate(names, start=1)))
-    tree.text("image_class_labels.txt", *(f"{1 + i} {1 + i % 3}" for i in range(45)))
-    tree.text("train_test_split.txt", *(f"{1 + i} {int(i < 30)}" for i in range(45)))
-    tree.text("classes.txt", *(f"{1 + k} 00{1 + k}.{kind}" for k, kind in enumerate(KINDS)))
+    tree.image(*(f"CUB/images/{name}" for name in names))
+    tree.text("CUB/images.txt", *(f"{i} {name}" for i, name in enumerate(names, start=1)))
+    tree.text("CUB/image_class_labels.txt", *(f"{1 + i} {1 + i % 3}" for i in range(45)))
+    tree.text(f"CUB/{split}", *(f"{1 + i} {int(i < 30)}" for i in range(45)))
+    tree.text("CUB/classes.txt", *(f"{1 + k} 00{1 + k}.{kind}" for k, kind in enumerate(KINDS)))
+    tree.text("CUB/bounding_boxes.txt", *(f"{1 + i} 60.0 27.0 {i}.0 304.0" for i in range(45)))
+    tree.text(
+        "CUB/parts/part_locs.txt", *(f"{1 + i} {k} 0.0 1.0 1" for i in range(45) for k in "12")
+    )
     return names
 
 
-@stops("train_test_split.txt refer to images by the ids in images.txt")
+@understood
+def birds_by_id(tree: Tree) -> Truth:
+    """CUB-200-2011, whose 1 is train and 0 is test."""
+    files = in_parts(birds(tree), "CUB/images/{}")
+    return {file: file.split("/")[2] for file in files}
+
+
+@understood
+def birds_by_id_with_names_of_their_own(tree: Tree) -> Truth:
+    """NABirds: folders are numbered, ids are long, and names of classes hold commas and slashes."""
+    kinds = ["Ducks, Geese", "Hawk (Light/immature)", "Oak Titmouse"]
+    keys = [f"{i * 37 % 47:08x}-21dc-4d0c" for i in range(45)]
+    files = [f"{295 + i % 3:04d}/{key.replace('-', '')}.jpg" for i, key in enumerate(keys)]
+    tree.image(*(f"images/{file}" for file in files))
+    tree.text("images.txt", *(f"{key} {file}" for key, file in zip(keys, files, strict=True)))
+    tree.text("image_class_labels.txt", *(f"{key} {295 + i % 3}" for i, key in enumerate(keys)))
+    tree.text("train_test_split.txt", *(f"{key} {int(i < 30)}" for i, key in enumerate(keys)))
+    tree.text("classes.txt", "0 Birds", *(f"{295 + k} {kind}" for k, kind in enumerate(kinds)))
+    tree.text("photographers.txt", *(f"{key} Laura Smith" for key in keys))
+    parts = in_parts(files, "images/{}")
+    return {file: kinds[i % 3] for i, file in enumerate(parts)}
+
+
+@stops("parts.txt refer to images by the ids in CUB/images.txt")
 def tables_keyed_by_number(tree: Tree) -> None:
-    birds(tree)
+    birds(tree, "parts.txt")
 
 
-@stops("GT-final_test.csv names 12 of 57 images, and 45 others lie in folders of their own")
+@stops("the folders alone, or --images CUB/images for the images there")
+def birds_and_their_masks(tree: Tree) -> None:
+    tree.image(*(f"masks/{name.replace('.jpg', '.png')}" for name in birds(tree)))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("train_test_split.txt", "46 1", "images.txt or train_test_split.txt lacks the id 46"),
+        ("image_class_labels.txt", "45 1", "image_class_labels.txt: a line without an id of its"),
+        ("train_test_split.txt", "46", "train_test_split.txt: a line without an id of its own"),
+    ],
+)
+def test_ids_that_do_not_agree_are_one_clear_line(
+    tmp_path: Path, name: str, line: str, message: str
+) -> None:
+    birds(Tree(tmp_path))
+    with (tmp_path / "CUB" / name).open("a") as file:
+        file.write(line)
+    with pytest.raises(PipelineError, match=message):
+        read(tmp_path)
+
+
+def test_what_ids_say_is_never_guessed(tmp_path: Path) -> None:
+    """Folders that differ, a split of more than 0 and 1, and one name for two classes."""
+    names = birds(tree := Tree(tmp_path))
+    anew = {f"CUB/images/{name}": name.partition("/")[0] for name in names}
+    assert read(tmp_path, Hints(part="none")) == read(tmp_path, Hints(table="none")) == anew
+    tree.text("CUB/classes.txt", "1 oak", "2 oak", "3 ash")
+    found = read(tmp_path, Hints(part="none"))
+    assert found == {f"CUB/images/{name}": str(1 + i % 3) for i, name in enumerate(names)}
+    tree.text("CUB/train_test_split.txt", *(f"{1 + i} {i % 3}" for i in range(45)))
+    with pytest.raises(PipelineError, match="train_test_split seems to split the images, but 2"):
+        read(tmp_path)
+    tree.text("CUB/image_class_labels.txt", *(f"{1 + i} {1 + i // 15}" for i in range(45)))
+    with pytest.raises(PipelineError, match="two readings: the table says 1, 2, 3, the folders"):
+        read(tmp_path, Hints(part="none"))
+
+
+def tiny_imagenet(tree: Tree) -> Truth:
+    truth = {}
+    for kind in KINDS:
+        names = [f"{kind}_{i}.JPEG" for i in range(12)]
+        tree.image(*(f"tiny/train/{kind}/images/{name}" for name in names))
+        boxes = [f"{name}\t{i % 3}\t{i % 4}\t{40 + i % 5}\t63" for i, name in enumerate(names)]
+        tree.text(f"tiny/train/{kind}/{kind}_boxes.txt", *boxes)
+        truth |= {f"train:tiny/train/{kind}/images/{name}": kind for name in names}
+    names = [f"val_{i}.JPEG" for i in range(12)]
+    tree.image(*(f"tiny/val/images/{name}" for name in names))
+    rows = [f"{name}\t{KINDS[i % 3]}\t0\t{i}\t44\t62" for i, name in enumerate(names)]
+    tree.text("tiny/val/val_annotations.txt", *rows)
+    tree.image(*(f"tiny/test/images/test_{i}.JPEG" for i in range(12)))
+    tree.text("tiny/wnids.txt", *KINDS)
+    tree.text("tiny/words.txt", *(f"{kind}\ta tree, wood" for kind in KINDS))
+    return truth | {f"valid:tiny/val/images/{n}": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+def test_folders_label_one_part_and_a_table_the_other(tmp_path: Path) -> None:
+    truth = tiny_imagenet(Tree(tmp_path))
+    table, layout = "tiny/val/val_annotations.txt", "tiny/train/{label}/**"
+    options = f"--table {table} --layout '{layout}' for both"
+    with pytest.raises(PipelineError, match="names 12 of 60 images, and 36 others") as error:
+        read(tmp_path)
+    assert options in str(error.value)
+    hints = Hints(table=table, layout=layout)
+    assert read(tmp_path, hints) == truth
+    assert len(recognise(tmp_path, hints).source.unlabelled) == 12
+    with pytest.raises(PipelineError, match=r"--layout trian/\{label\}: no image lies so that"):
+        read(tmp_path, Hints(table=table, layout="trian/{label}"))
+
+
+def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
+    class_folders_for_train_and_a_table_for_test(Tree(tmp_path))
+    hints = Hints(table="GT-final_test.csv", layout="GTSRB/Training/{label}")
+    with pytest.raises(PipelineError, match="says 0, 1, 2, the folders say 00000, 00001, 00002, a"):
+        read(tmp_path, hints)
+
+
+@stops("--table GT-final_test.csv --layout 'GTSRB/Training/{label}' for both")
 def class_folders_for_train_and_a_table_for_test(tree: Tree) -> None:
     tree.image(*(f"GTSRB/Training/{i % 3:05d}/{i:05d}_0.ppm" for i in range(45)))
     tests = [f"{i:05d}.ppm" for i in range(12)]
@@ -1438,6 +1555,96 @@ def folders_of_letters(tree: Tree) -> None:
     tree.image(*(f"SUN/{places[i % 4]}/{i}.jpg" for i in range(48)))
 
 
+@stops(
+    "(write --layout '2018/{label}/{group}'), or 12, 149, 150, 2, ... (6) (write --layout '2018/*/"
+)
+def numbered_species_as_in_inaturalist(tree: Tree) -> None:
+    species = {"Amphibia": (149, 150), "Aves": (2, 77), "Plantae": (12, 5000)}
+    tree.image(
+        *(f"2018/{a}/{b}/{b}_{i}.jpg" for a, each in species.items() for b in each for i in "123")
+    )
+
+
+def test_numbered_folders_of_groups_name_the_other_reading(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"{KINDS[i % 3]}/0{i % 9}.shot/{i}.jpg" for i in range(45)))
+    assert "if they are the classes, write --layout '*/{label}'" in recognise(tmp_path).rule
+
+
+@stops("train/images holds")
+def images_below_a_test_part_alone(tree: Tree) -> None:
+    tree.image(*(f"test/{KINDS[i % 3]}/images/{i}.jpg" for i in range(30)))
+    tree.image(*(f"train/images/{i}.jpg" for i in range(12)))
+
+
+@stops(
+    "test/images holds 12 images and no class folders, unlike train: move them into such folders"
+)
+def a_test_part_with_a_folder_of_images(tree: Tree) -> None:
+    tree.image(*(f"train/{KINDS[i % 3]}/images/{i}.jpg" for i in range(30)))
+    tree.image(*(f"test/images/{i}.jpg" for i in range(12)))
+
+
+@stops("aeroplane_train.txt, bird_train.txt, aeroplane_val.txt, bird_val.txt say of the images yes")
+def a_list_of_each_class(tree: Tree) -> None:
+    names = plain(tree)
+    for k, kind in enumerate(("aeroplane", "bird")):
+        rows = [f"{name} {1 if i % 2 == k else -(i % 3 > 0):>2}" for i, name in enumerate(names)]
+        tree.text(f"{kind}_train.txt", *rows[:30])
+        tree.text(f"{kind}_val.txt", *rows[30:])
+
+
+@pytest.mark.parametrize(
+    ("lists", "note"),
+    [
+        (("pairsDevTest.txt", "peopleDevTrain.txt"), "parts by their names, but no lists that can"),
+        (("fit.txt", "holdout.txt"), "name images and give no label: if they are parts, call them"),
+    ],
+)
+def test_lists_that_split_nothing_are_told(
+    tmp_path: Path, lists: tuple[str, str], note: str
+) -> None:
+    tree = Tree(tmp_path)
+    names = [f"{KINDS[i % 3]}/{KINDS[i % 3]}_{i:04d}" for i in range(45)]
+    tree.image(*(f"lfw/{name}.jpg" for name in names))
+    rows = names if lists[0] == "fit.txt" else [f"{kind}\t{k}\t2" for k, kind in enumerate(KINDS)]
+    half = len(rows) // 2
+    tree.text(lists[0], *rows[:half])
+    tree.text(lists[1], *rows[half:])
+    tree.text("train.py", "pass")
+    found = recognise(tmp_path)
+    assert found.split == "stratified"
+    assert [text for text in found.notes if note in text and text.startswith(", ".join(lists))]
+    if lists[0] != "fit.txt":
+        assert recognise(tmp_path, Hints(part="none")).notes == []
+
+
+def test_option_file_is_for_the_tables_that_have_the_column(tmp_path: Path) -> None:
+    """Beside it lie lists of parts, and in the end another table with labels."""
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    others = names[1:] + names[:1]
+    rows = zip(others, lines_of(names), strict=True)
+    tree.text("labels.csv", "other,file,label", *(f"{other}.jpg,{row}" for other, row in rows))
+    tree.text("train.txt", *names[:30])
+    tree.text("test.txt", *names[30:])
+    assert read(tmp_path, Hints(file="file")) == in_parts(names, "images/{}.jpg")
+    tree.text("more.csv", "image,label", *lines_of(names))
+    with pytest.raises(PipelineError, match=r"more\.csv lists images in a way that is not"):
+        read(tmp_path, Hints(file="file"))
+
+
+def test_tables_are_never_left_out_for_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_TABLES", 2)
+    names = a_table_of_each_class_and_parts_in_the_paths(tree := Tree(tmp_path))
+    assert read(tmp_path) == names
+    tree.text("notes.txt", "some words")
+    with pytest.raises(PipelineError, match="3 tables or lists: write --table TABLE, or none"):
+        read(tmp_path)
+
+
 @stops("or ash, elm, oak (write --layout '*/*/{label}')")
 def domains(tree: Tree) -> None:
     tree.image(*(f"{['amazon', 'webcam'][i % 2]}/images/{KINDS[i % 3]}/{i}.jpg" for i in range(48)))
@@ -1472,7 +1679,7 @@ def test_a_layout_decides_that_nothing_is_a_part(tmp_path: Path, form: str, layo
 @stops("the files lie in folders test, train, which look like parts")
 def parts_deep_below_the_class_folders(tree: Tree) -> None:
     parts = ["test" if i % 4 else "train" for i in range(48)]
-    tree.image(*(f"{KINDS[i % 3]}/{i % 3}/{i}/{part}/1.jpg" for i, part in enumerate(parts)))
+    tree.image(*(f"{KINDS[i % 3]}/shot{i % 3}/{i}/{part}/1.jpg" for i, part in enumerate(parts)))
 
 
 @stops("haze primary: one label each, or several? Write --delimiter none, or --delimiter ' '")

@@ -73,6 +73,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
+    rest = _without_box(table, rest)
     label = _label_column(table, rest, found, name, hints)
     if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
         return None
@@ -129,14 +130,6 @@ def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     if group := _group_column(table, _groups(rest), Hints(), []):
         return f"its column {group} groups the images"
     return ""
-
-
-def is_plain_list(table: pd.DataFrame, found: Naming, name: str) -> bool:
-    """Whether a table without labels neither splits nor groups the images by a column."""
-    try:
-        return not says_more(table, found, name)
-    except Unclear:
-        return False
 
 
 def refuse_words(cells: pd.Series, name: str) -> None:
@@ -387,6 +380,15 @@ def _ones(table: pd.DataFrame, flags: Sequence[str]) -> np.ndarray:
 
 def _is_number(cells: Any) -> bool:
     return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
+
+
+def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Without the corners of a box, in the last four columns of a table without header."""
+    last = columns[-4:]
+    if len(last) < 4 or not all(column.startswith("column ") for column in last):
+        return columns
+    left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
+    return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns
 
 
 def _are_paths(cells: pd.Series) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,9 +12,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import Meaning, meaning, refuse_words, says_more
-from pipeline.dataset.folders import may_be_class
-from pipeline.dataset.image_files import ImageFiles, folder_of
+from pipeline.dataset.columns import Meaning, meaning, refuse_words
+from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.naming import (
     MOST_SHOWN,
     Hints,
@@ -34,6 +34,7 @@ from pipeline.dataset.sources import (
 )
 from pipeline.dataset.table_files import (
     NotATable,
+    is_by_id,
     plain_separator,
     read_table,
     table_of,
@@ -41,7 +42,7 @@ from pipeline.dataset.table_files import (
 )
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
-MOST_TABLES = 200
+MOST_TABLES = 1000
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,22 @@ def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints
     wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
     if hints.table is not None and hints.part is not None:
         wanted = asked
+    if hints.table is None and len(wanted) > MOST_TABLES:
+        raise Unclear(
+            f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
+        )
     found: list[Named] = []
+    lists: list[Named] = []  # without labels and without the column of option --file
     without: list[NoColumn] = []
     for path in wanted[:MOST_TABLES]:
         try:
             each = look(root, path, index, hints)
         except NoColumn as error:
             without.append(error)
+            with suppress(Unclear):
+                each = look(root, path, index, replace(hints, file=None))
+                if each is not None and each.meaning is each.unclear is None:
+                    lists.append(each)
         except Unclear:
             if path in asked or part_in_words(path.rpartition("/")[2]):
                 raise
@@ -113,7 +123,7 @@ def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints
                 found.append(each if path in asked else each.as_list())
     if without and not found:
         raise without[0]
-    return found
+    return [*found, *lists]
 
 
 def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
@@ -121,7 +131,7 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
     path, best = root / name, None
     suffix = suffix_of(name)
     ways: Sequence[str | None] = [None]
-    if suffix in table_files.TEXT:
+    if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
         ways = [",", *table_files.separators_in(path), *blanks]
     unclear: Unclear | None = None
@@ -227,37 +237,7 @@ def said_together(
         group = [_of_one_content(labelled)]
         notes += [f"{each.name} says the same" for each in labelled if each not in group]
     same = [each.as_list() for each in labelled if each not in group]
-    read = Read(*_combined(group, hints, notes), group, same, others)
-    if hints.table is None:
-        _refuse_unnamed(read, index, notes)
-    return read
-
-
-def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
-    """Images in no table are left aside with a note; class folders of them are not."""
-    named, first = read.named, read.group[0].name
-    rows = sum(len(each.frame) for each in read.group)
-    few = len(named) < 0.5 * len(index.files)
-    odd = few or any(each.naming.count < 0.5 * len(each.frame) for each in read.group)
-    if odd and len(named) < 0.5 * rows:
-        raise Unclear(
-            f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
-            f"--table {quote(first)} to use it all the same, or --table none for the folders"
-        )
-    known = named.union(*(each.naming.files for each in [*read.same, *read.others]))
-    unnamed = [file for file in index.files if file not in known]
-    folders = {folder_of(file).rpartition("/")[2] for file in unnamed}
-    classes = [name for name in folders if may_be_class(name)]
-    if len(unnamed) > 0.1 * len(index.files) and len(classes) > 1:
-        raise Unclear(
-            f"{first} names {len(named)} of {len(index.files)} images, and {len(unnamed)} others "
-            f"lie in folders of their own ({listed(sorted(classes))}): write --table {read.names} "
-            "to use the table alone, or --table none for the folders alone"
-        )
-    if few and unnamed:
-        notes.append(
-            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
-        )
+    return Read(*_combined(group, hints, notes), group, same, others)
 
 
 def _is_placeholder(table: Named, all_of_them: Sequence[Named]) -> bool:
@@ -291,10 +271,17 @@ def _of_one_content(tables: Sequence[Named]) -> Named:
     """Of tables that say the same the one that names the most; else `Unclear`."""
     ordered = sorted(tables, key=lambda each: (-len(each.naming.files), each.name))
     first = ordered[0].labels()
+    flags = [each.name for each in ordered if set(each.labels().values()) <= {"-1", "0", "1"}]
     for other in ordered[1:]:
         theirs = other.labels()
         if any(first.get(file) != label for file, label in theirs.items()):
             file = next(file for file, label in theirs.items() if first.get(file) != label)
+            if len(flags) == len(tables):
+                raise Unclear(
+                    f"{listed(flags)} say of the images yes and no, as lists of one class each do: "
+                    "write one table with a column of file names and a column of zeros and ones "
+                    "for each class"
+                )
             choices = dict.fromkeys(_with_its_parts(each, tables) for each in (ordered[0], other))
             raise Unclear(
                 f"{ordered[0].name} and {other.name} both give labels, and not the same ones "
@@ -323,7 +310,7 @@ def _combined(
     images: dict[str, Any] = {"_target_": IN_TABLE, "table": first.name}
     images |= first.meaning.keys | first.keys
     kinds = {each.meaning.kind for each in group if each.meaning}
-    if len(group) > 1:
+    if len(group) > 1 or hints.layout is not None:
         for key in ("delimiter", "rows", "no_label"):
             for each in group:
                 if each.meaning and key in each.meaning.keys:
@@ -357,7 +344,7 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
             f"{tables[of_rest[0]][0]} is of part {of_rest[0]} by its name, and {tables[''][0]} of "
             "none: call that train.csv, or write --part none to split the images anew"
         )
-    if split or "" in tables or len(tables) == 1:
+    if split or "" in tables or (len(tables) == 1 and hints.layout is None):
         tables, paths = {"": sorted(chain(*tables.values()))}, {"": set().union(*paths.values())}
     for part, found in paths.items():
         if len(found) > 1:
@@ -382,13 +369,3 @@ def in_order(tables: Iterable[Named]) -> list[Named]:
     return sorted(
         tables, key=lambda each: (order.index(each.part_of_list), len(each.name), each.name)
     )
-
-
-def refuse_lost_columns(tables: Sequence[Named]) -> None:
-    """A table without labels that splits or groups the images is not left aside."""
-    for each in tables:
-        if more := says_more(each.frame, each.naming, each.name):
-            raise Unclear(
-                f"{each.name} gives no label, but {more}: put that into the table of the labels, "
-                "or write --table with the table to use (none: the folders alone)"
-            )

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset.image_files import folder_of, stem_path
-from pipeline.dataset.naming import NO_IMAGES, Hints, Unclear, choice_of_folders, listed, words
+from pipeline.dataset.naming import (
+    NO_IMAGES,
+    Hints,
+    Unclear,
+    choice_of_folders,
+    common_folders,
+    listed,
+    words,
+)
 from pipeline.dataset.sources import Layout, part_in_words, part_of_folder, parts_of_paths
 
 NAME_PATTERNS = (
@@ -41,6 +49,12 @@ class Reading:
 
     images: dict[str, Any]
     evidence: str
+
+    @property
+    def layout(self) -> str:
+        """As --layout has it."""
+        plain = "{part}/{label}" if "parts" in self.images else "{label}"
+        return str(self.images.get("layout", plain))
 
 
 def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
@@ -219,17 +233,18 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
 
 
 def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
-    """A part without the class folders of the others is not left aside; one of test is."""
-    deep = sorted({each[0] for each in folders if len(each) > 1})
+    """A part without the class folders of the others is not left aside; a flat one of test is."""
+    deep = sorted({each[0] for each in folders if not {*map(str.lower, each[1:])} <= NO_CLASSES})
     for each, count in folders.items():
-        if len(each) == 1 and each[0] not in deep and part_in_words(each[0]) != "test" and deep:
+        flat = len(each) == 1
+        if deep and each[0] not in deep and not (flat and part_in_words(each[0]) == "test"):
             to_leave_out = ""
-            if "train" in map(part_in_words, deep):
+            if "train" in map(part_in_words, deep) and (flat or len(deep) == 1):
                 kept = "{part}" if len(deep) > 1 else deep[0]
                 layout = "/".join([*above, kept, "{label}", "**"])
                 to_leave_out = f", or write --layout '{layout}' to leave them out"
             raise Unclear(
-                f"{'/'.join([*above, each[0]])} holds {count} images and no class folders, unlike "
+                f"{'/'.join([*above, *each])} holds {count} images and no class folders, unlike "
                 f"{listed(deep)}: move them into such folders{to_leave_out}"
             )
 
@@ -249,25 +264,31 @@ def _label_level(
     beside = any(len(rest) == 1 for rest in labelled)
     if generic:
         inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
+        repeated, bare = False, False
         may_be_classes = bool(inner)
     else:
         inner, above = names, ["*"]
         repeated = any(len(each) > 1 for each in owners.values())
         numbered = all(map(_NUMBERED.fullmatch, names))
-        may_be_classes = repeated or not (beside or numbered)
+        bare = all(map(str.isdecimal, names))  # of patients, or of classes as in iNaturalist
+        may_be_classes = repeated or (not beside and (bare or not numbered))
+    groups = max(map(len, deep)) == 2 and not generic and not beside
+    lower = [*above, "{label}"]
+    if any(len(rest) > len(lower) for rest in deep):
+        lower.append("**")
     if may_be_classes:
         upper = sorted({rest[0] for rest in labelled})
-        lower = [*above, "{label}"]
-        if any(len(rest) > len(lower) for rest in deep):
-            lower.append("**")
+        below = "{group}" if groups and bare and not repeated else "**"
         raise Unclear(
             f"folders in folders: are the classes {listed(upper)} (write --layout "
-            f"'{'/'.join(layout_of('{label}', '**'))}'), or {listed(inner)} (write --layout "
+            f"'{'/'.join(layout_of('{label}', below))}'), or {listed(inner)} (write --layout "
             f"'{'/'.join(layout_of(*lower))}')?"
         )
-    one_level = max(map(len, deep)) == 2
-    if one_level and not generic and not beside:
-        return ["{group}"], f"folders below them ({listed(names)}) keep their images together"
+    if groups:
+        return ["{group}"], (
+            f"folders below them ({listed(names)}) keep their images together (if they are the "
+            f"classes, write --layout '{'/'.join(layout_of(*lower))}')"
+        )
     return ["**"], f"folders below them ({listed(names)}) mean nothing"
 
 
@@ -275,6 +296,17 @@ def may_be_class(folder: str) -> bool:
     """Whether a folder's name may be a class's."""
     odd = _VOLUMES.fullmatch(folder) or _DATE.fullmatch(folder) or part_in_words(folder)
     return bool(folder) and folder.lower() not in NO_CLASSES and not odd
+
+
+def class_folders(files: Sequence[str]) -> dict[str, str]:
+    """Of each file that lies in one, the folder that may be its class; not one that holds all."""
+    n_common = len(common_folders(files))
+    found = {}
+    for file in files:
+        names = [name for name in file[n_common:].split("/")[:-1] if may_be_class(name)]
+        if names:
+            found[file] = names[-1]
+    return found
 
 
 def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:

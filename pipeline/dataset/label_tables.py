@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.dataset.sources import (
     Found,
     Source,
     check_part,
+    in_class_folders,
     part_named,
     part_on_the_way,
     without_test,
@@ -55,6 +57,7 @@ def in_table(
     separator: str | None = None,
     header: Sequence[str] | bool = True,
     unlabelled: Sequence[str] = (),
+    layout: str | None = None,
 ) -> Source:
     """A table with a row per image; `file`, `label`, `part` and `group` are its columns.
 
@@ -77,6 +80,7 @@ def in_table(
     separator  between the cells of a text file; by default its suffix says
     header     the columns' names where the table has none; false calls them column 1, column 2, ...
     unlabelled tables of images that have no label
+    layout     what the folders of images that no row names mean, as in `in_class_folders`
     """
     _check(suffix=(suffix, ("same", "any")), case=(case, ("same", "any")))
     _check(rows=(rows, ("one", "merge")))
@@ -109,6 +113,13 @@ def in_table(
                 found.append(Found(where, labels, said, of_group))
     images, repeated = _merged(found) if rows == "merge" else _once(found)
     images, without = without_test(images)
+    if layout is not None:
+        others = in_class_folders(root, layout=layout)
+        without += others.unlabelled
+        faults += [each for each in others.faults if each.file not in listed]
+        by_folder = [image for image in others.images if image.file not in listed]
+        images += [replace(i, part=i.part or part_on_the_way(i.file)) for i in by_folder]
+        listed.update(image.file for image in by_folder)
     for name in unlabelled:
         without += _named(root, name, path, index)
     used = {image.file for image in images}

@@ -278,7 +278,7 @@ def _rules(
     if folder:
         yield f"{{folder}}/{{}}{ending}", ""
     without = file[: len(file) - len(ending)] if ending else stem_path(file) if bare else file
-    for prefix in ("", _common_folders(list(of_cell))):
+    for prefix in ("", common_folders(list(of_cell))):
         tail = cell.removeprefix("./").removeprefix("/" if not prefix else "")[len(prefix) :]
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
             if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
@@ -287,12 +287,13 @@ def _rules(
     place = folder_of(file)
     yield f"{place}/{{name}}{ending}" if place else f"{{name}}{ending}", ""
     inside = f"{hints.images.strip('/')}/" if hints.images else ""
-    for above in dict.fromkeys((inside, _common_folders(list(of_cell.values())))):
+    for above in dict.fromkeys((inside, common_folders(list(of_cell.values())))):
         yield f"{above}**/{{}}{ending}", ""
         yield f"{above}**/{{name}}{ending}", ""
 
 
-def _common_folders(cells: Sequence[str]) -> str:
+def common_folders(cells: Sequence[str]) -> str:
+    """The folders that all paths begin with, and a slash; empty where there are none."""
     folders = [cell.split("/")[:-1] for cell in cells]
     common = []
     for level in zip(*folders, strict=False):

@@ -138,7 +138,7 @@ def main(
         lists: lists of the images of each part, such as train.txt,test.txt
         delimiter: what separates several labels in a cell, or none: nothing
         images: the folder that holds the images, where another has files of the same names
-        layout: what folders mean, such as '{part}/{label}'
+        layout: what folders mean, such as '{part}/{label}'; with --table, of images it lacks
         pattern: a regular expression for labels in file names, '(?P<label>.+)_\\d+.jpg'
     """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"

@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipeline.dataset.columns import is_plain_list
+from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import Named, in_order, look
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.image_files import ImageFiles
@@ -100,7 +100,7 @@ def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Nam
     lists = [
         each
         for each in in_order(each for each in tables if each.part_of_list)
-        if each.meaning is None and is_plain_list(each.frame, each.naming, each.name)
+        if each.meaning is None and _is_plain(each)
         if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
     ]
     if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
@@ -110,6 +110,14 @@ def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Nam
     few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
     every = parts == {"train"} and named.issuperset(labelled)
     return [] if few or every else lists
+
+
+def _is_plain(each: Named) -> bool:
+    """Whether a table without labels neither splits nor groups the images by a column."""
+    try:
+        return not says_more(each.frame, each.naming, each.name)
+    except Unclear:
+        return False
 
 
 def _refuse_unread(each: Named, index: ImageFiles) -> None:

@@ -12,19 +12,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import (
     Named,
     Read,
-    refuse_lost_columns,
     said_together,
     tables_in,
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import (
     Reading,
+    class_folders,
     read_folders,
     read_names,
     refuse_parallel,
@@ -34,14 +36,16 @@ from pipeline.dataset.folders import (
 from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.naming import Hints, Unclear, listed
+from pipeline.dataset.naming import Hints, Unclear, common_folders, listed
 from pipeline.dataset.part_lists import lists_beside, with_lists
-from pipeline.dataset.sources import Source, files_below, suffix_of
+from pipeline.dataset.sources import Source, files_below, part_in_words, suffix_of
 from pipeline.dataset.table_files import TEXT, searchable
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
+CODE = (".py", ".md", ".ipynb", ".sh")
+TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
 
@@ -108,16 +112,18 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     tables = tables_in(root, others, index, hints)
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
-    tables_count = hints.table != "none" and not hints.layout and not hints.pattern
+    by_paths = hints.pattern or (hints.layout and hints.table is None)
+    tables_count = hints.table != "none" and not by_paths
     notes: list[str] = []
     if tables_count and (found := said_together(tables, index, hints, notes)):
         if hints.table is None:
+            _refuse_unnamed(found, index, notes)
             _refuse_unread_lists(root, unread, index, found.names)
-        return _by_tables(root, found, index, hints, notes)
+        return _with_unread_parts(_by_tables(root, found, index, hints, notes), unread, hints)
     if tables_count:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
-        refuse_lost_columns(tables)
+        _refuse_lost_columns(tables)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
@@ -125,7 +131,17 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count:
         _refuse_unread(root, unread, index.files)
         _refuse_keyed(root, tables, unread)
-    return _by_folders(root, reading, tables, index, hints)
+    return _with_unread_parts(_by_folders(root, reading, tables, index, hints), unread, hints)
+
+
+def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
+    """With a note on files that are called like parts, where nothing else splits the images."""
+    names = ((path, path.rpartition("/")[2].partition(".")[0]) for path in unread)
+    called = [path for path, name in names if part_in_words(name) and suffix_of(path) not in CODE]
+    if called and found.split != "given" and hints.part is None:
+        what = "parts by their names, but no lists that can be read: the images are split anew"
+        found.notes.append(f"{listed(called)}: {what}")
+    return found
 
 
 def _by_tables(
@@ -133,11 +149,14 @@ def _by_tables(
 ) -> Recognised:
     """Labels as tables give them."""
     images, rule = found.images, found.rule
+    if hints.layout is not None:
+        images["layout"] = hints.layout
+        rule += f"; of other images the folders do: {hints.layout}"
     lists, agreeing = lists_beside(root, images, [*found.same, *found.others], index, hints)
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
-        refuse_lost_columns(left)
+        _refuse_lost_columns(left)
     if unlabelled := [each for each in left if each.naming.files - found.named]:
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
@@ -151,7 +170,25 @@ def _by_tables(
             reading = read_folders(index.files, hints)
         if reading is not None:
             rule += _agreement(root, reading, found)
-    return _recognised(root, images, found.kind, rule, notes)
+    read_so = _recognised(root, images, found.kind, rule, notes)
+    if hints.layout is not None:
+        _refuse_other_labels(read_so.source, found, hints.layout)
+    return read_so
+
+
+def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
+    """A layout that labels nothing, or without a label of the table, was meant in another way."""
+    of_table, of_folders = set[str](), set[str]()
+    for image in source.images:
+        (of_table if image.file in table.named else of_folders).update(image.labels)
+    if not of_folders:
+        raise Unclear(f"--layout {layout}: no image lies so that {table.names} does not name")
+    if of_table.isdisjoint(of_folders):
+        raise Unclear(
+            f"the table says {listed(sorted(of_table))}, the folders say "
+            f"{listed(sorted(of_folders))}, and no label is the same: rename the folders, or write "
+            "the labels of the table as they say them"
+        )
 
 
 def _by_folders(
@@ -163,7 +200,8 @@ def _by_folders(
     used = {*chain(*lists.values()), *agreeing}
     if silent := [each.name for each in tables if each.name not in used]:
         said = "name images and give" if len(silent) > 1 else "names images and gives"
-        notes.append(f"{listed(silent)} {said} no label")
+        to_split = f": {TO_SPLIT}" if len(silent) > 1 else ""
+        notes.append(f"{listed(silent)} {said} no label{to_split}")
     rule = reading.evidence + with_lists(reading.images, lists)
     read_so = _recognised(root, reading.images, "single", rule, notes)
     chosen = hints.part is not None or hints.layout is not None
@@ -211,6 +249,42 @@ def _agreement(root: Path, reading: Reading, table: Read) -> str:
     )
 
 
+def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
+    """Images in no table are left aside with a note; class folders of them are not."""
+    named, first = read.named, read.group[0].name
+    rows = sum(len(each.frame) for each in read.group)
+    few = len(named) < 0.5 * len(index.files)
+    odd = few or any(each.naming.count < 0.5 * len(each.frame) for each in read.group)
+    if odd and len(named) < 0.5 * rows:
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
+            f"--table {quote(first)} to use it all the same, or --table none for the folders"
+        )
+    unlabelled = [each.naming.files for each in read.others if each.part != "train"]
+    known = named.union(*unlabelled)
+    unnamed = [file for file in index.files if file not in known]
+    class_of = class_folders(unnamed)
+    classes = sorted(set(class_of.values()))
+    if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
+        third = ""
+        stems, place = set(map(_stem_of_path, named)), common_folders(list(named)).rstrip("/")
+        if sum(_stem_of_path(file) in stems for file in class_of) > 0.5 * len(class_of):
+            third = f", or --images {quote(place)} for the images there" if place else ""
+        else:
+            with suppress(Unclear):
+                if reading := read_folders(list(class_of), Hints()):
+                    third = f", or --table {read.names} --layout {quote(reading.layout)} for both"
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images, and {len(class_of)} others "
+            f"lie in folders of their own ({listed(classes)}): write --table {read.names} "
+            f"to use the table alone, --table none for the folders alone{third}"
+        )
+    if few and unnamed:
+        notes.append(
+            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
+        )
+
+
 def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
@@ -225,6 +299,16 @@ def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: 
         "labels found in the file names (--pattern says where they are): write a CSV with a column "
         "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
+
+
+def _refuse_lost_columns(tables: Sequence[Named]) -> None:
+    """A table without labels that splits or groups the images is not left aside."""
+    for each in tables:
+        if more := says_more(each.frame, each.naming, each.name):
+            raise Unclear(
+                f"{each.name} gives no label, but {more}: put that into the table of the labels, "
+                "or write --table with the table to use (none: the folders alone)"
+            )
 
 
 def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 CSV and its kin in any encoding and with any separator; JSON, JSON lines and Parquet. A cell is
 text, or a tuple of texts where the file itself holds a list. Nested JSON becomes columns with
-dotted names. The exports of Label Studio, FiftyOne and SageMaker, and COCO's classification
-files, are turned into rows of `image` and `label` here, so that everything behind sees one shape.
+dotted names. The exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, and
+the files of CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
 """
 
 import csv
@@ -21,6 +21,7 @@ TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
 RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
+BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
@@ -43,8 +44,41 @@ def read_table(
         return _parquet(path)
     if path.suffix.lower() in JSON:
         return _json_table(path)
+    if separator is None and header is True and is_by_id(path):
+        return _by_id(path)
     n_cells = 0 if isinstance(header, bool) else len(header)
     return table_of(path, text_rows(path, separator or plain_separator(path), n_cells), header)
+
+
+def is_by_id(path: Path) -> bool:
+    """Whether it is `images.txt` of CUB-200-2011, NABirds or a set of their shape."""
+    return path.name == BY_ID[0] and all(path.with_name(name).is_file() for name in BY_ID)
+
+
+def _by_id(path: Path) -> pd.DataFrame:
+    """Files that give each image's path, class and part by its id; 1 is train, 0 is test."""
+
+    def read(name: str) -> dict[str, str]:
+        rows = text_rows(path.with_name(name), " ", 2)
+        found = {row[0]: row[1] for row in rows if len(row) == 2}
+        if len(found) < len(rows):
+            raise PipelineError(f"{path.with_name(name)}: a line without an id of its own")
+        return found
+
+    file_of, class_of, part_of = map(read, BY_ID)
+    for name, other in zip(BY_ID[1:], (class_of, part_of), strict=True):
+        if odd := file_of.keys() ^ other.keys():
+            raise PipelineError(f"{path.parent}: {BY_ID[0]} or {name} lacks the id {min(odd)}")
+    names = read("classes.txt") if path.with_name("classes.txt").is_file() else {}
+    used = set(class_of.values())
+    if len({names.get(each) for each in used} - {None}) < len(used):
+        names = {}  # none, or not one for each class
+    meant = {"1": "train", "0": "test"}
+    rows = [
+        (file, names.get(class_of[key], class_of[key]), meant.get(part_of[key], part_of[key]))
+        for key, file in file_of.items()
+    ]
+    return pd.DataFrame(rows, columns=["image", "class", "train_test_split"], dtype=object)
 
 
 def plain_separator(path: Path) -> str:
