@@ -478,7 +478,9 @@ def test_a_second_clone_pulls_every_run_and_trains_nothing(
 ) -> None:
     second = clone(pushed, fresh, tmp_path / "second", "dvc.lock")
     done = second.sweep("--pull")
-    assert done.stdout.strip().endswith("14 from DVC's cache"), done.stdout + done.stderr
+    *_, last, then = done.stdout.splitlines()
+    assert last.endswith("14 from DVC's cache"), done.stdout + done.stderr
+    assert then.startswith("Then: dvc repro")
     assert second.records() == pushed.records()
     assert not second.runs()
 
