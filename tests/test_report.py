@@ -20,7 +20,7 @@ from pipeline.figures.labels import leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import words as report_words
-from pipeline.report.charts import LETTERS, WIDE, error_against_time
+from pipeline.report.charts import LETTERS, WIDE, error_against_time, loss_curves
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
@@ -224,6 +224,20 @@ def test_a_model_without_a_time_that_counts_is_shown_at_the_most_it_can_be(study
     assert text.count("waited for a core") == 1
     assert "the run waited for a core for 20 to 22 % of its time" in text
     assert "Hollow: no time of this model counts" in text
+
+
+@pytest.mark.parametrize(("count", "n_colours"), [(3, 3), (8, 8), (9, 1), (40, 1)])
+def test_no_two_models_have_the_same_loss_curves(count: int, n_colours: int):
+    models = [f"resnet{number}.a" for number in reversed(range(count))]
+    columns = {"family": "resnet", "seed": 0, "epoch": 1, "valid_loss": 0.5}
+    drawn = loss_curves(pd.DataFrame({"model": models}).assign(**columns), models).data
+    looks = {(each.line.color, each.line.dash, each.marker.symbol) for each in drawn}
+    assert (len(looks), len({each.line.color for each in drawn})) == (count, n_colours)
+    shuffled = loss_curves(pd.DataFrame({"model": models}).assign(**columns), models[::-1]).data
+    if count == n_colours:
+        assert {each.name: each.line.color for each in drawn} == {
+            each.name: each.line.color for each in shuffled
+        }, "a model has one colour whatever its rank"
 
 
 def test_two_close_models_cannot_be_told_apart_and_a_far_one_can(study: Path):

@@ -176,6 +176,32 @@ def test_a_folder_without_images_is_said_at_once(tmp_path: Path) -> None:
         find_images({"_target_": "pipeline.dataset.sources.in_class_folders"}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("files", "layout", "said"),
+    [
+        (["a/1.jpg", "b/1.jpg"], "{part}/{label}", "2 images, such as a/1.jpg: .* '{label}'"),
+        (["train/a/1.jpg", "x.jpg", "val/a/2.jpg"], "{label}", "train/a/1.jpg: .*part}/{label}'"),
+        (["x/a/1.jpg"], "{part}/{label}", r"x/a/1.jpg: .* '\*/{label}'"),
+        (["1.jpg"], "{label}", "1.jpg: it lies in no folder"),
+    ],
+)
+def test_a_layout_that_fits_no_file_is_told_with_one_that_does(
+    tmp_path: Path, files: list[str], layout: str, said: str
+) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(PipelineError, match=f"layout '{layout}' fits none of .*{said}") as error:
+        in_class_folders(tmp_path, layout=layout)
+    if "no folder" not in said:
+        advised = str(error.value).rsplit("'", 2)[1]
+        assert in_class_folders(tmp_path, layout=advised).images
+
+
+def test_a_pattern_that_fits_no_name_is_told_with_a_name(tmp_path: Path) -> None:
+    touch(tmp_path, "cat_1.jpg", "dog_1.jpg")
+    with pytest.raises(PipelineError, match=r"fits none of 2 names, such as cat_1.jpg"):
+        by_name(tmp_path, "*", "(?P<label>.+)_")
+
+
 def test_a_hugging_face_dataset_on_disk_is_read(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(

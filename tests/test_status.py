@@ -55,6 +55,19 @@ def test_the_table_has_models_and_datasets_and_reasons(
     assert "digit_mosaic" in said.splitlines()[0]
 
 
+def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status.main()
+    assert "\nNext: python -m pipeline.sweep --dry-run # " in capsys.readouterr().out
+    for cell in (cells := list(read_study(Path("params.yaml")).cells())):
+        write_run(runs, cell.model, cell.seed, 0.1, dataset=cell.dataset)
+    status.main()
+    assert "\nNext: python -m pipeline.status --stale # " in capsys.readouterr().out
+    with hold(cells[0].path(runs).with_name(".0.json.lock"), runs):
+        status.main()
+    assert "Next" not in capsys.readouterr().out
+    assert status.following({"done"}, looked=True) is None
+
+
 def test_a_run_under_way_is_shown_with_its_process(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,3 +106,5 @@ def test_stale_runs_are_those_that_a_sweep_would_make(tmp_path: Path) -> None:
     (workspace.folder / "data/runs/digits" / LITE[0] / "quickstart/0.json").unlink()
     workspace.change("conf/dataset/digit_mosaic.yaml", another_key=1)
     assert counts() == {"done": 1, "missing": 1, "stale": 2}
+    said = workspace.command("pipeline.status", "--stale").stdout.splitlines()
+    assert said[-1].startswith("Next: python -m pipeline.why # ")

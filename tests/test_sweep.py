@@ -87,7 +87,9 @@ def test_a_dependency_that_is_new_to_old_cells_gets_the_lock_that_dvc_would_writ
         if name.startswith("finetune"):
             entry["deps"] = [dep for dep in entry["deps"] if dep["path"] != "pipeline/hardware"]
     path.write_text(yaml.safe_dump(lock, sort_keys=False))
-    assert "8 from DVC's cache" in swept.sweep().stdout
+    restored = swept.sweep().stdout
+    assert "8 from DVC's cache" in restored
+    assert restored.endswith("Then: dvc repro # tables, figures, report\n")
     assert yaml.safe_load(path.read_bytes()) == yaml.safe_load(whole)
     assert swept.sweep().stdout == "16 up to date\n"
 
@@ -476,7 +478,9 @@ def test_a_second_clone_pulls_every_run_and_trains_nothing(
 ) -> None:
     second = clone(pushed, fresh, tmp_path / "second", "dvc.lock")
     done = second.sweep("--pull")
-    assert done.stdout.strip().endswith("14 from DVC's cache"), done.stdout + done.stderr
+    *_, last, then = done.stdout.splitlines()
+    assert last.endswith("14 from DVC's cache"), done.stdout + done.stderr
+    assert then.startswith("Then: dvc repro")
     assert second.records() == pushed.records()
     assert not second.runs()
 

@@ -1,21 +1,26 @@
 """`python -m pipeline.change KEY=VALUE ...`: change what the study runs, comments kept.
 
 Reads and writes params.yaml. A key must be there already, a value is YAML, and the changed study
-must be a valid one whose datasets, recipes and weights are in conf/, or nothing is written.
+must be a valid one whose datasets, recipes and weights are in conf/, and whose new models timm has
+weights for, or nothing is written.
 `dvc exp run -S` changes keys too, but then runs one model after the other; after this, `python -m
 pipeline.sweep` runs what is new.
 """
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import write_text
 from pipeline.study.params import refuse_unknown_names, study_of
+
+PUBLISHED = ("data/imagenet.csv", "data/sample/results/results-imagenet.csv")  # column model
 
 
 def main(*changes: str, params: Path = Path("params.yaml")) -> None:
@@ -54,11 +59,38 @@ def edit_study(
         content = parse_yaml_for_update(params.read_text(encoding="utf-8"), str(params))
     except OSError as error:
         raise PipelineError(f"{params}: {error.strerror}") from None
+    before = list(_models(content))
     edit(content)
     _keep_anchors(content)
     text = laid_out(dumps_yaml(content), content)
     refuse_unknown_names(study_of(params, yaml.safe_load(text)))
+    refuse_unknown_models(params.parent, [m for m in _models(content) if m not in before])
     write_text(params, text)
+
+
+def refuse_unknown_models(project: Path, models: Iterable[str]) -> None:
+    """Raise for a model that a fit would refuse. Those of a published table need no look at timm,
+    whose import takes seconds.
+    """
+    unknown = list(models)
+    for path in (project / each for each in PUBLISHED):
+        if unknown and path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                known = {row.get("model") for row in csv.DictReader(file)}
+            unknown = [model for model in unknown if model not in known]
+    if unknown:
+        from pipeline.names.resolve import resolve
+
+        with Console(stderr=True).status("reading timm's registry"):
+            for model in unknown:
+                resolve(model)
+
+
+def _models(content: Any) -> Iterator[str]:
+    """The models of the grid, as the file has them."""
+    grid = content.get("grid") if isinstance(content, dict) else None
+    models = grid.get("models") if isinstance(grid, dict) else None
+    yield from map(str, models if isinstance(models, list) else ())
 
 
 def _parsed(change: str, value: str) -> Any:

@@ -122,6 +122,7 @@ def main(
     images: str | None = None,
     layout: str | None = None,
     pattern: str | None = None,
+    replace: bool = False,
 ) -> None:
     """Look at a folder or archive of images; write conf/dataset/NAME.yaml and a contact sheet.
 
@@ -140,14 +141,18 @@ def main(
         images: the folder that holds the images, where another has files of the same names
         layout: what folders mean, such as '{part}/{label}'; with --table, of images it lacks
         pattern: a regular expression for labels in file names, '(?P<label>.+)_\\d+.jpg'
+        replace: write conf/dataset/NAME.yaml anew where there is one, and keep that as .yaml.old
     """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
         raise PipelineError(f"{name!r}: a dataset's name is letters, digits and _, a letter first")
     if not isinstance(yaml.safe_load(name), str) or name.lower() in ("inf", "nan"):
         raise PipelineError(f"{name!r}: YAML reads this name as something else: choose another")
-    if config.exists():
-        raise PipelineError(f"{config} exists: choose another name, or delete it first")
+    if config.exists() and not replace:
+        raise PipelineError(
+            f"{config} exists: choose another name, or write --replace, which keeps it as "
+            f"{_free(config).name}"
+        )
     root = unpacked_file(path)[0] if path.is_file() else path
     hints = Hints(
         table=table,
@@ -174,7 +179,12 @@ def main(
         )
     sheet = SHEETS / f"{name}.png"
     draw_sheet(source, (f"{name}: {summary(recognised, source)}", f"{recognised.rule}."), sheet)
-    write_text(config, dataset_yaml(name, path, recognised, source, counts))
+    text = dataset_yaml(name, path, recognised, source, counts)
+    if config.exists() and config.read_bytes() != text.encode():
+        kept = _free(config)
+        kept.write_bytes(config.read_bytes())
+        print(f"kept: {kept}, as {config.name} was before")
+    write_text(config, text)
     print(f"{config}: {summary(recognised, source)}.")
     for line in told(recognised, source, root):
         print(line)
@@ -191,6 +201,12 @@ def main(
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
     print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
+
+
+def _free(config: Path) -> Path:
+    """Where the file can be kept without another kept one being lost."""
+    names = (config.with_name(f"{config.name}.old{number}") for number in ("", *range(2, 1000)))
+    return next(path for path in names if not path.exists())
 
 
 def rare_classes(name: str, source: Source) -> Iterator[str]:

@@ -6,6 +6,7 @@ Tables are read by `label_tables`, datasets saved by Hugging Face's library by `
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -152,8 +153,24 @@ def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> S
                 faults.append(Fault(file, f"folder {part}/ names no part: write images.parts"))
             else:
                 images.append(Found(file, (said["label"],), meant, said.get("group")))
+    if not images and (astray := sorted([*unlabelled, *(fault.file for fault in faults)])):
+        raise PipelineError(f"{root}: layout '{'/'.join(layout.levels)}' {_unfit(astray)}")
     faults += _no_images(others, images)
     return Source(images, FolderReader(root), faults, unlabelled)
+
+
+def _unfit(files: Sequence[str]) -> str:
+    """That a layout fits none of these images, and one that fits some of them."""
+    usual, _ = Counter(file.count("/") for file in files).most_common(1)[0]
+    example = next(file for file in files if file.count("/") == usual)
+    folders = example.split("/")[:-1]
+    if not folders:
+        what = "it lies in no folder: use a table of labels, or a pattern for the files' names"
+    else:
+        above = ["{part}" if part_of_folder(each) else "*" for each in folders[:-1]]
+        fitting = "/".join([*above, "{label}"])
+        what = f"write what each folder on the way to it means, such as '{fitting}'"
+    return f"fits none of {len(files)} images, such as {example}: {what}"
 
 
 def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
@@ -182,6 +199,11 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
                 unlabelled.append(file)
             else:
                 faults.append(Fault(file, f"the name does not match {pattern}"))
+    if not images and faults:
+        raise PipelineError(
+            f"{root}: pattern '{pattern}' fits none of {len(faults)} names, such as "
+            f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
+        )
     return Source(images, FolderReader(root), faults, unlabelled)
 
 

@@ -79,13 +79,33 @@ def _models_of(name: str) -> list[str]:
         import timm
 
         if not (found := timm.list_pretrained(name)):
-            raise PipelineError(f"{name[:80]!r}: no model with pretrained weights matches")
+            hint = _pattern_hint(name.strip("*"))
+            raise PipelineError(f"{name[:80]!r}: no model with pretrained weights matches{hint}")
         return list(found)
-    meaning = meaning_of(name)
+    try:
+        meaning = meaning_of(name)
+    except PipelineError as error:
+        if hint := _pattern_hint(name):
+            raise PipelineError(f"model {name}: no model is called just so{hint}") from None
+        raise error
     found = [model for model in (meaning.model, meaning.in_2022, meaning.renamed) if model]
     if not found:
         raise no_model(meaning)
     return found
+
+
+def _pattern_hint(part: str) -> str:
+    """The end of an error line: the pattern for the names that hold `part`, and the shortest three;
+    empty where none does.
+    """
+    for pattern, found in (
+        (f"{part}*", [name for name in weights() if name.startswith(part)]),
+        (f"*{part}*", [name for name in weights() if part in name]),
+    ):
+        if part and found:
+            shown = ", ".join(sorted(found, key=lambda name: (len(name), name))[:3])
+            return f": write '{pattern}' for {shown}" + (", ..." if len(found) > 3 else "")
+    return ""
 
 
 def _row(model: str, params: dict[str, float], published: pd.DataFrame, share: float | None) -> Row:

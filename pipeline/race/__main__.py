@@ -23,7 +23,7 @@ from matplotlib import rc_context
 from pipeline.change.__main__ import edit_study
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.core.files import plain, read_yaml, write_json
+from pipeline.core.files import plain, write_json
 from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
@@ -36,6 +36,7 @@ from pipeline.race.field import (
     field_of,
     models_asked,
     rules_of,
+    runs_at_a_time,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
@@ -48,7 +49,6 @@ from pipeline.study.params import (
     raced_name,
     read_study,
     refuse_unknown_name,
-    threads_of,
 )
 from pipeline.timm_results.imagenet import read_imagenet
 
@@ -82,7 +82,7 @@ def main(
     Args:
         candidates: names of models or patterns such as 'convnext*'; by default the study's
         dataset: the dataset to find it for
-        budget: the longest time of fits and probes, per job, such as 10min
+        budget: the longest time of fits and probes, per job, earlier ones included, such as 10min
         max_cost: the highest price of that time
         price_per_hour: what an hour of this machine costs
         max_energy: the highest energy, such as 100Wh, by the power that earlier runs drew
@@ -281,10 +281,7 @@ class Contest:
         self, field: Field, race: Race, events: list[Event], spent: float
     ) -> tuple[list[Action], str | None]:
         """The next runs, or why there are none."""
-        from pipeline.sweep.jobs import Options
-
-        threads = threads_of(read_yaml(self.root / "params.yaml"))
-        at_once = Options(jobs=self.jobs).runs_at_a_time(threads)
+        at_once = runs_at_a_time(self.root, self.jobs)
         left = self.budget.in_all(at_once) - spent
         end = events[-1].standing if events else None
         if end is not None and end.recommended is not None and not end.may_gain.any():
@@ -378,13 +375,14 @@ class Contest:
         spent: float,
         stopped: str,
     ) -> Certificate:
+        limit = self.budget.told_of(runs_at_a_time(self.root, self.jobs))
         grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
         told = certificate_of(
             race,
             events,
             dataset=self.dataset,
             recipe=study.recipes[0],
-            stopped=f"{stopped} ({self.budget.told})",
+            stopped=f"{stopped} ({limit})",
             grid_seconds=float(f"{grid:.6g}"),
             priced=field.priced,
             prior=field.told,

@@ -70,6 +70,20 @@ class Budget:
         """Seconds of fits and probes that may be spent where so many run at a time."""
         return self.seconds * (jobs if self.of_each_job else 1)
 
+    def told_of(self, jobs: int) -> str:
+        """The limit in words, with what counts for it."""
+        if self.seconds == float("inf"):
+            return self.told
+        each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
+        return f"{self.told}{each}, earlier runs included"
+
+
+def runs_at_a_time(root: Path, jobs: int | None) -> int:
+    """How many runs the sweep makes at a time, by default as many as it chooses."""
+    from pipeline.sweep.jobs import Options
+
+    return Options(jobs=jobs).runs_at_a_time(threads_of(read_yaml(root / "params.yaml")))
+
 
 def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) -> list[str]:
     """The weights that the patterns match among timm's published ones; without any, the study's."""

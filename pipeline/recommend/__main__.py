@@ -35,6 +35,7 @@ from pipeline.recommend.experiment import (
     first_runs,
     first_size,
     next_experiment,
+    other_weights,
     raced,
     still_planned,
     telling,
@@ -373,6 +374,7 @@ def _prior(
         )
     found = shortlist(nearest, limits, top, others)
     found, whole = affordable(found, first, asked.max_cost)
+    names = [each.model for each in found]
     return {
         "dataset": dataset,
         "basis": "prior",
@@ -382,13 +384,13 @@ def _prior(
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,
         "serving": served.text(found[0].model) if served is not None else None,
-        "notes": notes,
+        "notes": notes + other_weights(study, dataset, names),
         "not_judged": not_judged,
         "next": asdict(PLANNED)
         if still_planned(study, done, dataset)
         else {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
-            "commands": first_runs(study, dataset, [each.model for each in found]),
+            "commands": first_runs(study, dataset, names),
         },
     }
 

@@ -304,27 +304,33 @@ def _published(row: Any) -> str:
 def loss_curves(history: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Validation loss over epochs of these models' runs of one dataset and recipe.
 
-    A trace per model: its runs lie one after the other, a null between them breaks the line.
+    A trace per model: its runs lie one after the other, a null between them breaks the line. Few
+    models have a colour each; of more, those of a family share its colour, with dashes and marks.
     """
     made = Figure()
-    dashes: Counter[str] = Counter()
+    models = [model for model in models if (history["model"] == model).any()]
+    of_family: Counter[str] = Counter()
+    few = len(models) <= len(COLOURS)
     for model in models:
         rows = history[history["model"] == model]
-        if rows.empty:
-            continue
         ends = np.flatnonzero(np.diff(rows["seed"])) + 1
         family = str(rows["family"].iloc[0])
+        number = sorted(models).index(model) if few else of_family[family]
         made.add_scatter(
             x=np.insert(rows["epoch"].to_numpy(dtype="float32"), ends, np.nan),
             y=np.insert(rows["valid_loss"].to_numpy(dtype="float32"), ends, np.nan),
             customdata=np.insert(rows["seed"].to_numpy(dtype="float64"), ends, np.nan),
             mode="lines+markers",
             name=plain(model),
-            line={"color": style(family).colour, "dash": DASHES[dashes[family] % len(DASHES)]},
+            line={
+                "color": COLOURS[number] if few else style(family).colour,
+                "dash": DASHES[0 if few else number % len(DASHES)],
+            },
+            marker={"symbol": SYMBOLS[number % len(SYMBOLS)]},
             hovertemplate=f"{plain(model)}<br>seed %{{customdata}}, epoch %{{x}}: %{{y:.4f}}"
             "<extra></extra>",
         )
-        dashes[family] += 1
+        of_family[family] += 1
     made.update_layout(xaxis_title="epoch", yaxis_title="validation loss", showlegend=True)
     made.update_xaxes(dtick=1 if history["epoch"].nunique() < 15 else None)
     return made

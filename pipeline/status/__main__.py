@@ -71,6 +71,24 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     print_json(states) if json else print_table(study, states)
     for note in notes:
         print(note, file=sys.stderr if json else sys.stdout)
+    if not json and (command := following({state.state for state in states}, stale)):
+        print(f"Next: {command}")
+
+
+def following(found: set[str], looked: bool) -> str | None:
+    """The next command for cells in these states, and what it is for; None where there is none.
+
+    `looked`: was DVC asked which are stale?
+    """
+    if "running" in found:
+        return None
+    if "stale" in found:
+        return "python -m pipeline.why # what changed; python -m pipeline.sweep makes them again"
+    if "missing" in found:
+        return "python -m pipeline.sweep --dry-run # what would run, and how long it would take"
+    if not looked:
+        return "python -m pipeline.status --stale # are they of today's configuration and code?"
+    return None
 
 
 def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:

@@ -215,6 +215,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         snapshot.keep(targets, len(stages))
     console.print(summary(result), soft_wrap=True, markup=False)
     _complain(result, sweep.stopping, project.folder)
+    if not targets and (result.made or result.restored or result.kept):
+        console.print("Then: dvc repro # tables, figures, report", markup=False, soft_wrap=True)
 
 
 def engine_for(options: Options, root: Path, n_jobs: int, threads: int, view: View) -> Engine:
