@@ -202,6 +202,17 @@ def test_a_broken_image_is_seen_on_the_sheet(conf: Path, tmp_path: Path) -> None
     assert (198, 40, 40) in {color for _, color in sheet.getcolors(1 << 20) or []}
 
 
+def test_a_picture_of_two_labels_is_shown_with_both(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = pictures(tmp_path / "set", *(f"{label}/{n}.png" for label in "ab" for n in range(5)))
+    for copy in ("a/1.png", "b/1.png"):
+        shutil.copy(root / "a/0.png", root / copy)
+    new_dataset.main("photos", root)
+    line = "1 picture has different labels in different files (a/1.png: a and b/1.png: b)"
+    assert line in capsys.readouterr().out
+
+
 def test_a_taken_or_impossible_name_is_refused(conf: Path, tmp_path: Path) -> None:
     root = pictures(tmp_path / "photos", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
     new_dataset.main("mine", root)

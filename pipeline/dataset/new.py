@@ -362,7 +362,7 @@ def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
     equal = [each for each in by_content.values() if len(each) > 1]
     contradictory = [each for each in equal if len({frozenset(i.labels) for i in each}) > 1]
     if contradictory:
-        first = contradictory[0]
+        first = list({frozenset(i.labels): i for i in contradictory[0]}.values())
         yield (
             f"{_pictures(contradictory, 'has', 'have')} different labels in different files "
             f"({' and '.join(f'{i.file}: {chr(43).join(i.labels)}' for i in first[:2])})"
