@@ -13,7 +13,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
-from pipeline.figures.labels import SCALE, leader, name_boxes
+from pipeline.figures.labels import SCALE, along_steps, leader, name_boxes
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -58,7 +58,8 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     corners = front[["steady_fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float)
     corners = corners * (1, 100)
     best = answer(board)["model"]
-    made = _error_against(rows, "steady_fit_seconds_median", _steps(corners), best)
+    line = along_steps(corners, STEPS, logarithmic=False)
+    made = _error_against(rows, "steady_fit_seconds_median", line, best)
     made.add_scatter(
         x=corners[:, 0].astype("float32"),
         y=corners[:, 1].astype("float32"),
@@ -204,15 +205,6 @@ def _range(values: np.ndarray, below: float = MARGIN) -> list[float]:
     low, high = float(values.min()), float(values.max())
     span = (high - low) or 1 / MARGIN
     return [low - below * span, high + MARGIN * span]
-
-
-def _steps(corners: np.ndarray) -> np.ndarray:
-    """Points along the front through these corners [n, 2], from left to right."""
-    share = np.linspace(0, 1, STEPS)[:, None]
-    x, y = corners[:, 0], corners[:, 1]
-    across = np.stack([x[:-1] + share * np.diff(x), y[:-1] + 0 * share], -1)
-    down = np.stack([x[1:] + 0 * share, y[:-1] + share * np.diff(y)], -1)
-    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
 
 
 def _add_families(made: Figure, marks: pd.DataFrame, families: list[str]) -> None:

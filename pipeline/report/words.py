@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.look import MODE_NAMES, accuracy_source
+from pipeline.figures.look import accuracy_source
 from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.answer import (
     gain_sentence,
@@ -29,7 +29,7 @@ from pipeline.statistics.rates import (
     take_sentence,
 )
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
-from pipeline.study.params import MODES, Study
+from pipeline.study.params import MODE_NAMES, MODES, Study
 
 TERMS = {  # what a reader may ask at a word
     "P(best)": "The probability that this model has the lowest true error of all.",
