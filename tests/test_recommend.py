@@ -853,12 +853,27 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
 
 
 CERTIFICATE = {
+    "dataset": "digits",
+    "recipe": "quickstart",
     "confidence": 0.95,
+    "regret": 0.005,
+    "covers": "seeds and images",
     "recommended": LITE[1],
+    "error_rate": 0.06,
+    "p_best": 0.7,
     "regret_at_most": 0.014,
     "may_be_best": [LITE[1], LITE[2]],
     "n_candidates": 40,
     "n_never_run": 29,
+    "seconds": 60.0,
+    "grid_seconds": 600.0,
+    "priced": "timm's training speeds",
+    "prior": "assumed",
+    "stopped": "the budget is spent",
+    "rungs": [],
+    "models": [],
+    "steps": [],
+    "not_raced": {},
 }
 
 

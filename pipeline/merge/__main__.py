@@ -292,9 +292,9 @@ def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.
     return _unmatched(path.name, lost, [why(name) for name in lost["model"]])
 
 
-def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
+def _sizes(table: pd.DataFrame, name: str) -> dict[Any, set[int]]:
     """The image sizes in `table` for each value of column `name`."""
-    sizes: dict[str, set[int]] = table.groupby(name)["img_size"].agg(set).to_dict()
+    sizes: dict[Any, set[int]] = table.groupby(name)["img_size"].agg(set).to_dict()
     return sizes
 
 

@@ -56,6 +56,22 @@ def named(models: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
+def only_model(recipe: str) -> str:
+    return f"It is the only model that finished with {recipe}: nothing to compare with."
+
+
+def all_others(n: int) -> str:
+    """`the other one`, or `all 3 others`: those that a model is clearly better than."""
+    return "the other one" if n == 1 else f"all {n} others"
+
+
+def some_others(n: int, n_others: int) -> str:
+    """`2 of the 3 others`, or `any of the 3 others`: those that one cannot be told apart from."""
+    if n_others == 1:
+        return "the other one"
+    return f"{n} of the {n_others} others" if n < n_others else f"any of the {n_others} others"
+
+
 def points_more(row: pd.Series, best: pd.Series) -> str:
     """How much higher its error is, and at most, where `best` is what the gaps are to."""
     text = f"{100 * (row['error_rate_mean'] - best['error_rate_mean']):z.2f} points more"
