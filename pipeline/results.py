@@ -341,14 +341,14 @@ def write_result(path: Path, table: pd.DataFrame) -> None:
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
-    return read_result(path, columns, types | dict.fromkeys(_TRUTH, "boolean"), "aggregate")
+    types |= dict.fromkeys(_TRUTH, "boolean")
+    return read_result(path, columns, types, "run `dvc repro aggregate`")
 
 
 def read_result(
-    path: Path, columns: Sequence[str], types: Mapping[str, str], stage: str
+    path: Path, columns: Sequence[str], types: Mapping[str, str], again: str
 ) -> pd.DataFrame:
-    """Read what `write_result` wrote for `stage`, whose table must have these columns."""
-    again = f"run `dvc repro {stage}`"
+    """Read what `write_result` wrote, with these columns; `again` says how to make it anew."""
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:

@@ -76,7 +76,7 @@ def write_mistakes(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
 def read_mistakes(folder: Path) -> Mistakes:
     """Read what stage `mistakes` wrote; a table that is missing or of another shape is one line."""
     tables = {
-        name: read_result(folder / f"{name}.csv", columns, _TYPES, "mistakes")
+        name: read_result(folder / f"{name}.csv", columns, _TYPES, "run `dvc repro mistakes`")
         for name, columns in COLUMNS.items()
     }
     return Mistakes(folder, **tables)

@@ -27,8 +27,7 @@ from pipeline.estimates.planned import (
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
-from pipeline.recommend.limits import Asked
-from pipeline.recommend.limits import seconds as seconds_of
+from pipeline.recommend.limits import Asked, seconds_of
 from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, threads_of

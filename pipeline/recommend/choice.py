@@ -14,7 +14,7 @@ from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
-    answer,
+    best_row,
     likelier,
     named,
     only_model,
@@ -85,7 +85,7 @@ def choose(
         )
     within, excluded = _within(board, limits)
     board = board.assign(within=within, unjudged=_unjudged(board, limits))
-    first = answer(board[within])
+    first = best_row(board[within])
     rows = board[board["recipe"] == first["recipe"]]
     rows = rows.assign(tied=rows["tied"].fillna(False).astype(bool), later=rows.index != first.name)
     by = ["later", "within", "error_rate_mean", "model"]
@@ -96,7 +96,7 @@ def choose(
         rows=rows.reset_index(drop=True),
         errors=errors.to_numpy(dtype=float),
         images=image_noise(runs, errors.index),
-        best=answer(board),
+        best=best_row(board),
         excluded=excluded,
         rates=rates_of(rates, str(first["dataset"]), str(first["recipe"])),
     )
@@ -185,7 +185,7 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
         return [f"{text}; nor is it of any other."]
-    known = answer(judged)
+    known = best_row(judged)
     return [
         f"{text}; the best that is known to is {known['model']}, "
         f"error {percent(known['error_rate_mean'])}, {fit_time(known)}."

@@ -25,7 +25,7 @@ from pipeline.figures.look import (
 )
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
-from pipeline.statistics.answer import answer
+from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import BOUND
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
@@ -57,7 +57,7 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     )
     corners = front[["steady_fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float)
     corners = corners * (1, 100)
-    best = answer(board)["model"]
+    best = best_row(board)["model"]
     line = along_steps(corners, STEPS, logarithmic=False)
     made = _error_against(rows, "steady_fit_seconds_median", line, best)
     made.add_scatter(
@@ -80,7 +80,7 @@ def error_against_time(board: pd.DataFrame) -> Figure:
 def error_against_imagenet(board: pd.DataFrame) -> Figure:
     """Mean error against ImageNet top-1 of one dataset's models of one recipe."""
     rows = board.dropna(subset=["error_rate_mean", "imagenet_top1"])
-    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)), answer(board)["model"])
+    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)), best_row(board)["model"])
     made.update_layout(xaxis_title="ImageNet top-1 (%)")
     return made
 

@@ -11,6 +11,7 @@ from pipeline.core.command import duration, percent
 from pipeline.figures.look import accuracy_source
 from pipeline.statistics.answer import (
     all_others,
+    best_row,
     gain_sentence,
     likelier,
     named,
@@ -20,7 +21,6 @@ from pipeline.statistics.answer import (
     sentence_of_test,
     some_others,
 )
-from pipeline.statistics.answer import answer as the_answer
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.fit_times import BOUND
@@ -92,7 +92,7 @@ def answer(
     if ranked.empty:
         none = "No run has finished: there is no answer yet."
         return Answer(dataset, None, "", "", [], [none], [])
-    best = the_answer(ranked)
+    best = best_row(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]

@@ -21,7 +21,7 @@ from pipeline.statistics.intervals import CONFIDENCE, wilson
 from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
 
 
-def answer(ranked: pd.DataFrame) -> pd.Series:
+def best_row(ranked: pd.DataFrame) -> pd.Series:
     """The row of the lowest mean error; `ranked` are rows of the leaderboard with finished runs.
 
     Of equal errors the known shorter steady fit time comes first, then recipe and model by name.
