@@ -5,6 +5,7 @@ spreadsheet would run as a formula is written with a leading ' and read back wit
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -338,18 +339,25 @@ def write_result(path: Path, table: pd.DataFrame) -> None:
     write_table(path, written)
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
     types |= dict.fromkeys(_TRUTH, "boolean")
+    return read_result(path, columns, types, "run `dvc repro aggregate`")
+
+
+def read_result(
+    path: Path, columns: Sequence[str], types: Mapping[str, str], again: str
+) -> pd.DataFrame:
+    """Read what `write_result` wrote, with these columns; `again` says how to make it anew."""
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
-        raise PipelineError(f"{path}: not there: run `dvc repro aggregate`") from None
+        raise PipelineError(f"{path}: not there: {again}") from None
     except ValueError as error:
-        raise PipelineError(f"{path}: not a table ({error}): run `dvc repro aggregate`") from None
+        raise PipelineError(f"{path}: not a table ({error}): {again}") from None
     if missing := [name for name in columns if name not in table]:
-        raise PipelineError(f"{path}: no column {missing[0]}: run `dvc repro aggregate`")
-    for name in set(_TEXT) & set(table):
+        raise PipelineError(f"{path}: no column {missing[0]}: {again}")
+    for name in [name for name, kind in types.items() if kind == "str" and name in table]:
         quoted = table[name].str.match(_NEUTRAL).fillna(False).astype(bool)
         table.loc[quoted, name] = table.loc[quoted, name].str[1:]
     return table

@@ -39,7 +39,7 @@ POINTS = {
     "after_replace": Point("pipeline.core.files", "_put", "after"),
     "in_commit": Point("pipeline.sweep.project", "LockFile.add"),  # cache done, dvc.lock not
     "in_extract": Point("pipeline.dataset.download", "_write"),  # each member of an archive
-    "in_fetch": Point("pipeline.fetch.git", "_contents"),  # git has all, we nothing
+    "in_fetch": Point("pipeline.fetch.git", "contents"),  # git has all, we nothing
 }
 
 

@@ -23,14 +23,15 @@ from pipeline.finetune import attempts
 from pipeline.records import Cost, Device, Metrics, Record, read_record
 from pipeline.study.params import Cell
 from pipeline.sweep import packing
-from pipeline.sweep.alone import Alone, alone_of
 from pipeline.sweep.engine import shares
 from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.packing import (
     LOSS,
     OUT_OF_MEMORY,
+    Alone,
     Packing,
     Running,
+    alone_of,
     first_runs_first,
 )
 

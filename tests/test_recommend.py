@@ -26,7 +26,7 @@ from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
-from pipeline.recommend.limits import memory_gib, milliseconds, seconds
+from pipeline.recommend.limits import gib_of, milliseconds_of, seconds_of
 from pipeline.records import Device
 from pipeline.report import words as report_words
 from pipeline.results import read_results
@@ -312,14 +312,14 @@ def test_a_bad_unit_is_one_clear_line(study: Path, capsys, options: dict, datase
 
 
 def test_sizes_and_times_are_read_as_people_write_them():
-    latencies = [milliseconds("--max-latency", text) for text in ("5ms", "5", "2.5 ms", "0.1s")]
+    latencies = [milliseconds_of("--max-latency", text) for text in ("5ms", "5", "2.5 ms", "0.1s")]
     assert latencies == [5, 5, 2.5, 100]
-    assert memory_gib("--max-memory", "4GiB") == 4
-    assert memory_gib("--max-memory", "512 MiB") == 0.5
-    assert memory_gib("--max-memory", "1GB") == pytest.approx(0.931, abs=0.001)
-    assert seconds("--max-fit-time", "2min") == 120
-    assert seconds("--max-fit-time", "1h30min") == 5400
-    assert seconds("--max-fit-time", "90s") == 90
+    assert gib_of("--max-memory", "4GiB") == 4
+    assert gib_of("--max-memory", "512 MiB") == 0.5
+    assert gib_of("--max-memory", "1GB") == pytest.approx(0.931, abs=0.001)
+    assert seconds_of("--max-fit-time", "2min") == 120
+    assert seconds_of("--max-fit-time", "1h30min") == 5400
+    assert seconds_of("--max-fit-time", "90s") == 90
 
 
 def test_the_noise_after_one_more_run_is_a_covariance_whatever_was_pooled() -> None:
@@ -859,12 +859,27 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
 
 
 CERTIFICATE = {
+    "dataset": "digits",
+    "recipe": "quickstart",
     "confidence": 0.95,
+    "regret": 0.005,
+    "covers": "seeds and images",
     "recommended": LITE[1],
+    "error_rate": 0.06,
+    "p_best": 0.7,
     "regret_at_most": 0.014,
     "may_be_best": [LITE[1], LITE[2]],
     "n_candidates": 40,
     "n_never_run": 29,
+    "seconds": 60.0,
+    "grid_seconds": 600.0,
+    "priced": "timm's training speeds",
+    "prior": "assumed",
+    "stopped": "the budget is spent",
+    "rungs": [],
+    "models": [],
+    "steps": [],
+    "not_raced": {},
 }
 
 

@@ -17,8 +17,9 @@ from jinja2 import Environment
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.records import Metrics, read_record
 from pipeline.statistics.intervals import may_be_best, pooled, rank_intervals
-from pipeline.study2022.__main__ import main, section
+from pipeline.study2022.__main__ import main
 from pipeline.study2022.corrected import corrected, run_noise, survivors
+from pipeline.study2022.page import section
 from pipeline.study2022.printed import printed_tables, published, read_sweep
 from pipeline.timm_results.imagenet import COLUMNS
 

@@ -39,7 +39,7 @@ from pipeline.estimates.estimate import estimates_table
 from pipeline.pool.checked import Pooled, read_pool
 from pipeline.records import Record, read_record
 from pipeline.results import write_result
-from pipeline.statistics.answer import Baselines, answer
+from pipeline.statistics.answer import Baselines, best_row
 from pipeline.statistics.doubts import doubts_column
 from pipeline.statistics.fit_times import small_and_fast
 from pipeline.statistics.intervals import correlations
@@ -180,7 +180,7 @@ def headline(
     ranked = judged(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
     if ranked.empty:
         return counts
-    best = answer(ranked)
+    best = best_row(ranked)
     rivals = ranked[ranked["recipe"] == best["recipe"]]
     take = rate_to_take(rates, dataset, best["recipe"], best["model"])
     return {

@@ -19,7 +19,7 @@ from scipy import stats
 from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
-from pipeline.statistics.answer import Baselines, answer, baseline_columns
+from pipeline.statistics.answer import Baselines, baseline_columns, best_row
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers, mean_of
 from pipeline.statistics.doubts import joined, of_less_stable
 from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
@@ -348,7 +348,7 @@ def _beside(
     ranked = judged(board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)], rates)
     if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
         return pd.DataFrame(index=pd.Index([], dtype=object))
-    best = answer(ranked)
+    best = best_row(ranked)
     ours = same[(same["dataset"] == best["dataset"]) & (same["recipe"] == best["recipe"])]
     if (ours["labels"].dropna() != ok["labels"].iloc[0]).any():
         return pd.DataFrame(index=pd.Index([], dtype=object))

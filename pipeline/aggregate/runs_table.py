@@ -95,11 +95,8 @@ def read_metas(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
 
 def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
     """Raise if finished runs that share a name differ in what the name stands for."""
-    _refuse_mixture(found, "data", lambda cell: cell.dataset, _fingerprint)
-    _refuse_mixture(found, "numbers of validation images", lambda cell: cell.dataset, _n_valid)
-    _refuse_mixture(found, "weights", lambda cell: cell.model, _weights)
-    _refuse_mixture(found, "settings", lambda cell: cell.recipe, _recipe)
-    _refuse_mixture(found, "code", lambda cell: "the trainer", _code)
+    for what, group_of, identity_of in _ALIKE:
+        _refuse_mixture(found, what, group_of, identity_of)
 
 
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
@@ -203,22 +200,15 @@ def _refuse_mixture(
             )
 
 
-def _fingerprint(record: Record) -> Any:
-    return record.data.fingerprint
-
-
-def _n_valid(record: Record) -> Any:
-    return record.data.n_valid
-
-
-def _weights(record: Record) -> Any:
-    return record.weights.get("sha256")
-
-
 def _recipe(record: Record) -> Any:
     recipe = record.config.get("recipe")
     return None if recipe is None else json.dumps(recipe, sort_keys=True)
 
 
-def _code(record: Record) -> Any:
-    return record.versions.get("code")
+_ALIKE: tuple[tuple[str, Callable[[Cell], str], Callable[[Record], Any]], ...] = (
+    ("data", lambda cell: cell.dataset, lambda record: record.data.fingerprint),
+    ("numbers of validation images", lambda cell: cell.dataset, lambda record: record.data.n_valid),
+    ("weights", lambda cell: cell.model, lambda record: record.weights.get("sha256")),
+    ("settings", lambda cell: cell.recipe, _recipe),
+    ("code", lambda cell: "the trainer", lambda record: record.versions.get("code")),
+)  # what must be the same, in all records of what, and where a record has it

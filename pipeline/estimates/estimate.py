@@ -20,7 +20,7 @@ import pandas as pd
 from pipeline.estimates.calibration import Calibration, calibrated_speeds
 from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
-from pipeline.study.params import MODES, Study
+from pipeline.study.params import MODE_NAMES, MODES, Study
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
@@ -31,7 +31,6 @@ TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
 # Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
 BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
 CALIBRATED, CALIBRATED_CPU = 1.5, 2.0  # on GPUs measured as well (docs/hardware.md)
-NAMES = {"train": "training", "infer": "inference"}
 
 
 @dataclass(frozen=True)
@@ -296,7 +295,7 @@ def _published(
                 (speeds for speeds in known if speeds.keys() & table.keys()), {}
             )
             whose = "own" if first["measured_by"] == OWN else "timm's"
-            name = f"{whose} {NAMES[mode]} speeds on {first['device']}"
+            name = f"{whose} {MODE_NAMES[mode]} speeds on {first['device']}"
             name += "" if scale else ", unscaled"
             found.append(Scaled(name, table, scale, SCALED, UNSCALED if cuda else None))
     return found

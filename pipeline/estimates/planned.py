@@ -7,9 +7,8 @@ one. Here a price is the whole fit, its start-up included: that is what a sweep 
 """
 
 import json
-import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +35,7 @@ from pipeline.estimates.estimate import (
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, Study, read_study
-from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, published, read_imagenet
 
 SECONDS_PER_HOUR = 3600
 # GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
@@ -125,7 +124,7 @@ def this_device(threads: int) -> Device:
 
 
 @dataclass(frozen=True)
-class Told:
+class Estimate:
     """A fit's estimate: seconds, those without its start-up, the factor that both may be off either
     way, and its watt-hours.
     """
@@ -153,12 +152,12 @@ class Known:
     asked: list[Source]
     reaches: dict[str, tuple[float, bool]]
 
-    def told(self, cell: Cell, last: bool = False) -> Told | str:
+    def estimate(self, cell: Cell, last: bool = False) -> Estimate | str:
         """The estimate of a cell, or of the `last` fit like it; or why there is none."""
         work = work_of(self.root, cell, self.study.image_size, self.records, last)
         if isinstance(work, str):
             return work
-        return _told(work, self.asked, self.reaches, self.runs)
+        return _estimate(work, self.asked, self.reaches, self.runs)
 
 
 def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
@@ -207,18 +206,19 @@ def estimate_lines(
         return []
     study = read_study(root / "params.yaml")
     known = known_of(root, study, root / "data/imagenet.csv", threads)
-    told: list[Told] = []
+    estimates: list[Estimate] = []
     unknown: Counter[str] = Counter()
     for cell in cells:
-        found = known.told(cell)
-        if isinstance(found, Told):
-            told.append(found)
+        found = known.estimate(cell)
+        if isinstance(found, Estimate):
+            estimates.append(found)
         else:
             unknown[found] += 1
+    where = f"on {known.device.label}, {jobs} at a time"
     return [
-        f"{len(told)} of {len(cells)} fits estimated, on {known.device.label}, {jobs} at a time:",
-        *(f"  {line}" for line in _totals(told, min(jobs, len(cells)), price_per_hour)),
-        *(f"  {line}" for line in _by_source(told, known.reaches)),
+        f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
+        *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
+        *(f"  {line}" for line in _by_source(estimates, known.reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
         *(
             []
@@ -228,12 +228,12 @@ def estimate_lines(
     ]
 
 
-def _told(
+def _estimate(
     work: Work,
     asked: Sequence[Source],
     reaches: dict[str, tuple[float, bool]],
     runs: Sequence[Timed],
-) -> Told | str:
+) -> Estimate | str:
     """The estimate of the first source that knows the model's speed, or that none does."""
     for source in asked:
         speed = source.speed(work)
@@ -242,7 +242,7 @@ def _told(
             seconds = steady + start_up_of(work.model, runs)
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
-            return Told(source.name, seconds, steady, reaches[source.name][0], energy_wh)
+            return Estimate(source.name, seconds, steady, reaches[source.name][0], energy_wh)
     return (
         "nothing tells of their models on this device: one finished run is a start, or "
         "`python -m pipeline.calibrate`"
@@ -261,20 +261,20 @@ def _watts(model: str, runs: Sequence[Timed]) -> float | None:
     return float(np.median(powers)) if powers else None
 
 
-def ends_of(told: Sequence[Told]) -> list[float]:
+def ends_of(estimates: Sequence[Estimate]) -> list[float]:
     """Seconds of all together, and the least and the most: all are taken to be off the same way."""
-    return [sum(each.seconds * each.factor**sign for each in told) for sign in (0, -1, 1)]
+    return [sum(each.seconds * each.factor**sign for each in estimates) for sign in (0, -1, 1)]
 
 
-def _totals(told: Sequence[Told], jobs: int, price_per_hour: float | None) -> list[str]:
+def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | None) -> list[str]:
     """Time, energy and cost."""
-    if not told:
+    if not estimates:
         return []
-    ends = [seconds / jobs for seconds in ends_of(told)]
+    ends = [seconds / jobs for seconds in ends_of(estimates)]
     middle, low, high = map(duration, ends)
     lines = [f"time    {middle} ({low} to {high})"]
-    energy = [each.energy_wh for each in told if each.energy_wh is not None]
-    complete = len(energy) == len(told)
+    energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
+    complete = len(energy) == len(estimates)
     lines.append(
         f"energy  {sum(energy):.3g} Wh" if complete else "energy  unknown: never measured here"
     )
@@ -286,9 +286,9 @@ def _totals(told: Sequence[Told], jobs: int, price_per_hour: float | None) -> li
     return lines
 
 
-def _by_source(told: Sequence[Told], reaches: dict[str, tuple[float, bool]]) -> list[str]:
+def _by_source(estimates: Sequence[Estimate], reaches: dict[str, tuple[float, bool]]) -> list[str]:
     """How many fits each source told of, and how far it is off."""
-    counts = Counter(each.source for each in told)
+    counts = Counter(each.source for each in estimates)
     return [
         f"{counts[name]} from {name}: within a factor of {factor:.3g}, "
         + ("as 9 of 10 runs here were" if shown else "assumed, too few runs here to tell")
@@ -359,31 +359,20 @@ def per_pixel(params: Path, path: Path) -> dict[str, float]:
 
     The second and third are brought into the scale of the first by models that have both.
     """
-    from pipeline.timm_results.imagenet import published, read_imagenet
-
     study = read_study(params)
     table = published(study, read_imagenet(path), path)
     measures = [
         1 / (table[f"{mode}_samples_per_second"] * table[f"{mode}_img_size"].astype(float) ** 2)
         for mode in ("train", "infer")
     ]
-    measures.append(table["params_m"])
-    prices: list[float] = [math.nan] * len(table)
-    for measure in measures:
-        values = [float(value) for value in measure]
-        ratio = _median_or_one(price / value for price, value in zip(prices, values, strict=True))
-        prices = [
-            ratio * value if math.isnan(price) else price
-            for price, value in zip(prices, values, strict=True)
-        ]
-    middle = _median_or_one(prices)
-    known = [middle if math.isnan(price) else price for price in prices]
-    return dict(zip(table["model"], known, strict=True))
+    prices = pd.Series(np.nan, table.index)
+    for measure in [*measures, table["params_m"]]:
+        prices = prices.fillna(_median_or_one(prices / measure) * measure)
+    return dict(zip(table["model"], prices.fillna(_median_or_one(prices)), strict=True))
 
 
-def _median_or_one(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return median(known) if known else 1.0
+def _median_or_one(values: pd.Series) -> float:
+    return 1.0 if values.isna().all() else float(values.median())
 
 
 def _fit_seconds(path: Path) -> float | None:

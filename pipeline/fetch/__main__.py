@@ -18,7 +18,7 @@ from rich.console import Console
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json
-from pipeline.fetch.git import Results, results_at, shown
+from pipeline.fetch.git import Results, is_bare, results_at, shown
 from pipeline.timm_results.published_tables import NAME, Source, read_source, table_file
 
 NO_REV = "-"  # a plain folder has no revisions
@@ -78,8 +78,7 @@ def git_url(source: str) -> str | None:
     """The address for git, or None if `source` is a plain folder."""
     path = Path(source)
     if path.is_dir():
-        bare = all((path / part).exists() for part in ("HEAD", "objects", "refs"))
-        return path.resolve().as_uri() if bare or (path / ".git").exists() else None
+        return path.resolve().as_uri() if is_bare(path) or (path / ".git").exists() else None
     if _URL.fullmatch(source) or (_SSH.fullmatch(source) and not source.startswith("-")):
         return source
     raise PipelineError(f"{shown(source)[:200]}: neither a folder nor a git URL")

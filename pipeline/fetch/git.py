@@ -126,6 +126,11 @@ def is_full_id(rev: str) -> bool:
     return _FULL_ID.fullmatch(rev) is not None
 
 
+def is_bare(path: Path) -> bool:
+    """Whether the folder is a repository without a working tree."""
+    return all((path / name).exists() for name in ("HEAD", "objects", "refs"))
+
+
 def shown(url: str) -> str:
     """`url` without user name and password."""
     return re.sub(r"^(\w+://)[^/@]*@", r"\1", url)
@@ -172,7 +177,7 @@ def results_at(url: str, name: str, rev: str, work: Path, folder: str = "results
     if absent := {line[1:] for line in objects if line.startswith("?")} & set(blobs.values()):
         _transfer(git, [], *absent)
     date = git("log", "-1", "--no-show-signature", "--format=%cI", commit).decode().strip()
-    return Results(commit, date, _contents(git, blobs))
+    return Results(commit, date, contents(git, blobs))
 
 
 def _resolve(git: Git, rev: str) -> str:
@@ -215,12 +220,13 @@ def _csv_blobs(git: Git, commit: str, folder: str) -> dict[str, str]:
     return blobs
 
 
-def _contents(git: Git, blobs: dict[str, str]) -> dict[str, bytes]:
+def contents(git: Git, blobs: dict[str, str]) -> dict[str, bytes]:
+    """The content of each blob, by the name that `blobs` has it under."""
     stream = git("cat-file", "--batch", stdin="\n".join(blobs.values()))
-    contents, place = {}, 0
+    found, place = {}, 0
     for name in blobs:
         end = stream.index(b"\n", place)
         size = int(stream[place:end].split()[2])
-        contents[name] = stream[end + 1 : end + 1 + size]
+        found[name] = stream[end + 1 : end + 1 + size]
         place = end + size + 2
-    return contents
+    return found

@@ -134,6 +134,19 @@ def _draw_leader(
         axes.plot(*zip(data, to, strict=True), color=FAINT, linewidth=0.6, zorder=5)
 
 
+def along_steps(corners: np.ndarray, n: int, logarithmic: bool = True) -> np.ndarray:
+    """Points along the steps through these corners [m, 2], from left to right; `n` on each piece.
+
+    So that no name is written across a front. `logarithmic` is the axis to the right.
+    """
+    share = np.linspace(0, 1, n)[:, None]
+    x, y = corners[:, 0], corners[:, 1]
+    across = x[:-1] * (x[1:] / x[:-1]) ** share if logarithmic else x[:-1] + share * np.diff(x)
+    level, down = y[:-1] + 0 * share, y[:-1] + np.diff(y) * share
+    pieces = np.stack([across, level], -1), np.stack([x[1:] + 0 * share, down], -1)
+    return np.vstack([each.reshape(-1, 2) for each in pieces])
+
+
 def name_boxes(
     points: np.ndarray,
     texts: Sequence[str],

@@ -54,7 +54,6 @@ SYMBOLS = (  # plotly's names, in the same order
 )
 GREY = "#9a9a9a"
 LEAST_FOR_LOG = 4  # the largest value over the smallest
-MODE_NAMES = {"infer": "inference", "train": "training"}
 
 # The 2022 notebook's eight with a trend line come first: one colour each.
 TREND_FAMILIES = (

@@ -7,12 +7,9 @@ files `architecture.tag`, so several weights share one speed row. The key is (ar
 size): the architecture alone would pair speed and accuracy of different image sizes.
 """
 
-import ast
-import importlib.util
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,42 +122,6 @@ def _row(arch: str, timing: Timing) -> dict[str, Any]:
     params = {"param_count": round(timing.params_m or 0, 2)}
     timms = {f"{mode}_{name}": value for name, value in numbers.items()}
     return {"model": arch} | timms | params | {f"{mode}_{name}": own[name] for name in own}
-
-
-_ENTRY = re.compile(r"^@register_model\s*\n(?:[@#].*\n)*def (\w+)\(", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Registry:
-    """timm's architectures, and its former names with the current ones."""
-
-    architectures: frozenset[str]
-    renamed: dict[str, str]
-
-
-@cache
-def registry() -> Registry:
-    """The registry of the installed timm, read from its source files."""
-    found = importlib.util.find_spec("timm")
-    assert found is not None
-    assert found.origin is not None
-    architectures: set[str] = set()
-    renamed: dict[str, str] = {}
-    for path in sorted((Path(found.origin).parent / "models").glob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        architectures.update(_ENTRY.findall(source))
-        renamed.update(_deprecations(source))
-    return Registry(frozenset(architectures), renamed)
-
-
-def _deprecations(source: str) -> dict[str, str]:
-    """The literal in `register_model_deprecations(__name__, {old: new})`; "" for no heir."""
-    start = source.find("\nregister_model_deprecations(__name__, {")
-    if start < 0:
-        return {}
-    opened = source.index("{", start)
-    literal = ast.literal_eval(source[opened : source.index("}", opened) + 1])
-    return {old: new or "" for old, new in literal.items()}
 
 
 def main(
@@ -310,29 +271,30 @@ def _no_speed(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.Dat
 
 def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The rows of this benchmark file that no published accuracy goes with, with the reason."""
+    import timm  # takes seconds
+
     sizes = _sizes(accuracy, "arch")
+    renamed, known = timm.models.get_deprecated_models(), set(timm.list_models())
+
+    def why(name: str) -> str:
+        if name in sizes:
+            return f"no accuracy at this size: known at {' '.join(map(str, sorted(sizes[name])))}"
+        if name in renamed:
+            return f"deprecated name: today {renamed[name] or 'gone'}"
+        return "no accuracy" if name in known else "gone from timm"
+
     lost = speed[
         [
             size not in sizes.get(arch, ())
             for arch, size in zip(speed["model"], speed["img_size"], strict=True)
         ]
     ]
-    return _unmatched(path.name, lost, [_why_no_accuracy(name, sizes) for name in lost["model"]])
+    return _unmatched(path.name, lost, [why(name) for name in lost["model"]])
 
 
-def _why_no_accuracy(name: str, sizes: dict[str, set[int]]) -> str:
-    if name in sizes:
-        return f"no accuracy at this size: known at {' '.join(map(str, sorted(sizes[name])))}"
-    if name in registry().renamed:
-        return f"deprecated name: today {registry().renamed[name] or 'gone'}"
-    return "no accuracy" if name in registry().architectures else "gone from timm"
-
-
-def _sizes(table: pd.DataFrame, name: str) -> dict[str, set[int]]:
+def _sizes(table: pd.DataFrame, name: str) -> dict[Any, set[int]]:
     """The image sizes in `table` for each value of column `name`."""
-    sizes: dict[str, set[int]] = {}
-    for value, size in zip(table[name], table["img_size"], strict=True):
-        sizes.setdefault(value, set()).add(size)
+    sizes: dict[Any, set[int]] = table.groupby(name)["img_size"].agg(set).to_dict()
     return sizes
 
 

@@ -216,14 +216,7 @@ QUALITY = 82
 def worst(answers: Answers, classes: list[str], most: int) -> list[dict[str, Any]]:
     """The images with the surest wrong answers on the mean over runs; with several labels, each
     image with its worst label."""
-    doubt = answers.doubt * answers.wrong.any(axis=0)
-    labels = np.zeros(len(doubt), dtype=int)
-    if doubt.ndim == 2:
-        labels, doubt = doubt.argmax(axis=1), doubt.max(axis=1)
-    order = np.argsort(-doubt, kind="stable")[:most]
-    return [
-        _row(WORST, answers, classes, int(at), int(labels[at])) for at in order if doubt[at] > 0
-    ]
+    return _surest(WORST, answers, np.asarray(answers.wrong.any(axis=0)), classes, most)
 
 
 def wrong_for_all(models: list[Answers]) -> np.ndarray:
@@ -239,14 +232,20 @@ def everyones(models: list[Answers], classes: list[str], most: int) -> list[dict
         np.concatenate([each.decided for each in models]),
         np.concatenate([each.probability for each in models]),
     )
-    wrong = wrong_for_all(models)
-    doubt: np.ndarray = together.doubt * wrong
+    return _surest(EVERYONE, together, wrong_for_all(models), classes, most)
+
+
+def _surest(
+    group: str, answers: Answers, wrong: np.ndarray, classes: list[str], most: int
+) -> list[dict[str, Any]]:
+    """Rows of the gallery, of the images that are `wrong` ([images] or [images, labels])."""
+    doubt: np.ndarray = answers.doubt * wrong
     labels = np.zeros(len(doubt), dtype=int)
     if doubt.ndim == 2:
         labels, doubt = doubt.argmax(axis=1), doubt.max(axis=1)
     order = np.argsort(-doubt, kind="stable")[:most]
     return [
-        _row(EVERYONE, together, classes, int(at), int(labels[at])) for at in order if doubt[at] > 0
+        _row(group, answers, classes, int(at), int(labels[at])) for at in order if doubt[at] > 0
     ]
 
 

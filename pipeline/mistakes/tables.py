@@ -9,13 +9,12 @@ gallery.csv      the worst mistakes, and those that every run of every model mak
 thumbnails/      the images of gallery.csv as JPEG, as the models saw them
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
-from pipeline.results import write_result
+from pipeline.results import read_result, write_result
 
 ONE = ("dataset", "recipe", "model")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -42,9 +41,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "thumbnail",
     ),
 }
-_TEXT = (
-    *(*ONE, "kind", "label", "taken_for", "truth", "answer", "other", "group", "file", "thumbnail"),
-)
+_TEXT = ("kind", "label", "taken_for", "truth", "answer", "other", "group", "file", "thumbnail")
+_TYPES = dict.fromkeys((*ONE, *_TEXT), "str")
 WORST, EVERYONE = "worst", "everyone"  # groups of gallery.csv
 
 
@@ -77,19 +75,8 @@ def write_mistakes(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
 
 def read_mistakes(folder: Path) -> Mistakes:
     """Read what stage `mistakes` wrote; a table that is missing or of another shape is one line."""
-    names = [each.name for each in fields(Mistakes) if each.name != "folder"]
-    return Mistakes(folder, **{name: _read(folder / f"{name}.csv", name) for name in names})
-
-
-def _read(path: Path, name: str) -> pd.DataFrame:
-    types = dict.fromkeys(_TEXT, "str")
-    try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: {error}: run `dvc repro mistakes`") from None
-    if missing := [column for column in COLUMNS[name] if column not in table]:
-        raise PipelineError(f"{path}: no column {missing[0]}: run `dvc repro mistakes`")
-    for column in set(_TEXT) & set(table):  # written with a ' where a spreadsheet would calculate
-        quoted = table[column].str.match(r"'+[=+\-@\t\r]").fillna(False).astype(bool)
-        table.loc[quoted, column] = table.loc[quoted, column].str[1:]
-    return table
+    tables = {
+        name: read_result(folder / f"{name}.csv", columns, _TYPES, "run `dvc repro mistakes`")
+        for name, columns in COLUMNS.items()
+    }
+    return Mistakes(folder, **tables)

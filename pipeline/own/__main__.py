@@ -20,7 +20,7 @@ from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
 from pipeline.study.params import refuse_unknown_name
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 
 RECIPE = "lp_ft"
 SEEDS = [0, 1, 2]
@@ -121,9 +121,8 @@ def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
     rows = imagenet.dropna(subset=["top1", "params_m"])
     rows = rows[rows["img_size"] <= 1.5 * NATIVE_SIZE]
     rows = rows[rows["fixed_size"].isna() | (rows["fixed_size"] == size)]
-    distance = (rows["img_size"] - NATIVE_SIZE).abs()
-    rows = rows.assign(distance=distance).sort_values(["model", "distance"])
-    rows = rows.drop_duplicates("model").sort_values(["top1", "model"], ascending=[False, True])
+    rows = at_nearest_size(rows, NATIVE_SIZE).drop_duplicates("model")
+    rows = rows.sort_values(["top1", "model"], ascending=[False, True])
     found: list[str] = []
     above = 0
     for largest in LARGEST_PARAMS_M[device]:

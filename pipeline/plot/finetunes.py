@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.figures.labels import NO_POINTS, place_labels
+from pipeline.figures.labels import NO_POINTS, along_steps, place_labels
 from pipeline.figures.look import (
     COLOURS,
     FAINT,
@@ -184,15 +184,10 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str, hollow: bool = False) ->
 def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:
     """A line in steps along the front; returns points on it, so that no label is written across."""
     front = _on_front(part).sort_values("steady_fit_seconds_median")
-    seconds = front["steady_fit_seconds_median"].to_numpy(dtype=float)
-    errors = 100 * front["error_rate_mean"].to_numpy(dtype=float)
-    axes.plot(seconds, errors, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
-    share = np.linspace(0, 1, 80)[:, None]
-    across = np.stack(
-        [seconds[:-1] * (seconds[1:] / seconds[:-1]) ** share, errors[:-1] + 0 * share], -1
-    )
-    down = np.stack([seconds[1:] + 0 * share, errors[:-1] + np.diff(errors) * share], -1)
-    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
+    columns = front[["steady_fit_seconds_median", "error_rate_mean"]]
+    corners: np.ndarray = columns.to_numpy(dtype=float) * [1, 100]
+    axes.plot(*corners.T, drawstyle="steps-post", color=INK, lw=1.3, ls="--", zorder=4)
+    return along_steps(corners, 80)
 
 
 def _on_front(part: pd.DataFrame) -> pd.DataFrame:

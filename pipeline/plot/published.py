@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import theilslopes
 
-from pipeline.figures.labels import place_labels
+from pipeline.figures.labels import along_steps, place_labels
 from pipeline.figures.look import (
     FAINT,
     INK,
-    MODE_NAMES,
     TICKS_OF_HALF,
     TREND_FAMILIES,
     accuracy_source,
@@ -27,6 +26,7 @@ from pipeline.figures.look import (
     style,
 )
 from pipeline.statistics.fit_times import along_front
+from pipeline.study.params import MODE_NAMES
 
 MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
 MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
@@ -55,7 +55,7 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
     own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
     named = pd.concat([own, best]).drop_duplicates("arch")
-    obstacles = np.vstack([_points(rows), _steps(_points(best))])
+    obstacles = np.vstack([_points(rows), along_steps(_points(best), 40)])
     place_labels(axes, _points(named), named["arch"].tolist(), obstacles)
     return made
 
@@ -153,15 +153,6 @@ def _line(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # of the slope's own interval, which is not asked for
         slope, level, *_ = theilslopes(y, x, method="joint")
     return level + slope * along
-
-
-def _steps(corners: np.ndarray) -> np.ndarray:
-    """Points along the front's line, so that no label is written across it."""
-    share = np.linspace(0, 1, 40)[:, None]
-    speed, top1 = corners[:, 0], corners[:, 1]
-    across = np.stack([speed[:-1] * (speed[1:] / speed[:-1]) ** share, top1[:-1] + 0 * share], -1)
-    up = np.stack([speed[1:] + 0 * share, top1[:-1] + np.diff(top1) * share], -1)
-    return np.vstack([across.reshape(-1, 2), up.reshape(-1, 2)])
 
 
 def _points(rows: pd.DataFrame) -> np.ndarray:

@@ -10,7 +10,7 @@ writes this study's runs as such an archive, without paths and names of users an
 import getpass
 import gzip
 import io
-import json as json_text
+import json
 import re
 import shutil
 import socket
@@ -36,6 +36,7 @@ from pipeline.pool.checked import (
     POOL_NAME,
     Manifest,
     Pooled,
+    bytes_of,
     check_names,
     foreign_record,
     read_pool,
@@ -163,7 +164,7 @@ def run_key(record: Record) -> str:
     """What tells two runs apart: the cell, what its names stand for, and the code."""
     cell = [record.dataset, record.model, record.recipe, record.seed]
     means = [record.data.fingerprint, record.config, record.versions.get("code")]
-    return json_text.dumps([cell, means, record.weights.get("sha256")], sort_keys=True)
+    return json.dumps([cell, means, record.weights.get("sha256")], sort_keys=True)
 
 
 def _name_of(where: str) -> str:
@@ -343,11 +344,11 @@ def _archive(records: list[Record]) -> bytes:
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tarred,
     ):
         for each in records:
-            text = json_text.dumps(plain(each), indent=1, allow_nan=False) + "\n"
+            content = bytes_of(each)
             path = f"records/{each.dataset}/{each.model}/{each.recipe}/{each.seed}.json"
             member = tarfile.TarInfo(path)
-            member.size = len(text.encode())
-            tarred.addfile(member, io.BytesIO(text.encode()))
+            member.size = len(content)
+            tarred.addfile(member, io.BytesIO(content))
     return packed.getvalue()
 
 

@@ -37,10 +37,6 @@ _SHARES = ("error_rate", "accuracy", "fbeta2")
 _EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "train_seconds", "seconds")
 
 
-class _Twice(ValueError):
-    """A key is in one JSON object twice."""
-
-
 def foreign_record(where: str, content: bytes) -> Record:
     """The record in these bytes, reduced; `where` names it in errors. Raises `PipelineError`."""
     try:
@@ -74,7 +70,7 @@ def _short(error: Exception) -> str:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _Twice("a key is there twice")
+        raise ValueError("a key is there twice")
     return found
 
 
@@ -85,8 +81,11 @@ def _no_number(text: str) -> None:
 def _check_values(value: Any) -> None:
     """Raise `WrongType` for too deep, too many, too long or too large values, at any place."""
     todo: list[tuple[Any, str, int]] = [(value, "", 0)]
-    for count, (each, where, depth) in enumerate(_growing(todo)):
-        if depth > MOST_DEPTH or count == MOST_VALUES:
+    count = 0
+    while todo:
+        each, where, depth = todo.pop()
+        count += 1
+        if depth > MOST_DEPTH or count > MOST_VALUES:
             raise WrongType("more values, or more deeply nested ones, than a record has")
         if isinstance(each, dict):
             for key in each:
@@ -100,11 +99,6 @@ def _check_values(value: Any) -> None:
                 raise WrongType(f"{where} has {len(each):,} characters")
         elif isinstance(each, int | float) and not abs(each) <= MOST_NUMBER:
             raise WrongType(f"{where} is too large a number")
-
-
-def _growing(todo: list[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, int]]:
-    while todo:
-        yield todo.pop()
 
 
 def check_names(record: Record) -> None:
@@ -217,14 +211,15 @@ def write_pooled(folder: Path, manifest: Manifest, records: Iterable[Record]) ->
     with replacing_folder(folder) as beside:
         hashes = {}
         for record in records:
-            content = _bytes_of(record)
+            content = bytes_of(record)
             found = hashlib.sha256(content).hexdigest()
             hashes[f"{found[:16]}.json"] = found
             (beside / f"{found[:16]}.json").write_bytes(content)
         write_json(beside / MANIFEST, plain(replace(manifest, records=hashes)))
 
 
-def _bytes_of(record: Record) -> bytes:
+def bytes_of(record: Record) -> bytes:
+    """The record's file in the pool and in a shared archive."""
     return (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import read_yaml
-from pipeline.fetch.git import Git, is_full_id, shown
+from pipeline.fetch.git import Git, contents, is_bare, is_full_id, shown
 from pipeline.sweep.dvc_private import md5_of, remote_at
 
 MOST_FILES = 20_000
@@ -53,11 +53,11 @@ class Incoming:
     files: dict[str, bytes] = field(default_factory=dict)
     total: int = 0
 
-    def add(self, name: str, read: Callable[[int], bytes], most: int = MOST_BYTES) -> None:
+    def add(self, name: str, read: Callable[[int], bytes]) -> None:
         """Take a file; `read(n)` gives its first n bytes. Raises `PipelineError` at a limit."""
-        content = read(most + 1)
-        if len(content) > most:
-            raise self.refused(f"{name!r} has more than {most:,} bytes")
+        content = read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise self.refused(f"{name!r} has more than {MOST_BYTES:,} bytes")
         self.total += len(content)
         if name in self.files:
             raise self.refused(f"{name!r} is there twice")
@@ -91,7 +91,7 @@ def incoming(source: str, rev: str | None = None, remote: str | None = None) -> 
     With `remote`, those that the source's `dvc.lock` names, from that DVC remote (a path or URL).
     """
     path = Path(source)
-    if _URL.match(source) or (path.is_dir() and (rev is not None or _is_bare(path))):
+    if _URL.match(source) or (path.is_dir() and (rev is not None or is_bare(path))):
         found = _of_repository(source, rev or "HEAD", remote)
     elif rev is not None:
         raise PipelineError(f"{source}: --rev is for a git repository, and it is none")
@@ -106,10 +106,6 @@ def incoming(source: str, rev: str | None = None, remote: str | None = None) -> 
     if not found.files:
         raise PipelineError(f"{found.where}: no record in it, which are .json files")
     return found
-
-
-def _is_bare(path: Path) -> bool:
-    return all((path / name).exists() for name in ("HEAD", "objects", "refs"))
 
 
 def _of_folder(folder: Path) -> Incoming:
@@ -277,16 +273,11 @@ def _read_blobs(git: Git, found: Incoming, blobs: dict[str, str]) -> None:
     numbers = [int(each) for each in sizes.split()]
     if sum(numbers) > MOST_TOTAL_BYTES:
         raise found.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
-    for (name, _), size in zip(blobs.items(), numbers, strict=True):
+    for name, size in zip(blobs, numbers, strict=True):
         if size > MOST_BYTES:
             raise found.refused(f"{name!r} has more than {MOST_BYTES:,} bytes")
-    stream = git("cat-file", "--batch=", stdin="\n".join(blobs.values()))
-    place = 0
-    for name, size in zip(blobs, numbers, strict=True):
-        start = place + 1  # an empty line stands before each content
-        content = stream[start : start + size]
+    for name, content in contents(git, blobs).items():
         found.add(name, io.BytesIO(content).read)
-        place = start + size + 1
 
 
 def _blob_at(git: Git, found: Incoming, commit: str, name: str) -> bytes:

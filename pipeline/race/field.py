@@ -18,7 +18,7 @@ from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import Prior, fitted_prior
 from pipeline.estimates.planned import (
     SECONDS_PER_HOUR,
-    Told,
+    Estimate,
     known_of,
     prepared,
     readable_records,
@@ -27,8 +27,7 @@ from pipeline.estimates.planned import (
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
-from pipeline.recommend.limits import Asked
-from pipeline.recommend.limits import seconds as seconds_of
+from pipeline.recommend.limits import Asked, seconds_of
 from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, threads_of
@@ -43,8 +42,8 @@ ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed o
 @dataclass(frozen=True)
 class Field:
     """`left_out` maps models that cannot race to the reason, `not_judged` says of which limits
-    nothing is known for some; `priced` says what prices rest on and
-    `told` what the prior does. `timed`: is the time of any candidate known or estimated?
+    nothing is known for some; `priced` says what prices rest on and `told` what the prior does.
+    `timed`: is the time of any candidate known or estimated?
     """
 
     candidates: Candidates
@@ -169,13 +168,13 @@ def _prices(
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     whole, threads = replace(study, models=tuple(table["model"])), threads_of(read_yaml(study.path))
     known = known_of(root, whole, root / IMAGENET, threads)
-    told = [known.told(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]]
-    seconds = np.array([each.seconds if isinstance(each, Told) else np.nan for each in told])
+    found = [known.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]]
+    seconds = np.array([each.seconds if isinstance(each, Estimate) else np.nan for each in found])
     there = np.isfinite(seconds)
     if not there.any():
         prices = ASSUMED_SECONDS * relative / np.median(relative)
-        return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {told[0]}", False
-    basis = ", ".join(dict.fromkeys(each.source for each in told if isinstance(each, Told)))
+        return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {found[0]}", False
+    basis = ", ".join(dict.fromkeys(each.source for each in found if isinstance(each, Estimate)))
     if known.runs and not known.alone:
         basis += "; others used the device during each run known here"
     scale = float(np.median(seconds[there] / relative[there]))

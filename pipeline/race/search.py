@@ -1,7 +1,7 @@
 """The race without its runs: what is known of every candidate, and which runs come next.
 
 Nothing here reads or trains. A caller says what it saw (`saw_rung`, `saw_run`) and asks for the
-next runs (`choose`); `certificate.standing` says who is left. Same calls, same answers.
+next runs (`choose`); `standing.standing` says who is left. Same calls, same answers.
 
 The next run is the one with the largest knowledge gradient per second (Frazier, Powell and Dayanik,
 "The knowledge-gradient policy for correlated normal beliefs", 2009): by how much the error of the

@@ -41,22 +41,17 @@ from pipeline.recommend.experiment import (
     telling,
     this_study,
 )
-from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked
+from pipeline.recommend.limits import WAY, Asked
 from pipeline.recommend.prior import (
-    MEMORY_BASIS,
     PRIOR,
+    Judged,
     affordable,
     alike,
     alike_elsewhere,
     check_name,
-    estimates,
-    first_ways,
-    judged_by,
     kind_of,
     predicted,
     shortlist,
-    steady_seconds,
-    with_memory,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, sentence_of_test
@@ -337,32 +332,12 @@ def _prior(
     nearest = asked.kept(nearest)
     if nearest.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
-    limits, not_judged, notes = list(asked.of_published()), asked.not_judged(), []
+    found = Judged.of(study, table, imagenet, dataset, nearest, asked, size)
+    notes = []
     if other_size.any():
         how_many = f"{other_size.sum():,} of {len(other_size):,} models"
         notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
-    if asked.max_memory is not None:
-        nearest = with_memory(study, table, nearest, size)
-        if n_known := int(nearest[MEMORY_COLUMN].notna().sum()):
-            limits += asked.of_memory()
-            not_judged.remove(MEMORY)
-            notes.append(MEMORY_BASIS.format(known=n_known, n=len(nearest)))
-    if asked.max_fit_time is not None:
-        seen = estimates(study, imagenet, dataset, nearest["model"], size)
-        if isinstance(seen, str):
-            notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
-        else:
-            nearest = nearest.assign(estimated_seconds=nearest["model"].map(steady_seconds(seen)))
-            limits.append(asked.of_estimates())
-            not_judged.remove(TIME)
-            notes.append(judged_by(seen, study.recipes[0], size))
-    first = first_ways(study, imagenet, dataset, nearest["model"], size, asked.price_per_hour)
-    if first is not None:
-        costs = [first.of([model]).cost for model in nearest["model"]]
-        nearest = nearest.assign(**{WAY: np.array(costs, dtype=float)})
-        limits += asked.of_costs
-        if asked.max_cost is not None and nearest[WAY].isna().all():
-            not_judged.append(COST)
+    notes += found.notes
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
         notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
@@ -372,20 +347,20 @@ def _prior(
         notes.append(
             f"Other people's runs, which nobody vouches for, count after its own: {sources}"
         )
-    found = shortlist(nearest, limits, top, others)
-    found, whole = affordable(found, first, asked.max_cost)
-    names = [each.model for each in found]
+    models = shortlist(found.rows, found.limits, top, others)
+    models, whole = affordable(models, found.ways, asked.max_cost)
+    names = [each.model for each in models]
     return {
         "dataset": dataset,
         "basis": "prior",
-        "models": [asdict(each) for each in found],
+        "models": [asdict(each) for each in models],
         "note": PRIOR.format(dataset=dataset),
         "prior": basis,
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,
-        "serving": served.text(found[0].model) if served is not None else None,
+        "serving": served.text(models[0].model) if served is not None else None,
         "notes": notes + other_weights(study, dataset, names),
-        "not_judged": not_judged,
+        "not_judged": found.not_judged,
         "next": asdict(PLANNED)
         if still_planned(study, done, dataset)
         else {

@@ -12,7 +12,16 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.recommend.limits import WHILE, Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
-from pipeline.statistics.answer import answer, likelier, named, points_more, same_error
+from pipeline.statistics.answer import (
+    all_others,
+    best_row,
+    likelier,
+    named,
+    only_model,
+    points_more,
+    same_error,
+    some_others,
+)
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
@@ -76,7 +85,7 @@ def choose(
         )
     within, excluded = _within(board, limits)
     board = board.assign(within=within, unjudged=_unjudged(board, limits))
-    first = answer(board[within])
+    first = best_row(board[within])
     rows = board[board["recipe"] == first["recipe"]]
     rows = rows.assign(tied=rows["tied"].fillna(False).astype(bool), later=rows.index != first.name)
     by = ["later", "within", "error_rate_mean", "model"]
@@ -87,7 +96,7 @@ def choose(
         rows=rows.reset_index(drop=True),
         errors=errors.to_numpy(dtype=float),
         images=image_noise(runs, errors.index),
-        best=answer(board),
+        best=best_row(board),
         excluded=excluded,
         rates=rates_of(rates, str(first["dataset"]), str(first["recipe"])),
     )
@@ -159,15 +168,11 @@ def _place(choice: Choice, first: pd.Series) -> str:
             f"({points:.2f} points less)."
         )
     if len(rows) == 1:
-        return (
-            f"It is the only model that finished with {first['recipe']}: nothing to compare with."
-        )
+        return only_model(first["recipe"])
     others, tied = len(rows) - 1, int(rows["tied"].sum()) - 1
     if tied == 0:
-        apart = "the other one" if others == 1 else f"all {others} others"
-        return f"It has the lowest error and is clearly better than {apart}."
-    which = f"{tied} of the {others} others" if tied < others else f"any of the {others} others"
-    which = "the other one" if others == 1 else which
+        return f"It has the lowest error and is clearly better than {all_others(others)}."
+    which = some_others(tied, others)
     return f"It has the lowest mean error{also}, and cannot be told apart from {which}."
 
 
@@ -180,7 +185,7 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
         return [f"{text}; nor is it of any other."]
-    known = answer(judged)
+    known = best_row(judged)
     return [
         f"{text}; the best that is known to is {known['model']}, "
         f"error {percent(known['error_rate_mean'])}, {fit_time(known)}."

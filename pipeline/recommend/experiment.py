@@ -280,29 +280,25 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def raced(certificate: Path, dataset: str) -> dict[str, Any]:
+def raced(path: Path, dataset: str) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and that to race on is what comes next."""
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+
     again = Experiment(
         "race on, with a larger budget",
         [f"python -m pipeline.race --dataset {dataset} --budget 1h"],
         None,
     )
-    if not certificate.is_file():
-        return {"race": f"Its race is not over: no {certificate}.", "next": asdict(again)}
-    try:
-        told = json.loads(certificate.read_text(encoding="utf-8"))
-        best, bound, n = told["recommended"], told["regret_at_most"], len(told["may_be_best"])
-        sentence = (
-            f"Raced, not run as a whole: with {100 * told['confidence']:g} % confidence "
-            f"the best of {told['n_candidates']} candidates is among {n}"
-        )
-        if best is not None:
-            given = f"gives away at most {100 * bound:.1f} points"
-            sentence += f", and {best}, which it takes by runs and published numbers, {given}"
-        sentence += f"; {told['n_never_run']} were never fitted."
-    except (ValueError, KeyError, TypeError):
-        raise PipelineError(
-            f"{certificate}: not a whole certificate: run `python -m pipeline.race --dataset "
-            f"{dataset}` again"
-        ) from None
+    if not path.is_file():
+        return {"race": f"Its race is not over: no {path}.", "next": asdict(again)}
+    told = read_certificate(path)
+    sentence = (
+        f"Raced, not run as a whole: with {100 * told.confidence:g} % confidence "
+        f"the best of {told.n_candidates} candidates is among {len(told.may_be_best)}"
+    )
+    if told.recommended is not None:
+        how = f"{told.recommended}, which it takes by runs and published numbers"
+        most = 100 * (told.regret_at_most or 0)
+        sentence += f", and {how}, gives away at most {most:.1f} points"
+    sentence += f"; {told.n_never_run} were never fitted."
     return {"race": sentence, "next": asdict(again)}

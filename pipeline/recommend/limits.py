@@ -148,17 +148,17 @@ def _models(rows: pd.DataFrame) -> str:
     return "models" if rows["model"].is_unique else "pairs of model and recipe"
 
 
-def memory_gib(option: str, text: str) -> float:
+def gib_of(option: str, text: str) -> float:
     """`4GiB`, `500 MB` as GiB."""
     return _amount(option, text, GIB_OF, "a size such as 4GiB or 800MiB")
 
 
-def seconds(option: str, text: str) -> float:
+def seconds_of(option: str, text: str) -> float:
     """`2min`, `90s`, `1h30min` as seconds."""
     return _amount(option, text, SECONDS_OF, "a time such as 90s, 2min or 1h30min")
 
 
-def milliseconds(option: str, text: str) -> float:
+def milliseconds_of(option: str, text: str) -> float:
     """`5ms`, `0.1s` as milliseconds; a number alone is so many of them."""
     try:
         return above_0(option, float(text), "milliseconds")
@@ -218,11 +218,11 @@ class Asked:
 
     def __post_init__(self) -> None:
         if self.max_memory is not None:
-            memory_gib(MEMORY, self.max_memory)
+            gib_of(MEMORY, self.max_memory)
         if self.max_fit_time is not None:
-            seconds(TIME, self.max_fit_time)
+            seconds_of(TIME, self.max_fit_time)
         if self.max_latency is not None:
-            milliseconds(LATENCY, self.max_latency)
+            milliseconds_of(LATENCY, self.max_latency)
         numbers = {
             SPEED: self.min_throughput,
             COST: self.max_cost,
@@ -257,7 +257,7 @@ class Asked:
         if self.min_ips is not None:
             limits.append(Shown(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
         if self.max_latency is not None:
-            bound = milliseconds(LATENCY, self.max_latency)
+            bound = milliseconds_of(LATENCY, self.max_latency)
             limits.append(Shown(LATENCY, MILLISECONDS, bound, "ms a batch"))
         return limits
 
@@ -270,10 +270,10 @@ class Asked:
         """The limits on rows of `with_bounds`; memory is the GPU's, on a CPU the process's."""
         limits: list[Excludes] = []
         if self.max_memory is not None:
-            bound = memory_gib(MEMORY, self.max_memory)
+            bound = gib_of(MEMORY, self.max_memory)
             limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
         if self.max_fit_time is not None:
-            bound = seconds(TIME, self.max_fit_time)
+            bound = seconds_of(TIME, self.max_fit_time)
             limits.append(Limit(TIME, "steady_fit_seconds_median", bound, "s", at_worst=AT_MOST))
         if self.min_throughput is not None:
             column = "images_per_second_median"
@@ -300,13 +300,14 @@ class Asked:
         """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated."""
         if self.max_memory is None:
             return []
-        bound = memory_gib(MEMORY, self.max_memory)
+        bound = gib_of(MEMORY, self.max_memory)
         return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, "GiB")]
 
     def of_estimates(self) -> Limit:
         """--max-fit-time on published rows that have `estimated_seconds`."""
         assert self.max_fit_time is not None
-        return Limit(TIME, "estimated_seconds", seconds(TIME, self.max_fit_time), "s (estimated)")
+        bound = seconds_of(TIME, self.max_fit_time)
+        return Limit(TIME, "estimated_seconds", bound, "s (estimated)")
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""

@@ -21,16 +21,17 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
 from pipeline.estimates.planned import (
+    Estimate,
     Known,
-    Told,
     known_of,
     memory_gib,
     readable_records,
     this_device,
 )
 from pipeline.recommend.costs import Way, way
-from pipeline.recommend.limits import MEMORY, MEMORY_COLUMN, TIME, WAY, Limit
+from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked, Limit
 from pipeline.statistics.fit_times import along_front
+from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 
@@ -43,22 +44,18 @@ FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 def estimates(
     study: Study, imagenet: Path, dataset: str, models: Iterable[str], image_size: int
-) -> dict[str, Told] | str:
+) -> dict[str, Estimate] | str:
     """The estimate of each model of which something is known, with the study's first recipe on
     this device; or why nothing can be estimated.
     """
     known = _known(study, imagenet, models, image_size)
     asked = known.study.models
-    told = {model: known.told(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
-    found = {model: each for model, each in told.items() if isinstance(each, Told)}
+    told = {model: known.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
+    found = {model: each for model, each in told.items() if isinstance(each, Estimate)}
     return found or next(each for each in told.values() if isinstance(each, str))
 
 
-def steady_seconds(seen: dict[str, Told]) -> dict[str, float]:
-    return {model: each.steady_seconds for model, each in seen.items()}
-
-
-def judged_by(seen: dict[str, Told], recipe: str, size: int) -> str:
+def judged_by(seen: dict[str, Estimate], recipe: str, size: int) -> str:
     """What the estimates rest on, in a sentence."""
     factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
     named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
@@ -117,8 +114,8 @@ class FirstWays:
         return way(self.known, cells, max(lasts, key=self._seconds), self.price_per_hour)
 
     def _seconds(self, last: Cell) -> float:
-        found = self.known.told(last, last=True)
-        return found.seconds if isinstance(found, Told) else math.inf
+        found = self.known.estimate(last, last=True)
+        return found.seconds if isinstance(found, Estimate) else math.inf
 
 
 def first_ways(
@@ -141,7 +138,60 @@ def _known(study: Study, imagenet: Path, models: Iterable[str], image_size: int)
     return known_of(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
 
 
-CONFIDENCE = 0.95
+@dataclass(frozen=True)
+class Judged:
+    """What limits can be judged by without a run: `rows`, one per published model, with estimates
+    of memory, time and cost as far as they were asked for, and the `limits` on them.
+
+    `not_judged` are the options that need a run, `notes` say what the others rest on. `ways` are
+    those to the models, where a price was given.
+    """
+
+    rows: pd.DataFrame
+    limits: list[Limit]
+    not_judged: list[str]
+    notes: list[str]
+    ways: FirstWays | None
+
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        table: pd.DataFrame,
+        imagenet: Path,
+        dataset: str,
+        rows: pd.DataFrame,
+        asked: Asked,
+        size: int,
+    ) -> "Judged":
+        """`table` is that of the file `imagenet`, `size` the images' in pixels."""
+        limits, not_judged, notes = asked.of_published(), asked.not_judged(), []
+        if asked.max_memory is not None:
+            rows = with_memory(study, table, rows, size)
+            if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
+                limits += asked.of_memory()
+                not_judged.remove(MEMORY)
+                notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
+        if asked.max_fit_time is not None:
+            seen = estimates(study, imagenet, dataset, rows["model"], size)
+            if isinstance(seen, str):
+                notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
+            else:
+                seconds = {model: each.steady_seconds for model, each in seen.items()}
+                rows = rows.assign(estimated_seconds=rows["model"].map(seconds))
+                limits.append(asked.of_estimates())
+                not_judged.remove(TIME)
+                notes.append(judged_by(seen, study.recipes[0], size))
+        ways = first_ways(study, imagenet, dataset, rows["model"], size, asked.price_per_hour)
+        if ways is not None:
+            costs = [ways.of([model]).cost for model in rows["model"]]
+            rows = rows.assign(**{WAY: np.array(costs, dtype=float)})
+            limits += asked.of_costs
+            if asked.max_cost is not None and rows[WAY].isna().all():
+                not_judged.append(COST)
+        return cls(rows, limits, not_judged, notes, ways)
+
+
 ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see Suggestion
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 BASIS = (

@@ -29,6 +29,7 @@ from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
+from pipeline.report.mistakes import picture
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import answer, in_script
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
@@ -120,7 +121,7 @@ def main(
         "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
-        "pictures": [(text, _picture(figures / f"{name}.png")) for name, text in PICTURES],
+        "pictures": [(text, picture(figures / f"{name}.png")) for name, text in PICTURES],
         "correlations": report_tables.correlations(done.correlations),
         "forests": _forests(done.correlations, charts),
         "recipes": report_tables.recipes(done.recipes),
@@ -222,7 +223,7 @@ def _race(races: Path, dataset: str, recipe: str) -> dict[str, Any] | None:
     if found.recipe != recipe:
         return None
     again = f"python -m pipeline.race --dataset {dataset}"
-    return {"sentences": found.sentences, "picture": _picture(path.with_suffix(".png"), again)}
+    return {"sentences": found.sentences, "picture": picture(path.with_suffix(".png"), again)}
 
 
 def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:
@@ -237,13 +238,6 @@ def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]
         }
         for outcome in known["outcome"].unique()
     ]
-
-
-def _picture(path: Path, made_by: str = "dvc repro plot") -> str:
-    """A PNG file as the address of a picture that needs no file."""
-    if not path.is_file():
-        raise PipelineError(f"{path}: not there: run `{made_by}`")
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _section_2022(folder: Path | None) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from pipeline.core.command import percent
-from pipeline.figures.labels import SCALE, leader, name_boxes
+from pipeline.figures.labels import SCALE, along_steps, leader, name_boxes
 from pipeline.figures.look import (
     COLOURS,
     OTHERS,
@@ -25,7 +25,7 @@ from pipeline.figures.look import (
 )
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
-from pipeline.statistics.answer import answer
+from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import BOUND
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
@@ -57,8 +57,9 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     )
     corners = front[["steady_fit_seconds_median", "error_rate_mean"]].to_numpy(dtype=float)
     corners = corners * (1, 100)
-    best = answer(board)["model"]
-    made = _error_against(rows, "steady_fit_seconds_median", _steps(corners), best)
+    best = best_row(board)["model"]
+    line = along_steps(corners, STEPS, logarithmic=False)
+    made = _error_against(rows, "steady_fit_seconds_median", line, best)
     made.add_scatter(
         x=corners[:, 0].astype("float32"),
         y=corners[:, 1].astype("float32"),
@@ -79,7 +80,7 @@ def error_against_time(board: pd.DataFrame) -> Figure:
 def error_against_imagenet(board: pd.DataFrame) -> Figure:
     """Mean error against ImageNet top-1 of one dataset's models of one recipe."""
     rows = board.dropna(subset=["error_rate_mean", "imagenet_top1"])
-    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)), answer(board)["model"])
+    made = _error_against(rows, "imagenet_top1", np.empty((0, 2)), best_row(board)["model"])
     made.update_layout(xaxis_title="ImageNet top-1 (%)")
     return made
 
@@ -204,15 +205,6 @@ def _range(values: np.ndarray, below: float = MARGIN) -> list[float]:
     low, high = float(values.min()), float(values.max())
     span = (high - low) or 1 / MARGIN
     return [low - below * span, high + MARGIN * span]
-
-
-def _steps(corners: np.ndarray) -> np.ndarray:
-    """Points along the front through these corners [n, 2], from left to right."""
-    share = np.linspace(0, 1, STEPS)[:, None]
-    x, y = corners[:, 0], corners[:, 1]
-    across = np.stack([x[:-1] + share * np.diff(x), y[:-1] + 0 * share], -1)
-    down = np.stack([x[1:] + 0 * share, y[:-1] + share * np.diff(y)], -1)
-    return np.vstack([across.reshape(-1, 2), down.reshape(-1, 2)])
 
 
 def _add_families(made: Figure, marks: pd.DataFrame, families: list[str]) -> None:

@@ -35,7 +35,7 @@ def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
     one = of.models.iloc[0]
     dataset = str(one["dataset"])
     drawn = [
-        (title, _data(figures / f"{name}_{dataset}.png", "image/png"))
+        (title, picture(figures / f"{name}_{dataset}.png"))
         for name, title in FIGURES[str(one["kind"])]
     ]
     return {
@@ -92,7 +92,7 @@ def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
     rows = of.gallery[of.gallery["group"] == group]
     return [
         {
-            "address": _data(of.folder / row["thumbnail"], "image/jpeg"),
+            "address": picture(of.folder / row["thumbnail"], "dvc repro mistakes", "jpeg"),
             "file": row["file"],
             "truth": row["truth"],
             "answer": row["answer"],
@@ -102,11 +102,11 @@ def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
     ]
 
 
-def _data(path: Path, kind: str) -> str:
-    """A file as an address that needs no file."""
+def picture(path: Path, made_by: str = "dvc repro plot", kind: str = "png") -> str:
+    """A file of a picture as an address that needs no file."""
     if not path.is_file():
-        raise PipelineError(f"{path}: not there: run `dvc repro plot`")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        raise PipelineError(f"{path}: not there: run `{made_by}`")
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _interval(mean: str, low: str, high: str) -> Any:

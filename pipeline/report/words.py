@@ -8,15 +8,18 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import duration, percent
-from pipeline.figures.look import MODE_NAMES, accuracy_source
-from pipeline.statistics.answer import answer as the_answer
+from pipeline.figures.look import accuracy_source
 from pipeline.statistics.answer import (
+    all_others,
+    best_row,
     gain_sentence,
     likelier,
     named,
+    only_model,
     points_more,
     same_error,
     sentence_of_test,
+    some_others,
 )
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import listed
@@ -29,7 +32,7 @@ from pipeline.statistics.rates import (
     take_sentence,
 )
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
-from pipeline.study.params import MODES, Study
+from pipeline.study.params import MODE_NAMES, MODES, Study
 
 TERMS = {  # what a reader may ask at a word
     "P(best)": "The probability that this model has the lowest true error of all.",
@@ -89,7 +92,7 @@ def answer(
     if ranked.empty:
         none = "No run has finished: there is no answer yet."
         return Answer(dataset, None, "", "", [], [none], [])
-    best = the_answer(ranked)
+    best = best_row(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]
@@ -114,9 +117,7 @@ def answer(
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     """Whether the best is distinguishable from the others of its recipe, and a quicker choice."""
     if rivals.empty:
-        return [
-            f"It is the only model that finished with {best['recipe']}: nothing to compare with."
-        ]
+        return [only_model(best["recipe"])]
     if pd.isna(best["p_best"]):
         return [
             "The number of validation images is unknown, so its rank has no uncertainty estimate."
@@ -124,12 +125,8 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     tied = rivals[rivals["tied"].fillna(False).astype(bool)]
     sure = f"P(best) is {best['p_best']:.2f}"
     if tied.empty:
-        apart = "the other one" if len(rivals) == 1 else f"all {len(rivals)} others"
-        return [f"It is clearly better than {apart}: {sure}."]
-    if len(tied) == len(rivals):
-        which = "the other one" if len(rivals) == 1 else f"any of the {len(rivals)} others"
-    else:
-        which = f"{len(tied)} of the {len(rivals)} others"
+        return [f"It is clearly better than {all_others(len(rivals))}: {sure}."]
+    which = some_others(len(tied), len(rivals))
     alike = same_error(best, rivals)
     also = f"has the same mean error as {named(alike)} and " if alike else ""
     near = rivals[rivals["model"].isin(alike)] if alike else rivals

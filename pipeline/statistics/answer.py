@@ -21,7 +21,7 @@ from pipeline.statistics.intervals import CONFIDENCE, wilson
 from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
 
 
-def answer(ranked: pd.DataFrame) -> pd.Series:
+def best_row(ranked: pd.DataFrame) -> pd.Series:
     """The row of the lowest mean error; `ranked` are rows of the leaderboard with finished runs.
 
     Of equal errors the known shorter steady fit time comes first, then recipe and model by name.
@@ -54,6 +54,22 @@ def named(models: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; of more than three the first two and how many others."""
     shown = list(models) if len(models) <= 3 else [*models[:2], f"{len(models) - 2} others"]
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def only_model(recipe: str) -> str:
+    return f"It is the only model that finished with {recipe}: nothing to compare with."
+
+
+def all_others(n: int) -> str:
+    """`the other one`, or `all 3 others`: those that a model is clearly better than."""
+    return "the other one" if n == 1 else f"all {n} others"
+
+
+def some_others(n: int, n_others: int) -> str:
+    """`2 of the 3 others`, or `any of the 3 others`: those that one cannot be told apart from."""
+    if n_others == 1:
+        return "the other one"
+    return f"{n} of the {n_others} others" if n < n_others else f"any of the {n_others} others"
 
 
 def points_more(row: pd.Series, best: pd.Series) -> str:

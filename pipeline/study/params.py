@@ -21,7 +21,8 @@ _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CHARACTERS = 200
 RATE_KEYS = {"name", "rate_of", "lr", "lr_mult"}  # in which rates of one recipe may differ
-MODES = ("infer", "train")
+MODE_NAMES = {"infer": "inference", "train": "training"}  # of benchmarks and charts
+MODES = tuple(MODE_NAMES)
 RUNS = Path("data/runs")  # where dvc.yaml has the records
 _KINDS: dict[Any, str] = {
     int: "a whole number",

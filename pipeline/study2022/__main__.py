@@ -13,6 +13,7 @@ and, if asked, a record per run (pipeline/study2022/as_records.py). What looked 
 was the learning rate: see pipeline/study2022/printed.py.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,6 @@ from pipeline.study2022.printed import (
 )
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
-
-__all__ = ["section"]
 
 LEFT_OUT = "<!-- Left out: params.yaml names no source of its runs (study2022.source). -->\n"
 FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
@@ -124,7 +123,7 @@ def summary(
     rates = finished.groupby("model_name")["learning_rate"].nunique()
     datasets = sorted(set(finished["dataset"]))
     return {
-        "source": source.to_json(),
+        "source": asdict(source),
         "runs": {
             "all": len(runs),
             "finished": len(finished),

@@ -12,9 +12,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -50,9 +49,6 @@ class Source:
     @property
     def title(self) -> str:
         return self.origin if self.commit is None else f"{self.origin}@{self.commit}:{self.file}"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @contextmanager

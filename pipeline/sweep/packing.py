@@ -25,7 +25,6 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.hardware import nvml
 from pipeline.records import Record, read_record
-from pipeline.sweep.alone import SLACK, Alone, alone_of
 from pipeline.sweep.engine import LocalEngine, Place, shares, signal_group
 from pipeline.sweep.jobs import TRY_AGAIN, Ended, Job
 
@@ -33,7 +32,49 @@ MEMORY_SHARE = 0.9  # of what is free on the GPU before the sweep's first run
 GAIN = 1.05  # a pack's throughput, in lone runs, from which it pays
 LOSS = 0.95  # and below which it is taken apart
 MOST = 8  # runs on one GPU
+CONTEXT_GIB = 0.75  # of a CUDA process, beside what its tensors take
+SLACK = 0.01  # of a utilisation, which no record tells better
 OUT_OF_MEMORY = "out of GPU memory"  # in a record's words, also where its batch was halved
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What a run takes that has a GPU to itself.
+
+    utilisation  share of the steady fit in which the GPU computes, above 0 and at most 1
+    epochs_end   seconds from the fit's start to the end of each epoch
+    """
+
+    utilisation: float
+    memory_gib: float
+    steady_seconds: float
+    start_up_seconds: float
+    epochs_end: tuple[float, ...]
+
+    def seconds_until(self, epoch: int, warm: bool) -> float:
+        """From the start of the fit to the end of that epoch, counted from 1."""
+        start_up = self.start_up_seconds if warm else 0.0
+        return max(0.0, self.epochs_end[min(epoch, len(self.epochs_end)) - 1] - start_up)
+
+
+def alone_of(record: Record) -> Alone | None:
+    """Of a finished run that shared its GPU with none; None where anything needed is unknown."""
+    told, cost = record.telemetry, record.cost
+    busy_percent = told.get("gpu_utilisation_mean_percent")
+    steady, start_up = record.steady_fit_seconds, record.start_up_seconds
+    seconds = [row["seconds"] for row in record.history if row.get("seconds")]
+    if record.status != "ok" or not record.device.is_cuda or record.not_for_speed:
+        return None
+    if busy_percent is None or not seconds or len(seconds) < len(record.history):
+        return None
+    memory_gib = told.get("gpu_process_memory_peak_gib")
+    if memory_gib is None and cost.peak_memory_reserved_gib is not None:
+        memory_gib = cost.peak_memory_reserved_gib + CONTEXT_GIB
+    if memory_gib is None or not steady or start_up is None or not cost.fit_seconds:
+        return None
+    utilisation = min(1.0, max(SLACK, float(busy_percent) / 100 * cost.fit_seconds / steady))
+    ends = tuple(sum(seconds[: n + 1]) for n in range(len(seconds)))
+    return Alone(utilisation, float(memory_gib), steady, start_up, ends)
 
 
 @dataclass
@@ -263,10 +304,8 @@ def _folder(job: Job) -> Path:
 
 def record_of(job: Job) -> Record | None:
     """What a fine-tune recorded; None for another stage, or where there is nothing to read."""
-    if job.cell is None:
-        return None
     try:
-        return read_record(job.root / job.outs[0])
+        return None if job.cell is None else read_record(job.root / job.outs[0])
     except (OSError, PipelineError):
         return None
 

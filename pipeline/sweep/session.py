@@ -160,21 +160,14 @@ def grouped(verdicts: dict[str, str]) -> list[str]:
 
 def verdict_of(project: Project, stage: Stage) -> str | None:
     """What a sweep would do to the stage as things are; None if it is up to date."""
-    inputs_changed = _inputs_changed(project, stage)
-    if inputs_changed is None:
+    if missing_inputs(stage):
         return RUN
+    inputs_changed = project.inputs_changed(stage)
     if not inputs_changed and not outs_changed(stage):
         return None
     if project.is_made(project.job(stage)):
         return "commit"
     return "restore from DVC's cache" if project.cached(stage, inputs_changed) else RUN
-
-
-def _inputs_changed(project: Project, stage: Stage) -> bool | None:
-    """None if inputs are not there yet."""
-    if missing_inputs(stage):
-        return None
-    return project.inputs_changed(stage)
 
 
 def session(root: Path, targets: Sequence[str], options: Options) -> None:

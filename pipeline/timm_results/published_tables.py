@@ -13,9 +13,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -42,9 +41,6 @@ class Source:
     commit: str | None
     date: str | None
     files: dict[str, TableFile]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def table_file(content: bytes, where: str) -> TableFile:

@@ -185,7 +185,7 @@ def _kill_me(file: str) -> bytes:
 def test_what_an_earlier_stage_should_have_made_is_named(tmp_path: Path) -> None:
     one_line(lambda: read_results(tmp_path), str(tmp_path), "dvc repro aggregate")
     one_line(lambda: merge.accuracy_of(tmp_path), str(tmp_path), "fetch")
-    one_line(lambda: report._picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
+    one_line(lambda: report.picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
     one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "no timings")
     (tmp_path / "source.json").write_text("[]")
     one_line(lambda: read_source(tmp_path), "source.json", "fetch")
