@@ -1452,8 +1452,21 @@ def test_folders_label_one_part_and_a_table_the_other(tmp_path: Path) -> None:
     hints = Hints(table=table, layout=layout)
     assert read(tmp_path, hints) == truth
     assert len(recognise(tmp_path, hints).source.unlabelled) == 12
-    with pytest.raises(PipelineError, match=r"--layout trian/\{label\}: no image lies so that"):
+    fitting = r"trian/\{label\}' fits none of 60 .* such as '\*/\{part\}/\{label\}/\*\*'"
+    with pytest.raises(PipelineError, match=fitting):
         read(tmp_path, Hints(table=table, layout="trian/{label}"))
+
+
+def test_folders_of_parts_split_what_a_table_and_a_layout_label(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    of_train = [f"train/{KINDS[i % 3]}/{i}.png" for i in range(30)]
+    of_val = [f"val/v{i}.png" for i in range(12)]
+    tree.image(*of_train, *of_val)
+    rows = (f"{name},{KINDS[i % 3]}" for i, name in enumerate(of_val))
+    tree.text("labels.csv", "file,label", *rows)
+    truth = {f"train:{name}": name.split("/")[1] for name in of_train}
+    truth |= {f"valid:{name}": KINDS[i % 3] for i, name in enumerate(of_val)}
+    assert read(tmp_path, Hints(table="labels.csv", layout="train/{label}")) == truth
 
 
 def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
@@ -1919,6 +1932,154 @@ def test_a_pattern_reads_names_in_several_folders(tmp_path: Path) -> None:
     tree.image("train/0_1.jpg")
     with pytest.raises(PipelineError, match="is of no part by its name, and others are"):
         read(tmp_path, Hints(pattern=r"(?P<label>\d)_\d+\.jpg"))
+
+
+@stops("two readings: the table says F, M, the folders say benign, malignant")
+def folders_of_patients_by_number_and_a_table_of_something_else(tree: Tree) -> None:
+    of_kind = {"benign": 100, "malignant": 200}
+    names = [f"{kind}/{n + i % 4}/{n}_{i}.jpg" for kind, n in of_kind.items() for i in range(16)]
+    tree.image(*names)
+    rows = (f"{name.rpartition('/')[2]},{'FM'[i % 2]}" for i, name in enumerate(names))
+    tree.text("meta.csv", "file,sex", *rows)
+
+
+@understood
+def four_columns_of_zeros_and_ones_without_header(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = ["0,0,1,1", "0,1,0,1"]
+    tree.text("labels.csv", *(f"{n}.jpg,{cells[i % 2]}" for i, n in enumerate(names)))
+    labels = ["column 4+column 5", "column 3+column 5"]
+    return {f"images/{n}.jpg": labels[i % 2] for i, n in enumerate(names)}
+
+
+@stops("say of the images yes and no: write --table labels_v1.csv (or another) if one says all, or")
+def two_versions_of_labels_of_zeros_and_ones(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("labels_v1.csv", "file,label", *(f"{n}.jpg,{i % 2}" for i, n in enumerate(names)))
+    tree.text("labels_v2.csv", "file,label", *(f"{n}.jpg,{i % 3 % 2}" for i, n in enumerate(names)))
+
+
+@understood
+def a_sample_submission_beside_class_folders(tree: Tree) -> Truth:
+    names = [f"train/{KINDS[i % 3]}/{i}.png" for i in range(30)]
+    tree.image(*names, *(f"test/t{i}.png" for i in range(12)))
+    tree.text("sample_submission.csv", "file,species", *(f"t{i}.png,ash" for i in range(12)))
+    return {f"train:{name}": name.split("/")[1] for name in names}
+
+
+def test_no_labels_of_a_submission_are_advised(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"train/{KINDS[i % 3]}/{i}.png" for i in range(30)))
+    tree.image(*(f"test/t{i}.png" for i in range(12)))
+    tree.text("submission.csv", "file,label", *(f"t{i}.png,{KINDS[i % 3]}" for i in range(12)))
+    with pytest.raises(PipelineError, match=r"--table none for the folders alone$"):
+        read(tmp_path)
+
+
+@stops(
+    "cells/cells holds folders that are called like those beside it (ash, elm, oak), as a second "
+    "copy does: write --images cells/cells to use it alone, move it away to use the others, or "
+    "write --layout 'cells/{label}/**'"
+)
+def a_second_copy_beside_class_folders(tree: Tree) -> None:
+    for folder in ("cells", "cells/cells"):
+        tree.image(*(f"{folder}/{KINDS[i % 3]}/{folder[-1]}{i}.png" for i in range(30)))
+
+
+def test_a_second_copy_is_used_alone(tmp_path: Path) -> None:
+    a_second_copy_beside_class_folders(Tree(tmp_path))
+    found = read(tmp_path, Hints(images="cells/cells"))
+    assert found == {f"cells/cells/{KINDS[i % 3]}/s{i}.png": KINDS[i % 3] for i in range(30)}
+
+
+@understood
+def paths_from_a_folder_that_is_called_otherwise(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}/{i // 3}.jpg" for i in range(30)]
+    tree.image(*(f"photos/{name}" for name in names))
+    rows = (f"./characters/{name},{name.split('/')[0]}" for name in names)
+    tree.text("labels.csv", "file,label", *rows)
+    return {f"photos/{name}": name.split("/")[0] for name in names}
+
+
+@understood
+def paths_of_another_machine_in_a_table_per_part(tree: Tree) -> Truth:
+    truth = {}
+    for part, folder in {"train": "train", "valid": "val"}.items():
+        names = [f"{folder}/{folder}{i}.jpg" for i in range(12)]
+        tree.image(*names)
+        rows = (f"/home/u/birds/{name},{KINDS[i % 3]}" for i, name in enumerate(names))
+        tree.text(f"{folder}.csv", "file,label", *rows)
+        truth |= {f"{part}:{name}": KINDS[i % 3] for i, name in enumerate(names)}
+    return truth
+
+
+@stops("fit several files (0: 1/0.jpg, 2/0.jpg, 3/0.jpg): write --images 1 or --images 2, or write")
+def names_of_numbered_classes(tree: Tree) -> None:
+    """With images that are numbered too."""
+    tree.image(*(f"{k}/{i}.jpg" for k in (1, 2, 3) for i in range(8)))
+    tree.text("names.csv", "id,name", "0,none", "1,rose", "2,lily", "3,oak")
+
+
+def test_numbers_of_something_else_than_images_are_left_aside(tmp_path: Path) -> None:
+    names_of_numbered_classes(Tree(tmp_path))
+    with pytest.raises(PipelineError, match="; --table none, if they are numbers of something"):
+        read(tmp_path)
+    assert set(read(tmp_path, Hints(table="none")).values()) == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "layout"),
+    [
+        ("train/{}/{}.jpg", "test/images/{1}.jpg", "train/{label}"),  # numbered as those of train
+        ("train/{}/images/{}.jpg", "train/{}/masks/{}.jpg", "train/{label}/images"),
+    ],
+)
+def test_class_folders_are_read_beside_files_of_the_same_names(
+    own: str, others: str, layout: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    names = [own.format(kind, i) for kind in KINDS for i in range(12)]
+    tree.image(*names, *{others.format(kind, i) for kind in KINDS for i in range(12)})
+    with pytest.raises(PipelineError, match=re.escape(f"or --layout '{layout}' for the class")):
+        read(tmp_path)
+    source = recognise(tmp_path, Hints(layout=layout)).source
+    assert {i.file: i.labels[0] for i in source.images} == {n: n.split("/")[1] for n in names}
+    assert source.faults == [] != source.unlabelled
+
+
+@stops(
+    "the folders are called like column patient_id of patients.csv (100, 101, 102, 103, ... (9))"
+)
+def folders_of_patients_and_a_table_of_them(tree: Tree) -> None:
+    tree.image(*(f"images/{100 + i % 9}/scan_{i}.png" for i in range(45)))
+    rows = (f"{100 + i},{KINDS[i % 3]}" for i in range(9))
+    tree.text("patients.csv", "patient_id,diagnosis", *rows)
+
+
+@stops("12 images, but no label in sizes.csv (--label names its column), no class folders")
+def a_table_without_labels(tree: Tree) -> None:
+    tree.image(*(f"photos/{i}.png" for i in range(12)))
+    tree.text("sizes.csv", "file,width", *(f"{i}.png,{100 + i}" for i in range(12)))
+
+
+def test_images_outside_the_table_are_told(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.image(*(f"more/m{i}.jpg" for i in range(9)))
+    tree.text("labels.csv", "file,label", *lines_of(names))
+    assert "9 of 54 images are in no table and are not used" in recognise(tmp_path).notes
+
+
+@understood
+def files_by_id_whose_images_are_numbers_too(tree: Tree) -> Truth:
+    names = [f"{KINDS[i % 3]}/{i}.jpg" for i in range(30)]
+    tree.image(*(f"images/{name}" for name in names))
+    tree.text("images.txt", *(f"{i} {name}" for i, name in enumerate(names)))
+    tree.text("image_class_labels.txt", *(f"{i} {i % 3}" for i in range(30)))
+    tree.text("train_test_split.txt", *(f"{i} {int(i < 20)}" for i in range(30)))
+    tree.text("classes.txt", *(f"{k} {kind}" for k, kind in enumerate(KINDS)))
+    parts = ["train"] * 20 + ["test"] * 10
+    return {f"{parts[i]}:images/{name}": KINDS[i % 3] for i, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)

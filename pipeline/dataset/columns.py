@@ -69,7 +69,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         rest.remove(part)
         keys["part"] = part
         evidence.append(f"column {part} names the part")
-    groups = [column for column in _groups(rest) if column != hints.label]
+    groups = [column for column in groups_in(rest) if column != hints.label]
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
@@ -127,7 +127,7 @@ def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     rest = [column for column in table.columns if column != found.column]
     if part := _part_column(table, rest, name, Hints()):
         return f"its column {part} splits the images"
-    if group := _group_column(table, _groups(rest), Hints(), []):
+    if group := _group_column(table, groups_in(rest), Hints(), []):
         return f"its column {group} groups the images"
     return ""
 
@@ -182,7 +182,7 @@ def _part_column(
     return found[0] if found else None
 
 
-def _groups(columns: Sequence[str]) -> list[str]:
+def groups_in(columns: Sequence[str]) -> list[str]:
     return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
@@ -308,7 +308,7 @@ def _one_or_several(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
         )
-    known = {label, found.column, keys.get("part"), *_groups(list(table.columns))}
+    known = {label, found.column, keys.get("part"), *groups_in(list(table.columns))}
     for column in [each for each in table.columns if each not in known and hints.label is None]:
         if set(map(str, table[column])) in ({"0", "1"}, {"0.0", "1.0"}):
             raise Unclear(
@@ -386,6 +386,8 @@ def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
     """Without the corners of a box, in the last four columns of a table without header."""
     last = columns[-4:]
     if len(last) < 4 or not all(column.startswith("column ") for column in last):
+        return columns
+    if all(_zeros_and_ones(table[column]) for column in last):
         return columns
     left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
     return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns

@@ -1,7 +1,7 @@
 """The tables in a folder that name images, and what they say together."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import Meaning, meaning, refuse_words
+from pipeline.dataset.columns import Meaning, groups_in, meaning, refuse_words
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.naming import (
     MOST_SHOWN,
@@ -35,6 +36,7 @@ from pipeline.dataset.sources import (
 from pipeline.dataset.table_files import (
     NotATable,
     is_by_id,
+    is_of_ids,
     plain_separator,
     read_table,
     table_of,
@@ -68,6 +70,11 @@ class Named:
     @property
     def part_of_list(self) -> str | None:
         return "train" if self.of_both else self.part
+
+    @property
+    def is_submission(self) -> bool:
+        """Is it called like what is to be handed in at a contest: sample_submission.csv?"""
+        return "submission" in self.name.lower() or "submit" in self.name.lower()
 
     def as_list(self) -> "Named":
         """As a list of images, whatever else its rows say."""
@@ -129,6 +136,8 @@ def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints
 def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path, best = root / name, None
+    if is_of_ids(path):
+        return None  # its ids are no names, though images may be called so too
     suffix = suffix_of(name)
     ways: Sequence[str | None] = [None]
     if suffix in table_files.TEXT and not is_by_id(path):
@@ -226,10 +235,9 @@ def said_together(
             raise Unclear(f"{unclear}; or --table {other} for the labels there")
         raise unclear
     others = [each for each in tables if each.meaning is None]
-    if len(labelled) > 1:
-        drafts = [each for each in labelled if _is_placeholder(each, labelled)]
-        labelled = [each for each in labelled if each not in drafts]
-        others += drafts
+    drafts = [each for each in labelled if _is_placeholder(each, labelled)]
+    labelled = [each for each in labelled if each not in drafts]
+    others += drafts
     if not labelled:
         return None
     group = _of_one_shape(labelled)
@@ -243,9 +251,11 @@ def said_together(
 def _is_placeholder(table: Named, all_of_them: Sequence[Named]) -> bool:
     """A contest's sample submission: other images than the rest, all with one label."""
     others = [each for each in all_of_them if each is not table]
+    one = len(set(table.labels().values())) == 1
+    if table.is_submission:
+        return one or bool(others)
     apart = not any(table.naming.files & each.naming.files for each in others)
-    called = "submission" in table.name.lower() or "submit" in table.name.lower()
-    return called or (apart and len(set(table.labels().values())) == 1 and table.part == "test")
+    return bool(others) and apart and one and table.part == "test"
 
 
 def _of_one_shape(tables: Sequence[Named]) -> list[Named] | None:
@@ -276,13 +286,14 @@ def _of_one_content(tables: Sequence[Named]) -> Named:
         theirs = other.labels()
         if any(first.get(file) != label for file, label in theirs.items()):
             file = next(file for file, label in theirs.items() if first.get(file) != label)
+            choices = dict.fromkeys(_with_its_parts(each, tables) for each in (ordered[0], other))
             if len(flags) == len(tables):
                 raise Unclear(
-                    f"{listed(flags)} say of the images yes and no, as lists of one class each do: "
-                    "write one table with a column of file names and a column of zeros and ones "
-                    "for each class"
+                    f"{listed(flags)} say of the images yes and no: write --table "
+                    f"{quote(next(iter(choices)))} (or another) if one says all, or, where each is "
+                    "the list of one class, one table with a column of file names and a column of "
+                    "zeros and ones for each class"
                 )
-            choices = dict.fromkeys(_with_its_parts(each, tables) for each in (ordered[0], other))
             raise Unclear(
                 f"{ordered[0].name} and {other.name} both give labels, and not the same ones "
                 f"({file}: {first.get(file, 'none')!r} and {theirs[file]!r}): write "
@@ -361,6 +372,22 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
         "table": {part: names[0] if len(names) == 1 else names for part, names in tables.items()},
         "path": next(iter(path.values())) if one else path,
     }
+
+
+def refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) -> None:
+    """Raise where the class folders are called like the patients, or other groups, of a table."""
+    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
+        try:
+            table = read_table(root / path)
+        except PipelineError:  # a text
+            continue
+        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
+            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
+                raise Unclear(
+                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
+                    "so they are no classes: write a table with a row per image, or --table none "
+                    "to use the folders alone"
+                )
 
 
 def in_order(tables: Iterable[Named]) -> list[Named]:

@@ -113,5 +113,6 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     if lists and root is not None:
         source = in_listed_parts(source, root, lists)
     if not source.images:
-        raise PipelineError(f"{root}: {target} found no images")
+        first = f" ({source.faults[0].file}: {source.faults[0].reason})" if source.faults else ""
+        raise PipelineError(f"{root}: {target} found no images that can be used{first}")
     return source

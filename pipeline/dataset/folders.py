@@ -3,11 +3,13 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from pipeline.dataset.image_files import folder_of, stem_path
+from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
 from pipeline.dataset.naming import (
     NO_IMAGES,
     Hints,
@@ -17,7 +19,7 @@ from pipeline.dataset.naming import (
     listed,
     words,
 )
-from pipeline.dataset.sources import Layout, part_in_words, part_of_folder, parts_of_paths
+from pipeline.dataset.sources import Layout, part_in_words, part_of_folder
 
 NAME_PATTERNS = (
     # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
@@ -57,10 +59,11 @@ class Reading:
         return str(self.images.get("layout", plain))
 
 
-def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
+def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False) -> Reading | None:
     """Class folders with or without parts; None where all images lie side by side.
 
-    Raises `Unclear` where folders may mean several things.
+    Raises `Unclear` where folders may mean several things; where a table gives the labels, to be
+    compared with them, folders of numbers in folders keep images together.
     """
     target = "pipeline.dataset.sources.in_class_folders"
     if hints.layout is not None:
@@ -96,11 +99,14 @@ def read_folders(files: Sequence[str], hints: Hints) -> Reading | None:
             said.insert(part_level, "{part}")
         return [*levels, *("*" if each == "**" else each for each in said[:-1]), said[-1]]
 
-    tail, deeper = _label_level(labelled, layout_of)
+    if not beside_table:
+        _refuse_copies(labelled, layout_of)
+    tail, deeper = _label_level(labelled, layout_of, beside_table)
     classes = sorted({rest[0] for rest in labelled})
     if len(classes) < 2:
         return None
-    _refuse_odd_classes(classes, "/".join(layout_of("{label}")))
+    deep = ["**"] if tail else []
+    _refuse_odd_classes(classes, "/".join(layout_of("{label}", *deep)))
     layout = layout_of("{label}", *tail)
     evidence = f"{len(classes)} folders name the classes ({listed(classes)})"
     if parts:
@@ -249,8 +255,26 @@ def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) 
             )
 
 
+def _refuse_copies(labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]]) -> None:
+    """Raise where a folder beside the class folders holds folders that are called like them."""
+    names = {rest[0] for rest in labelled}
+    below: dict[str, set[str]] = defaultdict(set)
+    for rest in labelled:
+        below[rest[0]].update(rest[1:2])
+    for name in sorted(below):
+        alike = [each for each in sorted(below[name] & names) if not each.isdecimal()]
+        if alike and name not in below[name]:
+            place = "/".join(layout_of(name))
+            alone = "" if "{" in place else f"write --images {quote(place)} to use it alone, "
+            raise Unclear(
+                f"{place} holds folders that are called like those beside it ({listed(alike)}), "
+                f"as a second copy does: {alone}move it away to use the others, or write --layout "
+                f"'{'/'.join(layout_of('{label}', '**'))}' if it is a class"
+            )
+
+
 def _label_level(
-    labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]]
+    labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]], beside_table: bool
 ) -> tuple[list[str], str]:
     """What follows the class's own folder in the layout, and a word about it."""
     deep = {rest for rest in labelled if len(rest) > 1}
@@ -270,7 +294,8 @@ def _label_level(
         inner, above = names, ["*"]
         repeated = any(len(each) > 1 for each in owners.values())
         numbered = all(map(_NUMBERED.fullmatch, names))
-        bare = all(map(str.isdecimal, names))  # of patients, or of classes as in iNaturalist
+        # of patients, or of classes as in iNaturalist
+        bare = not beside_table and all(map(str.isdecimal, names))
         may_be_classes = repeated or (not beside and (bare or not numbered))
     groups = max(map(len, deep)) == 2 and not generic and not beside
     lower = [*above, "{label}"]
@@ -329,15 +354,6 @@ def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
         )
 
 
-def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
-    """The folders below that hold nothing, hidden ones left aside."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob(pattern)
-        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
-    )
-
-
 def why_no_classes(root: Path, files: Sequence[str]) -> str:
     """In words, why the folders are no classes."""
     names = {folder_of(file).rpartition("/")[2] for file in files}
@@ -350,44 +366,33 @@ def why_no_classes(root: Path, files: Sequence[str]) -> str:
     return f"only one class ({only}; each needs a folder of its own)"
 
 
-def refuse_unread_parts(files: Sequence[str]) -> None:
-    """Raise where the names of all files begin with parts, train_1.jpg, or deep folders are some.
-
-    Neither is read.
-    """
-    if said := parts_of_paths(files):
-        in_folders = parts_of_paths(files, in_names=False)
-        what = "the files lie in folders" if in_folders else "the files' names begin with"
-        raise Unclear(
-            f"{what} {listed(said)}, which look like parts: write lists of the images of each, "
-            "train.txt and so on, or --part none to split the images anew"
-        )
-
-
 def refuse_parallel(files: Sequence[str]) -> None:
     """Raise where two folders hold files of the same stems, such as images and masks."""
-    stems: dict[str, set[str]] = defaultdict(set)
-    for file in files:
-        levels = stem_path(file).split("/")
-        for depth in range(len(levels)):
-            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
-    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for folder, held in stems.items():
-        for each in held:
-            holders[each][folder.rpartition("/")[2]].append(folder)
-    for first in sorted(stems):
-        own = first.rpartition("/")[2]
-        if own.lower() not in NO_CLASSES:
-            continue
-        shared = Counter[str]()
-        for each in stems[first]:
-            for name, same in holders[each].items():
-                if name != own:
-                    shared.update(same)
-        alike = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
-        if alike:
-            second = min(alike)
-            raise Unclear(
-                f"{first} and {second or '.'} hold files of the same names, such as images and "
-                f"masks: {choice_of_folders(first, second)}"
-            )
+    if (pair := parallel_folders(files, NO_CLASSES)) is None:
+        return
+    first, second = pair
+    ends = {folder.rpartition("/")[2].lower() for folder in pair}
+    left = ends & NO_IMAGES or {first.rpartition("/")[2].lower()}
+    kept = [file for file in files if left.isdisjoint(folder_of(file).lower().split("/"))]
+    raise Unclear(
+        f"{first} and {second or '.'} hold files of the same names, such as images and "
+        f"masks: {choice_of_folders(first, second)}{_layout_without(kept, files)}"
+    )
+
+
+def _layout_without(kept: Sequence[str], files: Sequence[str]) -> str:
+    """The option that gives the kept files their class folders, and the other files none."""
+    reading = None
+    with suppress(Unclear):
+        reading = read_folders(kept, Hints())
+    if reading is None:
+        return ""
+    levels = reading.layout.split("/")
+    if levels[-1] == "**":
+        tails = {tuple(file.split("/")[len(levels) - 1 : -1]) for file in kept}
+        levels[-1:] = tails.pop() if len(tails) == 1 else ["**"]
+    layout, known = "/".join(levels), set(kept)
+    others = (tuple(file.split("/")[:-1]) for file in files if file not in known)
+    if any(Layout.of(layout).read(each) is not None for each in others):
+        return ""
+    return f", or --layout {quote(layout)} for the class folders"

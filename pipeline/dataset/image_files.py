@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -164,6 +165,12 @@ def stem(name: str) -> str:
     return name[:place] if place > 0 and name[place:].lower() in SUFFIXES else name
 
 
+def any_stem(path: str) -> str:
+    """A file's name without its suffix, which an image and its own text file share."""
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
+
+
 def stem_path(file: str) -> str:
     """A path without the suffix of an image."""
     place, _, own = file.rpartition("/")
@@ -176,6 +183,41 @@ def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
     for value in values:
         groups.setdefault(key_of(value), []).append(value)
     return groups
+
+
+def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
+    """The folders below that hold nothing, hidden ones left aside."""
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.glob(pattern)
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
+    )
+
+
+def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str, str] | None:
+    """Two folders that hold files of the same stems, the first of them `called` so."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        levels = stem_path(file).split("/")
+        for depth in range(len(levels)):
+            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
+    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for folder, held in stems.items():
+        for each in held:
+            holders[each][folder.rpartition("/")[2]].append(folder)
+    for first in sorted(stems):
+        own = first.rpartition("/")[2]
+        if own.lower() not in called:
+            continue
+        shared = Counter[str]()
+        for each in stems[first]:
+            for name, same in holders[each].items():
+                if name != own:
+                    shared.update(same)
+        similar = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
+        if similar:
+            return first, min(similar)
+    return None
 
 
 def folder_of(file: str) -> str:

@@ -108,7 +108,7 @@ def _names(
     table: pd.DataFrame, column: str, index: ImageFiles, name: str, hints: Hints
 ) -> Naming | None:
     cells = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in table[column]]
-    wanted = {cell for cell in cells if cell and len(cell) < 1000}
+    wanted = [cell for cell in dict.fromkeys(cells) if cell and len(cell) < 1000]
     if not wanted:
         return None
     for remove in (None, r"^[0-9a-f]{8}-"):  # Label Studio's, before the name of an upload
@@ -121,7 +121,7 @@ def _names(
 
 
 def _rule(
-    cells: set[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
+    cells: Sequence[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
 ) -> tuple[dict[str, str], dict[str, Any], int] | None:
     """How cells become files: the file of each, the keys that say so, and how strong it is."""
     folder = folder_of(name)
@@ -206,6 +206,9 @@ def _of_chosen_folder(
     if twice:
         cell, files = next(iter(twice.items()))
         hint = choice_of_folders(folder_of(files[0]), folder_of(files[1]))
+        hint += ", or write the folder into each cell"
+        if cell.isdecimal():
+            hint += "; --table none, if they are numbers of something else than images"
         raise Unclear(
             f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
             f"{listed(files)}): {hint}"
@@ -278,8 +281,10 @@ def _rules(
     if folder:
         yield f"{{folder}}/{{}}{ending}", ""
     without = file[: len(file) - len(ending)] if ending else stem_path(file) if bare else file
-    for prefix in ("", common_folders(list(of_cell))):
-        tail = cell.removeprefix("./").removeprefix("/" if not prefix else "")[len(prefix) :]
+    common = common_folders(list(of_cell))
+    levels = [place + 1 for place, letter in enumerate(common) if letter == "/"]
+    for prefix in ("", *(common[:end] for end in levels)):
+        tail = cell[len(prefix) :] if prefix else cell.removeprefix("./").removeprefix("/")
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
             if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix

@@ -24,7 +24,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, odd_labels, read_config, sorted_classes
 from pipeline.dataset.download import unpacked_file
-from pipeline.dataset.folders import empty_folders
+from pipeline.dataset.image_files import empty_folders
 from pipeline.dataset.images import OF_16, NotAnImage, decode
 from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise

@@ -4,7 +4,7 @@ They are read, or they say what folders or table say; where several splits are l
 table differ, a person chooses.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from shlex import quote
@@ -15,9 +15,10 @@ from pipeline.dataset.evidence import Named, in_order, look
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.naming import Hints, Unclear, listed, naming
-from pipeline.dataset.sources import named_files, parts_of_paths, suffix_of
+from pipeline.dataset.sources import named_files, part_in_words, parts_of_paths, suffix_of
 from pipeline.dataset.table_files import TEXT
 
+CODE = (".py", ".md", ".ipynb", ".sh")
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
@@ -184,3 +185,36 @@ def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
     }
     names = list(chain(*lists.values()))
     return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
+
+
+def refuse_unread_parts(files: Sequence[str]) -> None:
+    """Raise where the names of all files begin with parts, train_1.jpg, or deep folders are some.
+
+    Neither is read.
+    """
+    if said := parts_of_paths(files):
+        in_folders = parts_of_paths(files, in_names=False)
+        what = "the files lie in folders" if in_folders else "the files' names begin with"
+        raise Unclear(
+            f"{what} {listed(said)}, which look like parts: write lists of the images of each, "
+            "train.txt and so on, or --part none to split the images anew"
+        )
+
+
+def unread_parts(paths: Sequence[str]) -> Iterator[str]:
+    """A note on the files that are called like parts, where none of them is read as a list."""
+    names = ((path, path.rpartition("/")[2].partition(".")[0]) for path in paths)
+    called = [path for path, name in names if part_in_words(name) and suffix_of(path) not in CODE]
+    if called:
+        what = "parts by their names, but no lists that can be read: the images are split anew"
+        yield f"{listed(called)}: {what}"
+
+
+def refuse_lost_columns(tables: Sequence[Named]) -> None:
+    """A table without labels that splits or groups the images is not left aside."""
+    for each in tables:
+        if more := says_more(each.frame, each.naming, each.name):
+            raise Unclear(
+                f"{each.name} gives no label, but {more}: put that into the table of the labels, "
+                "or write --table with the table to use (none: the folders alone)"
+            )

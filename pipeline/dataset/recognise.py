@@ -16,10 +16,10 @@ from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import (
     Named,
     Read,
+    refuse_grouped,
     said_together,
     tables_in,
 )
@@ -30,21 +30,25 @@ from pipeline.dataset.folders import (
     read_folders,
     read_names,
     refuse_parallel,
-    refuse_unread_parts,
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.image_files import ImageFiles, any_stem
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, common_folders, listed
-from pipeline.dataset.part_lists import lists_beside, with_lists
-from pipeline.dataset.sources import Source, files_below, part_in_words, suffix_of
+from pipeline.dataset.part_lists import (
+    lists_beside,
+    refuse_lost_columns,
+    refuse_unread_parts,
+    unread_parts,
+    with_lists,
+)
+from pipeline.dataset.sources import Source, files_below, parts_of_paths, suffix_of
 from pipeline.dataset.table_files import TEXT, searchable
 
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
-CODE = (".py", ".md", ".ipynb", ".sh")
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
@@ -99,10 +103,10 @@ def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
     if not files:
         kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
         raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
-    stems = set(map(_stem_of_path, files))
+    stems = set(map(any_stem, files))
     others = [path for path in paths if suffix_of(path) not in SUFFIXES]
-    sidecars = [path for path in others if _stem_of_path(path) in stems]
-    others = [path for path in others if _stem_of_path(path) not in stems]
+    sidecars = [path for path in others if any_stem(path) in stems]
+    others = [path for path in others if any_stem(path) not in stems]
     return ImageFiles(root, files), others, sidecars
 
 
@@ -123,24 +127,25 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
-        _refuse_lost_columns(tables)
+        refuse_lost_columns(tables)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
-    reading = reading or _by_names(root, index.files, sidecars, hints)
+    reading = reading or _by_names(root, index.files, sidecars, tables, hints)
     if tables_count:
         _refuse_unread(root, unread, index.files)
         _refuse_keyed(root, tables, unread)
-    return _with_unread_parts(_by_folders(root, reading, tables, index, hints), unread, hints)
+    by_folders = _by_folders(root, reading, tables, index, hints)
+    if tables_count:
+        classes = sorted({label for image in by_folders.source.images for label in image.labels})
+        refuse_grouped(root, unread, classes)
+    return _with_unread_parts(by_folders, unread, hints)
 
 
 def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
     """With a note on files that are called like parts, where nothing else splits the images."""
-    names = ((path, path.rpartition("/")[2].partition(".")[0]) for path in unread)
-    called = [path for path, name in names if part_in_words(name) and suffix_of(path) not in CODE]
-    if called and found.split != "given" and hints.part is None:
-        what = "parts by their names, but no lists that can be read: the images are split anew"
-        found.notes.append(f"{listed(called)}: {what}")
+    if found.split != "given" and hints.part is None:
+        found.notes.extend(unread_parts(unread))
     return found
 
 
@@ -151,12 +156,15 @@ def _by_tables(
     images, rule = found.images, found.rule
     if hints.layout is not None:
         images["layout"] = hints.layout
+        split = "part" in images or isinstance(images["table"], dict)
+        if not split and parts_of_paths(index.files, in_names=False):
+            images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
     lists, agreeing = lists_beside(root, images, [*found.same, *found.others], index, hints)
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
-        _refuse_lost_columns(left)
+        refuse_lost_columns(left)
     if unlabelled := [each for each in left if each.naming.files - found.named]:
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
@@ -167,7 +175,7 @@ def _by_tables(
     if hints.table is None and hints.label is None:
         reading = None
         with suppress(Unclear):
-            reading = read_folders(index.files, hints)
+            reading = read_folders(index.files, hints, beside_table=True)
         if reading is not None:
             rule += _agreement(root, reading, found)
     read_so = _recognised(root, images, found.kind, rule, notes)
@@ -267,10 +275,10 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
     classes = sorted(set(class_of.values()))
     if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
         third = ""
-        stems, place = set(map(_stem_of_path, named)), common_folders(list(named)).rstrip("/")
-        if sum(_stem_of_path(file) in stems for file in class_of) > 0.5 * len(class_of):
+        stems, place = set(map(any_stem, named)), common_folders(list(named)).rstrip("/")
+        if sum(any_stem(file) in stems for file in class_of) > 0.5 * len(class_of):
             third = f", or --images {quote(place)} for the images there" if place else ""
-        else:
+        elif not any(each.is_submission for each in read.group):
             with suppress(Unclear):
                 if reading := read_folders(list(class_of), Hints()):
                     third = f", or --table {read.names} --layout {quote(reading.layout)} for both"
@@ -279,13 +287,19 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
             f"lie in folders of their own ({listed(classes)}): write --table {read.names} "
             f"to use the table alone, --table none for the folders alone{third}"
         )
-    if few and unnamed:
+    if unnamed:
         notes.append(
             f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
         )
 
 
-def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: Hints) -> Reading:
+def _by_names(
+    root: Path,
+    files: Sequence[str],
+    sidecars: Sequence[str],
+    tables: Sequence[Named],
+    hints: Hints,
+) -> Reading:
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
@@ -294,21 +308,14 @@ def _by_names(root: Path, files: Sequence[str], sidecars: Sequence[str], hints: 
         )
     if reading := read_names(files, hints):
         return reading
+    table = "no table that names them"
+    if tables:
+        table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
-        f"{len(files)} images, but no table that names them, {why_no_classes(root, files)} and no "
+        f"{len(files)} images, but {table}, {why_no_classes(root, files)} and no "
         "labels found in the file names (--pattern says where they are): write a CSV with a column "
         "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
-
-
-def _refuse_lost_columns(tables: Sequence[Named]) -> None:
-    """A table without labels that splits or groups the images is not left aside."""
-    for each in tables:
-        if more := says_more(each.frame, each.naming, each.name):
-            raise Unclear(
-                f"{each.name} gives no label, but {more}: put that into the table of the labels, "
-                "or write --table with the table to use (none: the folders alone)"
-            )
 
 
 def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> None:
@@ -371,12 +378,6 @@ def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     for path in paths[:MOST_FILES]:
         if (root / path).stat().st_size <= MOST_BYTES:
             yield path, searchable(root / path, MOST_BYTES)
-
-
-def _stem_of_path(path: str) -> str:
-    """The file's stem, which an image and its own text file share."""
-    name = path.rpartition("/")[2].lower()
-    return name.rpartition(".")[0] or name
 
 
 def _counted(kinds: Counter[str]) -> str:

@@ -125,7 +125,7 @@ class Layout:
             if level.startswith("{"):
                 said[level[1:-1]] = folder
             elif level not in ("*", folder):
-                return f"lies in {folder}/, not in {level}/" if "label" in said else None
+                return None
         if "label" not in said:
             return None
         if len(folders) < len(levels) or (len(folders) > len(levels) and not open_end):
@@ -167,8 +167,11 @@ def _unfit(files: Sequence[str]) -> str:
     if not folders:
         what = "it lies in no folder: use a table of labels, or a pattern for the files' names"
     else:
+        below = []  # images/ in each class's folder
+        while len(folders) > 1 and re.fullmatch(_STUFF, folders[-1], re.I):
+            folders, below = folders[:-1], ["**"]
         above = ["{part}" if part_of_folder(each) else "*" for each in folders[:-1]]
-        fitting = "/".join([*above, "{label}"])
+        fitting = "/".join([*above, "{label}", *below])
         what = f"write what each folder on the way to it means, such as '{fitting}'"
     return f"fits none of {len(files)} images, such as {example}: {what}"
 

@@ -55,6 +55,12 @@ def is_by_id(path: Path) -> bool:
     return path.name == BY_ID[0] and all(path.with_name(name).is_file() for name in BY_ID)
 
 
+def is_of_ids(path: Path) -> bool:
+    """Whether it says of the ids in an `images.txt` beside it what `_by_id` reads."""
+    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
+    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
+
+
 def _by_id(path: Path) -> pd.DataFrame:
     """Files that give each image's path, class and part by its id; 1 is train, 0 is test."""
 
