@@ -223,6 +223,15 @@ class WrongType(Exception):
     """A value is not of its field's type; the text names the field: `cost.fit_seconds is ...`."""
 
 
+def read_json(path: Path, parse: Callable[[Any], T], what: str, again: str) -> T:
+    """What `parse` makes of a JSON file's value; else one line: no whole `what`, and do `again`."""
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError, WrongType) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PipelineError(f"{path}: not a whole {what} ({reason}): {again}") from None
+
+
 def build(kind: Callable[..., T], value: Any, where: str = "") -> T:
     """A `kind` (a dataclass) from the JSON object `value`; nested dataclasses too.
 
@@ -252,6 +261,15 @@ def plain(value: Any) -> Any:
         elif isinstance(part, list):
             part = [plain(one) if dataclasses.is_dataclass(one) else one for one in part]
         found[each.name] = part
+    return found
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found
 
 
