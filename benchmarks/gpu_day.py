@@ -35,6 +35,7 @@ from pipeline.dataset.prepared import open_prepared
 from pipeline.finetune import training
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
+from pipeline.hardware import machine
 
 FIVE = [
     "resnet18.tv_in1k",
@@ -151,7 +152,7 @@ def jobs(given: argparse.Namespace) -> Iterator[Callable[[str], Job]]:
 def fitted(job: Job, whole_step: bool) -> tuple[Row, dict[str, torch.Tensor]]:
     """One fit of ours in this process: seconds, mode, peak memory; and its weights."""
     device = torch.device(job.device)
-    training.clear_peak_memory(device)
+    machine.clear_peak_memory(device)
     learn = our_learner(job, whole_step)
     seconds = timed(learn, job.recipe, device)
     memory = torch.cuda.max_memory_reserved() / 2**30 if device.type == "cuda" else None
@@ -224,7 +225,7 @@ def speed(given: argparse.Namespace) -> Iterator[Row]:
             for turn in range(2):
                 for arm in ("script", "loop", "whole"):
                     if arm == "script":
-                        training.clear_peak_memory(torch.device(job.device))
+                        machine.clear_peak_memory(torch.device(job.device))
                         learn = learner_of(replace(job, arm="script"))
                         seconds = timed(learn, job.recipe, torch.device(job.device))
                         row: Row = {"model": model, "arm": arm, "seconds": seconds}

@@ -7,7 +7,6 @@ the default.
 
 import base64
 import dataclasses
-import json
 import math
 import zlib
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import WrongType, build, checked, plain, write_json
+from pipeline.core.files import WrongType, build, checked, plain, read_json, write_json
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000
@@ -277,37 +276,28 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     """Read and check one record; a damaged or foreign file is one clear line."""
+    again = "delete it to run again"
     if (size := path.stat().st_size) > MOST_BYTES:
         raise PipelineError(
-            f"{path}: {size:,} bytes, and no record has more than {MOST_BYTES:,}: delete it to run "
-            "again"
+            f"{path}: {size:,} bytes, and no record has more than {MOST_BYTES:,}: {again}"
         )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise PipelineError(
-            f"{path}: not a whole record ({error}): delete it to run again"
-        ) from None
+    return read_json(path, record_of, "record", again)
+
+
+def record_of(value: Any) -> Record:
+    """The record in a JSON value; raises `WrongType` and TypeError as `build` does.
+
+    A run that ended well has an error rate, any other has no metrics at all.
+    """
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
-        raise PipelineError(
-            f"{path}: record format {found!r}, expected {FORMAT}: delete it to run again"
-        )
-    known = {each.name for each in dataclasses.fields(Record)}
-    if unknown := set(value) - known:
-        raise PipelineError(f"{path}: unknown fields {sorted(unknown)}")
-    try:
-        record = build(Record, value)
-        checked(int | None, record.image_size, "config.image_size")
-        _check_status(record)
-    except (TypeError, WrongType) as error:
-        raise PipelineError(f"{path}: {error}: delete it to run again") from None
-    return record
-
-
-def _check_status(record: Record) -> None:
-    """A run that ended well has an error rate, any other has no metrics at all."""
+        raise WrongType(f"record format {found!r}, expected {FORMAT}")
+    if unknown := sorted(set(value) - set(Record.__dataclass_fields__)):
+        raise WrongType(f"unknown fields {unknown}")
+    record = build(Record, value)
+    checked(int | None, record.image_size, "config.image_size")
     if record.status == "ok" and record.metrics.error_rate is None:
         raise WrongType("status is ok but metrics.error_rate is absent")
     if record.status != "ok" and record.metrics != Metrics():
         raise WrongType(f"status is {record.status} but it has metrics")
+    return record

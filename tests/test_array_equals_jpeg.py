@@ -85,7 +85,7 @@ def test_weights_and_metrics_are_bit_identical(
     root = source_of(data.name, shared)
     torch.set_num_threads(1)
     first, second = (
-        fitted(few, lambda: training.loaders(few, RECIPE, SIZE, torch.device("cpu"))),
+        fitted(few, lambda: training.loaders(few, RECIPE, SIZE, torch.device("cpu"), Speed(), 1)),
         fitted(few, lambda: image_loaders(few, root)),
     )
     assert first["metrics"] == second["metrics"]

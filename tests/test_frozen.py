@@ -62,7 +62,7 @@ def test_a_linear_probe_is_sklearns_logistic_regression(blobs: Any, n_train: int
     noise = RNG.normal(size=(len(features), 25))
     features = np.hstack([features, noise, 0 * noise]).astype(np.float32)
     train = np.arange(n_train)
-    probe = linear_probe(features, labels, "single", train)
+    probe = linear_probe(features, labels, "single", train, CLASSES)
     scaled = (features - features[train].mean(axis=0)) / features[train].std(axis=0).mean()
     expected = LogisticRegression(C=1 / (probe.l2 * n_train), tol=1e-8, max_iter=1000)
     expected.fit(scaled[train], labels[train])
@@ -73,7 +73,7 @@ def test_a_linear_probe_is_sklearns_logistic_regression(blobs: Any, n_train: int
 def test_several_tags_are_one_probe_each_of_one_strength(blobs: Any) -> None:
     features, labels = blobs
     tags = np.stack([labels == 0, labels != 1], axis=1).astype(np.float32)
-    probe = linear_probe(features, tags, "multi", TRAIN)
+    probe = linear_probe(features, tags, "multi", TRAIN, 2)
     train = features[TRAIN]
     scaled = (features - train.mean(axis=0)) / train.std(axis=0).mean()
     for tag in range(2):
@@ -87,8 +87,8 @@ def test_the_probe_knows_nothing_of_the_validation_part(blobs: Any) -> None:
     features, labels = blobs
     changed, other = features.copy(), labels.copy()
     changed[len(TRAIN) :], other[len(TRAIN) :] = 1e3, 0
-    first = linear_probe(features, labels, "single", TRAIN)
-    second = linear_probe(changed, other, "single", TRAIN)
+    first = linear_probe(features, labels, "single", TRAIN, CLASSES)
+    second = linear_probe(changed, other, "single", TRAIN, CLASSES)
     assert first.l2 == second.l2
     assert np.array_equal(first.weight, second.weight)
     assert np.array_equal(first.bias, second.bias)
@@ -97,7 +97,7 @@ def test_the_probe_knows_nothing_of_the_validation_part(blobs: Any) -> None:
 def test_features_that_say_nothing_get_a_strong_penalty_and_the_shares_of_the_classes() -> None:
     noise = RNG.normal(size=(120, 40)).astype(np.float32)
     labels = RNG.choice(2, p=[0.8, 0.2], size=120)
-    probe = linear_probe(noise, labels, "single", TRAIN)
+    probe = linear_probe(noise, labels, "single", TRAIN, 2)
     assert probe.l2 == max(probe.cv_loss)
     shares = torch.from_numpy(probe.logits(noise[TRAIN])).softmax(dim=1).mean(dim=0)
     assert shares[1] == pytest.approx(labels.mean(), abs=0.02)
@@ -105,7 +105,7 @@ def test_features_that_say_nothing_get_a_strong_penalty_and_the_shares_of_the_cl
 
 def test_a_class_of_one_image_and_constant_features_are_no_error() -> None:
     features = np.ones((6, 4), np.float32)
-    probe = linear_probe(features, np.array([0, 0, 0, 0, 0, 1]), "single", np.arange(6))
+    probe = linear_probe(features, np.array([0, 0, 0, 0, 0, 1]), "single", np.arange(6), 2)
     assert np.isfinite(probe.logits(features)).all()
 
 

@@ -42,7 +42,7 @@ def test_parts_of_a_batch_hold_its_images_in_its_order(squares: Prepared) -> Non
 
 
 def test_every_image_of_the_other_parts_is_seen_once_in_index_order(squares: Prepared) -> None:
-    valid = loading.loaders(squares, RECIPE, SIZE, CPU, Speed()).valid
+    valid = loading.loaders(squares, RECIPE, SIZE, CPU, Speed(), 1).valid
     labels = torch.cat([labels.as_subclass(torch.Tensor) for _images, labels in valid])
     assert labels.tolist() == squares.labels[squares.rows("valid")].tolist()
 
@@ -89,7 +89,7 @@ def test_batches_for_cuda_are_read_into_pinned_memory_and_copied_without_waiting
 
 
 def test_only_cuda_pins(squares: Prepared) -> None:
-    assert loading.loaders(squares, RECIPE, SIZE, CPU, Speed()).train.pin is False
+    assert loading.loaders(squares, RECIPE, SIZE, CPU, Speed(), 1).train.pin is False
 
 
 def test_images_are_normalised_on_the_runs_device_not_on_fastais_own(

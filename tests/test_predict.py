@@ -1,8 +1,11 @@
 """Command `predict`: any images in, one row each out; what cannot be used is one line."""
 
 import hashlib
+import io
 import json
+import os
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from PIL import Image
 from tiny_runs import SIZE
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import STDOUT
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Ragged
 from pipeline.export.folder import PARITY
@@ -103,6 +107,33 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
     assert "70 images, 3 unreadable" in capsys.readouterr().out
     predict.main(model, images / "00.jpg", out=tmp_path / "p.csv")
     assert not (tmp_path / "p-unreadable.csv").exists(), "of the call before"
+
+
+def test_a_table_that_goes_to_no_file_leaves_nothing_beside_it(
+    model: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for n in range(predict.MOST_TOLD + 1):
+        (images / f"no{n}.png").write_text("not a picture")
+    monkeypatch.chdir(tmp_path)
+    there = set(tmp_path.iterdir())
+    predict.main(model, images, out=STDOUT)
+    printed, said = capsys.readouterr()
+    assert len(pd.read_csv(io.StringIO(printed))) == 70
+    assert [f"no{n}.png" in said for n in range(predict.MOST_TOLD + 1)] == [True] * (
+        predict.MOST_TOLD + 1
+    )
+    assert said.endswith(f"-: 70 images, {predict.MOST_TOLD + 1} unreadable\n")
+    os.mkfifo(tmp_path / "pipe")
+    out = {"out": tmp_path / "pipe"}
+    writer = threading.Thread(target=predict.main, args=(model, images), kwargs=out, daemon=True)
+    writer.start()
+    assert (tmp_path / "pipe").read_text() == printed
+    writer.join()
+    assert set(tmp_path.iterdir()) == {*there, tmp_path / "pipe"}
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_the_table_of_places_names_every_command() -> None:
 @pytest.mark.parametrize("words", words_of("pipeline.finetune"), ids=" ".join)
 def test_every_hydra_command_is_accepted(words: list[str]) -> None:
     overrides = [word for word in words if not word.startswith("--") and word != "job"]
-    hydra_app.check("finetune", overrides, sweeps="--multirun" in words)
+    hydra_app.compose("finetune", overrides, sweeps="--multirun" in words)
 
 
 def test_every_path_that_the_readme_names_exists() -> None:

@@ -48,7 +48,7 @@ def test_fastais_features_and_head_are_vision_learners_to_the_bit(
     run = run_on(squares, OFF, model=model, pool=pool)
     ours = training.seeded_learner(run)
     training.seed_everything(run.seed)
-    dls = loaders(run.data, run.recipe, 32, CPU, OFF)
+    dls = loaders(run.data, run.recipe, 32, CPU, OFF, 1)
     training.seed_everything(run.seed)
     theirs = vision_learner(
         dls,
@@ -89,8 +89,10 @@ def test_a_head_from_the_probe_starts_with_the_probes_answers(squares: Path) -> 
     learn.add_cb(Start())
     training.fit(learn, run.recipe, Epochs(), Watch(CPU))
     features, _ = frozen_features(run)
-    train = run.data.rows("train")
-    probe = linear_probe(features[train], run.data.labels[train], "single", np.arange(len(train)))
+    data, train = run.data, run.data.rows("train")
+    probe = linear_probe(
+        features[train], data.labels[train], "single", np.arange(len(train)), len(data.classes)
+    )
     assert np.allclose(found["weight"].numpy(), probe.weight, rtol=0.05, atol=0.05)
 
 

@@ -163,16 +163,16 @@ def test_a_wrong_override_is_one_clear_line(override: str, line: str) -> None:
         for each in ("dataset=digits", "recipe=quickstart", "model=x", "seed=0", override)
     }
     with pytest.raises(PipelineError) as caught:
-        hydra_app.check("finetune", list(given.values()))
+        hydra_app.compose("finetune", list(given.values()))
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_every_value_of_a_sweep_is_checked_before_the_first_run() -> None:
     with pytest.raises(PipelineError, match="unknown dataset 'digitz'"):
-        hydra_app.check("finetune", ["dataset=digits,digitz", "recipe=quickstart"], sweeps=True)
+        hydra_app.compose("finetune", ["dataset=digits,digitz", "recipe=quickstart"], sweeps=True)
     sweep = ["dataset=digits,digit_mosaic", "recipe=quickstart", "model=x", "seed=range(3)"]
-    hydra_app.check("finetune", sweep, sweeps=True)
+    hydra_app.compose("finetune", sweep, sweeps=True)
 
 
 @pytest.mark.parametrize("app", ["finetune", "dataset"])

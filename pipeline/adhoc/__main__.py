@@ -18,8 +18,9 @@ from rich.text import Text
 
 from pipeline.aggregate.__main__ import write_tables
 from pipeline.aggregate.runs_table import refuse_mixtures
-from pipeline.core.command import console, duration, flat, percent, run
+from pipeline.core.command import console, duration, percent, run
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import flat
 from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study

@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
 
 def baseline(config: DictConfig) -> Record:
     """The record of one dataset's and one model's frozen features."""
-    from pipeline.finetune import attempts, training
+    from pipeline.finetune import attempts
     from pipeline.finetune.callbacks import Diverged
     from pipeline.hardware.faults import lacks_memory, models_fault
     from pipeline.hardware.telemetry import Watch
@@ -50,7 +50,7 @@ def baseline(config: DictConfig) -> Record:
     machine.use_threads(threads)
     device = machine.describe(run.device, threads, "fp32")
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    training.clear_peak_memory(run.device)
+    machine.clear_peak_memory(run.device)
     watch = Watch(run.device)
     try:
         with watch:

@@ -5,7 +5,6 @@ step of SGD. Each step is waited for. Where timm takes the mean of one block of 
 the median of several blocks, so one hiccup does not count.
 """
 
-import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +21,7 @@ from timm.utils.decay_batch import decay_batch_step
 from pipeline.benchmark.timings import Mode, Timing
 from pipeline.hardware import machine
 from pipeline.hardware.faults import DoesNotFit, lacks_memory, models_fault
+from pipeline.hardware.nvml import GIB
 from pipeline.hardware.telemetry import JOULES_PER_WH, Watch, finish_work
 
 SAMPLE_EVERY_SECONDS = 0.25
@@ -155,10 +155,7 @@ def _autocast(setup: Setup) -> AbstractContextManager[Any]:
 
 def forget_peak_memory(device: torch.device) -> None:
     """Let the peaks begin anew, those of CUDA and (on Linux) that of the host."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+    machine.clear_peak_memory(device)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -172,4 +169,4 @@ def peak_rss_gib() -> float | None:
     except OSError:
         return None
     kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
-    return None if kib is None else int(kib) * 1024 / machine.GIB
+    return None if kib is None else int(kib) * 1024 / GIB

@@ -4,16 +4,13 @@ One JSON file a model, written whole or not at all. What is unknown is null; a t
 has its reason and no numbers.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.core.errors import PipelineError
-from pipeline.core.files import WrongType, build, plain, write_json
+from pipeline.core.files import build, plain, read_json, write_json
 from pipeline.records import Device
 
-FORMAT = 1
 Mode = Literal["infer", "train"]
 Layout = Literal["nchw", "nhwc"]
 
@@ -54,7 +51,7 @@ class ModelTimings:
     versions: dict[str, str | None]
     started_at: str
     timings: list[Timing]
-    format: int = FORMAT
+    format: Literal[1] = 1
 
 
 def write_timings(path: Path, found: ModelTimings) -> None:
@@ -64,11 +61,4 @@ def write_timings(path: Path, found: ModelTimings) -> None:
 def read_timings(path: Path) -> ModelTimings:
     """Read and check one file; a missing, damaged or foreign one is one clear line."""
     again = f"run `dvc repro --force --single-item benchmark@{path.stem}`"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise PipelineError(f"{path}: format {value['format']!r}, expected {FORMAT}: {again}")
-        return build(ModelTimings, value)
-    except (OSError, ValueError, TypeError, KeyError, WrongType) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise PipelineError(f"{path}: no timings of a model ({reason}): {again}") from None
+    return read_json(path, lambda value: build(ModelTimings, value), "file of timings", again)

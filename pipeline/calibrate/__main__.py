@@ -160,7 +160,7 @@ def _timing(arch: str, recipe: Any, config: Any, device: Any, seconds: float) ->
     data = noise(config.image_size, own.batch_size)
     watch = Watch(device)
     try:
-        training.clear_peak_memory(device)
+        machine.clear_peak_memory(device)
         whole = training.Run(
             data, own, arch, _random_weights(arch), 0, config.image_size, device,
             speed_of(config.speed),

@@ -49,7 +49,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
             sweeps = bool({"-m", "--multirun"} & set(sys.argv))
-            config = check(config_name, overrides, sweeps)
+            config = compose(config_name, overrides, sweeps)
             if overrides == sys.argv[1:] and not any("hydra" in each for each in overrides):
                 main(config)
                 return
@@ -93,12 +93,7 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
     )
 
 
-def compose(config_name: str, overrides: list[str]) -> DictConfig:
-    """The configuration with these overrides (no sweeps); mistakes raise `PipelineError`."""
-    return check(config_name, overrides)
-
-
-def check(config_name: str, overrides: list[str], sweeps: bool = False) -> DictConfig:
+def compose(config_name: str, overrides: list[str], sweeps: bool = False) -> DictConfig:
     """The configuration with the first value of each sweep; mistakes are a `PipelineError`.
 
     Those are a wrong key, an unknown choice, a missing value.

@@ -199,15 +199,6 @@ def percent(value: Any) -> str:
     return "–" if is_null(value) else f"{100 * value:.2f} %"
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
-
-
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise  # the BrokenPipeError itself: rich would end the process with 1

@@ -23,6 +23,7 @@ REMEDIES = {  # errors of the operating system that a user can solve, and how
     errno.EIO: "the disk or the network drive has a fault: look at the system's log",
     errno.ENOTDIR: "a file is where a folder is needed: move it away",
     errno.EISDIR: "a folder is where a file is needed: move it away",
+    errno.ENXIO: "write to another place",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 

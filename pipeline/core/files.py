@@ -1,6 +1,7 @@
 """Files, written whole or not at all; YAML; dataclasses from JSON; and what Python source means.
 
-A file is written under another name, flushed to the disk and renamed. Of JSON, each value is
+A file is written under another name, flushed to the disk and renamed; what stands behind a link is
+replaced, not the link, and a fifo or a device is written to as it is. Of JSON, each value is
 checked against the type of its dataclass field: a new field with a default is read, checked and
 written, and unknown keys are left out.
 """
@@ -8,11 +9,13 @@ written, and unknown keys are left out.
 import ast
 import ctypes
 import dataclasses
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -29,12 +32,22 @@ from pipeline.core.errors import PipelineError
 if typing.TYPE_CHECKING:
     import pandas as pd
 
+STDOUT = Path("-")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to; it takes `path`'s place only if the block succeeds."""
+    if is_special(path):
+        try:
+            yield path
+        except BrokenPipeError:
+            raise PipelineError(f"{path}: its reader has closed it") from None
+        return
+    path = _behind_link(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = _temporary_name(path)
     with _naming(path, temporary):
         _clear_place(path)
@@ -48,11 +61,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it takes `path`'s place if the block succeeds.
-
-    Of a link to a folder, the folder behind it is replaced, and the link stays.
-    """
-    path = path.resolve() if path.is_symlink() else path
+    """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
+    if is_special(path):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    path = _behind_link(path)
     temporary = _temporary_name(path)
     with _naming(path, temporary):
         _clear_place(path)
@@ -78,8 +90,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table; one without rows still has its header."""
+    """Write a table, to `STDOUT` too; one without rows still has its header."""
     assert len(table.columns), f"{path}: a table without columns"
+    if path == STDOUT:
+        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -87,6 +102,19 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_special(path: Path) -> bool:
+    """Is it, or what it links to, neither file nor folder: a fifo or a device?"""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _behind_link(path: Path) -> Path:
+    """What a link leads to; the link itself where that is read-only, as in DVC's cache."""
+    if not path.is_symlink():
+        return path
+    behind = Path(os.path.realpath(path))
+    return path if behind.is_file() and not behind.stat().st_mode & 0o222 else behind
 
 
 def _temporary_name(path: Path) -> Path:
@@ -104,9 +132,11 @@ def _clear_place(path: Path) -> None:
 
 def _remove(path: Path, ignore_errors: bool = False) -> None:
     """Remove a folder, a file or a link (not what it leads to), if there is one."""
-    if path.is_dir() and not path.is_symlink():
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
         shutil.rmtree(path, ignore_errors=ignore_errors)
-    else:
+    elif not is_special(path):
         path.unlink(missing_ok=True)
 
 
@@ -193,6 +223,15 @@ class WrongType(Exception):
     """A value is not of its field's type; the text names the field: `cost.fit_seconds is ...`."""
 
 
+def read_json(path: Path, parse: Callable[[Any], T], what: str, again: str) -> T:
+    """What `parse` makes of a JSON file's value; else one line: no whole `what`, and do `again`."""
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError, WrongType) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PipelineError(f"{path}: not a whole {what} ({reason}): {again}") from None
+
+
 def build(kind: Callable[..., T], value: Any, where: str = "") -> T:
     """A `kind` (a dataclass) from the JSON object `value`; nested dataclasses too.
 
@@ -222,6 +261,15 @@ def plain(value: Any) -> Any:
         elif isinstance(part, list):
             part = [plain(one) if dataclasses.is_dataclass(one) else one for one in part]
         found[each.name] = part
+    return found
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found
 
 

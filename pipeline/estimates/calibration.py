@@ -9,23 +9,21 @@ the tensors, two thirds to nine tenths of the 2022 study's fits are estimated wi
 """
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
-from pipeline.core.files import WrongType, build, plain, write_json
+from pipeline.core.files import build, plain, read_json, write_json
 from pipeline.records import Device
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
-FORMAT = 1
 FOLDER = Path("data/calibration")
 TENSORS = Path(__file__).with_name("parameter_tensors.csv")
 FEWEST = 4  # timed nets for three prices
@@ -61,7 +59,7 @@ class Calibration:
     left_out: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=dict)
     started_at: str | None = None
-    format: int = FORMAT
+    format: Literal[1] = 1
 
     @property
     def disturbed(self) -> bool:
@@ -85,15 +83,8 @@ def read_calibration(root: Path, device: Device) -> Calibration | None:
     path = file_of(root, device)
     if not path.is_file():
         return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise WrongType(f"format is {value['format']!r}, not {FORMAT}")
-        found = build(Calibration, value)
-    except (OSError, ValueError, TypeError, KeyError, WrongType) as error:
-        raise PipelineError(
-            f"{path}: no calibration ({error}): run `python -m pipeline.calibrate` again"
-        ) from None
+    again = "run `python -m pipeline.calibrate` again"
+    found = read_json(path, lambda value: build(Calibration, value), "calibration", again)
     return found if found.device.compared == device.compared else None
 
 

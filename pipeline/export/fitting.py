@@ -14,6 +14,7 @@ from pipeline.finetune import training
 from pipeline.finetune.attempts import tries
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.finetune.recipe import Recipe, fitted_to
+from pipeline.hardware import machine
 from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import Watch
 
@@ -66,7 +67,7 @@ def _attempt(run: training.Run, parts: int, tell: Tell) -> Fitted | None:
 
     When this returns the error is gone, and with it what its frames held on the device.
     """
-    training.clear_peak_memory(run.device)
+    machine.clear_peak_memory(run.device)
     try:
         learn = training.seeded_learner(run, parts)
         outcome = training.fit(learn, run.recipe, Epochs(tell=tell), Watch(run.device))

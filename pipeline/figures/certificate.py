@@ -3,7 +3,6 @@
 `race` makes it, writes it as JSON and draws it; `report` reads it back and shows the same.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pipeline.core.command import duration, percent
-from pipeline.core.errors import PipelineError
-from pipeline.core.files import WrongType, build
+from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
 
 FIT, PROBE = "fit", "frozen features"
@@ -137,13 +135,8 @@ class Certificate:
 
 def read_certificate(path: Path) -> Certificate:
     """What `race` wrote; raises PipelineError where that is not whole."""
-    try:
-        return build(Certificate, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, WrongType):
-        raise PipelineError(
-            f"{path}: not a whole certificate: run `python -m pipeline.race --dataset {path.stem}` "
-            "again"
-        ) from None
+    again = f"run `python -m pipeline.race --dataset {path.stem}` again"
+    return read_json(path, lambda value: build(Certificate, value), "certificate", again)
 
 
 def who_left_when(certificate: Certificate) -> Figure:

@@ -57,7 +57,7 @@ def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
 
     The error is gone when this returns, and with it all that its frames held on the device.
     """
-    training.clear_peak_memory(run.device)
+    machine.clear_peak_memory(run.device)
     total = run.recipe.frozen_epochs + run.recipe.epochs
     watch = Watch(run.device)
 

@@ -115,7 +115,7 @@ def linear_probe(
     labels: np.ndarray,
     kind: str,
     train: np.ndarray,
-    n_classes: int | None = None,
+    n_classes: int,
 ) -> Probe:
     """Logistic regression on the rows `train` of `features` [images, width].
 
@@ -124,7 +124,6 @@ def linear_probe(
     and divided by their mean standard deviation; the head that is returned takes raw features.
     """
     x, y = features[train], labels[train]
-    n_classes = n_classes or (int(labels.max()) + 1 if kind == "single" else labels.shape[1])
     mean = x.mean(axis=0)
     scale = float(x.std(axis=0).mean()) or 1.0
     x = _rotated((x - mean) / scale)

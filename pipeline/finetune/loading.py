@@ -91,14 +91,13 @@ def loaders(
     recipe: Recipe,
     image_size: int,
     device: torch.device,
-    speed: Speed | None = None,
-    parts: int = 1,
+    speed: Speed,
+    parts: int,
 ) -> DataLoaders:
     """fastai's loaders over the prepared array; call `seed_everything` just before.
 
     Each step's batch comes in `parts`, for gradients to be added up over them.
     """
-    speed = speed or Speed()
     source: dict[str, Any] = {
         "images": data.array(image_size, recipe.resize),
         "labels": data.labels,

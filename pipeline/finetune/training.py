@@ -6,7 +6,6 @@ fact: `seed_everything` is needed twice, because a loader draws its shuffling fr
 when it is made, and the head its weights from torch.
 """
 
-import gc
 import math
 import warnings
 from collections.abc import Sequence
@@ -222,14 +221,6 @@ def _parts(recipe: Recipe) -> list[Callback]:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch; call before `loaders` and again before `learner`."""
     set_seed(seed, reproducible=True)
-
-
-def clear_peak_memory(device: torch.device) -> None:
-    """Start CUDA's peak memory counters of a device afresh."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _metrics(values: list[float]) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """What a run ran on: device, threads that are really free, versions, memory. Unknown is None."""
 
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -13,10 +14,11 @@ import psutil
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import usable_cores
 from pipeline.hardware import nvml
+from pipeline.hardware.nvml import GIB
 from pipeline.records import Device
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
-MIB, GIB = 2**20, 2**30
+MIB = 2**20
 WARM = "WB_WARM"  # 1: this process has made a run of the same architecture before
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
@@ -125,6 +127,16 @@ def peak_memory(device: Any) -> dict[str, Any]:
             None if is_warm() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / GIB
         ),
     }
+
+
+def clear_peak_memory(device: Any) -> None:
+    """Start CUDA's peak memory counters of a device afresh."""
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def is_warm() -> bool:

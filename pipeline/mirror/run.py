@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.core.command import flat
+from pipeline.core.files import flat
 from pipeline.records import Record, read_record
 
 ID_DIGITS = 16  # of the record's SHA-256

@@ -129,8 +129,6 @@ NO_FIT = Fit(False, "no", "does not fit: its features are tokens, or not as many
 
 def fit_of(model: str) -> Fit:
     """How `vision_learner` takes the weights `arch.tag`, or an architecture without weights."""
-    import timm
-
     module = module_of(model)
     encodes_tokens = model.partition(".")[0].endswith(ENCODER) and module not in MAP_ENCODERS
     if module in UNFIT or encodes_tokens:
@@ -143,6 +141,4 @@ def fit_of(model: str) -> Fit:
 
 def module_of(model: str) -> str:
     """The module of timm that builds a model: `swin_transformer`."""
-    import timm
-
     return str(timm.models.model_entrypoint(model).__module__).rpartition(".")[2]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import WrongType, build, plain, replacing_folder, write_json
-from pipeline.records import FORMAT, MOST_IMAGES, MOST_PREDICTED, Metrics, Record
+from pipeline.core.files import WrongType, build, plain, read_json, replacing_folder, write_json
+from pipeline.records import MOST_IMAGES, MOST_PREDICTED, Record, record_of
 from pipeline.statistics.validation_images import check_answers
 
 MANIFEST = "pool.json"
@@ -44,11 +44,7 @@ def foreign_record(where: str, content: bytes) -> Record:
             content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
         )
         _check_values(value)
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise WrongType(f"it is no record of format {FORMAT}")
-        if unknown := sorted(set(value) - set(Record.__dataclass_fields__)):
-            raise WrongType(f"unknown field {unknown[0][:40]!r}")
-        record = reduced(build(Record, value))
+        record = reduced(record_of(value))
         check_names(record)
         _check_numbers(record)
     except (ValueError, TypeError, RecursionError, WrongType) as error:
@@ -109,10 +105,6 @@ def check_names(record: Record) -> None:
 
 
 def _check_numbers(record: Record) -> None:
-    if record.status == "ok" and record.metrics.error_rate is None:
-        raise WrongType("status is ok but metrics.error_rate is absent")
-    if record.status != "ok" and record.metrics != Metrics():
-        raise WrongType(f"status is {record.status} but it has metrics")
     for where, metrics in (("metrics", record.metrics), ("test_metrics", record.test_metrics)):
         for key in _SHARES:
             _check_range(f"{where}.{key}", getattr(metrics, key), 0, 1)
@@ -231,11 +223,7 @@ def read_pool(folder: Path) -> list[Pooled]:
 
 def _read_pooled(folder: Path) -> Pooled:
     again = f"python -m pipeline.pool --remove {folder.name}, and add it again"
-    try:
-        value = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest = build(Manifest, value)
-    except (OSError, ValueError, TypeError, RecursionError, WrongType) as error:
-        raise PipelineError(f"{folder}/{MANIFEST}: {_short(error)}: {again}") from None
+    manifest = read_json(folder / MANIFEST, lambda value: build(Manifest, value), "manifest", again)
     names = {path.name for path in folder.iterdir()} - {MANIFEST}
     if names != set(manifest.records) or manifest.name != folder.name:
         raise PipelineError(f"{folder}: is not what its {MANIFEST} says: {again}")

@@ -3,7 +3,8 @@
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
 is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read are listed beside it, in NAME-unreadable.csv, and stop nothing.
+read are listed beside it, in NAME-unreadable.csv, and stop nothing; all of them on the screen where
+the table goes to no file.
 """
 
 import sys
@@ -18,6 +19,7 @@ from rich.progress import track
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import STDOUT, is_special
 from pipeline.dataset.images import SUFFIXES, dim
 from pipeline.predict.decoding import IMAGES_PER_TASK, answers
 from pipeline.results import write_result
@@ -33,7 +35,7 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     Args:
         folder: the model, as `python -m pipeline.export` wrote it
         images: files, or folders of them
-        out: the table to write
+        out: the table to write, - for standard output
     """
     if out.is_dir():
         raise PipelineError(
@@ -65,7 +67,11 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(f"none of the {len(files)} files is an image that can be read")
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
-    print(f"{out}: {len(read):,} images, {len(files) - len(read):,} unreadable", flush=True)
+    print(
+        f"{out}: {len(read):,} images, {len(files) - len(read):,} unreadable",
+        file=sys.stderr if out == STDOUT else sys.stdout,
+        flush=True,
+    )
 
 
 def found(given: Sequence[Path]) -> list[Path]:
@@ -116,13 +122,14 @@ def _shown(parts: Iterator[Any], total: int) -> Iterator[Any]:
 def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
     bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
     path = out.with_name(f"{out.stem}-unreadable.csv")
-    if not bad:
+    in_file = not (out == STDOUT or is_special(out))
+    if in_file and not bad:
         path.unlink(missing_ok=True)  # of an earlier call
-        return
-    write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
-    for file, reason in bad[:MOST_TOLD]:
+    if in_file and bad:
+        write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
+    for file, reason in bad[: MOST_TOLD if in_file else None]:
         print(f"{file}: {reason}", file=sys.stderr)
-    if len(bad) > MOST_TOLD:
+    if in_file and len(bad) > MOST_TOLD:
         print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
 
 

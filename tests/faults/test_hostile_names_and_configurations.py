@@ -148,4 +148,4 @@ def test_every_file_of_conf_that_is_chosen_is_checked_first(
     given = {"dataset": "digits", "recipe": "quickstart", "weights": "wheel", group: "evil"}
     overrides = [f"{key}={value}" for key, value in given.items()]
     with pytest.raises(PipelineError, match=r"evil\.yaml: not YAML"):
-        hydra_app.check("finetune", [*overrides, "model=x", "seed=0"])
+        hydra_app.compose("finetune", [*overrides, "model=x", "seed=0"])

@@ -186,7 +186,7 @@ def test_what_an_earlier_stage_should_have_made_is_named(tmp_path: Path) -> None
     one_line(lambda: read_results(tmp_path), str(tmp_path), "dvc repro aggregate")
     one_line(lambda: merge.accuracy_of(tmp_path), str(tmp_path), "fetch")
     one_line(lambda: report.picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
-    one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "no timings")
+    one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "not a whole file of timings")
     (tmp_path / "source.json").write_text("[]")
     one_line(lambda: read_source(tmp_path), "source.json", "fetch")
 
@@ -196,7 +196,7 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
         lambda: above_0("--min-throughput", 0, "images per second"), "--min-throughput", "above 0"
     )
     one_line(lambda: recommend.main(dataset="digits", top=0), "--top 0", "1 or more")
-    one_line(lambda: hydra_app.check("finetune", []), "dataset=...", "digits")
+    one_line(lambda: hydra_app.compose("finetune", []), "dataset=...", "digits")
     one_line(lambda: speed_of(OmegaConf.create({})), "speed.", "None", "true or false")
     none = pd.DataFrame({"top1": [70.0], "samples_per_second": [1.0], "model": ["a.b"]})
     limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", least=True)

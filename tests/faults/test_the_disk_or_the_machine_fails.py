@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,95 @@ def test_a_link_to_nothing_gets_its_folder(tmp_path: Path) -> None:
     write_a_folder(tmp_path / "pets", NEW)
     assert (tmp_path / "elsewhere" / "pets" / "inside.txt").is_file()
     assert (tmp_path / "pets").is_symlink()
+
+
+@pytest.mark.parametrize("write", [write_text, write_a_table])
+def test_a_file_behind_a_link_is_replaced_and_the_link_stays(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    (tmp_path / "there").mkdir()
+    for name, target in (("link", "there/kept.csv"), ("link_to_link", "link")):
+        (tmp_path / name).symlink_to(target)
+        for text in (OLD, NEW):
+            write(tmp_path / name, text)
+            assert text.strip() in (tmp_path / "there/kept.csv").read_text()
+            assert (tmp_path / name).is_symlink()
+    assert len(list(tmp_path.rglob("*"))) == 4
+
+
+def test_a_link_to_a_read_only_file_as_in_dvcs_cache_is_replaced_itself(tmp_path: Path) -> None:
+    (tmp_path / "cached").write_text(OLD)
+    (tmp_path / "cached").chmod(0o444)
+    (tmp_path / "link").symlink_to("cached")
+    write_text(tmp_path / "link", NEW)
+    assert (tmp_path / "cached").read_text() == OLD
+    assert (tmp_path / "link").read_text() == NEW
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """Never anything of /dev: were it replaced, the machine would be broken."""
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+@pytest.mark.parametrize("write", [write_text, write_a_table])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_fifo_is_written_to_and_stays(
+    fifo: Path, write: Callable[..., None], linked: bool
+) -> None:
+    path = fifo.with_name("link") if linked else fifo
+    if linked:
+        path.symlink_to(fifo)
+    there = set(fifo.parent.iterdir())
+    writer = threading.Thread(target=write, args=(path, NEW), daemon=True)
+    writer.start()
+    assert NEW in fifo.read_text()
+    writer.join()
+    assert fifo.is_fifo()
+    assert path.is_symlink() == linked
+    assert set(fifo.parent.iterdir()) == there
+
+
+def test_the_reader_of_a_fifo_that_ends_early_is_one_line(fifo: Path) -> None:
+    writer = threading.Thread(target=lambda: fifo.open("rb").close(), daemon=True)
+    writer.start()
+    code, said = in_child(lambda: write_text(fifo, NEW))
+    assert (code, said) == (1, f"error: {fifo}: its reader has closed it\n")
+    assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_fifo_where_a_folder_is_wanted_is_one_line_and_stays(fifo: Path, linked: bool) -> None:
+    path = fifo.with_name("link") if linked else fifo
+    if linked:
+        path.symlink_to(fifo)
+    code, said = in_child(lambda: write_a_folder(path, NEW))
+    assert code == 1
+    assert said.endswith(f"{path}: Not a directory: {REMEDIES[errno.ENOTDIR]}\n")
+    assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_where_a_file_is_wanted_is_one_line_before_anything_is_written(
+    tmp_path: Path, linked: bool
+) -> None:
+    folder = path = tmp_path / "folder"
+    folder.mkdir()
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(folder)
+    code, said = in_child(lambda: write_text(path, NEW))
+    assert (code, said) == (1, f"error: {folder}: Is a directory: {REMEDIES[errno.EISDIR]}\n")
+    assert folder.is_dir()
+    assert not list(folder.iterdir())
+
+
+def test_a_fifo_by_the_name_of_a_killed_writers_file_stays(tmp_path: Path) -> None:
+    left = tmp_path / f".kept.writing-{2**22 + 1}"
+    os.mkfifo(left)
+    write_text(tmp_path / "kept", NEW)
+    assert left.is_fifo()
 
 
 @pytest.mark.parametrize("in_one_step", [True, False])
