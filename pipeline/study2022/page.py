@@ -39,8 +39,8 @@ FURTHEST = 1.2  # times the end of the longest bar
 TOP_NOTE = _SCORE + (
     "Dots: the mean of three runs, each at the learning rate that the model's other runs chose. "
     "Bars: its 95 % interval for three more runs on the same validation images; other images would "
-    "widen it. Crosses: the mean at the other rate and its place there, "
-    "where that is beyond {top}."
+    "widen it. Crosses: the mean at the other rate and its place there, where that is beyond {top} "
+    "and on this scale."
 )
 
 
