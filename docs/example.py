@@ -1,6 +1,6 @@
 """The published example, made again: `python -m docs.example`, the 2022 study's report.
 
-Reads the study's 894 runs and timm's tables in WB_SHARED, by default ../shared. Writes
+Reads the study's 894 runs and timm's tables, by default those in WB_SHARED (../shared). Writes
 docs/example/report.html and README's figure, docs/img/top_15.png, also in dark; with --out only
 OUT/report.html. The runs become records of our own and go through the stages that make any report,
 so the same runs and code give the same bytes.
@@ -33,14 +33,19 @@ EXAMPLE, FIGURES = ROOT / "docs/example", ROOT / "docs/img"
 SEEDS = (1, 2, 3)  # the study's repeats
 
 
-def main(*, out: Path = EXAMPLE) -> None:
-    """Make the 2022 study's report again, OUT/report.html."""
-    for path in (SWEEP, TABLES):
-        if not path.exists():
-            raise PipelineError(f"{path}: not there: set WB_SHARED to the folder that has it")
+def main(*, out: Path = EXAMPLE, sweep: str = str(SWEEP), tables: Path = TABLES) -> None:
+    """Make the 2022 study's report again, OUT/report.html.
+
+    Args:
+        out: the folder to write it to
+        sweep: the study's runs, a file or URL@COMMIT:FILE
+        tables: timm's tables, the folder of stage `fetch`
+    """
+    if not tables.is_dir():
+        raise PipelineError(f"{tables}: no such folder: name timm's tables with --tables")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        make(work)
+        make(work, sweep, tables)
         out.mkdir(parents=True, exist_ok=True)
         shutil.copy(work / "report.html", out / "report.html")
         if out == EXAMPLE:
@@ -62,13 +67,16 @@ def darkened(picture: Path) -> Image.Image:
     return made
 
 
-def make(work: Path) -> None:
+def make(work: Path, sweep: str, tables: Path) -> None:
     """All that the report is made of, in an empty folder."""
     imagenet, runs, results = work / "imagenet.csv", work / "runs", work / "results"
     params, figures, study = work / "params.yaml", work / "figures", work / "study2022"
-    merge.main(TABLES, imagenet, work / "unmatched.csv")
-    with chdir(SWEEP.parent):  # the page names the file, not where it lay
-        study2022.main(SWEEP.name, study, imagenet=imagenet, records=runs)
+    merge.main(tables, imagenet, work / "unmatched.csv")
+    file = Path(sweep)
+    with chdir(file.parent if file.is_file() else "."):  # the page names the file, not where it lay
+        study2022.main(
+            file.name if file.is_file() else sweep, study, imagenet=imagenet, records=runs
+        )
     params.write_text(yaml.safe_dump(settings(runs)), encoding="utf-8")
     aggregate.main(params, runs, imagenet, results, work / "metrics")
     plot.main(params, imagenet, results, figures)

@@ -78,23 +78,32 @@ def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.
     errors = draw_errors(covariance, freedom)
     kept = np.zeros(len(mean), dtype=bool)
     for i in np.flatnonzero(near_best(mean, covariance, freedom)).tolist():
-        others = np.arange(len(mean)) != i
-        se = se_of_differences(covariance, i)[others]
-        largest = ((errors[:, [i]] - errors[:, others]) / se).max(axis=1, initial=0)
-        reach = np.quantile(largest, CONFIDENCE) * se
-        kept[i] = bool((mean[i] - mean[others] <= reach).all())
+        kept[i] = not _behind(mean, errors, covariance, i).any()
     return kept
 
 
 def rank_intervals(
     mean: np.ndarray, covariance: np.ndarray, freedom: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of each model's rank (1 is lowest), as its low and high ends [n]."""
-    ranks = (mean + draw_errors(covariance, freedom)).argsort(axis=1).argsort(axis=1) + 1
-    low, high = np.quantile(
-        ranks, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0, method="nearest"
-    )
-    return low.astype(int), high.astype(int)
+    """Low and high end [n] of each model's rank (1 is lowest), each with 95 % confidence.
+
+    The low end counts the models that are surely better, so it is 1 for those that `may_be_best`.
+    """
+    errors = draw_errors(covariance, freedom)
+    models = range(len(mean))
+    better = [_behind(mean, errors, covariance, i).sum() for i in models]
+    worse = [_behind(-mean, -errors, covariance, i).sum() for i in models]
+    return np.array(better) + 1, len(mean) - np.array(worse)
+
+
+def _behind(mean: np.ndarray, errors: np.ndarray, covariance: np.ndarray, i: int) -> np.ndarray:
+    """Bool [n - 1]: which other means are surely lower than mean i, all compared at once."""
+    others = np.arange(len(mean)) != i
+    se = se_of_differences(covariance, i)[others]
+    largest = ((errors[:, [i]] - errors[:, others]) / se).max(axis=1, initial=0)
+    reach = np.quantile(largest, CONFIDENCE) * se
+    behind: np.ndarray = mean[i] - mean[others] > reach
+    return behind
 
 
 def near_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:

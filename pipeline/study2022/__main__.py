@@ -5,7 +5,7 @@ ImageNet accuracy of today (stage merge's table) and of June 2022 (timm's result
 Writes a folder:
     published/*.csv             the four printed tables, top 15, as printed
     runs.csv                    every run with its pass, learning rate, score and weights today
-    models.csv, survivors.csv, correlations.csv             (pipeline/study2022/corrected.py)
+    models.csv, own_rate.csv, survivors.csv, correlations.csv (pipeline/study2022/corrected.py)
     published_against_runs, top_15 (.svg, .png)             (pipeline/study2022/page.py)
     summary.json                source, counts, noise, tie sets
     section.html                the report's section
@@ -26,7 +26,15 @@ from pipeline.core.files import replacing_folder, write_json, write_table, write
 from pipeline.figures.look import LOOK, save
 from pipeline.statistics.intervals import pooled
 from pipeline.study2022.as_records import write_records
-from pipeline.study2022.corrected import IMAGES, corrected, correlations, run_noise, survivors
+from pipeline.study2022.corrected import (
+    IMAGES,
+    TOP,
+    at_own_rate,
+    corrected,
+    correlations,
+    run_noise,
+    survivors,
+)
 from pipeline.study2022.page import published_against_runs, section, top_15
 from pipeline.study2022.printed import (
     LEARNING_RATES,
@@ -81,18 +89,19 @@ def main(
 
 def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], folder: Path) -> None:
     """Write tables, figure, summary and section of `runs` into `folder`."""
-    models = corrected(runs)
+    models, own = corrected(runs), at_own_rate(runs)
     kept = survivors(runs)
     for name, table in printed_tables(runs).items():
         write_table(folder / "published" / f"{name}.csv", table)
     write_table(folder / "runs.csv", runs)
     write_table(folder / "models.csv", models)
+    write_table(folder / "own_rate.csv", own)
     write_table(folder / "survivors.csv", kept)
     write_table(folder / "correlations.csv", correlations(runs, top1))
-    write_json(folder / "summary.json", summary(runs, models, kept, source))
+    write_json(folder / "summary.json", summary(runs, models, own, kept, source))
     with rc_context(LOOK):
-        save(published_against_runs(runs, models), folder, "published_against_runs")
-        save(top_15(models), folder, "top_15")
+        save(published_against_runs(runs, own), folder, "published_against_runs")
+        save(top_15(models, own), folder, "top_15")
     write_text(folder / "section.html", section(folder))
 
 
@@ -116,7 +125,11 @@ def accuracies(
 
 
 def summary(
-    runs: pd.DataFrame, models: pd.DataFrame, kept: pd.DataFrame, source: Source
+    runs: pd.DataFrame,
+    models: pd.DataFrame,
+    own: pd.DataFrame,
+    kept: pd.DataFrame,
+    source: Source,
 ) -> dict[str, Any]:
     """The headline numbers."""
     finished = runs[runs["finished"]]
@@ -130,16 +143,16 @@ def summary(
             "models": len(rates),
             "models_at_two_rates": int((rates == 2).sum()),
         },
-        "datasets": {name: _dataset(name, runs, models, kept) for name in datasets},
+        "datasets": {name: _dataset(name, runs, models, own, kept) for name in datasets},
     }
 
 
 def _dataset(
-    name: str, runs: pd.DataFrame, models: pd.DataFrame, kept: pd.DataFrame
+    name: str, runs: pd.DataFrame, models: pd.DataFrame, own: pd.DataFrame, kept: pd.DataFrame
 ) -> dict[str, Any]:
     finished = runs[runs["finished"] & (runs["dataset"] == name)]
     table = published(finished)
-    first = models[(models["dataset"] == name) & (models["learning_rate"] == LEARNING_RATES[0])]
+    models, own = models[models["dataset"] == name], own[own["dataset"] == name]
     kept = kept[kept["dataset"] == name]
     all_runs = pooled(finished["error_rate"], finished["model_name"])
     return {
@@ -156,8 +169,33 @@ def _dataset(
             for rate in LEARNING_RATES
             if (noise := run_noise(finished[finished["learning_rate"] == rate])) is not None
         ],
-        "tied": _count(first["tied"]),
-        "tied_with_images": _count(first["tied_with_images"]),
+        "may_be_best": [
+            {"learning_rate": rate, **_may_be_best(part)}
+            for rate in LEARNING_RATES
+            if len(part := models[models["learning_rate"] == rate])
+        ],
+        "own_rate": {**_may_be_best(own), **_against_published(own)},
+    }
+
+
+def _may_be_best(models: pd.DataFrame) -> dict[str, int | None]:
+    """How many models may be the best of these, on these images and on others."""
+    return {
+        "models": len(models),
+        "tied": _count(models["tied"]),
+        "tied_with_images": _count(models["tied_with_images"]),
+    }
+
+
+def _against_published(own: pd.DataFrame) -> dict[str, Any]:
+    """The published top 15 against the means at each model's own rate."""
+    top = own[own["published_rank"] <= TOP]
+    return {
+        "survive": int((top["rank"] <= TOP).sum()),
+        "published_lower_by": float(1 - (top["published_score"] / top["score_mean"]).mean()),
+        "published_at_second_rate": int(
+            (top["published_learning_rate"] == LEARNING_RATES[1]).sum()
+        ),
     }
 
 
