@@ -160,6 +160,7 @@ def _place_names(
     points = marks[["x", "y"]].to_numpy(dtype=float)
     scale = np.log10 if log else np.asarray
     ends = [_range(scale(points[:, 0])), _range(np.append(low, high), MARGIN_BELOW)]
+    ends[1][0] = max(ends[1][0], -MARGIN * ends[1][1])  # no error is below 0
     made.update_layout(xaxis_range=ends[0], yaxis_range=ends[1])
 
     def normed(each: np.ndarray) -> np.ndarray:
