@@ -20,7 +20,7 @@ from pipeline.figures.labels import leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import words as report_words
-from pipeline.report.charts import LETTERS, WIDE, error_against_time, loss_curves
+from pipeline.report.charts import LETTERS, WIDE, _quickest, error_against_time, loss_curves
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
@@ -321,6 +321,14 @@ def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(rende
         names = [each["text"] for each in chart.layout.meta["names"][window]]
         assert f"<b>{LITE[1]}</b>" in names
         assert set(names) <= {f"<b>{LITE[1]}</b>", LITE[0], LITE[2]}
+
+
+def test_a_bound_makes_no_model_the_quickest_of_a_chart():
+    rows = board(*({"model": name, "error_rate_mean": 0.1} for name in "abc"))
+    rows = rows.assign(steady_fit_seconds_median=[60.0, 20.0, 10.0])
+    assert _quickest(rows).tolist() == [False, False, True]
+    assert _quickest(rows.assign(hollow=[False, False, True])).tolist() == [False, True, False]
+    assert not _quickest(rows.assign(hollow=True)).any()
 
 
 def test_the_quickest_of_the_tied_comes_with_what_it_saves_and_may_cost():

@@ -129,8 +129,10 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
 
 
 def _quickest(rows: pd.DataFrame) -> pd.Series:
-    """Which model is the quickest that may be the best."""
-    seconds = rows["steady_fit_seconds_median"].where(rows["tied"].fillna(False).astype(bool))
+    """Which model is the quickest that may be the best, of those whose time counts."""
+    counts = ~rows["hollow"] if "hollow" in rows else True
+    tied = rows["tied"].fillna(False).astype(bool)
+    seconds = rows["steady_fit_seconds_median"].where(tied & counts)
     return (seconds == seconds.min()) & ~seconds.duplicated()
 
 
