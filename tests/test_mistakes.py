@@ -260,6 +260,36 @@ def test_a_dataset_that_was_prepared_anew_is_one_line(study: Path) -> None:
         made(study)
 
 
+def drawn(runs: list[list[tuple[int, int]]], truth: list[int]) -> figures.Mistakes:
+    """The tables of one dataset, as its figures read them."""
+    answers = single(truth, *runs)
+    named = {"dataset": "d", "recipe": "r", "model": "m"}
+    bins = reliability(answers)
+    one = {
+        **{**named, "kind": "single", "n_runs": len(runs), "n_valid": len(truth)},
+        "error_rate": answers.wrong.mean(),
+        "calibration_error": calibration_error(bins),
+    }
+    models, empty = pd.DataFrame([one]), pd.DataFrame({"dataset": []})
+    classes = by_class(answers, CLASSES).assign(**named)
+    return figures.Mistakes(Path(), models, classes, empty, empty, bins, empty, empty)
+
+
+def test_the_bars_of_a_reliability_diagram_count_each_image_once() -> None:
+    of = drawn([[(0, 250)] * 9 + [(1, 130)], [(0, 250)] * 5 + [(0, 130)] * 5], [0] * 10)
+    assert of.reliability["n"].sum() == 14  # of the intervals: each bin that a run puts it in
+    _, bars = figures.reliability(of).axes
+    assert sum(bar.get_height() for bar in bars.patches) == 10
+    assert bars.get_ylabel() == "images, mean over runs"
+
+
+def test_errors_by_class_end_where_their_intervals_do() -> None:
+    of = drawn([[(0, 250)] * 100 + [(1, 130)] * 4], [0] * 103 + [1])
+    (axes,) = figures.class_errors(of).axes
+    most = 100 * of.classes["error_high"].max()
+    assert axes.get_xlim() == pytest.approx((-0.02 * most, 1.02 * most))
+
+
 def test_of_two_hundred_classes_the_worst_forty_are_drawn_and_the_rest_is_one() -> None:
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 200, 4000)

@@ -239,6 +239,17 @@ def test_a_run_whose_time_does_not_count_is_counted_below_and_not_drawn(study: P
     assert note.endswith("Runs whose time does not count: 1.")
 
 
+def test_no_axis_of_errors_goes_far_below_0(study: Path):
+    for model in LITE:
+        for seed in (0, 1):
+            write_run(study / "runs", model, seed, 0.01 * seed)
+    collect(study)
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        (axes,) = error_against_fit_time(done.board, done.runs).axes
+    assert -0.051 * axes.get_ylim()[1] <= axes.get_ylim()[0] < 0
+
+
 def test_a_logarithmic_axis_has_no_more_ticks_than_there_is_room_for():
     for low, high, least in ((50, 400, 4), (0.2, 1500, 3), (1e-3, 1e6, 3)):
         with mpl.rc_context(LOOK):

@@ -338,6 +338,8 @@ def test_the_table_of_a_wide_window_is_whole_and_a_box_shows_the_other_columns(o
     assert not other.is_visible()
     page.locator("#part-1 [data-all]").check()
     assert other.is_visible()
+    assert table.evaluate("each => each.clientWidth") > 1120  # beyond the text, as there is room
+    assert page.evaluate("document.documentElement.scrollWidth") == 1280
 
 
 @pytest.mark.parametrize("way", ["hover", "tap"])

@@ -70,6 +70,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         if spans_decades(pd.concat([here["steady_fit_seconds"], part[BOUND].dropna()])):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
+        _end_at_zero(axes)
         at = here[["steady_fit_seconds", "error_percent"]].to_numpy(dtype=float)
         drawn.append((axes, part, at))
     for axes, part, each in drawn:  # names last: they freeze the layout of all panels
@@ -95,6 +96,7 @@ def error_against_imagenet(
     ].set_index(["dataset", "recipe"])
     for axes, part in panels:
         _draw_means(axes, part, "imagenet_top1")
+        _end_at_zero(axes)
         axes.set_xlabel("ImageNet top-1 (%)")
         rho = _rho(wanted.loc[(part["dataset"].iloc[0], part["recipe"].iloc[0])])
         axes.text(0.99, 0.99, rho, ha="right", va="top", size=8, transform=axes.transAxes)
@@ -179,6 +181,12 @@ def _draw_means(axes: Axes, part: pd.DataFrame, x: str, hollow: bool = False) ->
             ecolor=FAINT if len(part) <= NAMED else LINES_OF_MANY,
         )
     axes.margins(0.3 if len(part) <= FEW else 0.12, 0.14)
+
+
+def _end_at_zero(axes: Axes) -> None:
+    """Leave hardly more than a mark's room below an error of 0; once everything is drawn."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.05 * high), high)
 
 
 def _draw_front(axes: Axes, part: pd.DataFrame) -> np.ndarray:

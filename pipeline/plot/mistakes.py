@@ -47,6 +47,8 @@ def confusion(of: Mistakes) -> Figure:
     total = int(of.models["n_classes"].iloc[0])
     few = n < total
     which = f" The {n - 1} of {total} classes with the most mistakes." if few else ""
+    if min(total, MOST_CLASSES) >= REORDERED_FROM:
+        which += " Classes that are confused are neighbours."
     made, (axes,) = figure(
         f"{of.models['dataset'].iloc[0]}: what is taken for what",
         f"{_whose(of)} Rows: the true class; of each row's images the share with that answer, "
@@ -137,7 +139,8 @@ def class_errors(of: Mistakes) -> Figure:
     labels = [f"{_short(row['label'])} (n = {row['images']})" for row in shown.to_dict("records")]
     axes.set_yticks(places, labels, size=8)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(-2, 102)
+    most = 100 * max(float(shown["error_high"].max()), float(of.models["error_rate"].iloc[0]))
+    axes.set_xlim(-0.02 * most, 1.02 * most)
     axes.set_xlabel("error rate (%)")
     return made
 
@@ -199,17 +202,18 @@ def reliability(of: Mistakes) -> Figure:
     axes.set_xlabel("probability of the answer" if single else "probability of the label")
     axes.set_ylabel("right (%)" if single else "label is there (%)")
     width = bins["bin_high"] - bins["bin_low"]
-    below.bar(bins["bin_low"], bins["n"], width, align="edge", color=COLOURS[0], alpha=0.8)
-    for row in bins.to_dict("records"):
-        middle = (row["bin_low"] + row["bin_high"]) / 2
-        below.annotate(
-            f"{row['n']:,.0f}", (middle, row["n"]), ha="center", va="bottom", size=8, color=FAINT
-        )
+    runs = int(of.models["n_runs"].iloc[0])
+    answers = bins["answers"] / runs
+    below.bar(bins["bin_low"], answers, width, align="edge", color=COLOURS[0], alpha=0.8)
+    for middle, n in zip(bins["bin_low"] + width / 2, answers, strict=True):
+        text = f"{n:,.1f}".removesuffix(".0")
+        below.annotate(text, (middle, n), ha="center", va="bottom", size=8, color=FAINT)
     below.set(xlim=(-0.02, 1.02))
     if not single:
         below.set_yscale("log")
+        below.set_ylim(bottom=min(1.0, answers.min()) / 2)
     below.set_xlabel(axes.get_xlabel())
-    below.set_ylabel(counted)
+    below.set_ylabel(f"{counted}, mean over runs" if runs > 1 else counted)
     return made
 
 

@@ -28,6 +28,7 @@ from pipeline.recommend.choice import (
     outdated,
     reason,
     runs_of,
+    with_cpu_seconds,
 )
 from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
 from pipeline.recommend.experiment import (
@@ -54,12 +55,12 @@ from pipeline.recommend.prior import (
     shortlist,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
-from pipeline.statistics.answer import gain_sentence, sentence_of_test
+from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.fit_times import AT_MOST, with_bounds
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
 from pipeline.status.__main__ import changed_source
-from pipeline.study.params import Cell, Study, read_study, threads_of
+from pipeline.study.params import RUNS, Cell, Study, read_study, threads_of
 from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
 
@@ -76,7 +77,8 @@ def answer_text(told: dict[str, Any]) -> str:
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     first, *others = told["models"]
     lines = [told["outdated"]] if told["outdated"] else []
-    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)})"]
+    either = f", the lowest error, or {told['quickest']}, the quickest" if told["quickest"] else ""
+    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)}){either}"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
@@ -202,6 +204,8 @@ def _from_runs(
     ways = _ways(study, done, imagenet, ranked, missing, asked)
     if ways:
         ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
+    if asked.max_fit_time is not None:
+        ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
     choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
@@ -220,6 +224,7 @@ def _from_runs(
         "recipe": str(choice.rows["recipe"].iloc[0]),
         "take_recipe": choice.to_take(first),
         "models": _models(choice, top),
+        "quickest": quickest_of_equals(choice.rows, choice.within),
         "reason": reason(choice),
         "certainty": certainty(choice),
         "test": sentence_of_test(of_dataset, choice.to_take(first), first),
@@ -340,7 +345,7 @@ def _prior(
     notes += found.notes
     if left_out:
         reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
-        notes.append(f"Runs of this study that say nothing about {dataset} are left out: {reasons}")
+        notes.append(f"Runs that say nothing about {dataset} are left out: {reasons}")
     if others is not None and len(others):
         others = alike_elsewhere(others, nearest["model"], kind_of(study, dataset))
         sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
@@ -350,6 +355,7 @@ def _prior(
     models = shortlist(found.rows, found.limits, top, others)
     models, whole = affordable(models, found.ways, asked.max_cost)
     names = [each.model for each in models]
+    planned = still_planned(study, done, dataset)
     return {
         "dataset": dataset,
         "basis": "prior",
@@ -359,10 +365,10 @@ def _prior(
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,
         "serving": served.text(models[0].model) if served is not None else None,
-        "notes": notes + other_weights(study, dataset, names),
+        "notes": notes if planned else notes + other_weights(study, dataset, names),
         "not_judged": found.not_judged,
         "next": asdict(PLANNED)
-        if still_planned(study, done, dataset)
+        if planned
         else {
             "what": "fine-tune them with two seeds at least, one shows nothing of how runs vary",
             "commands": first_runs(study, dataset, names),

@@ -19,6 +19,7 @@ from pipeline.statistics.answer import (
     named,
     only_model,
     points_more,
+    quickest,
     same_error,
     some_others,
 )
@@ -27,6 +28,9 @@ from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 from pipeline.study.params import RUNS, Cell, Study
+
+CELL = ["dataset", "model", "recipe", "seed"]
+CPU_SECONDS = "cpu_seconds"
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
 
 def _image_size(study: Study, runs: pd.DataFrame) -> int | None:
     """Of the finished runs, where the record of the first is here; tables hold runs of one size."""
-    finished = runs.loc[runs["status"] == "ok", ["dataset", "model", "recipe", "seed"]]
+    finished = runs.loc[runs["status"] == "ok", CELL]
     if finished.empty:
         return None
     path = study.path.parent / Cell(*finished.iloc[0]).path(RUNS)
@@ -180,7 +184,7 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     """That nothing shows whether the first keeps the limits, and the best model that does."""
     if not first["unjudged"]:
         return []
-    time = f" ({fit_time(first)})" if "time" in first["unjudged"] else ""
+    time = f" ({fit_time(first)}{_computed(first)})" if "time" in first["unjudged"] else ""
     text = f"Whether it keeps {first['unjudged']} is not known{time}"
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
@@ -192,29 +196,41 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     ]
 
 
+def _computed(row: pd.Series) -> str:
+    """What a fit on one thread computed, whatever ran beside it: about its time alone."""
+    seconds = row.get(CPU_SECONDS)
+    return "" if pd.isna(seconds) else f"; a fit computes for {duration(seconds)} on its one thread"
+
+
+def with_cpu_seconds(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """`ranked` with CPU_SECONDS, the least of the model's runs of one thread, by their records."""
+    found = []
+    for cell in map(Cell, *(runs.loc[runs["status"] == "ok", name] for name in CELL)):
+        path = cell.path(folder)
+        record = read_record(path) if path.is_file() else None
+        if record is not None and record.device.kind == "cpu" and record.device.threads == 1:
+            found.append((cell.recipe, cell.model, record.cost.cpu_seconds))
+    table = pd.DataFrame(found, columns=["recipe", "model", CPU_SECONDS]).astype(
+        {CPU_SECONDS: float}
+    )
+    least = table.groupby(["recipe", "model"])[CPU_SECONDS].min()
+    return ranked.join(least, on=["recipe", "model"])
+
+
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
-    """The quickest of the models that may be the best, as far as times are known; where all are
-    upper bounds, the lowest of these."""
+    """The quickest of the models that may be the best, as far as times are known."""
     tied = choice.within[choice.within["tied"]]
-    timed = tied.dropna(subset="steady_fit_seconds_median")
-    if len(tied) < 2:
+    found = quickest(tied, AT_MOST)
+    if len(tied) < 2 or found is None:
         return []
-    if timed.empty:
-        return _lowest_bound(tied.dropna(subset=AT_MOST), first)
-    quickest = timed.sort_values("steady_fit_seconds_median", kind="stable").iloc[0]
-    known = "" if len(timed) == len(tied) else " whose steady fit time is known"
-    if quickest["model"] == first["model"]:
+    unknown = tied["steady_fit_seconds_median"].isna().any()
+    known = ", as far as times are known" if unknown else ""
+    if found["model"] == first["model"]:
+        if pd.isna(found["steady_fit_seconds_median"]):
+            return []
         return [f"It is also the quickest to fine-tune of those{known}."]
-    return [f"The quickest that may be the best{known} is {_with_error(quickest, first)}."]
-
-
-def _lowest_bound(bounded: pd.DataFrame, first: pd.Series) -> list[str]:
-    if bounded.empty:
-        return []
-    lowest = bounded.sort_values(AT_MOST, kind="stable").iloc[0]
-    if lowest["model"] == first["model"]:
-        return []
-    return [f"The lowest bound of a time among those is that of {_with_error(lowest, first)}."]
+    comma = "," if unknown else ""
+    return [f"The quickest that may be the best{known}{comma} is {_with_error(found, first)}."]
 
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:

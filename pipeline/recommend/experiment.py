@@ -16,8 +16,10 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice
+from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.results import Results
+from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
 from pipeline.study.params import Cell, Study
@@ -101,10 +103,12 @@ def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str
 
 
 def still_planned(study: Study, done: Results | None, dataset: str) -> bool:
-    """Does the study have runs of a dataset that are still to be made?"""
-    if done is None:
-        return any(cell.dataset == dataset for cell in study.cells())
-    return bool((done.runs.loc[done.runs["dataset"] == dataset, "status"] == "missing").any())
+    """Does the study have runs of a dataset that are still to be made?
+
+    The tables may be of an earlier study, and know nothing of the dataset.
+    """
+    made = set() if done is None else set(cells_of(done.runs[done.runs["status"] != "missing"]))
+    return any(cell.dataset == dataset and cell not in made for cell in study.cells())
 
 
 def first_size(study: Study) -> int:
@@ -183,6 +187,9 @@ def next_experiment(
         "nothing that could be tried here: with one more seed, or with twice the validation "
         "images, the same models would stay tied"
     )
+    if few := few_images(first):
+        where = f"conf/dataset/{first['dataset']}.yaml"
+        none += f"; {few}: many more, or a larger valid_pct in {where}, would tell more"
     return best or Experiment(none, [], min(tried))
 
 

@@ -162,7 +162,7 @@ def _parts(
         )
         beside = (others["dataset_here"] == dataset) & (others["recipe_here"] == recipe)
         drawn = [
-            _chart(charts, draw(board), title, x == TIME)
+            _chart(charts, draw(board), title, x == TIME, bool(board[BOUND].notna().any()))
             for x, draw, title in FINETUNE_CHARTS
             if _has(board, x)
         ]
@@ -175,6 +175,8 @@ def _parts(
                 "note": report_words.note(board) + OTHERS_NOTE * bool(beside.any()),
                 "not_timed": report_words.not_timed(board),
                 "doubts": report_words.doubts(board),
+                "doubted": int(board["doubts"].notna().sum()),
+                "models": int((board["n"] > 0).sum()),
                 "decides": decides,
                 "charts": drawn[1:] if decides else drawn,
                 "small": report_tables.small_and_fast(smaller),
@@ -194,10 +196,12 @@ def _has(board: pd.DataFrame, x: str) -> bool:
     return bool((known & board["error_rate_mean"].notna()).any())
 
 
-def _chart(charts: Charts, figure: Figure, title: str, may_be_log: bool) -> dict[str, Any]:
+def _chart(
+    charts: Charts, figure: Figure, title: str, of_time: bool, bounded: bool
+) -> dict[str, Any]:
     """A chart of the error; `log` says whether its axis starts logarithmic, None for never."""
-    log = report_charts.is_logarithmic(figure) if may_be_log else None
-    caption = TRADEOFF + (HOLLOW if "-open" in figure.to_json() else "")
+    log = report_charts.is_logarithmic(figure) if of_time else None
+    caption = TRADEOFF + HOLLOW * (of_time and bounded)
     return {"number": charts.add(figure), "title": title, "caption": caption, "log": log}
 
 

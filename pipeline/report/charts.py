@@ -129,8 +129,10 @@ def _error_against(rows: pd.DataFrame, x: str, line: np.ndarray, best: str) -> F
 
 
 def _quickest(rows: pd.DataFrame) -> pd.Series:
-    """Which model is the quickest that may be the best."""
-    seconds = rows["steady_fit_seconds_median"].where(rows["tied"].fillna(False).astype(bool))
+    """Which model is the quickest that may be the best, of those whose time counts."""
+    counts = ~rows["hollow"] if "hollow" in rows else True
+    tied = rows["tied"].fillna(False).astype(bool)
+    seconds = rows["steady_fit_seconds_median"].where(tied & counts)
     return (seconds == seconds.min()) & ~seconds.duplicated()
 
 
@@ -160,6 +162,7 @@ def _place_names(
     points = marks[["x", "y"]].to_numpy(dtype=float)
     scale = np.log10 if log else np.asarray
     ends = [_range(scale(points[:, 0])), _range(np.append(low, high), MARGIN_BELOW)]
+    ends[1][0] = max(ends[1][0], -MARGIN * ends[1][1])  # no error is below 0
     made.update_layout(xaxis_range=ends[0], yaxis_range=ends[1])
 
     def normed(each: np.ndarray) -> np.ndarray:

@@ -12,11 +12,14 @@ from pipeline.figures.look import accuracy_source
 from pipeline.statistics.answer import (
     all_others,
     best_row,
+    few_images,
     gain_sentence,
     likelier,
     named,
     only_model,
     points_more,
+    quickest,
+    quickest_of_equals,
     same_error,
     sentence_of_test,
     some_others,
@@ -68,7 +71,8 @@ def in_script(json: str) -> str:
 class Answer:
     """One dataset's answer; `model` is None where no run finished.
 
-    The page says "Take MODEL", `cost` and `choice`, then the remarks, and folds the facts away.
+    The page says "Take MODEL", or `quickest` where nothing tells them apart, `cost` and `choice`,
+    then the remarks, and folds the facts away.
     """
 
     dataset: str
@@ -78,6 +82,7 @@ class Answer:
     choice: list[str]
     remarks: list[str]
     facts: list[tuple[str, str]]
+    quickest: str | None = None
 
 
 def answer(
@@ -96,6 +101,8 @@ def answer(
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]
+    if few := few_images(best):
+        remarks.append(f"{few}.")
     taken = rate_to_take(rates, dataset, best["recipe"], best["model"])
     if runs is not None and (tested := sentence_of_test(runs, taken, best["model"])):
         remarks.insert(0, tested)
@@ -111,7 +118,10 @@ def answer(
         remarks.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     cost = f"Its error is {_error(best)}, its steady fit time {fit_time(best)}."
     choice = told_apart(best, rivals)
-    return Answer(dataset, best["model"], best["recipe"], cost, choice, remarks, _facts(best))
+    every = pd.concat([best.to_frame().T, rivals])
+    other = quickest_of_equals(every, every)
+    named = (best["model"], best["recipe"], cost, choice, remarks, _facts(best), other)
+    return Answer(dataset, *named)
 
 
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
@@ -137,25 +147,24 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         next_one += f", the likeliest best {more['model']} ({more['p_best']:.2f})"
     sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
-        sentences.insert(0, "These runs separate no model from another, so let cost decide.")
+        known = quickest(pd.concat([best.to_frame().T, tied]), BOUND) is not None
+        then = "so let cost decide" if known else "nor show which is the quickest"
+        sentences.insert(0, f"These runs separate no model from another, {then}.")
     return [*sentences, *quicker(best, tied)]
 
 
 def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     """What the quickest of the models that may be the best saves and may cost, if it is another."""
-    both = pd.concat([best.to_frame().T, tied])
-    known = both["steady_fit_seconds_median"].astype(float)
-    seconds = known.fillna(both[BOUND].astype(float)) if BOUND in both else known
-    if not seconds.min() < seconds.iloc[0]:
+    first = quickest(pd.concat([best.to_frame().T, tied]), BOUND)
+    if first is None or first["model"] == best["model"]:
         return []
-    place = int(seconds.argmin())
-    first = both.iloc[place]
-    bounded = known.iloc[[0, place]].isna()
-    time = f"{'at most ' if bounded.iloc[1] else ''}{duration(seconds.iloc[place])}"
-    if not bounded.any():
-        time = f"{100 * seconds.iloc[place] / seconds.iloc[0]:.0f} % of its time ({time})"
+    seconds, own = first["steady_fit_seconds_median"], best["steady_fit_seconds_median"]
+    time = f"at most {duration(first[BOUND])}" if pd.isna(seconds) else duration(seconds)
+    if pd.notna(seconds) and pd.notna(own):
+        time = f"{100 * seconds / own:.0f} % of its time ({time})"
     error = f"an error of {percent(first['error_rate_mean'])} ({points_more(first, best)})"
-    told = ", as far as times are known, is" if bounded.any() else " is"
+    unknown = pd.isna(own) or tied["steady_fit_seconds_median"].isna().any()
+    told = ", as far as times are known, is" if unknown else " is"
     which = f"The quickest of those that may be the best{told} {first['model']}"
     return [f"{which}: {time}, {error}."]
 

@@ -33,6 +33,43 @@ def best_row(ranked: pd.DataFrame) -> pd.Series:
     return found
 
 
+def quickest(tied: pd.DataFrame, at_most: str) -> pd.Series | None:
+    """The quickest of `tied`, as far as times are known: that of the shortest time, or the one
+    model whose bound, in the column `at_most`, is below it. None where bounds alone could tell.
+    """
+    seconds = tied["steady_fit_seconds_median"].astype(float)
+    if seconds.isna().all():
+        return None
+    bounds = tied.get(at_most, seconds).astype(float)
+    below = tied[seconds.isna() & (bounds < seconds.min())]
+    if len(below) > 1:
+        return None
+    found: pd.Series = tied.iloc[int(seconds.argmin())] if below.empty else below.iloc[0]
+    return found
+
+
+def quickest_of_equals(rows: pd.DataFrame, within: pd.DataFrame) -> str | None:
+    """The quickest model of `within`, where nothing separates any of `rows` from another and every
+    time is known; None if it is the first, which has the lowest error.
+    """
+    seconds = within["steady_fit_seconds_median"].astype(float)
+    if seconds.isna().any() or not rows["tied"].fillna(False).astype(bool).all():
+        return None
+    place = int(seconds.argmin())
+    return str(within["model"].iloc[place]) if place else None
+
+
+FEW_IMAGES = 100  # validation images, of one label: one mistake is a point or more
+
+
+def few_images(row: pd.Series) -> str | None:
+    """That validation images are few, and what one counts; None where they are not."""
+    n = row["n_valid"]
+    if pd.isna(n) or n > FEW_IMAGES or row["data_kind"] == "multi":
+        return None
+    return f"{n:.0f} validation images are few, one mistake is {100 / n:.1f} points"
+
+
 def same_error(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     """The models of `rivals` whose mean error is that of `best`, which is the lowest."""
     off = rivals["error_rate_mean"].astype(float) - float(best["error_rate_mean"])

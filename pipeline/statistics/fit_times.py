@@ -1,8 +1,9 @@
 """Which models are worth their cost: on the front of error and steady fit time, or small and fast.
 
 Where no time of a model counts, `with_bounds` says the most that it can be: others on the device,
-and a start-up that cannot be told apart, only make a time longer. A run on another device than most
-of a dataset's bounds nothing.
+and a start-up that cannot be told apart, only make a time longer, so the shortest of its runs is
+the tightest bound. A run on another device than most of a dataset's bounds nothing, and bounds do
+not say which of two models is quicker.
 
 `fronts` gives each model's probability of being on the front. `small_and_fast` are the models below
 the median in memory and in steady fit time, best error first, as the 2022 study printed them with
@@ -140,20 +141,18 @@ def main_devices(runs: pd.DataFrame) -> pd.Series:
 def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard's rows of one dataset with AT_MOST and AT_LEAST; null where a time counts.
 
-    They are medians over the model's runs that others disturbed, on the dataset's main device.
-    `runs` are the dataset's rows of runs.csv.
+    They are of the quickest of the model's runs that others disturbed, on the dataset's main
+    device. `runs` are the dataset's rows of runs.csv.
     """
     ok = runs[runs["status"] == "ok"]
     devices = main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
     shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
-    medians = (
+    bounds = (
         _on(devices, ok[shared])
         .groupby(KEY)
-        .agg(
-            **{AT_MOST: ("steady_fit_seconds", "median"), AT_LEAST: ("images_per_second", "median")}
-        )
+        .agg(**{AT_MOST: ("steady_fit_seconds", "min"), AT_LEAST: ("images_per_second", "max")})
     )
-    found = ranked.join(medians, on=KEY)
+    found = ranked.join(bounds, on=KEY)
     untimed = found["steady_fit_seconds_median"].isna()
     found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
     found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
@@ -161,13 +160,13 @@ def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_longest(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard with BOUND, for figures: the median time of a model's runs, the whole fit
+    """The leaderboard with BOUND, for figures: the shortest time of a model's runs, the whole fit
     where its start-up is not known; null where a time counts.
     """
     ok = runs[runs["status"] == "ok"]
     here = _on(main_devices(ok), ok)
     seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
-    bounds = here.assign(**{BOUND: seconds}).groupby(KEY)[BOUND].median()
+    bounds = here.assign(**{BOUND: seconds}).groupby(KEY)[BOUND].min()
     found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=KEY)
     return found.assign(**{BOUND: found[BOUND].where(found["steady_fit_seconds_median"].isna())})
 
