@@ -3,7 +3,8 @@
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
 is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read are listed beside it, in NAME-unreadable.csv, and stop nothing.
+read have no row: they are listed beside it, in NAME-unreadable.csv, stop nothing, and make the exit
+code 1.
 """
 
 import sys
@@ -23,12 +24,13 @@ from pipeline.predict.decoding import IMAGES_PER_TASK, answers
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
-MOST_TOLD = 5  # unreadable files that are named on the screen
 MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` has it
 
 
 def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
     """Write what an exported model says of images.
+
+    Files that cannot be read have no row; they are named, and the exit code is then 1.
 
     Args:
         folder: the model, as `python -m pipeline.export` wrote it
@@ -65,7 +67,12 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(f"none of the {len(files)} files is an image that can be read")
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
-    print(f"{out}: {len(read):,} images, {len(files) - len(read):,} unreadable", flush=True)
+    print(f"{out}: {len(read):,} images", flush=True)
+    if n_bad := len(files) - len(read):
+        raise PipelineError(
+            f"{n_bad:,} of {len(files):,} files cannot be read and have no row: {out.stem}"
+            "-unreadable.csv says why"
+        )
 
 
 def found(given: Sequence[Path]) -> list[Path]:
@@ -120,10 +127,8 @@ def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -
         path.unlink(missing_ok=True)  # of an earlier call
         return
     write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
-    for file, reason in bad[:MOST_TOLD]:
+    for file, reason in bad:
         print(f"{file}: {reason}", file=sys.stderr)
-    if len(bad) > MOST_TOLD:
-        print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
 
 
 def _tell_dim(peculiar: Sequence[str]) -> None:
