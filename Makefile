@@ -16,7 +16,7 @@ run: setup ## the study that params.yaml names, from published tables to the rep
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/dvc metrics show
 	@git rev-parse -q --verify HEAD >/dev/null 2>&1 && git status --porcelain -- dvc.lock metrics results | grep -q . && \
-	  echo "Results differ from the commit, as times do on every machine: git add conf dvc.lock metrics params.yaml results && git commit -m 'Results of this machine'" || true
+	  echo "Results differ from the commit. To keep them: git add conf dvc.lock metrics params.yaml results && git commit -m 'Results of this machine'" || true
 	@echo "The report: $(CURDIR)/results/report.html"
 
 test: setup ## the tests that take seconds each

@@ -183,6 +183,17 @@ def test_a_missing_archive_is_one_clear_line_at_once(server: Server, archives: P
     assert len(server.ranges) == 1
 
 
+def test_a_folder_of_archives_that_lacks_one_is_named(
+    server: Server, archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.status = 404
+    monkeypatch.setenv("WB_DATA", str(tmp_path / "gone"))
+    with pytest.raises(
+        PipelineError, match=rf"set WB_DATA to it \({tmp_path}/gone has no such file"
+    ):
+        get_archive(server.archive())
+
+
 def test_a_site_without_network_uses_its_folder_of_archives(
     server: Server, archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

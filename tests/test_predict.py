@@ -99,12 +99,15 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
     (images / "no.png").write_text("not a picture")
     missing = images / "missing.jpg"
     missing.symlink_to("nowhere.jpg")
-    predict.main(model, images, out=tmp_path / "p.csv")
+    with pytest.raises(PipelineError, match=r"^3 of 73 files cannot be read .*: p-unreadable\.csv"):
+        predict.main(model, images, out=tmp_path / "p.csv")
     listed = pd.read_csv(tmp_path / "p-unreadable.csv").set_index("file")["reason"]
     assert set(listed.index) == {str(images / "broken.jpg"), str(images / "no.png"), str(missing)}
     assert listed[str(missing)] == "cannot be read: No such file or directory"
     assert len(pd.read_csv(tmp_path / "p.csv")) == 70
-    assert "70 images, 3 unreadable" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "p.csv: 70 images\n" in said.out
+    assert len(said.err.splitlines()) == 3
     predict.main(model, images / "00.jpg", out=tmp_path / "p.csv")
     assert not (tmp_path / "p-unreadable.csv").exists(), "of the call before"
 
@@ -165,7 +168,8 @@ def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
     Image.fromarray(np.asarray(grey).astype(np.uint16) << 8).save(folder / "sixteen.png")
     grey.convert("CMYK").save(folder / "cmyk.tif")
     (folder / "lost.png").symlink_to(tmp_path / "nowhere")
-    predict.main(model, folder, out=tmp_path / "p.csv")
+    with pytest.raises(PipelineError, match="1 of 8 files cannot be read"):
+        predict.main(model, folder, out=tmp_path / "p.csv")
     table = pd.read_csv(tmp_path / "p.csv").set_index("file").filter(like="p(")
     assert len(table) == 7
     assert (table.max() - table.min()).max() < 1e-3

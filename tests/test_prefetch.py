@@ -62,6 +62,19 @@ def test_what_is_surely_missing_is_known_without_reading_a_file(
     assert missing("folder", path=str(tmp_path)) == [LITE]
     assert missing("wheel") == ["resnet18.a1_in1k"]
     assert missing("hub") == []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    assert missing("hub") == [LITE, "resnet18.a1_in1k"]
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/there")
+    assert missing("hub") == []
+
+
+@pytest.mark.parametrize(("name", "what"), [("", "holds no weights"), ("no", "no such folder")])
+def test_a_folder_without_weights_is_told_as_such(tmp_path: Path, name: str, what: str) -> None:
+    path = str(tmp_path / name)
+    config = OmegaConf.create({"_target_": "pipeline.finetune.weights.folder", "path": path})
+    told = prefetch.surely_missing([LITE], config)[LITE]
+    assert str(told).startswith(f"{path}: {what}: put {LITE}.safetensors there")
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(

@@ -97,6 +97,19 @@ def test_the_grid_takes_a_races_runs_from_the_cache(raced: Workspace, tmp_path: 
     assert {name: workspace.records()[name] for name in records} == records
 
 
+def test_a_dataset_that_cannot_be_prepared_stays_in_the_grid(
+    fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    (workspace.folder / "pipeline/dataset/__main__.py").write_text("raise SystemExit('no network')")
+    before = (workspace.folder / "params.yaml").read_text()
+    done = workspace.command(RACE, *DIGITS)
+    assert done.returncode == 1
+    assert "no network" in done.stderr
+    assert "leaves the grid" not in done.stdout
+    assert (workspace.folder / "params.yaml").read_text() == before
+
+
 def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path) -> None:
     workspace = fresh.copy(tmp_path / "workspace")
     first = workspace.command(RACE, LITE[0], *DIGITS, "--budget", "1s")

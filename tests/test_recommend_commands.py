@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ def test_a_change_keeps_the_anchors_that_no_alias_repeats_yet(root: Path, tmp_pa
     params.write_text((root / "studies/quickstart.yaml").read_text())
     change.main("image_size=96", params=params)
     assert "models: &models" in params.read_text()
+
+
+def of_dvc(text: str) -> str:
+    """Lists as `dvc exp run -S` leaves them."""
+    return text.replace("\n    - ", "\n  - ")
+
+
+@pytest.mark.parametrize("layout", [str, of_dvc])
+@pytest.mark.parametrize("study", ["fastai2022", "own", "quickstart"])
+def test_a_change_touches_its_own_line_alone(
+    root: Path, tmp_path: Path, study: str, layout: Callable[[str], str]
+):
+    params = tmp_path / "params.yaml"
+    before = layout((root / f"studies/{study}.yaml").read_text())
+    params.write_text(before)
+    change.main("grid.seeds=[0]", params=params)
+    lines = zip(before.splitlines(), params.read_text().splitlines(), strict=True)
+    assert [pair[1] for pair in lines if len(set(pair)) > 1] == ["  seeds: [0]"]
 
 
 def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: Path):

@@ -55,6 +55,17 @@ def test_the_table_has_models_and_datasets_and_reasons(
     assert "digit_mosaic" in said.splitlines()[0]
 
 
+def test_a_race_that_has_run_nothing_has_no_cells(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = Path("params.yaml")
+    text = params.read_text().replace("[digits, digit_mosaic]", "[digit_mosaic]")
+    params.write_text(text.replace("  datasets: []\n  fits", "  datasets: [digits]\n  fits"))
+    status.main()
+    said = capsys.readouterr().out
+    assert any(line.split() == [LITE[0], "2", "missing", "0"] for line in said.splitlines())
+
+
 def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status.main()
     assert "\nNext: python -m pipeline.sweep --dry-run # " in capsys.readouterr().out

@@ -88,6 +88,9 @@ def test_a_run_that_is_tried_again_waits_again(tmp_path: Path, clock: list[float
     view.again(Ended(one, -9, EPOCH))
     assert (view.waiting, view.total, view.n_ended) == ({one.name: 2.0}, 1, 0)
     assert "finetune@one: to be tried again: killed by SIGKILL" in said.getvalue()
+    view.started(one)
+    view.ended(Ended(one, -9, EPOCH))
+    assert said.getvalue().endswith("[1/1] FAILED finetune@one: the same again\n")
 
 
 def test_a_run_that_has_reported_nothing_shows_the_last_line_it_printed(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ NETS = (  # small and large, plain, grouped and depthwise convolutions, attentio
     Net("convnext_base", 15.38, 10.0),
 )
 HOW_MANY = 6
+IMAGENET = Path("data/imagenet.csv")
 
 
 def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> None:
@@ -76,6 +77,8 @@ def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> No
     print(f"{path}: {len(found.steps)} architectures on {found.device.label}", flush=True)
     if found.disturbed:
         print("Others used the device meanwhile: alone, fits are quicker. Repeat it when idle.")
+    if not (params.parent / IMAGENET).is_file():
+        print(f"Estimates also need {IMAGENET}: dvc repro merge")
 
 
 def calibrate(study: Study, recipe: str, threads: int) -> Calibration:

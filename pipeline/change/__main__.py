@@ -8,7 +8,10 @@ pipeline.sweep` runs what is new.
 """
 
 import csv
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from difflib import SequenceMatcher
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +56,53 @@ def edit_study(
 
     `laid_out` gets the text to write, and the content, and returns the text in its own layout.
     """
-    from pipeline.sweep.dvc_private import dumps_yaml, parse_yaml_for_update
+    from pipeline.sweep.dvc_private import parse_yaml_for_update
 
     try:
-        content = parse_yaml_for_update(params.read_text(encoding="utf-8"), str(params))
+        old = params.read_text(encoding="utf-8")
     except OSError as error:
         raise PipelineError(f"{params}: {error.strerror}") from None
+    content = parse_yaml_for_update(old, str(params))
     before = list(_models(content))
+    dumped = _dumped(content)
     edit(content)
-    _keep_anchors(content)
-    text = laid_out(dumps_yaml(content), content)
+    text = laid_out(_untouched_as_they_were(old, dumped, _dumped(content)), content)
     refuse_unknown_names(study_of(params, yaml.safe_load(text)))
     refuse_unknown_models(params.parent, [m for m in _models(content) if m not in before])
     write_text(params, text)
+
+
+def _dumped(content: Any) -> str:
+    """The content as YAML, lists as in studies/, no line wrapped."""
+    from ruamel.yaml import YAML
+
+    _keep_anchors(content)
+    writer = YAML()
+    writer.width = sys.maxsize
+    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.dump(content, stream := StringIO())
+    return stream.getvalue()
+
+
+def _untouched_as_they_were(old: str, dumped: str, changed: str) -> str:
+    """`changed` with the lines of `old` wherever it says the same as `dumped`, which `old` gives.
+
+    In another layout of the same content a diff would show what nobody has changed.
+    """
+    lines = [text.splitlines(keepends=True) for text in (old, dumped, changed)]
+    if len(lines[0]) != len(lines[1]):
+        return changed
+    kept: list[str] = []
+    for what, start, end, new_start, new_end in SequenceMatcher(
+        None, lines[1], lines[2], autojunk=False
+    ).get_opcodes():
+        kept += lines[0][start:end] if what == "equal" else lines[2][new_start:new_end]
+    text = "".join(kept)
+    try:
+        same = yaml.safe_load(text) == yaml.safe_load(changed)
+    except yaml.YAMLError:  # a list of two indentations
+        same = False
+    return text if same else changed
 
 
 def refuse_unknown_models(project: Path, models: Iterable[str]) -> None:
@@ -110,6 +147,8 @@ def _set(params: Path, content: Any, key: str, value: Any) -> None:
     parent = content
     for folder in folders:
         parent = parent[folder]
+    if isinstance(parent[last], list) and not isinstance(value, list):
+        raise PipelineError(f"{key} is a list: write '{key}=[{value}]'")
     _replace(content, parent, last, value)
 
 

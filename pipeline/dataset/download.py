@@ -273,7 +273,8 @@ def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> No
 
 
 def _by_hand(part: Path) -> str:
-    return f"put {part.name.removesuffix('.part')} into a folder and set WB_DATA to it"
+    lacks = f" ({os.environ['WB_DATA']} has no such file)" if "WB_DATA" in os.environ else ""
+    return f"put {part.name.removesuffix('.part')} into a folder and set WB_DATA to it{lacks}"
 
 
 def _size(path: Path) -> int:

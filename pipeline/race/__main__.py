@@ -3,8 +3,7 @@
 Reads data/imagenet.csv and records; writes the `race` section of params.yaml, in which the
 dataset's probes and fits are listed one batch after another, and the certificate,
 results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ordinary cells, so
-`dvc repro` has nothing left to do afterwards. What was decided is read back from params.yaml: a
-race that was killed goes on where it was.
+`dvc repro` has nothing left to do afterwards. A killed race goes on from what params.yaml lists.
 """
 
 import json as json_text
@@ -23,7 +22,7 @@ from matplotlib import rc_context
 from pipeline.change.__main__ import edit_study
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.core.files import plain, write_json
+from pipeline.core.files import plain, write_json, write_text
 from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
@@ -105,8 +104,7 @@ def main(
     contest = Contest(root, dataset, models, asked, rules, limit, jobs)
     contest.check()
     if not dry_run:
-        _take_over(study, dataset)
-        _sweep(root, (f"dataset_raced@{dataset}",), jobs)
+        _prepare(root, study, dataset, jobs)
     data = prepared(root, dataset)
     if data is None or not data.n_valid:
         raise PipelineError(not_prepared(dataset, study.image_size))
@@ -119,27 +117,32 @@ def main(
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
 
 
+def _prepare(root: Path, study: Study, dataset: str, jobs: int | None) -> None:
+    """Take the dataset over and prepare it; where that fails, params.yaml stays as it was."""
+    before = study.path.read_text(encoding="utf-8")
+    if new := dataset not in study.raced_datasets:
+        _take_over(study, dataset)
+    try:
+        _sweep(root, (f"dataset_raced@{dataset}",), jobs)
+    except BaseException:  # Ctrl-C too
+        write_text(study.path, before)
+        raise
+    if new and dataset in study.datasets:
+        print(f"{dataset} leaves the grid with its finished runs: its race decides what runs")
+
+
 def _take_over(study: Study, dataset: str) -> None:
     """Let the race have the dataset: out of the grid, with the grid's finished runs of it."""
-    if dataset in study.raced_datasets:
-        return
-    done = [
-        cell
-        for cell in study.cells()
-        if cell.dataset == dataset and cell.path(study.path.parent / RUNS).is_file()
-    ]
 
     def change(content: Any) -> None:
         if dataset in content["grid"]["datasets"]:
             content["grid"]["datasets"].remove(dataset)
         content["race"]["datasets"].append(dataset)
-        for cell in done:
-            content["race"]["fits"][raced_name(_fit(cell))] = _fit(cell)
+        for cell in study.cells():
+            if cell.dataset == dataset and cell.path(study.path.parent / RUNS).is_file():
+                content["race"]["fits"][raced_name(_fit(cell))] = _fit(cell)
 
     _edit(study.path, change)
-    if dataset in study.datasets:
-        kept = f", {len(done)} finished runs of it are kept" if done else ""
-        print(f"{dataset} leaves the grid: its race decides what runs{kept}")
 
 
 def _fit(cell: Cell) -> dict[str, Any]:
@@ -235,7 +238,8 @@ class Contest:
         actions, stopped = self._next(field, race, events, spent)
         for each in actions:
             kind = FIT if each.rung == RUN else PROBE
-            print(f"next: {field.candidates.names[each.model]}, {kind}, {duration(each.seconds)}")
+            takes = duration(each.seconds) + ("" if field.timed else " assumed")
+            print(f"next: {field.candidates.names[each.model]}, {kind}, {takes}")
         return self._certificate(study, field, race, events, spent, stopped or "a dry run")
 
     def _now(self, broken: set[str]) -> tuple[Study, Field, Race, list[Event], float]:

@@ -131,10 +131,9 @@ def _left_out(
     limits cannot be judged for how many, which stay: a fit that fails is recorded and costs little.
     """
     found: dict[str, str] = {}
-    if study.weights != "hub":
-        reason = f"weights={study.weights} has none of it"
-        missing = surely_missing(table["model"], weights_config(study.path))
-        found |= dict.fromkeys(missing, reason)
+    reason = f"weights={study.weights} has none of it"
+    missing = surely_missing(table["model"], weights_config(study.path))
+    found |= dict.fromkeys(missing, reason)
     by_model = imagenet.drop_duplicates("model").set_index("model")
     fixed = table["model"].map(by_model["fixed_size"])
     for model in table.loc[fixed.notna() & (fixed != study.image_size), "model"]:

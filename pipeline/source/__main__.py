@@ -34,7 +34,7 @@ def main(dataset: str, out: Path) -> None:
     source = source_of(Path(), dataset)
     fault = None if source is None else fault_of(Path(), source)
     point(Path(), out, source, fault)
-    shown = f"{source}: {fault}" if fault else source or NONE
+    shown = f"{source}: {fault}" if fault else source or "bundled or downloaded: nothing to watch"
     print(f"{dataset}: {shown}")
 
 

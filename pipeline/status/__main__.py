@@ -9,7 +9,7 @@ import json
 import re
 import socket
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -186,9 +186,9 @@ def print_table(study: Study, states: list[State]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("model", *study.datasets):
         table.add_column(name, no_wrap=True)
-    counts: dict[tuple[str, str], Counter[str]] = {}
+    counts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for state in states:
-        counts.setdefault((state.model, state.dataset), Counter())[state.state] += 1
+        counts[state.model, state.dataset][state.state] += 1
     for model in study.models:
         table.add_row(model, *(_shown(counts[model, dataset]) for dataset in study.datasets))
     shown_on.print(table)
@@ -198,14 +198,14 @@ def print_table(study: Study, states: list[State]) -> None:
             line = f"{name}: {state.state}: {state.reason}"
             shown_on.print(line, markup=False, highlight=False, soft_wrap=True)
     total = Counter(state.state for state in states)
-    shown_on.print(f"{len(states)} runs: {_shown(total)}")
+    shown_on.print(f"{len(states)} runs: {_shown(total)}" if states else "0 runs")
 
 
 def _shown(counts: Counter[str]) -> str:
     parts = [
         f"[{style}]{counts[state]} {state}[/]" for state, style in STATES.items() if counts[state]
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) or "[dim]0[/]"  # a race has not chosen the model
 
 
 def _maker(path: Path) -> int | None:

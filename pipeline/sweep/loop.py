@@ -42,6 +42,7 @@ class View(AbstractContextManager["View"]):
         self.n_ended = self.n_failed = 0
         self._console, self._jobs = console, jobs
         self._started: dict[Job, tuple[float, float]] = {}  # price, when
+        self._first_try: dict[str, str] = {}  # why it failed
         self._ended_seconds = self._ended_price = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_at = 0.0
@@ -77,12 +78,14 @@ class View(AbstractContextManager["View"]):
         said = end.reason or end.job.name
         if end.exit_code != 0:
             self.n_failed += 1
-            said = f"FAILED {end.job.name}: {end.why}"
+            again = self._first_try.get(end.job.name) == end.why
+            said = f"FAILED {end.job.name}: {'the same again' if again else end.why}"
         self.say(f"[{self.n_ended}/{self.total}] {said}")
 
     def again(self, end: Ended) -> None:
         """A job that was killed or asked for another try."""
         self.waiting[end.job.name], _ = self._started.pop(end.job)
+        self._first_try[end.job.name] = end.why
         self.say(f"{end.job.name}: to be tried again: {end.why}")
 
     def refresh(self) -> None:

@@ -81,7 +81,7 @@ def new_models(project: Project, stages: list[Stage]) -> set[str]:
 
 def without_weights(study: Study, models: set[str]) -> list[str]:
     """A line if weights of some of these models are surely not here: each of their runs fails."""
-    if not models or study.weights == "hub":  # of which nothing is known without network
+    if not models:
         return []
     from pipeline.finetune.weights import weights_config  # loads Hydra
     from pipeline.prefetch.__main__ import shortage, surely_missing
@@ -188,6 +188,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     threads = max(map(project.threads_of, stages), default=1)
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
+        if options.address is not None:
+            console.print(f"{options.address} is not asked: the estimate is of this machine")
         with project.locked(PATIENCE_SECONDS):
             found = plan(project, study, stages, needs, console, n_jobs, options.price_per_hour)
         if not found and not faults:

@@ -97,6 +97,7 @@ def one_line(work: Callable[[], object], *named: str, exit_code: int = 1) -> Non
         (["imagesize=1"], ["imagesize", "image_size"]),
         (["grid.seeds=[]"], ["params.yaml", "grid.seeds", "empty"]),
         (["grid.seeds=[0, 0]"], ["params.yaml", "grid.seeds", "0 twice"]),
+        (["grid.seeds=0,1"], ["grid.seeds is a list", "'grid.seeds=[0,1]'"]),
         (["grid.seeds=['0']"], ["params.yaml", "grid.seeds", "'0'"]),
         (["image_size=wide"], ["params.yaml", "image_size", "'wide'"]),
         (["image_size=null"], ["params.yaml", "image_size", "missing"]),
