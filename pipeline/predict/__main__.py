@@ -3,8 +3,8 @@
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
 is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read have no row: they are listed beside it, in NAME-unreadable.csv (all of them on the screen where
-the table goes to no file), stop nothing, and make the exit code 1.
+read have no row: they are listed beside it, in NAME-unreadable.csv where that is a
+file, stop nothing, and make the exit code 1.
 """
 
 import sys
@@ -132,10 +132,8 @@ def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -
         path.unlink(missing_ok=True)  # of an earlier call
     if _is_file(out) and bad:
         write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
-    for file, reason in bad[: MOST_TOLD if _is_file(out) else None]:
+    for file, reason in bad:
         print(f"{file}: {reason}", file=sys.stderr)
-    if _is_file(out) and len(bad) > MOST_TOLD:
-        print(f"and {len(bad) - MOST_TOLD:,} more: see {path}", file=sys.stderr)
 
 
 def _is_file(out: Path) -> bool:
