@@ -3,8 +3,8 @@
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
 is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read have no row: they are listed beside it, in NAME-unreadable.csv where that is a
-file, stop nothing, and make the exit code 1.
+read have no row: they are listed beside it, in NAME-unreadable.csv where that is
+a file, stop nothing, and make the exit code 1.
 """
 
 import sys
