@@ -123,7 +123,7 @@ def test_a_table_that_goes_to_no_file_leaves_nothing_beside_it(
         (images / f"no{n}.png").write_text("not a picture")
     monkeypatch.chdir(tmp_path)
     there = set(tmp_path.iterdir())
-    with pytest.raises(PipelineError, match="^3 of 73 files cannot be read and have no row$"):
+    with pytest.raises(PipelineError, match=r"^3 of 73 files cannot be read and have no row$"):
         predict.main(model, images, out=STDOUT)
     printed, said = capsys.readouterr()
     assert len(pd.read_csv(io.StringIO(printed))) == 70
