@@ -116,10 +116,11 @@ def answer(
         remarks += [text for text in (take, order_sentence(board, own)) if text]
     if (others := ranked["recipe"].nunique()) > 1:
         remarks.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
-    cost = f"Its error is {_error(best)}, its steady fit time {fit_time(best)}."
-    choice = told_apart(best, rivals)
     every = pd.concat([best.to_frame().T, rivals])
     other = quickest_of_equals(every, every)
+    whose = f"{best['model']}'s" if other else "Its"
+    cost = f"{whose} error is {_error(best)}, its steady fit time {fit_time(best)}."
+    choice = told_apart(best, rivals)
     named = (best["model"], best["recipe"], cost, choice, remarks, _facts(best), other)
     return Answer(dataset, *named)
 
