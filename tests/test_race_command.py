@@ -110,6 +110,17 @@ def test_a_dataset_that_cannot_be_prepared_stays_in_the_grid(
     assert (workspace.folder / "params.yaml").read_text() == before
 
 
+def test_what_is_written_while_a_dataset_is_prepared_stays(
+    fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    (workspace.folder / "pipeline/dataset/__main__.py").write_text(
+        "open('params.yaml', 'a').write('# mine\\n')\nraise SystemExit('no network')"
+    )
+    assert workspace.command(RACE, *DIGITS).returncode == 1
+    assert "# mine\n" in (workspace.folder / "params.yaml").read_text()
+
+
 def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path) -> None:
     workspace = fresh.copy(tmp_path / "workspace")
     first = workspace.command(RACE, LITE[0], *DIGITS, "--budget", "1s")

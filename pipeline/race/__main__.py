@@ -10,7 +10,7 @@ import json as json_text
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,12 @@ def _prepare(root: Path, study: Study, dataset: str, jobs: int | None) -> None:
     before = study.path.read_text(encoding="utf-8")
     if new := dataset not in study.raced_datasets:
         _take_over(study, dataset)
+    taken = study.path.read_text(encoding="utf-8")
     try:
         _sweep(root, (f"dataset_raced@{dataset}",), jobs)
     except BaseException:  # Ctrl-C too
-        write_text(study.path, before)
+        if study.path.read_text(encoding="utf-8") == taken:  # not edited meanwhile
+            write_text(study.path, before)
         raise
     if new and dataset in study.datasets:
         print(f"{dataset} leaves the grid with its finished runs: its race decides what runs")
@@ -140,14 +142,9 @@ def _take_over(study: Study, dataset: str) -> None:
         content["race"]["datasets"].append(dataset)
         for cell in study.cells():
             if cell.dataset == dataset and cell.path(study.path.parent / RUNS).is_file():
-                content["race"]["fits"][raced_name(_fit(cell))] = _fit(cell)
+                content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
 
     _edit(study.path, change)
-
-
-def _fit(cell: Cell) -> dict[str, Any]:
-    names = ("dataset", "model", "recipe", "seed")
-    return {name: getattr(cell, name) for name in names}
 
 
 def _edit(path: Path, change: Callable[[Any], None]) -> None:
@@ -321,7 +318,7 @@ class Contest:
             ran = {each.seed for each in decided if replace(each, seed=0) == cell}
             seeds = chain(study.seeds, count(max(study.seeds) + 1))
             decided.append(replace(cell, seed=next(s for s in seeds if s not in ran)))
-            cells.append(("fits", _fit(decided[-1])))
+            cells.append(("fits", asdict(decided[-1])))
 
         def change(content: Any) -> None:
             for kind, values in cells:
@@ -344,7 +341,7 @@ class Contest:
     def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
         lost = {}
         study = read_study(self.root / "params.yaml")
-        cells = {raced_name(_fit(cell)): cell.path(RUNS) for cell in study.raced}
+        cells = {raced_name(asdict(cell)): cell.path(RUNS) for cell in study.raced}
         for target, model in zip(targets, models, strict=True):
             stage, _, name = target.partition("@")
             probe = BASELINES / self.dataset / f"{model}.json"
@@ -362,7 +359,7 @@ class Contest:
 
     def _make(self, study: Study) -> None:
         """Make what was decided and is not there: a race was killed, or inputs have changed."""
-        fits = [raced_name(_fit(c)) for c in study.raced if c.dataset == self.dataset]
+        fits = [raced_name(asdict(c)) for c in study.raced if c.dataset == self.dataset]
         of_here = [m for data, m in study.probed if data == self.dataset]
         probes = [raced_name({"dataset": self.dataset, "model": m}) for m in of_here]
         targets = [f"baseline_raced@{each}" for each in probes]
