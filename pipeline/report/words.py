@@ -101,7 +101,7 @@ def answer(
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     group = ranked[ranked["recipe"] == best["recipe"]]
     remarks = [*single_runs(best), *against_chance(best)]
-    if few := few_images(best):
+    if few := few_images(best["n_valid"], best["data_kind"]):
         remarks.append(f"{few}.")
     taken = rate_to_take(rates, dataset, best["recipe"], best["model"])
     if runs is not None and (tested := sentence_of_test(runs, taken, best["model"])):

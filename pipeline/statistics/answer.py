@@ -62,10 +62,9 @@ def quickest_of_equals(rows: pd.DataFrame, within: pd.DataFrame) -> str | None:
 FEW_IMAGES = 100  # validation images, of one label: one mistake is a point or more
 
 
-def few_images(row: pd.Series) -> str | None:
-    """That validation images are few, and what one counts; None where they are not."""
-    n = row["n_valid"]
-    if pd.isna(n) or n > FEW_IMAGES or row["data_kind"] == "multi":
+def few_images(n: float, kind: str) -> str | None:
+    """That n validation images are few, and what one counts; None where they are not."""
+    if pd.isna(n) or n > FEW_IMAGES or kind == "multi":
         return None
     return f"{n:.0f} validation images are few, one mistake is {100 / n:.1f} points"
 
