@@ -2,12 +2,14 @@
 what becomes of a sweep whose cluster loses its head.
 """
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -58,6 +60,12 @@ class Cluster:
     def n_done(self, host: Host) -> int:
         return sum("error 0.1" in text for text in self.logs(host))
 
+    def hold(self, host: Host) -> bool:
+        """Stop the run of this host, so that it does not end while the host is cut off."""
+        pids = self.running(host)
+        signal_all(pids, signal.SIGSTOP)
+        return bool(pids) and self.running(host) == pids
+
 
 @contextmanager
 def make_cluster(apart: bool) -> Iterator[Cluster]:
@@ -91,6 +99,12 @@ def until(fact: Callable[[], object], sweep: "subprocess.Popen[str]") -> None:
         time.sleep(0.05)
 
 
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def wait_for_the_end_of(pids: list[int]) -> None:
     end = time.monotonic() + 10
     while any(psutil.pid_exists(pid) for pid in pids):
@@ -117,8 +131,10 @@ def test_a_study_on_two_hosts_is_complete_though_one_is_cut_off(
 ) -> None:
     made = cluster.workspace.records()
     sweep = cluster.start_sweep()
-    until(lambda: cluster.n_done(cluster.second) and cluster.running(cluster.second), sweep)
+    until(lambda: cluster.n_done(cluster.second) and cluster.hold(cluster.second), sweep)
+    held = cluster.running(cluster.second)
     cluster.second.cut()
+    signal_all(held, signal.SIGCONT)
     said, errors = sweep.communicate(timeout=90)
     assert sweep.returncode == 0, errors
     assert f"host {cluster.second.address} is lost, and with it finetune@" in said

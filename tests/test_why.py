@@ -82,7 +82,10 @@ CHANGES: list[tuple[Callable[[Workspace], object], str]] = [
     (append("conf/recipe/quickstart.yaml", "note: mine\n"), f'note (absent) -> "mine" ({ALL})'),
     (append("conf/finetune.yaml", "\nextra: 1\n"), f"finetune.yaml: extra (absent) -> 1 ({ALL})"),
     (edit("params.yaml", "threads: 1", "threads: 2"), f"command: threads 1 -> 2 ({ALL})"),
-    (edit("pipeline/records.py", "import json", "import json, os"), f"records.py: changed ({ALL})"),
+    (
+        edit("pipeline/records.py", "import base64", "import base64, os"),
+        f"records.py: changed ({ALL})",
+    ),
     (append("pipeline/names/resolve.py", "\nX = 1\n"), f"names/resolve.py: changed ({ALL})"),
     (append("pipeline/names/more.py", "X = 1\n"), f"pipeline/names/more.py: new ({ALL})"),
     (removed("pipeline/hardware/telemetry.py"), f"telemetry.py: gone ({ALL})"),

@@ -132,6 +132,8 @@ def _left_out(
     """
     found: dict[str, str] = {}
     reason = f"weights={study.weights} has none of it"
+    if study.weights == "hub":
+        reason = "not in the hub's cache, and HF_HUB_OFFLINE is set"
     missing = surely_missing(table["model"], weights_config(study.path))
     found |= dict.fromkeys(missing, reason)
     by_model = imagenet.drop_duplicates("model").set_index("model")
