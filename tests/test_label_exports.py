@@ -656,6 +656,78 @@ def a_mapping_in_json(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
+def _json(name: str, value_of: Callable[[list[str], list[str]], Any]) -> None:
+    """A file of JSON; `value_of` makes it of the images' names and their labels."""
+
+    def case(tree: Tree) -> Truth:
+        names = plain(tree)
+        value = value_of([f"{n}.jpg" for n in names], [KINDS[i % 3] for i in range(45)])
+        tree.json("labels.json", value)
+        return kinds(names, "images/{}.jpg")
+
+    case.__name__ = f"json_{name}"
+    understood(case)
+
+
+_json("records", lambda files, said: records(files, said))
+_json("pairs", lambda files, said: list(zip(files, said, strict=True)))
+_json("pairs_under_a_name", lambda files, said: {"labels": list(zip(files, said, strict=True))})
+_json("columns", lambda files, said: {"image": files, "label": said})
+_json("columns_by_row", lambda files, said: {"f": by_row(files), "label": by_row(said)})
+_json(
+    "columns_and_data",
+    lambda files, said: {"columns": ["f", "y"], "data": list(zip(files, said, strict=True))},
+)
+_json(
+    "files_of_each_class", lambda files, said: {kind: files[k::3] for k, kind in enumerate(KINDS)}
+)
+_json(
+    "records_of_each_class",
+    lambda files, said: {k: [{"file": f} for f in files[i::3]] for i, k in enumerate(KINDS)},
+)
+
+
+def records(files: list[str], said: list[str]) -> list[dict[str, str]]:
+    return [{"file_name": f, "label": label} for f, label in zip(files, said, strict=True)]
+
+
+def by_row(cells: list[str]) -> dict[str, str]:
+    return {str(row): cell for row, cell in enumerate(cells)}
+
+
+@understood
+def records_of_each_part(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = records([f"{n}.jpg" for n in names], [KINDS[i % 3] for i in range(45)])
+    tree.json("labels.json", {"train": rows[:30], "test": rows[30:]})
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def labels_of_each_file_in_json(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json("labels.json", {f"{n}.jpg": [KINDS[i % 3], "tree"] for i, n in enumerate(names)})
+    return {file: f"{kind}+tree" for file, kind in kinds(names, "images/{}.jpg").items()}
+
+
+@stops("labels.json names the images in a way that is not understood: write its labels as a CSV")
+def json_of_another_shape(tree: Tree) -> None:
+    names = plain(tree)
+    tree.json("labels.json", [{"version": 1}, *([f"{n}.jpg", "oak"] for n in names)])
+
+
+@stops("classes.txt: row 1 (001.oak) has no id of its own: write an id, a blank and the rest")
+def classes_without_ids(tree: Tree) -> None:
+    birds(tree)
+    tree.text("CUB/classes.txt", *(f"00{1 + k}.{kind}" for k, kind in enumerate(KINDS)))
+
+
+@stops("classes.txt: its lines begin with 'Ash' and so on, and image_class_labels.txt has '1' and")
+def classes_of_two_words_without_ids(tree: Tree) -> None:
+    birds(tree)
+    tree.text("CUB/classes.txt", *(f"{kind.title()} tree" for kind in KINDS))
+
+
 @understood
 def a_class_number_beside_its_name(tree: Tree) -> Truth:
     names = plain(tree)
@@ -1447,8 +1519,12 @@ def birds_and_their_masks(tree: Tree) -> None:
     ("name", "line", "message"),
     [
         ("train_test_split.txt", "46 1", "images.txt or train_test_split.txt lacks the id 46"),
-        ("image_class_labels.txt", "45 1", "image_class_labels.txt: a line without an id of its"),
-        ("train_test_split.txt", "46", "train_test_split.txt: a line without an id of its own"),
+        (
+            "image_class_labels.txt",
+            "45 1",
+            r"image_class_labels.txt: row 46 \(45 1\) has no id of its",
+        ),
+        ("train_test_split.txt", "46", r"train_test_split.txt: row 46 \(46\) has no id of its own"),
     ],
 )
 def test_ids_that_do_not_agree_are_one_clear_line(
