@@ -827,6 +827,59 @@ def folders_of_patients(tree: Tree) -> None:
     tree.image(*(f"patient_{i % 4}/{i}.jpg" for i in range(40)))
 
 
+@stops(
+    "(12), which look like volumes, groups or dates: write --layout 'patches/{label}' if they are"
+)
+def folders_of_nodes_of_patients(tree: Tree) -> None:
+    """Camelyon17 of WILDS, whose table names no file but numbers that its names are made of."""
+    rows = [
+        (p, node, x, y)
+        for p in ["4", "9", "17", "20"]
+        for node in "012"
+        for x in "12"
+        for y in "345"
+    ]
+    folder, form = "patient_{:03d}_node_{}", "patch_patient_{:03d}_node_{}_x_{}_y_{}.png"
+    tree.image(
+        *(f"patches/{folder}/{form}".format(int(p), n, int(p), n, x, y) for p, n, x, y in rows)
+    )
+    lines = (f"{i},{','.join(row)},{i % 2},{i % 3}" for i, row in enumerate(rows))
+    tree.text("metadata.csv", ",patient,node,x_coord,y_coord,tumor,center", *lines)
+
+
+def patients(tree: Tree, column: str, cells: list[str]) -> Truth:
+    """Class folders with a folder of each patient, whose numbers begin anew in each class."""
+    files = [f"{KINDS[k]}/{p}/{k}{p}{i}.jpg" for k in range(2) for p in range(4) for i in range(3)]
+    tree.image(*files)
+    rows = (f"{file[-7:]},{file[4]},{cells[i % len(cells)]}" for i, file in enumerate(files))
+    tree.text("info.csv", f"file,patient_id,{column}", *rows)
+    return {file: cells[i % len(cells)] for i, file in enumerate(files)}
+
+
+@stops(
+    "two readings: column sex of info.csv says F, M (write --table info.csv), or folders in fold"
+)
+def patients_in_class_folders_and_a_table_of_something_else(tree: Tree) -> None:
+    patients(tree, "sex", ["F", "F", "F", "M", "M", "M"])
+
+
+@understood
+def patients_in_class_folders_and_a_table_of_labels(tree: Tree) -> Truth:
+    return patients(tree, "label", ["F", "F", "F", "M", "M", "M"])
+
+
+@understood
+def patients_in_class_folders_and_a_table_that_says_the_same(tree: Tree) -> Truth:
+    return patients(tree, "what", ["o"] * 12 + ["e"] * 12)
+
+
+def test_folders_in_folders_beside_a_table_are_told(tmp_path: Path) -> None:
+    patients_in_class_folders_and_a_table_of_labels(Tree(tmp_path / "other"))
+    assert recognise(tmp_path / "other").rule.endswith("; the folders in folders are not used")
+    patients_in_class_folders_and_a_table_that_says_the_same(Tree(tmp_path / "same"))
+    assert recognise(tmp_path / "same").rule.endswith("; the folders say the same")
+
+
 @stops("names the images")
 def labels_in_a_file_that_is_not_read(tree: Tree) -> None:
     files = [f"{['north', 'south'][i % 2]}_{i:03d}.jpg" for i in range(30)]
@@ -899,59 +952,6 @@ def labelled_lists_of_parts(tree: Tree) -> Truth:
 @understood
 def lists_of_parts_beside_a_column_that_says_them(tree: Tree) -> Truth:
     names = plain(tree)
-@stops(
-    "(12), which look like volumes, groups or dates: write --layout 'patches/{label}' if they are"
-)
-def folders_of_nodes_of_patients(tree: Tree) -> None:
-    """Camelyon17 of WILDS, whose table names no file but numbers that its names are made of."""
-    rows = [
-        (p, node, x, y)
-        for p in ["4", "9", "17", "20"]
-        for node in "012"
-        for x in "12"
-        for y in "345"
-    ]
-    folder, form = "patient_{:03d}_node_{}", "patch_patient_{:03d}_node_{}_x_{}_y_{}.png"
-    tree.image(
-        *(f"patches/{folder}/{form}".format(int(p), n, int(p), n, x, y) for p, n, x, y in rows)
-    )
-    lines = (f"{i},{','.join(row)},{i % 2},{i % 3}" for i, row in enumerate(rows))
-    tree.text("metadata.csv", ",patient,node,x_coord,y_coord,tumor,center", *lines)
-
-
-def patients(tree: Tree, column: str, cells: list[str]) -> Truth:
-    """Class folders with a folder of each patient, whose numbers begin anew in each class."""
-    files = [f"{KINDS[k]}/{p}/{k}{p}{i}.jpg" for k in range(2) for p in range(4) for i in range(3)]
-    tree.image(*files)
-    rows = (f"{file[-7:]},{file[4]},{cells[i % len(cells)]}" for i, file in enumerate(files))
-    tree.text("info.csv", f"file,patient_id,{column}", *rows)
-    return {file: cells[i % len(cells)] for i, file in enumerate(files)}
-
-
-@stops(
-    "two readings: column sex of info.csv says F, M (write --table info.csv), or folders in fold"
-)
-def patients_in_class_folders_and_a_table_of_something_else(tree: Tree) -> None:
-    patients(tree, "sex", ["F", "F", "F", "M", "M", "M"])
-
-
-@understood
-def patients_in_class_folders_and_a_table_of_labels(tree: Tree) -> Truth:
-    return patients(tree, "label", ["F", "F", "F", "M", "M", "M"])
-
-
-@understood
-def patients_in_class_folders_and_a_table_that_says_the_same(tree: Tree) -> Truth:
-    return patients(tree, "what", ["o"] * 12 + ["e"] * 12)
-
-
-def test_folders_in_folders_beside_a_table_are_told(tmp_path: Path) -> None:
-    patients_in_class_folders_and_a_table_of_labels(Tree(tmp_path / "other"))
-    assert recognise(tmp_path / "other").rule.endswith("; the folders in folders are not used")
-    patients_in_class_folders_and_a_table_that_says_the_same(Tree(tmp_path / "same"))
-    assert recognise(tmp_path / "same").rule.endswith("; the folders say the same")
-
-
     parts = ["train"] * 30 + ["test"] * 15
     rows = zip(lines_of(names), parts, strict=True)
     tree.text("labels.csv", "file,label,split", *(f"{row},{part}" for row, part in rows))
@@ -1598,10 +1598,25 @@ def test_folders_of_parts_split_what_a_table_and_a_layout_label(tmp_path: Path) 
     assert read(tmp_path, Hints(table="labels.csv", layout="train/{label}")) == truth
 
 
-def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
-    class_folders_for_train_and_a_table_for_test(Tree(tmp_path))
+def test_folders_and_a_table_that_count_alike_have_the_labels_of_the_table(tmp_path: Path) -> None:
+    """00002 is 2, for lack of another folder or row that could be meant."""
+    class_folders_for_train_and_a_table_for_test(tree := Tree(tmp_path))
     hints = Hints(table="GT-final_test.csv", layout="GTSRB/Training/{label}")
-    with pytest.raises(PipelineError, match="says 0, 1, 2, the folders say 00000, 00001, 00002, a"):
+    assert Counter(read(tmp_path, hints).values()) == {"0": 19, "1": 19, "2": 19}
+    assert Counter(image.part for image in recognise(tmp_path, hints).source.images) == {
+        "train": 45,
+        "test": 12,
+    }
+    tree.image("GTSRB/Training/2/1.ppm")
+    found = Counter(read(tmp_path, hints).values())
+    assert found == {"0": 4, "1": 4, "2": 5, "00000": 15, "00001": 15, "00002": 15}
+
+
+def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
+    class_folders_for_train_and_a_table_for_test(tree := Tree(tmp_path))
+    tree.image("GTSRB/Training/stop/1.ppm")
+    hints = Hints(table="GT-final_test.csv", layout="GTSRB/Training/{label}")
+    with pytest.raises(PipelineError, match="says 0, 1, 2, the folders say 00000, 00001, 00002, s"):
         read(tmp_path, hints)
 
 
@@ -1646,6 +1661,27 @@ def test_many_folders_called_alike_are_soon_compared() -> None:
     assert time.process_time() - start < 5
     with pytest.raises(PipelineError, match="0/images and 0/a hold files of the same names"):
         refuse_parallel(files)
+
+
+@stops(
+    "classes would be made of folders masks, which are called like something else: write --layout "
+    "'{label}' if they are classes, or move them away to use the others alone (ash, elm, oak)"
+)
+def masks_beside_class_folders(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"masks/{i}.png")
+
+
+@stops("move the folders masks away to use the others, or --layout '{label}/images' for the class")
+def masks_and_images_in_each_class_folder(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/images/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
+
+
+@stops("masks: move the folders masks away to use the others")
+def masks_below_each_class_folder(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
 
 
 @stops("write --images image or --images mask")
@@ -1739,27 +1775,6 @@ def a_list_of_each_class(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("lists", "note"),
     [
-@stops(
-    "classes would be made of folders masks, which are called like something else: write --layout "
-    "'{label}' if they are classes, or move them away to use the others alone (ash, elm, oak)"
-)
-def masks_beside_class_folders(tree: Tree) -> None:
-    for i in range(30):
-        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"masks/{i}.png")
-
-
-@stops("move the folders masks away to use the others, or --layout '{label}/images' for the class")
-def masks_and_images_in_each_class_folder(tree: Tree) -> None:
-    for i in range(30):
-        tree.image(f"{KINDS[i % 3]}/images/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
-
-
-@stops("masks: move the folders masks away to use the others")
-def masks_below_each_class_folder(tree: Tree) -> None:
-    for i in range(30):
-        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
-
-
         (("pairsDevTest.txt", "peopleDevTrain.txt"), "parts by their names, but no lists that can"),
         (("fit.txt", "holdout.txt"), "name images and give no label: if they are parts, call them"),
     ],
