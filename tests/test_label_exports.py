@@ -1684,6 +1684,88 @@ def masks_below_each_class_folder(tree: Tree) -> None:
         tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
 
 
+@understood
+def one_folder_below_each_class(tree: Tree) -> Truth:
+    files = [f"{KINDS[i % 3]}/cropped/{i}.jpg" for i in range(30)]
+    tree.image(*files)
+    return {file: KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@stops(
+    "malignant (write --layout 'breast/{label}/**'), or ductal, lobular, tubular (write --layout "
+)
+def tissue_of_patients(tree: Tree) -> None:
+    """BreakHis, whose classes and subclasses have a folder SOB between them."""
+    kinds = [("benign", "tubular"), ("malignant", "ductal"), ("malignant", "lobular")]
+    for i in range(36):
+        above, below = kinds[i % 3]
+        tree.image(f"breast/{above}/SOB/{below}/SOB_{i % 9}/{40 * (1 + i % 2)}X/{i}.png")
+
+
+@stops(
+    "(write --layout 'leaves/*/{label}', and --images leaves/color for one of those above alone)?"
+)
+def variants_of_the_same_pictures(tree: Tree) -> None:
+    variants = ("color", "grayscale")
+    tree.image(*(f"leaves/{v}/{KINDS[i % 3]}/{i}.jpg" for v in variants for i in range(30)))
+
+
+@stops(
+    "holds boxes of objects, not labels (oak 1 2 3 4): write a CSV with a column of file names a"
+)
+def class_folders_and_a_table_of_boxes(tree: Tree) -> None:
+    names = [f"{kind}_{i}" for i in range(15) for kind in KINDS]
+    tree.image(*(f"train/{name[:3]}/{name}.JPEG" for name in names))
+    rows = (f"{name},{name[:3]} 1 2 3 4" for name in names)
+    tree.text("LOC_train_solution.csv", "ImageId,PredictionString", *rows)
+
+
+def lesions(tree: Tree) -> Truth:
+    """ISIC 2019, whose table of everything else says which images are of one lesion."""
+    names = plain(tree)
+    flags = [",".join(f"{float(i % 3 == k)}" for k in range(3)) for i in range(len(names))]
+    rows = [f"{name},{each}" for name, each in zip(names, flags, strict=True)]
+    tree.text("GroundTruth.csv", f"image,{','.join(KINDS)}", *rows)
+    rows = [f"{name},{20 + i % 4}.0,L{i // 2},{'fm'[i % 2]}" for i, name in enumerate(names)]
+    tree.text("Training_Metadata.csv", "image,age_approx,lesion_id,sex", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@stops("which column is the label: age_approx (20.0, 21.0, 22.0, 23.0), sex (f, m)? Write --label")
+def labels_and_a_table_of_lesions(tree: Tree) -> None:
+    lesions(tree)
+
+
+def test_groups_that_are_not_used_by_choice_are_told(tmp_path: Path) -> None:
+    truth = lesions(Tree(tmp_path))
+    hints = Hints(table="GroundTruth.csv")
+    assert read(tmp_path, hints) == truth
+    assert recognise(tmp_path, hints).notes == [
+        "Training_Metadata.csv names the same images and gives no label (its column lesion_id groups "
+        "the images, which is not used)"
+    ]
+
+
+def test_a_coarser_column_that_could_be_the_label_is_told(tmp_path: Path) -> None:
+    """ISIC 2020: which diagnosis, and whether it is malignant."""
+    names = plain(tree := Tree(tmp_path))
+    rows = [f"{name},{KINDS[i % 3]},{int(i % 3 == 2)}" for i, name in enumerate(names)]
+    tree.text("train.csv", "image_name,diagnosis,target", *rows)
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    assert "target follows from diagnosis (--label 'target' for it)" in recognise(tmp_path).rule
+
+
+def test_columns_of_more_than_zeros_and_ones_are_one_clear_line(tmp_path: Path) -> None:
+    """CheXpert leaves cells empty, and writes -1 where the radiologist was not sure."""
+    names = plain(tree := Tree(tmp_path))
+    cells = ["1.0", "", "-1.0"]
+    rows = [f"{n},{cells[i % 3]},{cells[i % 2]}" for i, n in enumerate(names)]
+    tree.text("train.csv", "Path,Edema,Fracture", *rows)
+    line = r"train.csv: column Edema holds 1.0, \(empty\), -1.0: a column for each label holds 0 or"
+    with pytest.raises(PipelineError, match=line):
+        read(tmp_path, Hints(label="Edema,Fracture"))
+
+
 @stops("write --images image or --images mask")
 def masks_in_class_folders_of_their_own(tree: Tree) -> None:
     for i in range(30):

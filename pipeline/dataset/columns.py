@@ -74,11 +74,11 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
     rest = _without_box(table, rest)
-    label = _label_column(table, rest, found, name, hints)
+    label = _label_column(table, rest, found, name, hints, evidence)
     if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
         return None
     if isinstance(label, list):
-        return _one_hot(table, label, keys, evidence)
+        return _one_hot(table, label, keys, evidence, name)
     _refuse_what_is_no_label(table[label], label, name, hints)
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
@@ -106,7 +106,7 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
         ):
             raise Unclear(
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
-                "with a column of file names and one of labels"
+                "with a column of file names and one of labels, or --table none to use folders"
             )
     if hints.label is None and hints.table is None and _splits_by_name(name, label):
         raise Unclear(
@@ -130,18 +130,6 @@ def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     if group := _group_column(table, groups_in(rest), Hints(), []):
         return f"its column {group} groups the images"
     return ""
-
-
-def refuse_words(cells: pd.Series, name: str) -> None:
-    """Raise where blanks may stand between labels, or between the words of one."""
-    lists = [cell for cell in cells if isinstance(cell, tuple)]
-    several = [cell for cell in lists if len(cell) > 1]
-    alone = {cell[0] for cell in lists if len(cell) == 1}
-    if any(word not in alone and not word.isdigit() for cell in several for word in cell):
-        raise Unclear(
-            f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "
-            "Write --delimiter none, or --delimiter ' '"
-        )
 
 
 def _part_column(
@@ -209,7 +197,12 @@ def _group_column(
 
 
 def _label_column(
-    table: pd.DataFrame, columns: Sequence[str], found: Naming, name: str, hints: Hints
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    found: Naming,
+    name: str,
+    hints: Hints,
+    evidence: list[str],
 ) -> str | list[str] | None:
     if hints.label is not None:
         wanted = [each.strip() for each in hints.label.split(",")]
@@ -220,7 +213,7 @@ def _label_column(
     named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
     named = [column for column in named if (table[column] != "").any()]
     if named:
-        return _one_meaning(table, named, name)
+        return _one_meaning(table, named, name, evidence)
     flags = [c for c in columns if _zeros_and_ones(table[c])]
     rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
     if len(flags) >= 2:
@@ -244,7 +237,7 @@ def _label_column(
     )
 
 
-def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
+def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence: list[str]) -> str:
     """Of columns called as labels are, the one that the others follow from; names win."""
     if len(named) == 1:
         return named[0]
@@ -261,15 +254,19 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
                 f"{listed(dict.fromkeys(map(str, table[other])))}): write --label {first!r} or "
                 f"--label {other!r}"
             )
+        if 1 < table[other].nunique() < table[first].nunique():
+            evidence.append(f"column {other} follows from {first} (--label {other!r} for it)")
     return first
 
 
 def _one_hot(
-    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str]
+    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], name: str
 ) -> Meaning:
-    odd = [c for c in flags if not _zeros_and_ones(table[c])]
-    if odd:
-        raise PipelineError(f"column {odd[0]} holds more than zeros and ones")
+    if odd := [c for c in flags if not _zeros_and_ones(table[c])]:
+        raise PipelineError(
+            f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
+            "column for each label holds 0 or 1 in each row"
+        )
     sums = _ones(table, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")

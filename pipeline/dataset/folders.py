@@ -235,8 +235,10 @@ def _label_level(
     for rest in deep:
         owners[rest[1]].add(rest[0])
     names = sorted(owners)
-    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
     beside = any(len(rest) == 1 for rest in labelled)
+    upper = sorted({rest[0] for rest in labelled})
+    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
+    generic = generic or (len(names) == 1 and len(owners[names[0]]) == len(upper) and not beside)
     if generic:
         inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
         repeated, bare = False, False
@@ -253,12 +255,15 @@ def _label_level(
     if any(len(rest) > len(lower) for rest in deep):
         lower.append("**")
     if may_be_classes:
-        upper = sorted({rest[0] for rest in labelled})
         below = "{group}" if groups and bare and not repeated else "**"
         layouts = "/".join(layout_of("{label}", below)), "/".join(layout_of(*lower))
+        crossed = not generic and all(len(each) == len(upper) for each in owners.values())
+        place = "/".join(layout_of(upper[0]))
+        alone = f", and --images {quote(place)} for one of those above alone"
         raise Nested(
             f"folders in folders: are the classes {listed(upper)} (write --layout "
-            f"'{layouts[0]}'), or {listed(inner)} (write --layout '{layouts[1]}')?",
+            f"'{layouts[0]}'), or {listed(inner)} (write --layout '{layouts[1]}'"
+            f"{alone if crossed and '{' not in place else ''})?",
             layouts,
         )
     if groups:

@@ -325,3 +325,15 @@ def listed(values: Iterable[Any]) -> str:
     texts = [str(value) or "(empty)" for value in values]
     more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more
+
+
+def refuse_words(cells: pd.Series, name: str) -> None:
+    """Raise where blanks may stand between labels, or between the words of one."""
+    lists = [cell for cell in cells if isinstance(cell, tuple)]
+    several = [cell for cell in lists if len(cell) > 1]
+    alone = {cell[0] for cell in lists if len(cell) == 1}
+    if any(word not in alone and not word.isdigit() for cell in several for word in cell):
+        raise Unclear(
+            f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "
+            "Write --delimiter none, or --delimiter ' '"
+        )

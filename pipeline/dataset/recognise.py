@@ -16,6 +16,7 @@ from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import (
     Named,
     Read,
@@ -186,7 +187,7 @@ def _by_tables(
     for each in left:
         other = len(each.naming.files - found.named)
         what = f"{other} other images and gives them" if other else "the same images and gives"
-        notes.append(f"{each.name} names {what} no label")
+        notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += with_lists(images, lists)
     if hints.table is None and hints.label is None:
         rule += said_by_folders(found, index.files, hints)
@@ -195,6 +196,14 @@ def _by_tables(
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
+
+
+def _not_used(table: Named) -> str:
+    """What a table without labels says of parts or groups, where a person left it aside."""
+    with suppress(Unclear):
+        if more := says_more(table.frame, table.naming, table.name):
+            return f" ({more}, which is not used)"
+    return ""
 
 
 def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
