@@ -828,7 +828,7 @@ def folders_of_patients(tree: Tree) -> None:
 
 
 @stops(
-    "(12), which look like volumes, groups or dates: write --layout 'patches/{label}' if they are"
+    "(12), which look like volumes, groups, dates or ids: write --layout 'patches/{label}' if they"
 )
 def folders_of_nodes_of_patients(tree: Tree) -> None:
     """Camelyon17 of WILDS, whose table names no file but numbers that its names are made of."""
@@ -1741,8 +1741,8 @@ def test_groups_that_are_not_used_by_choice_are_told(tmp_path: Path) -> None:
     hints = Hints(table="GroundTruth.csv")
     assert read(tmp_path, hints) == truth
     assert recognise(tmp_path, hints).notes == [
-        "Training_Metadata.csv names the same images and gives no label (its column lesion_id groups "
-        "the images, which is not used)"
+        "Training_Metadata.csv names the same images and gives no label (its column lesion_id "
+        "groups the images, which is not used)"
     ]
 
 
@@ -1764,6 +1764,86 @@ def test_columns_of_more_than_zeros_and_ones_are_one_clear_line(tmp_path: Path) 
     line = r"train.csv: column Edema holds 1.0, \(empty\), -1.0: a column for each label holds 0 or"
     with pytest.raises(PipelineError, match=line):
         read(tmp_path, Hints(label="Edema,Fracture"))
+
+
+@stops("look like volumes, groups, dates or ids: write --layout 'jpeg/{label}' if they are")
+def folders_of_series(tree: Tree) -> None:
+    """CBIS-DDSM, whose tables name the DICOM files that the pictures were made of."""
+    tree.image(*(f"jpeg/1.3.6.1.4.1.9590.100.{7 * i}/{k}-{i}.jpg" for i in range(12) for k in "12"))
+
+
+@stops("train.json: column boxes holds objects of JSON, not labels")
+def boxes_in_lists(tree: Tree) -> None:
+    """Street View House Numbers, with a box for each digit."""
+    names = plain(tree)
+    box = {"height": 3.0, "left": 1.0, "top": 2.0, "width": 3.0}
+    digits = [[{**box, "label": digit} for digit in str(10 + i % 5)] for i in range(45)]
+    rows = zip(names, digits, strict=True)
+    tree.json("train.json", [{"filename": f"{n}.jpg", "boxes": each} for n, each in rows])
+
+
+@understood
+def cells_with_lists_as_python_writes_them(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = ["['oak']", "['elm', 'ash']", "[]", '["ash"]']
+    rows = [f"{name}.jpg\t{cells[i % 4]}" for i, name in enumerate(names)]
+    tree.text("labels.tsv", "file\tgenre", *rows)
+    meant = ["oak", "elm+ash", "", "ash"]
+    return {f"images/{name}.jpg": meant[i % 4] for i, name in enumerate(names)}
+
+
+@understood
+def several_numbers_in_a_cell(tree: Tree) -> Truth:
+    """The attributes of the Metropolitan Museum's pictures."""
+    names = plain(tree)
+    cells = ["147 616 813", "1 616", "147"]
+    tree.text(
+        "train.csv", "id,attribute_ids", *(f"{n},{cells[i % 3]}" for i, n in enumerate(names))
+    )
+    return {f"images/{n}.jpg": cells[i % 3].replace(" ", "+") for i, n in enumerate(names)}
+
+
+@stops("columns of zeros and ones (dme, gradable) beside grade: which are the labels?")
+def grades_beside_flags(tree: Tree) -> None:
+    """Messidor-2: the grades of retinopathy are no measurement."""
+    rows = [f"{n}.jpg,{i % 5},{i % 2},1" for i, n in enumerate(plain(tree))]
+    tree.text("data.csv", "image_id,grade,dme,gradable", *rows)
+
+
+@understood
+def folders_in_folders_of_their_own_name(tree: Tree) -> Truth:
+    """Archives of archives: the test images have their classes in their names alone."""
+    files = [f"asl_train/asl_train/{KINDS[i % 3]}/{i}.jpg" for i in range(30)]
+    tree.image(*files, *(f"asl_test/asl_test/{kind}_test.jpg" for kind in KINDS))
+    return {f"train:{file}": KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@stops("'{label}/**'), or ash, elm, oak (write --layout '*/*/{label}')?")
+def archives_without_parts(tree: Tree) -> None:
+    tree.image(*(f"trees/trees/{KINDS[i % 3]}/{i}.jpg" for i in range(30)))
+    tree.image(*(f"new/new/{kind}_{i}.jpg" for kind in KINDS for i in range(4)))
+
+
+@understood
+def parts_in_the_names_of_tables_with_dots(tree: Tree) -> Truth:
+    """IDRiD, of diabetic retinopathy, whose images are numbered anew in each part."""
+    truth = {}
+    for letter, part, n in (("a", "Training", 24), ("b", "Testing", 9)):
+        names = [f"IDRiD_{i + 1:03d}" for i in range(n)]
+        tree.image(*(f"1. Images/{letter}. {part} Set/{name}.jpg" for name in names))
+        rows = lines_of(names, "{},{},,")
+        tree.text(f"2. Truth/{letter}. Grading_{part} Labels.csv", "Image name,Grade,,", *rows)
+        found = kinds(names, f"{part.lower()[:-3]}:1. Images/{letter}. {part} Set/{{}}.jpg")
+        truth |= found
+    return truth
+
+
+@understood
+def a_column_of_usages_that_are_no_parts(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n},{KINDS[i % 3]},{['Casual', 'Sports'][i % 2]}" for i, n in enumerate(names)]
+    tree.text("styles.csv", "id,category,usage", *rows)
+    return kinds(names, "images/{}.jpg")
 
 
 @stops("write --images image or --images mask")

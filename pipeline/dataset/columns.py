@@ -20,8 +20,9 @@ from pipeline.dataset.naming import (
     Naming,
     NoColumn,
     Unclear,
+    are_paths,
     listed,
-    part_in_name,
+    splits_by_name,
     words,
 )
 from pipeline.dataset.sources import part_named
@@ -37,6 +38,7 @@ PART_COLUMNS = words(
     "split splits part set subset fold folds partition phase usage ml_use data_split "
     "dataset_split is_valid is_val is_validation is_test is_train valid"
 )
+MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
 GROUP_NAMES = (
     *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
     *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
@@ -44,7 +46,6 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
-_SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
@@ -72,10 +73,10 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     groups = [column for column in groups_in(rest) if column != hints.label]
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
-    rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
+    rest = [column for column in rest if column not in groups and not are_paths(table[column])]
     rest = _without_box(table, rest)
     label = _label_column(table, rest, found, name, hints, evidence)
-    if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
+    if label is None or (hints.part == "none" and splits_by_name(name, str(label))):
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
@@ -108,18 +109,11 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels, or --table none to use folders"
             )
-    if hints.label is None and hints.table is None and _splits_by_name(name, label):
+    if hints.label is None and hints.table is None and splits_by_name(name, label):
         raise Unclear(
             f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
             "part (train, valid or test): write --part none to split the images anew"
         )
-
-
-def _splits_by_name(name: str, label: str) -> bool:
-    """Whether a table without header is, by its name, no table of labels but of parts."""
-    split = _SPLITS.search(name.lower())
-    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
-    return label.startswith("column ") and split is not None and not of_a_part
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
@@ -149,6 +143,8 @@ def _part_column(
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         named = column_key(column) in PART_COLUMNS
         said = {part_named(cell) for cell in cells} - {None}
+        if column_key(column) in MAY_BE_PARTS and not said:
+            continue
         if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
             continue
         if len(set(meant.values())) == 1 and None not in meant.values() and not named:
@@ -218,7 +214,7 @@ def _label_column(
     rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
     if len(flags) >= 2:
         sums = _ones(table, flags)
-        strange = [c for c in rest if not _is_number(table[c])]
+        strange = [c for c in rest if not _is_number(table[c]) or _counts_up(table[c])]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -335,7 +331,8 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
         same_length = len({len(each) for each in split.values()}) == 1
         if several and len(different) < len(cells) + bool(alone) and not same_length:
             return delimiter
-        if several and delimiter in "|;":
+        numbers = delimiter == " " and all(map(str.isdecimal, different))
+        if (several and delimiter in "|;") or (numbers and not same_length):
             return delimiter
         if len(known) == len(joined) and delimiter in "|;":
             return delimiter
@@ -379,6 +376,13 @@ def _is_number(cells: Any) -> bool:
     return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
 
 
+def _counts_up(cells: pd.Series) -> bool:
+    """Whether they are the numbers of three or more classes, or grades: 0, 1, 2, 3."""
+    texts = {str(cell).strip() for cell in cells} - {""}
+    found = {int(text) for text in texts if text.isdecimal()}
+    return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)
+
+
 def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
     """Without the corners of a box, in the last four columns of a table without header."""
     last = columns[-4:]
@@ -388,9 +392,3 @@ def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
         return columns
     left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
     return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns
-
-
-def _are_paths(cells: pd.Series) -> bool:
-    """A further column of paths, such as a mask's."""
-    texts = [str(cell) for cell in cells if cell != ""]
-    return bool(texts) and all("/" in text and "." in text for text in texts)

@@ -34,6 +34,10 @@ _VOLUMES = re.compile(
     re.I,
 )
 _DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*")
+_ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
+    r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
+    re.I,
+)
 _NUMBERED = re.compile(r".*\d.*")
 
 
@@ -115,12 +119,15 @@ class _Tree:
             folders = Counter(
                 {each: count for each, count in folders.items() if len(each) > level or not each}
             )
+        inner: list[str] = []
+        if level == 0 and all(each[:1] == each[1:2] for each in folders):  # as archives leave it
+            folders = Counter({each[1:]: count for each, count in folders.items()})
+            inner = ["*"]
         rests = Counter[tuple[str, ...]]()
         for each, count in folders.items():
             rests[each if level is None else each[:level] + each[level + 1 :]] += count
         if level == 0:
             _refuse_bare_parts(folders, above)
-        inner: list[str] = []
         labelled = Counter({rest: count for rest, count in rests.items() if rest})
         if level in (None, 0):
             labelled = _descend(labelled, inner, to_classes=True)
@@ -238,7 +245,9 @@ def _label_level(
     beside = any(len(rest) == 1 for rest in labelled)
     upper = sorted({rest[0] for rest in labelled})
     generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
-    generic = generic or (len(names) == 1 and len(owners[names[0]]) == len(upper) and not beside)
+    one_each = len(names) == 1 and len(owners[names[0]]) == len(upper)
+    own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
+    generic = generic or (not beside and (one_each or own_name))
     if generic:
         inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
         repeated, bare = False, False
@@ -307,10 +316,10 @@ def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
             f"classes would be made of folders {listed(odd)}, which are called like something "
             f"else: write --layout '{layout}' if they are classes, or {instead}"
         )
-    if all(map(_VOLUMES.fullmatch, classes)) or all(map(_DATE.fullmatch, classes)):
+    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
         raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which look like volumes, groups "
-            f"or dates: write --layout '{layout}' if they are classes, or give a table with a "
+            f"classes would be made of folders {listed(classes)}, which look like volumes, groups, "
+            f"dates or ids: write --layout '{layout}' if they are classes, or give a table with a "
             "column of file names and one of labels"
         )
 

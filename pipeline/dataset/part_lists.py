@@ -5,6 +5,7 @@ table differ, a person chooses. No other file that names the images is left asid
 """
 
 import re
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, combinations
@@ -26,7 +27,7 @@ from pipeline.dataset.sources import (
     parts_of_paths,
     suffix_of,
 )
-from pipeline.dataset.table_files import TEXT, searchable
+from pipeline.dataset.table_files import TEXT
 
 CODE = (".py", ".md", ".ipynb", ".sh")
 MOST_FILES = 200
@@ -295,7 +296,19 @@ def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The first files with their bytes, without very large ones."""
     for path in paths[:MOST_FILES]:
         if (root / path).stat().st_size <= MOST_BYTES:
-            yield path, searchable(root / path, MOST_BYTES)
+            yield path, _searchable(root / path, MOST_BYTES)
+
+
+def _searchable(path: Path, most: int) -> bytes:
+    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
+    if path.suffix.lower() in (".xlsx", ".ods"):
+        try:
+            with zipfile.ZipFile(path) as opened:
+                inner = [n for n in opened.namelist() if n.endswith(".xml")]
+                return b"".join(opened.open(name).read(most) for name in inner[:20])
+        except (zipfile.BadZipFile, OSError, RuntimeError):
+            return b""
+    return path.read_bytes()
 
 
 def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:

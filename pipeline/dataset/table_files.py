@@ -7,10 +7,11 @@ exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, an
 CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
 """
 
+import ast
 import csv
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
 RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
+BOX = frozenset(("bbox", "box", "width", "height", "left", "top", "xmin", "x", "points", "polygon"))
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
@@ -125,8 +127,18 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
     for number, row in enumerate(rows, start=1):
         if any(str(cell).strip() for cell in row[len(names) :]):
             raise NotATable(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
-    filled = [(list(row) + [""] * len(names))[: len(names)] for row in rows]
+    filled = [([*map(_listed, row)] + [""] * len(names))[: len(names)] for row in rows]
     return _without_empty(pd.DataFrame(filled, columns=names, dtype=object))
+
+
+def _listed(cell: Any) -> Any:
+    """A cell; one with a list of texts as Python and JSON write it, ['a', 'b'], as a tuple."""
+    if isinstance(cell, str) and cell.startswith(("['", '["')):
+        with suppress(ValueError, SyntaxError):
+            found = ast.literal_eval(cell.strip())
+            if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                return tuple(found)
+    return () if cell == "[]" else cell
 
 
 def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
@@ -178,18 +190,6 @@ def text_of(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
-
-
-def searchable(path: Path, most: int) -> bytes:
-    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
-    if path.suffix.lower() in (".xlsx", ".ods"):
-        try:
-            with zipfile.ZipFile(path) as opened:
-                inner = [n for n in opened.namelist() if n.endswith(".xml")]
-                return b"".join(opened.open(name).read(most) for name in inner[:20])
-        except (zipfile.BadZipFile, OSError, RuntimeError):
-            return b""
-    return path.read_bytes()
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -364,18 +364,17 @@ def _frame(rows: Sequence[dict[Any, Any]]) -> pd.DataFrame:
 def _cell(value: Any) -> str | tuple[str, ...]:
     if value is None or (isinstance(value, float) and value != value):
         return ""
-    if hasattr(value, "tolist"):  # of numpy
-        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(_part(each) for each in value if each is not None)
     return str(value)
 
 
 def _part(value: Any) -> str:
-    """One of a list's values; of an object with one name, that name."""
+    """One of a list's values; of an object with one name, that name, where it is no box."""
     if isinstance(value, dict):
         names = [each for key, each in value.items() if "name" in key.lower() or key == "label"]
-        return str(names[0]) if len(names) == 1 else json.dumps(value, sort_keys=True)
+        one = len(names) == 1 and BOX.isdisjoint(map(str.lower, value))
+        return str(names[0]) if one else json.dumps(value, sort_keys=True)
     return str(value)
 
 
