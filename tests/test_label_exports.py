@@ -1846,6 +1846,38 @@ def a_column_of_usages_that_are_no_parts(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
+@stops("which are normal, tumor and a number: write --layout 'tiles/{label}' if they are classes")
+def tiles_of_slides(tree: Tree) -> None:
+    """Camelyon16, whose slides are called by their class."""
+    slides = [f"{kind}_{number:03d}" for kind in ("tumor", "normal") for number in (1, 2, 110)]
+    tree.image(*(f"tiles/{slide}/{slide}_{i}.png" for slide in slides for i in range(4)))
+
+
+@understood
+def numbered_varieties(tree: Tree) -> Truth:
+    """Fruits-360, whose varieties are numbered."""
+    files = [f"{kind} {n}/{i}.jpg" for kind in ("Apple", "Pear") for n in "12" for i in range(6)]
+    tree.image(*files)
+    return {file: file.partition("/")[0] for file in files}
+
+
+@stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
+def boxes_beside_categories(tree: Tree) -> None:
+    names = plain(tree)
+    objects = [{"bbox": [[1, 2, 3, 4]], "categories": [KINDS[i % 3]]} for i in range(45)]
+    rows = zip(names, objects, strict=True)
+    tree.lines("metadata.jsonl", [{"file_name": f"{n}.jpg", "objects": each} for n, each in rows])
+
+
+@understood
+def label_studio_csv_with_several_choices(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = ["oak", '"{""choices"": [""elm"", ""ash""]}"']
+    rows = [f"/data/upload/1/{i:08x}-{n}.jpg,{i},{cells[i % 2]}" for i, n in enumerate(names)]
+    tree.text("project.csv", "image,id,choice", *rows)
+    return {f"images/{n}.jpg": ["oak", "elm+ash"][i % 2] for i, n in enumerate(names)}
+
+
 @stops("write --images image or --images mask")
 def masks_in_class_folders_of_their_own(tree: Tree) -> None:
     for i in range(30):

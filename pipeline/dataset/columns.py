@@ -26,6 +26,7 @@ from pipeline.dataset.naming import (
     words,
 )
 from pipeline.dataset.sources import part_named
+from pipeline.dataset.table_files import BOX
 
 LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
     *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
@@ -80,6 +81,12 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
+    place = label.rpartition(".")[0]
+    if any(f"{place}.{each}" in table for each in BOX) and hints.label is None:
+        raise Unclear(
+            f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
+            "with a column of file names and one of labels"
+        )
     _refuse_what_is_no_label(table[label], label, name, hints)
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
@@ -100,11 +107,8 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
         ("objects of JSON", r"\{\s*\".*\}"),
         ("boxes of objects", r"[^\s\d]\S*( -?\d+(\.\d+)?){4,}.*"),
     ):
-        if (
-            texts
-            and hints.delimiter is None
-            and all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
-        ):
+        every = all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
+        if every and texts and hints.delimiter is None:
             raise Unclear(
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels, or --table none to use folders"

@@ -322,6 +322,22 @@ def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
             f"dates or ids: write --layout '{layout}' if they are classes, or give a table with a "
             "column of file names and one of labels"
         )
+    if before := _numbered_alike(classes):
+        raise Unclear(
+            f"classes would be made of folders {listed(classes)}, which are {listed(before)} and a "
+            f"number: write --layout '{layout}' if they are classes, or put those of one class "
+            "into one folder"
+        )
+
+
+def _numbered_alike(classes: Sequence[str]) -> list[str]:
+    """What stands before the numbers in tumor_001 and normal_002; empty where not all are so."""
+    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d{2,})", name) for name in classes]
+    found = [match.groups() for match in matches if match]
+    before = Counter(text for text, _ in found)
+    padded = any(number.startswith("0") for _, number in found)
+    alike = len(found) == len(classes) and len({len(number) for _, number in found}) == 1
+    return sorted(before) if alike and padded and len(before) > 1 < min(before.values()) else []
 
 
 def why_no_classes(root: Path, files: Sequence[str]) -> str:

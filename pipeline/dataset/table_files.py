@@ -132,11 +132,12 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
 
 
 def _listed(cell: Any) -> Any:
-    """A cell; one with a list of texts as Python and JSON write it, ['a', 'b'], as a tuple."""
-    if isinstance(cell, str) and cell.startswith(("['", '["')):
+    """A cell; as a tuple, a list of texts as Python writes it, or Label Studio several choices."""
+    if isinstance(cell, str) and cell.startswith(("['", '["', '{"choices"')):
         with suppress(ValueError, SyntaxError):
-            found = ast.literal_eval(cell.strip())
-            if isinstance(found, list) and all(isinstance(each, str) for each in found):
+            read = ast.literal_eval(cell.strip())
+            found = read["choices"] if isinstance(read, dict) else read
+            if all(isinstance(each, str) for each in found):
                 return tuple(found)
     return () if cell == "[]" else cell
 
