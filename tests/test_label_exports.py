@@ -24,6 +24,7 @@ from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
+from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
 
@@ -1790,6 +1791,30 @@ def cells_with_lists_as_python_writes_them(tree: Tree) -> Truth:
     tree.text("labels.tsv", "file\tgenre", *rows)
     meant = ["oak", "elm+ash", "", "ash"]
     return {f"images/{name}.jpg": meant[i % 4] for i, name in enumerate(names)}
+
+
+NO_LISTS = ("['a'", "['a', 1]", '{"choices": 5}', r"['C:\data']", "[1, 2]", "['a' 'b']", "[a]")
+
+
+@pytest.mark.parametrize(
+    ("cell", "meant"),
+    [
+        (r'["caf\u00e9"]', ("caf\u00e9",)),
+        ("""["devil's ivy", 'fern']""", ("devil's ivy", "fern")),
+        ("[ ]", ()),
+        ('{"choices": ["a", "b"]}', ("a", "b")),
+        *((text, text) for text in NO_LISTS),
+    ],
+)
+def test_a_cell_is_a_list_only_where_it_holds_one_of_texts(
+    tmp_path: Path, cell: str, meant: Any
+) -> None:
+    (tmp_path / "t.tsv").write_text(f"file\tlabel\na.jpg\t{cell}\n")
+    assert table_rows(tmp_path / "t.tsv") == [["a.jpg", meant]]
+
+
+def table_rows(path: Path) -> list[list[Any]]:
+    return read_table(path).to_numpy().tolist()
 
 
 @understood

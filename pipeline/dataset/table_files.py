@@ -7,9 +7,9 @@ exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, an
 CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
 """
 
-import ast
 import csv
 import json
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +25,8 @@ SUFFIXES = TEXT | JSON | {".parquet"}
 RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 BOX = frozenset(("bbox", "box", "width", "height", "left", "top", "xmin", "x", "points", "polygon"))
+TEXT_IN = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
+TEXTS = re.compile(rf"\[(?:\s*(?:{TEXT_IN.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
@@ -71,10 +73,9 @@ def _by_id(path: Path) -> pd.DataFrame:
         found: dict[str, str] = {}
         for number, row in enumerate(text_rows(path.with_name(name), " ", 2), start=1):
             if len(row) < 2 or row[0] in found:
-                line = " ".join(row)
                 raise PipelineError(
-                    f"{path.with_name(name)}: row {number} ({line}) has no id of its own: write an "
-                    "id, a blank and the rest in each line"
+                    f"{path.with_name(name)}: row {number} ({' '.join(row)}) has no id of its own: "
+                    "write an id, a blank and the rest in each line"
                 )
             found[row[0]] = row[1]
         return found
@@ -132,14 +133,16 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
 
 
 def _listed(cell: Any) -> Any:
-    """A cell; as a tuple, a list of texts as Python writes it, or Label Studio several choices."""
-    if isinstance(cell, str) and cell.startswith(("['", '["', '{"choices"')):
-        with suppress(ValueError, SyntaxError):
-            read = ast.literal_eval(cell.strip())
-            found = read["choices"] if isinstance(read, dict) else read
-            if all(isinstance(each, str) for each in found):
+    """A cell; as a tuple, a list of texts as Python or JSON write it, or several choices."""
+    if isinstance(cell, str) and cell.startswith(("[", '{"choices"')):
+        if TEXTS.fullmatch(cell):
+            return tuple(one or other for one, other in TEXT_IN.findall(cell))
+        with suppress(ValueError, RecursionError):
+            value = json.loads(cell)
+            found = value.get("choices") if isinstance(value, dict) else value
+            if isinstance(found, list) and all(isinstance(each, str) for each in found):
                 return tuple(found)
-    return () if cell == "[]" else cell
+    return cell
 
 
 def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
@@ -149,9 +152,8 @@ def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
     if len(lengths) < 2 or max(lengths) <= least:
         return [list(row) for row in rows], max(lengths, default=0)
     last = least - 1
-    return [
-        [*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows
-    ], least
+    found = [[*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows]
+    return found, least
 
 
 def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
@@ -273,8 +275,7 @@ def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     if len(lists) < 2 or not all(isinstance(each, list) for each in lists):
         return None
     cells = [[str(cell) for cell in each] for each in lists]
-    lengths = set(map(len, cells))
-    if len(lengths) == 1 and any(len(set(each)) < len(each) for each in cells):
+    if len(set(map(len, cells))) == 1 and any(len(set(each)) < len(each) for each in cells):
         return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
     every = [cell for each in cells for cell in each]
     if len(set(every)) == len(every) > len(lists):
@@ -289,8 +290,7 @@ def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
         if isinstance(label, list):
             return [name(each) for each in label]
         if isinstance(label, dict):
-            label = label.get("label", label.get("labels"))
-            return name(label)
+            return name(label.get("label", label.get("labels")))
         if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
             return classes[label]
         return label
