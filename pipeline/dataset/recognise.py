@@ -33,7 +33,7 @@ from pipeline.dataset.folders import (
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, any_stem, folder_of
+from pipeline.dataset.image_files import ImageFiles, any_stem, folder_of, in_listed_parts
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, common_folders, listed, words
 from pipeline.dataset.part_lists import (
@@ -191,8 +191,10 @@ def _by_tables(
     rule += with_lists(images, lists)
     if hints.table is None and hints.label is None:
         rule += said_by_folders(found, index.files, hints)
-    if unlabelled or lists:
+    if unlabelled:
         source = find_images(images, root)
+    elif lists:
+        source = in_listed_parts(source, root, lists)
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
@@ -235,7 +237,7 @@ def _by_folders(
         notes.append(f"{listed(silent)} {said} no label{to_split}")
     rule = reading.evidence + with_lists(reading.images, lists)
     if lists:
-        source = find_images(reading.images, root)
+        source = in_listed_parts(source, root, lists)
     chosen = hints.part is not None or hints.layout is not None
     if not chosen and not any(image.part for image in source.images):
         refuse_unread_parts([image.file for image in source.images])
