@@ -16,6 +16,17 @@ from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.beside import (
+    lists_beside,
+    refuse_keyed_lists,
+    refuse_lost_columns,
+    refuse_other_files,
+    refuse_other_lists,
+    refuse_unread_parts,
+    said_by_folders,
+    unread_parts,
+    with_lists,
+)
 from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import (
     Named,
@@ -36,17 +47,6 @@ from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles, any_stem, folder_of, in_listed_parts
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.naming import Hints, Unclear, common_folders, listed, words
-from pipeline.dataset.part_lists import (
-    lists_beside,
-    refuse_keyed_lists,
-    refuse_lost_columns,
-    refuse_other_files,
-    refuse_other_lists,
-    refuse_unread_parts,
-    said_by_folders,
-    unread_parts,
-    with_lists,
-)
 from pipeline.dataset.sources import (
     Source,
     files_below,

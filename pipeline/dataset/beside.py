@@ -1,7 +1,8 @@
-"""Lists that name the images of each part, `train.txt` and `test.txt`, beside folders or a table.
+"""What lies beside the labels: lists of the images of each part, class folders, other files.
 
-They are read, or they say what folders or table say; where several splits are listed, or lists and
-table differ, a person chooses. No other file that names the images is left aside in silence.
+Lists, `train.txt` and `test.txt`, are read, or they say what folders or table say; where several
+splits are listed, or something contradicts the labels or their parts, a person chooses. No file
+that names the images is left aside in silence.
 """
 
 import re
