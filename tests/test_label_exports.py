@@ -705,6 +705,15 @@ def records_of_each_part(tree: Tree) -> Truth:
 
 
 @understood
+def lists_of_each_part_with_numbers_and_names(tree: Tree) -> Truth:
+    """CoOp's splits: of two columns that say the same, the names are the labels."""
+    names = plain(tree)
+    rows = [[f"{n}.jpg", i % 3, KINDS[i % 3]] for i, n in enumerate(names)]
+    tree.json("split.json", {"train": rows[:30], "test": rows[30:]})
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
 def labels_of_each_file_in_json(tree: Tree) -> Truth:
     names = plain(tree)
     tree.json("labels.json", {f"{n}.jpg": [KINDS[i % 3], "tree"] for i, n in enumerate(names)})

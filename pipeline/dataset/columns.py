@@ -77,17 +77,22 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     rest = [column for column in rest if column not in groups and not are_paths(table[column])]
     rest = _without_box(table, rest)
     label = _label_column(table, rest, found, name, hints, evidence)
-    if label is None or (hints.part == "none" and splits_by_name(name, str(label))):
+    splits = part is None and splits_by_name(name, str(label))
+    if label is None or (hints.part == "none" and splits):
         return None
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
-    place = label.rpartition(".")[0]
-    if any(f"{place}.{each}" in table for each in BOX) and hints.label is None:
+    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
         raise Unclear(
             f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
             "with a column of file names and one of labels"
         )
     _refuse_what_is_no_label(table[label], label, name, hints)
+    if splits and hints.label is hints.table is None:
+        raise Unclear(
+            f"{name} splits the images by its name, but {listed(dict.fromkeys(table[label]))} name "
+            "no part (train, valid or test): write --part none to split the images anew"
+        )
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, found, keys, evidence, name, hints)
@@ -100,7 +105,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
 
 
 def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
-    """Raise for objects of JSON, boxes behind a label, and a list that only splits the images."""
+    """Raise for objects of JSON, and for boxes behind a label."""
     texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
     texts = [text for text in texts if text.strip()]
     for what, pattern in (
@@ -113,11 +118,6 @@ def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hin
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
                 "with a column of file names and one of labels, or --table none to use folders"
             )
-    if hints.label is None and hints.table is None and splits_by_name(name, label):
-        raise Unclear(
-            f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
-            "part (train, valid or test): write --part none to split the images anew"
-        )
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
@@ -226,14 +226,16 @@ def _label_column(
             f"{listed(strange)}: which are the labels? Write --label COLUMN, or several of them: "
             f"--label '{','.join(flags[:2])}'"
         )
-    if len(rest + flags) == 1:
-        return (rest + flags)[0]
-    if not rest + flags:
+    rest += flags
+    if not rest:
         return None
-    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest + flags)
+    texts = [[str(cell) for cell in table[column]] for column in rest]
+    if len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1:  # say the same
+        return min(rest, key=lambda column: _is_number(table[column]))
+    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest)
     raise Unclear(
         f"{name} names {found.count} images, but which column is the label: {shown}? "
-        f"Write --label {(rest + flags)[0]!r} (or another)"
+        f"Write --label {rest[0]!r} (or another)"
     )
 
 
