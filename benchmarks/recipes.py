@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -36,7 +35,6 @@ from pipeline.configuration import hydra_app
 from pipeline.core.files import write_text
 from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.checks import read_config
-from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.prepared import open_prepared
 from pipeline.dataset.recognise import recognise
@@ -197,11 +195,7 @@ def dataset_config(datasets: Path, name: str) -> DictConfig:
         return config
     config = hydra_app.compose("dataset", ["dataset=digits", "image_size=64"])
     root = datasets / name
-    recognised = recognise(root)
-    source = find_images(recognised.images, root)
-    counts = Counter(label for image in source.images for label in image.labels)
-    text = dataset_yaml(name, root, recognised, source, counts)
-    written = OmegaConf.create(text)
+    written = OmegaConf.create(dataset_yaml(name, root, recognise(root)))
     assert isinstance(written, DictConfig)
     defaults = OmegaConf.load(hydra_app.CONF / "dataset.yaml")
     config.dataset = OmegaConf.merge(defaults.dataset, written)

@@ -24,6 +24,7 @@ from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
+from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
 
@@ -656,6 +657,87 @@ def a_mapping_in_json(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
+def _json(name: str, value_of: Callable[[list[str], list[str]], Any]) -> None:
+    """A file of JSON; `value_of` makes it of the images' names and their labels."""
+
+    def case(tree: Tree) -> Truth:
+        names = plain(tree)
+        value = value_of([f"{n}.jpg" for n in names], [KINDS[i % 3] for i in range(45)])
+        tree.json("labels.json", value)
+        return kinds(names, "images/{}.jpg")
+
+    case.__name__ = f"json_{name}"
+    understood(case)
+
+
+_json("records", lambda files, said: records(files, said))
+_json("pairs", lambda files, said: list(zip(files, said, strict=True)))
+_json("pairs_under_a_name", lambda files, said: {"labels": list(zip(files, said, strict=True))})
+_json("columns", lambda files, said: {"image": files, "label": said})
+_json("columns_by_row", lambda files, said: {"f": by_row(files), "label": by_row(said)})
+_json(
+    "columns_and_data",
+    lambda files, said: {"columns": ["f", "y"], "data": list(zip(files, said, strict=True))},
+)
+_json(
+    "files_of_each_class", lambda files, said: {kind: files[k::3] for k, kind in enumerate(KINDS)}
+)
+_json(
+    "records_of_each_class",
+    lambda files, said: {k: [{"file": f} for f in files[i::3]] for i, k in enumerate(KINDS)},
+)
+
+
+def records(files: list[str], said: list[str]) -> list[dict[str, str]]:
+    return [{"file_name": f, "label": label} for f, label in zip(files, said, strict=True)]
+
+
+def by_row(cells: list[str]) -> dict[str, str]:
+    return {str(row): cell for row, cell in enumerate(cells)}
+
+
+@understood
+def records_of_each_part(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = records([f"{n}.jpg" for n in names], [KINDS[i % 3] for i in range(45)])
+    tree.json("labels.json", {"train": rows[:30], "test": rows[30:]})
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def lists_of_each_part_with_numbers_and_names(tree: Tree) -> Truth:
+    """CoOp's splits: of two columns that say the same, the names are the labels."""
+    names = plain(tree)
+    rows = [[f"{n}.jpg", i % 3, KINDS[i % 3]] for i, n in enumerate(names)]
+    tree.json("split.json", {"train": rows[:30], "test": rows[30:]})
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def labels_of_each_file_in_json(tree: Tree) -> Truth:
+    names = plain(tree)
+    tree.json("labels.json", {f"{n}.jpg": [KINDS[i % 3], "tree"] for i, n in enumerate(names)})
+    return {file: f"{kind}+tree" for file, kind in kinds(names, "images/{}.jpg").items()}
+
+
+@stops("labels.json names the images in a way that is not understood: write its labels as a CSV")
+def json_of_another_shape(tree: Tree) -> None:
+    names = plain(tree)
+    tree.json("labels.json", [{"version": 1}, *([f"{n}.jpg", "oak"] for n in names)])
+
+
+@stops("classes.txt: row 1 (001.oak) has no id of its own: write an id, a blank and the rest")
+def classes_without_ids(tree: Tree) -> None:
+    birds(tree)
+    tree.text("CUB/classes.txt", *(f"00{1 + k}.{kind}" for k, kind in enumerate(KINDS)))
+
+
+@stops("classes.txt: its lines begin with 'Ash' and so on, and image_class_labels.txt has '1' and")
+def classes_of_two_words_without_ids(tree: Tree) -> None:
+    birds(tree)
+    tree.text("CUB/classes.txt", *(f"{kind.title()} tree" for kind in KINDS))
+
+
 @understood
 def a_class_number_beside_its_name(tree: Tree) -> Truth:
     names = plain(tree)
@@ -755,6 +837,59 @@ def folders_of_patients(tree: Tree) -> None:
     tree.image(*(f"patient_{i % 4}/{i}.jpg" for i in range(40)))
 
 
+@stops(
+    "(12), which look like volumes, groups, dates or ids: write --layout 'patches/{label}' if they"
+)
+def folders_of_nodes_of_patients(tree: Tree) -> None:
+    """Camelyon17 of WILDS, whose table names no file but numbers that its names are made of."""
+    rows = [
+        (p, node, x, y)
+        for p in ["4", "9", "17", "20"]
+        for node in "012"
+        for x in "12"
+        for y in "345"
+    ]
+    folder, form = "patient_{:03d}_node_{}", "patch_patient_{:03d}_node_{}_x_{}_y_{}.png"
+    tree.image(
+        *(f"patches/{folder}/{form}".format(int(p), n, int(p), n, x, y) for p, n, x, y in rows)
+    )
+    lines = (f"{i},{','.join(row)},{i % 2},{i % 3}" for i, row in enumerate(rows))
+    tree.text("metadata.csv", ",patient,node,x_coord,y_coord,tumor,center", *lines)
+
+
+def patients(tree: Tree, column: str, cells: list[str]) -> Truth:
+    """Class folders with a folder of each patient, whose numbers begin anew in each class."""
+    files = [f"{KINDS[k]}/{p}/{k}{p}{i}.jpg" for k in range(2) for p in range(4) for i in range(3)]
+    tree.image(*files)
+    rows = (f"{file[-7:]},{file[4]},{cells[i % len(cells)]}" for i, file in enumerate(files))
+    tree.text("info.csv", f"file,patient_id,{column}", *rows)
+    return {file: cells[i % len(cells)] for i, file in enumerate(files)}
+
+
+@stops(
+    "two readings: column sex of info.csv says F, M (write --table info.csv), or folders in fold"
+)
+def patients_in_class_folders_and_a_table_of_something_else(tree: Tree) -> None:
+    patients(tree, "sex", ["F", "F", "F", "M", "M", "M"])
+
+
+@understood
+def patients_in_class_folders_and_a_table_of_labels(tree: Tree) -> Truth:
+    return patients(tree, "label", ["F", "F", "F", "M", "M", "M"])
+
+
+@understood
+def patients_in_class_folders_and_a_table_that_says_the_same(tree: Tree) -> Truth:
+    return patients(tree, "what", ["o"] * 12 + ["e"] * 12)
+
+
+def test_folders_in_folders_beside_a_table_are_told(tmp_path: Path) -> None:
+    patients_in_class_folders_and_a_table_of_labels(Tree(tmp_path / "other"))
+    assert recognise(tmp_path / "other").rule.endswith("; the folders in folders are not used")
+    patients_in_class_folders_and_a_table_that_says_the_same(Tree(tmp_path / "same"))
+    assert recognise(tmp_path / "same").rule.endswith("; the folders say the same")
+
+
 @stops("names the images")
 def labels_in_a_file_that_is_not_read(tree: Tree) -> None:
     files = [f"{['north', 'south'][i % 2]}_{i:03d}.jpg" for i in range(30)]
@@ -801,7 +936,7 @@ def an_unclear_delimiter(tree: Tree) -> None:
 
 def read(root: Path, hints: Hints | None = None) -> Truth:
     found = recognise(root, hints or Hints())
-    text = dataset_yaml("x", root, found, found.source, Counter())
+    text = dataset_yaml("x", root, found)
     again = find_images(yaml.safe_load(text)["images"], root)
     assert again.images == found.source.images, "as the YAML says it"
     given = found.split == "given"
@@ -1394,8 +1529,12 @@ def birds_and_their_masks(tree: Tree) -> None:
     ("name", "line", "message"),
     [
         ("train_test_split.txt", "46 1", "images.txt or train_test_split.txt lacks the id 46"),
-        ("image_class_labels.txt", "45 1", "image_class_labels.txt: a line without an id of its"),
-        ("train_test_split.txt", "46", "train_test_split.txt: a line without an id of its own"),
+        (
+            "image_class_labels.txt",
+            "45 1",
+            r"image_class_labels.txt: row 46 \(45 1\) has no id of its",
+        ),
+        ("train_test_split.txt", "46", r"train_test_split.txt: row 46 \(46\) has no id of its own"),
     ],
 )
 def test_ids_that_do_not_agree_are_one_clear_line(
@@ -1469,10 +1608,25 @@ def test_folders_of_parts_split_what_a_table_and_a_layout_label(tmp_path: Path) 
     assert read(tmp_path, Hints(table="labels.csv", layout="train/{label}")) == truth
 
 
-def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
-    class_folders_for_train_and_a_table_for_test(Tree(tmp_path))
+def test_folders_and_a_table_that_count_alike_have_the_labels_of_the_table(tmp_path: Path) -> None:
+    """00002 is 2, for lack of another folder or row that could be meant."""
+    class_folders_for_train_and_a_table_for_test(tree := Tree(tmp_path))
     hints = Hints(table="GT-final_test.csv", layout="GTSRB/Training/{label}")
-    with pytest.raises(PipelineError, match="says 0, 1, 2, the folders say 00000, 00001, 00002, a"):
+    assert Counter(read(tmp_path, hints).values()) == {"0": 19, "1": 19, "2": 19}
+    assert Counter(image.part for image in recognise(tmp_path, hints).source.images) == {
+        "train": 45,
+        "test": 12,
+    }
+    tree.image("GTSRB/Training/2/1.ppm")
+    found = Counter(read(tmp_path, hints).values())
+    assert found == {"0": 4, "1": 4, "2": 5, "00000": 15, "00001": 15, "00002": 15}
+
+
+def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
+    class_folders_for_train_and_a_table_for_test(tree := Tree(tmp_path))
+    tree.image("GTSRB/Training/stop/1.ppm")
+    hints = Hints(table="GT-final_test.csv", layout="GTSRB/Training/{label}")
+    with pytest.raises(PipelineError, match="says 0, 1, 2, the folders say 00000, 00001, 00002, s"):
         read(tmp_path, hints)
 
 
@@ -1517,6 +1671,245 @@ def test_many_folders_called_alike_are_soon_compared() -> None:
     assert time.process_time() - start < 5
     with pytest.raises(PipelineError, match="0/images and 0/a hold files of the same names"):
         refuse_parallel(files)
+
+
+@stops(
+    "classes would be made of folders masks, which are called like something else: write --layout "
+    "'{label}' if they are classes, or move them away to use the others alone (ash, elm, oak)"
+)
+def masks_beside_class_folders(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"masks/{i}.png")
+
+
+@stops("move the folders masks away to use the others, or --layout '{label}/images' for the class")
+def masks_and_images_in_each_class_folder(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/images/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
+
+
+@stops("masks: move the folders masks away to use the others")
+def masks_below_each_class_folder(tree: Tree) -> None:
+    for i in range(30):
+        tree.image(f"{KINDS[i % 3]}/{i}.jpg", f"{KINDS[i % 3]}/masks/{i}.png")
+
+
+@understood
+def one_folder_below_each_class(tree: Tree) -> Truth:
+    files = [f"{KINDS[i % 3]}/cropped/{i}.jpg" for i in range(30)]
+    tree.image(*files)
+    return {file: KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@stops(
+    "malignant (write --layout 'breast/{label}/**'), or ductal, lobular, tubular (write --layout "
+)
+def tissue_of_patients(tree: Tree) -> None:
+    """BreakHis, whose classes and subclasses have a folder SOB between them."""
+    kinds = [("benign", "tubular"), ("malignant", "ductal"), ("malignant", "lobular")]
+    for i in range(36):
+        above, below = kinds[i % 3]
+        tree.image(f"breast/{above}/SOB/{below}/SOB_{i % 9}/{40 * (1 + i % 2)}X/{i}.png")
+
+
+@stops(
+    "(write --layout 'leaves/*/{label}', and --images leaves/color for one of those above alone)?"
+)
+def variants_of_the_same_pictures(tree: Tree) -> None:
+    variants = ("color", "grayscale")
+    tree.image(*(f"leaves/{v}/{KINDS[i % 3]}/{i}.jpg" for v in variants for i in range(30)))
+
+
+@stops(
+    "holds boxes of objects, not labels (oak 1 2 3 4): write a CSV with a column of file names a"
+)
+def class_folders_and_a_table_of_boxes(tree: Tree) -> None:
+    names = [f"{kind}_{i}" for i in range(15) for kind in KINDS]
+    tree.image(*(f"train/{name[:3]}/{name}.JPEG" for name in names))
+    rows = (f"{name},{name[:3]} 1 2 3 4" for name in names)
+    tree.text("LOC_train_solution.csv", "ImageId,PredictionString", *rows)
+
+
+def lesions(tree: Tree) -> Truth:
+    """ISIC 2019, whose table of everything else says which images are of one lesion."""
+    names = plain(tree)
+    flags = [",".join(f"{float(i % 3 == k)}" for k in range(3)) for i in range(len(names))]
+    rows = [f"{name},{each}" for name, each in zip(names, flags, strict=True)]
+    tree.text("GroundTruth.csv", f"image,{','.join(KINDS)}", *rows)
+    rows = [f"{name},{20 + i % 4}.0,L{i // 2},{'fm'[i % 2]}" for i, name in enumerate(names)]
+    tree.text("Training_Metadata.csv", "image,age_approx,lesion_id,sex", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@stops("which column is the label: age_approx (20.0, 21.0, 22.0, 23.0), sex (f, m)? Write --label")
+def labels_and_a_table_of_lesions(tree: Tree) -> None:
+    lesions(tree)
+
+
+def test_groups_that_are_not_used_by_choice_are_told(tmp_path: Path) -> None:
+    truth = lesions(Tree(tmp_path))
+    hints = Hints(table="GroundTruth.csv")
+    assert read(tmp_path, hints) == truth
+    assert recognise(tmp_path, hints).notes == [
+        "Training_Metadata.csv names the same images and gives no label (its column lesion_id "
+        "groups the images, which is not used)"
+    ]
+
+
+def test_a_coarser_column_that_could_be_the_label_is_told(tmp_path: Path) -> None:
+    """ISIC 2020: which diagnosis, and whether it is malignant."""
+    names = plain(tree := Tree(tmp_path))
+    rows = [f"{name},{KINDS[i % 3]},{int(i % 3 == 2)}" for i, name in enumerate(names)]
+    tree.text("train.csv", "image_name,diagnosis,target", *rows)
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    assert "target follows from diagnosis (--label 'target' for it)" in recognise(tmp_path).rule
+
+
+def test_columns_of_more_than_zeros_and_ones_are_one_clear_line(tmp_path: Path) -> None:
+    """CheXpert leaves cells empty, and writes -1 where the radiologist was not sure."""
+    names = plain(tree := Tree(tmp_path))
+    cells = ["1.0", "", "-1.0"]
+    rows = [f"{n},{cells[i % 3]},{cells[i % 2]}" for i, n in enumerate(names)]
+    tree.text("train.csv", "Path,Edema,Fracture", *rows)
+    line = r"train.csv: column Edema holds 1.0, \(empty\), -1.0: a column for each label holds 0 or"
+    with pytest.raises(PipelineError, match=line):
+        read(tmp_path, Hints(label="Edema,Fracture"))
+
+
+@stops("look like volumes, groups, dates or ids: write --layout 'jpeg/{label}' if they are")
+def folders_of_series(tree: Tree) -> None:
+    """CBIS-DDSM, whose tables name the DICOM files that the pictures were made of."""
+    tree.image(*(f"jpeg/1.3.6.1.4.1.9590.100.{7 * i}/{k}-{i}.jpg" for i in range(12) for k in "12"))
+
+
+@stops("train.json: column boxes holds objects of JSON, not labels")
+def boxes_in_lists(tree: Tree) -> None:
+    """Street View House Numbers, with a box for each digit."""
+    names = plain(tree)
+    box = {"height": 3.0, "left": 1.0, "top": 2.0, "width": 3.0}
+    digits = [[{**box, "label": digit} for digit in str(10 + i % 5)] for i in range(45)]
+    rows = zip(names, digits, strict=True)
+    tree.json("train.json", [{"filename": f"{n}.jpg", "boxes": each} for n, each in rows])
+
+
+@understood
+def cells_with_lists_as_python_writes_them(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = ["['oak']", "['elm', 'ash']", "[]", '["ash"]']
+    rows = [f"{name}.jpg\t{cells[i % 4]}" for i, name in enumerate(names)]
+    tree.text("labels.tsv", "file\tgenre", *rows)
+    meant = ["oak", "elm+ash", "", "ash"]
+    return {f"images/{name}.jpg": meant[i % 4] for i, name in enumerate(names)}
+
+
+NO_LISTS = ("['a'", "['a', 1]", '{"choices": 5}', r"['C:\data']", "[1, 2]", "['a' 'b']", "[a]")
+
+
+@pytest.mark.parametrize(
+    ("cell", "meant"),
+    [
+        (r'["caf\u00e9"]', ("caf\u00e9",)),
+        ("""["devil's ivy", 'fern']""", ("devil's ivy", "fern")),
+        ("[ ]", ()),
+        ('{"choices": ["a", "b"]}', ("a", "b")),
+        *((text, text) for text in NO_LISTS),
+    ],
+)
+def test_a_cell_is_a_list_only_where_it_holds_one_of_texts(
+    tmp_path: Path, cell: str, meant: Any
+) -> None:
+    (tmp_path / "t.tsv").write_text(f"file\tlabel\na.jpg\t{cell}\n")
+    assert table_rows(tmp_path / "t.tsv") == [["a.jpg", meant]]
+
+
+def table_rows(path: Path) -> list[list[Any]]:
+    return read_table(path).to_numpy().tolist()
+
+
+@understood
+def several_numbers_in_a_cell(tree: Tree) -> Truth:
+    """The attributes of the Metropolitan Museum's pictures."""
+    names = plain(tree)
+    cells = ["147 616 813", "1 616", "147"]
+    tree.text(
+        "train.csv", "id,attribute_ids", *(f"{n},{cells[i % 3]}" for i, n in enumerate(names))
+    )
+    return {f"images/{n}.jpg": cells[i % 3].replace(" ", "+") for i, n in enumerate(names)}
+
+
+@stops("columns of zeros and ones (dme, gradable) beside grade: which are the labels?")
+def grades_beside_flags(tree: Tree) -> None:
+    """Messidor-2: the grades of retinopathy are no measurement."""
+    rows = [f"{n}.jpg,{i % 5},{i % 2},1" for i, n in enumerate(plain(tree))]
+    tree.text("data.csv", "image_id,grade,dme,gradable", *rows)
+
+
+@understood
+def folders_in_folders_of_their_own_name(tree: Tree) -> Truth:
+    """Archives of archives: the test images have their classes in their names alone."""
+    files = [f"asl_train/asl_train/{KINDS[i % 3]}/{i}.jpg" for i in range(30)]
+    tree.image(*files, *(f"asl_test/asl_test/{kind}_test.jpg" for kind in KINDS))
+    return {f"train:{file}": KINDS[i % 3] for i, file in enumerate(files)}
+
+
+@stops("'{label}/**'), or ash, elm, oak (write --layout '*/*/{label}')?")
+def archives_without_parts(tree: Tree) -> None:
+    tree.image(*(f"trees/trees/{KINDS[i % 3]}/{i}.jpg" for i in range(30)))
+    tree.image(*(f"new/new/{kind}_{i}.jpg" for kind in KINDS for i in range(4)))
+
+
+@understood
+def parts_in_the_names_of_tables_with_dots(tree: Tree) -> Truth:
+    """IDRiD, of diabetic retinopathy, whose images are numbered anew in each part."""
+    truth = {}
+    for letter, part, n in (("a", "Training", 24), ("b", "Testing", 9)):
+        names = [f"IDRiD_{i + 1:03d}" for i in range(n)]
+        tree.image(*(f"1. Images/{letter}. {part} Set/{name}.jpg" for name in names))
+        rows = lines_of(names, "{},{},,")
+        tree.text(f"2. Truth/{letter}. Grading_{part} Labels.csv", "Image name,Grade,,", *rows)
+        found = kinds(names, f"{part.lower()[:-3]}:1. Images/{letter}. {part} Set/{{}}.jpg")
+        truth |= found
+    return truth
+
+
+@understood
+def a_column_of_usages_that_are_no_parts(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [f"{n},{KINDS[i % 3]},{['Casual', 'Sports'][i % 2]}" for i, n in enumerate(names)]
+    tree.text("styles.csv", "id,category,usage", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@stops("which are normal, tumor and a number: write --layout 'tiles/{label}' if they are classes")
+def tiles_of_slides(tree: Tree) -> None:
+    """Camelyon16, whose slides are called by their class."""
+    slides = [f"{kind}_{number:03d}" for kind in ("tumor", "normal") for number in (1, 2, 110)]
+    tree.image(*(f"tiles/{slide}/{slide}_{i}.png" for slide in slides for i in range(4)))
+
+
+@understood
+def numbered_varieties(tree: Tree) -> Truth:
+    """Fruits-360, whose varieties are numbered."""
+    files = [f"{kind} {n}/{i}.jpg" for kind in ("Apple", "Pear") for n in "12" for i in range(6)]
+    tree.image(*files)
+    return {file: file.partition("/")[0] for file in files}
+
+
+@stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
+def boxes_beside_categories(tree: Tree) -> None:
+    names = plain(tree)
+    objects = [{"bbox": [[1, 2, 3, 4]], "categories": [KINDS[i % 3]]} for i in range(45)]
+    rows = zip(names, objects, strict=True)
+    tree.lines("metadata.jsonl", [{"file_name": f"{n}.jpg", "objects": each} for n, each in rows])
+
+
+@understood
+def label_studio_csv_with_several_choices(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = ["oak", '"{""choices"": [""elm"", ""ash""]}"']
+    rows = [f"/data/upload/1/{i:08x}-{n}.jpg,{i},{cells[i % 2]}" for i, n in enumerate(names)]
+    tree.text("project.csv", "image,id,choice", *rows)
+    return {f"images/{n}.jpg": ["oak", "elm+ash"][i % 2] for i, n in enumerate(names)}
 
 
 @stops("write --images image or --images mask")

@@ -1,5 +1,4 @@
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +160,24 @@ def test_a_rare_class_is_told_at_once_with_what_to_write(
     ) in capsys.readouterr().out
 
 
+def test_empty_folders_are_told_and_where_the_valid_part_comes_from(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [
+        f"{part}/{label}/{n}.jpg" for part in ("train", "test") for label in "ab" for n in "12"
+    ]
+    root = pictures(tmp_path / "photos", *photos)
+    for folder in ("val/a", "val/b", "test/a/.hidden", "train/c"):
+        (root / folder).mkdir(parents=True)
+    new_dataset.main("mine", root)
+    said = capsys.readouterr().out
+    assert "parts: 4 test, 4 train (some of train will be valid)\n" in said
+    assert "suspicious: empty folders: train/c, val\n" in said
+    pictures(root, "val/a/1.jpg", "val/b/1.jpg")
+    new_dataset.main("more", root)
+    assert "parts: 4 test, 4 train, 2 valid\n" in capsys.readouterr().out
+
+
 def test_a_new_dataset_can_be_prepared_as_it_was_written(conf: Path, tmp_path: Path) -> None:
     root = pictures(tmp_path / "photos", *(f"{label}/{n}.jpg" for label in "ab" for n in range(5)))
     new_dataset.main("mine", root)
@@ -250,9 +267,7 @@ def test_real_folders_are_recognised(shared: Path) -> None:
     assert len(set(labels(shared / "datasets/oxford_pets_370", pets.images))) == 37
     planet = recognise(shared / "datasets/planet_sample")
     assert (planet.kind, planet.images["path"]) == ("multi", "train/{}.jpg")
-    source = find_images(planet.images, shared / "datasets/planet_sample")
-    counts = {label: 1 for image in source.images for label in image.labels}
-    text = dataset_yaml("x", shared, planet, source, Counter(counts))
+    text = dataset_yaml("x", shared, planet)
     assert text.count("\n  - ") == 17
 
 

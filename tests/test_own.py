@@ -30,15 +30,11 @@ def project(tmp_path: Path) -> Path:
 
 def configure(project: Path) -> None:
     """conf/dataset/photos.yaml as `python -m pipeline.dataset --new` writes it."""
-    from pipeline.dataset.find_images import find_images
     from pipeline.dataset.new import dataset_yaml
     from pipeline.dataset.recognise import recognise
 
     root = project / "photos"
-    found = recognise(root)
-    source = find_images(found.images, root)
-    counts = pd.Series([label for image in source.images for label in image.labels])
-    text = dataset_yaml("photos", root, found, source, counts.value_counts().to_dict())
+    text = dataset_yaml("photos", root, recognise(root))
     (project / "conf/dataset/photos.yaml").write_text(text)
 
 

@@ -148,6 +148,7 @@ def test_every_recipe_and_source_of_weights_composes(recipe: str, weights: str) 
     ("override", "line"),
     [
         ("dataset=digitz", "unknown dataset 'digitz': did you mean digits"),
+        ("dataset=nope", "unknown dataset 'nope': choose from"),
         ("recipe=quikstart", "unknown recipe 'quikstart': did you mean quickstart"),
         ("weights=weel", "unknown weights 'weel': did you mean wheel"),
         ("recipe.lrr=1", "unknown key 'recipe.lrr': did you mean recipe.lr"),

@@ -20,11 +20,13 @@ from pipeline.dataset.naming import (
     Naming,
     NoColumn,
     Unclear,
+    are_paths,
     listed,
-    part_in_name,
+    splits_by_name,
     words,
 )
 from pipeline.dataset.sources import part_named
+from pipeline.dataset.table_files import BOX
 
 LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
     *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
@@ -37,6 +39,7 @@ PART_COLUMNS = words(
     "split splits part set subset fold folds partition phase usage ml_use data_split "
     "dataset_split is_valid is_val is_validation is_test is_train valid"
 )
+MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
 GROUP_NAMES = (
     *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
     *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
@@ -44,7 +47,6 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
-_SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
@@ -72,14 +74,25 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     groups = [column for column in groups_in(rest) if column != hints.label]
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
-    rest = [column for column in rest if column not in groups and not _are_paths(table[column])]
+    rest = [column for column in rest if column not in groups and not are_paths(table[column])]
     rest = _without_box(table, rest)
-    label = _label_column(table, rest, found, name, hints)
-    if label is None or (hints.part == "none" and _splits_by_name(name, str(label))):
+    label = _label_column(table, rest, found, name, hints, evidence)
+    splits = part is None and splits_by_name(name, str(label))
+    if label is None or (hints.part == "none" and splits):
         return None
     if isinstance(label, list):
-        return _one_hot(table, label, keys, evidence)
+        return _one_hot(table, label, keys, evidence, name)
+    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
+        raise Unclear(
+            f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
+            "with a column of file names and one of labels"
+        )
     _refuse_what_is_no_label(table[label], label, name, hints)
+    if splits and hints.label is hints.table is None:
+        raise Unclear(
+            f"{name} splits the images by its name, but {listed(dict.fromkeys(table[label]))} name "
+            "no part (train, valid or test): write --part none to split the images anew"
+        )
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, found, keys, evidence, name, hints)
@@ -92,34 +105,19 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
 
 
 def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
-    """Raise for objects of JSON, boxes behind a label, and a list that only splits the images."""
+    """Raise for objects of JSON, and for boxes behind a label."""
     texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
     texts = [text for text in texts if text.strip()]
     for what, pattern in (
         ("objects of JSON", r"\{\s*\".*\}"),
         ("boxes of objects", r"[^\s\d]\S*( -?\d+(\.\d+)?){4,}.*"),
     ):
-        if (
-            texts
-            and hints.delimiter is None
-            and all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
-        ):
+        every = all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
+        if every and texts and hints.delimiter is None:
             raise Unclear(
                 f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
-                "with a column of file names and one of labels"
+                "with a column of file names and one of labels, or --table none to use folders"
             )
-    if hints.label is None and hints.table is None and _splits_by_name(name, label):
-        raise Unclear(
-            f"{name} splits the images by its name, but {listed(dict.fromkeys(texts))} name no "
-            "part (train, valid or test): write --part none to split the images anew"
-        )
-
-
-def _splits_by_name(name: str, label: str) -> bool:
-    """Whether a table without header is, by its name, no table of labels but of parts."""
-    split = _SPLITS.search(name.lower())
-    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
-    return label.startswith("column ") and split is not None and not of_a_part
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
@@ -130,18 +128,6 @@ def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
     if group := _group_column(table, groups_in(rest), Hints(), []):
         return f"its column {group} groups the images"
     return ""
-
-
-def refuse_words(cells: pd.Series, name: str) -> None:
-    """Raise where blanks may stand between labels, or between the words of one."""
-    lists = [cell for cell in cells if isinstance(cell, tuple)]
-    several = [cell for cell in lists if len(cell) > 1]
-    alone = {cell[0] for cell in lists if len(cell) == 1}
-    if any(word not in alone and not word.isdigit() for cell in several for word in cell):
-        raise Unclear(
-            f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "
-            "Write --delimiter none, or --delimiter ' '"
-        )
 
 
 def _part_column(
@@ -161,6 +147,8 @@ def _part_column(
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         named = column_key(column) in PART_COLUMNS
         said = {part_named(cell) for cell in cells} - {None}
+        if column_key(column) in MAY_BE_PARTS and not said:
+            continue
         if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
             continue
         if len(set(meant.values())) == 1 and None not in meant.values() and not named:
@@ -209,7 +197,12 @@ def _group_column(
 
 
 def _label_column(
-    table: pd.DataFrame, columns: Sequence[str], found: Naming, name: str, hints: Hints
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    found: Naming,
+    name: str,
+    hints: Hints,
+    evidence: list[str],
 ) -> str | list[str] | None:
     if hints.label is not None:
         wanted = [each.strip() for each in hints.label.split(",")]
@@ -220,12 +213,12 @@ def _label_column(
     named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
     named = [column for column in named if (table[column] != "").any()]
     if named:
-        return _one_meaning(table, named, name)
+        return _one_meaning(table, named, name, evidence)
     flags = [c for c in columns if _zeros_and_ones(table[c])]
     rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
     if len(flags) >= 2:
         sums = _ones(table, flags)
-        strange = [c for c in rest if not _is_number(table[c])]
+        strange = [c for c in rest if not _is_number(table[c]) or _counts_up(table[c])]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -233,18 +226,20 @@ def _label_column(
             f"{listed(strange)}: which are the labels? Write --label COLUMN, or several of them: "
             f"--label '{','.join(flags[:2])}'"
         )
-    if len(rest + flags) == 1:
-        return (rest + flags)[0]
-    if not rest + flags:
+    rest += flags
+    if not rest:
         return None
-    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest + flags)
+    texts = [[str(cell) for cell in table[column]] for column in rest]
+    if len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1:  # say the same
+        return min(rest, key=lambda column: _is_number(table[column]))
+    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest)
     raise Unclear(
         f"{name} names {found.count} images, but which column is the label: {shown}? "
-        f"Write --label {(rest + flags)[0]!r} (or another)"
+        f"Write --label {rest[0]!r} (or another)"
     )
 
 
-def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
+def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence: list[str]) -> str:
     """Of columns called as labels are, the one that the others follow from; names win."""
     if len(named) == 1:
         return named[0]
@@ -261,15 +256,19 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str) -> str:
                 f"{listed(dict.fromkeys(map(str, table[other])))}): write --label {first!r} or "
                 f"--label {other!r}"
             )
+        if 1 < table[other].nunique() < table[first].nunique():
+            evidence.append(f"column {other} follows from {first} (--label {other!r} for it)")
     return first
 
 
 def _one_hot(
-    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str]
+    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], name: str
 ) -> Meaning:
-    odd = [c for c in flags if not _zeros_and_ones(table[c])]
-    if odd:
-        raise PipelineError(f"column {odd[0]} holds more than zeros and ones")
+    if odd := [c for c in flags if not _zeros_and_ones(table[c])]:
+        raise PipelineError(
+            f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
+            "column for each label holds 0 or 1 in each row"
+        )
     sums = _ones(table, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
@@ -338,7 +337,8 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
         same_length = len({len(each) for each in split.values()}) == 1
         if several and len(different) < len(cells) + bool(alone) and not same_length:
             return delimiter
-        if several and delimiter in "|;":
+        numbers = delimiter == " " and all(map(str.isdecimal, different))
+        if (several and delimiter in "|;") or (numbers and not same_length):
             return delimiter
         if len(known) == len(joined) and delimiter in "|;":
             return delimiter
@@ -382,6 +382,13 @@ def _is_number(cells: Any) -> bool:
     return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
 
 
+def _counts_up(cells: pd.Series) -> bool:
+    """Whether they are the numbers of three or more classes, or grades: 0, 1, 2, 3."""
+    texts = {str(cell).strip() for cell in cells} - {""}
+    found = {int(text) for text in texts if text.isdecimal()}
+    return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)
+
+
 def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
     """Without the corners of a box, in the last four columns of a table without header."""
     last = columns[-4:]
@@ -391,9 +398,3 @@ def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
         return columns
     left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
     return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns
-
-
-def _are_paths(cells: pd.Series) -> bool:
-    """A further column of paths, such as a mask's."""
-    texts = [str(cell) for cell in cells if cell != ""]
-    return bool(texts) and all("/" in text and "." in text for text in texts)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import Meaning, groups_in, meaning, refuse_words
+from pipeline.dataset.columns import Meaning, groups_in, meaning
 from pipeline.dataset.image_files import ImageFiles
 from pipeline.dataset.naming import (
     MOST_SHOWN,
@@ -24,6 +24,7 @@ from pipeline.dataset.naming import (
     listed,
     naming,
     part_in_name,
+    refuse_words,
 )
 from pipeline.dataset.sources import (
     PART_NAMES,

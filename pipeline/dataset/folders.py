@@ -21,11 +21,6 @@ from pipeline.dataset.naming import (
 )
 from pipeline.dataset.sources import Layout, part_in_words, part_of_folder
 
-NAME_PATTERNS = (
-    # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
-    r"(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+",
-    r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
-)
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
     "jpegimages data dataset raw original originals input inputs output outputs files "
@@ -33,16 +28,25 @@ NO_CLASSES = NO_IMAGES | words(
 )
 _VOLUMES = re.compile(
     r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
-    r"set|dir|patient|subject|case|session|slide|video|scene|site|user|group|seq|sequence)"
-    r"[-_ ]?\d+",
+    r"set|dir|patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|"
+    r"node|tile|patch|slice|plate|clip|study|series|specimen)"
+    r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
     re.I,
 )
 _DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*")
-_NUMBERED = re.compile(r".*\d.*")
-_CAMERAS = words(
-    "img dsc dscn dscf pict pxl photo image picture frame screenshot scan p gopr mvimg wp "
-    "vid untitled download file pic snap capture"
+_ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
+    r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
+    re.I,
 )
+_NUMBERED = re.compile(r".*\d.*")
+
+
+class Nested(Unclear):
+    """Folders in folders, of which the upper or the lower ones may be the classes."""
+
+    def __init__(self, message: str, layouts: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.layouts = layouts
 
 
 @dataclass(frozen=True)
@@ -69,120 +73,74 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
     if hints.layout is not None:
         Layout.of(hints.layout)
         return Reading({"_target_": target, "layout": hints.layout}, f"folders: {hints.layout}")
-    folders = Counter(tuple(file.split("/")[:-1]) for file in files)
-    levels: list[str] = []
-    folders = _descend(folders, levels)
-    part_level = _part_level(folders, levels)
-    parts: list[str] = []
-    if part_level is not None:
-        parts = sorted({each[part_level] for each in folders if len(each) > part_level})
-        folders = Counter(
-            {each: count for each, count in folders.items() if len(each) > part_level or not each}
-        )
-    rests: dict[tuple[str, ...], int] = defaultdict(int)
-    for each, count in folders.items():
-        rest = each if part_level is None else each[:part_level] + each[part_level + 1 :]
-        rests[rest] += count
-    if part_level == 0:
-        _refuse_bare_parts(folders, levels)
-    inner: list[str] = []
-    labelled = Counter({rest: count for rest, count in rests.items() if rest})
-    if part_level in (None, 0):
-        labelled = _descend(labelled, inner, to_classes=True)
-    labelled = Counter({rest: count for rest, count in labelled.items() if rest})
-    if not labelled:
+    tree = _Tree.of(files)
+    if not tree.labelled:
         return None
-
-    def layout_of(*below: str) -> list[str]:
-        said = [*inner, *below]
-        if part_level is not None:
-            said.insert(part_level, "{part}")
-        return [*levels, *("*" if each == "**" else each for each in said[:-1]), said[-1]]
-
     if not beside_table:
-        _refuse_copies(labelled, layout_of)
-    tail, deeper = _label_level(labelled, layout_of, beside_table)
-    classes = sorted({rest[0] for rest in labelled})
+        _refuse_copies(tree.labelled, tree.layout)
+    tail, deeper = _label_level(tree.labelled, tree.layout, beside_table)
+    classes = sorted({rest[0] for rest in tree.labelled})
     if len(classes) < 2:
         return None
-    deep = ["**"] if tail else []
-    _refuse_odd_classes(classes, "/".join(layout_of("{label}", *deep)))
-    layout = layout_of("{label}", *tail)
+    _refuse_odd_classes(classes, "/".join(tree.layout("{label}", *(["**"] if tail else []))))
     evidence = f"{len(classes)} folders name the classes ({listed(classes)})"
-    if parts:
-        evidence += f"; folders {', '.join(parts)} are the parts"
+    if tree.parts:
+        evidence += f"; folders {', '.join(tree.parts)} are the parts"
     if deeper:
         evidence += f"; {deeper}"
-    plain = layout in (["{label}"], ["{part}", "{label}"])
-    if plain and len({part_in_words(part) for part in parts}) == len(parts):
-        images: dict[str, Any] = {"_target_": target}
-        if parts:
-            images["parts"] = {str(part_in_words(part)): part for part in parts}
-        if not parts or not any(len(each) == 1 for each in folders):
-            return Reading(images, evidence)
-    return Reading({"_target_": target, "layout": "/".join(layout)}, evidence)
+    layout = tree.layout("{label}", *tail)
+    part_of = {folder: str(part_in_words(folder)) for folder in tree.parts}
+    plain = layout in (["{label}"], ["{part}", "{label}"]) and not (tree.parts and tree.bare)
+    if not plain or len(set(part_of.values())) < len(part_of):
+        return Reading({"_target_": target, "layout": "/".join(layout)}, evidence)
+    parts = {"parts": {part: folder for folder, part in part_of.items()}} if part_of else {}
+    return Reading({"_target_": target, **parts}, evidence)
 
 
-def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
-    """A rule under which labels in the files' names repeat; images of parts may lie apart."""
-    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
-    folders = list(parts)
-    of_part: dict[str | None, str] = {}
-    for folder, part in parts.items():
-        if part in of_part and hints.pattern is None:
-            return None
-        if part in of_part and part is not None:
-            raise Unclear(
-                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
+@dataclass(frozen=True)
+class _Tree:
+    """The levels of folders: those that all images share, that of the parts, and the rest."""
+
+    above: list[str]
+    part_level: int | None  # below those
+    parts: list[str]
+    bare: bool  # whether images lie in the folder of a part itself
+    inner: list[str]  # below the parts, shared by all images
+    labelled: Counter[tuple[str, ...]]  # what is left, of images that lie so deep
+
+    @classmethod
+    def of(cls, files: Sequence[str]) -> "_Tree":
+        above: list[str] = []
+        folders = _descend(Counter(tuple(file.split("/")[:-1]) for file in files), above)
+        level = _part_level(folders, above)
+        parts: list[str] = []
+        if level is not None:
+            parts = sorted({each[level] for each in folders if len(each) > level})
+            folders = Counter(
+                {each: count for each, count in folders.items() if len(each) > level or not each}
             )
-        of_part[part] = f"{folder}/*" if folder else "*"
-    if len(folders) > 1 and None in of_part:
-        if hints.pattern is None:
-            return None
-        if len(of_part) > 1:
-            raise Unclear(
-                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
-                "--images with the folder that holds the images"
-            )
-        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
-    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
-    names = [file.rpartition("/")[2] for file in known]
-    for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
-        try:
-            matches = [re.fullmatch(pattern, name) for name in names]
-        except re.error as error:
-            raise Unclear(f"--pattern {pattern}: {error}") from None
-        labels = Counter(match["label"] for match in matches if match)
-        if hints.pattern is None and not _plausible(labels, len(names)):
-            continue
-        evidence = f"the label is in the file's name: {listed(sorted(labels))}"
-        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
-        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
-        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
-            left = of_part.pop("test")
-            evidence += f"; those in {left} say something else and are left aside"
-        globs: Any = dict(of_part) if None not in of_part else of_part[None]
-        return Reading(
-            {
-                "_target_": "pipeline.dataset.sources.by_name",
-                "files": globs,
-                "pattern": pattern,
-            },
-            evidence,
-        )
-    return None
+        inner: list[str] = []
+        if level == 0 and all(each[:1] == each[1:2] for each in folders):  # as archives leave it
+            folders = Counter({each[1:]: count for each, count in folders.items()})
+            inner = ["*"]
+        rests = Counter[tuple[str, ...]]()
+        for each, count in folders.items():
+            rests[each if level is None else each[:level] + each[level + 1 :]] += count
+        if level == 0:
+            _refuse_bare_parts(folders, above)
+        labelled = Counter({rest: count for rest, count in rests.items() if rest})
+        if level in (None, 0):
+            labelled = _descend(labelled, inner, to_classes=True)
+            labelled = Counter({rest: count for rest, count in labelled.items() if rest})
+        bare = any(len(each) == 1 for each in folders)
+        return cls(above, level, parts, bare, inner, labelled)
 
-
-def _plausible(labels: Counter[str], n_files: int) -> bool:
-    if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
-        return False
-    words = {re.sub(r"[^a-z]", "", label.lower()) for label in labels}
-    return not words & _CAMERAS and all(words) and min(labels.values()) > 1
-
-
-def _part_below(folder: str) -> str | None:
-    parts = {part for name in folder.split("/") if (part := part_in_words(name))}
-    return parts.pop() if len(parts) == 1 else None
+    def layout(self, *below: str) -> list[str]:
+        """What each level means, given what those of `labelled` do."""
+        said = [*self.inner, *below]
+        if self.part_level is not None:
+            said.insert(self.part_level, "{part}")
+        return [*self.above, *("*" if each == "**" else each for each in said[:-1]), said[-1]]
 
 
 def _descend(
@@ -284,8 +242,12 @@ def _label_level(
     for rest in deep:
         owners[rest[1]].add(rest[0])
     names = sorted(owners)
-    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
     beside = any(len(rest) == 1 for rest in labelled)
+    upper = sorted({rest[0] for rest in labelled})
+    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
+    one_each = len(names) == 1 and len(owners[names[0]]) == len(upper)
+    own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
+    generic = generic or (not beside and (one_each or own_name))
     if generic:
         inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
         repeated, bare = False, False
@@ -302,12 +264,16 @@ def _label_level(
     if any(len(rest) > len(lower) for rest in deep):
         lower.append("**")
     if may_be_classes:
-        upper = sorted({rest[0] for rest in labelled})
         below = "{group}" if groups and bare and not repeated else "**"
-        raise Unclear(
+        layouts = "/".join(layout_of("{label}", below)), "/".join(layout_of(*lower))
+        crossed = not generic and all(len(each) == len(upper) for each in owners.values())
+        place = "/".join(layout_of(upper[0]))
+        alone = f", and --images {quote(place)} for one of those above alone"
+        raise Nested(
             f"folders in folders: are the classes {listed(upper)} (write --layout "
-            f"'{'/'.join(layout_of('{label}', below))}'), or {listed(inner)} (write --layout "
-            f"'{'/'.join(layout_of(*lower))}')?"
+            f"'{layouts[0]}'), or {listed(inner)} (write --layout '{layouts[1]}'"
+            f"{alone if crossed and '{' not in place else ''})?",
+            layouts,
         )
     if groups:
         return ["{group}"], (
@@ -341,17 +307,37 @@ def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
     parts = [name for name in said if part_of_folder(name)]
     if {"train"} < set(said.values()):
         parts = list(said)
-    if generic or parts:
+    if odd := generic + parts:
+        others = [name for name in classes if name not in odd]
+        instead = "--images FOLDER for the folder that holds the images"
+        if len(others) > 1:
+            instead = f"move them away to use the others alone ({listed(others)})"
         raise Unclear(
-            f"classes would be made of folders {listed(generic + parts)}, which are called like "
-            f"something else: write --layout '{layout}' if they are classes, or --images FOLDER "
-            "for the folder that holds the images"
+            f"classes would be made of folders {listed(odd)}, which are called like something "
+            f"else: write --layout '{layout}' if they are classes, or {instead}"
         )
-    if all(map(_VOLUMES.fullmatch, classes)) or all(map(_DATE.fullmatch, classes)):
+    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
         raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which look like volumes, groups "
-            f"or dates: write --layout '{layout}' if they are classes, or give a table with labels"
+            f"classes would be made of folders {listed(classes)}, which look like volumes, groups, "
+            f"dates or ids: write --layout '{layout}' if they are classes, or give a table with a "
+            "column of file names and one of labels"
         )
+    if before := _numbered_alike(classes):
+        raise Unclear(
+            f"classes would be made of folders {listed(classes)}, which are {listed(before)} and a "
+            f"number: write --layout '{layout}' if they are classes, or put those of one class "
+            "into one folder"
+        )
+
+
+def _numbered_alike(classes: Sequence[str]) -> list[str]:
+    """What stands before the numbers in tumor_001 and normal_002; empty where not all are so."""
+    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d{2,})", name) for name in classes]
+    found = [match.groups() for match in matches if match]
+    before = Counter(text for text, _ in found)
+    padded = any(number.startswith("0") for _, number in found)
+    alike = len(found) == len(classes) and len({len(number) for _, number in found}) == 1
+    return sorted(before) if alike and padded and len(before) > 1 < min(before.values()) else []
 
 
 def why_no_classes(root: Path, files: Sequence[str]) -> str:
@@ -360,7 +346,7 @@ def why_no_classes(root: Path, files: Sequence[str]) -> str:
     only = next(iter(names))
     if len(names) > 1 or not only or only.lower() in NO_CLASSES or part_of_folder(only):
         return "no class folders"
-    if empty := empty_folders(root, "**/"):
+    if empty := empty_folders(root):
         are = "folder {} is" if len(empty) == 1 else "folders {} are"
         return f"only one class ({only}; {are.format(listed(empty))} empty)"
     return f"only one class ({only}; each needs a folder of its own)"
@@ -374,9 +360,14 @@ def refuse_parallel(files: Sequence[str]) -> None:
     ends = {folder.rpartition("/")[2].lower() for folder in pair}
     left = ends & NO_IMAGES or {first.rpartition("/")[2].lower()}
     kept = [file for file in files if left.isdisjoint(folder_of(file).lower().split("/"))]
+    name = first.rpartition("/")[2]
+    holders = {file.partition(f"{name}/")[0] for file in files if f"/{name}/" in f"/{file}"}
+    hint = choice_of_folders(first, second)
+    if len(holders) > 1:  # one in each class's folder
+        hint = f"move the folders {' and '.join(sorted(left))} away to use the others"
     raise Unclear(
         f"{first} and {second or '.'} hold files of the same names, such as images and "
-        f"masks: {choice_of_folders(first, second)}{_layout_without(kept, files)}"
+        f"masks: {hint}{_layout_without(kept, files)}"
     )
 
 

@@ -1,5 +1,6 @@
 """The image files of a folder, to be found by what tables and lists call them."""
 
+import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -185,13 +186,16 @@ def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def empty_folders(root: Path, pattern: str = "*/") -> list[str]:
-    """The folders below that hold nothing, hidden ones left aside."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob(pattern)
-        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir())
-    )
+def empty_folders(root: Path) -> list[str]:
+    """The folders without a file in or below them, save those in one that is listed."""
+    folders: list[Path] = []
+    full = {Path()}
+    for place, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        folders.append(Path(place).relative_to(root))
+        if files:
+            full.update((folders[-1], *folders[-1].parents))
+    return sorted(each.as_posix() for each in folders if each not in full and each.parent in full)
 
 
 def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str, str] | None:

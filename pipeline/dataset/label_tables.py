@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -80,46 +80,52 @@ def in_table(
     separator  between the cells of a text file; by default its suffix says
     header     the columns' names where the table has none; false calls them column 1, column 2, ...
     unlabelled tables of images that have no label
-    layout     what the folders of images that no row names mean, as in `in_class_folders`
+    layout     what the folders of images that no row names mean, as in `in_class_folders`; of
+               numbers 00007 is the table's 7
     """
     _check(suffix=(suffix, ("same", "any")), case=(case, ("same", "any")))
     _check(rows=(rows, ("one", "merge")))
     index = ImageFiles(root)
+    labels_of = _label_reader(label, delimiter, no_label)
+    part_of_row = _part_reader(part, parts)
+
+    def read(row: dict[Any, Any], said: str | None, folder: str) -> tuple[Found, list[str], str]:
+        """The image of a row, the files that fit, and why it cannot be used, empty if it can."""
+        if part is not None:
+            said = part_of_row(row[part])
+        rule = path if isinstance(path, str) else path.get(said or "", "{}")
+        wanted = wanted_path(rule, row[file], folder, prefix, remove)
+        fitting = index.find(wanted, suffix == "any", case == "any")
+        where = fitting[0] if len(fitting) == 1 else wanted
+        if part_of_path:
+            said = part_on_the_way(where)
+        labels, reason = labels_of(row)
+        reason = reason or _path_fault(root, where, fitting)
+        if part is not None and said is None and not reason:
+            reason = f"{part} is {row[part]!r}, which names no part"
+        of_group = None if group is None else str(row[group]).strip() or None
+        return Found(where, labels, said, of_group), fitting, reason
+
     found: list[Found] = []
     faults: list[Fault] = []
     listed: set[str] = set()
-    labels_of = _label_reader(label, delimiter, no_label)
-    part_of_row = _part_reader(part, parts)
     for name_of_part, name in _tables(table):
         frame = _checked_table(root / name, separator, header, [file, part, group], label)
-        folder = folder_of(name)
         for number, row in enumerate(frame.to_dict("records"), start=2 if header is True else 1):
-            said = name_of_part if part is None else part_of_row(row[part])
-            rule = path if isinstance(path, str) else path.get(said or "", "{}")
-            wanted = wanted_path(rule, row[file], folder, prefix, remove)
-            fitting = index.find(wanted, suffix == "any", case == "any")
-            where = fitting[0] if len(fitting) == 1 else wanted
+            image, fitting, reason = read(row, name_of_part, folder_of(name))
             listed.update(fitting)
-            if part_of_path:
-                said = part_on_the_way(where)
-            labels, reason = labels_of(row)
-            reason = reason or _path_fault(root, where, fitting)
-            if part is not None and said is None and not reason:
-                reason = f"{part} is {row[part]!r}, which names no part"
             if reason:
-                faults.append(Fault(f"{name} row {number}: {where}", reason))
+                faults.append(Fault(f"{name} row {number}: {image.file}", reason))
             else:
-                of_group = None if group is None else str(row[group]).strip() or None
-                found.append(Found(where, labels, said, of_group))
+                found.append(image)
     images, repeated = _merged(found) if rows == "merge" else _once(found)
     images, without = without_test(images)
     if layout is not None:
-        others = in_class_folders(root, layout=layout)
+        others = _in_other_folders(root, layout, images, listed)
+        images += others.images
+        faults += others.faults
         without += others.unlabelled
-        faults += [each for each in others.faults if each.file not in listed]
-        by_folder = [image for image in others.images if image.file not in listed]
-        images += [replace(i, part=i.part or part_on_the_way(i.file)) for i in by_folder]
-        listed.update(image.file for image in by_folder)
+        listed.update(image.file for image in others.images)
     for name in unlabelled:
         without += _named(root, name, path, index)
     used = {image.file for image in images}
@@ -128,6 +134,33 @@ def in_table(
     tables = ", ".join(name for _, name in _tables(table))
     faults += repeated + [Fault(each, f"not in {tables}") for each in beside]
     return Source(images, FolderReader(root), faults, without)
+
+
+def _in_other_folders(
+    root: Path, layout: str, images: Sequence[Found], listed: Collection[str]
+) -> Source:
+    """What the folders say of the images that are not listed, in the labels of those that are.
+
+    Where both are numbers, 00007 is the 7 of a table that writes no zeros before its numbers.
+    """
+    source = in_class_folders(root, layout=layout)
+    labels = {label for image in images for label in image.labels}
+    folders = {label for image in source.images for label in image.labels}
+    plain = {each: str(int(each)) for each in folders | labels if each.isdecimal()}
+    same = len(plain) == len(folders | labels) and all(plain[each] == each for each in labels)
+    if not labels or not same or len({plain[each] for each in folders}) < len(folders):
+        plain = {}
+    others = [
+        replace(
+            image,
+            labels=tuple(plain.get(each, each) for each in image.labels),
+            part=image.part or part_on_the_way(image.file),
+        )
+        for image in source.images
+        if image.file not in listed
+    ]
+    faults = [each for each in source.faults if each.file not in listed]
+    return replace(source, images=others, faults=faults)
 
 
 def wanted_path(

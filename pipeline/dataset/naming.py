@@ -29,6 +29,7 @@ NO_IMAGES = words(
     "mask masks annotation annotations segmentation segmentations gt groundtruth ground_truth "
     "labels label"
 )
+SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 MOST_SHOWN = 4
 LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
@@ -315,9 +316,16 @@ def _in(file: str, folder: str) -> bool:
 def part_in_name(name: str) -> str | None:
     """The part that a table's own name or folder says: train.csv, labels_val.csv, test/x.csv."""
     *folders, own = name.split("/")
-    if part := part_in_words(own.partition(".")[0]):
+    if part := part_in_words(own.rpartition(".")[0]):
         return part
     return next((part for each in folders[::-1] if (part := part_of_folder(each))), None)
+
+
+def splits_by_name(name: str, label: str) -> bool:
+    """Whether a table without header is, by its name, no table of labels but of parts."""
+    split = SPLITS.search(name.lower())
+    of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
+    return label.startswith("column ") and split is not None and not of_a_part
 
 
 def listed(values: Iterable[Any]) -> str:
@@ -325,3 +333,21 @@ def listed(values: Iterable[Any]) -> str:
     texts = [str(value) or "(empty)" for value in values]
     more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more
+
+
+def are_paths(cells: pd.Series) -> bool:
+    """A further column of paths, such as a mask's."""
+    texts = [str(cell) for cell in cells if cell != ""]
+    return bool(texts) and all("/" in text and "." in text for text in texts)
+
+
+def refuse_words(cells: pd.Series, name: str) -> None:
+    """Raise where blanks may stand between labels, or between the words of one."""
+    lists = [cell for cell in cells if isinstance(cell, tuple)]
+    several = [cell for cell in lists if len(cell) > 1]
+    alone = {cell[0] for cell in lists if len(cell) == 1}
+    if any(word not in alone and not word.isdigit() for cell in several for word in cell):
+        raise Unclear(
+            f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "
+            "Write --delimiter none, or --delimiter ' '"
+        )

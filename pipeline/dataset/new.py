@@ -4,11 +4,10 @@ Reads file names and tables only, and the few images of the contact sheet; write
 data/contact_sheets/NAME.png, on which a person sees at a glance whether it was understood.
 """
 
-import hashlib
 import json
 import re
 import textwrap
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,18 +21,14 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing, write_text
-from pipeline.dataset.checks import Faulty, choose, odd_labels, read_config, sorted_classes
+from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes, suspicious
 from pipeline.dataset.download import unpacked_file
-from pipeline.dataset.image_files import empty_folders
-from pipeline.dataset.images import OF_16, NotAnImage, decode
+from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import PART_NAMES, Found, Source
+from pipeline.dataset.sources import Found, Source
 
 MOST_CLASSES = 12
-LOOKED_AT = 32  # images that are decoded
-MOST_COMPARED = 5_000  # files
-MOST_READ = 100 << 20  # bytes of them
 COLUMNS, MAX_TILES = 8, 64
 TILE, CAPTION, GAP, HEAD = 150, 46, 10, 60  # pixels
 T = TypeVar("T")
@@ -144,15 +139,7 @@ def main(
         replace: write conf/dataset/NAME.yaml anew where there is one, and keep that as .yaml.old
     """
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
-        raise PipelineError(f"{name!r}: a dataset's name is letters, digits and _, a letter first")
-    if not isinstance(yaml.safe_load(name), str) or name.lower() in ("inf", "nan"):
-        raise PipelineError(f"{name!r}: YAML reads this name as something else: choose another")
-    if config.exists() and not replace:
-        raise PipelineError(
-            f"{config} exists: choose another name, or write --replace, which keeps it as "
-            f"{_free(config).name}"
-        )
+    _check_name(name, config, replace)
     root = unpacked_file(path)[0] if path.is_file() else path
     hints = Hints(
         table=table,
@@ -167,8 +154,33 @@ def main(
         pattern=pattern,
     )
     recognised = recognise(root, hints)
-    source = recognised.source
-    counts = Counter(label for image in source.images for label in image.labels)
+    _check_classes(path, recognised)
+    sheet = SHEETS / f"{name}.png"
+    title = (f"{name}: {summary(recognised)}", f"{recognised.rule}.")
+    draw_sheet(recognised.source, title, sheet)
+    _write(config, dataset_yaml(name, path, recognised))
+    print(f"{config}: {summary(recognised)}.")
+    for line in (*told(recognised, root), *rare_classes(name, recognised.source)):
+        print(line)
+    print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
+    print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
+
+
+def _check_name(name: str, config: Path, replace: bool) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
+        raise PipelineError(f"{name!r}: a dataset's name is letters, digits and _, a letter first")
+    if not isinstance(yaml.safe_load(name), str) or name.lower() in ("inf", "nan"):
+        raise PipelineError(f"{name!r}: YAML reads this name as something else: choose another")
+    if config.exists() and not replace:
+        raise PipelineError(
+            f"{config} exists: choose another name, or write --replace, which keeps it as "
+            f"{_free(config).name}"
+        )
+
+
+def _check_classes(path: Path, recognised: Recognised) -> None:
+    """Raise where there is nothing to tell apart, or no class has a second image."""
+    counts = _counts(recognised.source.images)
     if len(counts) < 2:
         only = f"one class, {next(iter(counts))}" if counts else "no labels"
         raise PipelineError(f"{path}: {only} ({recognised.rule}): there is nothing to tell apart")
@@ -177,30 +189,15 @@ def main(
             f"{path}: {len(counts)} classes of one image each ({recognised.rule}): nothing to "
             "learn from: name the right column with --label, or give more images"
         )
-    sheet = SHEETS / f"{name}.png"
-    draw_sheet(source, (f"{name}: {summary(recognised, source)}", f"{recognised.rule}."), sheet)
-    text = dataset_yaml(name, path, recognised, source, counts)
+
+
+def _write(config: Path, text: str) -> None:
+    """Write the YAML; one with another text that was there is kept beside it."""
     if config.exists() and config.read_bytes() != text.encode():
         kept = _free(config)
         kept.write_bytes(config.read_bytes())
         print(f"kept: {kept}, as {config.name} was before")
     write_text(config, text)
-    print(f"{config}: {summary(recognised, source)}.")
-    for line in told(recognised, source, root):
-        print(line)
-    for fault in source.faults[:10]:
-        print(f"fault: {fault.file}: {fault.reason}")
-    if len(source.faults) > 10:
-        print(f"fault: ... and {len(source.faults) - 10} more")
-    if source.faults:
-        print(
-            "Stage dataset stops at faults: correct them, or write `bad: drop` into the YAML to "
-            "leave such files out"
-        )
-    for line in rare_classes(name, source):
-        print(line)
-    print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
-    print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
 
 
 def _free(config: Path) -> Path:
@@ -229,9 +226,10 @@ def rare_classes(name: str, source: Source) -> Iterator[str]:
         yield f"warning: stage dataset will refuse this: {error}"
 
 
-def summary(recognised: Recognised, source: Source) -> str:
+def summary(recognised: Recognised) -> str:
     """`370 images, 37 classes of 8 to 12 images, single-label, 2 faults`."""
-    counts = Counter(label for image in source.images for label in image.labels)
+    source = recognised.source
+    counts = _counts(source.images)
     few, many = min(counts.values(), default=0), max(counts.values(), default=0)
     each = f"{few}" if few == many else f"{few} to {many}"
     n_faults = len(source.faults)
@@ -242,14 +240,13 @@ def summary(recognised: Recognised, source: Source) -> str:
     )
 
 
-def dataset_yaml(
-    name: str, path: Path, recognised: Recognised, source: Source, counts: Counter[str]
-) -> str:
+def dataset_yaml(name: str, path: Path, recognised: Recognised) -> str:
     """The text of conf/dataset/NAME.yaml, with the classes and how many images each has."""
+    counts = _counts(recognised.source.images)
     inside = path.resolve().is_relative_to(Path.cwd())
     folder = path.resolve().relative_to(Path.cwd()) if inside else path.resolve()
     lines = [
-        f"# As `--new` understood it: {summary(recognised, source)};",
+        f"# As `--new` understood it: {summary(recognised)};",
         *(f"# {line}" for line in textwrap.wrap(" ".join(recognised.rule.split()) + ".", 96)),
         *(f"# {' '.join(note.split())}." for note in recognised.notes),
         f"name: {name}",
@@ -278,14 +275,17 @@ def _text(value: Any) -> str:
     return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)
 
 
-def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
+def told(recognised: Recognised, root: Path) -> Iterator[str]:
     """Lines that a person can check in ten seconds."""
+    source = recognised.source
     yield f"read: {recognised.rule}."
     yield f"classes: {_classes(source.images)}"
     parts = Counter(image.part for image in source.images)
     if parts.keys() - {None}:
         counts = [f"{count} {part or 'of no part'}" for part, count in parts.items()]
-        yield f"parts: {', '.join(counts)}" + ("" if recognised.split == "given" else " (not used)")
+        given = "" if "valid" in parts else " (some of train will be valid)"
+        not_used = " (not used)"
+        yield f"parts: {', '.join(counts)}" + (given if recognised.split == "given" else not_used)
     groups = {image.group for image in source.images} - {None}
     if groups:
         yield f"groups: {len(groups)} ({listed(sorted(map(str, groups)))}); each stays in one part"
@@ -303,97 +303,26 @@ def told(recognised: Recognised, source: Source, root: Path) -> Iterator[str]:
         )
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
+    for fault in source.faults[:10]:
+        yield f"fault: {fault.file}: {fault.reason}"
+    if len(source.faults) > 10:
+        yield f"fault: ... and {len(source.faults) - 10} more"
+    if source.faults:
+        yield (
+            "Stage dataset stops at faults: correct them, or write `bad: drop` into the YAML to "
+            "leave such files out"
+        )
 
 
-def suspicious(source: Source, root: Path) -> Iterator[str]:
-    """What may be a mistake in the data, in words."""
-    yield from odd_labels({label for image in source.images for label in image.labels})
-    yield from _parts(source.images)
-    yield from _equal_pictures(source, root)
-    if empty := empty_folders(root):
-        yield f"empty folders: {listed(empty)}"
-    yield from _pixels(source)
+def _counts(images: Sequence[Found]) -> Counter[str]:
+    """How many images each class has."""
+    return Counter(label for image in images for label in image.labels)
 
 
 def _classes(images: Sequence[Found]) -> str:
-    counts = Counter(label for image in images for label in image.labels)
+    counts = _counts(images)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
     return ", ".join(shown) + (f", ... ({len(counts)})" if len(counts) > len(shown) else "")
-
-
-def _parts(images: Sequence[Found]) -> Iterator[str]:
-    """Classes that are in one part only; groups that are in several."""
-    by_part: dict[str, set[str]] = defaultdict(set)
-    parts_of_group: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        if image.part is not None:
-            by_part[image.part].update(image.labels)
-            if image.group is not None:
-                parts_of_group[image.group].add(image.part)
-    if len(by_part) > 1:
-        for part in (part for part in PART_NAMES if part in by_part):
-            others = set().union(*(each for other, each in by_part.items() if other != part))
-            if alone := sorted(by_part[part] - others):
-                yield f"classes only in {part}: {listed(alone)}"
-    if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
-        yield (
-            f"{len(shared)} groups are in several of the given parts ({listed(shared)}): write "
-            "split: stratified, which keeps groups whole"
-        )
-
-
-def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
-    """Files with the same bytes; files of one size are read, as far as that is quick.
-
-    Stage `dataset` compares all.
-    """
-    by_size: dict[int, list[Found]] = defaultdict(list)
-    for image in source.images[:MOST_COMPARED]:
-        path = root / image.file
-        if path.is_file():
-            by_size[path.stat().st_size].append(image)
-    by_content: dict[str, list[Found]] = defaultdict(list)
-    read = 0
-    for size, same in sorted(by_size.items()):
-        if len(same) > 1 and (read := read + size * len(same)) < MOST_READ:
-            for image in same:
-                digest = hashlib.sha256(source.read(image.file)).hexdigest()
-                by_content[digest].append(image)
-    equal = [each for each in by_content.values() if len(each) > 1]
-    contradictory = [each for each in equal if len({frozenset(i.labels) for i in each}) > 1]
-    if contradictory:
-        first = list({frozenset(i.labels): i for i in contradictory[0]}.values())
-        yield (
-            f"{_pictures(contradictory, 'has', 'have')} different labels in different files "
-            f"({' and '.join(f'{i.file}: {chr(43).join(i.labels)}' for i in first[:2])})"
-        )
-    across = [each for each in equal if len({image.part for image in each}) > 1]
-    if across:
-        files = listed(i.file for i in across[0])
-        yield f"{_pictures(across, 'is', 'are')} in several parts ({files})"
-    elif len(equal) > len(contradictory):
-        files = listed(i.file for i in equal[0])
-        yield f"{_pictures(equal, 'is', 'are')} there several times ({files})"
-
-
-def _pictures(found: Sequence[object], one: str, several: str) -> str:
-    return f"1 picture {one}" if len(found) == 1 else f"{len(found)} pictures {several}"
-
-
-def _pixels(source: Source) -> Iterator[str]:
-    """What a few of the images have in common that is worth knowing."""
-    found = Counter[str]()
-    chosen = source.images[:: max(1, len(source.images) // LOOKED_AT)][:LOOKED_AT]
-    for image in chosen:
-        try:
-            found.update(decode(source.read(image.file)).peculiar)
-        except (NotAnImage, OSError):
-            found["not readable"] += 1
-    for word, count in found.items():
-        if bits := word.removesuffix(OF_16) if word.endswith(OF_16) else "":
-            word = f"of 16 bits of which {bits} are used: dark, unless they are scaled"
-        is_or_are = "is" if count == 1 else "are"
-        yield f"{count} of {len(chosen)} images looked at {is_or_are} {word}"
 
 
 if __name__ == "__main__":

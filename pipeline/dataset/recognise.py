@@ -6,7 +6,7 @@ is ignored; two readings that disagree are an error that names both and what to 
 
 import gc
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,18 @@ from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.beside import (
+    lists_beside,
+    refuse_keyed_lists,
+    refuse_lost_columns,
+    refuse_other_files,
+    refuse_other_lists,
+    refuse_unread_parts,
+    said_by_folders,
+    unread_parts,
+    with_lists,
+)
+from pipeline.dataset.columns import says_more
 from pipeline.dataset.evidence import (
     Named,
     Read,
@@ -28,27 +40,30 @@ from pipeline.dataset.folders import (
     Reading,
     class_folders,
     read_folders,
-    read_names,
     refuse_parallel,
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, any_stem
+from pipeline.dataset.image_files import ImageFiles, any_stem, folder_of, in_listed_parts
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.naming import Hints, Unclear, common_folders, listed
-from pipeline.dataset.part_lists import (
-    lists_beside,
-    refuse_lost_columns,
-    refuse_unread_parts,
-    unread_parts,
-    with_lists,
+from pipeline.dataset.naming import Hints, Unclear, common_folders, listed, words
+from pipeline.dataset.sources import (
+    Source,
+    files_below,
+    part_in_words,
+    parts_of_paths,
+    suffix_of,
 )
-from pipeline.dataset.sources import Source, files_below, parts_of_paths, suffix_of
-from pipeline.dataset.table_files import TEXT, searchable
 
-MOST_FILES = 200
-MOST_BYTES = 64 << 20  # of a file that is searched for names of images
-LINES_LOOKED_AT = 200  # of a list
+NAME_PATTERNS = (
+    # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
+    r"(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+",
+    r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
+)
+_CAMERAS = words(
+    "img dsc dscn dscf pict pxl photo image picture frame screenshot scan p gopr mvimg wp "
+    "vid untitled download file pic snap capture"
+)
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
@@ -72,7 +87,7 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
     try:
         if is_saved(root):
             images, kind, rule = read_saved(root, hints)
-            return _recognised(root, images, kind, rule, [])
+            return _recognised(images, find_images(images, root), kind, rule, [])
         with _no_garbage_collection():
             return _in_files(root, hints)
     except Unclear as error:
@@ -122,7 +137,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count and (found := said_together(tables, index, hints, notes)):
         if hints.table is None:
             _refuse_unnamed(found, index, notes)
-            _refuse_unread_lists(root, unread, index, found.names)
+            refuse_other_lists(root, unread, index, found.names)
         return _with_unread_parts(_by_tables(root, found, index, hints, notes), unread, hints)
     if tables_count:
         if hints.table is not None:
@@ -131,10 +146,10 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
-    reading = reading or _by_names(root, index.files, sidecars, tables, hints)
     if tables_count:
-        _refuse_unread(root, unread, index.files)
-        _refuse_keyed(root, tables, unread)
+        refuse_other_files(root, unread, index.files, reading is not None)
+        refuse_keyed_lists(root, tables, unread)
+    reading = reading or _by_names(root, index.files, sidecars, tables, hints)
     by_folders = _by_folders(root, reading, tables, index, hints)
     if tables_count:
         classes = sorted({label for image in by_folders.source.images for label in image.labels})
@@ -160,7 +175,9 @@ def _by_tables(
         if not split and parts_of_paths(index.files, in_names=False):
             images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
-    lists, agreeing = lists_beside(root, images, [*found.same, *found.others], index, hints)
+    source = find_images(images, root)
+    tables = [*found.same, *found.others]
+    lists, agreeing = lists_beside(root, images, source, tables, index, hints)
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
@@ -170,18 +187,25 @@ def _by_tables(
     for each in left:
         other = len(each.naming.files - found.named)
         what = f"{other} other images and gives them" if other else "the same images and gives"
-        notes.append(f"{each.name} names {what} no label")
+        notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += with_lists(images, lists)
     if hints.table is None and hints.label is None:
-        reading = None
-        with suppress(Unclear):
-            reading = read_folders(index.files, hints, beside_table=True)
-        if reading is not None:
-            rule += _agreement(root, reading, found)
-    read_so = _recognised(root, images, found.kind, rule, notes)
+        rule += said_by_folders(found, index.files, hints)
+    if unlabelled:
+        source = find_images(images, root)
+    elif lists:
+        source = in_listed_parts(source, root, lists)
     if hints.layout is not None:
-        _refuse_other_labels(read_so.source, found, hints.layout)
-    return read_so
+        _refuse_other_labels(source, found, hints.layout)
+    return _recognised(images, source, found.kind, rule, notes)
+
+
+def _not_used(table: Named) -> str:
+    """What a table without labels says of parts or groups, where a person left it aside."""
+    with suppress(Unclear):
+        if more := says_more(table.frame, table.naming, table.name):
+            return f" ({more}, which is not used)"
+    return ""
 
 
 def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
@@ -204,57 +228,29 @@ def _by_folders(
 ) -> Recognised:
     """Labels as folders or names of files give them; no table gives any."""
     notes = []
-    lists, agreeing = lists_beside(root, reading.images, tables, index, hints)
+    source = find_images(reading.images, root)
+    lists, agreeing = lists_beside(root, reading.images, source, tables, index, hints)
     used = {*chain(*lists.values()), *agreeing}
     if silent := [each.name for each in tables if each.name not in used]:
         said = "name images and give" if len(silent) > 1 else "names images and gives"
         to_split = f": {TO_SPLIT}" if len(silent) > 1 else ""
         notes.append(f"{listed(silent)} {said} no label{to_split}")
     rule = reading.evidence + with_lists(reading.images, lists)
-    read_so = _recognised(root, reading.images, "single", rule, notes)
+    if lists:
+        source = in_listed_parts(source, root, lists)
     chosen = hints.part is not None or hints.layout is not None
-    if not chosen and not any(image.part for image in read_so.source.images):
-        refuse_unread_parts([image.file for image in read_so.source.images])
-    return read_so
+    if not chosen and not any(image.part for image in source.images):
+        refuse_unread_parts([image.file for image in source.images])
+    return _recognised(reading.images, source, "single", rule, notes)
 
 
 def _recognised(
-    root: Path, images: dict[str, Any], kind: str, rule: str, notes: list[str]
+    images: dict[str, Any], source: Source, kind: str, rule: str, notes: list[str]
 ) -> Recognised:
-    source = find_images(images, root)
     parts = {image.part for image in source.images}
     others = bool(parts & {"valid", "test"}) or bool(source.unlabelled and None not in parts)
     given = "train" in parts and others
     return Recognised(images, kind, "given" if given else "stratified", rule, source, notes)
-
-
-def _agreement(root: Path, reading: Reading, table: Read) -> str:
-    """Whether the folders say the same as the table; `Unclear` where they do not."""
-    source, labels = find_images(reading.images, root), table.labels
-    pairs = [
-        (image.labels[0], labels[image.file]) for image in source.images if image.file in labels
-    ]
-    if not pairs:
-        return ""
-    folder_of: dict[str, Counter[str]] = defaultdict(Counter)
-    label_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for folder, label in pairs:
-        folder_of[label][folder] += 1
-        label_of[folder][label] += 1
-    if len(label_of) < 2:
-        return ""
-    agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
-    one_to_one = all(len(counts) == 1 for counts in [*folder_of.values(), *label_of.values()])
-    if one_to_one:
-        return "; the folders say the same"
-    folders, texts = listed(sorted(label_of)), listed(sorted(folder_of))
-    differ = ""
-    if len(folder_of) == len(label_of) and agreeing > 0.5 * len(pairs):
-        differ = f" ({len(pairs) - agreeing} images differ)"
-    raise Unclear(
-        f"two readings: the table says {texts}, the folders say {folders}{differ}: write --table "
-        f"{table.names} for the first, --table none for the second"
-    )
 
 
 def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
@@ -306,7 +302,7 @@ def _by_names(
             f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
             "are not read: write a CSV with a column of file names and one of labels"
         )
-    if reading := read_names(files, hints):
+    if reading := _read_names(files, hints):
         return reading
     table = "no table that names them"
     if tables:
@@ -318,66 +314,66 @@ def _by_names(
     )
 
 
-def _refuse_unread(root: Path, others: Sequence[str], files: Sequence[str]) -> None:
-    """A file of another kind that names the images is not left aside."""
-    step = max(1, len(files) // 40)
-    names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
-    for path, data in _contents(root, others):
-        named = sum(name in data for name in names)
-        if named >= max(2, 0.3 * len(names)):
+def _read_names(files: Sequence[str], hints: Hints) -> Reading | None:
+    """A rule under which labels in the files' names repeat; images of parts may lie apart."""
+    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
+    folders = list(parts)
+    of_part: dict[str | None, str] = {}
+    for folder, part in parts.items():
+        if part in of_part and hints.pattern is None:
+            return None
+        if part in of_part and part is not None:
             raise Unclear(
-                f"{path} names the images in a way that is not understood: write its labels as a "
-                "CSV with a column of file names, or --table none to use the folders alone"
+                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
             )
-
-
-def _refuse_keyed(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
-    """Files that refer to images by ids that a table gives them are not left aside."""
-    keys_of: dict[str, list[set[Any]]] = {}
-    for each in tables:
-        others = [each.frame[name] for name in each.frame if name != each.naming.column]
-        keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
-        if keys:
-            keys_of[each.name] = keys
-    lists = [path for path in paths if suffix_of(path) in TEXT] if keys_of else []
-    firsts_of = {}
-    for path, data in _contents(root, lists):
-        lines = data.decode("utf-8", errors="replace").splitlines()
-        firsts_of[path] = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
-    for table, keys in keys_of.items():
-        keyed = [
-            path
-            for path, firsts in firsts_of.items()
-            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys)
-        ]
-        if keyed:
-            refer = "refer" if len(keyed) > 1 else "refers"
+        of_part[part] = f"{folder}/*" if folder else "*"
+    if len(folders) > 1 and None in of_part:
+        if hints.pattern is None:
+            return None
+        if len(of_part) > 1:
             raise Unclear(
-                f"{listed(keyed)} {refer} to images by the ids in {table}, which is not "
-                "read: write one table with a column of file names, one of labels and one of "
-                "parts, or --table none to use the folders alone"
+                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
+                "--images with the folder that holds the images"
             )
+        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
+    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
+    names = [file.rpartition("/")[2] for file in known]
+    for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
+        try:
+            matches = [re.fullmatch(pattern, name) for name in names]
+        except re.error as error:
+            raise Unclear(f"--pattern {pattern}: {error}") from None
+        labels = Counter(match["label"] for match in matches if match)
+        if hints.pattern is None and not _plausible(labels, len(names)):
+            continue
+        evidence = f"the label is in the file's name: {listed(sorted(labels))}"
+        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
+        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
+        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
+            left = of_part.pop("test")
+            evidence += f"; those in {left} say something else and are left aside"
+        globs: Any = dict(of_part) if None not in of_part else of_part[None]
+        return Reading(
+            {
+                "_target_": "pipeline.dataset.sources.by_name",
+                "files": globs,
+                "pattern": pattern,
+            },
+            evidence,
+        )
+    return None
 
 
-def _refuse_unread_lists(root: Path, paths: Sequence[str], index: ImageFiles, tables: str) -> None:
-    """A list of images that is no table is not left aside because another one can be read."""
-    for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
-        lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
-        split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
-        firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]
-        named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
-        if named >= max(2, 0.5 * len(firsts)):
-            raise Unclear(
-                f"{path} lists images in a way that is not understood: write its labels as a CSV "
-                f"with a column of file names, or --table {tables} to leave it out"
-            )
+def _plausible(labels: Counter[str], n_files: int) -> bool:
+    if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
+        return False
+    words = {re.sub(r"[^a-z]", "", label.lower()) for label in labels}
+    return not words & _CAMERAS and all(words) and min(labels.values()) > 1
 
 
-def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The first files with their bytes, without very large ones."""
-    for path in paths[:MOST_FILES]:
-        if (root / path).stat().st_size <= MOST_BYTES:
-            yield path, searchable(root / path, MOST_BYTES)
+def _part_below(folder: str) -> str | None:
+    parts = {part for name in folder.split("/") if (part := part_in_words(name))}
+    return parts.pop() if len(parts) == 1 else None
 
 
 def _counted(kinds: Counter[str]) -> str:

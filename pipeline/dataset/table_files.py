@@ -2,14 +2,16 @@
 
 CSV and its kin in any encoding and with any separator; JSON, JSON lines and Parquet. A cell is
 text, or a tuple of texts where the file itself holds a list. Nested JSON becomes columns with
-dotted names. The exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, and
-the files of CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
+dotted names, and where it holds several lists, column `list` has the name of each row's. The
+exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, and the files of
+CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
 """
 
 import csv
 import json
-import zipfile
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
 RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
+BOX = frozenset(("bbox", "box", "width", "height", "left", "top", "xmin", "x", "points", "polygon"))
+TEXT_IN = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
+TEXTS = re.compile(rf"\[(?:\s*(?:{TEXT_IN.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
@@ -65,10 +70,14 @@ def _by_id(path: Path) -> pd.DataFrame:
     """Files that give each image's path, class and part by its id; 1 is train, 0 is test."""
 
     def read(name: str) -> dict[str, str]:
-        rows = text_rows(path.with_name(name), " ", 2)
-        found = {row[0]: row[1] for row in rows if len(row) == 2}
-        if len(found) < len(rows):
-            raise PipelineError(f"{path.with_name(name)}: a line without an id of its own")
+        found: dict[str, str] = {}
+        for number, row in enumerate(text_rows(path.with_name(name), " ", 2), start=1):
+            if len(row) < 2 or row[0] in found:
+                raise PipelineError(
+                    f"{path.with_name(name)}: row {number} ({' '.join(row)}) has no id of its own: "
+                    "write an id, a blank and the rest in each line"
+                )
+            found[row[0]] = row[1]
         return found
 
     file_of, class_of, part_of = map(read, BY_ID)
@@ -77,6 +86,12 @@ def _by_id(path: Path) -> pd.DataFrame:
             raise PipelineError(f"{path.parent}: {BY_ID[0]} or {name} lacks the id {min(odd)}")
     names = read("classes.txt") if path.with_name("classes.txt").is_file() else {}
     used = set(class_of.values())
+    if names and used.isdisjoint(names):
+        raise PipelineError(
+            f"{path.with_name('classes.txt')}: its lines begin with {min(names)!r} and so on, and "
+            f"{BY_ID[1]} has {min(used)!r} and so on: begin each line with such an id and a blank, "
+            "or rename the file to call the classes by their ids"
+        )
     if len({names.get(each) for each in used} - {None}) < len(used):
         names = {}  # none, or not one for each class
     meant = {"1": "train", "0": "test"}
@@ -113,8 +128,21 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
     for number, row in enumerate(rows, start=1):
         if any(str(cell).strip() for cell in row[len(names) :]):
             raise NotATable(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
-    filled = [(list(row) + [""] * len(names))[: len(names)] for row in rows]
+    filled = [([*map(_listed, row)] + [""] * len(names))[: len(names)] for row in rows]
     return _without_empty(pd.DataFrame(filled, columns=names, dtype=object))
+
+
+def _listed(cell: Any) -> Any:
+    """A cell; as a tuple, a list of texts as Python or JSON write it, or several choices."""
+    if isinstance(cell, str) and cell.startswith(("[", '{"choices"')):
+        if TEXTS.fullmatch(cell):
+            return tuple(one or other for one, other in TEXT_IN.findall(cell))
+        with suppress(ValueError, RecursionError):
+            value = json.loads(cell)
+            found = value.get("choices") if isinstance(value, dict) else value
+            if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                return tuple(found)
+    return cell
 
 
 def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
@@ -124,9 +152,8 @@ def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
     if len(lengths) < 2 or max(lengths) <= least:
         return [list(row) for row in rows], max(lengths, default=0)
     last = least - 1
-    return [
-        [*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows
-    ], least
+    found = [[*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows]
+    return found, least
 
 
 def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
@@ -168,18 +195,6 @@ def text_of(path: Path) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def searchable(path: Path, most: int) -> bytes:
-    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
-    if path.suffix.lower() in (".xlsx", ".ods"):
-        try:
-            with zipfile.ZipFile(path) as opened:
-                inner = [n for n in opened.namelist() if n.endswith(".xml")]
-                return b"".join(opened.open(name).read(most) for name in inner[:20])
-        except (zipfile.BadZipFile, OSError, RuntimeError):
-            return b""
-    return path.read_bytes()
-
-
 def _parquet(path: Path) -> pd.DataFrame:
     try:
         from pyarrow import parquet
@@ -207,24 +222,65 @@ def _rows_of(path: Path, value: Any) -> list[dict[str, Any]]:
     """The rows behind a JSON value."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
-    if isinstance(value, dict) and {"images", "annotations", "categories"} <= value.keys():
-        return _coco(path, value)
-    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
-        return _mapped(value["labels"], value.get("classes"))  # FiftyOne
-    if isinstance(value, dict):
-        lists = [each for each in value.values() if isinstance(each, list) and each]
-        tables = [each for each in lists if all(isinstance(row, dict) for row in each)]
-        if len(tables) == 1:
-            return _rows_of(path, tables[0])
-        if value and not any(isinstance(each, dict) for each in value.values()):
-            return _mapped(value, None)
-        if value and all(isinstance(each, dict) for each in value.values()):
-            return [{"image": key, **_flat(each)} for key, each in value.items()]
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+    rows = _rows_of_object(path, value) if isinstance(value, dict) else _rows_of_list(value)
+    if rows is None:
+        raise NotATable(f"{path}: JSON, but no list of records")
+    return rows
+
+
+def _rows_of_list(value: Any) -> list[dict[str, Any]] | None:
+    """Of a list of objects, or of lists as long as each other, whose columns are numbered."""
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(row, dict) for row in value):
         if all("data" in row and ("annotations" in row or "completions" in row) for row in value):
-            return [each for row in value for each in _label_studio(path, row)]
+            return [each for row in value for each in _label_studio(row)]
         return [_flat(row) for row in value]
-    raise NotATable(f"{path}: JSON, but no list of records")
+    if all(isinstance(row, list) and len(row) == len(value[0]) > 1 for row in value):
+        return [{f"column {n}": cell for n, cell in enumerate(row, start=1)} for row in value]
+    return None
+
+
+def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Of COCO's, FiftyOne's and pandas' objects, of lists of rows, and of an object per file."""
+    if {"images", "annotations", "categories"} <= value.keys():
+        return _coco(path, value)
+    if isinstance(value.get("labels"), dict):
+        return _mapped(value["labels"], value.get("classes"))  # FiftyOne
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+    tables = {key: rows for key, each in value.items() if (rows := _rows_of_list(each))}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    columns = {tuple(row) for rows in tables.values() for row in rows}
+    if len(tables) == len(value) and len(columns) == 1:  # of each part, or of each class
+        return [{**row, "list": key} for key, rows in tables.items() for row in rows]
+    inner = [each for each in value.values() if isinstance(each, dict)]
+    if not value or (inner and len(inner) < len(value)):
+        return None
+    if not inner:
+        return _lists_by_name(value) or _mapped(value, None)
+    if all(each.keys() == inner[0].keys() and "0" in each for each in inner):  # as pandas writes
+        return [{key: each[row] for key, each in value.items()} for row in inner[0]]
+    return [{"image": key, **_flat(each)} for key, each in value.items()]
+
+
+def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Of an object of plain lists: the columns of a table, or the files of each class or part.
+
+    In a column of labels something repeats, and no file is in two classes; the labels of each
+    file, which are lists too, are neither.
+    """
+    lists = list(value.values())
+    if len(lists) < 2 or not all(isinstance(each, list) for each in lists):
+        return None
+    cells = [[str(cell) for cell in each] for each in lists]
+    if len(set(map(len, cells))) == 1 and any(len(set(each)) < len(each) for each in cells):
+        return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
+    every = [cell for each in cells for cell in each]
+    if len(set(every)) == len(every) > len(lists):
+        return [{"image": cell, "list": key} for key, each in value.items() for cell in each]
+    return None
 
 
 def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
@@ -234,8 +290,7 @@ def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
         if isinstance(label, list):
             return [name(each) for each in label]
         if isinstance(label, dict):
-            label = label.get("label", label.get("labels"))
-            return name(label)
+            return name(label.get("label", label.get("labels")))
         if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
             return classes[label]
         return label
@@ -264,7 +319,7 @@ def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _label_studio(path: Path, task: dict[str, Any]) -> list[dict[str, Any]]:
+def _label_studio(task: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per annotator of a task: the image, and the choices under their name."""
     data = {key: each for key, each in task["data"].items() if isinstance(each, (str, int, float))}
     done = task.get("annotations", task.get("completions")) or []
@@ -310,18 +365,17 @@ def _frame(rows: Sequence[dict[Any, Any]]) -> pd.DataFrame:
 def _cell(value: Any) -> str | tuple[str, ...]:
     if value is None or (isinstance(value, float) and value != value):
         return ""
-    if hasattr(value, "tolist"):  # of numpy
-        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(_part(each) for each in value if each is not None)
     return str(value)
 
 
 def _part(value: Any) -> str:
-    """One of a list's values; of an object with one name, that name."""
+    """One of a list's values; of an object with one name, that name, where it is no box."""
     if isinstance(value, dict):
         names = [each for key, each in value.items() if "name" in key.lower() or key == "label"]
-        return str(names[0]) if len(names) == 1 else json.dumps(value, sort_keys=True)
+        one = len(names) == 1 and BOX.isdisjoint(map(str.lower, value))
+        return str(names[0]) if one else json.dumps(value, sort_keys=True)
     return str(value)
 
 

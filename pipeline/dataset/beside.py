@@ -1,30 +1,46 @@
-"""Lists that name the images of each part, `train.txt` and `test.txt`, beside folders or a table.
+"""What lies beside the labels: lists of the images of each part, class folders, other files.
 
-They are read, or they say what folders or table say; where several splits are listed, or lists and
-table differ, a person chooses.
+Lists, `train.txt` and `test.txt`, are read, or they say what folders or table say; where several
+splits are listed, or something contradicts the labels or their parts, a person chooses. No file
+that names the images is left aside in silence.
 """
 
+import re
+import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipeline.dataset.columns import says_more
-from pipeline.dataset.evidence import Named, in_order, look
-from pipeline.dataset.find_images import find_images
+from pipeline.dataset.columns import LABEL_NAMES, says_more
+from pipeline.dataset.evidence import Named, Read, in_order, look
+from pipeline.dataset.folders import Nested, may_be_class, read_folders
 from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.naming import Hints, Unclear, listed, naming
-from pipeline.dataset.sources import named_files, part_in_words, parts_of_paths, suffix_of
+from pipeline.dataset.sources import (
+    Layout,
+    Source,
+    named_files,
+    part_in_words,
+    parts_of_paths,
+    suffix_of,
+)
 from pipeline.dataset.table_files import TEXT
 
 CODE = (".py", ".md", ".ipynb", ".sh")
+MOST_FILES = 200
+MOST_BYTES = 64 << 20  # of a file that is searched for names of images
+LINES_LOOKED_AT = 200  # of a list
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
 def lists_beside(
     root: Path,
     images: dict[str, Any],
+    source: Source,
     tables: Sequence[Named],
     index: ImageFiles,
     hints: Hints,
@@ -35,8 +51,7 @@ def lists_beside(
     """
     if hints.lists is None and not any(each.part_of_list for each in tables):
         return {}, []
-    found = find_images(images, root).images
-    part_of = {image.file: image.part for image in found}
+    part_of = {image.file: image.part for image in source.images}
     lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
     if hints.lists is not None or not any(part_of.values()):
         _refuse_part_of_a_split(lists, part_of.keys())
@@ -218,3 +233,145 @@ def refuse_lost_columns(tables: Sequence[Named]) -> None:
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"
             )
+
+
+def refuse_other_files(
+    root: Path, others: Sequence[str], files: Sequence[str], folders: bool
+) -> None:
+    """A file of another kind that names the images is not left aside; `folders` may be instead."""
+    step = max(1, len(files) // 40)
+    names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
+    for path, data in _contents(root, others):
+        named = sum(name in data for name in names)
+        if named >= max(2, 0.3 * len(names)):
+            instead = ", or --table none to use the folders alone" if folders else ""
+            raise Unclear(
+                f"{path} names the images in a way that is not understood: write its labels as a "
+                f"CSV with a column of file names{instead}"
+            )
+
+
+def refuse_keyed_lists(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
+    """Files that refer to images by ids that a table gives them are not left aside."""
+    keys_of: dict[str, list[set[Any]]] = {}
+    for each in tables:
+        others = [each.frame[name] for name in each.frame if name != each.naming.column]
+        keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
+        if keys:
+            keys_of[each.name] = keys
+    lists = [path for path in paths if suffix_of(path) in TEXT] if keys_of else []
+    firsts_of = {}
+    for path, data in _contents(root, lists):
+        lines = data.decode("utf-8", errors="replace").splitlines()
+        firsts_of[path] = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
+    for table, keys in keys_of.items():
+        keyed = [
+            path
+            for path, firsts in firsts_of.items()
+            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys)
+        ]
+        if keyed:
+            refer = "refer" if len(keyed) > 1 else "refers"
+            raise Unclear(
+                f"{listed(keyed)} {refer} to images by the ids in {table}, which is not "
+                "read: write one table with a column of file names, one of labels and one of "
+                "parts, or --table none to use the folders alone"
+            )
+
+
+def refuse_other_lists(root: Path, paths: Sequence[str], index: ImageFiles, tables: str) -> None:
+    """A list of images that is no table is not left aside because another one can be read."""
+    for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
+        lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
+        split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
+        firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]
+        named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
+        if named >= max(2, 0.5 * len(firsts)):
+            raise Unclear(
+                f"{path} lists images in a way that is not understood: write its labels as a CSV "
+                f"with a column of file names, or --table {tables} to leave it out"
+            )
+
+
+def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The first files with their bytes, without very large ones."""
+    for path in paths[:MOST_FILES]:
+        if (root / path).stat().st_size <= MOST_BYTES:
+            yield path, _searchable(root / path, MOST_BYTES)
+
+
+def _searchable(path: Path, most: int) -> bytes:
+    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
+    if path.suffix.lower() in (".xlsx", ".ods"):
+        try:
+            with zipfile.ZipFile(path) as opened:
+                inner = [n for n in opened.namelist() if n.endswith(".xml")]
+                return b"".join(opened.open(name).read(most) for name in inner[:20])
+        except (zipfile.BadZipFile, OSError, RuntimeError):
+            return b""
+    return path.read_bytes()
+
+
+def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:
+    """What the folders say beside a table, in words; `Unclear` where that is something else."""
+    try:
+        reading = read_folders(files, hints, beside_table=True)
+    except Nested as error:
+        return _beside_nested(table, files, error)
+    except Unclear:  # their names are no classes
+        return ""
+    return _agreement(table, _labels_by_folder(files, reading.layout)) if reading else ""
+
+
+def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
+    levels = Layout.of(layout)
+    said = ((file, levels.read(tuple(file.split("/")[:-1]))) for file in files)
+    return {file: each["label"] for file, each in said if isinstance(each, dict)}
+
+
+def _beside_nested(table: Read, files: Sequence[str], nested: Nested) -> str:
+    """Folders that may be classes are left aside only for a column that is called as labels are."""
+    label, labels = table.images["label"], table.labels
+    choices = []
+    for layout in nested.layouts:
+        said = _labels_by_folder(files, layout)
+        pairs = {(folder, labels[file]) for file, folder in said.items() if file in labels}
+        folders, texts = ({pair[place] for pair in pairs} for place in (0, 1))
+        if len(pairs) == len(folders) == len(texts) > 1:
+            return "; the folders say the same"
+        if len(folders) > 1 and all(may_be_class(name) and name.isalpha() for name in folders):
+            choices.append(listed(sorted(texts)))
+    called = not isinstance(label, str) or label.startswith("column ")
+    if choices and not called and column_key(label) not in LABEL_NAMES:
+        raise Unclear(
+            f"two readings: column {label} of {table.names} says {choices[0]} (write --table "
+            f"{table.names}), or {nested}"
+        )
+    return "; the folders in folders are not used"
+
+
+def _agreement(table: Read, folder_labels: dict[str, str]) -> str:
+    """Whether the folders say the same as the table; `Unclear` where they do not."""
+    labels = table.labels
+    pairs = [(folder, labels[file]) for file, folder in folder_labels.items() if file in labels]
+    if not pairs:
+        return ""
+    folders_of: dict[str, Counter[str]] = defaultdict(Counter)
+    label_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for folder, label in pairs:
+        folders_of[label][folder] += 1
+        label_of[folder][label] += 1
+    if len(label_of) < 2:
+        return ""
+    agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
+    one_to_one = all(len(counts) == 1 for counts in [*folders_of.values(), *label_of.values()])
+    if one_to_one:
+        return "; the folders say the same"
+    folders, texts = listed(sorted(label_of)), listed(sorted(folders_of))
+    differ = ""
+    if len(folders_of) == len(label_of) and agreeing > 0.5 * len(pairs):
+        differ = f" ({len(pairs) - agreeing} images differ)"
+    raise Unclear(
+        f"two readings: the table says {texts}, the folders say {folders}{differ}: write --table "
+        f"{table.names} for the first, --table none for the second"
+    )
