@@ -16,7 +16,7 @@ from shlex import quote
 from typing import Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.beside import (
+from pipeline.dataset.beside_labels import (
     lists_beside,
     refuse_keyed_lists,
     refuse_lost_columns,
