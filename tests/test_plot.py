@@ -217,6 +217,22 @@ def test_no_name_is_written_across_the_front(study: Path):
         assert not any(box.contains(*pixel) for pixel in np.vstack([across, down])), text
 
 
+def test_no_name_is_written_across_the_baseline(study: Path):
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        for baseline in np.linspace(0.05, 0.13, 17):
+            board = done.board.assign(baseline_error=baseline)
+            (axes,) = error_against_fit_time(board, done.runs).axes
+            (line,) = [each for each in axes.lines if each.get_linestyle() == ":"]
+            level = axes.transData.transform((0, 100 * baseline))[1]
+            assert line.get_ydata()[0] == pytest.approx(100 * baseline)
+            names = [text for text in axes.texts if text.get_text() in LITE]
+            assert names
+            for text in names:
+                box = text.get_window_extent()
+                assert not box.y0 <= level <= box.y1, (baseline, text)
+
+
 @pytest.mark.parametrize(
     ("on_front", "told"), [([True, True, False], True), ([True, False, False], False)]
 )
