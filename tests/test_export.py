@@ -29,7 +29,7 @@ from pipeline.export import __main__ as stage
 from pipeline.export import fitting
 from pipeline.export.folder import PARITY, missing_packages, write_folder
 from pipeline.finetune import speed, training
-from pipeline.predict.decoding import square
+from pipeline.predict.__main__ import centre_crop
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
 
@@ -159,7 +159,7 @@ def write_picture(path: Path, kind: str) -> np.ndarray:
     Image.fromarray(draw.integers(0, 256, (40, 61, 3)).astype(np.uint8)).save(path, quality=95)
     with Image.open(path) as image:
         made = RESIZES["squish" if kind == "single" else "crop"](image, SIZE)
-    return square(made, SIZE)[None]
+    return centre_crop(made, SIZE)[None]
 
 
 def check_printed(text: str, folder: Path, pixels: np.ndarray) -> None:
