@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.estimates.planned import known_of, this_device
+from pipeline.estimates.planned import estimator_for, this_device
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -263,7 +263,7 @@ def _ways(
     if asked.price_per_hour is None:
         return []
     dataset = str(ranked["dataset"].iloc[0])
-    known = known_of(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
+    known = estimator_for(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
     cells = cells_of(missing)
     found = []
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
