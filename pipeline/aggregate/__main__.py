@@ -46,10 +46,10 @@ from pipeline.statistics.intervals import correlations
 from pipeline.statistics.rates import (
     RUN,
     RateGroup,
-    judged,
     own_rates,
     rate_groups,
     rate_to_take,
+    without_single_rates,
 )
 from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
@@ -115,7 +115,7 @@ def write_tables(
     known = published(study, timm, imagenet)
     answered = table.merge(answers, how="left", on=RUN, validate="one_to_one")
     own = own_rates(answered, groups)
-    doubts = _with_own(doubts_column(records, metas), own.rates)
+    doubts = _with_own(doubts_column(records, metas or {}), own.rates)
     board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
@@ -177,7 +177,7 @@ def headline(
         "n_missing": int((status == "missing").sum()),
         "n_ok": int((status == "ok").sum()),
     }
-    ranked = judged(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
+    ranked = without_single_rates(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
     if ranked.empty:
         return counts
     best = best_row(ranked)

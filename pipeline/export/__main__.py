@@ -31,7 +31,7 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
-from pipeline.statistics.doubts import listed
+from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import Cell, Study, read_study
 
@@ -69,7 +69,7 @@ def main(
         end_with_parent(signal.SIGTERM)
     study = read_study(params)
     row = recommended_row(results, dataset, model)
-    for text in listed(row["doubts"]):
+    for text in split_doubts(row["doubts"]):
         print(f"doubt about {row['model']}: {text}", flush=True)
     data = open_prepared(datasets / dataset)
     _check_source(study, dataset)

@@ -56,7 +56,7 @@ from pipeline.recommend.prior import (
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import listed
+from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.fit_times import AT_MOST, with_bounds
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
 from pipeline.status.__main__ import changed_source
@@ -307,7 +307,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
             },
             "fit_time": fit_time(row),
             "device": None if pd.isna(row["device"]) else row["device"],
-            "doubts": listed(row["doubts"]),
+            "doubts": split_doubts(row["doubts"]),
         }
         for _, row in choice.within.head(top).iterrows()
     ]

@@ -15,8 +15,8 @@ from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
     best_row,
-    likelier,
-    named,
+    more_likely_best,
+    name_list,
     only_model,
     points_more,
     quickest,
@@ -25,7 +25,13 @@ from pipeline.statistics.answer import (
 )
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.fit_times import AT_MOST
-from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
+from pipeline.statistics.rates import (
+    RUN,
+    rate_to_take,
+    rates_of,
+    with_own_rates,
+    without_single_rates,
+)
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 from pipeline.study.params import RUNS, Cell, Study
 
@@ -162,7 +168,7 @@ def reason(choice: Choice) -> str:
 def _place(choice: Choice, first: pd.Series) -> str:
     rows, best = choice.rows, choice.best
     alike = same_error(first, choice.within)
-    also = f", as {named(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
+    also = f", as {name_list(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
     if (best["recipe"], best["model"]) != (first["recipe"], first["model"]):
         points = 100 * (first["error_rate_mean"] - best["error_rate_mean"])
         recipe = "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
@@ -256,7 +262,7 @@ def certainty(choice: Choice) -> str:
     first, n = choice.rows.iloc[0], len(choice.rows)
     interval = f"{percent(first['error_rate_low'])} to {percent(first['error_rate_high'])}"
     among = "" if len(choice.within) == n else f" among all {n} models, limits or not"
-    more = likelier(first, choice.within)
+    more = more_likely_best(first, choice.within)
     higher = "" if more is None else f", less than that of {more['model']} ({more['p_best']:.2f})"
     text = (
         f"P(best) is {first['p_best']:.2f}{higher}{among}; its error lies in {interval} (95 %, "
@@ -283,7 +289,7 @@ def recommended(done: Results, answers: pd.DataFrame, dataset: str) -> Choice | 
 def candidates(done: Results, dataset: str) -> pd.DataFrame:
     """The leaderboard's ranked rows of the dataset that an answer is chosen from."""
     ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
-    return judged(ranked, done.rates)
+    return without_single_rates(ranked, done.rates)
 
 
 def runs_of(done: Results, answers: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.results import Results
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
-from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
+from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
 from pipeline.study.params import Cell, Study
 
 SWEEP = "python -m pipeline.sweep"
@@ -275,7 +275,7 @@ def _drawn(
     """
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
-    of_runs = scale_of(mean, now.n_valid) * np.sqrt(residual)
+    of_runs = binomial_sd(mean, now.n_valid) * np.sqrt(residual)
     lasting = _lifted(now.covariance - np.diag(now.alone / runs), 0.0)
     moves = rng.multivariate_normal(
         np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"

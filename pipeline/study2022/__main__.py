@@ -24,7 +24,7 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table, write_text
 from pipeline.figures.look import LOOK, save
-from pipeline.statistics.intervals import pooled
+from pipeline.statistics.intervals import pooled_noise
 from pipeline.study2022.as_records import write_records
 from pipeline.study2022.corrected import (
     IMAGES,
@@ -154,7 +154,7 @@ def _dataset(
     table = published(finished)
     models, own = models[models["dataset"] == name], own[own["dataset"] == name]
     kept = kept[kept["dataset"] == name]
-    all_runs = pooled(finished["error_rate"], finished["model_name"])
+    all_runs = pooled_noise(finished["error_rate"], finished["model_name"])
     return {
         "models": len(table),
         "mixed": int(table["mixed"].sum()),

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.statistics.intervals import (
-    Noise,
+    PooledNoise,
     may_be_best,
-    pooled,
+    pooled_noise,
     rank_correlation,
     rank_intervals,
 )
@@ -56,8 +56,8 @@ CORRELATIONS = (
 class RunNoise:
     """How runs of one model vary, pooled over models: points of error, share of the fit time."""
 
-    error: Noise
-    time: Noise
+    error: PooledNoise
+    time: PooledNoise
 
     def to_json(self) -> dict[str, float | int]:
         return {
@@ -141,9 +141,9 @@ def _with_published(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def run_noise(finished: pd.DataFrame) -> RunNoise | None:
     """The noise of one dataset's runs at one learning rate; None without a repeated model."""
-    error = pooled(finished["error_rate"], finished["model_name"])
+    error = pooled_noise(finished["error_rate"], finished["model_name"])
     relative = finished["fit_time"] / finished.groupby("model_name")["fit_time"].transform("mean")
-    time = pooled(relative, finished["model_name"])
+    time = pooled_noise(relative, finished["model_name"])
     return None if error is None or time is None else RunNoise(error, time)
 
 

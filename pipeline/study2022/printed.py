@@ -23,7 +23,7 @@ from pipeline.core.files import sha256
 from pipeline.fetch.__main__ import git_url
 from pipeline.fetch.git import is_full_id, results_at, shown
 from pipeline.names.resolve import names_2022
-from pipeline.statistics.fit_times import below
+from pipeline.statistics.fit_times import below_both
 from pipeline.timm_results.published_tables import Column, number, read_table, text
 
 _IN_GIT = re.compile(
@@ -154,7 +154,9 @@ def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for dataset, models in published(runs).groupby("dataset"):
         tables[f"{dataset!s}_by_score"] = models
         if dataset in SMALL_FAST:
-            small = below(models, "GPU_mem", "fit_time", "error_rate", SMALL_FAST[str(dataset)])
+            small = below_both(
+                models, "GPU_mem", "fit_time", "error_rate", SMALL_FAST[str(dataset)]
+            )
             tables[f"{dataset!s}_small_fast"] = small
     return {name: _as_printed(table) for name, table in tables.items()}
 
