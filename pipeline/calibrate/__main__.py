@@ -23,13 +23,13 @@ from pipeline.dataset.prepared import Prepared
 from pipeline.estimates.calibration import FEWEST, Calibration, Step, file_of, write_calibration
 from pipeline.hardware import machine
 from pipeline.study.params import Study, read_study, threads_of
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
 MOST_SECONDS = 45.0  # for all timing; torch, timm and fastai take 5 to 15 s more to load
 LONGEST_TIMING = 2.0  # seconds of timed steps; shorter where time is short
 MOST_STEPS = 300
 STEPS_OR_SO = 4  # that a net takes at least: its making, warm-up and one more
 CPU_PIXELS = 100_000  # of a batch on a CPU, where a whole one at 224 pixels takes up to a minute
-USUAL_SIZE = 224  # pixels
 
 
 @dataclass(frozen=True)

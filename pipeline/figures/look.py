@@ -90,7 +90,7 @@ _PROMINENT = (
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
-NAMES = {  # of the columns that are compared
+NAMES = {  # of the columns in correlations.csv
     "error_rate_mean": "mean error",
     "steady_fit_seconds_median": "median steady fit time",
     "imagenet_top1": "ImageNet top-1",
@@ -121,9 +121,9 @@ OTHERS = Style(GREY, "o", "circle")  # families too small for a legend entry of 
 
 
 def style(family: str) -> Style:
-    """The family's style; one that no rule knows is grey.
+    """The family's style; a family without a rule is grey.
 
-    The next family of the same colour has the next mark, so one of another kind.
+    Families of one colour have different marks, in the order of MARKERS.
     """
     if family not in _PLACE:
         return OTHERS
@@ -133,7 +133,7 @@ def style(family: str) -> Style:
 
 
 def legend_families(families: pd.Series, most: int) -> list[str]:
-    """The `most` families with the most rows, in the fixed order; the rest is drawn grey."""
+    """The `most` families with the most rows, in the order of all charts; the rest is grey."""
     counts = families[families.isin(_PLACE)].value_counts()
     largest = sorted(counts.index, key=lambda name: (-counts[name], _PLACE[name]))[:most]
     return sorted(largest, key=_PLACE.__getitem__)
@@ -164,7 +164,7 @@ def _commit(rows: pd.DataFrame) -> str:
 
 
 def name_of(column: str) -> str:
-    """The column of correlations.csv's outcome or predictor in words."""
+    """An outcome or a predictor of correlations.csv in words."""
     if column.startswith(ELSEWHERE):
         return f"mean error on {column.removeprefix(ELSEWHERE)}"
     return NAMES.get(column, column)
@@ -226,7 +226,7 @@ def save(made: Figure, folder: Path, name: str) -> None:
 def with_palette(image: Image.Image) -> Image.Image:
     """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
 
-    Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
+    Pillow's own `quantize` matches colours coarsely, and turns white into a light grey.
     """
     pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(np.int32)
     packed = pixels @ np.array([65536, 256, 1], dtype=np.int32)
@@ -247,7 +247,10 @@ def scatter_families(
     y: str,
     area: pd.Series | float = 18.0,
 ) -> None:
-    """A mark per row in its family's style; families not listed lie beneath, in grey."""
+    """A mark per row in its family's style; families not in `families` lie beneath, in grey.
+
+    `area` is that of a mark in square points, or of each row's.
+    """
     shown = rows["family"].where(rows["family"].isin(families), "")
     for family in ["", *families]:
         part = rows[shown == family]
@@ -277,7 +280,7 @@ def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
 def plain_log(axis: Axis, most: int = TICKS) -> None:
     """Round ticks of a logarithmic axis, at most `most` of them: 200, 500, 1k, 2k.
 
-    Call it when all is drawn: it looks at the axis's range.
+    Call it when all is drawn: it depends on the axis's range.
     """
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)

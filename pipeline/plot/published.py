@@ -27,16 +27,17 @@ from pipeline.figures.look import (
 )
 from pipeline.statistics.fit_times import along_front
 from pipeline.study.params import MODE_NAMES
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
-MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
-MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
+MOST_FAMILIES = 16  # with a legend entry of their own
+MOST_NAMED = 12  # models of a study; of a larger one only models on the front are named
 LEAST_FOR_TREND = 6  # points of a family
-RESAMPLES = 200  # of its points, for the trend's band
+RESAMPLES = 200  # of a family's points, for the band of its trend
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
 MOST_BARS = 30
 LEAST_FOR_MEDIAN = 15  # weights at one image size
 TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
-SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
+SPREAD = 0.012  # standard deviation in log2(pixels), so that points of one size lie side by side
 
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
@@ -53,8 +54,8 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     best = rows.iloc[along_front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
     axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
     _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
-    own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
-    named = pd.concat([own, best]).drop_duplicates("arch")
+    of_study = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
+    named = pd.concat([of_study, best]).drop_duplicates("arch")
     obstacles = np.vstack([_points(rows), along_steps(_points(best), 40)])
     place_labels(axes, _points(named), named["arch"].tolist(), obstacles)
     return made
@@ -130,27 +131,28 @@ def _finish(
 
 
 def _bubble_area(img_size: Any) -> Any:
-    """The marker's area in square points, as the image's area."""
-    return 24 * (img_size / 224) ** 2
+    """The marker's area in square points, in proportion to the image's."""
+    return 24 * (img_size / USUAL_SIZE) ** 2
 
 
 def _draw_trend(axes: Axes, rows: pd.DataFrame, colour: str, line: str) -> None:
-    """The line of median slope (Theil and Sen's) with its 95 % band; none for few points."""
+    """A family's line of median slope (Theil and Sen's) with its 95 % band; none for few points."""
     speed, top1 = np.log10(rows["samples_per_second"].to_numpy()), rows["top1"].to_numpy()
     if len(rows) < LEAST_FOR_TREND or np.ptp(speed) == 0:
         return
     along = np.linspace(speed.min(), speed.max(), 30)
     random = np.random.default_rng(0)
-    drawn = random.integers(len(rows), size=(RESAMPLES, len(rows)))
-    kept = [each for each in drawn if np.ptp(speed[each]) > 0]
-    lines = [_line(top1[each], speed[each], along) for each in kept]
+    samples = random.integers(len(rows), size=(RESAMPLES, len(rows)))
+    varied = [each for each in samples if np.ptp(speed[each]) > 0]
+    lines = [_theil_sen(top1[each], speed[each], along) for each in varied]
     low, high = np.percentile(lines, [2.5, 97.5], axis=0)
     axes.fill_between(10**along, low, high, color=colour, alpha=0.1, lw=0, zorder=1)
-    axes.plot(10**along, _line(top1, speed, along), color=colour, ls=line, lw=1.8, zorder=4)
+    axes.plot(10**along, _theil_sen(top1, speed, along), color=colour, ls=line, lw=1.8, zorder=4)
 
 
-def _line(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # of the slope's own interval, which is not asked for
+def _theil_sen(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The heights of the line of median slope at the points `along`."""
+    with np.errstate(invalid="ignore"):  # of the slope's interval, which is not used
         slope, level, *_ = theilslopes(y, x, method="joint")
     return level + slope * along
 
@@ -166,8 +168,8 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
     left_out = counts.drop(families)
     note = (
         f"{accuracy_source(weights)}. n = {len(weights):,} weights, {weights['arch'].nunique():,} "
+        "architectures. Pale: pretrained on more than ImageNet-1k."
     )
-    note += "architectures. Pale: pretrained on more than ImageNet-1k."
     if len(left_out):
         note += f" Not shown: {len(left_out)} families with {left_out.sum():,} weights."
     made, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))

@@ -23,11 +23,11 @@ from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
 from pipeline.study.params import Cell, Study
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
-USUAL_SIZE = 224  # pixels
 
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from pipeline.study2022.corrected import (
 )
 from pipeline.study2022.page import published_against_runs, section, top_15
 from pipeline.study2022.printed import (
+    IMAGE_SIZE,
     LEARNING_RATES,
     Source,
     printed_tables,
@@ -48,7 +49,6 @@ from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
 
 LEFT_OUT = "<!-- Left out: params.yaml names no source of its runs (study2022.source). -->\n"
-FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
 
 
 def main(
@@ -108,7 +108,10 @@ def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], fold
 def accuracies(
     runs: pd.DataFrame, imagenet: Path | None, imagenet_2022: Path | None
 ) -> dict[str, pd.Series]:
-    """ImageNet top-1 by the study's model name, from each table given; null where it has none."""
+    """ImageNet top-1 by the study's model name, from each table given; null where it has none.
+
+    Today's is at the published image size nearest to the study's.
+    """
     names = runs.drop_duplicates("model_name").set_index("model_name")["model"]
     found = {}
     if imagenet_2022 is not None:
@@ -116,7 +119,7 @@ def accuracies(
         found["June 2022"] = then.reindex(names.index)
     if imagenet is not None:
         rows = read_imagenet(imagenet)
-        rows = at_nearest_size(rows, FINE_TUNED_AT).drop_duplicates("model")
+        rows = at_nearest_size(rows, IMAGE_SIZE).drop_duplicates("model")
         found["today, by the 2022 weights"] = names.map(rows.set_index("model")["top1"])
     if len(found) == 2:
         then, today = found.values()

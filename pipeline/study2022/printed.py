@@ -30,6 +30,7 @@ _IN_GIT = re.compile(
     r"(?P<url>\S+)@(?P<commit>[0-9A-Za-z]+):(?P<file>[A-Za-z0-9][A-Za-z0-9._-]*\.csv)"
 )
 LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
+IMAGE_SIZE = 224  # pixels, of all fine-tunes
 OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
 SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
 PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]

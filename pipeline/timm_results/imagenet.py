@@ -62,6 +62,7 @@ ACCURACIES = {  # column: that of imagenet.csv
     "imagenet_top1": "top1",
     **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
 }
+USUAL_SIZE = 224  # pixels: what most published weights were trained at
 SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
 WEB = 3  # every other collection: 15 million images and more, from the web
 
