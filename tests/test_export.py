@@ -234,7 +234,7 @@ def test_the_last_fit_learns_from_train_and_valid_and_never_from_test(data: Path
     prepared = open_prepared(data)
     parts = prepared.parts.copy()
     parts[:2] = "test"
-    whole = fitting.joined(replace(prepared, parts=parts))
+    whole = fitting.train_and_valid(replace(prepared, parts=parts))
     assert whole.rows("train").tolist() == list(range(2, 14))
     assert whole.rows("test").tolist() == [0, 1]
     assert set(whole.rows("valid")) < set(whole.rows("train"))

@@ -60,7 +60,10 @@ def net_of(model: nn.Sequential) -> Net:
 
 
 def features_of(body: nn.Module, head: nn.Module) -> str:
-    """What of timm's model the head stands on: one of `exported.FEATURES`."""
+    """Which output of timm's model the head gets: one of `exported.FEATURES`.
+
+    Raises `PipelineError` for a combination that is not known.
+    """
     pools = [each for each in head.children() if _pools(each)]
     if isinstance(body, PooledFeatures):
         return "pre_logits" if body.has_head else "mean"
@@ -72,7 +75,7 @@ def features_of(body: nn.Module, head: nn.Module) -> str:
 
 
 def folded(head: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of `exported.head_of`: every batch norm folded into the linear layer behind it."""
+    """The state for `exported.head_of`: every batch norm folded into the linear layer after it."""
     state: dict[str, torch.Tensor] = {}
     scale: Any = 1.0
     shift: Any = 0.0
@@ -99,7 +102,7 @@ def folded(head: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def normalisation(learn: Any) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation that are taken off each channel, of values from 0 to 1."""
+    """Mean and standard deviation by which each channel is normalised, of values from 0 to 1."""
     (norm,) = [each for each in learn.dls.valid.after_batch.fs if isinstance(each, Normalize)]
     return norm.mean.flatten().tolist(), norm.std.flatten().tolist()
 
@@ -123,14 +126,14 @@ NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
 def missing_packages() -> list[str]:
-    """What the ONNX file needs and is not installed."""
+    """The packages that exporting to ONNX needs and that are not installed."""
     return [name for name in NEEDS if find_spec(name) is None]
 
 
 def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
-    """Write `path`; returns why not, in one line, where the model's family cannot be exported."""
-    if lacking := missing_packages():
-        return f"{', '.join(lacking)} not installed: run `make setup`"
+    """Write `path`; where that is not possible, returns why not, in one line."""
+    if missing := missing_packages():
+        return f"{', '.join(missing)} not installed: run `make setup`"
     example = torch.zeros(2, 3, image_size, image_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -169,7 +172,7 @@ RESIZE_IN_WORDS = {
 
 @dataclass(frozen=True)
 class About:
-    """What is known of an export besides its weights; `row` is the leaderboard's."""
+    """What is known of an exported model besides its weights; `row` is the leaderboard's."""
 
     run: Run
     row: pd.Series
