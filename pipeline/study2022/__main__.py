@@ -3,7 +3,7 @@
 Reads the study's CSV of 894 runs, a file or URL@COMMIT:FILE of a git repository, and, where given,
 ImageNet accuracy of today (stage merge's table) and of June 2022 (timm's results-imagenet.csv).
 Writes a folder:
-    published/*.csv             the four printed tables, top 15, as printed
+    published/*.csv             the four tables that the study printed, of its top 15
     runs.csv                    every run with its pass, learning rate, score and weights today
     models.csv, own_rate.csv, survivors.csv, correlations.csv (pipeline/study2022/corrected.py)
     published_against_runs, top_15 (.svg, .png)             (pipeline/study2022/page.py)
@@ -182,7 +182,7 @@ def _dataset(
 
 
 def _may_be_best(models: pd.DataFrame) -> dict[str, int | None]:
-    """How many models may be the best of these, on these images and on others."""
+    """How many of these models may be the best on the same images, and on others."""
     return {
         "models": len(models),
         "tied": _count(models["tied"]),
@@ -191,7 +191,7 @@ def _may_be_best(models: pd.DataFrame) -> dict[str, int | None]:
 
 
 def _against_published(own: pd.DataFrame) -> dict[str, Any]:
-    """The published top 15 against the means at each model's own rate."""
+    """How the published top 15 compare with the means at each model's own rate."""
     top = own[own["published_rank"] <= TOP]
     return {
         "survive": int((top["rank"] <= TOP).sum()),
@@ -203,6 +203,7 @@ def _against_published(own: pd.DataFrame) -> dict[str, Any]:
 
 
 def _count(flags: pd.Series) -> int | None:
+    """How many are true; None where one is not known."""
     return None if flags.isna().any() else int(flags.sum())
 
 

@@ -1,9 +1,9 @@
-"""The 2022 study's runs as records in our own format: data for the same tables as new runs.
+"""The 2022 study's runs as records in our own format, for the same tables as new runs.
 
-One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Unknown are the GPU
-(several, unnamed) and the seed (SEED counts repeats, and `config.seed` is null). `config` holds the
-recipe from the study's report and sweep files; the learning rate is inferred from the order of the
-rows (see pipeline/study2022/printed.py).
+One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Unknown are the GPU (several, unnamed) and
+the seed (SEED counts repeats, and `config.seed` is null). `config` holds the recipe from the
+study's report and sweep files; the learning rate is inferred from the order of the rows (see
+pipeline/study2022/printed.py).
 """
 
 import re
