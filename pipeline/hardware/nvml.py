@@ -156,7 +156,7 @@ def count_others(processes: list[Any] | None, sees_all: bool) -> int | None:
     """How many other processes compute on the GPU, which this process uses too; None if unknown.
 
     In a container the driver lists the host's process numbers, in which a process cannot find
-    itself, or leaves out what runs outside: then only two or more processes are known to be others.
+    itself, or leaves out what runs outside: then a single process in the list may be this one.
     """
     pids = {process.pid for process in processes or []}
     if os.getpid() in pids:
