@@ -121,7 +121,7 @@ def test_without_limits_metrics_report_and_recommendation_name_one_model(sweep, 
     choice = chosen(board, runs, Asked())
     assert choice is not None
     first = choice.rows.iloc[0]
-    metrics, told = headline("d", runs, board), answer("d", board)
+    metrics, told = headline("d", runs, board, None), answer("d", board)
     assert (first["model"], first["recipe"]) == (metrics["best_model"], metrics["recipe"])
     assert (first["model"], first["recipe"]) == (told.model, told.recipe)
     assert first["error_rate_low"] == metrics["error_rate_low"]

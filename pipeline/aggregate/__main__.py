@@ -161,7 +161,7 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
 
 
 def headline(
-    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None = None
+    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None
 ) -> dict[str, Any]:
     """The dataset's best model over all recipes and its error; nulls where none is ranked.
 

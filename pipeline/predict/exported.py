@@ -119,10 +119,10 @@ class OnnxLogits:
 
 
 def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
-    """The quicker way to its logits: onnxruntime where it and model.onnx are there, else torch.
+    """The faster of `model.logits` and, where onnxruntime and model.onnx are there, `OnnxLogits`.
 
-    torch reads convolutions with batch norm channel by channel: EfficientNet-Lite0 takes two thirds
-    of the time (docs/performance.md). Logits move in the sixth digit.
+    For torch, nets with batch norm get their weights channels last: EfficientNet-Lite0 takes two
+    thirds of the time (docs/performance.md), and logits differ in the sixth digit.
     """
     if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
         return OnnxLogits(model)

@@ -268,7 +268,7 @@ def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None
 
 
 def shortlist(
-    published: pd.DataFrame, limits: list[Limit], top: int, others: pd.DataFrame | None = None
+    published: pd.DataFrame, limits: list[Limit], top: int, others: pd.DataFrame | None
 ) -> list[Suggestion]:
     """At most `top` models, the lowest predicted error first; `published` has one row per model:
     ODDS, top1, img_size, speed, device.
