@@ -151,7 +151,7 @@ def who_left_when(certificate: Certificate) -> Figure:
     end = certificate.seconds
     rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
     rows = rows[-MOST_DRAWN:]
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"{certificate.dataset}: who left the race when",
         f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
         f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
@@ -170,4 +170,4 @@ def who_left_when(certificate: Certificate) -> Figure:
     axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel("seconds of fits and probes")
     axes.grid(axis="y", visible=False)
-    return made
+    return fig

@@ -67,12 +67,12 @@ def place_labels(
 
 def _freeze_layout(axes: Axes) -> float:
     """Settle where the axes are, so that pixels stay where they are; returns pixels per point."""
-    made = axes.get_figure(root=True)
-    assert isinstance(made, Figure)
-    made.draw_without_rendering()
-    made.set_layout_engine("none")
+    fig = axes.get_figure(root=True)
+    assert isinstance(fig, Figure)
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
     axes.autoscale(False)
-    return made.dpi / 72
+    return fig.dpi / 72
 
 
 def _annotation(axes: Axes, data: np.ndarray, text: str) -> Annotation:

@@ -199,26 +199,26 @@ def figure(
     title: str, note: str, height_inches: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a title above, a small note on the source below, and a grid of panels."""
-    made = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-    FigureCanvasAgg(made)
+    fig = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(fig)
     lines = textwrap.wrap(note, 140)
     below = (0.14 + 0.14 * len(lines)) / height_inches
     above = 0.4 / height_inches
-    engine = made.get_layout_engine()
+    engine = fig.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0.005, below, 0.99, 1 - below - above))
-    made.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
-    made.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
-    panels = made.subplots(rows, columns, squeeze=False)
-    return made, list(panels.flat)
+    fig.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
+    fig.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
+    panels = fig.subplots(rows, columns, squeeze=False)
+    return fig, list(panels.flat)
 
 
-def save(made: Figure, folder: Path, name: str) -> None:
+def save(fig: Figure, folder: Path, name: str) -> None:
     """Write NAME.svg and NAME.png, whole or not at all."""
     with replacing(folder / f"{name}.svg") as path:
-        made.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        fig.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     pixels = io.BytesIO()
-    made.savefig(pixels, format="png", dpi=150)
+    fig.savefig(pixels, format="png", dpi=150)
     with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
         with_palette(image).save(path, format="png", optimize=True)
 
@@ -234,9 +234,9 @@ def with_palette(image: Image.Image) -> Image.Image:
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1)
     palette = rgb[np.argsort(-counts, kind="stable")[:256]]
     squares = (palette**2).sum(1) - 2 * rgb @ palette.T  # distance, up to the colour's own square
-    made = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
-    made.putpalette(palette.astype("uint8").tobytes())
-    return made
+    indexed = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
+    indexed.putpalette(palette.astype("uint8").tobytes())
+    return indexed
 
 
 def scatter_families(

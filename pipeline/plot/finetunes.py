@@ -40,7 +40,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
     board = with_longest(board, runs)
     timed = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
-    made, panels = _panels(
+    fig, panels = _panels(
         "Fine-tune error against steady fit time", _fit_time_note(board, runs, len(timed)), board
     )
     families = legend_families(board["family"], MOST_FAMILIES)
@@ -68,7 +68,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         best = _best(drawn)
         named = pd.concat([_on_front(best), best]).drop_duplicates("model")
         _name_models(axes, named, drawn, "seconds", lines, points)
-    return made
+    return fig
 
 
 def _fit_time_note(board: pd.DataFrame, runs: pd.DataFrame, n_timed: int) -> str:
@@ -94,7 +94,7 @@ def error_against_imagenet(
     board: pd.DataFrame, correlations: pd.DataFrame, published: pd.DataFrame
 ) -> Figure:
     """Error against ImageNet accuracy, a panel per dataset and recipe."""
-    made, panels = _panels(
+    fig, panels = _panels(
         "Fine-tune error against ImageNet accuracy",
         f"{accuracy_source(published)}. Bars: {INTERVAL_NOTE}. ρ: Spearman's rank correlation with "
         "a 95 % bootstrap interval over models.",
@@ -113,17 +113,17 @@ def error_against_imagenet(
     for axes, part in panels:
         drawn = part.dropna(subset="imagenet_top1")
         _name_models(axes, _best(drawn), drawn, "imagenet_top1")
-    return made
+    return fig
 
 
 def _grid(
     title: str, note: str, height_inches: float, rows: int, columns: int, n: int
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `n` panels in so many rows and columns; the places left over stay empty."""
-    made, panels = figure(title, note, height_inches, rows, columns)
+    fig, panels = figure(title, note, height_inches, rows, columns)
     for unused in panels[n:]:
         unused.set_axis_off()
-    return made, panels[:n]
+    return fig, panels[:n]
 
 
 def _panels(
@@ -135,7 +135,7 @@ def _panels(
     parts = [part for _, part in board.groupby(["dataset", "recipe"], sort=False)]
     columns = min(MOST_COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
-    made, panels = _grid(title, note, 0.9 + PANEL_INCHES * rows, rows, columns, len(parts))
+    fig, panels = _grid(title, note, 0.9 + PANEL_INCHES * rows, rows, columns, len(parts))
     several_recipes = board["recipe"].nunique() > 1
     with_runs = []
     for axes, part in zip(panels, parts, strict=True):
@@ -149,8 +149,8 @@ def _panels(
             with_runs.append((axes, finished))
     families = legend_families(board["family"], MOST_FAMILIES)
     if len(handles := family_handles(board, families)) > 1:
-        made.legend(handles=handles, loc="outside right upper")
-    return made, with_runs
+        fig.legend(handles=handles, loc="outside right upper")
+    return fig, with_runs
 
 
 def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
@@ -297,7 +297,7 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
     predictors = list(dict.fromkeys(known["predictor"]))
     columns = min(MOST_COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
-    made, panels = _grid(
+    fig, panels = _grid(
         "What goes with a good or a quick fine-tune?",
         "Spearman's rank correlation over models with a 95 % bootstrap interval, hollow where "
         "there are too few models for one. Left of 0: where the predictor is higher, the error or "
@@ -316,8 +316,8 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
             axes.set_yticklabels([])
         if place >= len(parts) - columns:
             axes.set_xlabel("Spearman's ρ")
-    made.legend(handles=_outcome_handles(outcomes), loc="upper right", ncols=len(outcomes))
-    return made
+    fig.legend(handles=_outcome_handles(outcomes), loc="upper right", ncols=len(outcomes))
+    return fig
 
 
 def _draw_correlations(
@@ -353,7 +353,7 @@ def recipe_effects(effects: pd.DataFrame) -> Figure:
     columns = min(MOST_COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
     lines = max(min(len(part), EFFECT_FAMILIES + 1) for part in parts)
-    made, panels = _grid(
+    fig, panels = _grid(
         "What the recipe changes",
         "Mean difference of the error, same model and seed under both recipes; left is better. "
         "Bars: 95 % t interval between the models of a family, none for one model. "
@@ -365,7 +365,7 @@ def recipe_effects(effects: pd.DataFrame) -> Figure:
     )
     for axes, part in zip(panels, parts, strict=True):
         _draw_effects(axes, part)
-    return made
+    return fig
 
 
 def _draw_effects(axes: Axes, part: pd.DataFrame) -> None:

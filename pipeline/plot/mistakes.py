@@ -50,7 +50,7 @@ def confusion(mistakes: Mistakes) -> Figure:
     note = f" The {n - 1} of {total} classes with the most mistakes." if left_out else ""
     if min(total, MOST_CLASSES) >= REORDERED_FROM:
         note += " Classes that are confused are neighbours."
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"{_dataset(mistakes)}: what is taken for what",
         f"{_subject(mistakes)} Rows: the true class; of each row's images the share with that "
         f"answer, right ones in blue, wrong ones in orange on a scale of their own.{note}",
@@ -71,7 +71,7 @@ def confusion(mistakes: Mistakes) -> Figure:
     _draw_cell_borders(axes, n)
     if n <= NUMBERS_UP_TO:
         _write_numbers(axes, share, right, top)
-    return made
+    return fig
 
 
 def _draw_cells(
@@ -81,9 +81,9 @@ def _draw_cells(
     image = axes.imshow(
         values, cmap=colormaps[colours].resampled(SHADES), vmin=0, vmax=most, aspect="auto"
     )
-    made = axes.get_figure(root=True)
-    assert made is not None
-    bar = made.colorbar(image, ax=axes, shrink=0.7, pad=0.015, fraction=0.04, aspect=30)
+    fig = axes.get_figure(root=True)
+    assert fig is not None
+    bar = fig.colorbar(image, ax=axes, shrink=0.7, pad=0.015, fraction=0.04, aspect=30)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     bar.ax.tick_params(labelsize=8)
@@ -134,7 +134,7 @@ def class_errors(mistakes: Mistakes) -> Figure:
     rows = rows.sort_values(["error_rate", "images"], ascending=False, kind="stable")
     shown = rows.head(MOST_CLASSES)
     note = f" The worst {len(shown)} of {len(rows)} classes." if len(shown) < len(rows) else ""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"{_dataset(mistakes)}: error by class",
         f"{_subject(mistakes)} Bars: 95 % Wilson interval over the class's images. "
         f"Dashed: all classes.{note}",
@@ -151,7 +151,7 @@ def class_errors(mistakes: Mistakes) -> Figure:
     most = 100 * max(float(shown["error_high"].max()), of_all)
     axes.set_xlim(-0.02 * most, 1.02 * most)
     axes.set_xlabel("error rate (%)")
-    return made
+    return fig
 
 
 def tags(mistakes: Mistakes) -> Figure:
@@ -160,7 +160,7 @@ def tags(mistakes: Mistakes) -> Figure:
     rows = rows.sort_values("images", ascending=False, kind="stable")
     shown = rows.head(MOST_CLASSES)
     note = f" The most frequent {len(shown)} of {len(rows)}." if len(shown) < len(rows) else ""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"{_dataset(mistakes)}: precision, recall and F2 by label",
         f"{_subject(mistakes)} A label is given above a probability of a half. Bars: 95 % "
         "intervals over images, Wilson's for precision and recall, bootstrap for F2." + note,
@@ -179,8 +179,8 @@ def tags(mistakes: Mistakes) -> Figure:
     _label_rows(axes, shown, 9)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("%")
-    made.legend(loc="outside right upper")
-    return made
+    fig.legend(loc="outside right upper")
+    return fig
 
 
 def reliability(mistakes: Mistakes) -> Figure:
@@ -189,7 +189,7 @@ def reliability(mistakes: Mistakes) -> Figure:
     bins = mistakes.reliability
     gap = 100 * float(mistakes.models["calibration_error"].iloc[0])
     counted = "images" if single else "pairs of image and label"
-    made, (axes, below) = figure(
+    fig, (axes, below) = figure(
         f"{_dataset(mistakes)}: is 0.9 right nine times of ten?",
         f"{_subject(mistakes)} Bars: 95 % Wilson interval over {counted}. On the mean over "
         f"answers the two differ by {gap:.1f} points (expected calibration error).",
@@ -213,7 +213,7 @@ def reliability(mistakes: Mistakes) -> Figure:
         below.set_ylim(bottom=min(1.0, (bins["answers"] / n_runs).min()) / 2)
     below.set_xlabel(axes.get_xlabel())
     below.set_ylabel(f"{counted}, mean over runs" if n_runs > 1 else counted)
-    return made
+    return fig
 
 
 def _draw_counts(axes: Axes, bins: pd.DataFrame, answers: pd.Series) -> None:

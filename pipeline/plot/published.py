@@ -42,7 +42,7 @@ SPREAD = 0.012  # standard deviation in log2(pixels), so that points of one size
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
     """ImageNet top-1 against speed, every family; the study's models and the front are named."""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {rows['model'].nunique():,} weights",
         f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size, each measured "
         "once. The line joins the weights that no other beats in both.",
@@ -53,18 +53,18 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     scatter_families(axes, rows, families, "samples_per_second", "top1", area)
     best = rows.iloc[along_front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
     axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
-    _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
+    _finish(fig, axes, mode, family_handles(rows, families), rows["img_size"])
     of_study = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
     named = pd.concat([of_study, best]).drop_duplicates("arch")
     obstacles = np.vstack([_points(rows), along_steps(_points(best), 40)])
     place_labels(axes, _points(named), named["arch"].tolist(), obstacles)
-    return made
+    return fig
 
 
 def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
     """The families of the 2022 notebook's chart, each with its trend over log speed."""
     chosen = rows[rows["family"].isin(TREND_FAMILIES)]
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {len(TREND_FAMILIES)} families",
         f"{speed_source(rows)}. n = {len(chosen):,} pairs of weights and image size, each measured "
         "once. Trends: Theil and Sen's line over log speed with its 95 % bootstrap band, of "
@@ -85,14 +85,14 @@ def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
         )
         _draw_trend(axes, part, look.colour, "-" if only_in1k else "--")
     present = [family for family in TREND_FAMILIES if (chosen["family"] == family).any()]
-    _finish(made, axes, mode, family_handles(chosen, present), chosen["img_size"])
-    return made
+    _finish(fig, axes, mode, family_handles(chosen, present), chosen["img_size"])
+    return fig
 
 
 def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
     """Speed against parameters, both logarithmic, one panel per mode."""
     together = pd.concat(rows.values())
-    made, panels = figure(
+    fig, panels = figure(
         "Speed against parameters",
         f"{speed_source(together)}. ρ is Spearman's rank correlation.",
         5.0,
@@ -109,12 +109,12 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
         axes.set_ylabel("samples per second")
         plain_log(axes.xaxis, TICKS_OF_HALF)
         plain_log(axes.yaxis)
-    made.legend(handles=family_handles(together, families), loc="outside right upper")
-    return made
+    fig.legend(handles=family_handles(together, families), loc="outside right upper")
+    return fig
 
 
 def _finish(
-    made: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
+    fig: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
 ) -> None:
     """Axes and both legends: families, and image sizes by bubble size."""
     axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
@@ -127,7 +127,7 @@ def _finish(
         for size in BUBBLES
         if img_sizes.min() <= size <= img_sizes.max()
     ]
-    made.legend(handles=[*handles, *bubbles], loc="outside right upper")
+    fig.legend(handles=[*handles, *bubbles], loc="outside right upper")
 
 
 def _bubble_area(img_size: Any) -> Any:
@@ -172,7 +172,7 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
     )
     if len(left_out):
         note += f" Not shown: {len(left_out)} families with {left_out.sum():,} weights."
-    made, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))
+    fig, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))
     only_in1k = weights[weights["pretraining"] == "in1k"]["family"].value_counts()
     architectures = weights.groupby("family")["arch"].nunique()
     for place, family in enumerate(families):
@@ -189,12 +189,12 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
     )
     axes.set_xlim(0, counts.max() * 1.12)
     axes.grid(visible=False, axis="y")
-    return made
+    return fig
 
 
 def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
     """ImageNet top-1 of every pair of weights and image size, with the median per size."""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         "ImageNet accuracy by image size",
         f"{accuracy_source(sizes)}. n = {len(sizes):,} pairs of weights and image size. Black: the "
         f"median of each size with {LEAST_FOR_MEDIAN} or more.",
@@ -215,5 +215,5 @@ def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
     axes.set(xlabel="image size (pixels)", ylabel="ImageNet top-1 (%)")
     median = Line2D([], [], color=INK, lw=2, label="median")
     handles = [*family_handles(sizes, families), *([median] if len(known) else [])]
-    made.legend(handles=handles, loc="outside right upper")
-    return made
+    fig.legend(handles=handles, loc="outside right upper")
+    return fig

@@ -114,18 +114,18 @@ def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None) -> Comp
     Every model has at least one run. Where `images` is None the models count as independent.
     """
     noise = run_noise(errors, n_valid)
-    there = np.isfinite(errors)
+    finished = np.isfinite(errors)
     mean = mean_of(errors)
     images = images or independent(mean, n_valid)
-    low, high = error_intervals(mean, there.sum(axis=1), images, noise)
+    low, high = error_intervals(mean, finished.sum(axis=1), images, noise)
     gap, gap_low, gap_high, n_common = _gaps(errors, noise, images)
-    of_runs, of_seeds = _run_covariance(there, noise, binomial_sd(mean, n_valid))
+    of_runs, of_seeds = _run_covariance(finished, noise, binomial_sd(mean, n_valid))
     best = int(mean.argmin())
     tied_here = None
     if noise is not None and of_runs.all():
         of_both = np.diag(of_runs) + of_seeds
         tied_here = may_be_best(mean, of_both, _freedom(best, of_runs, of_seeds, of_both, noise))
-    alone = images.alone / there.sum(axis=1)
+    alone = images.alone / finished.sum(axis=1)
     covariance = images.covariance + np.diag(np.maximum(of_runs - alone, 0)) + of_seeds
     freedom = _freedom(best, of_runs, of_seeds, covariance, noise)
     return Comparison(
@@ -208,16 +208,16 @@ def _pooled(residuals: np.ndarray, shown: np.ndarray) -> dict[str, float] | None
     """
     if not len(residuals):
         return None
-    there = np.isfinite(residuals)
-    runs = there.sum(axis=1)
+    finished = np.isfinite(residuals)
+    runs = finished.sum(axis=1)
     whole = int((runs - 1).sum())
     if (shown * (runs - 1)).sum() < min(FEWEST_FREEDOM, whole / 2):
         shown = np.ones(len(shown))
-    residuals = np.where(there, residuals, 0)
+    residuals = np.where(finished, residuals, 0)
     within, freedom = float((residuals**2).sum()), float((shown * (runs - 1)).sum())
     by_seed = (np.sqrt(shown)[:, None] * residuals).sum(axis=0)
-    counted = shown[:, None] * there
-    normal = np.diag(counted.sum(axis=0)) - there.T @ (counted / runs[:, None])
+    counted = shown[:, None] * finished
+    normal = np.diag(counted.sum(axis=0)) - finished.T @ (counted / runs[:, None])
     effects, _, rank, _ = np.linalg.lstsq(normal, by_seed, rcond=1e-9)
     explained = float(effects @ by_seed)
     left = freedom - rank
@@ -280,15 +280,15 @@ def _gaps(
     the two errors' own intervals (Newcombe 1998; Zou and Donner 2008). The latter keeps a residual
     with one or two degrees of freedom from reaching further than the errors themselves do.
     """
-    there = np.isfinite(errors)
+    finished = np.isfinite(errors)
     mean = mean_of(errors)
     best = int(mean.argmin())
     differences = errors - errors[best]
-    n_common = (there & there[best]).sum(axis=1)
+    n_common = (finished & finished[best]).sum(axis=1)
     n_common[best] = 0
     counted = np.where(n_common > 0, n_common, np.nan)
     gap = np.nansum(differences, axis=1) / counted
-    lasting = images.covariance - np.diag(images.alone / there.sum(axis=1))
+    lasting = images.covariance - np.diag(images.alone / finished.sum(axis=1))
     known = se_of_differences(lasting, best) ** 2
     residual, freedom = np.zeros(len(mean)), np.inf
     if noise is not None:
@@ -356,15 +356,17 @@ def mean_of(errors: np.ndarray) -> np.ndarray:
 
 
 def _run_covariance(
-    there: np.ndarray, noise: RunNoise | None, scale: np.ndarray
+    finished: np.ndarray, noise: RunNoise | None, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What runs add to means: residual variances [models], and covariances [models, models] of the
-    seeds, which cancel between models that both ran them, by `there` [models, seeds].
+    seeds, which cancel between models that both ran them, by `finished` [models, seeds].
     """
-    runs = there.sum(axis=1)
+    runs = finished.sum(axis=1)
     if noise is None:
         return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
-    common = there.astype(float) @ there.T / np.outer(runs, runs) - 1 / there.any(axis=0).sum()
+    common = (
+        finished.astype(float) @ finished.T / np.outer(runs, runs) - 1 / finished.any(axis=0).sum()
+    )
     residual = noise.of_each(noise.residual) * scale**2 / runs
     return residual, noise.seed * np.outer(scale, scale) * common
 

@@ -50,7 +50,7 @@ def published_against_runs(runs: pd.DataFrame, own: pd.DataFrame) -> Figure:
     `own` is of `at_own_rate`. Drawn and saved under `rc_context(LOOK)`.
     """
     datasets = list(dict.fromkeys(own["dataset"]))
-    made, panels = figure(
+    fig, panels = figure(
         "The 2022 study's top 15, as published and as run",
         NOTE.format(models=own.groupby("dataset").size().max()),
         1.2 + 4.1 * len(datasets),
@@ -66,7 +66,7 @@ def published_against_runs(runs: pd.DataFrame, own: pd.DataFrame) -> Figure:
     panels[-1].set_xlabel("score (logarithmic)")
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.42, 1.07)}
     panels[0].legend(handles=_handles(), ncols=3, **above)
-    return made
+    return fig
 
 
 def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
@@ -75,7 +75,7 @@ def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
     `models` is of `corrected`, `own` of `at_own_rate`. Drawn and saved under `rc_context(LOOK)`.
     """
     shown = own[own["published_rank"] <= TOP]
-    made, panels = figure(
+    fig, panels = figure(
         f"The 2022 study's top {TOP}, each model at its own learning rate",
         TOP_NOTE.format(top=TOP),
         4.9,
@@ -106,9 +106,9 @@ def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
         Line2D([], [], ls="", marker="D", ms=5, mec=INK, mfc="none", label="published score"),
         Line2D([], [], ls="", marker="x", ms=5, mec=FAINT, label="at the other rate"),
     ]
-    legend = made.legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0.0, 0.935))
+    legend = fig.legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0.0, 0.935))
     legend.set_in_layout(False)
-    return made
+    return fig
 
 
 def _draw_other_rate(axes: Axes, rows: pd.DataFrame, models: pd.DataFrame) -> None:
