@@ -364,9 +364,8 @@ def _run_covariance(
     runs = finished.sum(axis=1)
     if noise is None:
         return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
-    common = (
-        finished.astype(float) @ finished.T / np.outer(runs, runs) - 1 / finished.any(axis=0).sum()
-    )
+    n_seeds = finished.any(axis=0).sum()
+    common = finished.astype(float) @ finished.T / np.outer(runs, runs) - 1 / n_seeds
     residual = noise.of_each(noise.residual) * scale**2 / runs
     return residual, noise.seed * np.outer(scale, scale) * common
 
