@@ -442,9 +442,9 @@ def test_an_export_that_replaces_another_models_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.json").write_text('{"model": "a"}')
-    stage._tell_what_goes(tmp_path, "a")
+    stage._announce_replacement(tmp_path, "a")
     assert capsys.readouterr().out == ""
-    stage._tell_what_goes(tmp_path, "b")
+    stage._announce_replacement(tmp_path, "b")
     assert capsys.readouterr().out == f"{tmp_path}: replaces the export of a\n"
-    stage._tell_what_goes(tmp_path / "new", "b")
+    stage._announce_replacement(tmp_path / "new", "b")
     assert capsys.readouterr().out == ""
