@@ -926,7 +926,7 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
         check=True,
     )
     assert done.stdout.startswith(
-        f"digits: take {LITE[1]} (error 6.07 %, steady fit time 90.0 s)\n"
+        f"digits: take {LITE[1]} (error 6.07 %, steady fit time 1 min 30 s)\n"
     )
     assert "Runners-up:" in done.stdout
     assert "What would change this most:" in done.stdout

@@ -592,7 +592,14 @@ def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(25.64, "25.6 s"), (192, "3 min 12 s"), (3900, "1 h 05 min"), (float("nan"), "–")],
+    [
+        (25.64, "25.6 s"),
+        (59.97, "1 min 00 s"),
+        (109.4, "1 min 49 s"),
+        (192, "3 min 12 s"),
+        (3900, "1 h 05 min"),
+        (float("nan"), "–"),
+    ],
 )
 def test_durations_are_written_for_people(seconds: float, text: str):
     assert duration(seconds) == text

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import run
+from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.prepared import Prepared
@@ -141,7 +141,8 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
         if expected > left:
             yield (
                 net,
-                f"takes about {expected:.0f} s, and {max(0.0, left):.0f} s of a minute are left",
+                f"takes about {duration(expected)}, and of a minute {duration(max(0.0, left))} are "
+                "left",
             )
             continue
         share = min(LONGEST_TIMING, left / (2 * (len(nets) - place)))

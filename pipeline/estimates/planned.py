@@ -87,9 +87,9 @@ def epochs_of(path: Path, n_train: int | None) -> int:
 
 def prepared(root: Path, dataset: str) -> Data | None:
     """What is known of a prepared dataset's size; None where it is not prepared."""
+    path = root / "data/datasets" / dataset / "meta.json"
     try:
-        meta = json.loads((root / "data/datasets" / dataset / "meta.json").read_text("utf-8"))
-        return build(Data, meta)
+        return build(Data, json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, WrongType):
         return None
 
@@ -213,28 +213,36 @@ def estimate_lines(
     """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    study = read_study(root / "params.yaml")
-    known = known_of(root, study, root / "data/imagenet.csv", threads)
-    estimates: list[Estimate] = []
-    unknown: Counter[str] = Counter()
-    for cell in cells:
-        found = known.estimate(cell)
-        if isinstance(found, Estimate):
-            estimates.append(found)
-        else:
-            unknown[found] += 1
+    known, estimates, unknown = _estimates(root, cells, threads)
     where = f"on {known.device.label}, {jobs} at a time"
+    beside = "  others used the device during each run known here: a guide at best"
     return [
         f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, known.reaches)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *(
-            []
-            if known.alone or not known.runs
-            else ["  others used the device during each run known here: a guide at best"]
-        ),
+        *([beside] if known.runs and not known.alone else []),
     ]
+
+
+def time_of_fits(root: Path, cells: Sequence[Cell], threads: int, jobs: int) -> str:
+    """How long the fits of `cells` will take, `jobs` at a time, as far as it can be told."""
+    _, estimates, unknown = _estimates(root, cells, threads)
+    if not estimates:
+        return "how long they take is known once one has ended"
+    time = _range([seconds / min(jobs, len(cells)) for seconds in ends_of(estimates)])
+    return f"{len(estimates):,} of them take about {time}" if unknown else f"about {time}"
+
+
+def _estimates(
+    root: Path, cells: Sequence[Cell], threads: int
+) -> tuple[Known, list[Estimate], Counter[str]]:
+    """The estimates of `cells`, and how often there is none for which reason."""
+    study = read_study(root / "params.yaml")
+    known = known_of(root, study, root / "data/imagenet.csv", threads)
+    found = [known.estimate(cell) for cell in cells]
+    estimates = [each for each in found if isinstance(each, Estimate)]
+    return known, estimates, Counter(each for each in found if isinstance(each, str))
 
 
 def _estimate(
@@ -272,13 +280,17 @@ def ends_of(estimates: Sequence[Estimate]) -> list[float]:
     return [sum(each.seconds * each.factor**sign for each in estimates) for sign in (0, -1, 1)]
 
 
+def _range(ends: Sequence[float]) -> str:
+    middle, low, high = map(duration, ends)
+    return f"{middle} ({low} to {high})"
+
+
 def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | None) -> list[str]:
     """Time, energy and cost."""
     if not estimates:
         return []
     ends = [seconds / jobs for seconds in ends_of(estimates)]
-    middle, low, high = map(duration, ends)
-    lines = [f"time    {middle} ({low} to {high})"]
+    lines = [f"time    {_range(ends)}"]
     energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
     complete = len(energy) == len(estimates)
     lines.append(
