@@ -177,7 +177,7 @@ def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> N
 def test_an_unknown_target_is_one_line_with_the_near_matches(workspace: Workspace) -> None:
     done = workspace.sweep("fintune")
     assert done.returncode == 1
-    assert "did you mean finetune?" in done.stderr
+    assert "file: did you mean finetune?" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -79,6 +79,7 @@ def test_so_many_runs_go_at_a_time(
             {"pull": True, "dry_run": True},
             "--dry-run fetches nothing, --pull does",
         ),
+        (0, {"price_per_hour": 2.0}, "--price-per-hour: only --dry-run tells a cost: add it"),
     ],
 )
 def test_a_contradiction_is_one_line(

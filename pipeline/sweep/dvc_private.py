@@ -82,7 +82,7 @@ class Workspace:
             try:  # DVC's own collect loads every stage once more
                 found.extend(named.get(target) or self.repo.stage.collect(target))
             except DvcException as error:
-                raise PipelineError(f"{first_line(error)} {near_matches(target, named)}") from None
+                raise PipelineError(f"{first_line(error)}: {near_matches(target, named)}") from None
         stages = plan_repro(graph, list(dict.fromkeys(found)))
         needs = {
             each.addressing: {up.addressing for up in graph.successors(each)} for each in stages

@@ -214,6 +214,8 @@ class Options:
         price = self.price_per_hour
         if price is not None and not 0 <= price < float("inf"):
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
+        if price is not None and not self.dry_run:
+            raise PipelineError("--price-per-hour: only --dry-run tells a cost: add it")
         self._check_share()
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run fetches nothing, --pull does: leave one out")
