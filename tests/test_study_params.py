@@ -55,7 +55,7 @@ def test_two_cells_that_hyphens_give_one_name_are_one_line(tmp_path: Path, root:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("nope", "choose from digits, own, pets"), ("pet", "did you mean pets?")],
+    [("photos", "choose from digits, own, pets"), ("pet", "did you mean pets?")],
 )
 def test_only_a_name_that_is_close_is_suggested(name: str, hint: str) -> None:
     assert near_matches(name, ["pets", "digits", "own"]) == hint

@@ -220,8 +220,10 @@ def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -
     """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
     known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
     if name not in known:
+        describe = f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
         raise PipelineError(
             f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
+            + describe * (group == "dataset")
         )
 
 
