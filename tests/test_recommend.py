@@ -983,6 +983,22 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 1h"]
 
 
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (LITE[:0:-1], f"; {LITE[1]} may be the best as well;"),
+        (LITE[2:], f"; {LITE[1]} has left it;"),
+    ],
+)
+def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
+    study: Path, capsys, left: list[str], said: str
+):
+    race(study, json.dumps({**CERTIFICATE, "recommended": LITE[2], "may_be_best": left}))
+    told = ask(tables(study), capsys)
+    assert told["models"][0]["model"] == LITE[1]
+    assert said in told["race"]
+
+
 def test_half_a_certificate_is_one_line(study: Path, capsys):
     race(study, '{"confidence": ')
     with pytest.raises(PipelineError, match="not a whole certificate"):

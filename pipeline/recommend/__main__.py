@@ -177,7 +177,8 @@ def main(
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
         told = _from_runs(study, done, read_answers(results), imagenet, dataset, asked, top)
         if dataset in study.raced_datasets:
-            told |= raced(results / "race" / f"{dataset}.json", dataset)
+            first = told["models"][0]["model"]
+            told |= raced(results / "race" / f"{dataset}.json", dataset, first)
     else:
         check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
