@@ -22,7 +22,7 @@ from pipeline.figures.look import (
     spans_decades,
     style,
 )
-from pipeline.statistics.fit_times import BOUND, with_longest
+from pipeline.statistics.fit_times import AT_MOST
 
 COLUMNS = 2
 PANEL_INCHES = 4.0
@@ -39,10 +39,9 @@ FRONT = " Dashed: the front, no other model is as quick and as good."
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
     devices = sorted(board["device"].dropna().unique())
-    board = with_longest(board, runs)
     uncounted = int(runs["not_timed"].notna().sum())
     left_out = f" Runs whose time does not count: {uncounted}." if uncounted else ""
-    hollow = " Hollow: none counts, it is at most this." if board[BOUND].notna().any() else ""
+    hollow = " Hollow: none counts, it is at most this." if board[AT_MOST].notna().any() else ""
     on_fronts = _on_front(board).groupby(["dataset", "recipe"]).size()
     front = FRONT if (on_fronts > 1).any() else ""  # of one model there is no line
     baseline = BASELINE if board["baseline_error"].notna().any() else ""
@@ -63,11 +62,11 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "steady_fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "steady_fit_seconds_median")
-        _draw_means(axes, part, BOUND, hollow=True)
+        _draw_means(axes, part, AT_MOST, hollow=True)
         if part["baseline_error"].notna().any():
             axes.axhline(100 * part["baseline_error"].min(), color=FAINT, ls=":", lw=1.2, zorder=0)
         axes.set_xlabel("steady fit time (s)")
-        if spans_decades(pd.concat([here["steady_fit_seconds"], part[BOUND].dropna()])):
+        if spans_decades(pd.concat([here["steady_fit_seconds"], part[AT_MOST].dropna()])):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
         _end_at_zero(axes)
@@ -75,7 +74,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         drawn.append((axes, part, at))
     for axes, part, each in drawn:  # names last: they freeze the layout of all panels
         line = _draw_front(axes, part)
-        known = part["steady_fit_seconds_median"].astype(float).fillna(part[BOUND])
+        known = part["steady_fit_seconds_median"].astype(float).fillna(part[AT_MOST])
         _name_best(axes, part.assign(seconds=known), "seconds", line, each)
     return made
 
