@@ -135,8 +135,15 @@ def _line(row: Any) -> tuple[str, ...]:
         row.model,
         runs,
         error,
-        duration(row.steady_fit_seconds_median),
+        _time(row),
     )
+
+
+def _time(row: Any) -> str:
+    """The steady fit time, or the most it can be."""
+    if pd.isna(row.steady_fit_seconds_median) and pd.notna(row.steady_fit_seconds_at_most):
+        return f"≤ {duration(row.steady_fit_seconds_at_most)}"
+    return duration(row.steady_fit_seconds_median)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
