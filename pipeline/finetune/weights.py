@@ -105,8 +105,8 @@ def folder(model: str, path: str) -> Weights:
         if not present:
             what = "holds no weights" if Path(path).is_dir() else "no such folder"
             raise PipelineError(
-                f"{path}: {what}: put {model}.safetensors there, or correct "
-                "conf/weights/folder.yaml"
+                f"{path}: {what}: put {model}.safetensors there, or correct weights.path, as "
+                "conf/weights/folder.yaml has it"
             )
         raise PipelineError(f"{file}: no such file of weights: {near_matches(model, present)}")
     return _from_file("folder", path, file)
