@@ -251,7 +251,9 @@ class Sweep:
 
             threads = max(map(self.project.threads_of, stages))
             time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
-            self.view.say(f"{len(stages):,} stages to do, {len(cells):,} of them fits: {time}")
+            others = f"{len(stages):,} stages to do, {len(cells):,} of them fits"
+            what = others if len(cells) < len(stages) else f"{len(cells):,} fits to do"
+            self.view.say(f"{what}: {time}")
 
     def _order(self) -> None:
         """Put cheap runs first, and tell the view what all that wait will cost."""
