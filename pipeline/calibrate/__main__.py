@@ -141,8 +141,8 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
         if expected > left:
             yield (
                 net,
-                f"takes about {duration(expected)}, and of a minute {duration(max(0.0, left))} are "
-                "left",
+                f"takes about {duration(expected)}, and "
+                f"{duration(max(0.0, left))} of a minute are left",
             )
             continue
         share = min(LONGEST_TIMING, left / (2 * (len(nets) - place)))

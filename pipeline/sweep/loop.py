@@ -302,7 +302,7 @@ class Sweep:
         if enough or self.result.streak is not None:
             self.stopping = not self.engine.running
             return
-        while self.engine.free and self._ready:
+        while self.engine.free and self._ready and not self.stopping:
             job = self._next()
             if job is None:
                 break
