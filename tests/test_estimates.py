@@ -11,6 +11,7 @@ import pytest
 from study_fakes import CPU, LITE, TRAIN, write_failure, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import duration
 from pipeline.estimates import planned
 from pipeline.estimates.estimate import (
     OtherSeeds,
@@ -23,7 +24,7 @@ from pipeline.estimates.estimate import (
     sources,
     timed_run,
 )
-from pipeline.estimates.planned import estimate_lines, work_of
+from pipeline.estimates.planned import estimate_lines, time_of_fits, work_of
 from pipeline.records import Device, read_record
 from pipeline.results import read_results
 from pipeline.study.params import Cell, read_study
@@ -123,7 +124,18 @@ def test_other_seeds_are_believed_before_other_models_and_each_is_named(project:
     assert "2 from other seeds of the same cell: within a factor of 1.25" in said
     assert "1 from timm's training speeds on rtx3090: within a factor of 3, assumed" in said
     seconds = 2 * 20 + 20 * 4000 / 3500  # the second model is published as so much slower
-    assert f"time    {seconds:.1f} s" in said
+    assert f"time    {duration(seconds)} (" in said
+
+
+def test_a_sweep_says_in_a_line_how_long_its_fits_will_take(project: Path) -> None:
+    def told(cells: list[Cell]) -> str:
+        return time_of_fits(project, cells, threads=2, jobs=2)
+
+    assert told([cell(LITE[0], 1)]) == "how long they take is known once one has ended"
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    assert told([cell(LITE[0], seed) for seed in (1, 2)]) == "about 20.0 s (16.0 s to 25.0 s)"
+    both = [cell(LITE[0], 1), cell(LITE[0], 0, "unprepared")]
+    assert told(both).startswith("1 of them take about 10.0 s")
 
 
 def test_jobs_divide_the_time_and_the_price_is_for_the_whole(project: Path) -> None:
@@ -167,7 +179,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
     cost, why = {"fit_seconds": 90.0}, "the device was shared"
     write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
     said = lines(project, [cell(LITE[0], 3)])
-    assert "time    90.0 s" in said
+    assert "time    1 min 30 s" in said
     assert "others used the device during each run known here: a guide at best" in said
     write_run(project / "data/runs", LITE[0], 0, 0.1)
     said = lines(project, [cell(LITE[0], 3)])

@@ -17,7 +17,7 @@ from pipeline.recommend.choice import Choice, certainty, choose, reason
 from pipeline.recommend.limits import Asked
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
-from pipeline.statistics.fit_times import AT_MOST, with_bounds
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
 
@@ -107,7 +107,7 @@ def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.Data
 
 def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | None:
     """None where no model keeps the limits."""
-    ranked = with_bounds(board[board["n"] > 0], runs)
+    ranked = board[board["n"] > 0]
     try:
         return choose(ranked, runs, asked.of_runs(ranked))
     except PipelineError:

@@ -22,7 +22,7 @@ from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns, best_row
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_common_seeds, mean_of
 from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
-from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
+from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices, with_bounds
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import without_single_rates
 from pipeline.statistics.validation_images import image_noise, labels_of
@@ -77,6 +77,7 @@ def leaderboard(
         timed = ok[ok["not_timed"].isna()]
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
+    board = with_bounds(board, on_device)
     about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
     data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()

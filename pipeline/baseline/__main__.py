@@ -17,6 +17,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
+from pipeline.core.command import duration
 from pipeline.core.processes import hold
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.__main__ import check_classes, describe, die_with_parent
@@ -176,7 +177,7 @@ def _outcome(record: Record) -> str:
     return (
         f"error {record.metrics.error_rate:.4f}, nearest neighbours "
         f"{record.probe['knn_error_rate']:.4f} "
-        f"(chance {record.data.chance_error_rate:.4f}) in {record.cost.fit_seconds:.0f} s"
+        f"(chance {record.data.chance_error_rate:.4f}) in {duration(record.cost.fit_seconds)}"
     )
 
 

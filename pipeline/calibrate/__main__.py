@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import run
+from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.prepared import Prepared
@@ -141,7 +141,10 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
         expected = net.start_up if cuda else STEPS_OF_NET * per_gmac * net.gmacs
         if expected > left:
             left = max(0.0, left)
-            yield net, f"takes about {expected:.0f} s, and {left:.0f} s of a minute are left"
+            yield (
+                net,
+                f"takes about {duration(expected)}, and {duration(left)} of a minute are left",
+            )
             continue
         share = min(LONGEST_TIMING, left / (2 * (len(nets) - place)))
         outcome = _timing(net.arch, replace(recipe, batch_size=batch_size), config, device, share)

@@ -90,9 +90,9 @@ def epochs_of(path: Path, n_train: int | None) -> int:
 
 def prepared(root: Path, dataset: str) -> Data | None:
     """What is known of a prepared dataset's size; None where it is not prepared."""
+    path = root / "data/datasets" / dataset / "meta.json"
     try:
-        meta = json.loads((root / "data/datasets" / dataset / "meta.json").read_text("utf-8"))
-        return build(Data, meta)
+        return build(Data, json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, WrongType):
         return None
 
@@ -246,16 +246,7 @@ def estimate_lines(
     """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    study = read_study(root / "params.yaml")
-    estimator = estimator_for(root, study, root / "data/imagenet.csv", threads)
-    estimates: list[Estimate] = []
-    unknown: Counter[str] = Counter()
-    for cell in cells:
-        found = estimator.estimate(cell)
-        if isinstance(found, Estimate):
-            estimates.append(found)
-        else:
-            unknown[found] += 1
+    estimator, estimates, unknown = _estimates(root, cells, threads)
     where = f"on {estimator.device.label}, {jobs} at a time"
     disturbed = "  others used the device during each run known here: a guide at best"
     return [
@@ -267,6 +258,26 @@ def estimate_lines(
     ]
 
 
+def time_of_fits(root: Path, cells: Sequence[Cell], threads: int, jobs: int) -> str:
+    """How long the fits of `cells` will take, `jobs` at a time, as far as it can be estimated."""
+    _, estimates, unknown = _estimates(root, cells, threads)
+    if not estimates:
+        return "how long they take is known once one has ended"
+    time = _range([seconds / min(jobs, len(cells)) for seconds in total_seconds(estimates)])
+    return f"{len(estimates):,} of them take about {time}" if unknown else f"about {time}"
+
+
+def _estimates(
+    root: Path, cells: Sequence[Cell], threads: int
+) -> tuple[Estimator, list[Estimate], Counter[str]]:
+    """The estimates of `cells`, and how often there is none for which reason."""
+    study = read_study(root / "params.yaml")
+    estimator = estimator_for(root, study, root / "data/imagenet.csv", threads)
+    found = [estimator.estimate(cell) for cell in cells]
+    estimates = [each for each in found if isinstance(each, Estimate)]
+    return estimator, estimates, Counter(each for each in found if isinstance(each, str))
+
+
 def total_seconds(estimates: Sequence[Estimate]) -> list[float]:
     """The sum of the estimates in seconds, its lowest and its highest value: all estimates are
     taken to be off the same way.
@@ -274,13 +285,17 @@ def total_seconds(estimates: Sequence[Estimate]) -> list[float]:
     return [sum(each.seconds * each.factor**sign for each in estimates) for sign in (0, -1, 1)]
 
 
+def _range(ends: Sequence[float]) -> str:
+    middle, low, high = map(duration, ends)
+    return f"{middle} ({low} to {high})"
+
+
 def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | None) -> list[str]:
     """Time, energy and cost."""
     if not estimates:
         return []
     ends = [seconds / jobs for seconds in total_seconds(estimates)]
-    middle, low, high = map(duration, ends)
-    lines = [f"time    {middle} ({low} to {high})"]
+    lines = [f"time    {_range(ends)}"]
     energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
     complete = len(energy) == len(estimates)
     lines.append(

@@ -108,8 +108,9 @@ class Certificate:
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
-        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} other{'s' * (left > 2)}"
         others = [name for name in self.may_be_best if name != self.recommended]
+        apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
+        verdict = apart if others else ""
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
         share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
         return [

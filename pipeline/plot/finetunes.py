@@ -22,7 +22,7 @@ from pipeline.figures.look import (
     spans_decades,
     style,
 )
-from pipeline.statistics.fit_times import BOUND, with_longest
+from pipeline.statistics.fit_times import AT_MOST
 
 MOST_COLUMNS = 2  # of panels
 PANEL_INCHES = 4.0
@@ -38,7 +38,6 @@ FRONT_NOTE = " Dashed: the front, no other model is as quick and as good."
 
 def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A large mark per model, mean error at median time, and a small one per run."""
-    board = with_longest(board, runs)
     timed = runs[(runs["status"] == "ok") & runs["not_timed"].isna()]
     fig, panels = _panels(
         "Fine-tune error against steady fit time", _fit_time_note(board, runs, len(timed)), board
@@ -51,11 +50,11 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _tie_to_mean(axes, here.merge(part, on="model", validate="many_to_one"))
         scatter_families(axes, here, families, "steady_fit_seconds", "error_percent", 12)
         _draw_means(axes, part, "steady_fit_seconds_median")
-        _draw_means(axes, part, BOUND, hollow=True)
+        _draw_means(axes, part, AT_MOST, hollow=True)
         if part["baseline_error"].notna().any():
             axes.axhline(_baseline_percent(part), color=FAINT, ls=":", lw=1.2, zorder=0)
         axes.set_xlabel("steady fit time (s)")
-        if spans_decades(pd.concat([here["steady_fit_seconds"], part[BOUND].dropna()])):
+        if spans_decades(pd.concat([here["steady_fit_seconds"], part[AT_MOST].dropna()])):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
         _end_at_zero(axes)
@@ -63,7 +62,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     for (axes, part), points in zip(panels, runs_of_panels, strict=True):
         # names come last: placing them freezes the layout of all panels
         lines = np.vstack([_draw_front(axes, part), _along_baseline(axes, part)])
-        seconds = part["steady_fit_seconds_median"].astype(float).fillna(part[BOUND])
+        seconds = part["steady_fit_seconds_median"].astype(float).fillna(part[AT_MOST])
         drawn = part.assign(seconds=seconds).dropna(subset="seconds")
         best = _best(drawn)
         named = pd.concat([_on_front(best), best]).drop_duplicates("model")
@@ -85,7 +84,7 @@ def _fit_time_note(board: pd.DataFrame, runs: pd.DataFrame, n_timed: int) -> str
             BASELINE_NOTE if board["baseline_error"].notna().any() else "",
             f" Timed on: {'; '.join(devices)}." if devices else "",
             f" Runs whose time does not count: {n_not_timed}." if n_not_timed else "",
-            " Hollow: none counts, it is at most this." if board[BOUND].notna().any() else "",
+            " Hollow: none counts, it is at most this." if board[AT_MOST].notna().any() else "",
         ]
     )
 

@@ -57,7 +57,7 @@ from pipeline.recommend.prior import (
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
 from pipeline.statistics.doubts import split_doubts
-from pipeline.statistics.fit_times import AT_MOST, with_bounds
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study, threads_of
@@ -177,7 +177,8 @@ def main(
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
         told = _from_runs(study, done, read_answers(results), imagenet, dataset, asked, top)
         if dataset in study.raced_datasets:
-            told |= raced(results / "race" / f"{dataset}.json", dataset)
+            first = told["models"][0]["model"]
+            told |= raced(results / "race" / f"{dataset}.json", dataset, first)
     else:
         check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
@@ -206,7 +207,7 @@ def _from_runs(
         ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
     if asked.max_fit_time is not None:
         ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
-    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
+    choice = choose(ranked, runs, asked.of_runs(ranked), done.rates)
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import WHILE, Excludes
+from pipeline.recommend.limits import Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
@@ -241,7 +241,7 @@ def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
     time = fit_time(row)
-    comma = "," if time.endswith(WHILE) else ""
+    comma = "," if ", " in time else ""
     return (
         f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
         f"({points_more(row, first)})"
@@ -253,7 +253,8 @@ def fit_time(row: pd.Series) -> str:
     if pd.notna(row["steady_fit_seconds_median"]):
         return f"steady fit time {duration(row['steady_fit_seconds_median'])}"
     if pd.notna(row[AT_MOST]):
-        return f"steady fit time at most {duration(row[AT_MOST])}, {WHILE}"
+        why = "measured while others used the device" if row["n_shared"] else "as no run's counts"
+        return f"steady fit time at most {duration(row[AT_MOST])}, {why}"
     return "steady fit time unknown"
 
 

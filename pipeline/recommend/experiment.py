@@ -287,8 +287,11 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def raced(path: Path, dataset: str) -> dict[str, Any]:
-    """What a dataset's race certifies, in a sentence, and that to race on is what comes next."""
+def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
+    """What a dataset's race certifies, in a sentence, and that to race on is what comes next.
+
+    The race may take another model than `first`, which has the lowest mean error.
+    """
     from pipeline.figures.certificate import read_certificate  # loads matplotlib
 
     again = Experiment(
@@ -307,5 +310,8 @@ def raced(path: Path, dataset: str) -> dict[str, Any]:
         how = f"{told.recommended}, which it takes by runs and published numbers"
         most = 100 * (told.regret_at_most or 0)
         sentence += f", and {how}, gives away at most {most:.1f} points"
+        if told.recommended != first:
+            as_good = first in told.may_be_best
+            sentence += f"; {first} {'may be the best as well' if as_good else 'has left it'}"
     sentence += f"; {told.n_never_run} were never fitted."
     return {"race": sentence, "next": asdict(again)}

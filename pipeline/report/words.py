@@ -26,7 +26,7 @@ from pipeline.statistics.answer import (
 )
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import split_doubts
-from pipeline.statistics.fit_times import BOUND
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
     order_sentence,
     rate_to_take,
@@ -149,7 +149,7 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         next_one += f", the likeliest best {more['model']} ({more['p_best']:.2f})"
     sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
-        known = quickest(pd.concat([best.to_frame().T, tied]), BOUND) is not None
+        known = quickest(pd.concat([best.to_frame().T, tied]), AT_MOST) is not None
         then = "so let cost decide" if known else "nor show which is the quickest"
         sentences.insert(0, f"These runs separate no model from another, {then}.")
     return [*sentences, *quicker(best, tied)]
@@ -157,11 +157,11 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
 
 def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     """What the quickest of the models that may be the best saves and may cost, if it is another."""
-    first = quickest(pd.concat([best.to_frame().T, tied]), BOUND)
+    first = quickest(pd.concat([best.to_frame().T, tied]), AT_MOST)
     if first is None or first["model"] == best["model"]:
         return []
     seconds, own = first["steady_fit_seconds_median"], best["steady_fit_seconds_median"]
-    time = f"at most {duration(first[BOUND])}" if pd.isna(seconds) else duration(seconds)
+    time = f"at most {duration(first[AT_MOST])}" if pd.isna(seconds) else duration(seconds)
     if pd.notna(seconds) and pd.notna(own):
         time = f"{100 * seconds / own:.0f} % of its time ({time})"
     error = f"an error of {percent(first['error_rate_mean'])} ({points_more(first, best)})"
@@ -192,7 +192,7 @@ def against_chance(best: pd.Series) -> list[str]:
 def fit_time(row: Any) -> str:
     """The median steady time, or the most it can be; of how many runs, if some do not count."""
     if row.n_not_timed > 0 and row.n_timed == 0:
-        bound = getattr(row, BOUND, None)
+        bound = getattr(row, AT_MOST, None)
         return "no run's time counts" if pd.isna(bound) else f"at most {duration(bound)}"
     time = duration(row.steady_fit_seconds_median)
     return f"{time} ({row.n_timed} of {row.n} runs)" if row.n_not_timed > 0 else time

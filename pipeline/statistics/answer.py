@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.core.command import percent
+from pipeline.core.command import duration, percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
 from pipeline.statistics.comparison import DECIMALS, run_noise, t_quantile, variance_of_a_run
@@ -262,7 +262,7 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
         )
     return (
         f"Fine-tuning cannot be told from its frozen features with a linear head (gain "
-        f"{_points(gain)} points {between}), which take {row['baseline_seconds']:.0f} s."
+        f"{_points(gain)} points {between}), which take {duration(row['baseline_seconds'])}."
     )
 
 

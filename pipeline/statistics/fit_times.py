@@ -26,7 +26,6 @@ TIME = "steady_fit_seconds"  # of a run
 GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 KEY = ["dataset", "recipe", "model"]
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
-BOUND = "fit_seconds_at_most"  # as AT_MOST, also of runs whose start-up is not known
 
 
 def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
@@ -147,41 +146,20 @@ def main_devices(runs: pd.DataFrame) -> pd.Series:
     return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
-def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows of one dataset with AT_MOST and AT_LEAST; null where a time counts.
+def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
+    """The models' rows, indexed by KEY, with AT_MOST and AT_LEAST; null where a time counts.
 
-    They are of the quickest of the model's runs that others disturbed, on the dataset's main
-    device. `runs` are the dataset's rows of runs.csv.
+    They are of the quickest of a model's finished runs `on_device`, the whole fit where its
+    start-up is not known.
     """
-    ok = runs[runs["status"] == "ok"]
-    devices = main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
-    shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
-    bounds = (
-        _on(devices, ok[shared])
-        .groupby(KEY)
-        .agg(**{AT_MOST: ("steady_fit_seconds", "min"), AT_LEAST: ("images_per_second", "max")})
-    )
-    found = ranked.join(bounds, on=KEY)
-    untimed = found["steady_fit_seconds_median"].isna()
-    found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
-    found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
-    return found
-
-
-def with_longest(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard with BOUND, for figures: the shortest time of a model's runs; null where a
-    time counts.
-
-    Of a run whose start-up is not known it is the time of the whole fit.
-    """
-    ok = runs[runs["status"] == "ok"]
-    here = _on(main_devices(ok), ok)
-    seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
-    bounds = here.assign(**{BOUND: seconds}).groupby(KEY)[BOUND].min()
-    found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=KEY)
-    return found.assign(**{BOUND: found[BOUND].where(found["steady_fit_seconds_median"].isna())})
-
-
-def _on(devices: pd.Series, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs on their dataset's device."""
-    return runs[runs["device"] == runs["dataset"].map(devices)]
+    seconds = on_device[TIME].astype(float).fillna(on_device["fit_seconds"].astype(float))
+    known = on_device.assign(**{AT_MOST: seconds}).groupby(KEY)
+    found = {
+        AT_MOST: (known[AT_MOST].min(), "steady_fit_seconds_median"),
+        AT_LEAST: (known["images_per_second"].max(), "images_per_second_median"),
+    }
+    bounds = {
+        name: bound.reindex(board.index).astype(float).where(board[counts].isna())
+        for name, (bound, counts) in found.items()
+    }
+    return board.assign(**bounds)

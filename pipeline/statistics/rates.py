@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.records import Record, pack_counts, unpack_counts
 from pipeline.results import RATES
@@ -299,7 +300,7 @@ def take_sentence(rates: pd.DataFrame, model: str) -> str | None:
     if tried == 1:
         return f"Fit it with recipe {row['rate']}, the only one of its rates that counts."
     cost = row["choice_seconds"]
-    took = "" if pd.isna(cost) else f"; one seed of all {tried} takes {cost:.0f} s"
+    took = "" if pd.isna(cost) else f"; one seed of all {tried} takes {duration(cost)}"
     return (
         f"Fit it with recipe {row['rate']}, of its {tried} rates the best on all validation images "
         f"(chosen in {row['n_chosen']} of {row['n_choices']} cross-fitted choices{took})."
