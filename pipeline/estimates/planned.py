@@ -128,9 +128,8 @@ def this_device(threads: int) -> Device:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a fit takes, with and without its start-up, and the energy that it needs.
-
-    Both times may be off by `factor`, either way. `source` is the name of the source of the speed.
+    """How long a fit takes, with and without its start-up, and its energy; `source` names where the
+    speed is from. Both times may be off by `factor`, either way.
     """
 
     source: str
@@ -279,9 +278,7 @@ def _estimates(
 
 
 def total_seconds(estimates: Sequence[Estimate]) -> list[float]:
-    """The sum of the estimates in seconds, its lowest and its highest value: all estimates are
-    taken to be off the same way.
-    """
+    """The sum of the estimates, and its least and most: all are taken to be off the same way."""
     return [sum(each.seconds * each.factor**sign for each in estimates) for sign in (0, -1, 1)]
 
 
@@ -298,14 +295,12 @@ def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | No
     lines = [f"time    {_range(ends)}"]
     energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
     complete = len(energy) == len(estimates)
-    lines.append(
-        f"energy  {sum(energy):.3g} Wh" if complete else "energy  unknown: never measured here"
-    )
+    watt_hours = f"{sum(energy):.3g} Wh" if complete else "unknown: never measured here"
+    lines.append(f"energy  {watt_hours}")
     if price_per_hour is not None:
         cost, least, most = (seconds * price_per_hour / SECONDS_PER_HOUR for seconds in ends)
-        lines.append(
-            f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), at {price_per_hour:g} an hour"
-        )
+        price = f"at {price_per_hour:g} an hour"
+        lines.append(f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), {price}")
     return lines
 
 
@@ -354,7 +349,8 @@ class Prices:
         return median(ratios) if ratios else 1.0
 
     def _published_price(self, cell: Cell) -> float:
-        images = self._images(cell.dataset)
+        data = prepared(self.root, cell.dataset)
+        images = data.n_train if data else None
         pixels = self._image_size**2 * (images or 1)
         per_pixel = self._per_pixel.get(cell.model, 1.0)
         path = self.root / f"conf/recipe/{cell.recipe}.yaml"
@@ -370,11 +366,6 @@ class Prices:
     def _per_pixel(self) -> dict[str, float]:
         imagenet = self.root / "data/imagenet.csv"
         return per_pixel(self.root / "params.yaml", imagenet) if imagenet.is_file() else {}
-
-    def _images(self, dataset: str) -> int | None:
-        """How many images one epoch learns from; None where the dataset is not prepared yet."""
-        data = prepared(self.root, dataset)
-        return data.n_train if data else None
 
 
 def per_pixel(params: Path, path: Path) -> dict[str, float]:
