@@ -147,10 +147,7 @@ class View(AbstractContextManager["View"]):
 def how_far(job: Job) -> str:
     """What a run has reported of its progress; before that, the last line it printed."""
     progress = last_progress(job.progress)
-    if progress is None:
-        return last_line(job.log) or ""
-    where = f"epoch {progress.epoch}/{progress.epochs}"
-    return f"{where}, loss {progress.valid_loss:.3f}, error {progress.error_rate:.4f}"
+    return (last_line(job.log) or "") if progress is None else progress.brief
 
 
 TICK_SECONDS = 0.25
