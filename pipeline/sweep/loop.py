@@ -248,8 +248,9 @@ class Sweep:
 
             threads = max(map(self.project.threads_of, stages))
             time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
-            others = f"{len(stages):,} stages to do, {len(cells):,} of them fits"
-            what = others if len(cells) < len(stages) else f"{len(cells):,} fits to do"
+            fits = f"{len(cells):,} fit{'s' * (len(cells) > 1)}"
+            some = len(cells) < len(stages)
+            what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
             self.view.say(f"{what}: {time}")
 
     def _order(self) -> None:
