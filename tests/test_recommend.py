@@ -1,6 +1,7 @@
 """Command `recommend`: the answer, its limits, and what it says of a dataset without runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -533,6 +534,14 @@ def test_runs_on_files_that_have_changed_since_are_called_that(
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
     (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
     assert "missing" not in ask(tables(study), capsys)["next"]["what"]
+
+
+def test_the_only_model_has_no_probability_of_being_the_best(study: Path, capsys):
+    for model in (LITE[0], LITE[2]):
+        shutil.rmtree(study / "runs/digits" / model)
+    told = ask(tables(study), capsys)
+    assert told["reason"].startswith("It is the only model that finished with quickstart")
+    assert told["certainty"].startswith("Its error lies in ")
 
 
 def test_a_single_seed_asks_for_a_second(study: Path, capsys):

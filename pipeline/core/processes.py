@@ -155,6 +155,12 @@ class Progress:
             f"{duration(self.seconds)}"
         )
 
+    @property
+    def brief(self) -> str:
+        """For a table of runs."""
+        where = f"epoch {self.epoch}/{self.epochs}"
+        return f"{where}, loss {self.valid_loss:.3f}, error {self.error_rate:.4f}"
+
 
 def report_progress(progress: Progress) -> None:
     """Append to the progress file, if `WB_PROGRESS` names one."""

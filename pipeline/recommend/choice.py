@@ -265,9 +265,10 @@ def certainty(choice: Choice) -> str:
     among = "" if len(choice.within) == n else f" among all {n} models, limits or not"
     more = more_likely_best(first, choice.within)
     higher = "" if more is None else f", less than that of {more['model']} ({more['p_best']:.2f})"
+    best = f"P(best) is {first['p_best']:.2f}{higher}{among}; its" if n > 1 else "Its"
     text = (
-        f"P(best) is {first['p_best']:.2f}{higher}{among}; its error lies in {interval} (95 %, "
-        f"{first['interval_covers']}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
+        f"{best} error lies in {interval} (95 %, {first['interval_covers']}, "
+        f"{first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
     if first["interval_covers"] == IMAGES:
         text += (

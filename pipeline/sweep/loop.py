@@ -147,10 +147,7 @@ class View(AbstractContextManager["View"]):
 def how_far(job: Job) -> str:
     """What a run has reported of its progress; before that, the last line it printed."""
     progress = last_progress(job.progress)
-    if progress is None:
-        return last_line(job.log) or ""
-    where = f"epoch {progress.epoch}/{progress.epochs}"
-    return f"{where}, loss {progress.valid_loss:.3f}, error {progress.error_rate:.4f}"
+    return (last_line(job.log) or "") if progress is None else progress.brief
 
 
 TICK_SECONDS = 0.25
@@ -251,8 +248,9 @@ class Sweep:
 
             threads = max(map(self.project.threads_of, stages))
             time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
-            others = f"{len(stages):,} stages to do, {len(cells):,} of them fits"
-            what = others if len(cells) < len(stages) else f"{len(cells):,} fits to do"
+            fits = f"{len(cells):,} fit{'s' * (len(cells) > 1)}"
+            some = len(cells) < len(stages)
+            what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
             self.view.say(f"{what}: {time}")
 
     def _order(self) -> None:
