@@ -24,8 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.core.processes import usable_cores
 from pipeline.export.folder import write_onnx
-from pipeline.predict.__main__ import found
-from pipeline.predict.decoding import Ask, answers
+from pipeline.predict.__main__ import LogitsOf, decoded_batches, image_files
 from pipeline.predict.exported import ONNX, Exported, Net, OnnxLogits, on_cpu
 
 ROUNDS = 5
@@ -65,10 +64,10 @@ class Multiplications:
         return nothing(pixels)
 
 
-def seconds(files: list[Path], size: int, ask: Ask) -> np.ndarray:
+def seconds(files: list[Path], size: int, logits_of: LogitsOf) -> np.ndarray:
     """Wall and CPU seconds [2] of one pass."""
     before, started = os.times(), time.perf_counter()
-    n = sum(len(part.given) for part in answers(files, "squish", size, ask))
+    n = sum(len(each.output) for each in decoded_batches(files, "squish", size, logits_of))
     if n != len(files):
         sys.exit(f"{len(files) - n} of {len(files)} files cannot be read")
     wall, after = time.perf_counter() - started, os.times()
@@ -77,16 +76,16 @@ def seconds(files: list[Path], size: int, ask: Ask) -> np.ndarray:
 
 def main(folder: str, model: str = "tf_efficientnet_lite0.in1k", pixels: str = "48") -> None:
     torch.set_num_threads(1)
-    size, files = int(pixels), found([Path(folder)])
+    size, files = int(pixels), image_files([Path(folder)])
     files = files * -(-LEAST_IMAGES // len(files))
     opened, floor = random_model(model, size), Multiplications(random_model(model, size))
-    arms: dict[str, Ask] = {"decode": nothing, "arithmetic": floor, "torch": on_cpu(opened)}
+    arms: dict[str, LogitsOf] = {"decode": nothing, "arithmetic": floor, "torch": on_cpu(opened)}
     with tempfile.TemporaryDirectory() as scratch:
         if (why := write_onnx(opened.net, size, Path(scratch) / ONNX)) is None:
             arms["onnxruntime"] = OnnxLogits(replace(opened, folder=Path(scratch)))
         else:
             print(f"without onnxruntime: {why}")
-        rounds = [[seconds(files, size, ask) for ask in arms.values()] for _ in range(ROUNDS)]
+        rounds = [[seconds(files, size, each) for each in arms.values()] for _ in range(ROUNDS)]
     times = dict(zip(arms, np.median(rounds, axis=0), strict=True))
     print(
         f"{model} at {size} pixels, {floor.millions:.1f} million multiply-adds; "

@@ -34,7 +34,7 @@ from benchmarks.race_tables import (
 )
 from pipeline.core.command import run
 from pipeline.core.processes import usable_cores
-from pipeline.estimates.belief import Prior, assumed, log_odds, predict
+from pipeline.estimates.belief import Prior, assumed_prior, log_odds, predict
 from pipeline.figures.look import COLOURS, INK, LOOK, MARKERS, figure, save
 from pipeline.race.search import RUN, Candidates, Race, Rules
 from pipeline.race.standing import standing
@@ -170,7 +170,7 @@ def _synthetic(seed: int) -> dict[str, float | bool | int]:
         0.1 * seconds[:, None],
         np.stack([seconds, seconds], axis=1),
     )
-    race = Race(candidates, assumed(3, 1, 0), Rules(n_valid=n_images, most_runs=4))
+    race = Race(candidates, assumed_prior(3, 1, 0), Rules(n_valid=n_images, most_runs=4))
     told = rng.choice([0.2, 1.0])
     left = float(rng.uniform(0.02, 1.0) * seconds.sum())
     while actions := race.choose(left):
@@ -224,7 +224,7 @@ def thousand() -> tuple[float, float]:
     features, seconds = rng.standard_normal((1000, 60)), np.exp(rng.normal(3, 0.7, (1000, 1)))
     race = Race(
         Candidates(tuple(map(str, range(1000))), features, 0.1 * seconds, np.repeat(seconds, 2, 1)),
-        assumed(60, 1, 0),
+        assumed_prior(60, 1, 0),
         Rules(n_valid=1500),
     )
     for m in range(60):

@@ -12,13 +12,13 @@ import pandas as pd
 
 from pipeline.estimates.belief import (
     IMAGENET_ERROR,
-    Past,
+    OtherDataset,
     Prior,
-    assumed,
-    elsewhere,
+    assumed_prior,
     features_of,
-    learn,
+    learned_prior,
     log_odds,
+    mean_elsewhere,
     standardised,
 )
 from pipeline.race.search import Candidates
@@ -64,25 +64,27 @@ class Sweep:
 def field_of(sweep: Sweep, others: Sequence[Sweep]) -> tuple[Candidates, Prior]:
     """The candidates of a race on `sweep` and its prior, fitted on `others` if there are any."""
     features = features_of(sweep.published)
-    prior = assumed(features.shape[1] + bool(others), sweep.rungs.shape[1], IMAGENET_ERROR)
+    prior = assumed_prior(features.shape[1] + bool(others), sweep.rungs.shape[1], IMAGENET_ERROR)
     if others:
         fits = [_on(sweep.models, each, each.truth) for each in others]
-        features = np.hstack([features, standardised(elsewhere(fits)[:, None])])
-        prior = learn([_past(sweep, features, others, i) for i in range(len(others))], prior)
+        features = np.hstack([features, standardised(mean_elsewhere(fits)[:, None])])
+        prior = learned_prior(
+            [_past(sweep, features, others, i) for i in range(len(others))], prior
+        )
     costs = sweep.rung_seconds, sweep.fit_seconds
     return Candidates(sweep.models, features, *costs), prior
 
 
-def _past(sweep: Sweep, features: np.ndarray, others: Sequence[Sweep], i: int) -> Past:
+def _past(sweep: Sweep, features: np.ndarray, others: Sequence[Sweep], i: int) -> OtherDataset:
     """Another dataset as the past, its models judged by what is known from the others again."""
     rest = [each for j, each in enumerate(others) if j != i and each.source != others[i].source]
     seen = features.copy()
     if rest:
         fits = [_on(sweep.models, each, each.truth) for each in rest]
-        seen[:, -1] = standardised(elsewhere(fits)[:, None])[:, 0]
+        seen[:, -1] = standardised(mean_elsewhere(fits)[:, None])[:, 0]
     rungs = [_on(sweep.models, others[i], column) for column in others[i].rungs.T]
     stacked = np.stack(rungs, axis=1) if rungs else np.empty((len(sweep.models), 0))
-    return Past(seen, stacked, _on(sweep.models, others[i], others[i].truth))
+    return OtherDataset(seen, stacked, _on(sweep.models, others[i], others[i].truth))
 
 
 def _on(models: Sequence[str], sweep: Sweep, errors: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def tied_and_front(sweep: Sweep, others: Sequence[Sweep], top: int) -> list[int]
     speed, counts = _speed(sweep), np.zeros(len(sweep.models))
     for other in others:
         runs = np.stack(other.runs)
-        tied = compare(runs, other.n_valid).tied
+        tied = compare(runs, other.n_valid, None).tied
         counts += np.isin(sweep.models, np.array(other.models)[tied])
     earlier = np.lexsort((-speed, -counts))
     found = [int(m) for m in earlier if counts[m] > 0][: -(-top // 2)]

@@ -97,9 +97,11 @@ LEADERBOARD = (
     "doubts",
     "steady_fit_seconds_median",
     "steady_fit_seconds_sd",
+    "steady_fit_seconds_at_most",  # where no time counts
     "start_up_seconds_median",
     "score_mean",
     "images_per_second_median",
+    "images_per_second_at_least",  # likewise
     "energy_wh_median",
     "peak_memory_gib_max",
     "peak_rss_gib_max",
@@ -205,7 +207,7 @@ ESTIMATES = (
     "fit_seconds",
     "ratio",
 )
-POOL = (  # other people's runs; `from` is a source, `*_here` are of this study's dataset
+POOL = (  # other people's runs; `from` is a source of the pool, `*_here` are this study's
     "from",
     "who",
     "dataset",
@@ -276,13 +278,19 @@ _TEXT = (
     "where",
     "revision",
 )
-_WHOLE = (
-    *("rank", "n_train", "n_valid", "n_test", "image_size"),
-    *("imagenet_img_size", "infer_img_size", "train_img_size"),
+_WHOLE_NUMBERS = (
+    "rank",
+    "n_train",
+    "n_valid",
+    "n_test",
+    "image_size",
+    "imagenet_img_size",
+    "infer_img_size",
+    "train_img_size",
 )
+_BOOLEANS = ("tied", "tied_here", "on_front", "taken", "tied_there", "same_settings")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
-_TRUTH = ("tied", "tied_here", "on_front", "taken", "tied_there", "same_settings")
+_QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
 
 
 @dataclass(frozen=True)
@@ -329,26 +337,30 @@ def read_pool_table(folder: Path) -> pd.DataFrame:
 def write_result(path: Path, table: pd.DataFrame) -> None:
     """Write one of the tables; text cells that look like formulas get a leading '."""
 
-    def neutral(value: object) -> object:
+    def quoted(value: object) -> object:
         return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
     written = table.copy()
     for name in table.columns:
         if not pd.api.types.is_numeric_dtype(table[name]):
-            written[name] = table[name].map(neutral)
+            written[name] = table[name].map(quoted)
     write_table(path, written)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64")
-    types |= dict.fromkeys(_TRUTH, "boolean")
+    types = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE_NUMBERS, "Int64")
+    types |= dict.fromkeys(_BOOLEANS, "boolean")
     return read_result(path, columns, types, "run `dvc repro aggregate`")
 
 
 def read_result(
     path: Path, columns: Sequence[str], types: Mapping[str, str], again: str
 ) -> pd.DataFrame:
-    """Read what `write_result` wrote, with these columns; `again` says how to make it anew."""
+    """Read what `write_result` wrote; `types` are pandas' by column.
+
+    Raises `PipelineError`, which ends with `again`, how to make the table, where the file is
+    missing, is no table or lacks one of `columns`.
+    """
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
@@ -358,6 +370,6 @@ def read_result(
     if missing := [name for name in columns if name not in table]:
         raise PipelineError(f"{path}: no column {missing[0]}: {again}")
     for name in [name for name, kind in types.items() if kind == "str" and name in table]:
-        quoted = table[name].str.match(_NEUTRAL).fillna(False).astype(bool)
+        quoted = table[name].str.match(_QUOTED_FORMULA).fillna(False).astype(bool)
         table.loc[quoted, name] = table.loc[quoted, name].str[1:]
     return table

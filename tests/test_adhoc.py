@@ -75,6 +75,22 @@ def test_runs_that_differ_in_no_setting_keep_their_recipes_name(tmp_path: Path) 
     assert aggregate(tmp_path).board["recipe"].tolist() == ["quickstart"]
 
 
+def test_runs_of_2022_that_differ_in_their_origin_alone_share_a_recipe(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    for seed in (0, 1):
+        add(tmp_path, seed, 0.1, lr=0.01, config={"study2022": {"pass": 1, "repeat": seed}})
+    assert aggregate(tmp_path).board["recipe"].tolist() == ["quickstart"]
+
+
+def test_a_time_that_does_not_count_is_shown_as_the_most_it_can_be(tmp_path: Path, capsys) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    add(tmp_path, 0, 0.1, lr=0.01, cost={"fit_seconds": 75.0}, not_for_speed="a throttled GPU")
+    aggregate(tmp_path)
+    assert "≤ 1 min 15 s" in capsys.readouterr().out
+
+
 def test_another_image_size_is_another_recipe_and_numbers_are_in_order(folder: Path) -> None:
     for size in (96, 128):
         add(folder, 0, 0.2, lr=0.01, config={"image_size": size})

@@ -13,7 +13,7 @@ from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, wri
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.results import read_results
-from pipeline.statistics.doubts import listed
+from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.intervals import rank_correlation
 
 
@@ -128,7 +128,7 @@ def test_pictures_in_two_parts_are_a_doubt_about_every_model(study: Path):
     aggregate.main(*(study / name for name in names), datasets=study / "data")
     text = "1 of 360 validation images is also a training image"
     table = read_results(study / "results").board
-    assert [listed(cell)[-1] for cell in table["doubts"]] == [text] * 3
+    assert [split_doubts(cell)[-1] for cell in table["doubts"]] == [text] * 3
     assert json.loads((study / "metrics/digits.json").read_text())["doubts"].endswith(text)
     (study / "data/digits/meta.json").write_text("{")
     with pytest.raises(PipelineError, match=r"data: a damaged meta.json .*: run `dvc repro`"):

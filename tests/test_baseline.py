@@ -16,7 +16,7 @@ from pipeline.baseline import __main__ as stage
 from pipeline.configuration import hydra_app
 from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Cost, Data, Metrics, Record, pack_counts, read_record, unpack_counts
-from pipeline.statistics.answer import _points, baseline_columns, gain_sentence, interval
+from pipeline.statistics.answer import _points, baseline_columns, baseline_interval, gain_sentence
 from pipeline.statistics.validation_images import check_answers, check_predictions
 
 MODEL = "tf_efficientnet_lite0.in1k"
@@ -169,7 +169,7 @@ def test_several_labels_of_an_image_count_as_fewer_than_so_many_images() -> None
         metrics=Metrics(error_rate=float(wrong.mean()) / 4),
         data=Data(fingerprint="abc", kind="multi", n_valid=IMAGES, n_classes=4),
     )
-    low, high = interval(record)
+    low, high = baseline_interval(record)
     assert low < 0.1 < high
     assert unpack_counts(str(record.valid_wrong)).max() == 4
 

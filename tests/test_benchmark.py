@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from pipeline.benchmark import timing
-from pipeline.benchmark.__main__ import benchmark, main, said, sizes
+from pipeline.benchmark.__main__ import benchmark, image_sizes, main, timing_line
 from pipeline.benchmark.timings import ModelTimings, Timing, read_timings, write_timings
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
@@ -112,7 +112,7 @@ def test_the_batch_gets_smaller_only_if_asked_and_says_so(
     monkeypatch.setattr(timing, "_train_step", step_of)
     one = timing.timing("test_vit", "train", 160, 32, setup(decay=decay))
     assert (one.batch_size_asked, one.batch_size, one.failed) == (32, batch_size, failed)
-    assert ("batch 8 instead of 32" in said(one)) == decay
+    assert ("batch 8 instead of 32" in timing_line(one)) == decay
 
 
 def test_memory_ends_for_good_at_batch_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_timings_peak_memory_is_not_that_of_the_one_before() -> None:
 def test_sizes_are_the_studys_and_those_that_timm_gives_an_accuracy_for(
     model: str, which: str, expected: list[int]
 ) -> None:
-    assert sizes(model, 48, which) == expected
+    assert image_sizes(model, 48, which) == expected
 
 
 @pytest.mark.parametrize(

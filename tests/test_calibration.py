@@ -22,7 +22,7 @@ from pipeline.estimates.calibration import (
     read_calibration,
     write_calibration,
 )
-from pipeline.estimates.estimate import sources, timed
+from pipeline.estimates.estimate import sources, timed_run
 from pipeline.records import Device, read_record
 from pipeline.study.params import read_study
 from pipeline.timm_results.imagenet import read_imagenet
@@ -154,7 +154,9 @@ def test_sixteen_records_of_an_h100_are_within_one_and_a_half_when_their_model_i
     """Three of their four models give the three prices, by all their seeds."""
     monkeypatch.setattr("pipeline.estimates.calibration.FEWEST", 3)
     pace = published(shared)
-    runs = [timed(read_record(path)) for path in sorted((shared / "gpu/records").glob("*.json"))]
+    runs = [
+        timed_run(read_record(path)) for path in sorted((shared / "gpu/records").glob("*.json"))
+    ]
     speeds: dict[str, list[float]] = {}
     for run in runs:
         assert run is not None

@@ -86,7 +86,7 @@ def test_intervals_are_too_wide_rather_than_too_narrow_where_seeds_err_on_other_
     for _ in range(300):
         truth = np.exp(rng.uniform(math.log(0.02), math.log(0.4), MODELS))
         errors = rng.binomial(IMAGES_HELD, truth[:, None], (MODELS, 3)) / IMAGES_HELD
-        found = compare(errors, IMAGES_HELD)
+        found = compare(errors, IMAGES_HELD, None)
         inside += int(((found.low <= truth) & (truth <= found.high)).sum())
     assert inside / 300 / MODELS > 0.97
 
@@ -128,7 +128,7 @@ def unsteady_coverage(shifts: np.ndarray, seeds: int) -> tuple[np.ndarray, np.nd
         hard = rng.standard_normal((len(shifts), 1, IMAGES_HELD))
         errors = (hard < moved[:, :, None]).mean(axis=2)
         truth = stats.norm.cdf(threshold / np.sqrt(1 + shifts**2))
-        found = compare(errors, IMAGES_HELD)
+        found = compare(errors, IMAGES_HELD, None)
         inside += (found.low <= truth) & (truth <= found.high)
         apart += found.less_stable
     return inside / sweeps, apart / sweeps
@@ -147,30 +147,32 @@ def test_a_model_far_less_stable_than_the_rest_has_an_interval_of_its_own(seeds,
 def test_a_model_is_called_less_stable_by_the_others_alone():
     errors = 0.1 + 0.002 * np.random.default_rng(1).standard_normal((9, 3))
     errors[4] = [0.06, 0.10, 0.14]
-    found = compare(errors, 1000)
+    found = compare(errors, 1000, None)
     assert found.less_stable.tolist() == [False] * 4 + [True] + [False] * 4
-    without = compare(np.delete(errors, 4, axis=0), 1000)
+    without = compare(np.delete(errors, 4, axis=0), 1000, None)
     assert np.delete(found.low, 4) == pytest.approx(without.low)
     assert found.low[4] < 0.06 < 0.14 < found.high[4]
-    assert not compare(errors[3:6], 1000).less_stable.any(), "two others are too few to tell"
+    assert not compare(errors[3:6], 1000, None).less_stable.any(), "two others are too few to tell"
 
 
 def test_a_single_image_makes_no_model_less_stable():
     """Also where the others' runs are equal, and their means rounded."""
     wrong = np.full((9, 2), 20)
     wrong[4] = [20, 21]
-    assert not compare(wrong / 360, 360).less_stable.any()
+    assert not compare(wrong / 360, 360, None).less_stable.any()
     wrong[4:6] = [[20, 21], [20, 22]]
-    assert not compare(wrong / 360, 360).less_stable.any()
+    assert not compare(wrong / 360, 360, None).less_stable.any()
     wrong[4] = [10, 40]
-    assert compare(wrong / 360, 360).less_stable.tolist() == [False] * 4 + [True] + [False] * 4
+    assert (
+        compare(wrong / 360, 360, None).less_stable.tolist() == [False] * 4 + [True] + [False] * 4
+    )
 
 
 def test_a_less_stable_model_is_named_where_seeds_move_all_models_too():
     rng = np.random.default_rng(5)
     errors = 0.2 + 0.02 * rng.standard_normal(4) + 0.001 * rng.standard_normal((10, 4))
     errors[7] = 0.2 + 0.2 * np.array([-1, 1, -0.7, 0.7])
-    found = compare(errors, 5000)
+    found = compare(errors, 5000, None)
     assert found.less_stable.tolist() == [number == 7 for number in range(10)]
     noise = run_noise(errors, 5000)
     assert noise is not None
@@ -192,7 +194,7 @@ def test_models_without_a_mistake_say_nothing_of_the_others_noise():
 def test_equal_mistakes_are_equal_errors():
     errors = np.array([[30, 30], [31, 29], [29, 31], [45, 15]]) / 360
     assert len(set(errors.mean(axis=1))) > 1  # but for the last bit
-    assert len(set(compare(errors, 360).mean)) == 1
+    assert len(set(compare(errors, 360, None).mean)) == 1
 
 
 @pytest.mark.parametrize(("models", "seeds"), [(6, 3), (12, 3), (8, 4)])
@@ -206,20 +208,20 @@ def test_models_that_lack_different_seeds_keep_the_best_in_the_tie_set(models: i
         errors = truth[:, None] + 0.02 * rng.standard_normal(seeds)
         errors = errors + 0.002 * rng.standard_normal((models, seeds))
         errors[np.arange(models), np.arange(models) % seeds] = np.nan
-        held += bool(compare(errors, 20_000).tied[0])
+        held += bool(compare(errors, 20_000, None).tied[0])
     assert held >= 95
 
 
 def test_what_a_seed_does_to_all_models_does_not_tie_them():
     errors = np.array([[0.10, 0.20], [0.15, 0.25], [0.30, 0.401]])
-    found = compare(errors, 100_000)
+    found = compare(errors, 100_000, None)
     assert found.tied.tolist() == [True, False, False]
     assert found.high[0] > 0.25  # alone, a model may be anywhere
 
 
 def test_two_seeds_of_two_models_leave_no_gap_wider_than_the_errors_do():
     """One degree of freedom: Student's interval alone would reach 12.7 standard errors."""
-    found = compare(np.array([[0.33, 0.28], [0.33, 0.38]]), 250)
+    found = compare(np.array([[0.33, 0.28], [0.33, 0.38]]), 250, None)
     gap, low, high = found.gap[1], found.gap_low[1], found.gap_high[1]
     assert low < gap < high
     assert gap - low <= np.hypot(found.mean[1] - found.low[1], found.high[0] - found.mean[0]) + 1e-9
@@ -231,20 +233,20 @@ def test_two_seeds_of_two_models_leave_no_gap_wider_than_the_errors_do():
 
 
 def test_one_run_per_model_has_intervals_of_the_images_alone_and_says_so():
-    found = compare(np.array([[0.05], [0.06], [0.9]]), 360)
+    found = compare(np.array([[0.05], [0.06], [0.9]]), 360, None)
     assert found.covers == IMAGES
     assert found.tied_here is None
     assert found.tied.tolist() == [True, True, False]
 
 
 def test_identical_runs_leave_the_images_as_the_only_noise():
-    found = compare(np.array([[0.05, 0.05], [0.06, 0.06]]), 360)
+    found = compare(np.array([[0.05, 0.05], [0.06, 0.06]]), 360, None)
     assert found.covers == SEEDS_AND_IMAGES
     assert found.tied.all()
 
 
 def test_one_model_alone_is_the_best():
-    found = compare(np.array([[0.05, 0.06]]), 360)
+    found = compare(np.array([[0.05, 0.06]]), 360, None)
     assert found.p_best.tolist() == [1.0]
     assert found.tied.tolist() == [True]
 
@@ -256,7 +258,7 @@ def close_models() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     likely, tied, best = [], [], []
     for _ in range(250):
         truth = np.clip(0.1 + rng.choice([0.005, 0.01, 0.03]) * rng.standard_normal(10), 0.01, 1)
-        found = compare(sweep(rng, truth, 1478, 3, 0.5 / 1478), 1478)
+        found = compare(sweep(rng, truth, 1478, 3, 0.5 / 1478), 1478, None)
         likely.append(found.p_best)
         tied.append(found.tied)
         best.append(truth == truth.min())
@@ -279,5 +281,5 @@ def test_models_said_to_be_the_best_with_some_probability_are_so_as_often(
 
 
 def test_equal_models_share_the_probability_to_be_the_best():
-    found = compare(np.full((4, 3), 0.1), 360)
+    found = compare(np.full((4, 3), 0.1), 360, None)
     assert found.p_best == pytest.approx(np.full(4, 0.25), abs=0.03)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.records import Data, Metrics, Record, pack_counts, read_record
-from pipeline.statistics.doubts import doubts, doubts_column, listed, noise_of
+from pipeline.statistics.doubts import doubts, doubts_column, noise_of, split_doubts
 from pipeline.study.params import Cell
 
 GOOD = (0.30, 0.20, 0.17, 0.16)
@@ -179,13 +179,14 @@ def test_the_column_holds_the_sentences_of_the_models_that_have_any() -> None:
             Cell("d", "good", "r", 0): record(),
             Cell("d", "short", "r", 0): record((0.9, 0.3), **short),
             Cell("d", "short", "r", 1): record((0.9, 0.4), **short),
-        }
+        },
+        {},
     )
     assert list(column.index) == [("d", "r", "short")]
-    assert [text[-13:] for text in listed(column.iloc[0])] == ["(2 of 2 runs)"] * 2
-    assert listed(np.nan) == listed(None) == []
-    assert doubts_column({}).empty
-    assert isinstance(doubts_column({}).index, pd.MultiIndex)
+    assert [text[-13:] for text in split_doubts(column.iloc[0])] == ["(2 of 2 runs)"] * 2
+    assert split_doubts(np.nan) == split_doubts(None) == []
+    assert doubts_column({}, {}).empty
+    assert isinstance(doubts_column({}, {}).index, pd.MultiIndex)
 
 
 def test_curves_of_a_real_gpu_fire_where_the_fit_was_too_short(shared: Path) -> None:

@@ -11,19 +11,20 @@ import pytest
 from study_fakes import CPU, LITE, TRAIN, write_failure, write_imagenet, write_run, write_study
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import duration
 from pipeline.estimates import planned
 from pipeline.estimates.estimate import (
     OtherSeeds,
-    Scaled,
-    Timed,
+    ScaledTable,
+    TimedRun,
     Work,
+    error_factor,
     images_of,
-    measured_by_estimated,
-    reach,
+    measured_over_estimated,
     sources,
-    timed,
+    timed_run,
 )
-from pipeline.estimates.planned import estimate_lines, work_of
+from pipeline.estimates.planned import estimate_lines, time_of_fits, work_of
 from pipeline.records import Device, read_record
 from pipeline.results import read_results
 from pipeline.study.params import Cell, read_study
@@ -33,9 +34,9 @@ DEVICE = "Some CPU, 2 threads"
 IMAGES = images_of(1437, 360, epochs=2)
 
 
-def run_of(model: str, seconds: float, seed: int = 0, **changes: Any) -> Timed:
+def run_of(model: str, seconds: float, seed: int = 0, **changes: Any) -> TimedRun:
     work = {"dataset": "digits", "model": model, "recipe": "quickstart", "image_size": 64}
-    return Timed(Work(**{**work, "images": IMAGES, **changes}), seed, seconds, None)
+    return TimedRun(Work(**{**work, "images": IMAGES, **changes}), seed, seconds, None)
 
 
 def test_a_validation_image_counts_a_third_of_a_training_image() -> None:
@@ -43,13 +44,13 @@ def test_a_validation_image_counts_a_third_of_a_training_image() -> None:
 
 
 def test_a_record_tells_its_work_from_what_it_did(tmp_path: Path) -> None:
-    run = timed(read_record(write_run(tmp_path, LITE[0], 1, 0.1)))
+    run = timed_run(read_record(write_run(tmp_path, LITE[0], 1, 0.1)))
     assert run is not None
     assert run.work == Work("digits", LITE[0], "quickstart", 64, IMAGES)
     assert run.fit_seconds == 21
-    assert timed(read_record(write_failure(tmp_path, LITE[0], 1, "out of memory"))) is None
+    assert timed_run(read_record(write_failure(tmp_path, LITE[0], 1, "out of memory"))) is None
     cost = {"fit_seconds": -1.0}
-    assert timed(read_record(write_run(tmp_path, LITE[0], 1, 0.1, cost=cost))) is None
+    assert timed_run(read_record(write_run(tmp_path, LITE[0], 1, 0.1, cost=cost))) is None
 
 
 def test_more_images_and_more_pixels_are_more_work() -> None:
@@ -59,23 +60,23 @@ def test_more_images_and_more_pixels_are_more_work() -> None:
 
 
 def test_a_table_is_scaled_by_the_models_that_are_known_here_too() -> None:
-    table = Scaled("timm", {"a": 100.0, "b": 50.0, "c": 10.0}, {"a": 20.0, "b": 5.0}, 3.0)
+    table = ScaledTable("timm", {"a": 100.0, "b": 50.0, "c": 10.0}, {"a": 20.0, "b": 5.0}, 3.0)
     assert table.speed(run_of("c", 0).work) == pytest.approx(10 * 0.15)
     assert table.speed(run_of("d", 0).work) is None
 
 
 def test_a_hidden_run_says_nothing_of_itself() -> None:
     runs = [run_of("a", 10.0, seed=0), run_of("a", 20.0, seed=1)]
-    ratios = measured_by_estimated(OtherSeeds(runs), runs)
+    ratios = measured_over_estimated(OtherSeeds(runs), runs)
     assert ratios == {runs[0]: pytest.approx(0.5), runs[1]: pytest.approx(2.0)}
-    alone = Scaled("timm", {"a": 1.0}, {"a": runs[0].speed}, 3.0, unscaled=10.0)
-    assert measured_by_estimated(alone, runs[:1]) == {}
+    alone = ScaledTable("timm", {"a": 1.0}, {"a": runs[0].speed}, 3.0, unscaled=10.0)
+    assert measured_over_estimated(alone, runs[:1]) == {}
 
 
 def test_how_far_a_source_is_off_is_assumed_until_five_runs_have_shown_it() -> None:
     runs = [run_of("a", seconds, seed) for seed, seconds in enumerate([10, 10, 10, 10, 20])]
-    assert reach(OtherSeeds(runs[:4]), runs[:4]) == (1.25, False)
-    factor, shown = reach(OtherSeeds(runs), runs)
+    assert error_factor(OtherSeeds(runs[:4]), runs[:4]) == (1.25, False)
+    factor, shown = error_factor(OtherSeeds(runs), runs)
     assert shown
     assert 1 < factor <= 2
 
@@ -84,9 +85,9 @@ def test_a_table_needs_five_models_to_show_how_far_it_is_off() -> None:
     models = [f"m{number}" for number in range(5)]
     runs = [run_of(model, 10.0, seed) for model in models for seed in range(5)]
     known = {run.work.model: run.speed for run in runs}
-    table = Scaled("timm", dict.fromkeys(models, 1.0), known, 3.0)
-    assert reach(table, runs) == (pytest.approx(1.0), True)
-    assert reach(table, runs[:20]) == (3.0, False)
+    table = ScaledTable("timm", dict.fromkeys(models, 1.0), known, 3.0)
+    assert error_factor(table, runs) == (pytest.approx(1.0), True)
+    assert error_factor(table, runs[:20]) == (3.0, False)
 
 
 @pytest.fixture
@@ -123,7 +124,18 @@ def test_other_seeds_are_believed_before_other_models_and_each_is_named(project:
     assert "2 from other seeds of the same cell: within a factor of 1.25" in said
     assert "1 from timm's training speeds on rtx3090: within a factor of 3, assumed" in said
     seconds = 2 * 20 + 20 * 4000 / 3500  # the second model is published as so much slower
-    assert f"time    {seconds:.1f} s" in said
+    assert f"time    {duration(seconds)} (" in said
+
+
+def test_a_sweep_says_in_a_line_how_long_its_fits_will_take(project: Path) -> None:
+    def told(cells: list[Cell]) -> str:
+        return time_of_fits(project, cells, threads=2, jobs=2)
+
+    assert told([cell(LITE[0], 1)]) == "how long they take is known once one has ended"
+    write_run(project / "data/runs", LITE[0], 0, 0.1)
+    assert told([cell(LITE[0], seed) for seed in (1, 2)]) == "about 20.0 s (16.0 s to 25.0 s)"
+    both = [cell(LITE[0], 1), cell(LITE[0], 0, "unprepared")]
+    assert told(both).startswith("1 of them take about 10.0 s")
 
 
 def test_jobs_divide_the_time_and_the_price_is_for_the_whole(project: Path) -> None:
@@ -167,7 +179,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
     cost, why = {"fit_seconds": 90.0}, "the device was shared"
     write_run(project / "data/runs", LITE[0], 2, 0.1, cost=cost, not_for_speed=why)
     said = lines(project, [cell(LITE[0], 3)])
-    assert "time    90.0 s" in said
+    assert "time    1 min 30 s" in said
     assert "others used the device during each run known here: a guide at best" in said
     write_run(project / "data/runs", LITE[0], 0, 0.1)
     said = lines(project, [cell(LITE[0], 3)])
@@ -178,7 +190,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
 def test_a_dataset_that_is_not_prepared_is_known_from_its_records(project: Path) -> None:
     record = read_record(write_run(project / "data/runs", LITE[0], 0, 0.1, dataset="pets"))
     work = Work("pets", LITE[0], "quickstart", 64, IMAGES)
-    assert work_of(project, cell(LITE[0], 0, "pets"), 64, [record]) == work
+    assert work_of(project, cell(LITE[0], 0, "pets"), 64, [record], with_valid=False) == work
 
 
 def test_without_a_fit_there_is_nothing_to_estimate(project: Path) -> None:

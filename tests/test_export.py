@@ -29,7 +29,7 @@ from pipeline.export import __main__ as stage
 from pipeline.export import fitting
 from pipeline.export.folder import PARITY, missing_packages, write_folder
 from pipeline.finetune import speed, training
-from pipeline.predict.decoding import square
+from pipeline.predict.__main__ import centre_crop
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
 
@@ -159,7 +159,7 @@ def write_picture(path: Path, kind: str) -> np.ndarray:
     Image.fromarray(draw.integers(0, 256, (40, 61, 3)).astype(np.uint8)).save(path, quality=95)
     with Image.open(path) as image:
         made = RESIZES["squish" if kind == "single" else "crop"](image, SIZE)
-    return square(made, SIZE)[None]
+    return centre_crop(made, SIZE)[None]
 
 
 def check_printed(text: str, folder: Path, pixels: np.ndarray) -> None:
@@ -234,7 +234,7 @@ def test_the_last_fit_learns_from_train_and_valid_and_never_from_test(data: Path
     prepared = open_prepared(data)
     parts = prepared.parts.copy()
     parts[:2] = "test"
-    whole = fitting.joined(replace(prepared, parts=parts))
+    whole = fitting.train_and_valid(replace(prepared, parts=parts))
     assert whole.rows("train").tolist() == list(range(2, 14))
     assert whole.rows("test").tolist() == [0, 1]
     assert set(whole.rows("valid")) < set(whole.rows("train"))
@@ -442,9 +442,9 @@ def test_an_export_that_replaces_another_models_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.json").write_text('{"model": "a"}')
-    stage._tell_what_goes(tmp_path, "a")
+    stage._announce_replacement(tmp_path, "a")
     assert capsys.readouterr().out == ""
-    stage._tell_what_goes(tmp_path, "b")
+    stage._announce_replacement(tmp_path, "b")
     assert capsys.readouterr().out == f"{tmp_path}: replaces the export of a\n"
-    stage._tell_what_goes(tmp_path / "new", "b")
+    stage._announce_replacement(tmp_path / "new", "b")
     assert capsys.readouterr().out == ""

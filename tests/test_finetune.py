@@ -97,7 +97,7 @@ def test_params_yaml_may_be_edited_while_a_fit_runs(
     main(config_of(tiny, f"out={tmp_path}/record.json"))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].endswith("error 0.5000  25 s")
+    assert lines[0].endswith("error 0.5000  25.4 s")
     assert all(line.startswith("[1/1] digits") for line in lines)
     assert read_record(tmp_path / "record.json") == record
 

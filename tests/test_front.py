@@ -74,7 +74,7 @@ def test_who_may_be_the_best_may_be_on_the_front() -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         errors = 0.1 + 0.004 * rng.standard_normal((6, 1)) + 0.006 * rng.standard_normal((6, 3))
-        found = compare(errors, 1500)
+        found = compare(errors, 1500, None)
         seconds = 10.0 + found.mean.argsort().argsort()
         costs = {"steady_fit_seconds_median": seconds, "n_timed": 3, "peak_memory_gib_max": np.nan}
         timed = {"model": np.repeat(range(6), 3), "steady_fit_seconds": np.repeat(seconds, 3)}

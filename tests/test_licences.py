@@ -90,7 +90,7 @@ def test_merge_asks_timm_by_the_exact_name_or_that_of_2022() -> None:
 def test_models_states_the_licence_of_each(tmp_path: Path) -> None:
     table = write_imagenet(tmp_path / "imagenet.csv")
     names = ["mobilevit_s.cvnets_in1k", "res2net50_26w_4s.in1k"]
-    assert [row.licence for row in rows_of(names, table)] == ["cvnets-license", None]
+    assert [row.licence for row in rows_of(names, table, None)] == ["cvnets-license", None]
 
 
 def test_licences_survive_from_imagenet_csv_to_leaderboard_page_and_explorer(

@@ -24,9 +24,9 @@ from pipeline.mistakes.answers import (
     by_tag,
     calibration_error,
     confusion,
-    everyones,
     reliability,
     shared_mistakes,
+    unanimous_mistakes,
     worst,
     wrong_for_all,
 )
@@ -139,7 +139,7 @@ def test_what_everyone_gets_wrong_is_wrong_in_every_run_of_every_model() -> None
     one = single([0, 0], [(1, 250), (1, 200)], [(1, 250), (0, 200)])
     other = single([0, 0], [(2, 250), (1, 200)])
     assert wrong_for_all([one, other]).tolist() == [True, False]
-    (row,) = everyones([one, other], CLASSES, 9)
+    (row,) = unanimous_mistakes([one, other], CLASSES, 9)
     assert (row["image"], row["answer"], row["runs"]) == (0, "b", 3)
 
 

@@ -215,7 +215,7 @@ def imagenet(tmp_path: Path) -> Path:
 
 
 def test_a_changed_bare_name_shows_todays_weights_and_those_of_2022(imagenet: Path) -> None:
-    today, then = rows_of(["resnet18"], imagenet)
+    today, then = rows_of(["resnet18"], imagenet, None)
     assert (today.model, then.model) == ("resnet18.a1_in1k", "resnet18.tv_in1k")
     assert since_2022(today) == "CHANGED, was .tv_in1k"
     assert since_2022(then) == "was resnet18"
@@ -224,25 +224,25 @@ def test_a_changed_bare_name_shows_todays_weights_and_those_of_2022(imagenet: Pa
 def test_accuracy_and_speed_are_those_of_the_size_nearest_to_the_models_input(
     imagenet: Path,
 ) -> None:
-    today, then = rows_of(["resnet18"], imagenet)
+    today, then = rows_of(["resnet18"], imagenet, None)
     assert (today.img_size, today.imagenet_top1) == (224, 71.5)
     assert (then.img_size, then.imagenet_top1) == (288, 71.3)
     assert today.samples_per_second == 1000.0
 
 
 def test_the_speed_file_is_the_newest_torch_on_a_gpu_unless_named(imagenet: Path) -> None:
-    assert rows_of(["resnet18"], imagenet)[0].speed_file == "a.csv"
+    assert rows_of(["resnet18"], imagenet, None)[0].speed_file == "a.csv"
     assert rows_of(["resnet18"], imagenet, "c.csv")[0].speed_file == "c.csv"
     with pytest.raises(PipelineError, match=r"no benchmark file d\.csv: did you mean"):
         rows_of(["resnet18"], imagenet, "d.csv")
 
 
 def test_a_pattern_lists_every_pretrained_model_that_matches(imagenet: Path) -> None:
-    models = [row.model for row in rows_of(["resnet18.*"], imagenet)]
+    models = [row.model for row in rows_of(["resnet18.*"], imagenet, None)]
     assert len(models) > 5
     assert set(models) == {name for name in weights() if name.startswith("resnet18.")}
     with pytest.raises(PipelineError, match="no model with pretrained weights matches"):
-        rows_of(["zz*"], imagenet)
+        rows_of(["zz*"], imagenet, None)
 
 
 @pytest.mark.parametrize(
@@ -257,19 +257,19 @@ def test_a_part_of_names_is_answered_with_the_pattern_for_them(
     imagenet: Path, part: str, pattern: str, named: str
 ) -> None:
     with pytest.raises(PipelineError) as caught:
-        rows_of([part], imagenet)
+        rows_of([part], imagenet, None)
     assert f"write {pattern} for " in str(caught.value)
     assert named in str(caught.value)
     with pytest.raises(PipelineError, match="did you mean resnet50"):
-        rows_of(["resnet_50"], imagenet)
+        rows_of(["resnet_50"], imagenet, None)
 
 
 def test_parameters_that_nobody_published_are_counted(imagenet: Path) -> None:
-    assert rows_of(["levit_128s"], imagenet)[0].params_m == 7.78
+    assert rows_of(["levit_128s"], imagenet, None)[0].params_m == 7.78
 
 
 def test_json_and_the_table_say_what_the_rows_say(imagenet: Path) -> None:
-    rows = rows_of(["resnet18", "swin_tiny_patch4_window7_224"], imagenet)
+    rows = rows_of(["resnet18", "swin_tiny_patch4_window7_224"], imagenet, None)
     text, shown = io.StringIO(), io.StringIO()
     print_json(rows, text)
     print_table(rows, shown)
@@ -283,14 +283,14 @@ def test_json_and_the_table_say_what_the_rows_say(imagenet: Path) -> None:
 
 def test_a_named_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="no such table"):
-        rows_of(["resnet18"], tmp_path / "none.csv")
+        rows_of(["resnet18"], tmp_path / "none.csv", None)
 
 
 def test_without_a_table_accuracy_stays_blank_and_a_note_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert rows_of(["resnet18"], TABLE)[0].imagenet_top1 is None
+    assert rows_of(["resnet18"], TABLE, None)[0].imagenet_top1 is None
     assert "stay blank" in capsys.readouterr().err
 
 

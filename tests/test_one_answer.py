@@ -17,7 +17,7 @@ from pipeline.recommend.choice import Choice, certainty, choose, reason
 from pipeline.recommend.limits import Asked
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
-from pipeline.statistics.fit_times import AT_MOST, with_bounds
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
 
@@ -107,7 +107,7 @@ def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.Data
 
 def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | None:
     """None where no model keeps the limits."""
-    ranked = with_bounds(board[board["n"] > 0], runs)
+    ranked = board[board["n"] > 0]
     try:
         return choose(ranked, runs, asked.of_runs(ranked))
     except PipelineError:
@@ -121,7 +121,7 @@ def test_without_limits_metrics_report_and_recommendation_name_one_model(sweep, 
     choice = chosen(board, runs, Asked())
     assert choice is not None
     first = choice.rows.iloc[0]
-    metrics, told = headline("d", runs, board), answer("d", board)
+    metrics, told = headline("d", runs, board, None), answer("d", board)
     assert (first["model"], first["recipe"]) == (metrics["best_model"], metrics["recipe"])
     assert (first["model"], first["recipe"]) == (told.model, told.recipe)
     assert first["error_rate_low"] == metrics["error_rate_low"]

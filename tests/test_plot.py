@@ -18,7 +18,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.figures.labels import place_labels
+from pipeline.figures.labels import NO_POINTS, place_labels
 from pipeline.figures.look import (
     _ORDER,
     COLOURS,
@@ -180,7 +180,7 @@ def test_labels_do_not_overlap_each_other_nor_the_points():
     with mpl.rc_context(LOOK):
         made, (axes,) = figure("title", "note", 5)
         axes.plot(*points.T, "o")
-        labels = place_labels(axes, points, [f"some_model_{i}" for i in range(60)])
+        labels = place_labels(axes, points, [f"some_model_{i}" for i in range(60)], NO_POINTS)
         made.draw_without_rendering()
     boxes = [label.get_window_extent() for label in labels]
     assert len(boxes) >= 10
@@ -215,6 +215,22 @@ def test_no_name_is_written_across_the_front(study: Path):
     for text in names:
         box = text.get_window_extent()
         assert not any(box.contains(*pixel) for pixel in np.vstack([across, down])), text
+
+
+def test_no_name_is_written_across_the_baseline(study: Path):
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        for baseline in np.linspace(0.05, 0.13, 17):
+            board = done.board.assign(baseline_error=baseline)
+            (axes,) = error_against_fit_time(board, done.runs).axes
+            (line,) = [each for each in axes.lines if each.get_linestyle() == ":"]
+            level = axes.transData.transform((0, 100 * baseline))[1]
+            assert line.get_ydata()[0] == pytest.approx(100 * baseline)
+            names = [text for text in axes.texts if text.get_text() in LITE]
+            assert names
+            for text in names:
+                box = text.get_window_extent()
+                assert not box.y0 <= level <= box.y1, (baseline, text)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +295,7 @@ def test_the_first_label_wins_where_there_is_room_for_one_only():
         _, (axes,) = figure("title", "note", 5)
         points = np.array([[0.5, 0.5]] * 60)
         texts = [f"a_long_name_of_a_model_that_takes_much_room_{i}" for i in range(60)]
-        labels = place_labels(axes, points, texts)
+        labels = place_labels(axes, points, texts, NO_POINTS)
     assert labels[0].get_text() == texts[0]
     assert len(labels) < 60
 

@@ -27,7 +27,7 @@ from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.report import tables as report_tables
 from pipeline.results import POOL, read_pool_table, read_results
-from pipeline.statistics.comparison import gaps_of_strangers
+from pipeline.statistics.comparison import gaps_without_common_seeds
 from pipeline.statistics.validation_images import paired
 from pipeline.sweep.dvc_private import PROVED
 
@@ -471,7 +471,7 @@ def test_gaps_between_strangers_hold_the_true_gap_in_19_of_20_studies_and_say_so
             answers.append((draw.random((2, 400)) < np.clip(2 * ease * of_run, 0, 1)).astype("u1"))
         errors = np.full((2, 4), np.nan)
         errors[0, :2], errors[1, 2:] = (wrong.mean(axis=1) for wrong in answers)
-        found = gaps_of_strangers(errors, 400, paired(answers, 1), to=0)
+        found = gaps_without_common_seeds(errors, 400, paired(answers, 1), to=0)
         held += found.low[1] <= 0.05 <= found.high[1]
         widths.append(found.high[1] - found.low[1])
     assert held / 200 > 0.93

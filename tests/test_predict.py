@@ -25,8 +25,6 @@ from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Ragged
 from pipeline.export.folder import PARITY
 from pipeline.predict import __main__ as predict
-from pipeline.predict import decoding
-from pipeline.predict.decoding import answers, square
 from pipeline.predict.exported import on_cpu, open_exported
 
 
@@ -64,7 +62,7 @@ def test_every_image_gets_the_answer_of_the_model_on_its_pixels(
     assert len(table) == 70
     resize = {"single": squish, "multi": crop}[kind]
     pictures = [decode(Path(file).read_bytes()).pixels for file in table["file"]]
-    pixels = np.stack([square(resize(picture, SIZE), SIZE) for picture in pictures])
+    pixels = np.stack([predict.centre_crop(resize(picture, SIZE), SIZE) for picture in pictures])
     wanted = model.probabilities(model.logits(pixels))
     given = table[[f"p({name})" for name in model.classes]].to_numpy()
     assert np.allclose(given, wanted, atol=3e-5)
@@ -272,17 +270,17 @@ def test_a_path_that_is_not_there_is_an_error_and_a_folder_without_images_is_tol
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(PipelineError, match=r"typo.jpg: no such file or folder"):
-        predict.found([images, tmp_path / "typo.jpg"])
+        predict.image_files([images, tmp_path / "typo.jpg"])
     (tmp_path / "empty").mkdir()
-    assert predict.found([images, tmp_path / "empty"]) == predict.found([images])
+    assert predict.image_files([images, tmp_path / "empty"]) == predict.image_files([images])
     assert capsys.readouterr().err == f"{tmp_path / 'empty'}: no images in it\n"
 
 
 def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
-    files = predict.found([images])
-    parts = list(answers(files, "squish", 24, None))
-    assert [file for part in parts for file in part.files] == files
-    pixels = np.concatenate([part.given for part in parts])
+    files = predict.image_files([images])
+    batches = list(predict.decoded_batches(files, "squish", 24, None))
+    assert [file for batch in batches for file in batch.files] == files
+    pixels = np.concatenate([batch.output for batch in batches])
     wanted = [squish(decode(file.read_bytes()).pixels, 24) for file in files]
     assert np.array_equal(pixels, np.stack(wanted))
 
@@ -293,9 +291,9 @@ def test_memory_that_runs_out_is_one_line_and_no_image_is_called_damaged(
     def no_memory(data: bytes) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "decode", no_memory)
+    monkeypatch.setattr(predict, "decode", no_memory)
     with pytest.raises(PipelineError, match="memory ran out while images were decoded"):
-        list(answers(predict.found([images]), "squish", 24, None))
+        list(predict.decoded_batches(predict.image_files([images]), "squish", 24, None))
 
 
 @pytest.mark.parametrize("shape", [(24, 31), (40, 24), (24, 24)])
@@ -303,4 +301,4 @@ def test_a_crop_is_cut_where_validation_images_are(shape: tuple[int, int]) -> No
     image = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
     rows = Ragged(image.reshape(-1), np.array([shape], dtype=np.int32))
     wanted = Crops(rows, 24, np.array([False]))[[0]][0]
-    assert np.array_equal(square(image, 24), wanted)
+    assert np.array_equal(predict.centre_crop(image, 24), wanted)

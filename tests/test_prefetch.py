@@ -69,14 +69,6 @@ def test_what_is_surely_missing_is_known_without_reading_a_file(
     assert missing("hub") == []
 
 
-@pytest.mark.parametrize(("name", "what"), [("", "holds no weights"), ("no", "no such folder")])
-def test_a_folder_without_weights_is_told_as_such(tmp_path: Path, name: str, what: str) -> None:
-    path = str(tmp_path / name)
-    config = OmegaConf.create({"_target_": "pipeline.finetune.weights.folder", "path": path})
-    told = prefetch.surely_missing([LITE], config)[LITE]
-    assert str(told).startswith(f"{path}: {what}: put {LITE}.safetensors there")
-
-
 def test_a_hub_that_does_not_answer_is_asked_once(
     study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

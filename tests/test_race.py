@@ -21,7 +21,14 @@ from study_fakes import (
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
 from pipeline.estimates import planned
-from pipeline.estimates.belief import Past, assumed, features_of, learn, log_odds, predict
+from pipeline.estimates.belief import (
+    OtherDataset,
+    assumed_prior,
+    features_of,
+    learned_prior,
+    log_odds,
+    predict,
+)
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _take_over
 from pipeline.race.field import Budget, budget_of
@@ -70,7 +77,7 @@ def candidates(features: np.ndarray, seconds: np.ndarray | None = None) -> Candi
 def race_of(n: int, seconds: np.ndarray | None = None, **rules: object) -> Race:
     features = np.linspace(-1, 1, n)[:, None]
     told = Rules(n_valid=IMAGES, **rules)
-    return Race(candidates(features, seconds), assumed(1, 1, 0), told)
+    return Race(candidates(features, seconds), assumed_prior(1, 1, 0), told)
 
 
 def answers(error: float, seed: int) -> np.ndarray:
@@ -109,8 +116,8 @@ def test_a_spread_of_runs_is_learned_from_repeats() -> None:
 def test_a_prior_learned_elsewhere_ranks_models_before_any_fit() -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((40, 1))
-    past = [Past(x, np.full((40, 1), np.nan), -2 + 0.5 * x[:, 0])] * 3
-    prior = learn(past, assumed(1, 1))
+    past = [OtherDataset(x, np.full((40, 1), np.nan), -2 + 0.5 * x[:, 0])] * 3
+    prior = learned_prior(past, assumed_prior(1, 1))
     seen = predict(prior, x, np.full((40, 1), np.nan), np.full(40, np.nan))
     assert np.corrcoef(seen.mean, x[:, 0])[0, 1] > 0.99
     assert prior.learned == 120
@@ -119,9 +126,9 @@ def test_a_prior_learned_elsewhere_ranks_models_before_any_fit() -> None:
 def test_the_prior_of_other_datasets_is_less_certain_where_they_disagree() -> None:
     x = np.random.default_rng(3).standard_normal((40, 1))
     nothing = np.full((40, 1), np.nan)
-    same = learn([Past(x, nothing, 0.5 * x[:, 0])] * 4, assumed(1, 1))
-    both = [Past(x, nothing, sign * 0.5 * x[:, 0]) for sign in (1, -1, 1, -1)]
-    differ = learn(both, assumed(1, 1))
+    same = learned_prior([OtherDataset(x, nothing, 0.5 * x[:, 0])] * 4, assumed_prior(1, 1))
+    both = [OtherDataset(x, nothing, sign * 0.5 * x[:, 0]) for sign in (1, -1, 1, -1)]
+    differ = learned_prior(both, assumed_prior(1, 1))
     width = [each.levels[0].variance[1] * each.levels[0].residual ** 2 for each in (same, differ)]
     assert width[1] > 3 * width[0]
 
@@ -140,7 +147,9 @@ def test_a_rung_that_tells_nothing_is_worth_less_after_fits_have_shown_it() -> N
 
 def test_of_equal_hope_the_cheaper_run_comes_first() -> None:
     race = Race(
-        candidates(np.zeros((2, 1)), np.array([600.0, 60.0])), assumed(1, 1), Rules(n_valid=IMAGES)
+        candidates(np.zeros((2, 1)), np.array([600.0, 60.0])),
+        assumed_prior(1, 1),
+        Rules(n_valid=IMAGES),
     )
     saw(race, 0, 0.2, 0)
     first = race.choose(1e6)[0]
@@ -158,7 +167,7 @@ def test_a_batch_asks_different_questions_and_may_repeat_a_model() -> None:
     """Of twins that nothing tells apart, one is fitted first; of two models left, both again."""
     features = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     features *= 3  # their family is most of what is not known of them
-    race = Race(candidates(features), assumed(2, 1), Rules(n_valid=IMAGES))
+    race = Race(candidates(features), assumed_prior(2, 1), Rules(n_valid=IMAGES))
     saw(race, 4, 0.1, 0)
     race.unprobed[:] = True
     assert {each.model for each in race.choose(1e6, 2)} == {0, 3}
@@ -180,7 +189,7 @@ def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
     monkeypatch.setattr("pipeline.hardware.machine.visible_gpus", lambda: list("0123"))
     race, found = (
         race_of(12),
-        field.Field(race_of(12).candidates, assumed(1, 1), {}, [], "", True, ""),
+        field.Field(race_of(12).candidates, assumed_prior(1, 1), {}, [], "", True, ""),
     )
     for model in (0, 11):
         saw(race, model, 0.2, model)
@@ -284,7 +293,7 @@ def test_a_model_that_is_far_worse_leaves_and_a_close_one_stays() -> None:
 
 
 def test_a_single_pair_of_fits_on_few_images_tells_nothing() -> None:
-    race = Race(candidates(np.zeros((2, 1))), assumed(1, 1), Rules(n_valid=4))
+    race = Race(candidates(np.zeros((2, 1))), assumed_prior(1, 1), Rules(n_valid=4))
     race.saw_run(0, 0.0, np.zeros(4))
     race.saw_run(1, 0.5, np.array([1.0, 1.0, 0.0, 0.0]))
     end = standing(race)
@@ -303,7 +312,7 @@ def test_the_best_stays_in_races_of_equal_models_that_are_looked_at_after_every_
     lost = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        race = Race(candidates(np.zeros((6, 1))), assumed(1, 1), Rules(n_valid=IMAGES))
+        race = Race(candidates(np.zeros((6, 1))), assumed_prior(1, 1), Rules(n_valid=IMAGES))
         for turn in range(12):
             race.saw_run(turn % 6, *drawn(rng))
             if not standing(race).may_be_best[0]:
@@ -387,7 +396,7 @@ def test_the_time_of_a_failed_run_counts_in_the_budget(tmp_path: Path) -> None:
     path = write_failure(tmp_path, LITE[0], 0, "training loss is not finite in epoch 1", **told)
     names = candidates(np.zeros((1, 1)))
     race, events = replay(
-        replace(names, names=(LITE[0],)), assumed(1, 1), Rules(), [read_record(path)]
+        replace(names, names=(LITE[0],)), assumed_prior(1, 1), Rules(), [read_record(path)]
     )
     assert race.failed.all()
     assert [each.seconds for each in events] == [7.5]
@@ -577,7 +586,7 @@ def test_a_race_whose_runs_leave_no_record_gives_up_also_after_others_did(
 ) -> None:
     race = race_of(3)
     saw(race, 0, 0.2, 0)
-    found = field.Field(race.candidates, assumed(1, 1), {}, [], "", True, "")
+    found = field.Field(race.candidates, assumed_prior(1, 1), {}, [], "", True, "")
     contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
     (tmp_path / "params.yaml").write_text("")
     tried: list[list[str]] = []
@@ -603,7 +612,7 @@ def test_money_that_buys_no_run_worth_it_is_not_called_an_answer(tmp_path: Path)
     race = race_of(3, np.array([10.0, 60.0, 70.0]))  # the cheapest has had its runs
     for seed in range(race.rules.most_runs):
         saw(race, 0, 0.2, seed)
-    found = field.Field(race.candidates, assumed(1, 1), {}, [], "", True, "")
+    found = field.Field(race.candidates, assumed_prior(1, 1), {}, [], "", True, "")
     events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
     contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
     assert contest._next(found, race, events, 60.0)[0]

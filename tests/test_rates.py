@@ -19,7 +19,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
-from pipeline.statistics.rates import FOLDS, choices, folds_of, put_together
+from pipeline.statistics.rates import FOLDS, choices, cross_fitted, folds_of
 from pipeline.study.params import read_study
 
 RATES = ["lp_ft", "lp_ft_high", "lp_ft_low"]
@@ -40,10 +40,10 @@ def sweep(
 def found(wrong: np.ndarray) -> tuple[float, float, float]:
     """The error cross-fitted, cross-fitted over images alone, and as the lowest of the rates."""
     folds = folds_of(wrong.shape[2], "some data")
-    cross = put_together(wrong, choices(wrong, folds), folds).mean()
+    cross = cross_fitted(wrong, choices(wrong, folds), folds).mean()
     pooled = wrong.sum(axis=1, keepdims=True)  # seeds as one: the choice sees those it judges
     chosen = np.repeat(choices(pooled, folds), wrong.shape[1], axis=0)
-    return cross, put_together(wrong, chosen, folds).mean(), wrong.mean(axis=(1, 2)).min()
+    return cross, cross_fitted(wrong, chosen, folds).mean(), wrong.mean(axis=(1, 2)).min()
 
 
 @pytest.mark.parametrize(("seeds", "of_runs"), [(1, 0.0), (2, 0.0), (2, 0.02), (3, 0.02)])

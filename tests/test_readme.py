@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.configuration import hydra_app
 
@@ -49,6 +50,19 @@ def test_without_runs_make_report_stops_before_it_removes_anything(tmp_path: Pat
     assert done.returncode != 0
     assert done.stderr.startswith("error: data/runs: no runs here yet: make run makes them\n")
     assert (tmp_path / "results/leaderboard.csv").exists()
+
+
+def test_make_report_makes_all_results_that_its_stages_read() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    made = re.search(r"--single-item (.*)", makefile)
+    assert made is not None
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    listed = [stages[name] for name in made[1].split()]
+    outs = {"".join(each) for stage in listed for each in stage["outs"]}  # mappings have one key
+    deps = {dep for stage in listed for dep in stage["deps"]}
+    read = {dep for dep in deps if dep.startswith("results/")} - {"results/race"}  # in git
+    assert len(read) > 5
+    assert read <= outs
 
 
 def test_the_commit_that_is_advised_keeps_what_is_new_of_own_data(tmp_path: Path) -> None:

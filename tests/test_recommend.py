@@ -1,6 +1,7 @@
 """Command `recommend`: the answer, its limits, and what it says of a dataset without runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,6 @@ from pipeline.records import Device
 from pipeline.report import words as report_words
 from pipeline.results import read_results
 from pipeline.statistics.comparison import run_noise
-from pipeline.statistics.fit_times import BOUND, with_longest
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, paired
 
@@ -194,9 +194,10 @@ def test_the_shortest_of_disturbed_runs_bounds_the_time_and_the_throughput(study
     told = ask(tables(study), capsys, max_fit_time="87s", min_throughput=100.0)
     assert told["models"][0]["steady_fit_seconds_at_most"] == 86.0
     assert "not known (" not in told["reason"]
-    done = read_results(study / "results")
-    board = with_longest(done.board, done.runs).set_index("model")
-    assert board.loc[LITE[1], BOUND] == 86.0
+    board = read_results(study / "results").board.set_index("model")
+    bounds = board[["steady_fit_seconds_at_most", "images_per_second_at_least"]]
+    assert bounds.loc[LITE[1]].tolist() == [86.0, 100.0]
+    assert bounds.loc[LITE[0]].isna().all()
 
 
 def test_what_a_fit_computed_stands_beside_a_bound_above_the_limit(study: Path, capsys):
@@ -533,6 +534,14 @@ def test_runs_on_files_that_have_changed_since_are_called_that(
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
     (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
     assert "missing" not in ask(tables(study), capsys)["next"]["what"]
+
+
+def test_the_only_model_has_no_probability_of_being_the_best(study: Path, capsys):
+    for model in (LITE[0], LITE[2]):
+        shutil.rmtree(study / "runs/digits" / model)
+    told = ask(tables(study), capsys)
+    assert told["reason"].startswith("It is the only model that finished with quickstart")
+    assert told["certainty"].startswith("Its error lies in ")
 
 
 def test_a_single_seed_asks_for_a_second(study: Path, capsys):
@@ -926,7 +935,7 @@ def test_the_command_line_prints_the_answer_for_people(study: Path, root: Path):
         check=True,
     )
     assert done.stdout.startswith(
-        f"digits: take {LITE[1]} (error 6.07 %, steady fit time 90.0 s)\n"
+        f"digits: take {LITE[1]} (error 6.07 %, steady fit time 1 min 30 s)\n"
     )
     assert "Runners-up:" in done.stdout
     assert "What would change this most:" in done.stdout
@@ -981,6 +990,22 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     assert "the best of 40 candidates is among 2" in told["race"]
     assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
     assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 1h"]
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (LITE[:0:-1], f"; {LITE[1]} may be the best as well;"),
+        (LITE[2:], f"; {LITE[1]} has left it;"),
+    ],
+)
+def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
+    study: Path, capsys, left: list[str], said: str
+):
+    race(study, json.dumps({**CERTIFICATE, "recommended": LITE[2], "may_be_best": left}))
+    told = ask(tables(study), capsys)
+    assert told["models"][0]["model"] == LITE[1]
+    assert said in told["race"]
 
 
 def test_half_a_certificate_is_one_line(study: Path, capsys):

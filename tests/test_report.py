@@ -24,7 +24,7 @@ from pipeline.report.charts import LETTERS, WIDE, _quickest, error_against_time,
 from pipeline.report.tables import failures
 from pipeline.report.words import answer
 from pipeline.results import BASELINE, read_results
-from pipeline.statistics.fit_times import BOUND
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
 
@@ -338,7 +338,7 @@ def test_the_quickest_of_the_tied_comes_with_what_it_saves_and_may_cost():
     text += "of 10.50 % (0.50 points more, at most 1.20 at 95 %)."
     rows = board(best, {**quick, "steady_fit_seconds_median": 20.0})
     assert answer("d", rows).choice[-1] == text
-    unknown = rows.assign(steady_fit_seconds_median=np.nan, **{BOUND: [60.0, 20.0]})
+    unknown = rows.assign(steady_fit_seconds_median=np.nan, **{AT_MOST: [60.0, 20.0]})
     assert len(answer("d", unknown).choice) == 1  # bounds do not say which is quicker
     half = unknown.assign(steady_fit_seconds_median=[60.0, np.nan])
     assert "as far as times are known, is b: at most 20.0 s" in answer("d", half).choice[-1]
@@ -592,7 +592,14 @@ def test_a_missing_folder_of_the_2022_study_is_one_clear_line(study: Path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(25.64, "25.6 s"), (192, "3 min 12 s"), (3900, "1 h 05 min"), (float("nan"), "–")],
+    [
+        (25.64, "25.6 s"),
+        (59.97, "1 min 00 s"),
+        (109.4, "1 min 49 s"),
+        (192, "3 min 12 s"),
+        (3900, "1 h 05 min"),
+        (float("nan"), "–"),
+    ],
 )
 def test_durations_are_written_for_people(seconds: float, text: str):
     assert duration(seconds) == text

@@ -289,7 +289,7 @@ def test_hovering_a_mark_tells_model_error_time_and_memory(opened: Opener):
         "resnet18.a1_in1k",
         "error 11.25 % [",
         "n = 2",
-        "steady fit time 80.5 s",
+        "steady fit time 1 min 20 s",
         "4.00 GiB of host",
     ):
         assert part in text

@@ -12,7 +12,13 @@ from study_fakes import LITE, write_imagenet, write_run, write_study
 from tiny_runs import CPU, fitted, run_on, same_bits, weights_of, write_squares
 
 from pipeline.aggregate.__main__ import main as aggregate
-from pipeline.estimates.estimate import OtherCells, Timed, Work, measured_by_estimated, start_up_of
+from pipeline.estimates.estimate import (
+    OtherCells,
+    TimedRun,
+    Work,
+    measured_over_estimated,
+    start_up_of,
+)
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import FIRST_STEPS, Epochs, FirstSteps
 from pipeline.finetune.speed import Speed
@@ -165,14 +171,14 @@ def test_an_unknown_start_up_never_ranks_as_zero(study: Path) -> None:
     assert LITE[2] not in set(read_small_and_fast(study / "results")["model"])
 
 
-def run_of(images: float, seconds: float, start_up: float | None, model: str = "a") -> Timed:
+def run_of(images: float, seconds: float, start_up: float | None, model: str = "a") -> TimedRun:
     work = Work(f"of {images}", model, "r", 64, images)
-    return Timed(work, 0, seconds, None, start_up)
+    return TimedRun(work, 0, seconds, None, start_up)
 
 
 def test_more_images_take_more_steady_time_and_start_up_once() -> None:
     few, many = run_of(1000, 20.0, 10.0), run_of(3000, 40.0, 10.0)
-    ratios = measured_by_estimated(OtherCells([few, many]), [few, many])
+    ratios = measured_over_estimated(OtherCells([few, many]), [few, many])
     assert ratios == {few: pytest.approx(1), many: pytest.approx(1)}
 
 
@@ -220,7 +226,7 @@ def test_start_ups_of_cold_and_of_warm_runs_are_told_apart() -> None:
     cold, warm = run_of(1000, 20.0, 10.0), replace(run_of(2000, 20.5, 0.5), warm=True)
     assert (start_up_of("a", [cold, warm]), start_up_of("a", [cold, warm], warm=True)) == (10, 0.5)
     runs = [cold, run_of(3000, 40.0, 10.0), warm, replace(run_of(1000, 10.5, 0.5), warm=True)]
-    assert measured_by_estimated(OtherCells(runs), runs) == dict.fromkeys(runs, pytest.approx(1))
+    assert measured_over_estimated(OtherCells(runs), runs) == dict.fromkeys(runs, pytest.approx(1))
 
 
 def test_the_leaderboard_has_the_start_up_of_cold_runs_alone(study: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,17 @@ def test_a_run_under_way_is_shown_with_its_process(
         status.main(json=True)
     first = json.loads(capsys.readouterr().out)["cells"][0]
     assert (first["state"], first["pid"]) == ("running", os.getpid())
+    progress = status.LOGS / f"finetune@digits-{LITE[0]}-quickstart-0.progress"
+    progress.parent.mkdir(parents=True)
+    at = {"epoch": 2, "epochs": 4, "train_loss": 1.0, "valid_loss": 0.9, "error_rate": 0.1}
+    progress.write_text(json.dumps({**at, "seconds": 9.0}) + "\n")
+    os.utime(progress, (1, 1))  # of a run before
+    for said in (False, True):
+        with hold(lock, record):
+            status.main()
+        line = f"digits {LITE[0]} quickstart seed 0: running: epoch 2/4, loss 0.900, error 0.1000"
+        assert (line in capsys.readouterr().out) == said
+        os.utime(progress, (time.time() + 60,) * 2)
     here = {"host": socket.gethostname(), "pid": os.getpid(), "since": "2026", "what": "it"}
     for left in (here | {"pid": 999999999}, here | {"host": "another"}, "", 9):
         lock.write_text(json.dumps(left))  # its process was killed, or is not this one

@@ -16,7 +16,7 @@ from jinja2 import Environment
 
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.records import Metrics, read_record
-from pipeline.statistics.intervals import may_be_best, pooled, rank_intervals
+from pipeline.statistics.intervals import may_be_best, pooled_noise, rank_intervals
 from pipeline.study2022.__main__ import main
 from pipeline.study2022.corrected import at_own_rate, corrected, run_noise, survivors
 from pipeline.study2022.page import section
@@ -354,11 +354,11 @@ def test_at_one_learning_rate_planets_correlation_stays_low(out: Path) -> None:
 
 
 def test_pooled_noise_is_the_spread_around_each_groups_own_mean() -> None:
-    noise = pooled(pd.Series([1.0, 3.0, 101.0, 103.0]), pd.Series(["a", "a", "b", "b"]))
+    noise = pooled_noise(pd.Series([1.0, 3.0, 101.0, 103.0]), pd.Series(["a", "a", "b", "b"]))
     assert noise is not None
     assert noise.sd == pytest.approx(np.sqrt(2))
     assert noise.freedom == 2
-    assert pooled(pd.Series([1.0, 2.0]), pd.Series(["a", "b"])) is None
+    assert pooled_noise(pd.Series([1.0, 2.0]), pd.Series(["a", "b"])) is None
 
 
 def test_the_truly_best_is_in_the_tie_set_in_95_of_100_studies() -> None:

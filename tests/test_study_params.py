@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.study.params import (
     read_study,
@@ -39,6 +39,26 @@ def test_a_value_that_cannot_be_is_one_line(
         read_study(tmp_path / "params.yaml")
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_cells_that_hyphens_give_one_name_are_one_line(tmp_path: Path, root: Path) -> None:
+    study = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    study["grid"] |= {"datasets": ["a", "a-b.c"], "models": ["b.c", "b.c-b.c"]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    with pytest.raises(PipelineError) as caught:
+        read_study(tmp_path / "params.yaml")
+    both = (
+        "a b.c-b.c quickstart 0 and a-b.c b.c quickstart 0 are both called a-b.c-b.c-quickstart-0"
+    )
+    assert both in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("photos", "choose from digits, own, pets"), ("pet", "did you mean pets?")],
+)
+def test_only_a_name_that_is_close_is_suggested(name: str, hint: str) -> None:
+    assert near_matches(name, ["pets", "digits", "own"]) == hint
 
 
 def test_an_alias_and_a_merged_mapping_are_no_key_twice(tmp_path: Path) -> None:

@@ -177,8 +177,18 @@ def test_a_target_runs_with_what_it_needs_and_no_more(workspace: Workspace) -> N
 def test_an_unknown_target_is_one_line_with_the_near_matches(workspace: Workspace) -> None:
     done = workspace.sweep("fintune")
     assert done.returncode == 1
-    assert "did you mean finetune?" in done.stderr
+    assert "file: did you mean finetune?" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stage_without_cells_is_one_line_and_nothing_runs(workspace: Workspace) -> None:
+    workspace.change("params.yaml", race={"datasets": [], "fits": {}, "probes": {}})
+    done = workspace.sweep("finetune_raced")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: finetune_raced: nothing to do: params.yaml names no cell of it\n"
+    )
+    assert workspace.runs() == []
 
 
 def test_a_record_made_but_not_committed_is_committed_and_not_run_again(

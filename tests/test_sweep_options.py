@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.estimates.planned import Prices, epochs_of
 from pipeline.finetune.recipe import fitted_to, recipe_of
 from pipeline.study.params import Cell, threads_of
-from pipeline.sweep.engine import cuda_environment, places, shares
-from pipeline.sweep.jobs import Options
+from pipeline.sweep.engine import LocalEngine, cuda_environment, places, shares
+from pipeline.sweep.jobs import Job, Options
 from pipeline.sweep.session import grouped
 
 
@@ -79,6 +81,7 @@ def test_so_many_runs_go_at_a_time(
             {"pull": True, "dry_run": True},
             "--dry-run fetches nothing, --pull does",
         ),
+        (0, {"price_per_hour": 2.0}, "--price-per-hour: only --dry-run tells a cost: add it"),
     ],
 )
 def test_a_contradiction_is_one_line(
@@ -227,6 +230,28 @@ def test_a_model_of_which_nothing_is_known_is_neither_first_nor_last(tmp_path: P
 
 def test_what_others_need_goes_first(tmp_path: Path) -> None:
     assert Prices(tmp_path)(None) == 0
+
+
+def test_a_fork_server_that_is_killed_while_it_loads_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[float] = []
+
+    class Process:
+        def __init__(self, **_: Any) -> None: ...
+
+        def start(self) -> None:
+            begun.append(time.monotonic())
+            if len(begun) == 1:
+                time.sleep(0.2)  # loading takes longer than the patience for a dying server
+                raise EOFError
+
+    monkeypatch.setattr("pipeline.sweep.engine.rest_while_waiting", lambda: None)
+    monkeypatch.setattr("pipeline.sweep.engine.GRACE_SECONDS", 0.1)
+    engine = LocalEngine(1, 1)
+    monkeypatch.setattr(engine, "_context", SimpleNamespace(Process=Process))
+    engine.start(Job("dataset@d", "true", "", (), (), tmp_path, tmp_path, tmp_path))
+    assert len(begun) == 2
 
 
 def test_a_dry_run_groups_many_cells_of_a_stage_by_what_becomes_of_them() -> None:

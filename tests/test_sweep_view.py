@@ -20,7 +20,7 @@ from pipeline.sweep.jobs import Ended, Job, said_by
 from pipeline.sweep.loop import View, how_far
 
 TITLE = "digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
-EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12 s"
+EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12.0 s"
 AT = Progress(2, 4, 1.234, 0.987, 0.1234, 12.0)
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
 
@@ -57,9 +57,29 @@ def test_a_terminal_shows_each_run_on_one_line_and_the_counts(
         view.refresh()
         lines = CONTROL.sub("", shown.getvalue()).splitlines()
     assert "[1/3] FAILED finetune@digits-a-0: error: no such weights" in lines[0]
-    assert "75.0 s  digits-a-1    epoch 2/4, loss 0.987, error 0.1234" in lines[-3]
+    assert "1 min 15 s  digits-a-1    epoch 2/4, loss 0.987, error 0.1234" in lines[-3]
     assert "0 done, 2 running, 1 failed, 0 waiting" in lines[-1]
     assert all(len(line) <= 63 for line in lines[-3:])
+
+
+def test_without_a_terminal_a_minute_without_a_line_is_followed_by_what_runs(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    said = io.StringIO()
+    view, first, one = View(Console(file=said, width=40), 1), job(tmp_path, "a"), job(tmp_path, "b")
+    view.waiting = {each.name: 1.0 for each in (first, one)}
+    view.started(first)
+    clock[0] += 50
+    view.ended(Ended(first, 0, "error 0.1 in 50.0 s"))
+    view.started(one)
+    for _ in range(2):
+        clock[0] += 30
+        view.refresh()
+    assert said.getvalue().splitlines() == [
+        "[1/2] error 0.1 in 50.0 s (50.0 s left)",
+        " 1 min 00 s  b  epoch 2/4, loss 0.987, error 0.1234",
+        "1 done, 1 running, 0 waiting, 0.0 s left",
+    ]
 
 
 def test_what_is_left_follows_the_prices_of_what_has_ended(

@@ -95,6 +95,15 @@ def test_an_unknown_source_is_refused() -> None:
         find(OmegaConf.create({"_target_": "os.system"}), "resnet18.a1_in1k")
 
 
+@pytest.mark.parametrize(("name", "what"), [("", "holds no weights"), ("no", "no such folder")])
+def test_a_folder_without_weights_is_told_as_such(tmp_path: Path, name: str, what: str) -> None:
+    path = str(tmp_path / name)
+    config = OmegaConf.create({"_target_": "pipeline.finetune.weights.folder", "path": path})
+    with pytest.raises(PipelineError) as caught:
+        find(config, "resnet18.a1_in1k")
+    assert str(caught.value).startswith(f"{path}: {what}: put resnet18.a1_in1k.safetensors there")
+
+
 def test_weights_in_a_folder_load_by_their_exact_name(tmp_path: Path) -> None:
     donor = timm.create_model("test_resnet.r160_in1k")
     safetensors.torch.save_file(donor.state_dict(), tmp_path / "test_resnet.r160_in1k.safetensors")

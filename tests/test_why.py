@@ -1,6 +1,7 @@
 """For each kind of change, `why` names the value, file or output, once for all its cells."""
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -94,8 +95,8 @@ CHANGES: list[tuple[Callable[[Workspace], object], str]] = [
     (append("images/cat/c.jpg", "c"), "data/sources/digits: 1 new (cat/c.jpg)"),
     (removed("images/cat/b.jpg"), "data/sources/digits: 1 gone (cat/b.jpg)"),
     (append("conf/dataset/digits.yaml", "bad: skip\n"), 'digits.yaml: bad (absent) -> "skip"'),
-    (removed(RECORD), f"{RECORD}: not there ({CELL})"),
-    (append(RECORD, " "), f"{RECORD}: not as it was made ({CELL})"),
+    (removed(RECORD), f"its output: not there ({CELL})"),
+    (append(RECORD, " "), f"its output: not as it was made ({CELL})"),
 ]
 
 
@@ -105,6 +106,11 @@ def test_a_change_is_named(
 ) -> None:
     change(workspace)
     assert said in why(workspace)
+
+
+def test_cells_whose_outputs_are_gone_share_a_line(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.folder / "data/runs")
+    assert "its output: not there (8 cells of finetune)" in why(workspace)
 
 
 def test_what_is_up_to_date_has_no_reason(workspace: Workspace) -> None:

@@ -26,6 +26,7 @@ from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study
 
 AXES = ("model", "seed", "dataset", "out", "data", "recipe.name")  # told elsewhere, or not at all
+ORIGINS = ("dataset", "study2022")  # sections that say where a run comes from
 Found = dict[Path, Record]
 
 
@@ -88,7 +89,7 @@ def differences(settings: dict[str, Any], alike: list[dict[str, Any]]) -> list[s
         f"{key}={value}"
         for key, value in settings.items()
         if key not in AXES
-        and key.partition(".")[0] != "dataset"
+        and key.partition(".")[0] not in ORIGINS
         and any(each.get(key) != value for each in alike)
     ]
 
@@ -134,8 +135,15 @@ def _line(row: Any) -> tuple[str, ...]:
         row.model,
         runs,
         error,
-        duration(row.steady_fit_seconds_median),
+        _time(row),
     )
+
+
+def _time(row: Any) -> str:
+    """The steady fit time, or the most it can be."""
+    if pd.isna(row.steady_fit_seconds_median) and pd.notna(row.steady_fit_seconds_at_most):
+        return f"≤ {duration(row.steady_fit_seconds_at_most)}"
+    return duration(row.steady_fit_seconds_median)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

@@ -46,10 +46,10 @@ from pipeline.statistics.intervals import correlations
 from pipeline.statistics.rates import (
     RUN,
     RateGroup,
-    judged,
     own_rates,
     rate_groups,
     rate_to_take,
+    without_single_rates,
 )
 from pipeline.statistics.validation_images import answers_table, check_answers
 from pipeline.study.params import Study, read_study
@@ -115,7 +115,7 @@ def write_tables(
     known = published(study, timm, imagenet)
     answered = table.merge(answers, how="left", on=RUN, validate="one_to_one")
     own = own_rates(answered, groups)
-    doubts = _with_own(doubts_column(records, metas), own.rates)
+    doubts = _with_own(doubts_column(records, metas or {}), own.rates)
     board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
@@ -161,7 +161,7 @@ def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
 
 
 def headline(
-    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None = None
+    dataset: str, runs: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame | None
 ) -> dict[str, Any]:
     """The dataset's best model over all recipes and its error; nulls where none is ranked.
 
@@ -177,7 +177,7 @@ def headline(
         "n_missing": int((status == "missing").sum()),
         "n_ok": int((status == "ok").sum()),
     }
-    ranked = judged(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
+    ranked = without_single_rates(board[(board["dataset"] == dataset) & (board["n"] > 0)], rates)
     if ranked.empty:
         return counts
     best = best_row(ranked)

@@ -20,11 +20,11 @@ from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns, best_row
-from pipeline.statistics.comparison import DECIMALS, compare, gaps_of_strangers, mean_of
-from pipeline.statistics.doubts import joined, of_less_stable
-from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices
+from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_common_seeds, mean_of
+from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
+from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices, with_bounds
 from pipeline.statistics.intervals import CONFIDENCE
-from pipeline.statistics.rates import judged
+from pipeline.statistics.rates import without_single_rates
 from pipeline.statistics.validation_images import image_noise, labels_of
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family
@@ -77,6 +77,7 @@ def leaderboard(
         timed = ok[ok["not_timed"].isna()]
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
+    board = with_bounds(board, on_device)
     about = ["data_kind", "n_train", "n_valid", "chance_error_rate"]
     data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
@@ -84,7 +85,7 @@ def leaderboard(
     board = board.join(baseline_columns(ok, baselines or {}))
     board = board.assign(doubts=doubts)
     both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
-    board = board.assign(doubts=[joined(cells) for cells in both]).reset_index()
+    board = board.assign(doubts=[join_doubts(cells) for cells in both]).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
     board[counts] = board[counts].fillna(0).astype(int)
@@ -147,7 +148,7 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
             found = compare(errors.to_numpy(dtype=float), n_valid[dataset], images)
             table = pd.DataFrame({column: getattr(found, name) for column, name in COMPARED})
             table["stability_doubt"] = [
-                of_less_stable(of_model) if apart else None
+                doubt_of_less_stable(of_model) if apart else None
                 for apart, (_, of_model) in zip(found.less_stable, errors.iterrows(), strict=True)
             ]
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
@@ -345,7 +346,8 @@ def _beside(
     """By model of a group of one source: how it stands to this study's best on the same images."""
     print_there, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
     same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == print_there)]
-    ranked = judged(board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)], rates)
+    finished = board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)]
+    ranked = without_single_rates(finished, rates)
     if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
         return pd.DataFrame(index=pd.Index([], dtype=object))
     best = best_row(ranked)
@@ -359,7 +361,7 @@ def _beside(
     errors = _errors(
         both, pd.Series([f"seed {each}" for each in ours["seed"]] + of_theirs.tolist())
     )
-    found = gaps_of_strangers(
+    found = gaps_without_common_seeds(
         errors.to_numpy(),
         int(best["n_valid"]),
         image_noise(both, errors.index),

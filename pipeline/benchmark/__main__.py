@@ -1,8 +1,9 @@
 """Stage `benchmark`: how fast one model infers and trains on this machine, and in what memory.
 
-Reads timm alone, no images and no weights; writes `out`, one JSON file. timm publishes speed by
-architecture, without the tag of the weights; so the model is timed as timm's default of its
-architecture. A model that does not take the size or the memory is a result, exit code 0.
+Reads neither images nor weights, only timm; writes `out`, one JSON file. timm publishes speed by
+architecture, without the tag of the weights, so the model is timed as timm's default of its
+architecture. That a model does not take the size, or needs too much memory, is a result: the exit
+code is 0.
 """
 
 import os
@@ -32,13 +33,13 @@ def main(config: DictConfig) -> None:
 
 
 def benchmark(config: DictConfig) -> ModelTimings:
-    """Both modes at each size, one line printed for each."""
+    """Time both modes at each image size, and print a line for each."""
     import torch
 
     from pipeline.benchmark.timing import Setup, timing
     from pipeline.names.resolve import resolve
 
-    check(config)
+    check_config(config)
     model = resolve(config.model)
     device = machine.choose_device(config.device)
     threads = machine.free_threads(config.threads)
@@ -55,16 +56,16 @@ def benchmark(config: DictConfig) -> ModelTimings:
     )
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     timings = []
-    for size in sizes(model, config.image_size, config.sizes):
+    for size in image_sizes(model, config.image_size, config.sizes):
         for mode in ("infer", "train"):
             arch = model.partition(".")[0]
             timings.append(timing(arch, mode, size, config.recipe.batch_size, setup))
-            print(f"{model}  {said(timings[-1])}", flush=True)
+            print(f"{model}  {timing_line(timings[-1])}", flush=True)
     layout: Layout = "nhwc" if config.channels_last else "nchw"
     return ModelTimings(model, layout, described, machine.versions(), started_at, timings)
 
 
-def sizes(model: str, image_size: int, which: str) -> list[int]:
+def image_sizes(model: str, image_size: int, which: str) -> list[int]:
     """The image sizes to time `model` at: the study's, those of timm's accuracy tables, or both."""
     from pipeline.names.resolve import weights
 
@@ -75,8 +76,8 @@ def sizes(model: str, image_size: int, which: str) -> list[int]:
     return list(dict.fromkeys(wanted))
 
 
-def check(config: DictConfig) -> None:
-    """Refuse values that mean nothing, in one line."""
+def check_config(config: DictConfig) -> None:
+    """Raise `PipelineError` where a value is none that the stage knows."""
     for key, value, choices in (
         ("sizes", config.sizes, SIZES),
         ("recipe.precision", config.recipe.precision, PRECISIONS),
@@ -88,15 +89,15 @@ def check(config: DictConfig) -> None:
             raise PipelineError(f"{key}={config[key]}: write a whole number, {least} or more")
 
 
-def said(found: Timing) -> str:
-    """One line about a timing."""
-    what = f"{found.mode} at {found.img_size} pixels"
-    if found.failed:
-        return f"{what}: failed: {found.failed}"
-    smaller = found.batch_size != found.batch_size_asked
-    batch = f"{found.batch_size}{f' instead of {found.batch_size_asked}' if smaller else ''}"
-    why = f"; not for the table: {found.not_for_speed}" if found.not_for_speed else ""
-    return f"{what}: {found.samples_per_second:.1f} images/s, batch {batch}{why}"
+def timing_line(timing: Timing) -> str:
+    """A timing in one line."""
+    what = f"{timing.mode} at {timing.img_size} pixels"
+    if timing.failed:
+        return f"{what}: failed: {timing.failed}"
+    smaller = timing.batch_size != timing.batch_size_asked
+    batch = f"{timing.batch_size}{f' instead of {timing.batch_size_asked}' if smaller else ''}"
+    why = f"; not for the table: {timing.not_for_speed}" if timing.not_for_speed else ""
+    return f"{what}: {timing.samples_per_second:.1f} images/s, batch {batch}{why}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """One architecture timed as timm's benchmark script does it, with memory and energy.
 
-Random images that lie on the device already, random weights, 1,000 classes; training is a whole
-step of SGD. Each step is waited for. Where timm takes the mean of one block of steps, this takes
-the median of several blocks, so one hiccup does not count.
+Random images that are on the device already, random weights, 1,000 classes; training is a whole
+step of SGD. Each step is waited for. timm takes the mean of one block of steps; here it is the
+median of several blocks, so that a single hiccup does not count.
 """
 
 import time
@@ -43,9 +43,9 @@ class Setup:
 
 
 def timing(arch: str, mode: Mode, img_size: int, batch_size: int, setup: Setup) -> Timing:
-    """Time `arch`; its own faults are its result, others are raised.
+    """Time `arch` in one mode; where the architecture itself fails, the timing says why.
 
-    Out of GPU memory, the batch gets smaller if `setup.batch_decay` says so.
+    When GPU memory runs out the batch gets smaller, if `setup.batch_decay` says so.
     """
     asked = batch_size
     while True:
@@ -154,7 +154,7 @@ def _autocast(setup: Setup) -> AbstractContextManager[Any]:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Let the peaks begin anew, those of CUDA and (on Linux) that of the host."""
+    """Reset the peak counters of CUDA and (on Linux) of the host's memory."""
     machine.clear_peak_memory(device)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

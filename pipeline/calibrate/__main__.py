@@ -1,9 +1,9 @@
 """`python -m pipeline.calibrate`: a minute of training steps, from which fits are estimated.
 
 Times the training step of six architectures on this machine as a fine-tune makes it (recipe, image
-size, layout, optimizer, CUDA graphs), with random weights on random images; writes one small file a
-device, data/calibration/DEVICE.json, which `sweep --dry-run` and `recommend` use where the device
-has no runs of a model. Nothing is read but params.yaml and conf/.
+size, layout, optimizer, CUDA graphs), with random weights on random images. Reads only params.yaml
+and conf/; writes one small file a device, data/calibration/DEVICE.json, which `sweep --dry-run` and
+`recommend` use where the device has no runs of a model.
 """
 
 import time
@@ -16,26 +16,27 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import run
+from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.prepared import Prepared
 from pipeline.estimates.calibration import FEWEST, Calibration, Step, file_of, write_calibration
 from pipeline.hardware import machine
 from pipeline.study.params import Study, read_study, threads_of
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
 MOST_SECONDS = 45.0  # for all timing; torch, timm and fastai take 5 to 15 s more to load
 LONGEST_TIMING = 2.0  # seconds of timed steps; shorter where time is short
 MOST_STEPS = 300
-STEPS_OR_SO = 4  # that a net takes at least: its making, warm-up and one more
+STEPS_OF_NET = 4  # about as many as building, warming up and timing a net takes at least
 CPU_PIXELS = 100_000  # of a batch on a CPU, where a whole one at 224 pixels takes up to a minute
-USUAL_SIZE = 224  # pixels
 
 
 @dataclass(frozen=True)
 class Net:
-    """`gmacs` at 224 pixels, as timm publishes them, and the start-up in seconds on an H100, at
-    most (2026-11-27, docs/performance.md); `size` is the only one that it takes.
+    """An architecture to time: `gmacs` at 224 pixels, as timm publishes them, and its longest
+    start-up in seconds on an H100 (2026-11-27, docs/performance.md). `size` is the only image size
+    that it takes, if there is one.
     """
 
     arch: str
@@ -53,7 +54,7 @@ NETS = (  # small and large, plain, grouped and depthwise convolutions, attentio
     Net("vit_base_patch16_224", 16.87, 3.0, USUAL_SIZE),
     Net("convnext_base", 15.38, 10.0),
 )
-HOW_MANY = 6
+MOST_NETS = 6
 IMAGENET = Path("data/imagenet.csv")
 
 
@@ -82,7 +83,7 @@ def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> No
 
 
 def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
-    """Time the nets, each line as it is known; what time does not suffice for is left out."""
+    """Time the nets within MOST_SECONDS, and print a line for each."""
     print("Loading torch, timm and fastai ...", flush=True)
     import torch
 
@@ -126,22 +127,23 @@ def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
 
 
 def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step | str]]:
-    """Each net with its step, or why it has none: dear ones last, for time may run out."""
+    """Each net with its step, or why it has none; the slowest come last, since time may run out."""
     deadline = time.monotonic() + MOST_SECONDS
     size, cuda = config.image_size, device.type == "cuda"
-    nets = [net for net in NETS if net.size in (None, size)][:HOW_MANY]
+    nets = [net for net in NETS if net.size in (None, size)][:MOST_NETS]
     nets.sort(key=lambda net: net.start_up if cuda else net.gmacs)
     batch_size = recipe.batch_size
     if not cuda:
         batch_size = min(batch_size, max(2, CPU_PIXELS // size**2))
-    per_gmac = 0.0  # seconds of a step, by the net before
+    per_gmac = 0.0  # seconds of a step, by the last net
     for place, net in enumerate(nets):
         left = deadline - time.monotonic()
-        expected = net.start_up if cuda else STEPS_OR_SO * per_gmac * net.gmacs
+        expected = net.start_up if cuda else STEPS_OF_NET * per_gmac * net.gmacs
         if expected > left:
+            left = max(0.0, left)
             yield (
                 net,
-                f"takes about {expected:.0f} s, and {max(0.0, left):.0f} s of a minute are left",
+                f"takes about {duration(expected)}, and {duration(left)} of a minute are left",
             )
             continue
         share = min(LONGEST_TIMING, left / (2 * (len(nets) - place)))
@@ -152,30 +154,36 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
 
 
 def _timing(arch: str, recipe: Any, config: Any, device: Any, seconds: float) -> Step | str:
-    """The step of one net, timed for so many seconds; its own faults are caught and told."""
+    """The step of one net, timed for so many seconds; or why the net failed."""
     from pipeline.finetune import training
     from pipeline.finetune.speed import speed_of
     from pipeline.hardware.faults import models_fault
     from pipeline.hardware.telemetry import Watch
 
-    own = replace(recipe, epochs=1, frozen_epochs=0, least_steps=0, resize="squish")
-    own = replace(own, schedule="one_cycle", head_start="random", weight_average=0.0)
-    data = noise(config.image_size, own.batch_size)
+    one_epoch = replace(recipe, epochs=1, frozen_epochs=0, least_steps=0, resize="squish")
+    plain = replace(one_epoch, schedule="one_cycle", head_start="random", weight_average=0.0)
+    data = random_images(config.image_size, plain.batch_size)
     watch = Watch(device)
     try:
         machine.clear_peak_memory(device)
-        whole = training.Run(
-            data, own, arch, _random_weights(arch), 0, config.image_size, device,
-            speed_of(config.speed),
-        )  # fmt: skip
-        learn = training.seeded_learner(whole)
+        fit = training.Run(
+            data=data,
+            recipe=plain,
+            model=arch,
+            weights=_random_weights(arch),
+            seed=0,
+            image_size=config.image_size,
+            device=device,
+            speed=speed_of(config.speed),
+        )
+        learn = training.seeded_learner(fit)
         timer = _timer(device, seconds)
         with watch, learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(1, own.lr, cbs=[timer])
+            learn.fit_one_cycle(1, plain.lr, cbs=[timer])
     except Exception as error:
         return models_fault(error)
     mean = timer.seconds / timer.steps
-    return Step(arch, config.image_size, own.batch_size, mean, timer.steps, watch.not_for_speed)
+    return Step(arch, config.image_size, plain.batch_size, mean, timer.steps, watch.not_for_speed)
 
 
 def _random_weights(arch: str) -> Any:
@@ -189,8 +197,8 @@ def _random_weights(arch: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Noise(Prepared):
-    """Random images, again and again: as many rows as the steps that are timed need."""
+class RandomImages(Prepared):
+    """A few random images, repeated for as many rows as the timed steps need."""
 
     pixels: np.ndarray
     n_train: int
@@ -203,15 +211,15 @@ class Noise(Prepared):
         return self.pixels
 
 
-def noise(image_size: int, batch_size: int) -> Noise:
+def random_images(image_size: int, batch_size: int) -> RandomImages:
     """A dataset of as many random images as a batch has, at least 8, of two classes."""
     n = max(8, batch_size)
     pixels = np.random.default_rng(0).integers(
         0, 256, (n, 3, image_size, image_size), dtype=np.uint8
     )
-    return Noise(
-        folder=Path("noise"),
-        name="noise",
+    return RandomImages(
+        folder=Path("random"),
+        name="random",
         kind="single",
         classes=["a", "b"],
         files=[],
@@ -224,8 +232,9 @@ def noise(image_size: int, batch_size: int) -> Noise:
 
 
 def _timer(device: Any, seconds: float) -> Any:
-    """A callback that ends the fit when its steps after warm-up took so long; each is waited for
-    on a CPU, on CUDA the first and the last.
+    """A callback that ends the fit when its steps after warm-up have taken so many seconds.
+
+    On CUDA only the first and the last of them are waited for.
     """
     from fastai.vision.all import Callback, CancelFitException
 

@@ -175,10 +175,10 @@ WIDTH = 200  # characters, where the output is no terminal
 
 
 def duration(seconds: Any) -> str:
-    """`25.6 s`, `3 min 12 s` or `1 h 05 min`, or a dash for null."""
+    """`25.6 s`, `1 min 49 s` or `1 h 05 min`, or a dash for null."""
     if is_null(seconds):
         return "–"
-    if seconds < 120:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return (

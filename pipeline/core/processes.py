@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from pipeline.core.command import duration
 from pipeline.core.errors import TryAgain
 from pipeline.core.files import WrongType, build
 
@@ -150,8 +151,15 @@ class Progress:
     def __str__(self) -> str:
         return (
             f"epoch {self.epoch}/{self.epochs}  train loss {self.train_loss:.3f}  "
-            f"valid loss {self.valid_loss:.3f}  error {self.error_rate:.4f}  {self.seconds:.0f} s"
+            f"valid loss {self.valid_loss:.3f}  error {self.error_rate:.4f}  "
+            f"{duration(self.seconds)}"
         )
+
+    @property
+    def brief(self) -> str:
+        """For a table of runs."""
+        where = f"epoch {self.epoch}/{self.epochs}"
+        return f"{where}, loss {self.valid_loss:.3f}, error {self.error_rate:.4f}"
 
 
 def report_progress(progress: Progress) -> None:

@@ -1,10 +1,12 @@
 """Every image decoded once, on all cores, and written as one uint8 array per resize and size.
 
 Worker processes write a few images at a time to files of their own, which are put together in
-order: memory does not grow with the dataset, and no pixels travel between processes.
+order: memory does not grow with the dataset, and no pixels travel between processes. The workers
+(`decode_in_order`) are those of `predict` too.
 """
 
 import hashlib
+import multiprocessing
 import shutil
 import warnings
 from collections import deque
@@ -12,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -105,7 +109,10 @@ def stream_rows(folder: Path, array: Array) -> Iterator[np.ndarray]:
 
 
 IMAGES_PER_TASK = 32
-_read: Callable[[str], bytes]  # set once in each worker
+TASKS_AHEAD = 3  # per worker, whose results nobody has fetched yet
+T = TypeVar("T")
+R = TypeVar("R")
+_work: Callable[[Any], Any]  # what a worker process does with a task, set when it starts
 
 
 @dataclass(frozen=True)
@@ -147,48 +154,65 @@ def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[De
     ]
     writers = [ArrayWriter(folder, array) for array in arrays]
     decoded: list[Decoded] = []
-    try:
-        for done in _in_order(source.read, tasks):
-            decoded += done.decoded
-            for writer, shapes, pixels in zip(writers, done.shapes, done.pixels, strict=True):
-                writer.append_file(pixels, shapes)
-                pixels.unlink()
-    except BrokenProcessPool:
-        raise PipelineError(f"{folder}: a decoding process was killed: is memory short?") from None
-    except MemoryError:
-        raise PipelineError(NO_MEMORY) from None
+    console = Console(stderr=True)
+    results = decode_in_order(partial(_decode_task, source.read), tasks)
+    quiet = not console.is_terminal
+    for done in track(results, "decode", len(tasks), console=console, disable=quiet):
+        decoded += done.decoded
+        for writer, shapes, pixels in zip(writers, done.shapes, done.pixels, strict=True):
+            writer.append_file(pixels, shapes)
+            pixels.unlink()
     for writer in writers:
         writer.close()
     return decoded
 
 
-def _in_order(read: Callable[[str], bytes], tasks: Sequence[_Task]) -> Iterator[_Done]:
-    """Work ahead by a bounded number of tasks, yield in order."""
-    console = Console(stderr=True)
+def decode_in_order(
+    work: Callable[[T], R], tasks: Sequence[T], start_method: str | None = None
+) -> Iterator[R]:
+    """Yield `work(task)` of each task, in order, computed by one process per usable core.
+
+    At most TASKS_AHEAD results per process wait to be fetched, so memory does not grow with the
+    number of tasks. Processes of the start method "fork" share what `work` holds; others may get a
+    pickled copy. Raises `PipelineError` where a process is killed or runs out of memory.
+    """
     n_workers = min(usable_cores(), len(tasks))
-    ahead: deque[Future[_Done]] = deque()
-    with ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(read,)) as pool:
-        for task in track(tasks, "decode", console=console, disable=not console.is_terminal):
-            ahead.append(pool.submit(_work, task))
-            if len(ahead) > 2 * n_workers:
+    context = multiprocessing.get_context(start_method)
+    ahead: deque[Future[R]] = deque()
+    with ProcessPoolExecutor(n_workers, context, _start_worker, (work,)) as pool:
+        try:
+            for task in tasks:
+                ahead.append(pool.submit(_run, task))
+                if len(ahead) > TASKS_AHEAD * n_workers:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        except BrokenProcessPool:
+            raise PipelineError("a decoding process was killed: is memory short?") from None
+        except MemoryError:
+            raise PipelineError(NO_MEMORY) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(read: Callable[[str], bytes]) -> None:
-    global _read
-    _read = read
+def _start_worker(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
     warnings.simplefilter("ignore")  # of Pillow: what is wrong with a file raises
     end_with_parent()  # or a killed parent leaves its workers waiting for ever
 
 
-def _work(task: _Task) -> _Done:
+def _run(task: Any) -> Any:
+    return _work(task)
+
+
+def _decode_task(read: Callable[[str], bytes], task: _Task) -> _Done:
+    """Decode a task's files and write their pixels to one file per array."""
     paths = [Path(task.prefix + array_name(array)) for array in task.arrays]
     outputs = [path.open("wb") for path in paths]
     done = _Done([], [[] for _ in paths], paths)
     for file in task.files:
-        decoded, images = _decode_one(file, task.arrays)
+        decoded, images = _decode_one(read, file, task.arrays)
         done.decoded.append(decoded)
         for output, shapes, pixels in zip(outputs, done.shapes, images, strict=False):
             shapes.append((pixels.shape[1], pixels.shape[2]))
@@ -198,9 +222,12 @@ def _work(task: _Task) -> _Done:
     return done
 
 
-def _decode_one(file: str, arrays: Sequence[Array]) -> tuple[Decoded, list[np.ndarray]]:
+def _decode_one(
+    read: Callable[[str], bytes], file: str, arrays: Sequence[Array]
+) -> tuple[Decoded, list[np.ndarray]]:
+    """What a file turned out to be, and its pixels for each array; none if it is no image."""
     try:
-        data = _read(file)
+        data = read(file)
     except OSError as error:
         return Decoded(sha256="", reason=f"cannot be read: {error.strerror}"), []
     sha256 = hashlib.sha256(data).hexdigest()

@@ -5,9 +5,9 @@ cheap rung: frozen features, epochs) the log-odds of a full fit are a linear fun
 published numbers and of what its last rung showed, with normal noise of unknown variance. The prior
 of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form (Bishop,
 Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis, ch. 14).
-`learn` makes that prior from fits on other datasets, `fitted_prior` from errors by dataset; fits on
-the dataset itself, as a race makes them, then update it. The shortlist of `recommend` rests on
-level 0 alone.
+`learned_prior` makes that prior from fits on other datasets, and `fitted_prior` does so from errors
+by dataset; fits on the dataset itself, as a race makes them, then update it. The shortlist of
+`recommend` rests on level 0 alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,29 +20,30 @@ from scipy.special import expit
 from pipeline.timm_results.families import family, pretraining
 from pipeline.timm_results.imagenet import ACCURACIES, pretraining_scale
 
-LEAST, MOST = 1e-4, 1 - 1e-4  # error rates are kept within, so that log-odds are finite
-FREEDOM = 4.0  # that an assumed residual is worth, in fits
-RESIDUAL = 0.35  # log-odds: the assumed spread of fits around what published numbers say
-TOP1 = 0.15  # assumed log-odds per standard deviation of ImageNet error
-COEFFICIENT = 0.2  # assumed spread of a coefficient, in log-odds per standard deviation
-SLOPE_SPREAD = 0.4  # assumed, of the slope on a rung's log-odds around 1
-UNEXPLAINED = 0.8  # assumed share of the residual variance left after a rung: it may tell little
+LOWEST_RATE, HIGHEST_RATE = 1e-4, 1 - 1e-4  # error rates are clipped to, for finite log-odds
 IMAGENET_ERROR = 0  # its column among the features
-OF_FAMILY = 0.7  # how far a family may differ from others, beside what other numbers may
-LEAST_MODELS = 4  # of another dataset, to tell anything
+LEAST_MODELS = 4  # with fits on another dataset, for the dataset to count
 FLAT = 1e4  # variance of an intercept of which nothing is known
-OFFSET = 1.0  # assumed spread of a dataset's fits, all together, around its rung, in log-odds
+# Assumed where no other dataset tells; in log-odds, coefficients per standard deviation:
+FREEDOM = 4.0  # degrees of freedom of the residual variance
+RESIDUAL = 0.35  # spread of fits around what published numbers predict
+TOP1 = 0.15  # coefficient of ImageNet error
+COEFFICIENT = 0.2  # spread of any coefficient
+SLOPE_SPREAD = 0.4  # spread of the slope on a rung's log-odds around 1
+UNEXPLAINED = 0.8  # share of the residual variance that a rung leaves: it may say little
+OFFSET = 1.0  # spread of a dataset's mean fit around its mean rung
+FAMILY_SCALE = 0.7  # of a family's coefficient, to that of other features
 
 
 def log_odds(error: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)) of error rates, kept away from 0 and 1; NaN stays."""
-    p = np.clip(np.asarray(error, dtype=float), LEAST, MOST)
+    p = np.clip(np.asarray(error, dtype=float), LOWEST_RATE, HIGHEST_RATE)
     found: np.ndarray = np.log(p / (1 - p))
     return found
 
 
 @dataclass(frozen=True)
-class Past:
+class OtherDataset:
     """One other dataset: log-odds of its fits [models] and of cheap rungs [models, rungs], with
     NaN where there is none, and the features [models, features] that these models have.
     """
@@ -56,8 +57,8 @@ class Past:
 class Level:
     """The prior of one level's regression: coefficients, their variances, the residual's.
 
-    `mean` and `variance` (over the noise's) are of intercept, features and, above level 0, the
-    rung's slope; there the intercept is that of fits beside the rung's own mean.
+    `mean` and `variance` (as a multiple of the residual's) are of intercept, features and, above
+    level 0, the rung's slope; there the intercept is the difference of fits from the rung's mean.
     """
 
     mean: np.ndarray
@@ -102,8 +103,8 @@ class Prediction:
         return found
 
 
-def assumed(n_features: int, n_rungs: int, top1: int | None = None) -> Prior:
-    """What is taken for granted where no other dataset tells: `top1` is ImageNet error's column."""
+def assumed_prior(n_features: int, n_rungs: int, top1: int | None = None) -> Prior:
+    """The prior where no other dataset tells; `top1` is the column of ImageNet error."""
     levels = []
     for rung in range(n_rungs + 1):
         residual = RESIDUAL * UNEXPLAINED ** (min(rung, 1) / 2)
@@ -119,18 +120,18 @@ def assumed(n_features: int, n_rungs: int, top1: int | None = None) -> Prior:
     return Prior(tuple(levels), 0)
 
 
-def learn(past: Sequence[Past], start: Prior) -> Prior:
-    """`start` after the fits of other datasets, whose coefficients may differ from each other's.
+def learned_prior(others: Sequence[OtherDataset], start: Prior) -> Prior:
+    """`start` updated by the fits of other datasets, whose coefficients may differ.
 
     The mean is that of all datasets together, each with an intercept of its own; the variance adds
-    how much single datasets' coefficients differ. Levels without a fit elsewhere stay as assumed.
+    how much single datasets' coefficients differ. Levels without a fit stay as in `start`.
     """
-    levels = [_learned(past, rung, level) for rung, level in enumerate(start.levels)]
-    return Prior(tuple(levels), sum(int(np.isfinite(each.fits).sum()) for each in past))
+    levels = [_learned(others, rung, level) for rung, level in enumerate(start.levels)]
+    return Prior(tuple(levels), sum(int(np.isfinite(each.fits).sum()) for each in others))
 
 
-def _learned(past: Sequence[Past], rung: int, start: Level) -> Level:
-    sets = [each for each in (_rows(one, rung) for one in past) if len(each[1]) >= LEAST_MODELS]
+def _learned(others: Sequence[OtherDataset], rung: int, start: Level) -> Level:
+    sets = [each for each in (_rows(one, rung) for one in others) if len(each[1]) >= LEAST_MODELS]
     if not sets:
         return start
     slopes = slice(1, None)
@@ -144,8 +145,8 @@ def _learned(past: Sequence[Past], rung: int, start: Level) -> Level:
         squares = sum(float(((y - x @ mean) ** 2).sum()) for x, y in centred)
         freedom = max(sum(len(y) - 1 for _, y in centred) - len(mean), 1)
         noise = (squares + FREEDOM * start.residual**2) / (freedom + FREEDOM)
-    own = [_of_one(x, y, mean, noise, start.variance[slopes] * noise) for x, y in centred]
-    between = np.sum([(each - mean) ** 2 for each in own], axis=0) + COEFFICIENT**2
+    of_each = [_shrunk(x, y, mean, noise, start.variance[slopes] * noise) for x, y in centred]
+    between = np.sum([(each - mean) ** 2 for each in of_each], axis=0) + COEFFICIENT**2
     between /= len(sets)
     variance = (between + np.diag(np.linalg.inv(gram))) / noise
     offset, spread = 0.0, FLAT
@@ -162,9 +163,9 @@ def _learned(past: Sequence[Past], rung: int, start: Level) -> Level:
 
 
 def _freedom(residuals: Sequence[float]) -> float:
-    """How sure a new dataset's residual variance is, by how much those of others [datasets] differ.
-
-    That of a scaled inverse chi-square has a relative variance of about 2 / freedom.
+    """The degrees of freedom of a new dataset's residual variance, by how much `residuals`, those
+    of other datasets, differ: a scaled inverse chi-square has a relative variance of about
+    2 / freedom.
     """
     if len(residuals) < 3:
         return FREEDOM
@@ -172,20 +173,20 @@ def _freedom(residuals: Sequence[float]) -> float:
     return float(np.clip(2 / max(spread, 1e-6), FREEDOM, 10 * FREEDOM))
 
 
-def _of_one(
+def _shrunk(
     x: np.ndarray, y: np.ndarray, mean: np.ndarray, noise: float, variance: np.ndarray
 ) -> np.ndarray:
-    """One dataset's coefficients, drawn towards those of all."""
+    """One dataset's coefficients, shrunk towards those of all, `mean`."""
     gram = x.T @ x / noise + np.diag(1 / np.maximum(variance, 1e-6))
     found: np.ndarray = mean + np.linalg.solve(gram, x.T @ (y - x @ mean) / noise)
     return found
 
 
-def _rows(past: Past, rung: int) -> tuple[np.ndarray, np.ndarray]:
+def _rows(dataset: OtherDataset, rung: int) -> tuple[np.ndarray, np.ndarray]:
     """The regression's rows of one dataset: design and log-odds of the fits."""
-    design = _design(past.features, past.rungs, rung)
-    there = np.isfinite(past.fits) & np.isfinite(design).all(axis=1)
-    return design[there], past.fits[there]
+    design = _design(dataset.features, dataset.rungs, rung)
+    there = np.isfinite(dataset.fits) & np.isfinite(design).all(axis=1)
+    return design[there], dataset.fits[there]
 
 
 def _design(features: np.ndarray, rungs: np.ndarray, rung: int) -> np.ndarray:
@@ -204,7 +205,7 @@ def predict(prior: Prior, features: np.ndarray, rungs: np.ndarray, fits: np.ndar
     last = reached.max(axis=1, initial=0)
     mean, scale, freedom = np.zeros(n), np.ones(n), np.full(n, FREEDOM)
     residual, counts = np.empty(len(prior.levels)), np.empty(len(prior.levels))
-    before = not np.isfinite(fits).any()
+    no_fit = not np.isfinite(fits).any()
     for rung, level in enumerate(prior.levels):
         if not (last == rung).any() and rung:
             residual[rung], counts[rung] = level.residual**2, level.freedom
@@ -220,7 +221,7 @@ def predict(prior: Prior, features: np.ndarray, rungs: np.ndarray, fits: np.ndar
         here = last == rung
         x = design[here]
         mean[here] = x @ m
-        if before:
+        if no_fit:
             x, v = x[:, 1:], v[1:, 1:]
         scale[here] = np.sqrt(b / a * (1 + ((x @ v) * x).sum(axis=1)))
         freedom[here] = 2 * a
@@ -242,13 +243,14 @@ def _updated(
     return m, v, a + len(y) / 2, b
 
 
-def elsewhere(past: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean over other datasets of a model's log-odds beside that dataset's own mean [models];
-    0 where it has no fit. `past` are log-odds of fits per dataset, NaN where there is none.
+def mean_elsewhere(others: Sequence[np.ndarray]) -> np.ndarray:
+    """How far each model's log-odds are from the mean of their dataset, averaged over the datasets
+    that have a fit of it [models]; 0 without one. `others` are log-odds [models] of each dataset's
+    fits, NaN where there is none.
     """
-    if not past:
+    if not others:
         raise ValueError("no other dataset")
-    centred = np.stack([each - np.nanmean(each) for each in past])
+    centred = np.stack([each - np.nanmean(each) for each in others])
     there = np.isfinite(centred)
     found: np.ndarray = np.where(there, centred, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
     return found
@@ -272,31 +274,32 @@ def fitted_prior(
     """Features [models, features] of the published models, the prior, and what it rests on.
 
     `fits` and `probes` are the error rates of other datasets' fits and frozen features, by dataset
-    and model; datasets with fits of fewer than LEAST_MODELS of these models tell nothing.
+    and model; datasets with fits of fewer than LEAST_MODELS of these models do not count.
     """
     features, models = features_of(published), list(published["model"])
-    others = {
-        name: _in_order(fits[name], models)
+    errors_of = {
+        name: _log_odds_of(fits[name], models)
         for name in sorted(fits)
         if len(fits[name].keys() & set(models)) >= LEAST_MODELS
     }
-    if not others:
-        prior = assumed(features.shape[1], 1, IMAGENET_ERROR)
+    if not errors_of:
+        prior = assumed_prior(features.shape[1], 1, IMAGENET_ERROR)
         return features, prior, f"assumed: no other dataset has fits of {LEAST_MODELS} candidates"
-    everywhere = standardised(elsewhere(list(others.values()))[:, None])
-    start = assumed(features.shape[1] + 1, 1, IMAGENET_ERROR)
-    past = []
-    for name, errors in others.items():
-        rest = [each for other, each in others.items() if other != name]
-        column = standardised(elsewhere(rest)[:, None]) if rest else np.zeros((len(models), 1))
-        rung = _in_order(probes.get(name, {}), models)[:, None]
-        past.append(Past(np.hstack([features, column]), rung, errors))
-    prior = learn(past, start)
-    told = f"learned from {prior.learned} models of {', '.join(others)}"
-    return np.hstack([features, everywhere]), prior, told
+    everywhere = standardised(mean_elsewhere(list(errors_of.values()))[:, None])
+    start = assumed_prior(features.shape[1] + 1, 1, IMAGENET_ERROR)
+    others = []
+    for name, errors in errors_of.items():
+        rest = [each for other, each in errors_of.items() if other != name]
+        column = standardised(mean_elsewhere(rest)[:, None]) if rest else np.zeros((len(models), 1))
+        rung = _log_odds_of(probes.get(name, {}), models)[:, None]
+        others.append(OtherDataset(np.hstack([features, column]), rung, errors))
+    prior = learned_prior(others, start)
+    basis = f"learned from {prior.learned} models of {', '.join(errors_of)}"
+    return np.hstack([features, everywhere]), prior, basis
 
 
-def _in_order(errors: Mapping[str, float], models: Sequence[str]) -> np.ndarray:
+def _log_odds_of(errors: Mapping[str, float], models: Sequence[str]) -> np.ndarray:
+    """Of each model [models]; NaN where it has no error."""
     return log_odds(np.array([errors.get(model, np.nan) for model in models]))
 
 
@@ -325,7 +328,7 @@ def features_of(published: pd.DataFrame) -> np.ndarray:
     )
     families = pd.get_dummies(published["model"].map(family)).to_numpy(float)
     families = families[:, families.sum(axis=0) > 1]
-    return np.hstack([standardised(numbers), OF_FAMILY * families])
+    return np.hstack([standardised(numbers), FAMILY_SCALE * families])
 
 
 def _error(published: pd.DataFrame, name: str) -> np.ndarray:
@@ -334,7 +337,7 @@ def _error(published: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _speed(published: pd.DataFrame) -> np.ndarray:
-    """Log samples per second, in training or else in inference, each beside its own mean."""
+    """Log samples per second, in training or else in inference, each less its own mean."""
     found = np.full(len(published), np.nan)
     for name in ("train_samples_per_second", "infer_samples_per_second"):
         if name in published:

@@ -26,7 +26,7 @@ from pipeline.timm_results.published_tables import short_name
 
 FOLDER = Path("data/calibration")
 TENSORS = Path(__file__).with_name("parameter_tensors.csv")
-FEWEST = 4  # timed nets for three prices
+FEWEST = 4  # timed architectures, to fit three prices
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Timed steps on one device. `batch_size` is the recipe's; a CPU's steps may take fewer images.
+    """Timed steps on one device.
 
-    `left_out` says why other architectures were not timed.
+    `batch_size` is the recipe's; a CPU's steps may be of fewer images. `left_out` says why other
+    architectures were not timed.
     """
 
     device: Device
@@ -63,12 +64,12 @@ class Calibration:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others used the device meanwhile: then steps alone are quicker."""
+        """Whether others used the device meanwhile: then fits that run alone are quicker."""
         return any(step.not_for_speed for step in self.steps)
 
 
 def file_of(root: Path, device: Device) -> Path:
-    """Where the calibration of a device is, of a CPU with so many threads."""
+    """The file for the calibration of a device, of a CPU with so many threads."""
     name = short_name(device.name or str(device.kind))
     threads = device.compared.threads
     return root / FOLDER / f"{name}{'' if threads is None else f'-cpu{threads}'}.json"
@@ -79,7 +80,7 @@ def write_calibration(path: Path, found: Calibration) -> None:
 
 
 def read_calibration(root: Path, device: Device) -> Calibration | None:
-    """The calibration of just this device; None where there is none."""
+    """The calibration of this device; None where there is none, or one of a device like it."""
     path = file_of(root, device)
     if not path.is_file():
         return None
@@ -108,9 +109,10 @@ def published_pace(
 
 
 def prices(steps: Sequence[Step], pace: Mapping[str, float]) -> np.ndarray | None:
-    """Seconds of a step, of each parameter tensor, and of each second of published inference.
+    """Seconds per step, per parameter tensor, and per second of published inference.
 
-    By least squares of the relative errors; None where too few steps are of published nets.
+    By least squares of the relative errors; None where fewer than FEWEST steps are of architectures
+    with a published `pace` (see `published_pace`).
     """
     from scipy.optimize import nnls  # half a second, and a sweep mostly has nothing to fit
 

@@ -54,7 +54,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedRun:
     """A finished run: its work and what that took."""
 
     work: Work
@@ -71,27 +71,29 @@ class Timed:
 
 
 class Source(Protocol):
-    """Where a speed comes from; `hidden` is a run that it must not have seen.
+    """Where a speed comes from.
 
-    `assumed` is the factor that 9 of 10 runs are taken to stay within until runs have shown it.
+    `speed` gives megapixels per second, or None where the source knows nothing of the model, as if
+    the run `hidden` had not been made. `assumed` is the factor within which 9 of 10 estimates are
+    taken to be, as long as too few runs show it.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def assumed(self) -> float: ...
-    def speed(self, work: Work, hidden: Timed | None = None) -> float | None: ...
+    def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None: ...
 
 
 @dataclass(frozen=True)
 class OtherSeeds:
     """Runs of the same dataset, model, recipe and image size."""
 
-    runs: list[Timed]
+    runs: list[TimedRun]
     name: str = "other seeds of the same cell"
     assumed: float = 1.25
 
-    def speed(self, work: Work, hidden: Timed | None = None) -> float | None:
+    def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
         return _median(
             run.speed for run in self.runs if run.work.cell == work.cell and run is not hidden
         )
@@ -101,11 +103,11 @@ class OtherSeeds:
 class OtherCells:
     """Runs of the same model on another dataset, with another recipe or at another image size."""
 
-    runs: list[Timed]
+    runs: list[TimedRun]
     name: str = "other runs of the same model"
     assumed: float = 1.5
 
-    def speed(self, work: Work, hidden: Timed | None = None) -> float | None:
+    def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
         return _median(
             run.speed
             for run in self.runs
@@ -114,10 +116,11 @@ class OtherCells:
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledTable:
     """A table of speeds, times the median ratio of the models whose speed is `known` here as well.
 
-    Where no model has both, the table is taken as it stands, if `unscaled` gives a factor for that.
+    `scaled` is the assumed factor of error. Where no model has both speeds, the table is used as it
+    is, with the factor `unscaled`; without that factor it gives nothing.
     """
 
     name: str
@@ -135,7 +138,7 @@ class Scaled:
     def assumed(self) -> float:
         return self.scaled if self.ratios or self.unscaled is None else self.unscaled
 
-    def speed(self, work: Work, hidden: Timed | None = None) -> float | None:
+    def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
         if work.model not in self.table:
             return None
         others = [
@@ -152,12 +155,12 @@ def images_of(n_train: int, n_valid: int, epochs: int) -> float:
     return epochs * (n_train + FORWARD_SHARE * n_valid)
 
 
-def timed(record: Record) -> Timed | None:
-    """What a record tells of speed; None where the run did not finish or a number is missing."""
+def timed_run(record: Record) -> TimedRun | None:
+    """A record's work and time; None where the run did not finish or a number is missing."""
     size, n_train, cost = record.image_size, record.data.n_train, record.cost
     if record.status != "ok" or not (cost.fit_seconds and size and n_train):
         return None
-    if min(cost.fit_seconds, size, n_train) <= 0:  # of others, who may have written anything
+    if min(cost.fit_seconds, size, n_train) <= 0:  # other people's records may hold anything
         return None
     images = images_of(n_train, record.data.n_valid or 0, len(record.history))
     work = Work(record.dataset, record.model, record.recipe, size, images)
@@ -166,13 +169,14 @@ def timed(record: Record) -> Timed | None:
     start_up = record.start_up_seconds
     if start_up is not None and not 0 <= start_up < cost.fit_seconds:
         start_up = None
-    return Timed(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, bool(cost.warm))
+    return TimedRun(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, bool(cost.warm))
 
 
-def start_up_of(model: str, runs: Iterable[Timed], warm: bool = False) -> float:
-    """What to add to what the speeds of `runs` give: the median start-up of the model's, where it
-    is not part of their speed; of a model without runs, of all that tell of it. Of `warm` runs or
-    of cold ones.
+def start_up_of(model: str, runs: Iterable[TimedRun], warm: bool = False) -> float:
+    """Seconds to add to the steady part: the median start-up of the model's runs, 0 of a run whose
+    speed includes it; of a model without runs, that of all runs whose start-up is known.
+
+    Only `warm` runs count, or only those that are not.
     """
     runs = [run for run in runs if run.warm == warm]
     of_model = [run for run in runs if run.work.model == model]
@@ -180,7 +184,7 @@ def start_up_of(model: str, runs: Iterable[Timed], warm: bool = False) -> float:
     return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
 
 
-def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:
+def speed_by_model(runs: Iterable[TimedRun]) -> dict[str, float]:
     """The median speed of each model's runs."""
     speeds: dict[str, list[float]] = {}
     for run in runs:
@@ -188,11 +192,10 @@ def speed_by_model(runs: Iterable[Timed]) -> dict[str, float]:
     return {model: float(np.median(values)) for model, values in speeds.items()}
 
 
-def measured_by_estimated(source: Source, runs: Iterable[Timed]) -> dict[Timed, float]:
-    """Each run's fit time by what the source says without having seen it; above 1: it took longer.
+def measured_over_estimated(source: Source, runs: Iterable[TimedRun]) -> dict[TimedRun, float]:
+    """Each run's fit time over the source's estimate from the other runs; above 1: it took longer.
 
-    Runs that the source knows nothing of are left out. Of a model that a table hides, the start-up
-    is that of the others.
+    Runs that the source knows nothing of are left out.
     """
     runs = list(runs)
     speeds = {run: source.speed(run.work, hidden=run) for run in runs}
@@ -203,24 +206,28 @@ def measured_by_estimated(source: Source, runs: Iterable[Timed]) -> dict[Timed, 
     }
 
 
-def _start_up_without(hidden: Timed, source: Source, runs: list[Timed]) -> float:
-    """The start-up added to what the source says of a run, as if that run were not there."""
+def _start_up_without(hidden: TimedRun, source: Source, runs: list[TimedRun]) -> float:
+    """The start-up that the estimate of a run includes, as if that run had not been made.
+
+    A table hides all runs of the run's model, so there the start-up is that of other models.
+    """
     if hidden.start_up_seconds is None:
         return 0.0  # it is part of the run's speed
     model = hidden.work.model
     others = [run for run in runs if run is not hidden]
-    if isinstance(source, Scaled):
+    if isinstance(source, ScaledTable):
         others = [run for run in others if run.work.model != model]
     return start_up_of(model, others, hidden.warm)
 
 
-def reach(source: Source, runs: Iterable[Timed]) -> tuple[float, bool]:
-    """The factor that 9 of 10 runs stay within, either way, and whether these runs have shown it.
+def error_factor(source: Source, runs: Iterable[TimedRun]) -> tuple[float, bool]:
+    """The factor within which 9 of 10 estimates are, either way, and whether `runs` have shown it.
 
-    Models that are alike say nothing of one that is not: a table needs five models to show it.
+    It is shown by FEWEST_CHECKED runs, for a table by runs of as many models: similar models say
+    nothing about the others.
     """
-    ratios = measured_by_estimated(source, runs)
-    shown_by = {run.work.model for run in ratios} if isinstance(source, Scaled) else ratios
+    ratios = measured_over_estimated(source, runs)
+    shown_by = {run.work.model for run in ratios} if isinstance(source, ScaledTable) else ratios
     if len(shown_by) < FEWEST_CHECKED:
         return source.assumed, False
     logs = np.abs(np.log(list(ratios.values())))
@@ -259,17 +266,17 @@ def sources(
     study: Study,
     imagenet: pd.DataFrame | None,
     device: Device,
-    runs: list[Timed],
+    runs: list[TimedRun],
     calibration: Calibration | None = None,
 ) -> list[Source]:
-    """What can be asked about `device`; `runs` are those it finished, `calibration` is its own."""
+    """The sources for `device`, the most trusted first; `runs` are those that it finished."""
     records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
     if imagenet is None:
         return records
     rows = {mode: rows_of_device(imagenet, mode, device) for mode in MODES}
     here = {mode: training_speeds(study, rows[mode]) for mode in MODES}
     by_runs = speed_by_model(runs)
-    own = Scaled("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
+    own = ScaledTable("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
     known = [by_runs, here["train"], here["infer"]]
     others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
     published = _published(study, others, device.is_cuda, known)
@@ -277,14 +284,14 @@ def sources(
         speeds = calibrated_speeds(calibration, study, imagenet)
         name = "a calibration of this device" + ", disturbed" * calibration.disturbed
         factor = CALIBRATED if device.is_cuda else CALIBRATED_CPU
-        records.append(Scaled(name, speeds, by_runs, factor, factor))
+        records.append(ScaledTable(name, speeds, by_runs, factor, factor))
     return [own, *records, *published]
 
 
 def _published(
     study: Study, imagenet: pd.DataFrame, cuda: bool, known: Sequence[Mapping[str, float]]
 ) -> list[Source]:
-    """The two files of the charts; unscaled they say something of GPUs, of CPUs nothing."""
+    """The two benchmark files of the charts. Unscaled they say nothing about a CPU."""
     found: list[Source] = []
     for mode in ("train", "infer"):
         rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
@@ -297,30 +304,32 @@ def _published(
             whose = "own" if first["measured_by"] == OWN else "timm's"
             name = f"{whose} {MODE_NAMES[mode]} speeds on {first['device']}"
             name += "" if scale else ", unscaled"
-            found.append(Scaled(name, table, scale, SCALED, UNSCALED if cuda else None))
+            found.append(ScaledTable(name, table, scale, SCALED, UNSCALED if cuda else None))
     return found
 
 
 def estimates_table(
     study: Study, records: Iterable[Record], imagenet: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row per finished run and source that knows something of it; no calibration is asked."""
+    """One row per finished run and source that knows its model; calibrations do not count."""
     rows = [
         row
-        for device, runs in by_device(records).items()
+        for device, runs in runs_by_device(records).items()
         for row in _rows(study, imagenet, device, runs)
     ]
     return pd.DataFrame(rows, columns=list(ESTIMATES))
 
 
-def by_device(
-    records: Iterable[Record], whatever_ran_beside: bool = False
-) -> dict[Device, list[Timed]]:
-    """The runs whose times count, or all of them, by what their times compare on."""
-    found: dict[Device, list[Timed]] = {}
+def runs_by_device(
+    records: Iterable[Record], include_shared: bool = False
+) -> dict[Device, list[TimedRun]]:
+    """The runs whose times count by the device that they compare on; with `include_shared` also
+    those that others disturbed.
+    """
+    found: dict[Device, list[TimedRun]] = {}
     for record in records:
-        run, device = timed(record), record.device.compared
-        counts = whatever_ran_beside or _counts(record)
+        run, device = timed_run(record), record.device.compared
+        counts = include_shared or _counts(record)
         if run is not None and device.label is not None and counts:
             found.setdefault(device, []).append(run)
     return found
@@ -331,10 +340,10 @@ def _counts(record: Record) -> bool:
 
 
 def _rows(
-    study: Study, imagenet: pd.DataFrame, device: Device, runs: list[Timed]
+    study: Study, imagenet: pd.DataFrame, device: Device, runs: list[TimedRun]
 ) -> Iterator[dict[str, Any]]:
     for source in sources(study, imagenet, device, runs):
-        for run, ratio in measured_by_estimated(source, runs).items():
+        for run, ratio in measured_over_estimated(source, runs).items():
             yield {
                 "dataset": run.work.dataset,
                 "recipe": run.work.recipe,

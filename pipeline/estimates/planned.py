@@ -8,7 +8,7 @@ one. Here a price is the whole fit, its start-up included: that is what a sweep 
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +24,11 @@ from pipeline.core.files import WrongType, build, read_yaml
 from pipeline.estimates.calibration import read_calibration
 from pipeline.estimates.estimate import (
     Source,
-    Timed,
+    TimedRun,
     Work,
-    by_device,
+    error_factor,
     images_of,
-    reach,
+    runs_by_device,
     sources,
     start_up_of,
 )
@@ -50,10 +50,11 @@ def not_prepared(dataset: str, image_size: int) -> str:
 
 
 def work_of(
-    root: Path, cell: Cell, image_size: int, records: Sequence[Record], last: bool = False
+    root: Path, cell: Cell, image_size: int, records: Sequence[Record], with_valid: bool
 ) -> Work | str:
-    """What a fine-tune has to compute, or why that is not known; `last`: the fit of `export`, which
-    learns from the validation images as well.
+    """What a fine-tune has to compute, or why that is not known.
+
+    `with_valid`: it learns from the validation images as well, as the fit of `export` does.
     """
     dataset = cell.dataset
     data = prepared(root, dataset)
@@ -62,15 +63,17 @@ def work_of(
     if not data.n_train:
         return not_prepared(dataset, image_size)
     n_valid = data.n_valid or 0
-    n_train = data.n_train + (n_valid if last else 0)
+    n_train = data.n_train + (n_valid if with_valid else 0)
     epochs = epochs_of(root / f"conf/recipe/{cell.recipe}.yaml", n_train)
     images = images_of(n_train, n_valid, epochs)
     return Work(dataset, cell.model, cell.recipe, image_size, images)
 
 
 def epochs_of(path: Path, n_train: int | None) -> int:
-    """Passes over `n_train` images, frozen ones too, as `fitted_to` makes them; where the number of
-    images is not known, those that the recipe says.
+    """Epochs of the recipe in `path`, frozen ones included: of `n_train` images as many as
+    `fitted_to` makes them, else as many as the recipe says.
+
+    Raises `PipelineError` where a number of the recipe is missing or too small.
     """
     recipe = read_yaml(path)
     given = {"batch_size": 1, "least_steps": 0} | (recipe if isinstance(recipe, dict) else {})
@@ -87,15 +90,15 @@ def epochs_of(path: Path, n_train: int | None) -> int:
 
 def prepared(root: Path, dataset: str) -> Data | None:
     """What is known of a prepared dataset's size; None where it is not prepared."""
+    path = root / "data/datasets" / dataset / "meta.json"
     try:
-        meta = json.loads((root / "data/datasets" / dataset / "meta.json").read_text("utf-8"))
-        return build(Data, meta)
+        return build(Data, json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, WrongType):
         return None
 
 
 def readable_records(folder: Path) -> list[Record]:
-    """Every record below the folder, of this study or an earlier one; damaged ones tell nothing."""
+    """Every record below the folder, of this study or an earlier one; damaged ones are left out."""
     found = []
     for path in sorted(folder.rglob("*.json")):
         try:
@@ -106,7 +109,7 @@ def readable_records(folder: Path) -> list[Record]:
 
 
 def this_device(threads: int) -> Device:
-    """What times of this machine compare on."""
+    """This machine's device, with what decides whether two times can be compared."""
     gpus = visible_gpus()
     if not gpus:
         return Device(kind="cpu", name=cpu_name(), threads=threads)
@@ -125,8 +128,8 @@ def this_device(threads: int) -> Device:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A fit's estimate: seconds, those without its start-up, the factor that both may be off either
-    way, and its watt-hours.
+    """How long a fit takes, with and without its start-up, and its energy; `source` names where the
+    speed is from. Both times may be off by `factor`, either way.
     """
 
     source: str
@@ -137,47 +140,76 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of fit times on one device. `study` has the models and the image size.
+class Estimator:
+    """Estimates of fit times on one device; `study` has the models and the image size.
 
-    `runs` are those whose times count; where each shared the device, all of them, and not `alone`.
+    runs     those whose times count; where all shared the device, all of them, and `alone` is false
+    sources  of speeds, the most trusted first
+    factors  of each source by name: how far it may be off, and whether runs here have shown that
+    hint     what would give an estimate where there is none
     """
 
     root: Path
     study: Study
     device: Device
     records: list[Record]
-    runs: list[Timed]
+    runs: list[TimedRun]
     alone: bool
-    asked: list[Source]
-    reaches: dict[str, tuple[float, bool]]
-    way_out: str  # what would give an estimate where there is none
+    sources: list[Source]
+    factors: dict[str, tuple[float, bool]]
+    hint: str
 
-    def estimate(self, cell: Cell, last: bool = False) -> Estimate | str:
-        """The estimate of a cell, or of the `last` fit like it; or why there is none."""
-        work = work_of(self.root, cell, self.study.image_size, self.records, last)
+    def estimate(self, cell: Cell, with_valid: bool = False) -> Estimate | str:
+        """The estimate of a cell's fit, or why there is none.
+
+        `with_valid`: of the fit of `export`, which learns from the validation images as well.
+        """
+        work = work_of(self.root, cell, self.study.image_size, self.records, with_valid)
         if isinstance(work, str):
             return work
-        found = _estimate(work, self.asked, self.reaches, self.runs)
-        return found or f"nothing tells of their models on this device: {self.way_out}"
+        for source in self.sources:
+            if speed := source.speed(work):
+                return self._at_speed(work, speed, source.name)
+        return f"nothing tells of their models on this device: {self.hint}"
+
+    def _at_speed(self, work: Work, speed: float, source: str) -> Estimate:
+        steady = work.megapixels / speed
+        seconds = steady + start_up_of(work.model, self.runs)
+        of_model = [run for run in self.runs if run.work.model == work.model]
+        watts = _watts(of_model) or _watts(self.runs)
+        energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
+        return Estimate(source, seconds, steady, self.factors[source][0], energy_wh)
 
 
-def known_of(root: Path, study: Study, imagenet: Path, threads: int) -> Known:
-    """What records, tables and a calibration tell of this machine."""
+def estimator_for(root: Path, study: Study, imagenet: Path, threads: int) -> Estimator:
+    """An estimator for this machine, from the records, tables and calibration that there are.
+
+    `root` is the project's folder, `threads` the number of a fit on a CPU.
+    """
     device, records = this_device(threads), readable_records(root / "data/runs")
-    alone = by_device(records).get(device, [])
-    runs = alone or by_device(records, whatever_ran_beside=True).get(device, [])
+    alone = runs_by_device(records).get(device, [])
+    runs = alone or runs_by_device(records, include_shared=True).get(device, [])
     table = read_imagenet(imagenet) if imagenet.is_file() else None
     calibration = read_calibration(root, device)
-    asked = sources(study, table, device, runs, calibration)
-    reaches = {source.name: reach(source, runs) for source in asked}
+    found = sources(study, table, device, runs, calibration)
+    factors = {source.name: error_factor(source, runs) for source in found}
     calibrate = "`python -m pipeline.calibrate`" if calibration is None else None
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
-        way_out = f"{merge}, then {calibrate}" if calibrate else merge
+        hint = f"{merge}, then {calibrate}" if calibrate else merge
     else:
-        way_out = "one finished run is a start" + (f", or {calibrate}" if calibrate else "")
-    return Known(root, study, device, records, runs, bool(alone), asked, reaches, way_out)
+        hint = "one finished run is a start" + (f", or {calibrate}" if calibrate else "")
+    return Estimator(root, study, device, records, runs, bool(alone), found, factors, hint)
+
+
+def _watts(runs: Iterable[TimedRun]) -> float | None:
+    return median_watts((run.energy_wh, run.fit_seconds) for run in runs)
+
+
+def median_watts(fits: Iterable[tuple[float | None, float | None]]) -> float | None:
+    """The median power of fits, given their watt-hours and seconds; None where no fit has both."""
+    watts = [energy * SECONDS_PER_HOUR / seconds for energy, seconds in fits if energy and seconds]
+    return float(np.median(watts)) if watts else None
 
 
 def memory_gib(
@@ -190,10 +222,10 @@ def memory_gib(
     """
     measured: dict[str, float] = {}
     for each in records:
-        alike = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
+        same_settings = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
         cost = each.cost
         peak = cost.peak_memory_reserved_gib if device.is_cuda else cost.peak_rss_gib
-        if alike and peak and each.device.is_cuda == device.is_cuda:
+        if same_settings and peak and each.device.is_cuda == device.is_cuda:
             measured[each.model] = max(measured.get(each.model, 0.0), peak)
     if not device.is_cuda:
         return pd.Series(measured, dtype=float)
@@ -213,98 +245,78 @@ def estimate_lines(
     """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    study = read_study(root / "params.yaml")
-    known = known_of(root, study, root / "data/imagenet.csv", threads)
-    estimates: list[Estimate] = []
-    unknown: Counter[str] = Counter()
-    for cell in cells:
-        found = known.estimate(cell)
-        if isinstance(found, Estimate):
-            estimates.append(found)
-        else:
-            unknown[found] += 1
-    where = f"on {known.device.label}, {jobs} at a time"
+    estimator, estimates, unknown = _estimates(root, cells, threads)
+    where = f"on {estimator.device.label}, {jobs} at a time"
+    disturbed = "  others used the device during each run known here: a guide at best"
     return [
         f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
-        *(f"  {line}" for line in _by_source(estimates, known.reaches)),
+        *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *(
-            []
-            if known.alone or not known.runs
-            else ["  others used the device during each run known here: a guide at best"]
-        ),
+        *([disturbed] if estimator.runs and not estimator.alone else []),
     ]
 
 
-def _estimate(
-    work: Work,
-    asked: Sequence[Source],
-    reaches: dict[str, tuple[float, bool]],
-    runs: Sequence[Timed],
-) -> Estimate | None:
-    """The estimate of the first source that knows the model's speed; None where none does."""
-    for source in asked:
-        speed = source.speed(work)
-        if speed:
-            steady = work.megapixels / speed
-            seconds = steady + start_up_of(work.model, runs)
-            watts = _watts(work.model, runs)
-            energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
-            return Estimate(source.name, seconds, steady, reaches[source.name][0], energy_wh)
-    return None
+def time_of_fits(root: Path, cells: Sequence[Cell], threads: int, jobs: int) -> str:
+    """How long the fits of `cells` will take, `jobs` at a time, as far as it can be estimated."""
+    _, estimates, unknown = _estimates(root, cells, threads)
+    if not estimates:
+        return "how long they take is known once one has ended"
+    time = _range([seconds / min(jobs, len(cells)) for seconds in total_seconds(estimates)])
+    return f"{len(estimates):,} of them take about {time}" if unknown else f"about {time}"
 
 
-def _watts(model: str, runs: Sequence[Timed]) -> float | None:
-    """The median power of the model's runs, else of all runs; None where none measured it."""
-    watts = [
-        (run.work.model, run.energy_wh * SECONDS_PER_HOUR / run.fit_seconds)
-        for run in runs
-        if run.energy_wh is not None
-    ]
-    of_model = [value for name, value in watts if name == model]
-    powers = of_model or [value for _, value in watts]
-    return float(np.median(powers)) if powers else None
+def _estimates(
+    root: Path, cells: Sequence[Cell], threads: int
+) -> tuple[Estimator, list[Estimate], Counter[str]]:
+    """The estimates of `cells`, and how often there is none for which reason."""
+    study = read_study(root / "params.yaml")
+    estimator = estimator_for(root, study, root / "data/imagenet.csv", threads)
+    found = [estimator.estimate(cell) for cell in cells]
+    estimates = [each for each in found if isinstance(each, Estimate)]
+    return estimator, estimates, Counter(each for each in found if isinstance(each, str))
 
 
-def ends_of(estimates: Sequence[Estimate]) -> list[float]:
-    """Seconds of all together, and the least and the most: all are taken to be off the same way."""
+def total_seconds(estimates: Sequence[Estimate]) -> list[float]:
+    """The sum of the estimates, and its least and most: all are taken to be off the same way."""
     return [sum(each.seconds * each.factor**sign for each in estimates) for sign in (0, -1, 1)]
+
+
+def _range(ends: Sequence[float]) -> str:
+    middle, low, high = map(duration, ends)
+    return f"{middle} ({low} to {high})"
 
 
 def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | None) -> list[str]:
     """Time, energy and cost."""
     if not estimates:
         return []
-    ends = [seconds / jobs for seconds in ends_of(estimates)]
-    middle, low, high = map(duration, ends)
-    lines = [f"time    {middle} ({low} to {high})"]
+    ends = [seconds / jobs for seconds in total_seconds(estimates)]
+    lines = [f"time    {_range(ends)}"]
     energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
     complete = len(energy) == len(estimates)
-    lines.append(
-        f"energy  {sum(energy):.3g} Wh" if complete else "energy  unknown: never measured here"
-    )
+    watt_hours = f"{sum(energy):.3g} Wh" if complete else "unknown: never measured here"
+    lines.append(f"energy  {watt_hours}")
     if price_per_hour is not None:
         cost, least, most = (seconds * price_per_hour / SECONDS_PER_HOUR for seconds in ends)
-        lines.append(
-            f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), at {price_per_hour:g} an hour"
-        )
+        price = f"at {price_per_hour:g} an hour"
+        lines.append(f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), {price}")
     return lines
 
 
-def _by_source(estimates: Sequence[Estimate], reaches: dict[str, tuple[float, bool]]) -> list[str]:
-    """How many fits each source told of, and how far it is off."""
+def _by_source(estimates: Sequence[Estimate], factors: dict[str, tuple[float, bool]]) -> list[str]:
+    """How many fits each source gave the speed of, and how far it is off."""
     counts = Counter(each.source for each in estimates)
     return [
         f"{counts[name]} from {name}: within a factor of {factor:.3g}, "
         + ("as 9 of 10 runs here were" if shown else "assumed, too few runs here to tell")
-        for name, (factor, shown) in reaches.items()
+        for name, (factor, shown) in factors.items()
         if counts[name]
     ]
 
 
 class Prices:
-    """What each fine-tune will cost, in seconds or in a scale of its own."""
+    """What each fine-tune will cost: seconds, or without any record a unit of their own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -337,13 +349,14 @@ class Prices:
         return median(ratios) if ratios else 1.0
 
     def _published_price(self, cell: Cell) -> float:
-        images = self._images(cell.dataset)
+        data = prepared(self.root, cell.dataset)
+        images = data.n_train if data else None
         pixels = self._image_size**2 * (images or 1)
         per_pixel = self._per_pixel.get(cell.model, 1.0)
         path = self.root / f"conf/recipe/{cell.recipe}.yaml"
-        if (asked := (cell.recipe, images)) not in self._epochs:
-            self._epochs[asked] = epochs_of(path, images) if path.is_file() else 1
-        return pixels * self._epochs[asked] * per_pixel
+        if (key := (cell.recipe, images)) not in self._epochs:
+            self._epochs[key] = epochs_of(path, images) if path.is_file() else 1
+        return pixels * self._epochs[key] * per_pixel
 
     @cached_property
     def _image_size(self) -> int:
@@ -353,11 +366,6 @@ class Prices:
     def _per_pixel(self) -> dict[str, float]:
         imagenet = self.root / "data/imagenet.csv"
         return per_pixel(self.root / "params.yaml", imagenet) if imagenet.is_file() else {}
-
-    def _images(self, dataset: str) -> int | None:
-        """How many images one epoch learns from; None where the dataset is not prepared yet."""
-        data = prepared(self.root, dataset)
-        return data.n_train if data else None
 
 
 def per_pixel(params: Path, path: Path) -> dict[str, float]:

@@ -3,16 +3,16 @@
 Reads params.yaml, conf/, the tables of `aggregate`, the records and the prepared dataset; writes
 model.safetensors, config.json, README.md and, where the family allows it, model.onnx.
 
-The surprising fact: it learns from the train and the valid part together, so it has no error of its
-own but that of a test part. The model card gives the error that the study measured, of fits on the
-train part alone.
+The surprising fact: the model learns from the train and the valid part together, so no error of its
+own can be measured but that of a test part. The model card gives the error that the study measured,
+of fits on the train part alone.
 """
 
 import importlib
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
-from pipeline.statistics.doubts import listed
+from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import Cell, Study, read_study
 
@@ -69,29 +69,36 @@ def main(
         end_with_parent(signal.SIGTERM)
     study = read_study(params)
     row = recommended_row(results, dataset, model)
-    for text in listed(row["doubts"]):
+    for text in split_doubts(row["doubts"]):
         print(f"doubt about {row['model']}: {text}", flush=True)
     data = open_prepared(datasets / dataset)
     _check_source(study, dataset)
-    out = out or Path("data/exports") / dataset
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
     records = _records(study, runs, row)
     _check_fits(config, data, records)
-    best = f2_thresholds(data, records)
-    if thresholds == "f2" and data.kind == "single":
-        print(f"--thresholds f2: {dataset} has one label per image, so it changes nothing")
-    elif thresholds == "f2" and best is None:
+    f2 = f2_thresholds(data, records)
+    if thresholds == "f2":
+        _check_f2(data, row, f2)
+    out = out or Path("data/exports") / dataset
+    _export(config, row, f2, thresholds == "f2" and f2 is not None, out)
+
+
+def _check_f2(data: Prepared, row: pd.Series, f2: dict[str, float] | None) -> None:
+    """Say that --thresholds f2 has no effect; raise where it cannot be followed."""
+    if data.kind == "single":
+        print(f"--thresholds f2: {row['dataset']} has one label per image, so it changes nothing")
+    elif f2 is None:
         raise PipelineError(
-            f"--thresholds f2: no record of {row['model']} on {dataset} holds predictions: "
+            f"--thresholds f2: no record of {row['model']} on {row['dataset']} holds predictions: "
             "give --thresholds half, or run `dvc repro`"
         )
-    _export(config, row, best, thresholds, out)
 
 
 def _check_source(study: Study, dataset: str) -> None:
-    """The last fit must not learn from files as they were before they changed.
+    """Raise where the dataset's own files changed since they were prepared.
 
-    DVC has looked already where it runs the stage, which therefore does not depend on this code.
+    Where DVC runs the stage it has looked already, so the stage does not depend on the code of
+    `status`, which is imported here alone.
     """
     if "DVC_STAGE" in os.environ:
         return
@@ -119,7 +126,7 @@ def _config(study: Study, row: pd.Series, data: Prepared, seed: int) -> DictConf
 
 
 def _records(study: Study, runs: Path, row: pd.Series) -> list[Record]:
-    """Of the study's own fits of the model, those that finished and are here."""
+    """The records of the study's finished fits of the model, as far as there are any."""
     paths = [
         Cell(str(row["dataset"]), str(row["model"]), str(row["recipe"]), seed).path(runs)
         for seed in study.seeds
@@ -129,16 +136,16 @@ def _records(study: Study, runs: Path, row: pd.Series) -> list[Record]:
 
 
 def _check_fits(config: DictConfig, data: Prepared, records: Sequence[Record]) -> None:
-    """The study's error must be one of fits like the one that is to be made."""
-    now = _settings(config.image_size, data.fingerprint, config.recipe)
+    """Raise where the new fit would differ in a setting from those that the study measured."""
+    new = _settings(config.image_size, data.fingerprint, config.recipe)
     for record in records:
         if "recipe" not in record.config:
             continue
-        then = record.config
-        had = _settings(then.get("image_size"), record.data.fingerprint, then["recipe"])
-        keys = [key for key in had | now if had.get(key) != now.get(key)]
+        size, recipe = record.config.get("image_size"), record.config["recipe"]
+        old = _settings(size, record.data.fingerprint, recipe)
+        keys = [key for key in old | new if old.get(key) != new.get(key)]
         if keys:
-            changed = ", ".join(f"{key} {had.get(key)}, now {now.get(key)}" for key in keys)
+            changed = ", ".join(f"{key} {old.get(key)}, now {new.get(key)}" for key in keys)
             raise PipelineError(
                 f"{record.dataset}: the study's fits of {record.model} had {changed}: "
                 "put that back, or run `dvc repro`"
@@ -146,14 +153,16 @@ def _check_fits(config: DictConfig, data: Prepared, records: Sequence[Record]) -
 
 
 def _settings(image_size: int | None, fingerprint: str | None, recipe: Any) -> dict[str, Any]:
-    """What decides the error of a fit, but for the seed."""
-    named = {f"recipe.{key}": value for key, value in recipe.items()}
-    return {"image_size": image_size, "data": (fingerprint or "")[:8], **named}
+    """The settings that the error of a fit depends on, but for the seed."""
+    of_recipe = {f"recipe.{key}": value for key, value in recipe.items()}
+    return {"image_size": image_size, "data": (fingerprint or "")[:8], **of_recipe}
 
 
 def f2_thresholds(data: Prepared, records: Sequence[Record]) -> dict[str, float] | None:
-    """Each label's threshold of the highest F2 on the validation images, by the study's own runs;
-    None for one label, or where no record holds predictions."""
+    """Each label's threshold of the highest F2 on the validation images, by the study's own runs.
+
+    None where images have one label, or no record holds predictions.
+    """
     if data.kind != "multi":
         return None
     known = [predictions_of(each) for each in records if each.valid_predictions is not None]
@@ -164,35 +173,40 @@ def f2_thresholds(data: Prepared, records: Sequence[Record]) -> dict[str, float]
 
 
 def _export(
-    config: DictConfig, row: pd.Series, best: dict[str, float] | None, which: str, out: Path
+    config: DictConfig,
+    row: pd.Series,
+    thresholds_f2: dict[str, float] | None,
+    use_f2: bool,
+    out: Path,
 ) -> None:
+    """Fit the model of the leaderboard's `row` and write its folder."""
     from pipeline.export.fitting import fit
     from pipeline.export.folder import About, write_folder
     from pipeline.finetune.__main__ import run_of
     from pipeline.finetune.recipe import recipe_of
     from pipeline.predict.exported import FILES
 
-    _check_place(out, FILES)
-    _tell_what_goes(out, str(row["model"]))
-    whole = run_of(config)
-    _check_data(whole.data, row)
+    _check_out(out, FILES)
+    _announce_replacement(out, str(row["model"]))
+    run = run_of(config)
+    _check_data(run.data, row)
     machine.use_threads(machine.free_threads(config.threads))
-    fitted = fit(whole, recipe_of(config.recipe), _tell(f"{row['dataset']}  {row['model']}"))
+    fitted = fit(run, recipe_of(config.recipe), _epoch_printer(f"{row['dataset']}  {row['model']}"))
     about = About(
-        run=whole,
+        run=run,
         row=row,
         test_metrics={k: v for k, v in fitted.test_metrics.items() if v is not None},
-        thresholds_f2=best,
-        use_f2=which == "f2" and best is not None,
+        thresholds_f2=thresholds_f2,
+        use_f2=use_f2,
         exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     with replacing_folder(out) as folder:
-        said = write_folder(folder, fitted.learn, about)
-    print(f"{out}: {said}", flush=True)
+        summary = write_folder(folder, fitted.learn, about)
+    print(f"{out}: {summary}", flush=True)
 
 
-def _check_place(out: Path, files: frozenset[str]) -> None:
-    """What is exported takes the place of the whole folder, so it must hold nothing else."""
+def _check_out(out: Path, files: frozenset[str]) -> None:
+    """Raise where `out` holds anything but an exported model: the whole folder is replaced."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -205,8 +219,8 @@ def _check_place(out: Path, files: frozenset[str]) -> None:
         )
 
 
-def _tell_what_goes(out: Path, model: str) -> None:
-    """Say that another model's export is replaced."""
+def _announce_replacement(out: Path, model: str) -> None:
+    """Say so where another model's export is replaced."""
     with suppress(OSError, ValueError, AttributeError):
         old = json.loads((out / "config.json").read_text(encoding="utf-8")).get("model")
         if old != model:
@@ -214,7 +228,7 @@ def _tell_what_goes(out: Path, model: str) -> None:
 
 
 def _check_data(data: Prepared, row: pd.Series) -> None:
-    """The study's error must be one on these images."""
+    """Raise where the study's error is one on another number of validation images."""
     if pd.notna(row["n_valid"]) and int(row["n_valid"]) != len(data.rows("valid")):
         raise PipelineError(
             f"{data.folder}: {len(data.rows('valid'))} validation images, but the study's runs had "
@@ -222,11 +236,13 @@ def _check_data(data: Prepared, row: pd.Series) -> None:
         )
 
 
-def _tell(title: str) -> Any:
-    def tell(epoch: dict[str, Any]) -> None:
+def _epoch_printer(title: str) -> Callable[[dict[str, Any]], None]:
+    """Prints a line for each epoch, from its row of the history."""
+
+    def print_epoch(epoch: dict[str, Any]) -> None:
         print(f"{title}  epoch {epoch['epoch']}  train loss {epoch['train_loss']:.3f}", flush=True)
 
-    return tell
+    return print_epoch
 
 
 if __name__ == "__main__":

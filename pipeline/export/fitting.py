@@ -18,14 +18,14 @@ from pipeline.hardware import machine
 from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import Watch
 
-Tell = Callable[[dict[str, Any]], None]  # of each epoch's row
+OnEpoch = Callable[[dict[str, Any]], None]  # gets each epoch's row of the history
 
 
 @dataclass(frozen=True)
-class Joined(Prepared):
-    """The same data with the valid part learned from as well; `valid` still names those rows.
+class TrainAndValid(Prepared):
+    """A dataset whose valid part is learned from as well; `valid` still names those rows.
 
-    What fastai measures on them during this fit is no error of unseen images, and is not reported.
+    What fastai measures on them during the fit is no error of unseen images, and is not reported.
     """
 
     was_valid: np.ndarray
@@ -42,19 +42,23 @@ class Fitted:
     test_metrics: dict[str, float | None]
 
 
-def joined(data: Prepared) -> Joined:
+def train_and_valid(data: Prepared) -> TrainAndValid:
     """`data` with its valid part joined to its train part."""
     parts = np.where(data.parts == "valid", "train", data.parts)
     kept = {each.name: getattr(data, each.name) for each in fields(data)}
-    return Joined(**{**kept, "parts": parts, "was_valid": data.rows("valid")})
+    return TrainAndValid(**{**kept, "parts": parts, "was_valid": data.rows("valid")})
 
 
-def fit(run: training.Run, recipe: Recipe, tell: Tell) -> Fitted:
-    """Fit `run` on train and valid; `recipe` is the one asked for, before it was fitted to data."""
-    data = joined(run.data)
+def fit(run: training.Run, recipe: Recipe, on_epoch: OnEpoch) -> Fitted:
+    """Fit `run` on train and valid; `recipe` is the one in the configuration, which is adapted to
+    the larger number of images.
+
+    Raises `PipelineError` where the fit fails, diverges or runs out of GPU memory.
+    """
+    data = train_and_valid(run.data)
     whole = replace(run, data=data, recipe=fitted_to(recipe, len(data.rows("train"))))
     for each, parts in tries(whole):
-        fitted = _attempt(each, parts, tell)
+        fitted = _attempt(each, parts, on_epoch)
         if fitted is not None:
             return fitted
     raise PipelineError(
@@ -62,15 +66,16 @@ def fit(run: training.Run, recipe: Recipe, tell: Tell) -> Fitted:
     )
 
 
-def _attempt(run: training.Run, parts: int, tell: Tell) -> Fitted | None:
+def _attempt(run: training.Run, parts: int, on_epoch: OnEpoch) -> Fitted | None:
     """One fit, each batch in so many parts; None if the GPU's memory did not suffice.
 
-    When this returns the error is gone, and with it what its frames held on the device.
+    It is a function of its own so that the error's frames, and what they hold on the device, are
+    gone before the next attempt.
     """
     machine.clear_peak_memory(run.device)
     try:
         learn = training.seeded_learner(run, parts)
-        outcome = training.fit(learn, run.recipe, Epochs(tell=tell), Watch(run.device))
+        outcome = training.fit(learn, run.recipe, Epochs(tell=on_epoch), Watch(run.device))
         learn.model.cpu().eval()
         return Fitted(learn, outcome.test_metrics)
     except Diverged as error:

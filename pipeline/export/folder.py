@@ -36,9 +36,13 @@ from pipeline.predict.exported import (
     CARD,
     CONFIG,
     FORMAT,
+    INPUT,
     ONNX,
+    OUTPUT,
     WEIGHTS,
+    Exported,
     Net,
+    OnnxLogits,
     head_of,
     normalised,
     open_exported,
@@ -56,7 +60,10 @@ def net_of(model: nn.Sequential) -> Net:
 
 
 def features_of(body: nn.Module, head: nn.Module) -> str:
-    """What of timm's model the head stands on: one of `exported.FEATURES`."""
+    """Which output of timm's model the head gets: one of `exported.FEATURES`.
+
+    Raises `PipelineError` for a combination that is not known.
+    """
     pools = [each for each in head.children() if _pools(each)]
     if isinstance(body, PooledFeatures):
         return "pre_logits" if body.has_head else "mean"
@@ -68,7 +75,7 @@ def features_of(body: nn.Module, head: nn.Module) -> str:
 
 
 def folded(head: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of `exported.head_of`: every batch norm folded into the linear layer behind it."""
+    """The state for `exported.head_of`: every batch norm folded into the linear layer after it."""
     state: dict[str, torch.Tensor] = {}
     scale: Any = 1.0
     shift: Any = 0.0
@@ -95,7 +102,7 @@ def folded(head: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def normalisation(learn: Any) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation that are taken off each channel, of values from 0 to 1."""
+    """Mean and standard deviation by which each channel is normalised, of values from 0 to 1."""
     (norm,) = [each for each in learn.dls.valid.after_batch.fs if isinstance(each, Normalize)]
     return norm.mean.flatten().tolist(), norm.std.flatten().tolist()
 
@@ -116,18 +123,17 @@ def _layers(head: nn.Module) -> list[nn.Module]:
 
 
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
-INPUT, OUTPUT = "images", "logits"
 
 
 def missing_packages() -> list[str]:
-    """What the ONNX file needs and is not installed."""
+    """The packages that exporting to ONNX needs and that are not installed."""
     return [name for name in NEEDS if find_spec(name) is None]
 
 
 def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
-    """Write `path`; returns why not, in one line, where the model's family cannot be exported."""
-    if lacking := missing_packages():
-        return f"{', '.join(lacking)} not installed: run `make setup`"
+    """Write `path`; where that is not possible, returns why not, in one line."""
+    if missing := missing_packages():
+        return f"{', '.join(missing)} not installed: run `make setup`"
     example = torch.zeros(2, 3, image_size, image_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -154,21 +160,6 @@ def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
     return None
 
 
-def onnx_logits(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from preprocessed images, float32 [images, 3, size, size], to logits."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def logits(images: np.ndarray) -> np.ndarray:
-        made: np.ndarray = session.run([OUTPUT], {INPUT: images})[0]
-        return made
-
-    return logits
-
-
 PARITY = 1e-4  # the most that a logit may differ
 IMAGES_AT_ONCE = 64
 CARD_TEMPLATE = Path(__file__).parent / "card.md.j2"
@@ -181,7 +172,7 @@ RESIZE_IN_WORDS = {
 
 @dataclass(frozen=True)
 class About:
-    """What is known of an export besides its weights; `row` is the leaderboard's."""
+    """What is known of an exported model besides its weights; `row` is the leaderboard's."""
 
     run: Run
     row: pd.Series
@@ -192,33 +183,41 @@ class About:
 
 
 def write_folder(folder: Path, learn: Learner, about: About) -> str:
-    """Write every file, check them against `learn`, and say in a line what was written."""
+    """Write every file, check them against `learn`, and say in a line what was written.
+
+    Raises `PipelineError` where the weights, loaded again, give other logits than `learn`; an ONNX
+    file that does so is left out.
+    """
     run, size = about.run, about.run.image_size
     net = net_of(learn.model)
-    state = {f"body.{name}": value for name, value in net.body.state_dict().items()}
-    state |= {f"head.{name}": value for name, value in net.head.state_dict().items()}
-    state = {name: value.contiguous().clone() for name, value in state.items()}
-    safetensors.torch.save_file(state, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # its owner alone could read it
+    _write_weights(net, folder / WEIGHTS)
     no_onnx = write_onnx(net, size, folder / ONNX)
     config = _config(folder, learn, about, net.features)
     write_json(folder / CONFIG, config)
+    opened = open_exported(folder)
     pixels = np.asarray(run.data.array(size, run.recipe.resize)[run.data.rows("valid")])
-    wanted = _learners_logits(learn, normalised(pixels, *_stats(config)))
-    config["test_at_thresholds"] = _test_at_thresholds(learn, about, config)
-    config["parity"] = {"images": len(pixels), "safetensors": _parity(folder, pixels, wanted, run)}
+    expected = _learner_logits(learn, pixels, opened)
+    config["test_at_thresholds"] = _test_at_thresholds(learn, about, opened)
+    parity = {"images": len(pixels), "safetensors": _check_weights(opened, pixels, expected, run)}
     if no_onnx is None:
-        off, no_onnx = _onnx_parity(folder / ONNX, normalised(pixels, *_stats(config)), wanted, run)
-        config["parity"]["onnx"] = off
+        parity["onnx"], no_onnx = _check_onnx(opened, pixels, expected, run)
     if no_onnx is not None:
         (folder / ONNX).unlink(missing_ok=True)
         config["sha256"].pop(ONNX, None)
-        config["parity"].pop("onnx", None)
-    config["no_onnx"] = no_onnx
+        parity.pop("onnx", None)
+    config |= {"parity": parity, "no_onnx": no_onnx}
     write_json(folder / CONFIG, config)
     write_text(folder / CARD, card(config, about, net.head))
     what = f"without {ONNX}: {no_onnx}" if no_onnx else f"with {ONNX}"
     return f"{run.model} fitted on {config['data']['n_learned']:,} images, {what}"
+
+
+def _write_weights(net: Net, path: Path) -> None:
+    state = {f"body.{name}": value for name, value in net.body.state_dict().items()}
+    state |= {f"head.{name}": value for name, value in net.head.state_dict().items()}
+    state = {name: value.contiguous().clone() for name, value in state.items()}
+    safetensors.torch.save_file(state, path)
+    path.chmod(0o644)  # its owner alone could read it
 
 
 def card(config: dict[str, Any], about: About, head: nn.Module) -> str:
@@ -235,8 +234,8 @@ def card(config: dict[str, Any], about: About, head: nn.Module) -> str:
 
 
 def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[str, Any]:
+    """config.json but for what checks of the written files add."""
     run, data = about.run, about.run.data
-    mean, std = normalisation(learn)
     parts = {part: len(data.rows(part)) for part in ("train", "valid", "test")}
     half = dict.fromkeys(data.classes, 0.5) if data.kind == "multi" else None
     files = [name for name in (WEIGHTS, ONNX) if (folder / name).is_file()]
@@ -249,15 +248,7 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
         "classes": data.classes,
         "thresholds": about.thresholds_f2 if about.use_f2 else half,
         "thresholds_f2": about.thresholds_f2,
-        "preprocessing": {
-            "image_size": run.image_size,
-            "resize": run.recipe.resize,
-            "mean": [round(value, 7) for value in mean],
-            "std": [round(value, 7) for value in std],
-            "in_words": f"RGB, turned as EXIF says, what is transparent on white. "
-            f"{RESIZE_IN_WORDS[run.recipe.resize]} {run.image_size} x {run.image_size} pixels, "
-            "channels first, divided by 255, less the mean, over the standard deviation.",
-        },
+        "preprocessing": _preprocessing(run, learn),
         "data": {
             "name": data.name,
             "fingerprint": data.fingerprint,
@@ -280,75 +271,88 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
     }
 
 
-def _test_at_thresholds(
-    learn: Learner, about: About, config: dict[str, Any]
-) -> dict[str, float] | None:
-    """Of several labels at thresholds of their own: error per image and label and F2, the mean over
-    images as fastai's is, of the test part; None without one, and at a half, which fastai did."""
+def _preprocessing(run: Run, learn: Learner) -> dict[str, Any]:
+    mean, std = normalisation(learn)
+    return {
+        "image_size": run.image_size,
+        "resize": run.recipe.resize,
+        "mean": [round(value, 7) for value in mean],
+        "std": [round(value, 7) for value in std],
+        "in_words": f"RGB, turned as EXIF says, what is transparent on white. "
+        f"{RESIZE_IN_WORDS[run.recipe.resize]} {run.image_size} x {run.image_size} pixels, "
+        "channels first, divided by 255, less the mean, over the standard deviation.",
+    }
+
+
+def _test_at_thresholds(learn: Learner, about: About, opened: Exported) -> dict[str, float] | None:
+    """Error per image and label, and F2 (the mean over images, as fastai's), of the test part at
+    the labels' own thresholds; None without a test part, and at a half, where fastai measured both.
+    """
     run, data = about.run, about.run.data
     rows = data.rows("test")
     if not about.use_f2 or not len(rows):
         return None
     pixels = np.asarray(run.data.array(run.image_size, run.recipe.resize)[rows])
-    logits = torch.from_numpy(_learners_logits(learn, normalised(pixels, *_stats(config))))
-    said = logits.sigmoid().numpy() > np.array(
-        [config["thresholds"][name] for name in data.classes]
-    )
-    there = data.labels[rows] > 0
-    f2 = fbeta_score(there, said, beta=2, average="samples", zero_division=0)
-    return {"error_rate": float((said != there).mean()), "fbeta2": float(f2)}
+    logits = torch.from_numpy(_learner_logits(learn, pixels, opened))
+    predicted = logits.sigmoid().numpy() > opened.thresholds
+    truth = data.labels[rows] > 0
+    f2 = fbeta_score(truth, predicted, beta=2, average="samples", zero_division=0)
+    return {"error_rate": float((predicted != truth).mean()), "fbeta2": float(f2)}
 
 
-def _stats(config: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    about = config["preprocessing"]
-    return np.array(about["mean"], dtype=np.float32), np.array(about["std"], dtype=np.float32)
-
-
-def _learners_logits(learn: Learner, images: np.ndarray) -> np.ndarray:
+def _learner_logits(learn: Learner, pixels: np.ndarray, opened: Exported) -> np.ndarray:
     """The trained net's own answers, in evaluation mode and fp32, whatever it was fitted in."""
     body, head = learn.model.eval()  # its `forward` may be the fit's, under autocast
+
+    def logits_of(pixels: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(normalised(pixels, opened.mean, opened.std))
+        return np.asarray(head(body(images)).numpy())
+
     with torch.inference_mode():
-        made = [
-            head(body(torch.from_numpy(images[start : start + IMAGES_AT_ONCE])))
-            for start in range(0, len(images), IMAGES_AT_ONCE)
-        ]
-    return np.asarray(torch.cat(made).numpy())
+        return _in_batches(logits_of, pixels)
 
 
-def _parity(folder: Path, pixels: np.ndarray, wanted: np.ndarray, run: Run) -> float:
-    """How far the folder's logits, opened as others open it, are from the learner's."""
-    opened = open_exported(folder)
-    parts = range(0, len(pixels), IMAGES_AT_ONCE)
-    made = np.concatenate([opened.logits(pixels[at : at + IMAGES_AT_ONCE]) for at in parts])
-    off = float(np.abs(made - wanted).max())
-    if not _same(made, wanted, run.data.kind):
+def _in_batches(logits_of: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
+    """The logits [images, classes] of uint8 [images, 3, size, size]."""
+    starts = range(0, len(pixels), IMAGES_AT_ONCE)
+    return np.concatenate([logits_of(pixels[at : at + IMAGES_AT_ONCE]) for at in starts])
+
+
+def _check_weights(opened: Exported, pixels: np.ndarray, expected: np.ndarray, run: Run) -> float:
+    """How far the folder's logits, opened as others open it, are from the learner's.
+
+    Raises `PipelineError` where that is too far.
+    """
+    logits = _in_batches(opened.logits, pixels)
+    difference = float(np.abs(logits - expected).max())
+    if not _agree(logits, expected, run.data.kind):
         raise PipelineError(
-            f"model {run.model}: the exported weights differ from the trained ones by {off:.2g} in "
-            f"a logit, which is more than {PARITY}: nothing was written; please report it"
+            f"model {run.model}: the exported weights differ from the trained ones by "
+            f"{difference:.2g} in a logit, which is more than {PARITY}: nothing was written; "
+            "please report it"
         )
-    return off
+    return difference
 
 
-def _onnx_parity(
-    path: Path, images: np.ndarray, wanted: np.ndarray, run: Run
+def _check_onnx(
+    opened: Exported, pixels: np.ndarray, expected: np.ndarray, run: Run
 ) -> tuple[float, str | None]:
-    """How far its logits are from the learner's, and why the file cannot be used, if so."""
+    """How far the logits of model.onnx are from the learner's, and why it cannot be used, if so."""
     try:
-        logits = onnx_logits(path)
-        parts = range(0, len(images), IMAGES_AT_ONCE)
-        made = np.concatenate([logits(images[at : at + IMAGES_AT_ONCE]) for at in parts])
+        logits = _in_batches(OnnxLogits(opened, torch.get_num_threads()), pixels)
     except Exception as error:  # onnxruntime has error classes of its own, one per status
         return float("nan"), f"onnxruntime cannot run it ({first_line(error)[:120]})"
-    off = float(np.abs(made - wanted).max())
-    if not _same(made, wanted, run.data.kind):
-        return off, f"its logits differ by {off:.2g}, more than {PARITY}"
-    return off, None
+    difference = float(np.abs(logits - expected).max())
+    if not _agree(logits, expected, run.data.kind):
+        return difference, f"its logits differ by {difference:.2g}, more than {PARITY}"
+    return difference, None
 
 
-def _same(made: np.ndarray, wanted: np.ndarray, kind: str) -> bool:
+def _agree(logits: np.ndarray, expected: np.ndarray, kind: str) -> bool:
     """Within PARITY, and the same decisions, but where two answers are equal that closely."""
-    close = np.abs(made - wanted).max() <= PARITY
+    close = np.abs(logits - expected).max() <= PARITY
     if kind == "multi":
-        return bool(close and (((made > 0) == (wanted > 0)) | (np.abs(wanted) <= PARITY)).all())
-    chosen = np.take_along_axis(wanted, made.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return bool(close and (wanted.max(axis=1) - chosen <= PARITY).all())
+        same = ((logits > 0) == (expected > 0)) | (np.abs(expected) <= PARITY)
+        return bool(close and same.all())
+    chosen = np.take_along_axis(expected, logits.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return bool(close and (expected.max(axis=1) - chosen <= PARITY).all())

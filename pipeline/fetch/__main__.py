@@ -23,7 +23,7 @@ from pipeline.timm_results.published_tables import NAME, Source, read_source, ta
 
 NO_REV = "-"  # a plain folder has no revisions
 QUOTED_FROM = "quoted_from.json"  # in a plain folder: the commit its tables are copied from
-FEWEST = 0.8  # of a table's former rows; fewer look like a truncated table
+LEAST_SHARE = 0.8  # of a table's former rows; a table with fewer may be truncated
 _URL = re.compile(r"(file|git|https?|ssh)://\S+")
 _SSH = re.compile(r"[A-Za-z0-9_.@-]+:[^:\s][^\s]*")  # user@host:path
 _REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
@@ -95,12 +95,12 @@ def held_copy(out: Path) -> Source | None:
 
 
 def refuse_fewer_rows(held: Source, new: Source, out: Path) -> None:
-    """Refuse a table with a fifth fewer rows, unless it is older or of another origin."""
+    """Raise where a table has a fifth fewer rows, unless it is older or of another origin."""
     if held.origin != new.origin or _is_older(new.date, held.date):
         return
     for name, file in new.files.items():
         before = held.files[name].rows if name in held.files else 0
-        if file.rows < FEWEST * before:
+        if file.rows < LEAST_SHARE * before:
             raise PipelineError(
                 f"{name}: {file.rows} rows, {before} in the copy at {out};"
                 " if that is right, fetch once with --accept-fewer-rows"
@@ -125,12 +125,12 @@ def _plain(folder: Path, rev: str) -> Results:
 
 
 def _quoted_from(path: Path) -> tuple[str | None, str | None]:
-    """The commit and date that a plain folder gives for its tables."""
+    """The commit and date that a plain folder states for its tables; None where it states none."""
     if not path.is_file():
         return None, None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        commit, date = said["commit"], said["date"]
+        value = json.loads(path.read_text(encoding="utf-8"))
+        commit, date = value["commit"], value["date"]
         datetime.fromisoformat(date)
         if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
             raise ValueError(f"{commit!r} is no commit")

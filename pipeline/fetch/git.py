@@ -20,14 +20,23 @@ _SETTINGS = [
     *["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"],
     *["-c", "gc.auto=0", "-c", "maintenance.auto=false"],
 ]
-_WHERE_WE_ARE = ["DIR", "WORK_TREE", "COMMON_DIR", "INDEX_FILE", "OBJECT_DIRECTORY"]
-_WHERE_WE_ARE += ["ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "NAMESPACE", "PREFIX"]
+_CALLERS_REPOSITORY = [  # variables, after GIT_, that point git to the repository of the caller
+    "DIR",
+    "WORK_TREE",
+    "COMMON_DIR",
+    "INDEX_FILE",
+    "OBJECT_DIRECTORY",
+    "ALTERNATE_OBJECT_DIRECTORIES",
+    "SHALLOW_FILE",
+    "NAMESPACE",
+    "PREFIX",
+]
 _PROTOCOLS = "file:git:http:https:ssh"
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # git's messages (in English, LC_ALL=C) -> ours. The first match counts.
 _LOST = r"not our ref|no such remote ref|couldn't find remote ref|bad object"
-_SAYS = (
+_MEANINGS = (
     (
         r"dubious ownership",
         "git does not trust this folder, which another user owns; run"
@@ -56,7 +65,7 @@ _SAYS = (
         "is not a git repository",
     ),
 )
-_FOR_NOW = (
+_TEMPORARY = (
     r"Could not resolve|Temporary failure|Connection (refused|reset|timed out)|Failed to connect"
     r"|Couldn't connect|unable to connect|Network is unreachable|No route to host|timed? ?out"
     r"|early EOF|unexpected disconnect|RPC failed|remote end hung up|transfer closed|Empty reply"
@@ -67,7 +76,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.csv")
 
 
 class Git:
-    """git in one scratch folder, for one remote; a failure is a line about that remote."""
+    """git in one scratch folder, for one remote; a failure is an error about that remote."""
 
     def __init__(self, url: str, name: str, rev: str, work: Path) -> None:
         self.url, self.name, self.rev, self.work = url, name, rev, work
@@ -108,15 +117,15 @@ class Git:
         )
         return PipelineError(f"{self.name}: no revision {self.rev[:80]}: {hint}")
 
-    def _failure(self, said: str) -> PipelineError:
-        for pattern, meaning in _SAYS:
-            if re.search(pattern, said):
+    def _failure(self, stderr: str) -> PipelineError:
+        for pattern, meaning in _MEANINGS:
+            if re.search(pattern, stderr):
                 return PipelineError(f"{self.name}: {meaning}")
-        if re.search(_LOST, said):
+        if re.search(_LOST, stderr):
             return self.gone()
-        lines = [line for line in said.splitlines() if line and not line.startswith("warning:")]
+        lines = [line for line in stderr.splitlines() if line and not line.startswith("warning:")]
         line = (lines or ["git failed and did not say why"])[0].replace(self.url, self.name)[:200]
-        if re.search(_FOR_NOW, said):
+        if re.search(_TEMPORARY, stderr):
             return TryAgain(f"{self.name}: {line}; the same call may succeed later")
         return PipelineError(f"{self.name}: {line}")
 
@@ -138,8 +147,8 @@ def shown(url: str) -> str:
 
 def _environment(work: Path) -> dict[str, str]:
     """The caller's environment, without its own repository and without prompts."""
-    ours = [f"GIT_{name}" for name in _WHERE_WE_ARE]
-    return {key: value for key, value in os.environ.items() if key not in ours} | {
+    removed = [f"GIT_{name}" for name in _CALLERS_REPOSITORY]
+    return {key: value for key, value in os.environ.items() if key not in removed} | {
         "GIT_CEILING_DIRECTORIES": str(work.resolve().parent),
         "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
         "GIT_TERMINAL_PROMPT": "0",
@@ -221,7 +230,7 @@ def _csv_blobs(git: Git, commit: str, folder: str) -> dict[str, str]:
 
 
 def contents(git: Git, blobs: dict[str, str]) -> dict[str, bytes]:
-    """The content of each blob, by the name that `blobs` has it under."""
+    """The content of each blob, by its name in `blobs`."""
     stream = git("cat-file", "--batch", stdin="\n".join(blobs.values()))
     found, place = {}, 0
     for name in blobs:

@@ -20,7 +20,10 @@ MOST_DRAWN = 40  # candidates in the figure
 
 @dataclass(frozen=True)
 class Step:
-    """An event as the certificate tells it; `seconds` are all that was spent by then."""
+    """A fit or a probe of the race, and where the race stood after it.
+
+    `seconds` is all that was spent by then, `n_left` the number of candidates still in the race.
+    """
 
     model: str
     kind: str
@@ -33,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Entrant:
-    """One candidate: what was run of it, and when (seconds spent by then) and why it left."""
+    """One candidate: what was run of it, and when (in seconds spent by then) and why it left."""
 
     model: str
     n_runs: int
@@ -47,7 +50,8 @@ class Entrant:
 @dataclass(frozen=True)
 class Rung:
     """What a cheap rung tells of a fit beyond published numbers: the share of the variance that it
-    explains, with a 95 % interval, and how many fits of this race say so (0: assumed or learned).
+    explains, with a 95 % interval. It rests on `n_fits` of this race; with 0 it is assumed, or
+    learned from other datasets.
     """
 
     name: str
@@ -61,8 +65,9 @@ class Rung:
 class Certificate:
     """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
 
-    `may_be_best` holds the best candidate with `confidence`; `regret_at_most` bounds what the
-    recommended one gives away, null without a fit. `covers` is what is counted.
+    The best candidate is among `may_be_best` with `confidence`. `regret_at_most` is how much more
+    the recommended one may err than the best, as a fraction; None without a fit. `covers` says what
+    noise the claims allow for.
     """
 
     dataset: str
@@ -89,7 +94,7 @@ class Certificate:
     not_judged: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """For a person."""
+        """The certificate for people."""
         return "\n".join(self.sentences)
 
     @property
@@ -103,8 +108,9 @@ class Certificate:
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
-        verdict = "" if left == 1 else f"; cannot tell it from {left - 1} other{'s' * (left > 2)}"
         others = [name for name in self.may_be_best if name != self.recommended]
+        apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
+        verdict = apart if others else ""
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
         share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
         return [
@@ -128,13 +134,13 @@ class Certificate:
     def _not_raced(self) -> list[str]:
         """How many candidates each limit took out."""
         counts = Counter(self.not_raced.values())
-        told = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
-        lines = [f"not raced: {len(self.not_raced)}, by {told}"] if counts else []
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
+        lines = [f"not raced: {len(self.not_raced)}, by {reasons}"] if counts else []
         return [*lines, *self.not_judged]
 
 
 def read_certificate(path: Path) -> Certificate:
-    """What `race` wrote; raises PipelineError where that is not whole."""
+    """Read what `race` wrote; raises `PipelineError` where the file is damaged."""
     again = f"run `python -m pipeline.race --dataset {path.stem}` again"
     return read_json(path, lambda value: build(Certificate, value), "certificate", again)
 
@@ -146,7 +152,7 @@ def who_left_when(certificate: Certificate) -> Figure:
     end = certificate.seconds
     rows.sort(key=lambda each: (each.left_after_seconds or 2 * end, -(each.error_rate or 1)))
     rows = rows[-MOST_DRAWN:]
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"{certificate.dataset}: who left the race when",
         f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
         f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
@@ -165,4 +171,4 @@ def who_left_when(certificate: Certificate) -> Figure:
     axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel("seconds of fits and probes")
     axes.grid(axis="y", visible=False)
-    return made
+    return fig

@@ -1,7 +1,7 @@
 """Where names go in all charts: next to their points without overlap, the most important first.
 
-`place_labels` writes them into a figure, `name_boxes` finds the places in a chart that a browser
-draws. A name that is far from its point has a line to it.
+`place_labels` writes them into a figure, `name_boxes` finds their places in a chart that a browser
+draws. A name that is far from its point has a line to it, its leader.
 """
 
 from collections.abc import Sequence
@@ -31,42 +31,26 @@ def place_labels(
     axes: Axes,
     points: np.ndarray,
     texts: Sequence[str],
-    marks: np.ndarray = NO_POINTS,
+    marks: np.ndarray,
     lines: np.ndarray = NO_POINTS,
 ) -> list[Annotation]:
     """Write each text next to its point [n, 2] where there is room, the most important first.
 
     No text hides one of the points or `marks` [m, 2]; points along `lines` [k, 2] are hidden only
-    where there is no better place. A text without room is left out. Call it when all else is drawn:
-    it settles the layout and freezes it.
+    where there is no better place. A text without room is left out. All are in the axes' data
+    coordinates. Call it when all else is drawn: it freezes the layout.
     """
-    made = axes.get_figure(root=True)
-    assert isinstance(made, Figure)
-    made.draw_without_rendering()
-    made.set_layout_engine("none")
-    axes.autoscale(False)
+    scale = _freeze_layout(axes)
     frame = axes.get_window_extent()
-    scale = made.dpi / 72  # pixels per point
+    within = np.array([frame.min, frame.max])
     at = axes.transData.transform(points)
     hard = np.vstack([at, axes.transData.transform(marks)])
     soft = np.vstack([hard, axes.transData.transform(lines)])
     taken: list[np.ndarray] = []
     placed = []
     for point, data, text in zip(at, points, texts, strict=True):
-        label = axes.annotate(
-            text,
-            tuple(data),
-            xytext=(0, 0),
-            textcoords="offset points",
-            size=8,
-            color=INK,
-            ha="center",
-            va="center",
-            zorder=6,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
+        label = _annotation(axes, data, text)
         size = np.asarray(label.get_window_extent().size) + 2 * scale
-        within = np.array([frame.min, frame.max])
         box = free_box(point, size, scale, within, soft, taken)
         if box is None:
             box = free_box(point, size, scale, within, hard, taken)
@@ -75,11 +59,36 @@ def place_labels(
             continue
         taken.append(box)
         hard, soft = (np.vstack([each, leader(point, box, scale)]) for each in (hard, soft))
-        offset = (box.mean(axis=0) - point) / scale
-        label.set_position(tuple(offset))
+        label.set_position(tuple((box.mean(axis=0) - point) / scale))
         placed.append(label)
         _draw_leader(axes, data, point, box, scale)
     return placed
+
+
+def _freeze_layout(axes: Axes) -> float:
+    """Settle where the axes are, so that pixels stay where they are; returns pixels per point."""
+    fig = axes.get_figure(root=True)
+    assert isinstance(fig, Figure)
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    axes.autoscale(False)
+    return fig.dpi / 72
+
+
+def _annotation(axes: Axes, data: np.ndarray, text: str) -> Annotation:
+    """The text centred on its point, above all else, with a white outline."""
+    return axes.annotate(
+        text,
+        tuple(data),
+        xytext=(0, 0),
+        textcoords="offset points",
+        size=8,
+        color=INK,
+        ha="center",
+        va="center",
+        zorder=6,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
 
 
 def free_box(
@@ -92,8 +101,9 @@ def free_box(
 ) -> np.ndarray | None:
     """The first box [[left, low], [right, high]] for a text of this size that hides nothing.
 
-    All in pixels, `scale` of them per point; None where no room is. Bars of intervals are upright,
-    so no line from a box to its point is.
+    It is within `frame` [[left, low], [right, high]], and clear of the points `avoid` [n, 2] and of
+    the boxes `taken`; None where there is no room. All in pixels, `scale` of them per point. Error
+    bars are upright, so that no leader may be.
     """
     for distance in _DISTANCES_POINTS:
         for direction in _DIRECTIONS:
@@ -114,7 +124,7 @@ def free_box(
 
 
 def leader(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray:
-    """Points along the line from a point to the box of its text [n, 2]; none where they are close.
+    """Points along the leader from a point to the box of its text [n, 2]; none if they are close.
 
     All in pixels, `scale` of them per point.
     """
@@ -137,7 +147,7 @@ def _draw_leader(
 def along_steps(corners: np.ndarray, n: int, logarithmic: bool = True) -> np.ndarray:
     """Points along the steps through these corners [m, 2], from left to right; `n` on each piece.
 
-    So that no name is written across a front. `logarithmic` is the axis to the right.
+    Names are kept clear of them. `logarithmic`: the horizontal axis is.
     """
     share = np.linspace(0, 1, n)[:, None]
     x, y = corners[:, 0], corners[:, 1]
@@ -155,11 +165,11 @@ def name_boxes(
     area: tuple[int, int],
     letter: float,
 ) -> list[np.ndarray | None]:
-    """The box of each text near its point [n, 2], coordinates from 0 to 1; None where no room is.
+    """The box of each text near its point [n, 2], coordinates from 0 to 1; None without room.
 
-    Boxes are in pixels of `area`, the plot's width and height; `letter` is a letter's width. The
-    first texts choose first. No name lies across another, a point, or one of the points along
-    `lines` [m, 2]; across points along `bars` [k, 2] only where there is no better place.
+    Boxes are in pixels of `area`, the plot's width and height; `letter` is the width of a letter in
+    pixels. The first texts choose first. No name lies across another, a point, or one of the points
+    along `lines` [m, 2]; across points along `bars` [k, 2] only where there is no better place.
     """
     size = np.array(area)
     at, frame = points * size, np.array([(0, 0), size])

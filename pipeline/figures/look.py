@@ -90,7 +90,7 @@ _PROMINENT = (
 )
 _ORDER = list(dict.fromkeys([*TREND_FAMILIES, *_PROMINENT, *(name for name, _ in FAMILIES)]))
 _PLACE = {name: place for place, name in enumerate(_ORDER)}
-NAMES = {  # of the columns that are compared
+NAMES = {  # of the columns in correlations.csv
     "error_rate_mean": "mean error",
     "steady_fit_seconds_median": "median steady fit time",
     "imagenet_top1": "ImageNet top-1",
@@ -121,9 +121,9 @@ OTHERS = Style(GREY, "o", "circle")  # families too small for a legend entry of 
 
 
 def style(family: str) -> Style:
-    """The family's style; one that no rule knows is grey.
+    """The family's style; a family without a rule is grey.
 
-    The next family of the same colour has the next mark, so one of another kind.
+    Families of one colour have different marks, in the order of MARKERS.
     """
     if family not in _PLACE:
         return OTHERS
@@ -133,7 +133,7 @@ def style(family: str) -> Style:
 
 
 def legend_families(families: pd.Series, most: int) -> list[str]:
-    """The `most` families with the most rows, in the fixed order; the rest is drawn grey."""
+    """The `most` families with the most rows, in the order of all charts; the rest is grey."""
     counts = families[families.isin(_PLACE)].value_counts()
     largest = sorted(counts.index, key=lambda name: (-counts[name], _PLACE[name]))[:most]
     return sorted(largest, key=_PLACE.__getitem__)
@@ -164,7 +164,7 @@ def _commit(rows: pd.DataFrame) -> str:
 
 
 def name_of(column: str) -> str:
-    """The column of correlations.csv's outcome or predictor in words."""
+    """An outcome or a predictor of correlations.csv in words."""
     if column.startswith(ELSEWHERE):
         return f"mean error on {column.removeprefix(ELSEWHERE)}"
     return NAMES.get(column, column)
@@ -199,26 +199,26 @@ def figure(
     title: str, note: str, height_inches: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a title above, a small note on the source below, and a grid of panels."""
-    made = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-    FigureCanvasAgg(made)
+    fig = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(fig)
     lines = textwrap.wrap(note, 140)
     below = (0.14 + 0.14 * len(lines)) / height_inches
     above = 0.4 / height_inches
-    engine = made.get_layout_engine()
+    engine = fig.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0.005, below, 0.99, 1 - below - above))
-    made.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
-    made.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
-    panels = made.subplots(rows, columns, squeeze=False)
-    return made, list(panels.flat)
+    fig.text(0.012, 1 - 0.1 / height_inches, title, va="top", size=13, color=INK)
+    fig.text(0.012, 0.06 / height_inches, "\n".join(lines), va="bottom", size=8, color=FAINT)
+    panels = fig.subplots(rows, columns, squeeze=False)
+    return fig, list(panels.flat)
 
 
-def save(made: Figure, folder: Path, name: str) -> None:
+def save(fig: Figure, folder: Path, name: str) -> None:
     """Write NAME.svg and NAME.png, whole or not at all."""
     with replacing(folder / f"{name}.svg") as path:
-        made.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        fig.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     pixels = io.BytesIO()
-    made.savefig(pixels, format="png", dpi=150)
+    fig.savefig(pixels, format="png", dpi=150)
     with replacing(folder / f"{name}.png") as path, Image.open(pixels) as image:
         with_palette(image).save(path, format="png", optimize=True)
 
@@ -226,7 +226,7 @@ def save(made: Figure, folder: Path, name: str) -> None:
 def with_palette(image: Image.Image) -> Image.Image:
     """The picture in its 256 most frequent colours, each pixel in the nearest: a third of the size.
 
-    Pillow's own `quantize` looks colours up coarsely, and turns white into a light grey.
+    Pillow's own `quantize` matches colours coarsely, and turns white into a light grey.
     """
     pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(np.int32)
     packed = pixels @ np.array([65536, 256, 1], dtype=np.int32)
@@ -234,9 +234,9 @@ def with_palette(image: Image.Image) -> Image.Image:
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], -1)
     palette = rgb[np.argsort(-counts, kind="stable")[:256]]
     squares = (palette**2).sum(1) - 2 * rgb @ palette.T  # distance, up to the colour's own square
-    made = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
-    made.putpalette(palette.astype("uint8").tobytes())
-    return made
+    indexed = Image.frombytes("P", image.size, squares.argmin(1)[which].astype("uint8").tobytes())
+    indexed.putpalette(palette.astype("uint8").tobytes())
+    return indexed
 
 
 def scatter_families(
@@ -247,7 +247,10 @@ def scatter_families(
     y: str,
     area: pd.Series | float = 18.0,
 ) -> None:
-    """A mark per row in its family's style; families not listed lie beneath, in grey."""
+    """A mark per row in its family's style; families not in `families` lie beneath, in grey.
+
+    `area` is that of a mark in square points, or of each row's.
+    """
     shown = rows["family"].where(rows["family"].isin(families), "")
     for family in ["", *families]:
         part = rows[shown == family]
@@ -277,7 +280,7 @@ def family_handles(rows: pd.DataFrame, families: Sequence[str]) -> list[Line2D]:
 def plain_log(axis: Axis, most: int = TICKS) -> None:
     """Round ticks of a logarithmic axis, at most `most` of them: 200, 500, 1k, 2k.
 
-    Call it when all is drawn: it looks at the axis's range.
+    Call it when all is drawn: it depends on the axis's range.
     """
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)

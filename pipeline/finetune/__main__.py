@@ -19,6 +19,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import hydra_app
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.core.processes import FILE, Progress, end_with_parent, hold, report_progress
@@ -200,7 +201,7 @@ def _outcome(record: Record) -> str:
         return f"{record.status}: {record.reason}"
     return (
         f"error {record.metrics.error_rate:.4f} "
-        f"(chance {record.data.chance_error_rate:.4f}) in {record.cost.fit_seconds:.0f} s"
+        f"(chance {record.data.chance_error_rate:.4f}) in {duration(record.cost.fit_seconds)}"
     )
 
 

@@ -102,6 +102,12 @@ def folder(model: str, path: str) -> Weights:
     file = Path(path) / f"{model}.safetensors"
     if not file.is_file():
         present = [each.stem for each in Path(path).glob("*.safetensors")]
+        if not present:
+            what = "holds no weights" if Path(path).is_dir() else "no such folder"
+            raise PipelineError(
+                f"{path}: {what}: put {model}.safetensors there, or correct weights.path, as "
+                "conf/weights/folder.yaml has it"
+            )
         raise PipelineError(f"{file}: no such file of weights: {near_matches(model, present)}")
     return _from_file("folder", path, file)
 

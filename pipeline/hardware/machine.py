@@ -1,4 +1,4 @@
-"""What a run ran on: device, threads that are really free, versions, memory. Unknown is None."""
+"""What a run uses: its device, threads, memory and versions. What is unknown is None."""
 
 import ctypes
 import gc
@@ -39,10 +39,10 @@ def choose_device(wanted: str) -> Any:
 
 
 def free_threads(wanted: str | int) -> int:
-    """How many threads to compute with; `auto` is the cores that nobody else is using now.
+    """How many threads to compute with; `auto` is as many as cores are idle now.
 
-    Two OpenMP threads beside another busy process are several times slower than one, and so are
-    more threads than cores: no more are used than there are, and that is said.
+    Where another process is busy, two OpenMP threads are several times slower than one, and so are
+    more threads than cores: there are never more than cores, and a larger number prints a line.
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0:
         if wanted > (most := usable_cores()):
@@ -55,15 +55,15 @@ def free_threads(wanted: str | int) -> int:
 
 
 def rest_while_waiting() -> None:
-    """Let threads that wait leave their core to others; call before torch is imported."""
+    """Make waiting threads leave their core to others; call it before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def use_threads(threads: int) -> None:
-    """Let torch, and the BLAS and OpenMP libraries loaded by now, compute with so many threads.
+    """Make torch, and the BLAS and OpenMP libraries loaded so far, compute with so many threads.
 
-    NumPy's would take one per core of the machine; where a run may use fewer cores, they spin while
-    they wait for each other, and the run waits for them.
+    NumPy's take one thread per core of the machine. Where a run may use fewer cores, these threads
+    spin while they wait for each other, and slow it down.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -82,7 +82,7 @@ def keep_freed_memory() -> None:
 
 
 def describe(device: Any, threads: int, precision: str) -> Device:
-    """The record's `device`: what it is, threads and the precision that was really used."""
+    """The record's `device`; `precision` is that of a run on CUDA, a CPU's is fp32."""
     import torch
 
     cuda = device.type == "cuda"
@@ -114,7 +114,8 @@ def versions() -> dict[str, str | None]:
 def peak_memory(device: Any) -> dict[str, Any]:
     """Peak memory of this run in GiB: CUDA's (None without it) and the host's resident set.
 
-    The kernel knows the latter's peak of a whole process: None where an earlier run may have it.
+    The kernel only knows the latter's peak since the process began: None where an earlier run of
+    the process may have caused it.
     """
     import torch
 
@@ -145,6 +146,7 @@ def is_warm() -> bool:
 
 
 def cpu_name() -> str | None:
+    """The processor's model name; None where the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -154,7 +156,7 @@ def cpu_name() -> str | None:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA would count, asked without starting CUDA, which no fork may inherit."""
+    """The GPUs that CUDA would use, by index or UUID, without starting CUDA, which breaks forks."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]

@@ -41,8 +41,8 @@ class Sample:
 class Gpu:
     """A GPU, or a MIG slice of one.
 
-    `handle` is what the run has: None where it is a slice and nobody can tell which. `board` is the
-    whole GPU, and is `handle` itself where that is not sliced.
+    `handle` is what the run uses: None where it is one of several slices and nothing tells which.
+    `board` is the whole GPU, and is `handle` itself where that is not sliced.
     """
 
     nvml: Any
@@ -153,10 +153,10 @@ def own_memory_gib(processes: list[Any] | None) -> float | None:
 
 
 def count_others(processes: list[Any] | None, sees_all: bool) -> int | None:
-    """How many other processes compute on the GPU; call it from one that does so itself.
+    """How many other processes compute on the GPU, which this process uses too; None if unknown.
 
-    In a container the driver lists the host's numbers, in which no process knows itself, or leaves
-    out what runs outside: then one process is only sure not to be alone beside two or more.
+    In a container the driver lists the host's process numbers, in which a process cannot find
+    itself, or leaves out what runs outside: then a single process in the list may be this one.
     """
     pids = {process.pid for process in processes or []}
     if os.getpid() in pids:

@@ -98,7 +98,7 @@ PATIENCE_SECONDS = 10.0  # for a driver that hangs
 class Sampler:
     """Samples between `start` and `stop`, both ends included; without a GPU it does nothing.
 
-    Only its own thread asks the driver, so that one that hangs holds up no run.
+    Only a thread of its own asks the driver, so that a driver that hangs does not hold up the run.
     """
 
     def __init__(self, gpu: Gpu | None, every_seconds: float = EVERY_SECONDS) -> None:
@@ -139,7 +139,7 @@ class Sampler:
 
 
 def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:
-    """The energy under the sampled power; None where a sample lacks it or fewer than two are."""
+    """The integral of the sampled power; None where a sample lacks it, or with fewer than two."""
     powers = [(at, sample.power_w) for at, sample in samples if sample.power_w is not None]
     if len(powers) < max(2, len(samples)):
         return None
@@ -147,28 +147,28 @@ def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:
 
 
 def summary(samples: list[Sample]) -> dict[str, Any]:
-    """The record's keys about the GPU, from samples at equal distances."""
+    """The record's keys about the GPU, from samples at equal intervals."""
     return {
         "gpu_samples": len(samples),
         "gpu_utilisation_mean_percent": _mean(each.utilisation_percent for each in samples),
-        "gpu_utilisation_peak_percent": _most(each.utilisation_percent for each in samples),
-        "gpu_process_memory_peak_gib": _most(each.process_memory_gib for each in samples),
+        "gpu_utilisation_peak_percent": _peak(each.utilisation_percent for each in samples),
+        "gpu_process_memory_peak_gib": _peak(each.process_memory_gib for each in samples),
         "gpu_power_mean_w": _mean(each.power_w for each in samples),
-        "gpu_power_peak_w": _most(each.power_w for each in samples),
+        "gpu_power_peak_w": _peak(each.power_w for each in samples),
         "gpu_sm_clock_mean_mhz": _mean(each.sm_clock_mhz for each in samples),
-        "gpu_temperature_peak_c": _most(each.temperature_c for each in samples),
+        "gpu_temperature_peak_c": _peak(each.temperature_c for each in samples),
         "gpu_slowdowns": _slowdowns(samples),
-        "gpu_others": _most(each.others for each in samples),
+        "gpu_others": _peak(each.others for each in samples),
     }
 
 
 def _slowdowns(samples: list[Sample]) -> dict[str, float] | None:
     """Reason -> share of the samples in which the driver held the clocks down for it."""
-    told = [each.slowdowns for each in samples if each.slowdowns is not None]
-    if not told:
+    known = [each.slowdowns for each in samples if each.slowdowns is not None]
+    if not known:
         return None
-    seen = sorted({reason for reasons in told for reason in reasons})
-    return {reason: sum(reason in reasons for reasons in told) / len(told) for reason in seen}
+    seen = sorted({reason for reasons in known for reason in reasons})
+    return {reason: sum(reason in reasons for reasons in known) / len(known) for reason in seen}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -176,7 +176,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _most(values: Iterable[float | None]) -> float | None:
+def _peak(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
@@ -186,12 +186,12 @@ JOULES_PER_WH = 3600.0
 
 
 class Watch:
-    """Sees a run on torch's `device`; filled when the block ends, be it by an error.
+    """Observes a run on torch's `device`; its fields are set when the block ends, also by an error.
 
-    shared         were others on the device? On a CPU: did the run wait for cores? None: unknown
+    shared         did others use the device? On a CPU: did the run wait for cores? None if unknown
     not_for_speed  why its times rank nothing, or None
     energy_wh      of this run alone: None where others shared the device
-    telemetry      the record's: docs/hardware.md has every key
+    telemetry      that of the record: docs/hardware.md has every key
     """
 
     def __init__(self, device: Any, every_seconds: float = EVERY_SECONDS) -> None:
@@ -240,7 +240,7 @@ class Watch:
         }
         packed = os.environ.get("WB_SHARED_DEVICE") == "1"
         self.shared = _shared(packed, self.device.type == "cpu", waited, gpu["gpu_others"])
-        self.not_for_speed = _why_not(packed, waited, gpu["gpu_others"])
+        self.not_for_speed = _why_not_for_speed(packed, waited, gpu["gpu_others"])
         self.energy_wh = None if self.shared else self.telemetry["gpu_energy_wh"]
 
 
@@ -270,7 +270,7 @@ def _shared(packed: bool, cpu: bool, waited: float | None, others: int | None) -
     return None if others is None else others > 0
 
 
-def _why_not(packed: bool, waited: float | None, others: int | None) -> str | None:
+def _why_not_for_speed(packed: bool, waited: float | None, others: int | None) -> str | None:
     if packed:
         return "the device was shared: several runs were packed on it"
     if others:

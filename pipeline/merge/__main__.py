@@ -38,7 +38,7 @@ LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
 TAKE_ANY_SIZE = {"crossvit", "efficientvit", "mvitv2", "resnet", "sequencer", "twins", "xcit"}
-OWN_COLUMNS = [  # beside timm's
+OWN_COLUMNS = [  # of this machine's tables, besides timm's
     "batch_size_asked",
     "peak_memory_allocated_gib",
     "peak_memory_reserved_gib",
@@ -71,35 +71,35 @@ def models_of(study: Path) -> list[str]:
 
 
 def own_speed(
-    found: Iterable[ModelTimings],
+    models: Iterable[ModelTimings],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]], pd.DataFrame]:
-    """Tables by file name, the hardware of each, and what is in none.
+    """This machine's tables by file name, the hardware of each, and the timings that are in none.
 
-    Weights of one architecture are one network: only the first is used.
+    Weights of one architecture are one network: only the first of them is in a table.
     """
     rows: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
     hardware: dict[str, dict[str, Any]] = {}
     left_out = []
-    for each in found:
-        arch = each.model.partition(".")[0]
+    for each in models:
+        arch = arch_of(each.model)
         for timing in each.timings:
             name = file_name(timing.mode, each)
             key = arch, timing.img_size
-            if why := timing.failed or timing.not_for_speed:
+            why = timing.failed or timing.not_for_speed
+            if key in rows.get(name, {}):
+                why = why or f"timed already, as {arch}"
+            if why:
                 left_out.append([name, each.model, timing.img_size, why])
-            elif key in rows.get(name, {}):
-                why = f"timed already, as {arch}"
-                left_out.append([name, each.model, timing.img_size, why])
-            else:
-                rows.setdefault(name, {})[key] = _row(arch, timing)
-                machine = {"device": asdict(each.device), "versions": each.versions}
-                hardware.setdefault(name, machine | {"started_at": each.started_at})
+                continue
+            rows.setdefault(name, {})[key] = _row(arch, timing)
+            machine = {"device": asdict(each.device), "versions": each.versions}
+            hardware.setdefault(name, machine | {"started_at": each.started_at})
     tables = {name: pd.DataFrame(list(table.values())) for name, table in rows.items()}
     return tables, hardware, pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)
 
 
 def file_name(mode: str, found: ModelTimings) -> str:
-    """timm's name of a file with this setup: benchmark-infer-amp-nhwc-pt2150-cu132-rtx4090.csv."""
+    """timm's name for a file of this setup: benchmark-infer-amp-nhwc-pt2150-cu132-rtx4090.csv."""
     device = found.device
     torch = "".join(re.findall(r"\d+", found.versions["torch"] or "")[:3])
     if device.kind == "cpu":
@@ -111,6 +111,7 @@ def file_name(mode: str, found: ModelTimings) -> str:
 
 
 def _row(arch: str, timing: Timing) -> dict[str, Any]:
+    """A row of a speed table, in timm's columns and OWN_COLUMNS."""
     mode = timing.mode
     numbers = {
         "samples_per_sec": round(timing.samples_per_second or 0, 2),
@@ -119,9 +120,12 @@ def _row(arch: str, timing: Timing) -> dict[str, Any]:
         "img_size": timing.img_size,
     }
     own = {name: getattr(timing, name) for name in OWN_COLUMNS}
-    params = {"param_count": round(timing.params_m or 0, 2)}
-    timms = {f"{mode}_{name}": value for name, value in numbers.items()}
-    return {"model": arch} | timms | params | {f"{mode}_{name}": own[name] for name in own}
+    return {
+        "model": arch,
+        **{f"{mode}_{name}": value for name, value in numbers.items()},
+        "param_count": round(timing.params_m or 0, 2),
+        **{f"{mode}_{name}": value for name, value in own.items()},
+    }
 
 
 def main(
@@ -159,7 +163,9 @@ def main(
 
 
 def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of `imagenet.csv` and that of `unmatched.csv`; `own` is a folder of own tables."""
+    """The tables of imagenet.csv and unmatched.csv; `folder` has timm's tables, `own` this
+    machine's.
+    """
     source = read_source(folder)
     own_tables = sorted(own.glob("benchmark-*.csv")) if own else []
     benchmarks = _timms_tables(folder, {path.name for path in own_tables})
@@ -183,7 +189,7 @@ def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataF
 
 
 def _timms_tables(folder: Path, own_names: set[str]) -> list[Path]:
-    """timm's benchmark files, without such as this machine has under the same name."""
+    """timm's benchmark files, without those whose name one of this machine's has as well."""
     benchmarks = sorted(folder.glob("benchmark-*.csv"))
     if not benchmarks:
         raise PipelineError(f"{folder}: no benchmark-*.csv; fetch timm's results again")
@@ -196,7 +202,9 @@ def _timms_tables(folder: Path, own_names: set[str]) -> list[Path]:
 
 
 def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    """One row per weights and image size, accuracy on every set, and what has no partner."""
+    """One row per weights and image size, with the accuracy on every set; and rows of other sets
+    without a partner, by file.
+    """
     if not (folder / IMAGENET).is_file():
         raise PipelineError(f"{folder}: no {IMAGENET}; fetch timm's results again")
     accuracy = read_accuracy(folder / IMAGENET)
@@ -224,7 +232,7 @@ def accuracy_of(folder: Path) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
 
 
 def licence(model: str) -> str:
-    """The licence that the installed timm states for weights, maybe by their name of 2022."""
+    """The licence that the installed timm states for weights, which may have a name of 2022."""
     config = weights().get(names_2022().get(model) or model)
     return "" if config is None else stated(config.license)
 
@@ -232,7 +240,7 @@ def licence(model: str) -> str:
 def fixed_size(model: str) -> int | None:
     """The only image size that a model takes, by the installed timm; None where it takes any.
 
-    timm also calls fixed some that were only trained at one size: those of TAKE_ANY_SIZE run.
+    Of the families TAKE_ANY_SIZE timm calls the size fixed, but they run at others.
     """
     config = weights().get(names_2022().get(model) or model)
     if config is None or not config.fixed_input_size or family(model) in TAKE_ANY_SIZE:
@@ -252,25 +260,18 @@ def _no_speed(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.Dat
     timed = speed.dropna(subset="samples_per_second")
     sizes = _sizes(timed, "model")
     failed = set(speed["model"]) - set(timed["model"])
-    lost = accuracy[
-        [
-            size not in sizes.get(arch, ())
-            for arch, size in zip(accuracy["arch"], accuracy["img_size"], strict=True)
-        ]
-    ]
-    reasons = [
-        f"no speed at this size: timed at {' '.join(map(str, sorted(sizes[arch])))}"
-        if arch in sizes
-        else "no speed: its run failed"
-        if arch in failed
-        else "no speed"
-        for arch in lost["arch"]
-    ]
-    return _unmatched(path.name, lost, reasons)
+
+    def why(arch: str) -> str:
+        if arch in sizes:
+            return f"no speed at this size: timed at {' '.join(map(str, sorted(sizes[arch])))}"
+        return "no speed: its run failed" if arch in failed else "no speed"
+
+    lost = _not_at(sizes, accuracy, "arch")
+    return _unmatched(path.name, lost, [why(arch) for arch in lost["arch"]])
 
 
 def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The rows of this benchmark file that no published accuracy goes with, with the reason."""
+    """The rows of this benchmark file without a published accuracy, with the reason."""
     import timm  # takes seconds
 
     sizes = _sizes(accuracy, "arch")
@@ -283,12 +284,7 @@ def _no_accuracy(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.
             return f"deprecated name: today {renamed[name] or 'gone'}"
         return "no accuracy" if name in known else "gone from timm"
 
-    lost = speed[
-        [
-            size not in sizes.get(arch, ())
-            for arch, size in zip(speed["model"], speed["img_size"], strict=True)
-        ]
-    ]
+    lost = _not_at(sizes, speed, "model")
     return _unmatched(path.name, lost, [why(name) for name in lost["model"]])
 
 
@@ -296,6 +292,12 @@ def _sizes(table: pd.DataFrame, name: str) -> dict[Any, set[int]]:
     """The image sizes in `table` for each value of column `name`."""
     sizes: dict[Any, set[int]] = table.groupby(name)["img_size"].agg(set).to_dict()
     return sizes
+
+
+def _not_at(sizes: dict[Any, set[int]], table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of `table` whose image size is none of the sizes of their column `name`."""
+    pairs = zip(table[name], table["img_size"], strict=True)
+    return table[[size not in sizes.get(each, ()) for each, size in pairs]]
 
 
 def _unmatched(file: str, rows: pd.DataFrame, reasons: list[str]) -> pd.DataFrame:

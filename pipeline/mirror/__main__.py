@@ -1,7 +1,7 @@
-"""`python -m pipeline.mirror TRACKER`: records shown in W&B, MLflow, trackio or DVCLive.
+"""`python -m pipeline.mirror TRACKER`: copies records to W&B, MLflow, trackio or DVCLive.
 
-Reads records and writes to the tracker only: nothing is read back, no run waits for a tracker, and
-one that cannot be reached costs a warning.
+Reads records and writes to the tracker only: no result is read back, no run waits for a tracker,
+and a tracker that cannot be reached costs a warning.
 """
 
 import importlib
@@ -38,44 +38,44 @@ def main(
         raise PipelineError(f"{records}: no folder of records")
     mirror = Mirroring(tracker, project)
     try:
-        mirror.show(records)
+        mirror.copy(records)
         while watch:
             time.sleep(EVERY_SECONDS)
-            mirror.show(records)
+            mirror.copy(records)
     except KeyboardInterrupt:
         pass
     print(f"{tracker}: {mirror.n_added} runs added, {mirror.n_known} were there")
 
 
 class Mirroring:
-    """One tracker, the records sent to it, and whether a failure was reported."""
+    """Copies records to one tracker, each once; a failure is reported once."""
 
     def __init__(self, tracker: str, project: str) -> None:
         self.tracker, self.project = tracker, project
         self.n_added = self.n_known = 0
         self._mirror: Mirror | None = None
-        self._shown: set[str] = set()
+        self._done: set[str] = set()
         self._warned = False
 
-    def show(self, folder: Path) -> None:
-        """Show the records below `folder`; where the tracker fails, warn once and come back."""
+    def copy(self, folder: Path) -> None:
+        """Add the records below `folder` that the tracker lacks; where it fails, warn once."""
         for path in sorted(folder.rglob("*.json")):
             try:
                 made = run_of(path)
             except FileNotFoundError:  # a sweep has just removed it
                 continue
-            if made.id in self._shown:
+            if made.id in self._done:
                 continue
             try:
-                self._show(made)
+                self._add(made)
             except PipelineError:
                 raise
-            except Exception as error:  # whatever a tracker raises, it is no reason to fail
+            except Exception as error:  # of any kind: trackers have error classes of their own
                 self._warn(error)
                 return
-            self._shown.add(made.id)
+            self._done.add(made.id)
 
-    def _show(self, made: Run) -> None:
+    def _add(self, made: Run) -> None:
         self._mirror = self._mirror or mirror_of(self.tracker, self.project)
         if self._mirror.has(made):
             self.n_known += 1
@@ -94,6 +94,7 @@ class Mirroring:
 
 
 def mirror_of(tracker: str, project: str) -> Mirror:
+    """Raises `PipelineError` where the tracker's package is not installed."""
     try:
         module = importlib.import_module(f"pipeline.mirror.to_{tracker}")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A record in the form of trackers: an id, flat settings, numbers per epoch, final numbers."""
+"""A record as trackers want it: an id, flat settings, numbers per epoch, final numbers."""
 
 import hashlib
 import math
@@ -16,9 +16,9 @@ Numbers = dict[str, float]
 
 @dataclass(frozen=True)
 class Run:
-    """One record; `id` follows from the file's content, so a record is one run however often sent.
+    """One record. `id` is a hash of the file, so a record that is sent twice is one run.
 
-    `epochs` has a row per epoch: its number, and the numbers that the record has of it.
+    `epochs` has, per epoch, its number from 1 and the numbers that the record has of it.
     """
 
     id: str
@@ -30,12 +30,14 @@ class Run:
 
     @property
     def file_name(self) -> str:
-        """`name` and `id` as a file's name; names in records of others may hold anything."""
+        """`name` and `id` as a file's name: names in other people's records may hold anything."""
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', self.name).strip('.-')}-{self.id}"
 
 
 class Mirror(Protocol):
-    """One tracker; any exception means that it cannot be reached now."""
+    """One tracker. `add` adds a run, `has` says whether it is there; any exception means that the
+    tracker cannot be reached now.
+    """
 
     def has(self, run: Run) -> bool: ...
     def add(self, run: Run) -> None: ...

@@ -10,7 +10,7 @@ from pipeline.mirror.run import Run
 
 
 class Mirror:
-    """The folder stands whole or not at all; `project` names the folder that holds them."""
+    """A run's folder is written whole or not at all, below dvclive/PROJECT."""
 
     def __init__(self, project: str) -> None:
         os.environ["DVC_STUDIO_OFFLINE"] = "true"  # nothing is posted

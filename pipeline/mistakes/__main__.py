@@ -1,9 +1,8 @@
 """Stage `mistakes`: where the recommended model of each dataset is wrong, on the validation images.
 
 Reads the records' predictions, the prepared datasets and the leaderboard; writes a folder of tables
-and thumbnails (mistakes/tables.py lists them). A dataset whose records hold no predictions, as
-those made before they were kept, has no rows. The surprising fact: it shows images of the dataset,
-so the folder is DVC's, not git's.
+and thumbnails (mistakes/tables.py lists them). A dataset whose records hold no predictions has no
+rows. The surprising fact: the folder holds images of the dataset, so it is DVC's, not git's.
 """
 
 from dataclasses import dataclass
@@ -26,19 +25,19 @@ from pipeline.mistakes.answers import (
     by_tag,
     calibration_error,
     confusion,
-    everyones,
     reliability,
     shared_mistakes,
+    unanimous_mistakes,
     worst,
     write_thumbnail,
     wrong_for_all,
 )
-from pipeline.mistakes.tables import COLUMNS, ONE, write_mistakes
+from pipeline.mistakes.tables import COLUMNS, KEY, write_mistakes
 from pipeline.recommend.choice import Choice, recommended
 from pipeline.records import Record, read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.validation_images import check_predictions, predictions_of
-from pipeline.study.params import Cell, Study, read_study
+from pipeline.study.params import Cell, read_study
 
 Tables = dict[str, list[pd.DataFrame]]
 
@@ -60,9 +59,9 @@ def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path
         for dataset in study.datasets:
             choice = recommended(done, answers, dataset)
             if choice is not None:
-                found = _of_dataset(study, runs, datasets, done, choice)
-                if found is not None:
-                    _add(tables, folder, found, images)
+                answered = _of_dataset(runs, datasets, done, choice)
+                if answered is not None:
+                    _add(tables, folder, answered, images)
         whole = {
             name: pd.concat(each) if each else pd.DataFrame(columns=list(COLUMNS[name]))
             for name, each in tables.items()
@@ -71,9 +70,11 @@ def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path
 
 
 @dataclass(frozen=True)
-class Found:
-    """One dataset's recommended model, and the answers of every model of its recipe, or each at the
-    rate to take for it.
+class DatasetAnswers:
+    """A dataset, its recommended model, and the answers of every model that was compared with it,
+    each at the recipe to take for it.
+
+    `settings` is the configuration of one of the recommended model's runs.
     """
 
     data: Prepared
@@ -82,22 +83,25 @@ class Found:
     models: dict[str, Answers]
 
     @property
-    def named(self) -> dict[str, str]:
+    def key(self) -> dict[str, str]:
+        """The values of KEY's columns."""
         first = self.choice.rows.iloc[0]
-        named = {name: str(first[name]) for name in ONE}
-        return {**named, "recipe": self.choice.to_take(named["model"])}
+        key = {name: str(first[name]) for name in KEY}
+        return {**key, "recipe": self.choice.to_take(key["model"])}
 
     @property
-    def answers(self) -> Answers:
-        return self.models[self.named["model"]]
+    def recommended(self) -> Answers:
+        """The recommended model's answers."""
+        return self.models[self.key["model"]]
 
 
-def _of_dataset(
-    study: Study, runs: Path, datasets: Path, done: Results, choice: Choice
-) -> Found | None:
-    """What is known of one dataset; None where the recommended model's records say nothing."""
+def _of_dataset(runs: Path, datasets: Path, done: Results, choice: Choice) -> DatasetAnswers | None:
+    """The answers on one dataset; None where the recommended model's records hold none.
+
+    Raises `PipelineError` where a record is of other data than the prepared dataset.
+    """
     first = choice.rows.iloc[0]
-    records = _records(study, runs, done, choice)
+    records = _records(runs, done, choice)
     if str(first["model"]) not in records:
         return None
     data = open_prepared(datasets / str(first["dataset"]))
@@ -113,14 +117,12 @@ def _of_dataset(
         for model, each in records.items()
     }
     _, example = records[str(first["model"])][0]
-    return Found(data, example.config, choice, models)
+    return DatasetAnswers(data, example.config, choice, models)
 
 
-def _records(
-    study: Study, runs: Path, done: Results, choice: Choice
-) -> dict[str, list[tuple[Path, Record]]]:
-    """The finished records of the models compared, each at the recipe to take for it; only where
-    all of a model's hold predictions.
+def _records(runs: Path, done: Results, choice: Choice) -> dict[str, list[tuple[Path, Record]]]:
+    """The finished records by model, each at the recipe to take for it, of the models of which all
+    records hold predictions.
     """
     dataset = str(choice.rows["dataset"].iloc[0])
     takes = done.runs["model"].map({model: choice.to_take(model) for model in choice.rows["model"]})
@@ -138,12 +140,11 @@ def _records(
     return found
 
 
-def _add(tables: Tables, folder: Path, found: Found, images: int) -> None:
-    """One dataset's rows, added to each table, and its thumbnails."""
-    data, answers, models = found.data, found.answers, list(found.models.values())
+def _add(tables: Tables, folder: Path, answered: DatasetAnswers, images: int) -> None:
+    """Add one dataset's rows to each table, and write its thumbnails, at most `images` a group."""
+    data, answers, models = answered.data, answered.recommended, list(answered.models.values())
     bins = reliability(answers)
-    all_runs = sum(len(each.wrong) for each in models)
-    everyone = wrong_for_all(models)
+    n_all_runs = sum(len(each.wrong) for each in models)
     one = {
         "kind": data.kind,
         "n_runs": len(answers.wrong),
@@ -152,22 +153,22 @@ def _add(tables: Tables, folder: Path, found: Found, images: int) -> None:
         "error_rate": float(answers.wrong.mean()),
         "calibration_error": calibration_error(bins),
         "n_models": len(models),
-        "n_all_runs": all_runs,
-        "n_wrong_for_all": int(everyone.sum()) if all_runs > 1 else None,
+        "n_all_runs": n_all_runs,
+        "n_wrong_for_all": int(wrong_for_all(models).sum()) if n_all_runs > 1 else None,
     }
-    made = {
+    rows = {
         "models": pd.DataFrame([one]),
         "reliability": bins,
-        "overlap": _overlap(found),
-        "gallery": _gallery(folder, found, images),
+        "overlap": _overlap(answered),
+        "gallery": _gallery(folder, answered, images),
     }
     if data.kind == "single":
-        made["classes"] = by_class(answers, data.classes)
-        made["confusion"] = _sparse(confusion(answers, len(data.classes)), data.classes)
+        rows["classes"] = by_class(answers, data.classes)
+        rows["confusion"] = _sparse(confusion(answers, len(data.classes)), data.classes)
     else:
-        made["tags"] = by_tag(answers, data.classes)
-    for name, table in made.items():
-        tables[name].append(table.assign(**found.named))
+        rows["tags"] = by_tag(answers, data.classes)
+    for name, table in rows.items():
+        tables[name].append(table.assign(**answered.key))
 
 
 def _sparse(counts: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -178,30 +179,35 @@ def _sparse(counts: np.ndarray, classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"truth": names[truth], "answer": names[answer], "images": images})
 
 
-def _overlap(found: Found) -> pd.DataFrame:
-    """The recommended model beside itself (run by run), then beside those that it is tied with."""
-    rows = found.choice.rows
-    tied = [str(name) for name in rows.loc[rows["tied"], "model"] if name in found.models]
-    names = list(dict.fromkeys([found.named["model"], *tied]))
-    table = [
-        {"other": name, **shared_mistakes(found.answers, found.models[name])} for name in names
-    ]
-    return pd.DataFrame(table)
+def _overlap(answered: DatasetAnswers) -> pd.DataFrame:
+    """The mistakes that the recommended model's runs share with each other, and with the runs of
+    each model that it is tied with.
+    """
+    rows = answered.choice.rows
+    tied = [str(name) for name in rows.loc[rows["tied"], "model"] if name in answered.models]
+    names = list(dict.fromkeys([answered.key["model"], *tied]))
+    return pd.DataFrame(
+        [
+            {"other": name, **shared_mistakes(answered.recommended, answered.models[name])}
+            for name in names
+        ]
+    )
 
 
-def _gallery(folder: Path, found: Found, images: int) -> pd.DataFrame:
-    data, models = found.data, list(found.models.values())
-    shown = worst(found.answers, data.classes, images)
+def _gallery(folder: Path, answered: DatasetAnswers, images: int) -> pd.DataFrame:
+    """The rows of gallery.csv, with their thumbnails written to the folder."""
+    data, models = answered.data, list(answered.models.values())
+    shown = worst(answered.recommended, data.classes, images)
     if sum(len(each.wrong) for each in models) > 1:
-        shown += everyones(models, data.classes, images)
+        shown += unanimous_mistakes(models, data.classes, images)
     rows = data.rows("valid")
-    resize = str(found.settings.get("recipe", {}).get("resize", "squish"))
+    resize = str(answered.settings.get("recipe", {}).get("resize", "squish"))
     for each in shown:
         row = int(rows[each["image"]])
         each["file"], each["thumbnail"] = data.files[row], f"thumbnails/{data.name}-{row}.jpg"
         path = folder / each["thumbnail"]
         if not path.exists():
-            write_thumbnail(data, int(found.settings["image_size"]), resize, row, path)
+            write_thumbnail(data, int(answered.settings["image_size"]), resize, row, path)
     return pd.DataFrame(shown, columns=[*COLUMNS["gallery"]])
 
 

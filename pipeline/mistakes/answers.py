@@ -22,9 +22,10 @@ BETA2 = 4.0  # F2 counts recall four times as much as precision, squared beta
 class Answers:
     """What a model's runs answered; `kind` is single or multi, as the dataset's.
 
-    single: `truth` int64 [images], `decided` int64 [runs, images], `probability` of that answer
-    multi:  `truth` bool [images, labels], `decided` [runs, images, labels], `probability` that the
-            label is there
+    single: `truth` int64 [images], `decided` int64 [runs, images], and the `probability` of that
+            answer, float32 [runs, images]
+    multi:  `truth` bool [images, labels], `decided` bool [runs, images, labels], and the
+            `probability` that the label is there, float32 [runs, images, labels]
     """
 
     kind: str
@@ -39,16 +40,17 @@ class Answers:
         return wrong
 
     @cached_property
-    def doubt(self) -> np.ndarray:
-        """How wrong the answers are on the mean over runs, [images] or [images, labels], 0 to 1.
+    def wrongness(self) -> np.ndarray:
+        """How wrong the answers are, the mean over runs, [images] or [images, labels], 0 to 1.
 
-        One label: the probability of a wrong answer. Several: how far the label's is from 0 or 1.
+        One label: the probability of a wrong answer, 0 of a right one. Several: how far the label's
+        probability is from the truth.
         """
         if self.kind == "single":
-            doubt: np.ndarray = (self.wrong * self.probability).mean(axis=0)
+            wrongness: np.ndarray = (self.wrong * self.probability).mean(axis=0)
         else:
-            doubt = np.abs(self.probability - self.truth).mean(axis=0)
-        return doubt
+            wrongness = np.abs(self.probability - self.truth).mean(axis=0)
+        return wrongness
 
 
 def answers_of(kind: str, labels: np.ndarray, predictions: list[np.ndarray]) -> Answers:
@@ -75,46 +77,61 @@ def by_class(answers: Answers, classes: list[str]) -> pd.DataFrame:
     with np.errstate(invalid="ignore"):
         error = 1 - np.diag(counts) / n
     low, high = wilson(error, n)
-    others = counts - np.diag(np.diag(counts))
-    instead = others.argmax(axis=1)
-    names = [
+    mistakes = counts - np.diag(np.diag(counts))
+    taken_for = [
         classes[place] if row[place] > 0 else None
-        for row, place in zip(others, instead, strict=True)
+        for row, place in zip(mistakes, mistakes.argmax(axis=1), strict=True)
     ]
-    table = {"label": classes, "images": n, "error_rate": error, "error_low": low}
-    share = others.max(axis=1) / np.maximum(n, 1)
-    more = {"error_high": high, "taken_for": names, "taken_for_share": share}
-    return pd.DataFrame({**table, **more})
+    return pd.DataFrame(
+        {
+            "label": classes,
+            "images": n,
+            "error_rate": error,
+            "error_low": low,
+            "error_high": high,
+            "taken_for": taken_for,
+            "taken_for_share": mistakes.max(axis=1) / np.maximum(n, 1),
+        }
+    )
 
 
 def by_tag(answers: Answers, classes: list[str]) -> pd.DataFrame:
-    """Per label precision, recall and F2 with intervals, and the threshold that would give most F2.
+    """Per label precision, recall and F2 with intervals, and the threshold of the highest F2.
 
     Precision's interval is over the images that have the label by the model, recall's over those
     that have it in truth; F2's is a bootstrap over images.
     """
-    truth, decided = answers.truth, answers.decided
-    hit = (decided & truth).mean(axis=0).astype(float)
-    said, there = decided.mean(axis=0).astype(float), truth.astype(float)
+    true_positives = (answers.decided & answers.truth).mean(axis=0).astype(float)
+    predicted = answers.decided.mean(axis=0).astype(float)
+    positives = answers.truth.astype(float)
+    counts = [each.sum(axis=0) for each in (true_positives, predicted, positives)]
+    n = len(positives)
+    weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall = hit.sum(0) / said.sum(0), hit.sum(0) / there.sum(0)
-        f2 = _f2(hit.sum(0), said.sum(0), there.sum(0))
-        weights = np.random.default_rng(0).multinomial(
-            len(there), np.full(len(there), 1 / len(there)), size=DRAWS
-        )
-        draws = _f2(weights @ hit, weights @ said, weights @ there)
+        precision, recall = counts[0] / counts[1], counts[0] / counts[2]
+        f2 = _f2(*counts)
+        draws = _f2(weights @ true_positives, weights @ predicted, weights @ positives)
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     f2_low, f2_high = [np.array([_quantile(column, end) for column in draws.T]) for end in ends]
-    precision_low, precision_high = wilson(precision, said.sum(0))
-    recall_low, recall_high = wilson(recall, there.sum(0))
-    columns = {
-        **{"label": classes, "images": there.sum(0).astype(int), "answered": said.sum(0)},
-        **{"precision": precision, "precision_low": precision_low},
-        **{"precision_high": precision_high, "recall": recall, "recall_low": recall_low},
-        **{"recall_high": recall_high, "f2": f2, "f2_low": f2_low, "f2_high": f2_high},
-        "threshold_f2": best_thresholds(answers),
-    }
-    return pd.DataFrame(columns)
+    precision_low, precision_high = wilson(precision, counts[1])
+    recall_low, recall_high = wilson(recall, counts[2])
+    return pd.DataFrame(
+        {
+            "label": classes,
+            "images": counts[2].astype(int),
+            "answered": counts[1],
+            "precision": precision,
+            "precision_low": precision_low,
+            "precision_high": precision_high,
+            "recall": recall,
+            "recall_low": recall_low,
+            "recall_high": recall_high,
+            "f2": f2,
+            "f2_low": f2_low,
+            "f2_high": f2_high,
+            "threshold_f2": best_thresholds(answers),
+        }
+    )
 
 
 def best_thresholds(answers: Answers) -> np.ndarray:
@@ -123,20 +140,21 @@ def best_thresholds(answers: Answers) -> np.ndarray:
     F2 is that of the mean counts over runs; of equal ones the threshold nearest to a half counts.
     """
     steps = np.linspace(0.02, 0.98, 49)
-    there = answers.truth.sum(axis=0).astype(float)
+    positives = answers.truth.sum(axis=0).astype(float)
     scores = []
     for step in steps:
-        said = answers.probability > step
-        hit = (said & answers.truth).mean(axis=0).sum(axis=0)
-        scores.append(_f2(hit, said.mean(axis=0).sum(axis=0), there))
+        decided = answers.probability > step
+        true_positives = (decided & answers.truth).mean(axis=0).sum(axis=0)
+        scores.append(_f2(true_positives, decided.mean(axis=0).sum(axis=0), positives))
     best = np.nan_to_num(np.stack(scores)) - 1e-6 * np.abs(steps - 0.5)[:, None]
-    return np.where(there > 0, steps[best.argmax(axis=0)], 0.5).round(2)
+    return np.where(positives > 0, steps[best.argmax(axis=0)], 0.5).round(2)
 
 
 def reliability(answers: Answers) -> pd.DataFrame:
-    """Answers by their probability, in ten bins: how often they are right, how sure they were.
+    """Answers by their probability, in ten bins: how often they are right, and how sure they are.
 
-    `n` is the number of images (with several labels, of images and labels) with an answer there.
+    `n` is the number of images (with several labels, of pairs of image and label) with an answer in
+    the bin.
     """
     right = (
         ~answers.wrong
@@ -168,7 +186,7 @@ def reliability(answers: Answers) -> pd.DataFrame:
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
-    """The mean distance between how sure and how often right, over answers (ECE)."""
+    """The expected calibration error, from the bins of `reliability`."""
     gap = (bins["right"] - bins["probability"]).abs()
     return float((gap * bins["answers"]).sum() / bins["answers"].sum())
 
@@ -176,8 +194,8 @@ def calibration_error(bins: pd.DataFrame) -> float:
 def shared_mistakes(one: Answers, other: Answers) -> dict[str, float]:
     """How far two models err on the same answers: shares of all answers, means over pairs of runs.
 
-    `both_if_independent` is what models of these errors would share by luck; `overlap` is the
-    share that both get wrong of what either does.
+    `both_if_independent` is the share that both would get wrong if their errors were independent;
+    `overlap` is the share that both get wrong of what either does.
     """
     a = one.wrong.reshape(len(one.wrong), -1).astype(float)
     b = other.wrong.reshape(len(other.wrong), -1).astype(float)
@@ -195,10 +213,10 @@ def shared_mistakes(one: Answers, other: Answers) -> dict[str, float]:
     }
 
 
-def _f2(hit: np.ndarray, said: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """F2 from counts of true positives, of positives by the model, of positives in truth."""
-    with np.errstate(invalid="ignore"):  # nothing there and nothing said
-        f2: np.ndarray = (1 + BETA2) * hit / (BETA2 * there + said)
+def _f2(true_positives: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """F2 from counts of true positives, of positives by the model, and of positives in truth."""
+    with np.errstate(invalid="ignore"):  # no positives of either kind
+        f2: np.ndarray = (1 + BETA2) * true_positives / (BETA2 * positives + predicted)
     return f2
 
 
@@ -210,12 +228,12 @@ def _quantile(values: np.ndarray, share: float) -> float:
 MOST_IMAGES = 240  # thumbnails of a study: about 1 MB in the report, in text
 PER_GROUP = 24
 THUMBNAIL = 96  # pixels
-QUALITY = 82
+JPEG_QUALITY = 82
 
 
 def worst(answers: Answers, classes: list[str], most: int) -> list[dict[str, Any]]:
-    """The images with the surest wrong answers on the mean over runs; with several labels, each
-    image with its worst label."""
+    """Rows of gallery.csv for the images with the surest wrong answers, the mean over runs; with
+    several labels, each image with its worst label."""
     return _surest(WORST, answers, np.asarray(answers.wrong.any(axis=0)), classes, most)
 
 
@@ -224,8 +242,10 @@ def wrong_for_all(models: list[Answers]) -> np.ndarray:
     return np.asarray(np.concatenate([each.wrong for each in models]).all(axis=0))
 
 
-def everyones(models: list[Answers], classes: list[str], most: int) -> list[dict[str, Any]]:
-    """The images that every run of every model gets wrong, the surest first; none of a lone run."""
+def unanimous_mistakes(
+    models: list[Answers], classes: list[str], most: int
+) -> list[dict[str, Any]]:
+    """Rows of gallery.csv for the images that every run of every model gets wrong."""
     together = Answers(
         models[0].kind,
         models[0].truth,
@@ -238,32 +258,32 @@ def everyones(models: list[Answers], classes: list[str], most: int) -> list[dict
 def _surest(
     group: str, answers: Answers, wrong: np.ndarray, classes: list[str], most: int
 ) -> list[dict[str, Any]]:
-    """Rows of the gallery, of the images that are `wrong` ([images] or [images, labels])."""
-    doubt: np.ndarray = answers.doubt * wrong
-    labels = np.zeros(len(doubt), dtype=int)
-    if doubt.ndim == 2:
-        labels, doubt = doubt.argmax(axis=1), doubt.max(axis=1)
-    order = np.argsort(-doubt, kind="stable")[:most]
+    """Rows of gallery.csv for the images that are `wrong` ([images] or [images, labels])."""
+    wrongness: np.ndarray = answers.wrongness * wrong
+    labels = np.zeros(len(wrongness), dtype=int)
+    if wrongness.ndim == 2:
+        labels, wrongness = wrongness.argmax(axis=1), wrongness.max(axis=1)
+    order = np.argsort(-wrongness, kind="stable")[:most]
     return [
-        _row(group, answers, classes, int(at), int(labels[at])) for at in order if doubt[at] > 0
+        _row(group, answers, classes, int(at), int(labels[at])) for at in order if wrongness[at] > 0
     ]
 
 
 def _row(
     group: str, answers: Answers, classes: list[str], image: int, label: int
 ) -> dict[str, Any]:
-    """A row of gallery.csv: the wrong answer that most runs give; the mean probability of wrong."""
+    """A row of gallery.csv: the wrong answer that most runs give, and its mean `wrongness`."""
     if answers.kind == "single":
         wrong = answers.wrong[:, image]
-        given = np.bincount(answers.decided[wrong, image]).argmax()
-        truth, answer = classes[answers.truth[image]], classes[given]
-        probability = answers.doubt[image]
+        most_given = np.bincount(answers.decided[wrong, image]).argmax()
+        truth, answer = classes[answers.truth[image]], classes[most_given]
+        probability = answers.wrongness[image]
     else:
         wrong = answers.wrong[:, image, label]
-        there = bool(answers.truth[image, label])
-        truth = f"{classes[label]}" if there else f"no {classes[label]}"
-        answer = f"no {classes[label]}" if there else f"{classes[label]}"
-        probability = answers.doubt[image, label]
+        truth, answer = classes[label], f"no {classes[label]}"
+        if not answers.truth[image, label]:
+            truth, answer = answer, truth
+        probability = answers.wrongness[image, label]
     return {
         "group": group,
         "image": image,
@@ -276,9 +296,9 @@ def _row(
 
 
 def write_thumbnail(data: Prepared, size: int, resize: str, row: int, path: Path) -> None:
-    """Write image `row` of the index as a JPEG of at most THUMBNAIL pixels."""
+    """Write row `row` of the array of this size as a JPEG of at most THUMBNAIL pixels a side."""
     pixels = np.asarray(data.array(size, resize)[[row]][0])
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    side = THUMBNAIL if size > THUMBNAIL else size
+    side = min(size, THUMBNAIL)
     path.parent.mkdir(exist_ok=True)
-    image.resize((side, side), Image.Resampling.LANCZOS).save(path, "JPEG", quality=QUALITY)
+    image.resize((side, side), Image.Resampling.LANCZOS).save(path, "JPEG", quality=JPEG_QUALITY)

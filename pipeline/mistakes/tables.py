@@ -16,33 +16,73 @@ import pandas as pd
 
 from pipeline.results import read_result, write_result
 
-ONE = ("dataset", "recipe", "model")
+KEY = ("dataset", "recipe", "model")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "models": (
-        *(*ONE, "kind", "n_runs", "n_valid", "n_classes", "error_rate", "calibration_error"),
-        *("n_models", "n_all_runs", "n_wrong_for_all"),
+        *KEY,
+        "kind",
+        "n_runs",
+        "n_valid",
+        "n_classes",
+        "error_rate",
+        "calibration_error",
+        "n_models",
+        "n_all_runs",
+        "n_wrong_for_all",
     ),
     "classes": (
-        *(*ONE, "label", "images", "error_rate", "error_low", "error_high"),
-        *("taken_for", "taken_for_share"),
+        *KEY,
+        "label",
+        "images",
+        "error_rate",
+        "error_low",
+        "error_high",
+        "taken_for",
+        "taken_for_share",
     ),
     "tags": (
-        *(*ONE, "label", "images", "answered", "precision", "precision_low", "precision_high"),
-        *("recall", "recall_low", "recall_high", "f2", "f2_low", "f2_high", "threshold_f2"),
+        *KEY,
+        "label",
+        "images",
+        "answered",
+        "precision",
+        "precision_low",
+        "precision_high",
+        "recall",
+        "recall_low",
+        "recall_high",
+        "f2",
+        "f2_low",
+        "f2_high",
+        "threshold_f2",
     ),
-    "confusion": (*ONE, "truth", "answer", "images"),
+    "confusion": (*KEY, "truth", "answer", "images"),
     "reliability": (
-        *(*ONE, "bin_low", "bin_high", "n", "answers"),
-        *("probability", "right", "right_low", "right_high"),
+        *KEY,
+        "bin_low",
+        "bin_high",
+        "n",
+        "answers",
+        "probability",
+        "right",
+        "right_low",
+        "right_high",
     ),
-    "overlap": (*ONE, "other", "error_rate", "both", "both_if_independent", "overlap"),
+    "overlap": (*KEY, "other", "error_rate", "both", "both_if_independent", "overlap"),
     "gallery": (
-        *(*ONE, "group", "file", "truth", "answer", "probability", "wrong_runs", "runs"),
+        *KEY,
+        "group",
+        "file",
+        "truth",
+        "answer",
+        "probability",
+        "wrong_runs",
+        "runs",
         "thumbnail",
     ),
 }
 _TEXT = ("kind", "label", "taken_for", "truth", "answer", "other", "group", "file", "thumbnail")
-_TYPES = dict.fromkeys((*ONE, *_TEXT), "str")
+_TYPES = dict.fromkeys((*KEY, *_TEXT), "str")
 WORST, EVERYONE = "worst", "everyone"  # groups of gallery.csv
 
 
@@ -74,7 +114,9 @@ def write_mistakes(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
 
 
 def read_mistakes(folder: Path) -> Mistakes:
-    """Read what stage `mistakes` wrote; a table that is missing or of another shape is one line."""
+    """Read what stage `mistakes` wrote; raises `PipelineError` where a table is missing or lacks a
+    column.
+    """
     tables = {
         name: read_result(folder / f"{name}.csv", columns, _TYPES, "run `dvc repro mistakes`")
         for name, columns in COLUMNS.items()

@@ -26,16 +26,21 @@ if TYPE_CHECKING:
 
 TABLE = Path("data/imagenet.csv")
 
-COUNTED = 20  # models whose parameters are worth counting one by one
+MOST_COUNTED = 20  # models whose parameters are counted by building them, one by one
 SETUP = ["precision", "compile", "torch", "device"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model. `bare_name_loads_it`: does the architecture's name alone load these weights today;
-    `bare_name_in_2022`: what that name loaded in 2022; `names_in_2022`: what loaded these then.
-    `left_out`: the share of the pretrained parameters that `vision_learner` leaves out, if counted.
-    `licence`: timm's identifier of the weights' licence, None where it states none.
+    """One model.
+
+    bare_name_loads_it  does the architecture's name alone load these weights today?
+    bare_name_in_2022   the weights that the architecture's name loaded in 2022
+    bare_name_changed   are those others than today's? None for a name not known from 2022
+    names_in_2022       the names that loaded these weights in 2022
+    left_out            share of the pretrained parameters that `vision_learner` leaves out; None if
+                        not counted
+    licence             timm's identifier of the weights' licence; None where it states none
     """
 
     model: str
@@ -56,17 +61,20 @@ class Row:
     commit: str | None
 
 
-def rows_of(names: list[str], table: Path, speed_file: str | None = None) -> list[Row]:
-    """The models that `names` and patterns stand for, each once, in order."""
+def rows_of(names: list[str], table: Path, speed_file: str | None) -> list[Row]:
+    """The models that `names` and patterns stand for, each once, in order.
+
+    Speeds are those of `speed_file`, else of the file that times the most models on a GPU.
+    """
     with Console(stderr=True).status("reading timm's registry"):
         from pipeline.names.vision_learner import left_out  # loads timm and fastai
 
         models = list(dict.fromkeys(model for name in names for model in _models_of(name)))
     published = _published(models, _imagenet(table, speed_file), speed_file)
     params = dict(published["params_m"].dropna())
-    if len(unknown := [model for model in models if model not in params]) <= COUNTED:
+    if len(unknown := [model for model in models if model not in params]) <= MOST_COUNTED:
         params |= {model: _parameters_m(model) for model in unknown}
-    counted = len(models) <= COUNTED
+    counted = len(models) <= MOST_COUNTED
     return [
         _row(model, params, published, left_out(model, "fastai") if counted else None)
         for model in models
@@ -74,7 +82,10 @@ def rows_of(names: list[str], table: Path, speed_file: str | None = None) -> lis
 
 
 def _models_of(name: str) -> list[str]:
-    """The exact weights a name or pattern stands for: today's first, then those of 2022."""
+    """The exact weights that a name or pattern stands for: today's first, then those of 2022.
+
+    Raises `PipelineError` where there are none.
+    """
     if any(mark in name for mark in "*?["):
         import timm
 
@@ -95,8 +106,8 @@ def _models_of(name: str) -> list[str]:
 
 
 def _pattern_hint(part: str) -> str:
-    """The end of an error line: the pattern for the names that hold `part`, and the shortest three;
-    empty where none does.
+    """A hint for an error line: the pattern for names with `part`, and the shortest three of them;
+    "" where there are none.
     """
     for pattern, found in (
         (f"{part}*", [name for name in weights() if name.startswith(part)]),
@@ -159,9 +170,8 @@ def _imagenet(path: Path, speed_file: str | None) -> pd.DataFrame | None:
 def _published(
     models: list[str], imagenet: pd.DataFrame | None, speed_file: str | None
 ) -> pd.DataFrame:
-    """Per model, its accuracy at the published size nearest to its own, and its speed there.
-
-    One benchmark file gives the speed of all.
+    """Of each model the accuracy at the published image size nearest to its own, and the speed at
+    that size, all speeds from one benchmark file.
     """
     columns = ["top1", "img_size", "params_m", "samples_per_second", "benchmark_file", "commit"]
     if imagenet is None:
@@ -204,7 +214,7 @@ def print_json(rows: list[Row], out: TextIO) -> None:
 
 
 def print_table(rows: list[Row], out: TextIO) -> None:
-    """A table for people; below it, what its words mean and where its numbers come from."""
+    """Print a table, and below it what its words mean and where its numbers come from."""
     shown_on = console(out)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", no_wrap=True)
@@ -265,7 +275,7 @@ def _notes(rows: list[Row]) -> list[str]:
         lines.append(f"images/s: inference, {file}{commit}")
     if blank := sum(row.params_m is None for row in rows):
         lines.append(
-            f"params M: {blank} have none published; up to {COUNTED} at a time are counted"
+            f"params M: {blank} have none published; up to {MOST_COUNTED} at a time are counted"
         )
     return lines
 

@@ -26,7 +26,7 @@ class Meaning:
 
     `model` is None where today's timm does not know the name or has no weights for it; `in_2022`
     is None where the name had no weights in 2022 or its weights are gone. A name with a tag means
-    the same in every year. `renamed` is timm's own heir of a name that is older than 2022.
+    the same in every year. `renamed` is timm's name today, for a name that is older than 2022.
     """
 
     name: str
@@ -41,7 +41,10 @@ class Meaning:
 
 
 def resolve(name: str) -> str:
-    """The exact `arch.tag` for a name that a study may use; any doubt is a `PipelineError`."""
+    """The exact `arch.tag` that a name means.
+
+    Raises `PipelineError` where the name is unknown, has no weights, or meant others in 2022.
+    """
     meaning = meaning_of(name)
     if meaning.model is None:
         raise no_model(meaning)
@@ -67,8 +70,8 @@ def meaning_of(name: str) -> Meaning:
     if name in names_2022() or name in _untrained():
         return Meaning(name, None, in_2022)
     if name in _deprecated():
-        heir = _deprecated()[name] or ""
-        return Meaning(name, None, None, defaults().get(heir, heir) or None)
+        renamed = _deprecated()[name] or ""
+        return Meaning(name, None, None, defaults().get(renamed, renamed) or None)
     raise PipelineError(f"model {name}: {_unknown(architecture, tag)}")
 
 
@@ -101,6 +104,7 @@ def no_model(meaning: Meaning) -> PipelineError:
 
 
 def _unknown(architecture: str, tag: str) -> str:
+    """Why there is no such model, with the names nearest to it."""
     if tag and architecture in _architectures():
         tags = [known for known in weights() if known.partition(".")[0] == architecture]
         return f"{architecture} has no weights tagged {tag}: " + (

@@ -1,4 +1,4 @@
-"""How fastai and timm fit together: what fastai's head stands on, and what it leaves out.
+"""How fastai and timm fit together: which features fastai's head gets, and what it leaves out.
 
 fastai cuts a timm model's head and puts its own on. Where the configuration names a `pool_size`,
 it takes the feature map and pools it, as channels first; where not, it takes what timm pooled. So
@@ -44,11 +44,11 @@ class PooledFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class Features:
-    """What a body gives and uses.
+    """The features that a body gives.
 
-    `width` is the number of channels or vector entries, `pooled` whether it gives one vector per
-    image; `left_out` the share of the pretrained
-    parameters, the classifier's apart, that nothing it gives depends on, from 0 to 1.
+    `width` is the number of channels or vector entries, `pooled` whether there is one vector per
+    image. `left_out`, from 0 to 1, is the share of the pretrained parameters, the classifier's not
+    counted, that no feature depends on.
     """
 
     width: int
@@ -57,7 +57,7 @@ class Features:
 
 
 def body_of(model: str, features: str, pretrained: bool, overlay: dict[str, Any]) -> Any:
-    """timm's `model` without its classifier, giving these features: "fastai" or "timm".
+    """timm's `model` without its classifier, for `features` "fastai" or "timm".
 
     `overlay` is timm's `pretrained_cfg_overlay`.
     """
@@ -71,7 +71,7 @@ def body_of(model: str, features: str, pretrained: bool, overlay: dict[str, Any]
 
 @cache
 def features_of_model(model: str, features: str) -> Features:
-    """Width and share left out of `model` with the features "fastai" or "timm"."""
+    """The features of `model`, "fastai" or "timm", found on one pass without data."""
     with torch.device("meta"):
         whole: Any = timm.create_model(model)
         body = body_of(model, features, False, {}).eval()
@@ -106,13 +106,13 @@ Word = Literal["yes", "timm pools", "pool_size=None", "no"]
 
 CHANNELS_LAST = {"swin_transformer", "swin_transformer_v2", "hieradet_sam2"}
 UNFIT = {"mambaout"}  # modules
-ENCODER = "_enc"  # how architectures end that give one vector per token, for language models,
-MAP_ENCODERS = {"mobilenetv5"}  # but for these, which give a map as others do
+TOKEN_ENCODER = "_enc"  # ending of architectures that give one vector per token
+MAP_ENCODERS = {"mobilenetv5"}  # modules of such architectures that give a map nevertheless
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Does a model fit, in a word, and what the word means."""
+    """Whether a model fits, in a word, and what the word means."""
 
     fits: bool
     word: Word
@@ -130,7 +130,7 @@ NO_FIT = Fit(False, "no", "does not fit: its features are tokens, or not as many
 def fit_of(model: str) -> Fit:
     """How `vision_learner` takes the weights `arch.tag`, or an architecture without weights."""
     module = module_of(model)
-    encodes_tokens = model.partition(".")[0].endswith(ENCODER) and module not in MAP_ENCODERS
+    encodes_tokens = model.partition(".")[0].endswith(TOKEN_ENCODER) and module not in MAP_ENCODERS
     if module in UNFIT or encodes_tokens:
         return NO_FIT
     config = timm.get_pretrained_cfg(model)

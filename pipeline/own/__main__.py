@@ -23,11 +23,10 @@ from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
 from pipeline.statistics.answer import few_images
 from pipeline.study.params import refuse_unknown_name
-from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
+from pipeline.timm_results.imagenet import USUAL_SIZE, at_nearest_size, read_imagenet
 
 RECIPE = "lp_ft"
 SEEDS = [0, 1, 2]
-NATIVE_SIZE = 224  # pixels: what most published weights were trained at
 LEAST_SIZE, STEP = 64, 32  # pixels: the coarsest feature map has one cell for 32
 LOOKED_AT = 200  # images whose size is read
 LARGEST_PARAMS_M = {"cpu": (8, 30), "gpu": (8, 30, 100)}  # of each class of size, in millions
@@ -73,7 +72,7 @@ def main(
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     print(
         f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "
-        f"weights were trained at {NATIVE_SIZE}. "
+        f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{_few(look)}{_replaced([each for each in before if each != name])}"
         f"Then: make run, and python -m pipeline.recommend --dataset {name}"
@@ -134,20 +133,20 @@ def look_at(project: Path, name: str) -> Look:
 
 
 def image_size(side: float) -> int:
-    """The study's image size: the images' own, in steps of STEP, at most NATIVE_SIZE."""
-    return int(min(max(round(side / STEP) * STEP, LEAST_SIZE), NATIVE_SIZE))
+    """The study's image size: the images' own, in steps of STEP, at most USUAL_SIZE."""
+    return int(min(max(round(side / STEP) * STEP, LEAST_SIZE), USUAL_SIZE))
 
 
 def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
     """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1.
 
-    Weights count at the published image size nearest to NATIVE_SIZE, at most half as much again,
+    Weights count at the published image size nearest to USUAL_SIZE, at most half as much again,
     and only if they take images of `size` pixels.
     """
     rows = imagenet.dropna(subset=["top1", "params_m"])
-    rows = rows[rows["img_size"] <= 1.5 * NATIVE_SIZE]
+    rows = rows[rows["img_size"] <= 1.5 * USUAL_SIZE]
     rows = rows[rows["fixed_size"].isna() | (rows["fixed_size"] == size)]
-    rows = at_nearest_size(rows, NATIVE_SIZE).drop_duplicates("model")
+    rows = at_nearest_size(rows, USUAL_SIZE).drop_duplicates("model")
     rows = rows.sort_values(["top1", "model"], ascending=[False, True])
     found: list[str] = []
     above = 0

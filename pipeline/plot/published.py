@@ -27,21 +27,22 @@ from pipeline.figures.look import (
 )
 from pipeline.statistics.fit_times import along_front
 from pipeline.study.params import MODE_NAMES
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
-MOST_FAMILIES = 16  # with a legend entry of their own; more look alike
-MOST_NAMED = 12  # models of the study; of a larger one, only those on the front
+MOST_FAMILIES = 16  # with a legend entry of their own
+MOST_NAMED = 12  # models of a study; of a larger one only models on the front are named
 LEAST_FOR_TREND = 6  # points of a family
-RESAMPLES = 200  # of its points, for the trend's band
+RESAMPLES = 200  # of a family's points, for the band of its trend
 BUBBLES = (128, 224, 384, 512)  # pixels, in the legend
 MOST_BARS = 30
 LEAST_FOR_MEDIAN = 15  # weights at one image size
 TICKS = (96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 800)  # pixels
-SPREAD = 0.012  # of log2(pixels): points of one size lie side by side
+SPREAD = 0.012  # standard deviation in log2(pixels), so that points of one size lie side by side
 
 
 def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[str]) -> Figure:
     """ImageNet top-1 against speed, every family; the study's models and the front are named."""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {rows['model'].nunique():,} weights",
         f"{speed_source(rows)}. n = {len(rows):,} pairs of weights and image size, each measured "
         "once. The line joins the weights that no other beats in both.",
@@ -52,18 +53,18 @@ def accuracy_against_speed(rows: pd.DataFrame, mode: str, studied: Collection[st
     scatter_families(axes, rows, families, "samples_per_second", "top1", area)
     best = rows.iloc[along_front(-rows["samples_per_second"].to_numpy(), rows["top1"].to_numpy())]
     axes.step(best["samples_per_second"], best["top1"], where="post", color=INK, lw=0.8)
-    _finish(made, axes, mode, family_handles(rows, families), rows["img_size"])
-    own = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
-    named = pd.concat([own, best]).drop_duplicates("arch")
+    _finish(fig, axes, mode, family_handles(rows, families), rows["img_size"])
+    of_study = rows[rows["model"].isin(studied)] if len(studied) <= MOST_NAMED else rows[:0]
+    named = pd.concat([of_study, best]).drop_duplicates("arch")
     obstacles = np.vstack([_points(rows), along_steps(_points(best), 40)])
     place_labels(axes, _points(named), named["arch"].tolist(), obstacles)
-    return made
+    return fig
 
 
 def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
     """The families of the 2022 notebook's chart, each with its trend over log speed."""
     chosen = rows[rows["family"].isin(TREND_FAMILIES)]
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         f"ImageNet accuracy against {MODE_NAMES[mode]} speed, {len(TREND_FAMILIES)} families",
         f"{speed_source(rows)}. n = {len(chosen):,} pairs of weights and image size, each measured "
         "once. Trends: Theil and Sen's line over log speed with its 95 % bootstrap band, of "
@@ -84,14 +85,14 @@ def accuracy_against_speed_trends(rows: pd.DataFrame, mode: str) -> Figure:
         )
         _draw_trend(axes, part, look.colour, "-" if only_in1k else "--")
     present = [family for family in TREND_FAMILIES if (chosen["family"] == family).any()]
-    _finish(made, axes, mode, family_handles(chosen, present), chosen["img_size"])
-    return made
+    _finish(fig, axes, mode, family_handles(chosen, present), chosen["img_size"])
+    return fig
 
 
 def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
     """Speed against parameters, both logarithmic, one panel per mode."""
     together = pd.concat(rows.values())
-    made, panels = figure(
+    fig, panels = figure(
         "Speed against parameters",
         f"{speed_source(together)}. ρ is Spearman's rank correlation.",
         5.0,
@@ -108,12 +109,12 @@ def speed_against_parameters(rows: dict[str, pd.DataFrame]) -> Figure:
         axes.set_ylabel("samples per second")
         plain_log(axes.xaxis, TICKS_OF_HALF)
         plain_log(axes.yaxis)
-    made.legend(handles=family_handles(together, families), loc="outside right upper")
-    return made
+    fig.legend(handles=family_handles(together, families), loc="outside right upper")
+    return fig
 
 
 def _finish(
-    made: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
+    fig: Figure, axes: Axes, mode: str, handles: list[Line2D], img_sizes: pd.Series
 ) -> None:
     """Axes and both legends: families, and image sizes by bubble size."""
     axes.set(xscale="log", ylabel="ImageNet top-1 (%)")
@@ -126,31 +127,32 @@ def _finish(
         for size in BUBBLES
         if img_sizes.min() <= size <= img_sizes.max()
     ]
-    made.legend(handles=[*handles, *bubbles], loc="outside right upper")
+    fig.legend(handles=[*handles, *bubbles], loc="outside right upper")
 
 
 def _bubble_area(img_size: Any) -> Any:
-    """The marker's area in square points, as the image's area."""
-    return 24 * (img_size / 224) ** 2
+    """The marker's area in square points, in proportion to the image's."""
+    return 24 * (img_size / USUAL_SIZE) ** 2
 
 
 def _draw_trend(axes: Axes, rows: pd.DataFrame, colour: str, line: str) -> None:
-    """The line of median slope (Theil and Sen's) with its 95 % band; none for few points."""
+    """A family's line of median slope (Theil and Sen's) with its 95 % band; none for few points."""
     speed, top1 = np.log10(rows["samples_per_second"].to_numpy()), rows["top1"].to_numpy()
     if len(rows) < LEAST_FOR_TREND or np.ptp(speed) == 0:
         return
     along = np.linspace(speed.min(), speed.max(), 30)
     random = np.random.default_rng(0)
-    drawn = random.integers(len(rows), size=(RESAMPLES, len(rows)))
-    kept = [each for each in drawn if np.ptp(speed[each]) > 0]
-    lines = [_line(top1[each], speed[each], along) for each in kept]
+    samples = random.integers(len(rows), size=(RESAMPLES, len(rows)))
+    varied = [each for each in samples if np.ptp(speed[each]) > 0]
+    lines = [_theil_sen(top1[each], speed[each], along) for each in varied]
     low, high = np.percentile(lines, [2.5, 97.5], axis=0)
     axes.fill_between(10**along, low, high, color=colour, alpha=0.1, lw=0, zorder=1)
-    axes.plot(10**along, _line(top1, speed, along), color=colour, ls=line, lw=1.8, zorder=4)
+    axes.plot(10**along, _theil_sen(top1, speed, along), color=colour, ls=line, lw=1.8, zorder=4)
 
 
-def _line(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # of the slope's own interval, which is not asked for
+def _theil_sen(y: np.ndarray, x: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The heights of the line of median slope at the points `along`."""
+    with np.errstate(invalid="ignore"):  # of the slope's interval, which is not used
         slope, level, *_ = theilslopes(y, x, method="joint")
     return level + slope * along
 
@@ -166,11 +168,11 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
     left_out = counts.drop(families)
     note = (
         f"{accuracy_source(weights)}. n = {len(weights):,} weights, {weights['arch'].nunique():,} "
+        "architectures. Pale: pretrained on more than ImageNet-1k."
     )
-    note += "architectures. Pale: pretrained on more than ImageNet-1k."
     if len(left_out):
         note += f" Not shown: {len(left_out)} families with {left_out.sum():,} weights."
-    made, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))
+    fig, (axes,) = figure("Published weights per family", note, 1.6 + 0.2 * len(families))
     only_in1k = weights[weights["pretraining"] == "in1k"]["family"].value_counts()
     architectures = weights.groupby("family")["arch"].nunique()
     for place, family in enumerate(families):
@@ -187,12 +189,12 @@ def models_per_family(weights: pd.DataFrame) -> Figure:
     )
     axes.set_xlim(0, counts.max() * 1.12)
     axes.grid(visible=False, axis="y")
-    return made
+    return fig
 
 
 def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
     """ImageNet top-1 of every pair of weights and image size, with the median per size."""
-    made, (axes,) = figure(
+    fig, (axes,) = figure(
         "ImageNet accuracy by image size",
         f"{accuracy_source(sizes)}. n = {len(sizes):,} pairs of weights and image size. Black: the "
         f"median of each size with {LEAST_FOR_MEDIAN} or more.",
@@ -213,5 +215,5 @@ def accuracy_by_image_size(sizes: pd.DataFrame) -> Figure:
     axes.set(xlabel="image size (pixels)", ylabel="ImageNet top-1 (%)")
     median = Line2D([], [], color=INK, lw=2, label="median")
     handles = [*family_handles(sizes, families), *([median] if len(known) else [])]
-    made.legend(handles=handles, loc="outside right upper")
-    return made
+    fig.legend(handles=handles, loc="outside right upper")
+    return fig

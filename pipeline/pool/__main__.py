@@ -1,10 +1,10 @@
-"""Command `pool`: runs of other people beside this study's, and this study's runs for others.
+"""Command `pool`: takes runs of other people into the study, and shares this study's runs.
 
-Reads the records of a folder, an archive, a git repository or a DVC remote, as input that nobody
-vouches for, and keeps them in data/pool/NAME with who and where they are from. `dvc repro` then
-makes results/pool.csv of them. They are marked in the report, compared image by image where the
-dataset is the very same, and add to the prior of `recommend`; their times rank nothing. --share
-writes this study's runs as such an archive, without paths and names of users and machines.
+Reads the records of a folder, an archive, a git repository or a DVC remote as untrusted input, and
+keeps them in data/pool/NAME with who and where they are from. `dvc repro` then makes
+results/pool.csv of them. They are marked in the report, compared image by image where the dataset
+is the very same, and add to the prior of `recommend`; their times rank nothing. --share writes this
+study's runs as such an archive, without paths and names of users and machines.
 """
 
 import getpass
@@ -51,7 +51,7 @@ NEXT = "`dvc repro` puts them beside this study's"
 MOST_WHO = 80  # characters
 MOST_SHOWN = 5  # texts of failed runs
 
-# The forms of texts that are shared, which hold for every machine.
+# What a text must look like to be shared: nothing that has such a form tells who made it.
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.?post|\.?dev)\d+)?(\+(cpu|cu\d+|rocm[\d.]+))?")
 _PART = r"([A-Za-z0-9()+-]{1,24}|\d+(\.\d+)?[A-Za-z]*|@)"  # of `AMD EPYC 7763 @ 2.20GHz`
@@ -68,11 +68,11 @@ _DEVICE = {
 }
 _WEIGHTS = {"source": re.compile("hub|folder|wheel|random"), "sha256": _HASH, "left_out": None}
 VERSIONED = ("python", *PACKAGES, "code")
-SETTINGS = {each.name for each in fields(Recipe)} - {"name", "rate_of"}  # users name recipes
+SETTINGS = {each.name for each in fields(Recipe)} - {"name", "rate_of"}  # names are the user's
 FIT = ("batch_size", "epochs", "steps")
 LEFT_OUT = "(text not shared)"
 _ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")
-_OWN_WORDS = re.compile(
+_OUR_REASONS = re.compile(  # that this project itself gives
     r"out of GPU memory( at batch size \d+(, [\d.]+ GiB reserved)?)?"
     r"|(training|validation|test) loss is not finite( in epoch \d+)?"
     r"|features of the frozen net are not finite"
@@ -132,7 +132,10 @@ def add(
     rev: str | None = None,
     remote: str | None = None,
 ) -> None:
-    """Take a source into the pool, all of it or nothing; one of the same name is replaced."""
+    """Take a source into the pool, whole or not at all; one of the same name is replaced.
+
+    Raises `PipelineError` where anything in it is refused.
+    """
     found = incoming(source, rev, remote)
     records = checked_records(found)
     name = name or _name_of(found.where)
@@ -142,11 +145,11 @@ def add(
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     manifest = Manifest(name, who[:MOST_WHO], found.where, found.revision, now, {})
     write_pooled(pool / name, manifest, records)
-    print(f"{name}: {_told(records)}; {NEXT}")
+    print(f"{name}: {_summary(records)}; {NEXT}")
 
 
 def checked_records(found: Incoming) -> list[Record]:
-    """Every file as a record, each run once. One that is refused refuses the source."""
+    """Every file as a record, each run once; raises `PipelineError` where one is refused."""
     by_run: dict[str, tuple[str, Record]] = {}
     for file, content in found.files.items():
         if Path(file).name == MANIFEST:
@@ -173,8 +176,8 @@ def _name_of(where: str) -> str:
     return re.sub(r"\.(tar\.gz|tgz|tar|zip|git)$", "", last) or "pool"
 
 
-def _told(records: list[Record]) -> str:
-    """`12 runs of 3 models on digits (2 failed)`."""
+def _summary(records: list[Record]) -> str:
+    """Such as `12 runs of 3 models on digits (2 failed)`."""
     failed = sum(record.status != "ok" for record in records)
     models = {record.model for record in records}
     return (
@@ -201,9 +204,9 @@ def _list(pool: list[Pooled]) -> None:
     for heading in ("name", "who", "runs", "added", "from"):
         table.add_column(heading)
     for each in pool:
-        said, records = each.manifest, each.records
-        where = said.where + (f" at {said.revision[:12]}" if said.revision else "")
-        row = (said.name, said.who, _told(records), said.added_at[:10], where)
+        about, records = each.manifest, each.records
+        where = about.where + (f" at {about.revision[:12]}" if about.revision else "")
+        row = (about.name, about.who, _summary(records), about.added_at[:10], where)
         table.add_row(*map(Text, row))
     console().print(table)
 
@@ -220,23 +223,25 @@ def write_shared(out: Path, runs: Path, datasets: list[str] | None) -> None:
     records = [each for each in records if datasets is None or each.dataset in datasets]
     if not records:
         raise PipelineError(f"{runs}: no record here: run `dvc repro` first")
-    given = [shared(record, known) for record in records]
+    reduced_records = [shared(record, known) for record in records]
     with replacing(out) as temporary:
-        temporary.write_bytes(_archive(given))
-    print(f"{out}: {_told(given)}")
+        temporary.write_bytes(_archive(reduced_records))
+    print(f"{out}: {_summary(reduced_records)}")
     print("Each with names, seed, status, metrics, history, cost, device, versions, the recipe's")
     print("settings, data (counts, fingerprint) and which validation images it erred on.")
-    print(f"Devices: {', '.join(sorted({each.device.label or 'unknown' for each in given}))}")
-    _print_texts(each.reason for each in given)
+    devices = {each.device.label or "unknown" for each in reduced_records}
+    print(f"Devices: {', '.join(sorted(devices))}")
+    _print_texts(each.reason for each in reduced_records)
 
 
 def shared(record: Record, identities: Mapping[str, str]) -> Record:
-    """A record, wherever it was made, reduced to what has the form that the field has for all.
+    """The record as it may be shared: each text only where it has a form that its field has on
+    every machine, of an error its type.
 
-    Anything else may hold a path, a host, a user or a job and is left out; of an error its type
-    stays. `identities` are words of this user and machine and what stands for them where such a
-    word has the right form. Raises where a name holds one: it is the user's choice, and other
-    records go by it.
+    Any other text may hold a path, a host, a user or a job and is left out. `identities` maps words
+    of this user and machine to their stand-ins, for such words in texts of the right form. Raises
+    `PipelineError` where the name of a dataset, model or recipe holds such a word: it is the user's
+    choice, and other records refer to it.
     """
     record = reduced(record)
     check_names(record)
@@ -248,54 +253,54 @@ def shared(record: Record, identities: Mapping[str, str]) -> Record:
                     f"{key} {getattr(record, key)!r}: holds {word!r}, a name of this user or "
                     "machine: rename it, or share other datasets with --datasets"
                 )
-    without = _without(plain(_formal(record)), identities)
+    anonymous = _with_stand_ins(plain(_in_known_forms(record)), identities)
     kept = {key: getattr(record, key) for key in (*NAMES, "status", "valid_wrong")}
-    return build(Record, without | kept)
+    return build(Record, anonymous | kept)
 
 
-def _formal(record: Record) -> Record:
-    """The reduced record, its texts of the forms below."""
+def _in_known_forms(record: Record) -> Record:
+    """The reduced record without the texts that have none of the known forms."""
     settings = {
         key: value
         for key, value in record.config["recipe"].items()
         if key in SETTINGS and (not isinstance(value, str) or value in CHOICES.get(key, ()))
     }
     device = vars(record.device) | {"step": (record.device.step or "").partition(":")[0]}
-    device = {key: _of_form(value, _DEVICE.get(key)) for key, value in device.items()}
+    device = {key: _if_of_form(value, _DEVICE.get(key)) for key, value in device.items()}
     versions = {
-        key: _of_form(value, _HASH if key == "code" else _VERSION)
+        key: _if_of_form(value, _HASH if key == "code" else _VERSION)
         for key, value in record.versions.items()
         if key in VERSIONED
     }
     return replace(
         record,
-        reason=_said(record.reason),
-        not_for_speed=_said(record.not_for_speed),
+        reason=_shareable_text(record.reason),
+        not_for_speed=_shareable_text(record.not_for_speed),
         device=build(type(record.device), device),
         versions=versions,
-        weights={key: _of_form(record.weights.get(key), form) for key, form in _WEIGHTS.items()},
+        weights={key: _if_of_form(record.weights.get(key), form) for key, form in _WEIGHTS.items()},
         fit={key: record.fit[key] for key in FIT if key in record.fit},
-        data=replace(record.data, fingerprint=_of_form(record.data.fingerprint, _HASH)),
+        data=replace(record.data, fingerprint=_if_of_form(record.data.fingerprint, _HASH)),
         config=record.config | {"recipe": settings},
         started_at=_in_utc(record.started_at),
     )
 
 
-def _of_form(value: Any, form: re.Pattern[str] | None) -> Any:
-    """A number as it is, a text only if it has this form."""
+def _if_of_form(value: Any, form: re.Pattern[str] | None) -> Any:
+    """The value, unless it is a text of another form: then None."""
     return value if not isinstance(value, str) or (form and form.fullmatch(value)) else None
 
 
-def _said(text: str | None) -> str | None:
-    """What this project itself says; of an error its type; of any other text that it is left out"""
-    if text is None or _OWN_WORDS.fullmatch(text):
+def _shareable_text(text: str | None) -> str | None:
+    """A reason that this project gave; of an error its type; of any other text LEFT_OUT."""
+    if text is None or _OUR_REASONS.fullmatch(text):
         return text
     error = _ERROR.match(text)
     return f"{error[1]}: {LEFT_OUT}" if error else LEFT_OUT
 
 
 def _in_utc(text: str | None) -> str | None:
-    """A time without its zone, which says where."""
+    """A time without its zone, which says where it was; None for what is no time."""
     try:
         at = datetime.fromisoformat(text or "")
     except ValueError:
@@ -303,11 +308,11 @@ def _in_utc(text: str | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _without(value: Any, identities: Mapping[str, str]) -> Any:
+def _with_stand_ins(value: Any, identities: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without(each, identities) for key, each in value.items()}
+        return {key: _with_stand_ins(each, identities) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without(each, identities) for each in value]
+        return [_with_stand_ins(each, identities) for each in value]
     if isinstance(value, str):
         for word, stand_in in identities.items():
             value = _word(word).sub(stand_in, value)
@@ -315,12 +320,12 @@ def _without(value: Any, identities: Mapping[str, str]) -> Any:
 
 
 def _word(word: str) -> re.Pattern[str]:
-    """`word` where no letter or digit is beside it: also in `photos_of_anna`."""
+    """A pattern of `word` without a letter or digit next to it: also in `photos_of_anna`."""
     return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
 
 
 def identities() -> dict[str, str]:
-    """The names of this user and machine, and what stands for them in a shared text."""
+    """The names of this user and machine, and their stand-ins in a shared text."""
     host = socket.gethostname()
     found = {host: "<host>", host.partition(".")[0]: "<host>"}
     found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
@@ -328,7 +333,7 @@ def identities() -> dict[str, str]:
 
 
 def _print_texts(reasons: Iterable[str | None]) -> None:
-    """The free texts, which a person should read before sharing them."""
+    """Print the reasons, which a person should read before sharing them."""
     texts = Counter(filter(None, reasons))
     for text, count in texts.most_common(MOST_SHOWN):
         print(f"Reason of {count} without a result: {text}")
@@ -337,7 +342,7 @@ def _print_texts(reasons: Iterable[str | None]) -> None:
 
 
 def _archive(records: list[Record]) -> bytes:
-    """A .tar.gz that says nothing of who made it, the same bytes for the same records."""
+    """A .tar.gz without user, host and time: the same bytes for the same records."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as zipped,

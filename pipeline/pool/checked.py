@@ -1,6 +1,6 @@
 """What is kept of a record that goes between people, and the folder of the pool.
 
-`foreign_record` takes bytes of whoever it may be: strict JSON of a record's fields, plain names,
+`foreign_record` reads bytes of untrusted origin: strict JSON of a record's fields, plain names,
 finite numbers in their range, answers that give the error they claim. `reduced` leaves only what a
 comparison needs: no predictions, no telemetry, no origin of weights, no settings but the recipe's.
 
@@ -41,7 +41,7 @@ def foreign_record(where: str, content: bytes) -> Record:
     """The record in these bytes, reduced; `where` names it in errors. Raises `PipelineError`."""
     try:
         value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
+            content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
         )
         _check_values(value)
         record = reduced(record_of(value))
@@ -63,19 +63,19 @@ def _short(error: Exception) -> str:
     return _printable(str(error))[:200]
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is there twice")
     return found
 
 
-def _no_number(text: str) -> None:
+def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
 def _check_values(value: Any) -> None:
-    """Raise `WrongType` for too deep, too many, too long or too large values, at any place."""
+    """Raise `WrongType` where values are too deep, too many, too long or too large, anywhere."""
     todo: list[tuple[Any, str, int]] = [(value, "", 0)]
     count = 0
     while todo:
@@ -98,6 +98,7 @@ def _check_values(value: Any) -> None:
 
 
 def check_names(record: Record) -> None:
+    """Raise `WrongType` where a name could not be that of a folder."""
     for key in NAMES:
         name = getattr(record, key)
         if not _NAME.fullmatch(name) or ".." in name:
@@ -107,14 +108,14 @@ def check_names(record: Record) -> None:
 def _check_numbers(record: Record) -> None:
     for where, metrics in (("metrics", record.metrics), ("test_metrics", record.test_metrics)):
         for key in _SHARES:
-            _check_range(f"{where}.{key}", getattr(metrics, key), 0, 1)
-    _check_range("data.chance_error_rate", record.data.chance_error_rate, 0, 1)
+            _check_range(f"{where}.{key}", getattr(metrics, key), 1)
+    _check_range("data.chance_error_rate", record.data.chance_error_rate, 1)
     for key, value in vars(record.cost).items():
-        _check_range(f"cost.{key}", value, 0, MOST_NUMBER)
+        _check_range(f"cost.{key}", value, MOST_NUMBER)
     for key, value in vars(record.data).items():
         if isinstance(value, int):
-            _check_range(f"data.{key}", value, 0, MOST_IMAGES)
-    _check_range("seed", record.seed, 0, 2**32 - 1)
+            _check_range(f"data.{key}", value, MOST_IMAGES)
+    _check_range("seed", record.seed, 2**32 - 1)
     size = record.image_size
     if size is not None and (type(size) is not int or not 0 < size <= MOST_SIZE):
         raise WrongType(f"config.image_size is {size!r}")
@@ -122,13 +123,13 @@ def _check_numbers(record: Record) -> None:
         raise WrongType(f"data.kind is {record.data.kind!r}")
 
 
-def _check_range(where: str, value: Any, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise WrongType(f"{where} is {value!r}, not within {low:g} and {high:g}")
+def _check_range(where: str, value: Any, most: float) -> None:
+    if value is not None and not 0 <= value <= most:
+        raise WrongType(f"{where} is {value!r}, not within 0 and {most:g}")
 
 
 def reduced(record: Record) -> Record:
-    """The record with no more than a comparison needs; its texts in one line, without controls."""
+    """The record with no more than a comparison needs; its texts without control characters."""
     recipe = record.config.get("recipe")
     settings = recipe if isinstance(recipe, dict) else {}
     config = {
@@ -199,15 +200,15 @@ class Pooled:
 
 
 def write_pooled(folder: Path, manifest: Manifest, records: Iterable[Record]) -> None:
-    """Write a source's folder whole, in place of the one there is."""
-    with replacing_folder(folder) as beside:
+    """Write a source's folder, whole or not at all; an older one is replaced."""
+    with replacing_folder(folder) as temporary:
         hashes = {}
         for record in records:
             content = bytes_of(record)
-            found = hashlib.sha256(content).hexdigest()
-            hashes[f"{found[:16]}.json"] = found
-            (beside / f"{found[:16]}.json").write_bytes(content)
-        write_json(beside / MANIFEST, plain(replace(manifest, records=hashes)))
+            sha256 = hashlib.sha256(content).hexdigest()
+            hashes[f"{sha256[:16]}.json"] = sha256
+            (temporary / f"{sha256[:16]}.json").write_bytes(content)
+        write_json(temporary / MANIFEST, plain(replace(manifest, records=hashes)))
 
 
 def bytes_of(record: Record) -> bytes:
@@ -216,7 +217,7 @@ def bytes_of(record: Record) -> bytes:
 
 
 def read_pool(folder: Path) -> list[Pooled]:
-    """Every source of the pool, by name, checked again; empty where there is none."""
+    """Every source of the pool, by name; raises `PipelineError` where one was changed."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [_read_pooled(each) for each in found if each.is_dir() and each.name[0] != "."]
 

@@ -1,9 +1,9 @@
-"""The record files of somebody else, as bytes: of a folder, an archive, a git repository, a remote.
+"""Other people's record files as bytes, from a folder, an archive, a git repository or a remote.
 
-Whoever made a source is not trusted. Nothing of it is extracted, checked out, loaded or run: names
-are checked, and bytes are read up to limits. Links, names that leave the source, and more files or
-bytes than any study has are refused, and with them the whole source. Of a project, the records are
-those in `data/runs`.
+A source is not trusted. Nothing of it is extracted, checked out, loaded or run: names are checked,
+and bytes are read up to limits. Links, names that lead out of the source, and more files or bytes
+than any study has are refused, and with them the whole source. Of a project, the records are those
+in `data/runs`.
 
 A DVC remote holds contents under their MD5; `dvc.lock` says which of them are records. The remote
 is given by the user: the `.dvc/config` of a stranger's repository is never read, since it could
@@ -77,6 +77,7 @@ class Incoming:
         return path.as_posix()
 
     def without_runs(self) -> PipelineError:
+        """The error that a project holds no records, which are in its DVC remote."""
         return PipelineError(
             f"{self.where}: a project whose {RUNS} is not in it: give its DVC remote with --remote"
         )
@@ -85,20 +86,21 @@ class Incoming:
         return PipelineError(f"{self.where}: refused: {why}")
 
 
-def incoming(source: str, rev: str | None = None, remote: str | None = None) -> Incoming:
+def incoming(source: str, rev: str | None, remote: str | None) -> Incoming:
     """The record files of a folder, an archive, or a git repository (a URL, or with `rev`).
 
     With `remote`, those that the source's `dvc.lock` names, from that DVC remote (a path or URL).
+    Raises `PipelineError` where the source holds no record, or is refused.
     """
     path = Path(source)
     if _URL.match(source) or (path.is_dir() and (rev is not None or is_bare(path))):
-        found = _of_repository(source, rev or "HEAD", remote)
+        found = _from_repository(source, rev or "HEAD", remote)
     elif rev is not None:
         raise PipelineError(f"{source}: --rev is for a git repository, and it is none")
     elif path.is_dir():
-        found = _of_folder(path) if remote is None else _of_checkout(path, remote)
+        found = _from_folder(path) if remote is None else _from_checkout(path, remote)
     elif path.is_file():
-        found = _of_archive(path)
+        found = _from_archive(path)
     else:
         raise PipelineError(
             f"{source}: not there: give a folder, a .tar.gz or .zip, or a git repository"
@@ -108,7 +110,7 @@ def incoming(source: str, rev: str | None = None, remote: str | None = None) -> 
     return found
 
 
-def _of_folder(folder: Path) -> Incoming:
+def _from_folder(folder: Path) -> Incoming:
     """Every .json below the folder, or below its `data/runs`; hidden folders are left alone."""
     found = Incoming(str(folder))
     start = folder / RUNS if (folder / RUNS).is_dir() else folder
@@ -137,7 +139,7 @@ def _plain_file(found: Incoming, path: Path, name: str) -> Iterator[Callable[[in
         yield file.read
 
 
-def _of_archive(path: Path) -> Incoming:
+def _from_archive(path: Path) -> Incoming:
     found = Incoming(str(path))
     if path.stat().st_size > MOST_TOTAL_BYTES:
         raise found.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
@@ -167,7 +169,7 @@ class _Unpacked:
 
 
 def _read_tar(found: Incoming, path: Path) -> None:
-    """Only gzip: other compressions may ask for memory by the gigabyte."""
+    """Read a tar file, compressed by gzip or not: others may ask for memory by the gigabyte."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -216,7 +218,7 @@ def _check_ending(found: Incoming, name: str) -> None:
         raise found.refused(f"{name!r} is no .json, and an archive of records has nothing else")
 
 
-def _of_repository(url: str, rev: str, remote: str | None) -> Incoming:
+def _from_repository(url: str, rev: str, remote: str | None) -> Incoming:
     """The files of one commit, from git's objects: no checkout, hook, filter or submodule."""
     name = shown(url)
     if not _REV.fullmatch(rev):
@@ -229,18 +231,18 @@ def _of_repository(url: str, rev: str, remote: str | None) -> Incoming:
         git("fetch", "-q", *options, f"--filter=blob:limit={MOST_LOCK_BYTES}", "origin", rev)
         tip = rev if is_full_id(rev) else "FETCH_HEAD"
         commit = git("rev-parse", "--verify", f"{tip}^{{commit}}").decode().strip()
-        said = git("log", "-1", "--no-show-signature", "--format=%an", commit)
-        author = said.decode(errors="replace").strip()[:80]
+        name_of_author = git("log", "-1", "--no-show-signature", "--format=%an", commit)
+        author = name_of_author.decode(errors="replace").strip()[:80]
         found = Incoming(name, commit, author or None)
         if remote is None:
-            _read_blobs(git, found, _blobs(git, found, commit))
+            _read_blobs(git, found, _record_blobs(git, found, commit))
         else:
             lock = _blob_at(git, found, commit, "dvc.lock")
-            _of_remote(found, lock, remote)
+            _take_from_remote(found, lock, remote)
     return found
 
 
-def _blobs(git: Git, found: Incoming, commit: str) -> dict[str, str]:
+def _record_blobs(git: Git, found: Incoming, commit: str) -> dict[str, str]:
     """name -> object of every .json of the commit, or of those in its `data/runs`."""
     listed = git("ls-tree", "-r", "-z", commit).decode(errors="replace").split("\0")
     entries = [
@@ -289,7 +291,7 @@ def _blob_at(git: Git, found: Incoming, commit: str, name: str) -> bytes:
     return git("cat-file", "blob", listed[2])
 
 
-def _of_checkout(folder: Path, remote: str) -> Incoming:
+def _from_checkout(folder: Path, remote: str) -> Incoming:
     """The records that a folder's dvc.lock names, from the remote."""
     found = Incoming(str(folder))
     path = folder / "dvc.lock"
@@ -299,17 +301,17 @@ def _of_checkout(folder: Path, remote: str) -> Incoming:
         lock = read(MOST_LOCK_BYTES + 1)
     if len(lock) > MOST_LOCK_BYTES:
         raise found.refused(f"dvc.lock has more than {MOST_LOCK_BYTES:,} bytes")
-    _of_remote(found, lock, remote)
+    _take_from_remote(found, lock, remote)
     return found
 
 
-def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
+def _take_from_remote(found: Incoming, lock: bytes, remote: str) -> None:
     """Take the records that `lock` names; each must have the MD5 it is called by."""
     try:
         files, root = remote_at(remote)
     except ValueError as error:
         raise PipelineError(f"{shown(remote)}: {first_line(error)}") from None
-    for name, md5 in _locked(found, lock).items():
+    for name, md5 in _records_in_lock(found, lock).items():
         place = files.join(root, "files", "md5", md5[:2], md5[2:])
         try:
             with files.open(place, "rb") as opened:
@@ -328,7 +330,7 @@ def _of_remote(found: Incoming, lock: bytes, remote: str) -> None:
             raise found.refused(f"{name!r} in {shown(remote)} has another MD5 than in dvc.lock")
 
 
-def _locked(found: Incoming, lock: bytes) -> dict[str, str]:
+def _records_in_lock(found: Incoming, lock: bytes) -> dict[str, str]:
     """name -> MD5 of the records that a dvc.lock names."""
     with tempfile.TemporaryDirectory(prefix="pool-") as scratch:
         path = Path(scratch) / "dvc.lock"

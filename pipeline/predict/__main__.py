@@ -2,13 +2,20 @@
 
 Reads a folder that `export` wrote (predict/exported.py says what is in it), and images: files, or
 folders with all images below them. Writes a CSV with a row per image: its class and how probable it
-is, or its labels by their thresholds, and the probability of every class. Files that cannot be
-read have no row: they are listed beside it, in NAME-unreadable.csv where that is
-a file, stop nothing, and make the exit code 1.
+is, or its labels by their thresholds, and the probability of every class. Files that cannot be read
+stop nothing: they have no row, NAME-unreadable.csv next to the CSV lists them, and the exit code
+is 1.
+
+Every core decodes some images at a time. On a CPU the workers run the model too, with one thread
+each, so that no pixels travel between processes and no two workers wait for a core. On CUDA the
+pixels come back, and this process runs the model.
 """
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +27,13 @@ from rich.progress import track
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import STDOUT, is_special
-from pipeline.dataset.images import SUFFIXES, dim
-from pipeline.predict.decoding import IMAGES_PER_TASK, answers
+from pipeline.dataset.arrays import IMAGES_PER_TASK, decode_in_order
+from pipeline.dataset.images import RESIZES, SUFFIXES, NotAnImage, Picture, decode, dim
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
 MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` has it
+LogitsOf = Callable[[np.ndarray], np.ndarray]  # of pixels, uint8 [images, 3, size, size]
 
 
 def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> None:
@@ -42,7 +50,7 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(
             f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
         )
-    files = found(images)
+    files = image_files(images)
     import torch
 
     from pipeline.predict.exported import on_cpu, open_exported
@@ -50,38 +58,39 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     torch.set_num_threads(1)  # every worker has one core, and the model with it
     model = open_exported(folder)
     cuda = torch.cuda.is_available()
-    parts = answers(files, model.resize, model.image_size, None if cuda else on_cpu(model))
+    logits_of = None if cuda else on_cpu(model)
+    batches = decoded_batches(files, model.resize, model.image_size, logits_of)
     if cuda:
         model.net.to("cuda")
     logits: list[np.ndarray] = []
     reasons: list[str] = []
     peculiar: list[str] = []
-    for part in _shown(parts, len(files)):
-        reasons += part.reasons
-        peculiar += part.peculiar
-        if len(part.given):
-            logits.append(model.logits(part.given) if cuda else part.given)
+    for batch in _with_progress(batches, len(files)):
+        reasons += batch.reasons
+        peculiar += batch.peculiar
+        if len(batch.output):
+            logits.append(model.logits(batch.output) if cuda else batch.output)
     read = [file for file, reason in zip(files, reasons, strict=True) if not reason]
-    _tell_unreadable(files, reasons, out)
-    _tell_dim(peculiar)
+    _report_unreadable(files, reasons, out)
+    _report_dim(peculiar)
     if not read:
         raise PipelineError(f"none of the {len(files)} files is an image that can be read")
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
-    print(
-        f"{out}: {len(read):,} images",
-        file=sys.stderr if out == STDOUT else sys.stdout,
-        flush=True,
-    )
+    to = sys.stderr if out == STDOUT else sys.stdout
+    print(f"{out}: {len(read):,} images", file=to, flush=True)
     if n_bad := len(files) - len(read):
-        why = f": {_beside(out).name} says why" if _is_file(out) else ""
+        why = f": {_unreadable_csv(out).name} says why" if _is_file(out) else ""
         raise PipelineError(
             f"{n_bad:,} of {len(files):,} files cannot be read and have no row{why}"
         )
 
 
-def found(given: Sequence[Path]) -> list[Path]:
-    """The files among `given`, and every image below its folders, each once, in order."""
+def image_files(given: Sequence[Path]) -> list[Path]:
+    """The files among `given`, and every image below its folders, each once, in order.
+
+    Raises `PipelineError` where a path does not exist, or none holds an image.
+    """
     files: list[Path] = []
     for path in given:
         if path.is_dir():
@@ -99,10 +108,76 @@ def found(given: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some of the files, in their order.
+
+    reasons   of each file: why it cannot be read, or ""
+    peculiar  of each file that was read: the words of `Picture.peculiar`
+    output    of the files that were read: logits [files, classes] or, where no model was given, the
+              pixels, uint8 [files, 3, size, size]
+    """
+
+    files: Sequence[Path]
+    reasons: list[str]
+    peculiar: list[str]
+    output: np.ndarray
+
+
+def decoded_batches(
+    files: Sequence[Path], resize: str, size: int, logits_of: LogitsOf | None
+) -> Iterator[Batch]:
+    """All files in batches, decoded and given to the model `logits_of` by one process per core."""
+    batches = [files[at : at + IMAGES_PER_TASK] for at in range(0, len(files), IMAGES_PER_TASK)]
+    work = partial(_decoded_batch, resize, size, logits_of)
+    return decode_in_order(work, batches, "fork")  # the processes share the model
+
+
+def _decoded_batch(
+    resize: str, size: int, logits_of: LogitsOf | None, files: Sequence[Path]
+) -> Batch:
+    pixels = np.empty((len(files), 3, size, size), dtype=np.uint8)
+    reasons: list[str] = []
+    peculiar: list[str] = []
+    for file in files:
+        picture, reason = _decoded(file)
+        reasons.append(reason)
+        if picture:
+            pixels[len(peculiar)] = centre_crop(RESIZES[resize](picture.pixels, size), size)
+            peculiar.append(" ".join(picture.peculiar))
+    pixels = pixels[: len(peculiar)]
+    output = logits_of(pixels) if logits_of and peculiar else pixels
+    return Batch(files, reasons, peculiar, output)
+
+
+def _decoded(file: Path) -> tuple[Picture | None, str]:
+    """The picture, or why there is none."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
+    try:
+        return decode(data), ""
+    except NotAnImage as error:
+        return None, str(error)
+
+
+def centre_crop(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The square in the middle of [3, height, width], as validation images of a crop are cut."""
+    top, left = (int(0.5 * (length - size)) for length in pixels.shape[1:])
+    return pixels[:, top : top + size, left : left + size]
+
+
 def table(
-    files: Sequence[Path], probabilities: np.ndarray, classes: list[str], thresholds: Any
+    files: Sequence[Path],
+    probabilities: np.ndarray,
+    classes: list[str],
+    thresholds: np.ndarray | None,
 ) -> pd.DataFrame:
-    """A row per image; `thresholds` [classes] decide on labels, None means one class per image."""
+    """A row per image, from probabilities [images, classes].
+
+    An image has the labels above their `thresholds` [classes]; without thresholds it has one class.
+    """
     rows: dict[str, Any] = {"file": [str(each) for each in files]}
     if thresholds is None:
         chosen = probabilities.argmax(axis=1)
@@ -117,17 +192,17 @@ def table(
     return pd.DataFrame({**rows, **each_class})
 
 
-def _shown(parts: Iterator[Any], total: int) -> Iterator[Any]:
-    """`parts` with a bar where somebody watches."""
+def _with_progress(batches: Iterator[Batch], n_files: int) -> Iterator[Batch]:
+    """The batches, with a progress bar on a terminal."""
     console = Console(stderr=True)
-    batches = -(-total // IMAGES_PER_TASK)
+    total = -(-n_files // IMAGES_PER_TASK)
     quiet = not console.is_terminal
-    yield from track(parts, "predict", total=batches, console=console, disable=quiet)
+    yield from track(batches, "predict", total=total, console=console, disable=quiet)
 
 
-def _tell_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
+def _report_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
     bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
-    path = _beside(out)
+    path = _unreadable_csv(out)
     if _is_file(out) and not bad:
         path.unlink(missing_ok=True)  # of an earlier call
     if _is_file(out) and bad:
@@ -140,11 +215,11 @@ def _is_file(out: Path) -> bool:
     return out != STDOUT and not is_special(out)
 
 
-def _beside(out: Path) -> Path:
+def _unreadable_csv(out: Path) -> Path:
     return out.with_name(f"{out.stem}-unreadable.csv")
 
 
-def _tell_dim(peculiar: Sequence[str]) -> None:
+def _report_dim(peculiar: Sequence[str]) -> None:
     """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
     known = dim(peculiar)
     if known and known[1] <= MOST_DIM_BITS:

@@ -31,6 +31,7 @@ from pipeline.names.resolve import weights
 FORMAT = 1
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 FILES = frozenset((WEIGHTS, CONFIG, CARD, ONNX))
+INPUT, OUTPUT = "images", "logits"  # of model.onnx
 FEATURES = ("max_and_mean", "mean", "vector", "pre_logits")
 AGAIN = "export it again, or get it from where it came"
 
@@ -79,10 +80,10 @@ class Exported:
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """From uint8 [images, 3, size, size], RGB: float32 [images, classes]."""
         with torch.inference_mode():
-            given = torch.from_numpy(normalised(pixels, self.mean, self.std))
-            made = self.net(given.to(next(self.net.parameters()).device))
-        answer: np.ndarray = made.float().cpu().numpy()
-        return answer
+            images = torch.from_numpy(normalised(pixels, self.mean, self.std))
+            made = self.net(images.to(next(self.net.parameters()).device))
+        logits: np.ndarray = made.float().cpu().numpy()
+        return logits
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Of each class, float32 [images, classes]; of one label they sum up to 1."""
@@ -92,13 +93,15 @@ class Exported:
 
 
 class OnnxLogits:
-    """The same from model.onnx: of a small net two to three times as quick as torch on a CPU.
+    """`Exported.logits` from model.onnx, on `threads` of a CPU.
 
-    The session is made in the process that asks first, so that a fork shares no threads.
+    Small nets are two to three times as quick as with torch. The session is made in the process
+    that makes the first call, so that a fork shares no threads.
     """
 
-    def __init__(self, model: Exported) -> None:
+    def __init__(self, model: Exported, threads: int = 1) -> None:
         self.path, self.mean, self.std = model.folder / ONNX, model.mean, model.std
+        self.threads = threads
         self.session: Any = None
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -106,19 +109,20 @@ class OnnxLogits:
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.intra_op_num_threads = self.threads
+            options.inter_op_num_threads = 1
             providers = ["CPUExecutionProvider"]
             self.session = onnxruntime.InferenceSession(self.path, options, providers=providers)
         images = normalised(pixels, self.mean, self.std)
-        logits: np.ndarray = self.session.run(None, {"images": images})[0]
+        logits: np.ndarray = self.session.run([OUTPUT], {INPUT: images})[0]
         return logits
 
 
 def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
-    """The quicker way to its logits: onnxruntime where it and model.onnx are there, else torch.
+    """The faster of `model.logits` and, where onnxruntime and model.onnx are there, `OnnxLogits`.
 
-    torch reads convolutions with batch norm channel by channel: EfficientNet-Lite0 takes two thirds
-    of the time (docs/performance.md). Logits move in the sixth digit.
+    For torch, nets with batch norm get their weights channels last: EfficientNet-Lite0 takes two
+    thirds of the time (docs/performance.md), and logits differ in the sixth digit.
     """
     if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
         return OnnxLogits(model)
@@ -146,14 +150,15 @@ def head_of(state: dict[str, torch.Tensor]) -> nn.Sequential:
 
 
 def open_exported(folder: Path) -> Exported:
-    """Open and check; a folder that is no such model, or a changed one, is one clear line."""
+    """Open and check a model; raises `PipelineError` where there is none, or a changed one."""
     config = _config(folder)
     try:
-        found = _opened(folder, config)
+        model = _opened(folder, config)
+        _check_net(model)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         first = f"{type(error).__name__}: {first_line(error)}"
         raise PipelineError(f"{folder}: not a whole model ({first[:200]}): {AGAIN}") from None
-    return found
+    return model
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -165,10 +170,10 @@ def _config(folder: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        known = isinstance(config, dict) and config.get("format") == FORMAT
+        is_known = isinstance(config, dict) and config.get("format") == FORMAT
     except (ValueError, RecursionError) as error:
         raise PipelineError(f"{path}: not JSON ({error}): {AGAIN}") from None
-    if not known or not isinstance(config.get("sha256"), dict):
+    if not is_known or not isinstance(config.get("sha256"), dict):
         raise PipelineError(f"{path}: not the configuration of a model in format {FORMAT}: {AGAIN}")
     for name in (WEIGHTS, ONNX):
         if name == WEIGHTS or (folder / name).is_file():
@@ -204,7 +209,7 @@ def _opened(folder: Path, config: dict[str, Any]) -> Exported:
     body.load_state_dict(parts["body"])
     net = Net(body, head_of(parts["head"]), config["features"]).eval()
     classes, multi = [str(each) for each in config["classes"]], config["kind"] == "multi"
-    found = Exported(
+    return Exported(
         folder=folder,
         model=name,
         classes=classes,
@@ -216,21 +221,19 @@ def _opened(folder: Path, config: dict[str, Any]) -> Exported:
         thresholds=_thresholds(config, classes) if multi else None,
         net=net,
     )
-    _try_out(found)
-    return found
 
 
 def _thresholds(config: dict[str, Any], classes: list[str]) -> np.ndarray:
     return np.array([config["thresholds"][name] for name in classes], dtype=np.float32)
 
 
-def _try_out(found: Exported) -> None:
+def _check_net(model: Exported) -> None:
     """Raise where the net does not take the size, or gives another number of classes."""
-    size = found.image_size
+    size = model.image_size
     try:
-        given = found.logits(np.zeros((1, 3, size, size), dtype=np.uint8)).shape[1]
+        n_logits = model.logits(np.zeros((1, 3, size, size), dtype=np.uint8)).shape[1]
     except (RuntimeError, AssertionError) as error:
-        what = f"{found.model} does not take images of {size} pixels"
+        what = f"{model.model} does not take images of {size} pixels"
         raise ValueError(f"{what}: {first_line(error)}") from None
-    if given != len(found.classes):
-        raise ValueError(f"{given} answers, but {len(found.classes)} classes")
+    if n_logits != len(model.classes):
+        raise ValueError(f"{n_logits} answers, but {len(model.classes)} classes")

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, TryAgain
-from pipeline.finetune.weights import Weights, weights_config
+from pipeline.finetune.weights import WHEELS, find, weights_config
 from pipeline.study.params import read_study
 
 MOST_NAMED = 5  # models without weights, in an error
@@ -64,7 +64,7 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
     console = Console(stderr=True)
     for model in track(models, "weights", console=console, disable=not console.is_terminal):
         try:
-            weights = _find(config, resolve(model))
+            weights = find(config, resolve(model))
         except PipelineError as error:
             missing[model] = error
             if isinstance(error, TryAgain):
@@ -85,15 +85,13 @@ def surely_missing(models: Iterable[str], config: Any) -> dict[str, PipelineErro
     for model in models:
         if "." in model and not _may_be_there(model, config):
             try:
-                _find(config, model)
+                find(config, model)
             except PipelineError as error:
                 missing[model] = error
     return missing
 
 
 def _may_be_there(model: str, config: Any) -> bool:
-    from pipeline.finetune.weights import WHEELS
-
     source = str(config._target_).rpartition(".")[2]
     if source == "wheel":
         return model in WHEELS and importlib.util.find_spec(WHEELS[model]) is not None
@@ -116,21 +114,6 @@ def _may_be_on_hub(model: str) -> bool:
     names = (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
     cached = (try_to_load_from_cache(config.hf_hub_id, name) for name in names if name)
     return any(isinstance(each, str) for each in cached)
-
-
-def _find(config: Any, model: str) -> Weights:
-    """As the fits find them; a folder without any weights is one error for all models."""
-    from pipeline.finetune.weights import find
-
-    if str(config._target_).endswith(".folder") and not any(
-        Path(config.path).glob("*.safetensors")
-    ):
-        what = "holds no weights" if Path(config.path).is_dir() else "no such folder"
-        raise PipelineError(
-            f"{config.path}: {what}: put {model}.safetensors there, or correct "
-            "conf/weights/folder.yaml"
-        )
-    return find(config, model)
 
 
 def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:

@@ -19,7 +19,8 @@ from pipeline.estimates.belief import Prior, fitted_prior
 from pipeline.estimates.planned import (
     SECONDS_PER_HOUR,
     Estimate,
-    known_of,
+    estimator_for,
+    median_watts,
     prepared,
     readable_records,
     this_device,
@@ -168,7 +169,7 @@ def _prices(
     relative = np.where(np.isfinite(relative), relative, size * ratio)
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     whole, threads = replace(study, models=tuple(table["model"])), threads_of(read_yaml(study.path))
-    known = known_of(root, whole, root / IMAGENET, threads)
+    known = estimator_for(root, whole, root / IMAGENET, threads)
     found = [known.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]]
     seconds = np.array([each.seconds if isinstance(each, Estimate) else np.nan for each in found])
     there = np.isfinite(seconds)
@@ -260,11 +261,8 @@ def _watt_hours(text: str) -> float:
 def _watts(root: Path) -> float:
     """The median power of earlier fits on this device."""
     here = this_device(threads=1).name
-    watts = sorted(
-        each.cost.energy_wh * SECONDS_PER_HOUR / each.cost.fit_seconds
-        for each in readable_records(root / RUNS)
-        if each.device.name == here and each.cost.energy_wh and each.cost.fit_seconds
-    )
-    if not watts:
+    costs = [each.cost for each in readable_records(root / RUNS) if each.device.name == here]
+    watts = median_watts((cost.energy_wh, cost.fit_seconds) for cost in costs)
+    if watts is None:
         raise PipelineError("--max-energy: no run has measured energy on this device: use --budget")
-    return watts[len(watts) // 2]
+    return watts

@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.estimates.planned import known_of, this_device
+from pipeline.estimates.planned import estimator_for, this_device
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -56,8 +56,8 @@ from pipeline.recommend.prior import (
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import listed
-from pipeline.statistics.fit_times import AT_MOST, with_bounds
+from pipeline.statistics.doubts import split_doubts
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import order_sentence, rate_to_take, take_sentence
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study, threads_of
@@ -177,7 +177,8 @@ def main(
     if done is not None and (done.board.loc[done.board["dataset"] == dataset, "n"] > 0).any():
         told = _from_runs(study, done, read_answers(results), imagenet, dataset, asked, top)
         if dataset in study.raced_datasets:
-            told |= raced(results / "race" / f"{dataset}.json", dataset)
+            first = told["models"][0]["model"]
+            told |= raced(results / "race" / f"{dataset}.json", dataset, first)
     else:
         check_name(study, dataset)
         others = read_pool_table(results) if done is not None else None
@@ -206,7 +207,7 @@ def _from_runs(
         ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
     if asked.max_fit_time is not None:
         ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
-    choice = choose(with_bounds(ranked, runs), runs, asked.of_runs(ranked), done.rates)
+    choice = choose(ranked, runs, asked.of_runs(ranked), done.rates)
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
@@ -263,7 +264,7 @@ def _ways(
     if asked.price_per_hour is None:
         return []
     dataset = str(ranked["dataset"].iloc[0])
-    known = known_of(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
+    known = estimator_for(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
     cells = cells_of(missing)
     found = []
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
@@ -307,7 +308,7 @@ def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
             },
             "fit_time": fit_time(row),
             "device": None if pd.isna(row["device"]) else row["device"],
-            "doubts": listed(row["doubts"]),
+            "doubts": split_doubts(row["doubts"]),
         }
         for _, row in choice.within.head(top).iterrows()
     ]

@@ -9,14 +9,14 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import WHILE, Excludes
+from pipeline.recommend.limits import Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
     best_row,
-    likelier,
-    named,
+    more_likely_best,
+    name_list,
     only_model,
     points_more,
     quickest,
@@ -25,7 +25,13 @@ from pipeline.statistics.answer import (
 )
 from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.fit_times import AT_MOST
-from pipeline.statistics.rates import RUN, judged, rate_to_take, rates_of, with_own_rates
+from pipeline.statistics.rates import (
+    RUN,
+    rate_to_take,
+    rates_of,
+    with_own_rates,
+    without_single_rates,
+)
 from pipeline.statistics.validation_images import ImageNoise, image_noise
 from pipeline.study.params import RUNS, Cell, Study
 
@@ -162,7 +168,7 @@ def reason(choice: Choice) -> str:
 def _place(choice: Choice, first: pd.Series) -> str:
     rows, best = choice.rows, choice.best
     alike = same_error(first, choice.within)
-    also = f", as {named(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
+    also = f", as {name_list(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
     if (best["recipe"], best["model"]) != (first["recipe"], first["model"]):
         points = 100 * (first["error_rate_mean"] - best["error_rate_mean"])
         recipe = "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
@@ -235,7 +241,7 @@ def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
     time = fit_time(row)
-    comma = "," if time.endswith(WHILE) else ""
+    comma = "," if ", " in time else ""
     return (
         f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
         f"({points_more(row, first)})"
@@ -247,7 +253,8 @@ def fit_time(row: pd.Series) -> str:
     if pd.notna(row["steady_fit_seconds_median"]):
         return f"steady fit time {duration(row['steady_fit_seconds_median'])}"
     if pd.notna(row[AT_MOST]):
-        return f"steady fit time at most {duration(row[AT_MOST])}, {WHILE}"
+        why = "measured while others used the device" if row["n_shared"] else "as no run's counts"
+        return f"steady fit time at most {duration(row[AT_MOST])}, {why}"
     return "steady fit time unknown"
 
 
@@ -256,11 +263,12 @@ def certainty(choice: Choice) -> str:
     first, n = choice.rows.iloc[0], len(choice.rows)
     interval = f"{percent(first['error_rate_low'])} to {percent(first['error_rate_high'])}"
     among = "" if len(choice.within) == n else f" among all {n} models, limits or not"
-    more = likelier(first, choice.within)
+    more = more_likely_best(first, choice.within)
     higher = "" if more is None else f", less than that of {more['model']} ({more['p_best']:.2f})"
+    best = f"P(best) is {first['p_best']:.2f}{higher}{among}; its" if n > 1 else "Its"
     text = (
-        f"P(best) is {first['p_best']:.2f}{higher}{among}; its error lies in {interval} (95 %, "
-        f"{first['interval_covers']}, {first['n']} seed{'' if first['n'] == 1 else 's'})."
+        f"{best} error lies in {interval} (95 %, {first['interval_covers']}, "
+        f"{first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
     if first["interval_covers"] == IMAGES:
         text += (
@@ -283,7 +291,7 @@ def recommended(done: Results, answers: pd.DataFrame, dataset: str) -> Choice | 
 def candidates(done: Results, dataset: str) -> pd.DataFrame:
     """The leaderboard's ranked rows of the dataset that an answer is chosen from."""
     ranked = done.board[(done.board["dataset"] == dataset) & (done.board["n"] > 0)]
-    return judged(ranked, done.rates)
+    return without_single_rates(ranked, done.rates)
 
 
 def runs_of(done: Results, answers: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.estimates.estimate import rows_of_device
-from pipeline.estimates.planned import SECONDS_PER_HOUR, Estimate, Known, ends_of
+from pipeline.estimates.planned import SECONDS_PER_HOUR, Estimate, Estimator, total_seconds
 from pipeline.recommend.limits import IPS, MILLISECONDS
 from pipeline.records import Device
 from pipeline.study.params import Cell
@@ -74,14 +74,14 @@ def cells_of(runs: pd.DataFrame) -> list[Cell]:
     ]
 
 
-def way(known: Known, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
+def way(known: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
     """What these cells and the last fit, of a cell like `last`, take on the device of `known`."""
-    found = [*(known.estimate(cell) for cell in cells), known.estimate(last, last=True)]
+    found = [*(known.estimate(cell) for cell in cells), known.estimate(last, with_valid=True)]
     estimates = [each for each in found if isinstance(each, Estimate)]
     nothing = Way(len(cells), price_per_hour, known.device.label)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
-    middle, least, most = ends_of(estimates)
+    middle, least, most = total_seconds(estimates)
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
 
 

@@ -21,13 +21,13 @@ from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.results import Results
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
-from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
+from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
 from pipeline.study.params import Cell, Study
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
-USUAL_SIZE = 224  # pixels
 
 
 def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
@@ -275,7 +275,7 @@ def _drawn(
     """
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
-    of_runs = scale_of(mean, now.n_valid) * np.sqrt(residual)
+    of_runs = binomial_sd(mean, now.n_valid) * np.sqrt(residual)
     lasting = _lifted(now.covariance - np.diag(now.alone / runs), 0.0)
     moves = rng.multivariate_normal(
         np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"
@@ -287,8 +287,11 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def raced(path: Path, dataset: str) -> dict[str, Any]:
-    """What a dataset's race certifies, in a sentence, and that to race on is what comes next."""
+def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
+    """What a dataset's race certifies, in a sentence, and that to race on is what comes next.
+
+    The race may take another model than `first`, which has the lowest mean error.
+    """
     from pipeline.figures.certificate import read_certificate  # loads matplotlib
 
     again = Experiment(
@@ -307,5 +310,8 @@ def raced(path: Path, dataset: str) -> dict[str, Any]:
         how = f"{told.recommended}, which it takes by runs and published numbers"
         most = 100 * (told.regret_at_most or 0)
         sentence += f", and {how}, gives away at most {most:.1f} points"
+        if told.recommended != first:
+            as_good = first in told.may_be_best
+            sentence += f"; {first} {'may be the best as well' if as_good else 'has left it'}"
     sentence += f"; {told.n_never_run} were never fitted."
     return {"race": sentence, "next": asdict(again)}

@@ -267,7 +267,7 @@ class Asked:
         return [] if self.max_cost is None else [Limit(COST, WAY, self.max_cost, "in all")]
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
-        """The limits on rows of `with_bounds`; memory is the GPU's, on a CPU the process's."""
+        """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
         limits: list[Excludes] = []
         if self.max_memory is not None:
             bound = gib_of(MEMORY, self.max_memory)
@@ -317,6 +317,3 @@ class Asked:
             SMALL: self.small_and_fast,
         }
         return [option for option, is_given in given.items() if is_given]
-
-
-WHILE = "measured while others used the device"

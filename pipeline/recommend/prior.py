@@ -22,8 +22,8 @@ from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
 from pipeline.estimates.planned import (
     Estimate,
-    Known,
-    known_of,
+    Estimator,
+    estimator_for,
     memory_gib,
     readable_records,
     this_device,
@@ -96,7 +96,7 @@ MOST_NAMED = 3  # sources of a suggestion
 class FirstWays:
     """What it takes to try models on a dataset without runs, and to fit one of them at last."""
 
-    known: Known
+    known: Estimator
     dataset: str
     price_per_hour: float
 
@@ -114,7 +114,7 @@ class FirstWays:
         return way(self.known, cells, max(lasts, key=self._seconds), self.price_per_hour)
 
     def _seconds(self, last: Cell) -> float:
-        found = self.known.estimate(last, last=True)
+        found = self.known.estimate(last, with_valid=True)
         return found.seconds if isinstance(found, Estimate) else math.inf
 
 
@@ -132,10 +132,10 @@ def first_ways(
     return FirstWays(_known(study, imagenet, models, image_size), dataset, price_per_hour)
 
 
-def _known(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Known:
+def _known(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Estimator:
     """What is known of fits of these models at this size on this machine."""
     whole = replace(study, models=tuple(models), image_size=image_size)
-    return known_of(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
+    return estimator_for(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None
 
 
 def shortlist(
-    published: pd.DataFrame, limits: list[Limit], top: int, others: pd.DataFrame | None = None
+    published: pd.DataFrame, limits: list[Limit], top: int, others: pd.DataFrame | None
 ) -> list[Suggestion]:
     """At most `top` models, the lowest predicted error first; `published` has one row per model:
     ODDS, top1, img_size, speed, device.

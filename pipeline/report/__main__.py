@@ -9,7 +9,7 @@ may be hostile text: jinja2 escapes the page, `in_script` and `plain` the charts
 import base64
 import gzip
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from pipeline.report.mistakes import picture
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import answer, in_script
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
-from pipeline.statistics.fit_times import BOUND, with_longest
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, Study, read_study
 from pipeline.timm_results.imagenet import OWN, chart_rows, read_imagenet
@@ -109,7 +109,6 @@ def main(
         chart_rows(study, table, imagenet, mode)  # raises where the study's file is not there
     done, others = read_results(results), read_pool_table(results)
     charts = Charts()
-    done = replace(done, board=with_longest(done.board, done.runs))
     page = {
         "answers": [
             answer(name, _of(done.board, name), done.rates, _of(done.runs, name))
@@ -162,7 +161,7 @@ def _parts(
         )
         beside = (others["dataset_here"] == dataset) & (others["recipe_here"] == recipe)
         drawn = [
-            _chart(charts, draw(board), title, x == TIME, bool(board[BOUND].notna().any()))
+            _chart(charts, draw(board), title, x == TIME, bool(board[AT_MOST].notna().any()))
             for x, draw, title in FINETUNE_CHARTS
             if _has(board, x)
         ]
@@ -192,7 +191,7 @@ def _has(board: pd.DataFrame, x: str) -> bool:
     """Whether a chart of the error against `x` has a mark."""
     known = board[x].notna()
     if x == TIME:
-        known |= board[BOUND].notna()
+        known |= board[AT_MOST].notna()
     return bool((known & board["error_rate_mean"].notna()).any())
 
 

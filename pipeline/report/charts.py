@@ -26,7 +26,7 @@ from pipeline.figures.look import (
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
 from pipeline.statistics.answer import best_row
-from pipeline.statistics.fit_times import BOUND
+from pipeline.statistics.fit_times import AT_MOST
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
 LETTERS = {WIDE: 7.0, NARROW: 6.0}  # pixels per letter of the page's fonts, 13 and 11 pixels high
@@ -45,11 +45,11 @@ MARK, LEAST_ROW, AXIS, LEGEND = 9, 32, 130, 20  # pixels: apart, per predictor, 
 def error_against_time(board: pd.DataFrame) -> Figure:
     """Mean error against median steady fit time of one dataset's models of one recipe.
 
-    Models whose times do not count are hollow, at the longest that their time can be (BOUND).
+    Models whose times do not count are hollow, at the longest that their time can be (AT_MOST).
     """
     bounded = board["steady_fit_seconds_median"].isna()
     known = board["steady_fit_seconds_median"].astype(float)
-    shown = known.fillna(board[BOUND]) if BOUND in board else known
+    shown = known.fillna(board[AT_MOST]) if AT_MOST in board else known
     rows = board.assign(steady_fit_seconds_median=shown, hollow=bounded)
     rows = rows.dropna(subset=["error_rate_mean", "steady_fit_seconds_median"])
     front = rows[rows["on_front"].fillna(False).astype(bool)].sort_values(

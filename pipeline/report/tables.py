@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import name_of
 from pipeline.report.words import TERMS
-from pipeline.statistics.fit_times import BOUND
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.timm_results.licences import shown
 
 MOST_FAMILIES = 18  # with a legend entry of their own
@@ -85,7 +85,7 @@ def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
     """The leaderboard of one dataset and recipe; below it `others`, without rank and times."""
     known = board["steady_fit_seconds_median"].astype(float)
     here = "this study" if len(others) else None
-    rows = board.assign(seconds=known.fillna(board.get(BOUND, known)), from_=here)
+    rows = board.assign(seconds=known.fillna(board.get(AT_MOST, known)), from_=here)
     counts = {"n_missing": 0, "n_not_timed": 0}
     theirs = others.assign(from_=others["from"], gap_to_best=others["gap"], **counts)
     return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD)

@@ -14,8 +14,8 @@ from pipeline.statistics.answer import (
     best_row,
     few_images,
     gain_sentence,
-    likelier,
-    named,
+    more_likely_best,
+    name_list,
     only_model,
     points_more,
     quickest,
@@ -25,14 +25,14 @@ from pipeline.statistics.answer import (
     some_others,
 )
 from pipeline.statistics.comparison import IMAGES
-from pipeline.statistics.doubts import listed
-from pipeline.statistics.fit_times import BOUND
+from pipeline.statistics.doubts import split_doubts
+from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
-    judged,
     order_sentence,
     rate_to_take,
     rates_of,
     take_sentence,
+    without_single_rates,
 )
 from pipeline.statistics.validation_images import INDEPENDENT, PAIRED
 from pipeline.study.params import MODE_NAMES, MODES, Study
@@ -93,7 +93,8 @@ def answer(
 ) -> Answer:
     """The answer of `board`, the dataset's rows of the leaderboard over all recipes; `runs` are its
     rows of runs.csv, for the error on a test part."""
-    ranked = judged(board[board["n"] > 0], rates).sort_values("error_rate_mean", kind="stable")
+    ranked = without_single_rates(board[board["n"] > 0], rates)
+    ranked = ranked.sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
         none = "No run has finished: there is no answer yet."
         return Answer(dataset, None, "", "", [], [none], [])
@@ -108,7 +109,7 @@ def answer(
         remarks.insert(0, tested)
     if gained := gain_sentence(group, best["model"]):
         remarks.insert(0, gained)
-    if doubted := listed(best["doubts"]):
+    if doubted := split_doubts(best["doubts"]):
         remarks.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
     own = rates_of(rates, dataset, best["recipe"])
     if len(own):
@@ -139,16 +140,16 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
         return [f"It is clearly better than {all_others(len(rivals))}: {sure}."]
     which = some_others(len(tied), len(rivals))
     alike = same_error(best, rivals)
-    also = f"has the same mean error as {named(alike)} and " if alike else ""
+    also = f"has the same mean error as {name_list(alike)} and " if alike else ""
     near = rivals[rivals["model"].isin(alike)] if alike else rivals
     closest = near.sort_values(["error_rate_mean", "p_best"], ascending=[True, False]).iloc[0]
     next_one = f"the next is {closest['model']} (P(best) {closest['p_best']:.2f})"
-    more = likelier(best, rivals)
+    more = more_likely_best(best, rivals)
     if more is not None and more["model"] != closest["model"]:
         next_one += f", the likeliest best {more['model']} ({more['p_best']:.2f})"
     sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
-        known = quickest(pd.concat([best.to_frame().T, tied]), BOUND) is not None
+        known = quickest(pd.concat([best.to_frame().T, tied]), AT_MOST) is not None
         then = "so let cost decide" if known else "nor show which is the quickest"
         sentences.insert(0, f"These runs separate no model from another, {then}.")
     return [*sentences, *quicker(best, tied)]
@@ -156,11 +157,11 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
 
 def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     """What the quickest of the models that may be the best saves and may cost, if it is another."""
-    first = quickest(pd.concat([best.to_frame().T, tied]), BOUND)
+    first = quickest(pd.concat([best.to_frame().T, tied]), AT_MOST)
     if first is None or first["model"] == best["model"]:
         return []
     seconds, own = first["steady_fit_seconds_median"], best["steady_fit_seconds_median"]
-    time = f"at most {duration(first[BOUND])}" if pd.isna(seconds) else duration(seconds)
+    time = f"at most {duration(first[AT_MOST])}" if pd.isna(seconds) else duration(seconds)
     if pd.notna(seconds) and pd.notna(own):
         time = f"{100 * seconds / own:.0f} % of its time ({time})"
     error = f"an error of {percent(first['error_rate_mean'])} ({points_more(first, best)})"
@@ -191,7 +192,7 @@ def against_chance(best: pd.Series) -> list[str]:
 def fit_time(row: Any) -> str:
     """The median steady time, or the most it can be; of how many runs, if some do not count."""
     if row.n_not_timed > 0 and row.n_timed == 0:
-        bound = getattr(row, BOUND, None)
+        bound = getattr(row, AT_MOST, None)
         return "no run's time counts" if pd.isna(bound) else f"at most {duration(bound)}"
     time = duration(row.steady_fit_seconds_median)
     return f"{time} ({row.n_timed} of {row.n} runs)" if row.n_not_timed > 0 else time
@@ -266,7 +267,7 @@ def summary(study: Study, runs: pd.DataFrame) -> str:
         n_raced = int(runs["dataset"].isin(study.raced_datasets).sum())
         n_grid = len(runs) - n_raced
         parts = [f"{' × '.join(sizes)}: {n_grid:,} runs"] if n_grid else []
-        where = named(study.raced_datasets)
+        where = name_list(study.raced_datasets)
         parts.append(f"{n_raced:,} runs that races chose ({where})")
         made = f"{', and '.join(parts)}, {pixels}"
     return f"{made}, {', '.join(states)}."
@@ -289,7 +290,7 @@ def doubts(board: pd.DataFrame) -> list[tuple[str, str]]:
     """Each doubt about the models of a leaderboard, and about which of them, best first."""
     models: dict[str, list[str]] = {}
     for row in board.itertuples():
-        for text in listed(row.doubts):
+        for text in split_doubts(row.doubts):
             models.setdefault(text, []).append(str(row.model))
     ranked = int((board["n"] > 0).sum())
     return [

@@ -1,8 +1,8 @@
 """The answer for a dataset, and whether its fits gain over frozen features.
 
-One function decides for the metrics, the report and `recommend`. Fits and baseline are judged on
-the same validation images, so their difference is taken image by image: what an image does to both
-cancels. A baseline has no seed. The gain's noise is that of the images in the difference, and that
+The metrics, the report and `recommend` share these functions. Fits and baseline are measured on the
+same validation images, so their difference is taken image by image: what an image does to both
+cancels. A baseline has no seed. The gain's noise is that of the images in the difference and that
 of the fits' runs, pooled over the models as in `comparison`.
 """
 
@@ -11,18 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from pipeline.core.command import percent
+from pipeline.core.command import duration, percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE
-from pipeline.statistics.comparison import DECIMALS, run_noise, satterthwaite, variance_of_a_run
-from pipeline.statistics.intervals import CONFIDENCE, wilson
-from pipeline.statistics.validation_images import independent, labels_of, paired, scale_of
+from pipeline.statistics.comparison import DECIMALS, run_noise, t_quantile, variance_of_a_run
+from pipeline.statistics.intervals import wilson
+from pipeline.statistics.validation_images import binomial_sd, independent, labels_of, paired
 
 
 def best_row(ranked: pd.DataFrame) -> pd.Series:
-    """The row of the lowest mean error; `ranked` are rows of the leaderboard with finished runs.
+    """The row of the lowest mean error among `ranked`, rows of the leaderboard with finished runs.
 
     Of equal errors the known shorter steady fit time comes first, then recipe and model by name.
     """
@@ -34,8 +33,10 @@ def best_row(ranked: pd.DataFrame) -> pd.Series:
 
 
 def quickest(tied: pd.DataFrame, at_most: str) -> pd.Series | None:
-    """The quickest of `tied`, as far as times are known: that of the shortest time, or the one
-    model whose bound, in the column `at_most`, is below it. None where bounds alone could tell.
+    """The quickest of `tied`: the model of the shortest steady fit time, or the only one without a
+    time whose upper bound, in the column `at_most`, is below that.
+
+    None where no time is known, or the bounds of several models are below the shortest.
     """
     seconds = tied["steady_fit_seconds_median"].astype(float)
     if seconds.isna().all():
@@ -49,8 +50,9 @@ def quickest(tied: pd.DataFrame, at_most: str) -> pd.Series | None:
 
 
 def quickest_of_equals(rows: pd.DataFrame, within: pd.DataFrame) -> str | None:
-    """The quickest model of `within`, where nothing separates any of `rows` from another and every
-    time is known; None if it is the first, which has the lowest error.
+    """The quickest model of `within`, where all of `rows` are tied and every time is known.
+
+    None where not, or where it is the first, which has the lowest error.
     """
     seconds = within["steady_fit_seconds_median"].astype(float)
     if seconds.isna().any() or not rows["tied"].fillna(False).astype(bool).all():
@@ -63,7 +65,7 @@ FEW_IMAGES = 100  # validation images, of one label: one mistake is a point or m
 
 
 def few_images(n: float, kind: str) -> str | None:
-    """That n validation images are few, and what one counts; None where they are not."""
+    """A remark that n validation images are few, and what one counts; None where they are not."""
     if pd.isna(n) or n > FEW_IMAGES or kind == "multi":
         return None
     return f"{n:.0f} validation images are few, one mistake is {100 / n:.1f} points"
@@ -77,8 +79,8 @@ def same_error(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     ].tolist()
 
 
-def likelier(best: pd.Series, rivals: pd.DataFrame) -> pd.Series | None:
-    """The row of the highest P(best), if it is higher than that of `best` in two decimals."""
+def more_likely_best(best: pd.Series, rivals: pd.DataFrame) -> pd.Series | None:
+    """The row of the highest P(best), if that is higher than that of `best` in two decimals."""
     known = rivals.dropna(subset=["p_best"])
     if known.empty:
         return None
@@ -86,13 +88,14 @@ def likelier(best: pd.Series, rivals: pd.DataFrame) -> pd.Series | None:
     return first if round(first["p_best"], 2) > round(best["p_best"], 2) else None
 
 
-def named(models: Sequence[str]) -> str:
+def name_list(models: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; of more than three the first two and how many others."""
     shown = list(models) if len(models) <= 3 else [*models[:2], f"{len(models) - 2} others"]
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def only_model(recipe: str) -> str:
+    """The sentence for a leaderboard of one model."""
     return f"It is the only model that finished with {recipe}: nothing to compare with."
 
 
@@ -109,7 +112,9 @@ def some_others(n: int, n_others: int) -> str:
 
 
 def points_more(row: pd.Series, best: pd.Series) -> str:
-    """How much higher its error is, and at most, where `best` is what the gaps are to."""
+    """How much higher the error of `row` is than that of `best`, and at most, where the gaps of the
+    leaderboard are to `best`.
+    """
     text = f"{100 * (row['error_rate_mean'] - best['error_rate_mean']):z.2f} points more"
     if pd.isna(row.get("gap_high")) or pd.notna(best.get("gap_to_best")):
         return text
@@ -160,7 +165,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
             record = baselines.get((str(dataset), str(model)))
             if record is None or not _same_images(record, of_model):
                 continue
-            low, high = interval(record)
+            low, high = baseline_interval(record)
             gain = gain_of(record, of_model, variance[model], freedom)
             rows.append(
                 {
@@ -181,7 +186,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, *BASELINE]).set_index(names)
 
 
-def interval(record: Record) -> tuple[float, float]:
+def baseline_interval(record: Record) -> tuple[float, float]:
     """The 95 % interval of a baseline's error over validation images: Wilson's.
 
     Several tags of an image are not independent, so the images' own variance sets how many count.
@@ -209,23 +214,22 @@ def gain_of(record: Record, runs: pd.DataFrame, variance: float, freedom: float)
     both = images.covariance
     of_images = both[0, 0] + both[1, 1] - 2 * both[0, 1]
     alone = float(images.alone[0]) / n
-    of_runs = variance * float(scale_of(np.array([mean]), n_valid)[0]) ** 2 / n
+    of_runs = variance * float(binomial_sd(np.array([mean]), n_valid)[0]) ** 2 / n
     lasting = max(of_images - alone, 0.0)
     estimated = max(of_runs, alone)
-    width = stats.t.ppf(
-        (1 + CONFIDENCE) / 2, satterthwaite(np.array([estimated]), freedom, lasting)[0]
-    )
-    half = width * np.sqrt(lasting + estimated)
+    quantile = t_quantile(np.array([estimated]), freedom, lasting)[0]
+    half = quantile * np.sqrt(lasting + estimated)
     return Gain(error - mean, error - mean - half, error - mean + half)
 
 
 def gain_sentence(
     board: pd.DataFrame, model: str, probes: pd.DataFrame | None = None
 ) -> str | None:
-    """What fine-tuning is worth, for the rows of one dataset and recipe; `model` is recommended.
+    """What fine-tuning is worth, for the leaderboard of one dataset and recipe; None without a
+    baseline.
 
-    `probes` are the rows whose frozen features may be named, by default all; None where no model
-    has a baseline.
+    `model` is the recommended one; `probes` are the rows whose frozen features may be recommended
+    instead, by default all.
     """
     known = board.dropna(subset=["gain"])
     if known.empty:
@@ -237,13 +241,13 @@ def gain_sentence(
             f"{_points(-best['gain'])} points worse "
             f"{_between(-best['gain_high'], -best['gain_low'])}. Do not trust this ranking."
         )
-    named = known if probes is None else known[known["model"].isin(probes["model"])]
-    sentences = [_own_gain(known, model), _best_probe(named, board, model)]
+    allowed = known if probes is None else known[known["model"].isin(probes["model"])]
+    sentences = [_own_gain(known, model), _best_probe(allowed, board, model)]
     return " ".join(filter(None, sentences)) or None
 
 
 def _own_gain(known: pd.DataFrame, model: str) -> str | None:
-    """What the model gains over its own frozen features."""
+    """What the model gains over its own frozen features; None if it has no baseline."""
     chosen = known[known["model"] == model]
     if chosen.empty:
         return None
@@ -258,12 +262,12 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
         )
     return (
         f"Fine-tuning cannot be told from its frozen features with a linear head (gain "
-        f"{_points(gain)} points {between}), which take {row['baseline_seconds']:.0f} s."
+        f"{_points(gain)} points {between}), which take {duration(row['baseline_seconds'])}."
     )
 
 
 def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | None:
-    """That another model's frozen features err no more than the recommended fit, if so."""
+    """That another model's frozen features err no more than the recommended fit; None otherwise."""
     if known.empty:
         return None
     probe = known.sort_values("baseline_error", kind="stable").iloc[0]

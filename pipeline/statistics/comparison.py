@@ -4,9 +4,9 @@ A group is a dataset and a recipe: models x seeds, all measured on the same vali
 mean error of a model differs from what it would be over all seeds and all images because of
 
 - its runs: variance `phi * p * (1 - p) / n` of n runs. `phi` is pooled over the group's models,
-  because two or three runs say next to nothing about one model; only one whose runs clearly vary
-  more than those of the others has its own. It is relative to p(1 - p), as the sampling of images
-  is: the 2022 study's 166 models with three runs vary like that.
+  because two or three runs say next to nothing about one model; a model whose runs clearly vary
+  more than the others' has its own. It is relative to p(1 - p), as the sampling of images is: the
+  2022 study's 166 models with three runs vary like that.
 - the images: variance `share * p * (1 - p) / n_valid`, see validation_images.py.
 
 Together they are a binomial with fewer images, so the interval is Wilson's with that number.
@@ -27,25 +27,26 @@ from pipeline.statistics.intervals import (
     se_of_differences,
     wilson,
 )
-from pipeline.statistics.validation_images import ImageNoise, independent, scale_of
+from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
 
 SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval covers
 DECIMALS = 12  # of a mean: one summed in another order, or read back, differs in the last bit
-FEWEST_FREEDOM = 2  # for a variance of runs
-FEWEST_OTHERS = 5  # degrees of freedom of the others' variance, to say that a model varies more
-OF_OTHERS = 1  # degree of freedom that such a model takes over from them
-LEAST_SHOWN = 0.5  # degrees of freedom of a model whose mistakes are enough to show a spread
-MANY = 1e6  # degrees of freedom that are as good as infinitely many
+# Degrees of freedom:
+FEWEST_FREEDOM = 2  # at least, for a variance of runs
+FEWEST_OTHERS = 5  # at least, of the others' variance, to say that a model varies more
+OF_OTHERS = 1  # that such a model takes over from the others
+LEAST_SHOWN = 0.5  # of a model whose mistakes are enough to show a spread
+MANY = 1e6  # as good as infinitely many
 
 
 @dataclass(frozen=True)
 class RunNoise:
     """Variances of one run, as shares of p(1 - p), with their degrees of freedom.
 
-    `total` is around the model's mean; `residual` is what remains of it, and `seed` what is
-    common to all models with the same seed. Where one model alone has repeats, nothing tells the
-    two apart: then all of it is `residual`. They are pooled over the models but for the
-    `less_stable` ones, whose variance and degrees of freedom are `own` and `own_freedom` [models].
+    `total` is around the model's mean; of it `seed` is common to all models with the same seed, and
+    `residual` is the rest. Where one model alone has repeats, the two cannot be told apart: then
+    all of it is `residual`. They are pooled over the models but for the `less_stable` ones, whose
+    variance and degrees of freedom are `own` and `own_freedom` [models].
     """
 
     total: float
@@ -82,11 +83,12 @@ class Comparison:
     """Per model [n]: the error's interval, the probability to be the best, whether it may be.
 
     `gap` is how far behind the lowest mean it is on the `n_common` seeds that both ran, with its
-    interval; NaN for the lowest itself and where they share no seed. `tied` counts runs and
-    images, `tied_here` runs alone: it asks about these very validation images. Where no model was
-    run twice, `covers` is "images" and nothing counts the runs. `images` is how the images were
-    counted; `covariance` [n, n] is that of the means beside each other, with `freedom`.
-    `less_stable` models vary clearly more from run to run than the others do.
+    interval; NaN for the lowest itself and where they share no seed. `tied` allows for the noise of
+    runs and images, `tied_here` for that of runs alone: it is about these very validation images.
+    Where no model was run twice, `covers` is "images" and the noise of runs is left out. `images`
+    is PAIRED or INDEPENDENT; `covariance` [n, n] is that of the means, for their differences, with
+    `freedom` degrees of freedom. `less_stable` models vary clearly more from run to run than the
+    others do.
     """
 
     mean: np.ndarray
@@ -106,24 +108,24 @@ class Comparison:
     less_stable: np.ndarray
 
 
-def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None = None) -> Comparison:
+def compare(errors: np.ndarray, n_valid: int, images: ImageNoise | None) -> Comparison:
     """Compare the models of error rates [models, seeds], NaN where a run did not finish.
 
-    Every model has at least one run. Without `images` the models count as independent.
+    Every model has at least one run. Where `images` is None the models count as independent.
     """
     noise = run_noise(errors, n_valid)
-    there = np.isfinite(errors)
+    finished = np.isfinite(errors)
     mean = mean_of(errors)
     images = images or independent(mean, n_valid)
-    low, high = error_intervals(mean, there.sum(axis=1), images, noise)
+    low, high = error_intervals(mean, finished.sum(axis=1), images, noise)
     gap, gap_low, gap_high, n_common = _gaps(errors, noise, images)
-    of_runs, of_seeds = _of_runs(there, noise, scale_of(mean, n_valid))
+    of_runs, of_seeds = _run_covariance(finished, noise, binomial_sd(mean, n_valid))
     best = int(mean.argmin())
     tied_here = None
     if noise is not None and of_runs.all():
-        here = np.diag(of_runs) + of_seeds
-        tied_here = may_be_best(mean, here, _freedom(best, of_runs, of_seeds, here, noise))
-    alone = images.alone / there.sum(axis=1)
+        of_both = np.diag(of_runs) + of_seeds
+        tied_here = may_be_best(mean, of_both, _freedom(best, of_runs, of_seeds, of_both, noise))
+    alone = images.alone / finished.sum(axis=1)
     covariance = images.covariance + np.diag(np.maximum(of_runs - alone, 0)) + of_seeds
     freedom = _freedom(best, of_runs, of_seeds, covariance, noise)
     return Comparison(
@@ -151,39 +153,39 @@ def run_noise(errors: np.ndarray, n_valid: int) -> RunNoise | None:
     Models and seeds are fitted as two additive effects, by least squares where cells are missing.
     A model without a mistake shows no spread whatever its runs' noise is, so it does not count,
     and one with few mistakes counts in part: by p(1 - p) as a share of its own with one more. If
-    that leaves fewer than FEWEST_FREEDOM degrees of freedom, there are too few mistakes to tell who
-    varies, and all models count. Two seeds of two models tell no seed apart: all is residual.
-    A model that is clearly less stable than the others is left out of all this; its own variance
-    takes OF_OTHERS degrees of freedom over from them.
+    that leaves fewer than FEWEST_FREEDOM degrees of freedom, there are too few mistakes to tell
+    which models vary, and all count. Two seeds of two models leave no freedom for an effect of the
+    seed: all is residual. A model that is clearly less stable than the others is left out of all
+    this; its own variance takes OF_OTHERS degrees of freedom over from them.
     """
     runs = np.isfinite(errors).sum(axis=1)
     mean = mean_of(errors)
-    scale = scale_of(mean, n_valid)
+    scale = binomial_sd(mean, n_valid)
     shown = mean * (1 - mean) / scale**2
     residuals = (errors - mean[:, None]) / scale[:, None]
     squares = np.nansum(residuals**2, axis=1)
     freedom = np.where(runs > 1, shown * (runs - 1), 0)
     one_image = 1 / (2 * n_valid**2 * scale**2)  # the variance of two runs that differ by one
-    apart = less_stable(squares, freedom, one_image)
-    alike = (runs > 1) & ~apart
-    pooled = _pooled(residuals[alike], shown[alike])
+    unstable = less_stable(squares, freedom, one_image)
+    counted = (runs > 1) & ~unstable
+    pooled = _pooled(residuals[counted], shown[counted])
     if pooled is None:
         return None
     own = (OF_OTHERS * pooled["total"] + squares) / (OF_OTHERS + freedom)
-    return RunNoise(**pooled, less_stable=apart, own=own, own_freedom=OF_OTHERS + freedom)
+    return RunNoise(**pooled, less_stable=unstable, own=own, own_freedom=OF_OTHERS + freedom)
 
 
 def less_stable(squares: np.ndarray, freedom: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Bool [models]: whose runs vary clearly more than those of the others.
 
-    `squares` are sums of squared residuals with so many degrees of freedom; where those of the
-    others show a smaller variance than `least`, that counts. An F test of one model after the
-    other, the least stable first; among equally stable models it names one in 5 of 100 groups.
+    `squares` [models] are sums of squared residuals with `freedom` [models] degrees of freedom; the
+    others' variance counts as `least` [models] where it is smaller. An F test of one model after
+    the other, the least stable first; in 5 of 100 groups of equally stable models it names one.
     """
-    apart = np.zeros(len(squares), dtype=bool)
+    unstable = np.zeros(len(squares), dtype=bool)
     varying = freedom >= LEAST_SHOWN
     level = (1 - CONFIDENCE) / max(1, varying.sum())
-    while (rest := varying & ~apart).any():
+    while (rest := varying & ~unstable).any():
         model = int(np.where(rest, squares / np.maximum(freedom, LEAST_SHOWN), -1).argmax())
         others = rest.copy()
         others[model] = False
@@ -194,28 +196,28 @@ def less_stable(squares: np.ndarray, freedom: np.ndarray, least: np.ndarray) -> 
         ratio = squares[model] / freedom[model] / variance
         if stats.f.sf(ratio, freedom[model], of_others) > level:
             break
-        apart[model] = True
-    return apart
+        unstable[model] = True
+    return unstable
 
 
 def _pooled(residuals: np.ndarray, shown: np.ndarray) -> dict[str, float] | None:
-    """The fields of `RunNoise` of repeated models that all vary alike; see `run_noise`.
+    """The pooled fields of `RunNoise` of repeated models; None without one. See `run_noise`.
 
-    `residuals` [models, seeds], NaN where missing, are shares of the binomial scale; of each
-    model's spread a share of `shown` [models] counts.
+    `residuals` [models, seeds], NaN where missing, are multiples of the binomial standard
+    deviation; of each model's spread a share of `shown` [models] counts.
     """
     if not len(residuals):
         return None
-    there = np.isfinite(residuals)
-    runs = there.sum(axis=1)
+    finished = np.isfinite(residuals)
+    runs = finished.sum(axis=1)
     whole = int((runs - 1).sum())
     if (shown * (runs - 1)).sum() < min(FEWEST_FREEDOM, whole / 2):
         shown = np.ones(len(shown))
-    residuals = np.where(there, residuals, 0)
+    residuals = np.where(finished, residuals, 0)
     within, freedom = float((residuals**2).sum()), float((shown * (runs - 1)).sum())
     by_seed = (np.sqrt(shown)[:, None] * residuals).sum(axis=0)
-    counted = shown[:, None] * there
-    normal = np.diag(counted.sum(axis=0)) - there.T @ (counted / runs[:, None])
+    counted = shown[:, None] * finished
+    normal = np.diag(counted.sum(axis=0)) - finished.T @ (counted / runs[:, None])
     effects, _, rank, _ = np.linalg.lstsq(normal, by_seed, rcond=1e-9)
     explained = float(effects @ by_seed)
     left = freedom - rank
@@ -239,9 +241,9 @@ def _pooled(residuals: np.ndarray, shown: np.ndarray) -> dict[str, float] | None
 
 
 def variance_of_a_run(noise: RunNoise | None, n_models: int) -> tuple[np.ndarray, float]:
-    """Of each model [models] for its interval, as a share of p(1 - p), and the freedom to use.
+    """Of each model [models] for its interval, as a share of p(1 - p), and the degrees of freedom.
 
-    Zeros, as if it were known, where nothing tells how runs vary.
+    Without `noise` zeros, as if there were no noise of runs.
     """
     if noise is None:
         return np.zeros(n_models), np.inf
@@ -254,19 +256,19 @@ def error_intervals(
     """The 95 % intervals of mean errors [models] over these many runs, as low and high ends."""
     of_run, freedom = variance_of_a_run(noise, len(mean))
     of_images = images.share / images.n_valid
-    unsure, sure = _of_runs_at_least(of_run / runs, images.own / images.n_valid / runs)
-    size = 1 / (unsure + sure + of_images)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(unsure, freedom, of_images + sure))
-    return wilson(mean, size, reach)
+    estimated, known = _larger_variance(of_run / runs, images.own / images.n_valid / runs)
+    size = 1 / (estimated + known + of_images)
+    return wilson(mean, size, t_quantile(estimated, freedom, of_images + known))
 
 
-def _of_runs_at_least(estimated: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The larger of two variances of runs, as what few runs estimate and what is known.
+def _larger_variance(of_runs: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The larger of two variances of runs [models], as an estimated and a known part.
 
-    `alone` is what runs get wrong on single images, which all images tell.
+    `of_runs` is estimated from few runs; `alone`, of mistakes that a run alone makes, is known from
+    all images.
     """
-    unsure = estimated > alone
-    return np.where(unsure, estimated, 0), np.where(unsure, 0, alone)
+    larger = of_runs > alone
+    return np.where(larger, of_runs, 0), np.where(larger, 0, alone)
 
 
 def _gaps(
@@ -278,26 +280,25 @@ def _gaps(
     the two errors' own intervals (Newcombe 1998; Zou and Donner 2008). The latter keeps a residual
     with one or two degrees of freedom from reaching further than the errors themselves do.
     """
-    there = np.isfinite(errors)
+    finished = np.isfinite(errors)
     mean = mean_of(errors)
     best = int(mean.argmin())
     differences = errors - errors[best]
-    n_common = (there & there[best]).sum(axis=1)
+    n_common = (finished & finished[best]).sum(axis=1)
     n_common[best] = 0
     counted = np.where(n_common > 0, n_common, np.nan)
     gap = np.nansum(differences, axis=1) / counted
-    lasting = images.covariance - np.diag(images.alone / there.sum(axis=1))
+    lasting = images.covariance - np.diag(images.alone / finished.sum(axis=1))
     known = se_of_differences(lasting, best) ** 2
     residual, freedom = np.zeros(len(mean)), np.inf
     if noise is not None:
         freedom = noise.residual_freedom
         residual = noise.for_intervals(noise.residual, freedom)
-    of_run = residual * scale_of(mean, images.n_valid) ** 2
-    unsure, sure = _of_runs_at_least(of_run, images.alone)
-    known = known + (sure + sure[best]) / counted
-    estimated = (unsure + unsure[best]) / counted
-    width = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
-    half = width * np.sqrt(estimated + known)
+    of_run = residual * binomial_sd(mean, images.n_valid) ** 2
+    estimated, of_images = _larger_variance(of_run, images.alone)
+    known = known + (of_images + of_images[best]) / counted
+    estimated = (estimated + estimated[best]) / counted
+    half = t_quantile(estimated, freedom, known) * np.sqrt(estimated + known)
     below, above = _square_and_add(mean, best, np.maximum(n_common, 1), images, noise)
     return gap, gap - np.minimum(half, below), gap + np.minimum(half, above), n_common
 
@@ -324,11 +325,11 @@ class Gaps:
     images: str
 
 
-def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | None, to: int) -> Gaps:
-    """The gaps to model `to` of error rates [models, seeds] whose seeds have nothing in common.
-
-    So nothing of a seed cancels, as it does in `compare`; what an image does to both still does.
-    The narrower of two intervals, as in `_gaps`.
+def gaps_without_common_seeds(
+    errors: np.ndarray, n_valid: int, images: ImageNoise | None, to: int
+) -> Gaps:
+    """The gaps to model `to` of error rates [models, seeds] of different studies: nothing of a seed
+    cancels, but what an image does to both does. The narrower of two intervals, as in `_gaps`.
     """
     n_runs, mean = np.isfinite(errors).sum(axis=1), mean_of(errors)
     noise = run_noise(errors, n_valid)
@@ -336,20 +337,16 @@ def gaps_of_strangers(errors: np.ndarray, n_valid: int, images: ImageNoise | Non
     lasting = images.covariance - np.diag(images.alone / n_runs)
     known = se_of_differences(lasting, to) ** 2
     total, freedom = variance_of_a_run(noise, len(mean))
-    of_mean = np.maximum(total * scale_of(mean, n_valid) ** 2, images.alone) / n_runs
+    of_mean = np.maximum(total * binomial_sd(mean, n_valid) ** 2, images.alone) / n_runs
     estimated = of_mean + of_mean[to]
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, satterthwaite(estimated, freedom, known))
-    gap, half = mean - mean[to], reach * np.sqrt(estimated + known)
+    half = t_quantile(estimated, freedom, known) * np.sqrt(estimated + known)
+    gap = mean - mean[to]
     low, high = error_intervals(mean, n_runs, images, noise)
     below, above = mean - low, high - mean
+    low = gap - np.minimum(half, np.hypot(below, above[to]))
+    high = gap + np.minimum(half, np.hypot(above, below[to]))
     covers = IMAGES if noise is None else SEEDS_AND_IMAGES
-    return Gaps(
-        gap,
-        gap - np.minimum(half, np.hypot(below, above[to])),
-        gap + np.minimum(half, np.hypot(above, below[to])),
-        covers,
-        images.kind,
-    )
+    return Gaps(gap, low, high, covers, images.kind)
 
 
 def mean_of(errors: np.ndarray) -> np.ndarray:
@@ -358,18 +355,17 @@ def mean_of(errors: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _of_runs(
-    there: np.ndarray, noise: RunNoise | None, scale: np.ndarray
+def _run_covariance(
+    finished: np.ndarray, noise: RunNoise | None, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What runs add to means beside each other: variances [models], and covariance of the seeds.
-
-    What a seed does to all models cancels between models that both ran it. Where they ran different
-    ones of all seeds, `there` [models, seeds], it does not.
+    """What runs add to means: residual variances [models], and covariances [models, models] of the
+    seeds, which cancel between models that both ran them, by `finished` [models, seeds].
     """
-    runs = there.sum(axis=1)
+    runs = finished.sum(axis=1)
     if noise is None:
         return np.zeros(len(runs)), np.zeros((len(runs), len(runs)))
-    common = there.astype(float) @ there.T / np.outer(runs, runs) - 1 / there.any(axis=0).sum()
+    n_seeds = finished.any(axis=0).sum()
+    common = finished.astype(float) @ finished.T / np.outer(runs, runs) - 1 / n_seeds
     residual = noise.of_each(noise.residual) * scale**2 / runs
     return residual, noise.seed * np.outer(scale, scale) * common
 
@@ -381,19 +377,24 @@ def _freedom(
     covariance: np.ndarray,
     noise: RunNoise | None,
 ) -> float:
-    """The degrees of freedom that the least certain difference to the best model has."""
+    """The degrees of freedom of the least certain difference to the best model."""
     if noise is None:
         return MANY
     whole = se_of_differences(covariance, best) ** 2
     residual, seeds = of_runs + of_runs[best], se_of_differences(of_seeds, best) ** 2
     whole = np.maximum(whole, residual + seeds).clip(min=1e-24)  # not to itself
-    unsure = residual**2 / noise.residual_freedom + seeds**2 / noise.seed_freedom
+    weighted = residual**2 / noise.residual_freedom + seeds**2 / noise.seed_freedom
     others = np.arange(len(of_runs)) != best
-    freedom = whole**2 / np.maximum(unsure, whole**2 / MANY)
+    freedom = whole**2 / np.maximum(weighted, whole**2 / MANY)
     return float(freedom[others].min(initial=MANY))
 
 
-def satterthwaite(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
-    """The degrees of freedom of an estimated variance plus a known one."""
+def t_quantile(estimated: np.ndarray, freedom: float, known: np.ndarray | float) -> np.ndarray:
+    """Student's quantile of a 95 % interval, for an estimated variance plus a known one.
+
+    The degrees of freedom of the sum are Satterthwaite's, at most MANY.
+    """
     estimated = np.maximum(estimated, 1e-12)
-    return np.minimum(freedom * ((estimated + known) / estimated) ** 2, MANY)
+    of_sum = np.minimum(freedom * ((estimated + known) / estimated) ** 2, MANY)
+    quantile: np.ndarray = stats.t.ppf((1 + CONFIDENCE) / 2, of_sum)
+    return quantile

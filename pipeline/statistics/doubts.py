@@ -27,23 +27,24 @@ import pandas as pd
 
 from pipeline.core.command import percent
 from pipeline.records import Record, unpack_counts
-from pipeline.statistics.validation_images import labels_of, paired, scale_of
+from pipeline.statistics.validation_images import binomial_sd, labels_of, paired
 from pipeline.study.params import Cell
 
 SEPARATOR = "; "  # of the sentences in a table's cell
-REACH = 2.0  # standard deviations that a difference has to exceed
+SIGNIFICANT = 2.0  # standard deviations that a difference has to exceed
 STEEP = 0.25  # share of the error that only an unfinished fit loses in its last epoch
 LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; also lp_ft's least
 MOST_SHRUNK = 4.0  # the factor above which 15 of 16 pixels and more are gone
 LEAST_OF_A_CLASS = 5  # validation images; with fewer, one mistake is more than 20 points
-Found = tuple[float, ...] | None  # the numbers of a sentence, averaged over the runs
+Numbers = tuple[float, ...] | None  # the numbers of a sentence, averaged over the runs
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Of a difference between two error rates of one run on `n_valid` images.
+class EpochNoise:
+    """The noise of a difference between two error rates of one run on `n_valid` images.
 
-    `own` is the share of the binomial variance that does not cancel; None for `n_valid` is unknown.
+    `own` is the share of the binomial variance that does not cancel. Where `n_valid` is None,
+    nothing exceeds the noise.
     """
 
     n_valid: int | None
@@ -54,21 +55,21 @@ class Noise:
         if not self.n_valid:
             return False
         rates = np.clip([higher, lower], 0, 1)
-        binomial = float((scale_of(rates, self.n_valid) ** 2).sum()) / self.n_valid
-        one_image = 1 / self.n_valid**2  # runs that answer all alike do not make the noise 0
-        return higher - lower > REACH * math.sqrt(self.own * binomial + one_image)
+        binomial = float((binomial_sd(rates, self.n_valid) ** 2).sum()) / self.n_valid
+        one_image = 1 / self.n_valid**2  # so that runs with the same answers do not make it 0
+        return higher - lower > SIGNIFICANT * math.sqrt(self.own * binomial + one_image)
 
 
-def noise_of(records: Sequence[Record]) -> Noise:
+def noise_of(records: Sequence[Record]) -> EpochNoise:
     """The noise in the curves of one model's runs."""
     n_valid = records[0].data.n_valid
     answers = [unpack_counts(each.valid_wrong) for each in records if each.valid_wrong]
     if len(records) < 2 or len(answers) < len(records):
-        return Noise(n_valid, 1.0)
-    return Noise(n_valid, min(paired([np.stack(answers)], labels_of(records[0])).own, 1.0))
+        return EpochNoise(n_valid, 1.0)
+    return EpochNoise(n_valid, min(paired([np.stack(answers)], labels_of(records[0])).own, 1.0))
 
 
-def still_falling(record: Record, noise: Noise) -> Found:
+def still_falling(record: Record, noise: EpochNoise) -> Numbers:
     """The lowest error before the last epoch and the last, if the fit was not near its end."""
     errors = _curve(record, "error_rate")
     if len(errors) < 2:
@@ -78,7 +79,7 @@ def still_falling(record: Record, noise: Noise) -> Found:
     return (before, last) if steep and noise.exceeded(before, last) else None
 
 
-def worse_unfrozen(record: Record, noise: Noise) -> Found:
+def worse_unfrozen(record: Record, noise: EpochNoise) -> Numbers:
     """The errors before and after unfreezing, if it rose and no later epoch was below."""
     errors, frozen = _curve(record, "error_rate"), _frozen_epochs(record)
     if not 0 < frozen < len(errors):
@@ -88,36 +89,36 @@ def worse_unfrozen(record: Record, noise: Noise) -> Found:
     return (before, after) if stayed and noise.exceeded(after, before) else None
 
 
-def never_learned(record: Record, noise: Noise) -> Found:
-    """Fires if no epoch's training loss is below that of the first.
+def never_learned(record: Record, noise: EpochNoise) -> Numbers:
+    """No numbers, if no epoch's training loss is below that of the first.
 
-    A head that starts from a probe has learned before the first epoch, whose loss may be near 0: a
-    fit that errs less than a constant guess, by more than its noise, is none of these.
+    A head that starts from a probe has learned before the first epoch, whose loss may be near 0. So
+    such a fit has learned if it errs less than a constant guess by more than the noise.
     """
     losses = _curve(record, "train_loss")
     fell = len(losses) < 2 or min(losses[1:]) < losses[0]
     return None if fell or (_starts_fitted(record) and _below_chance(record)) else ()
 
 
-def few_steps(record: Record, noise: Noise) -> Found:
+def few_steps(record: Record, noise: EpochNoise) -> Numbers:
     """The number of steps, if it is below LEAST_STEPS."""
     steps = record.fit.get("steps")
     return (steps,) if steps is not None and steps < LEAST_STEPS else None
 
 
-def much_shrunk(record: Record, noise: Noise) -> Found:
+def much_shrunk(record: Record, noise: EpochNoise) -> Numbers:
     """The median shorter side of the source images and of what was learned from, in pixels."""
     side, size = record.data.median_side, record.data.image_size
     return (side, size) if side and size and side > MOST_SHRUNK * size else None
 
 
-def rare_class(record: Record, noise: Noise) -> Found:
+def rare_class(record: Record, noise: EpochNoise) -> Numbers:
     """The number of validation images of the rarest class, if it is below LEAST_OF_A_CLASS."""
     least = record.data.n_valid_rarest
     return (least,) if least is not None and least < LEAST_OF_A_CLASS else None
 
 
-Rule = tuple[Callable[[Record, Noise], Found], str]
+Rule = tuple[Callable[[Record, EpochNoise], Numbers], str]
 RULES: tuple[Rule, ...] = (
     (still_falling, "the error was still falling in the last epoch, from {} to {}"),
     (worse_unfrozen, "the error rose at unfreezing, from {} to {}, and never came back below"),
@@ -129,22 +130,22 @@ RULES: tuple[Rule, ...] = (
 
 
 def n_copied(meta: Mapping[str, Any], part: str, others: Sequence[str]) -> int:
-    """How many pictures of a part are pixel by pixel in one of `others` too, by its meta.json."""
+    """How many images of a part have an exact copy in one of the `others`, by meta.json."""
     return sum(
-        sum(file.startswith(f"{part}: ") for file in alike)
-        for alike in meta.get("duplicates_across_parts", [])
-        if any(file.startswith(tuple(f"{other}: " for other in others)) for file in alike)
+        sum(file.startswith(f"{part}: ") for file in copies)
+        for copies in meta.get("duplicates_across_parts", [])
+        if any(file.startswith(tuple(f"{other}: " for other in others)) for file in copies)
     )
 
 
-COPIED = (  # of the data, whatever the fit: the part, its name, where its pictures are too
+COPIED = (  # a part, its name, and the parts that must not hold its images
     ("valid", "validation", {"train": "training"}),
     ("test", "test", {"train": "training", "valid": "validation"}),
 )
 
 
 def doubts_of_data(meta: Mapping[str, Any]) -> list[str]:
-    """A sentence for each part whose error is flattered by pictures that others hold too."""
+    """A sentence for each part of which images are in a part that was learned or chosen from."""
     sentences = []
     for part, name, others in COPIED:
         if n := n_copied(meta, part, list(others)):
@@ -169,48 +170,48 @@ def doubts(records: Sequence[Record], meta: Mapping[str, Any] | None = None) -> 
         fired = [found for each in finished if (found := rule(each, noise)) is not None]
         if fired:
             numbers = np.array(fired, dtype=float).mean(axis=0)
-            said = text.format(*(_shown(rule, number) for number in numbers))
-            sentences.append(f"{said} ({len(fired)} of {len(finished)} {runs})")
+            sentence = text.format(*(_formatted(rule, number) for number in numbers))
+            sentences.append(f"{sentence} ({len(fired)} of {len(finished)} {runs})")
     if meta is not None and meta.get("fingerprint") == finished[0].data.fingerprint:
         sentences += doubts_of_data(meta)
     return sentences
 
 
-def of_less_stable(errors: pd.Series) -> str:
-    """Of a model whose runs, with these error rates, vary clearly more than those of the others."""
+def doubt_of_less_stable(errors: pd.Series) -> str:
+    """The doubt about a model whose runs, with these errors, vary clearly more than the others'."""
     low, high = percent(errors.min()), percent(errors.max())
     return (
         f"its errors range from {low} to {high} over its runs, clearly more than other models' do"
     )
 
 
-def joined(cells: Iterable[Any]) -> Any:
-    """The sentences of several cells of doubts as one cell; None where all are null."""
+def join_doubts(cells: Iterable[Any]) -> Any:
+    """One cell of the leaderboard from several; None where all are null."""
     return SEPARATOR.join(cell for cell in cells if not pd.isna(cell)) or None
 
 
 def doubts_column(
-    records: Mapping[Cell, Record], metas: Mapping[str, Mapping[str, Any]] | None = None
+    records: Mapping[Cell, Record], metas: Mapping[str, Mapping[str, Any]]
 ) -> pd.Series:
     """The leaderboard's `doubts` by dataset, recipe and model; only of models that have any.
 
-    `metas` are the prepared datasets' meta.json.
+    `metas` has meta.json of the datasets that are prepared.
     """
     runs: dict[tuple[str, str, str], list[Record]] = {}
     for cell, record in records.items():
         runs.setdefault((cell.dataset, cell.recipe, cell.model), []).append(record)
-    told = {key: doubts(each, (metas or {}).get(key[0])) for key, each in runs.items()}
-    found = {key: SEPARATOR.join(sentences) for key, sentences in told.items() if sentences}
+    sentences = {key: doubts(each, metas.get(key[0])) for key, each in runs.items()}
+    found = {key: SEPARATOR.join(each) for key, each in sentences.items() if each}
     index = pd.MultiIndex.from_tuples(list(found), names=["dataset", "recipe", "model"])
     return pd.Series(list(found.values()), index=index, name="doubts", dtype=object)
 
 
-def listed(cell: Any) -> list[str]:
+def split_doubts(cell: Any) -> list[str]:
     """The sentences in a cell of the leaderboard's column."""
     return [] if pd.isna(cell) else str(cell).split(SEPARATOR)
 
 
-def _shown(rule: Callable[..., Found], number: float) -> str | float:
+def _formatted(rule: Callable[..., Numbers], number: float) -> str | float:
     return percent(number) if rule in (still_falling, worse_unfrozen) else number
 
 
@@ -235,7 +236,7 @@ def _below_chance(record: Record) -> bool:
     error, chance = record.metrics.error_rate, record.data.chance_error_rate
     if error is None or chance is None:
         return False
-    return Noise(record.data.n_valid, 1.0).exceeded(chance, error)
+    return EpochNoise(record.data.n_valid, 1.0).exceeded(chance, error)
 
 
 def _recipe(record: Record) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Which models are worth their cost: on the front of error and steady fit time, or small and fast.
+"""Which models are worth their cost: on the Pareto front of error and steady fit time, or small
+and fast.
 
-Where no time of a model counts, `with_bounds` says the most that it can be: others on the device,
-and a start-up that cannot be told apart, only make a time longer, so the shortest of its runs is
-the tightest bound. A run on another device than most of a dataset's bounds nothing, and bounds do
+Where no time of a model counts, `with_bounds` gives an upper bound: others on the device, and a
+start-up that is part of the time, only make it longer, so the shortest of the model's runs is the
+tightest bound. A run on another device than most runs of the dataset gives no bound, and bounds do
 not say which of two models is quicker.
 
 `fronts` gives each model's probability of being on the front. `small_and_fast` are the models below
@@ -17,7 +18,7 @@ import pandas as pd
 
 from pipeline.results import SMALL_FAST
 from pipeline.statistics.comparison import Comparison
-from pipeline.statistics.intervals import draw_truths, pooled
+from pipeline.statistics.intervals import draw_truths, pooled_noise
 
 COLUMNS = ("on_front", "p_front", "p_front_memory")
 MOST_DRAWS = 1000  # with memory, which compares every pair of models
@@ -25,29 +26,29 @@ TIME = "steady_fit_seconds"  # of a run
 GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 KEY = ["dataset", "recipe", "model"]
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
-BOUND = "fit_seconds_at_most"  # as AT_MOST, also of runs whose start-up is not known
 
 
 def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
-    """COLUMNS per row of `costs`, the compared models' rows in their order; null if not timed.
+    """COLUMNS for each row of `costs`, the compared models in the order of `found`; null if a model
+    has no time.
 
-    `timed` are the runs that the times are from. `p_front_memory` counts memory as well, where it
-    is known of every timed model.
+    `timed` are the runs that the times are from. `p_front_memory` is of a front in memory as well,
+    where that is known of every timed model.
     """
     table = pd.DataFrame({name: np.nan for name in COLUMNS}, index=costs.index)
     table = table.astype({"on_front": "boolean"})
-    here = costs["steady_fit_seconds_median"].notna().to_numpy()
-    if not here.any():
+    has_time = costs["steady_fit_seconds_median"].notna().to_numpy()
+    if not has_time.any():
         return table
-    costs = costs[here]
+    costs = costs[has_time]
     seconds = costs["steady_fit_seconds_median"].to_numpy(dtype=float)
     seconds_se = relative_noise(timed) / np.sqrt(costs["n_timed"].to_numpy(dtype=float))
-    covariance = found.covariance[np.ix_(here, here)]
-    errors = draw_truths(found.mean[here], covariance, found.freedom)
+    covariance = found.covariance[np.ix_(has_time, has_time)]
+    errors = draw_truths(found.mean[has_time], covariance, found.freedom)
     rng = np.random.default_rng(1)
     times = seconds * np.exp(seconds_se * rng.standard_normal(errors.shape))
     index = costs.index
-    table.loc[index, "on_front"] = front_of_two(found.mean[None, here], seconds[None])[0]
+    table.loc[index, "on_front"] = front_of_two(found.mean[None, has_time], seconds[None])[0]
     table.loc[index, "p_front"] = front_of_two(errors, times).mean(axis=0)
     if costs["peak_memory_gib_max"].notna().all():
         memory = costs["peak_memory_gib_max"].to_numpy(dtype=float)
@@ -59,27 +60,32 @@ def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.Da
 def relative_noise(timed: pd.DataFrame) -> float:
     """The standard deviation of a steady fit time as a share of it; 0 where no model has two."""
     relative = timed[TIME] / timed.groupby("model")[TIME].transform("mean")
-    noise = pooled(relative, timed["model"])
+    noise = pooled_noise(relative, timed["model"])
     return 0.0 if noise is None else noise.sd
 
 
 def front_of_two(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Bool [draws, n]: whom none beats in one without being worse in the other; equals together."""
+    """Bool [draws, n]: the Pareto fronts of errors and seconds [draws, n], lower being better.
+
+    Models that are equal in both are on it together.
+    """
     order = np.lexsort((errors, seconds), axis=1)
     ordered, times = (np.take_along_axis(each, order, axis=1) for each in (errors, seconds))
     least = np.minimum.accumulate(ordered, axis=1)
     before = np.concatenate([np.full((len(errors), 1), np.inf), least[:, :-1]], axis=1)
     differs = np.diff(ordered, axis=1, prepend=np.nan) != 0
     differs |= np.diff(times, axis=1, prepend=np.nan) != 0
-    first_alike = np.maximum.accumulate(np.where(differs, np.arange(errors.shape[1]), 0), axis=1)
-    on_front = np.take_along_axis(ordered < before, first_alike, axis=1)
+    first_equal = np.maximum.accumulate(np.where(differs, np.arange(errors.shape[1]), 0), axis=1)
+    on_front = np.take_along_axis(ordered < before, first_equal, axis=1)
     front = np.empty(errors.shape, dtype=bool)
     np.put_along_axis(front, order, on_front, axis=1)
     return front
 
 
 def along_front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Indices of the points that none beats in both: least `less` first; NaN is never on it."""
+    """Indices of the Pareto front, where less of `less` and more of `more` is better, in the order
+    of `less`. A point with NaN is never on it.
+    """
     (known,) = np.nonzero(~np.isnan(less) & ~np.isnan(more))
     on = known[front_of_two(-more[None, known], less[None, known])[0]]
     chosen: np.ndarray = on[np.argsort(less[on])]
@@ -87,7 +93,9 @@ def along_front(less: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 
 def front_of_three(errors: np.ndarray, seconds: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """Bool [draws, n]: whom none beats that needs no more memory [n]; errors are all different."""
+    """Bool [draws, n]: the fronts of errors and seconds [draws, n] and memory [n]; all errors of a
+    draw are different.
+    """
     front = np.empty(errors.shape, dtype=bool)
     for i in range(len(memory)):
         rivals = memory <= memory[i]
@@ -104,10 +112,10 @@ def small_and_fast(board: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=list(SMALL_FAST)).reset_index(drop=True)
 
 
-def below(
+def below_both(
     models: pd.DataFrame, memory: str, seconds: str, error: str, bounds: tuple[float, float]
 ) -> pd.DataFrame:
-    """The rows whose columns `memory` and `seconds` are below `bounds`, by column `error`."""
+    """The rows below both `bounds`, of the columns `memory` and `seconds`, ordered by `error`."""
     kept = models[(models[memory] < bounds[0]) & (models[seconds] < bounds[1])]
     return kept.sort_values(error, kind="stable")
 
@@ -121,7 +129,7 @@ def _of_group(rows: pd.DataFrame) -> pd.DataFrame:
     memory = memory_column(rows)
     timed = rows.dropna(subset=[memory, "steady_fit_seconds_median"])
     bounds = float(timed[memory].median()), float(timed["steady_fit_seconds_median"].median())
-    found = below(timed, memory, "steady_fit_seconds_median", "error_rate_mean", bounds)
+    found = below_both(timed, memory, "steady_fit_seconds_median", "error_rate_mean", bounds)
     return found.assign(
         place=range(1, len(found) + 1),
         memory_gib=found[memory],
@@ -138,39 +146,20 @@ def main_devices(runs: pd.DataFrame) -> pd.Series:
     return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
-def with_bounds(ranked: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows of one dataset with AT_MOST and AT_LEAST; null where a time counts.
+def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
+    """The models' rows, indexed by KEY, with AT_MOST and AT_LEAST; null where a time counts.
 
-    They are of the quickest of the model's runs that others disturbed, on the dataset's main
-    device. `runs` are the dataset's rows of runs.csv.
+    They are of the quickest of a model's finished runs `on_device`, the whole fit where its
+    start-up is not known.
     """
-    ok = runs[runs["status"] == "ok"]
-    devices = main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
-    shared = ok["shared"].fillna(False).astype(bool) & ok["not_timed"].notna()
-    bounds = (
-        _on(devices, ok[shared])
-        .groupby(KEY)
-        .agg(**{AT_MOST: ("steady_fit_seconds", "min"), AT_LEAST: ("images_per_second", "max")})
-    )
-    found = ranked.join(bounds, on=KEY)
-    untimed = found["steady_fit_seconds_median"].isna()
-    found[AT_MOST] = found[AT_MOST].astype(float).where(untimed)
-    found[AT_LEAST] = found[AT_LEAST].astype(float).where(found["images_per_second_median"].isna())
-    return found
-
-
-def with_longest(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard with BOUND, for figures: the shortest time of a model's runs, the whole fit
-    where its start-up is not known; null where a time counts.
-    """
-    ok = runs[runs["status"] == "ok"]
-    here = _on(main_devices(ok), ok)
-    seconds = here["steady_fit_seconds"].fillna(here["fit_seconds"]).astype(float)
-    bounds = here.assign(**{BOUND: seconds}).groupby(KEY)[BOUND].min()
-    found = board.drop(columns=BOUND, errors="ignore").join(bounds, on=KEY)
-    return found.assign(**{BOUND: found[BOUND].where(found["steady_fit_seconds_median"].isna())})
-
-
-def _on(devices: pd.Series, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs on their dataset's device."""
-    return runs[runs["device"] == runs["dataset"].map(devices)]
+    seconds = on_device[TIME].astype(float).fillna(on_device["fit_seconds"].astype(float))
+    known = on_device.assign(**{AT_MOST: seconds}).groupby(KEY)
+    found = {
+        AT_MOST: (known[AT_MOST].min(), "steady_fit_seconds_median"),
+        AT_LEAST: (known["images_per_second"].max(), "images_per_second_median"),
+    }
+    bounds = {
+        name: bound.reindex(board.index).astype(float).where(board[counts].isna())
+        for name, (bound, counts) in found.items()
+    }
+    return board.assign(**bounds)

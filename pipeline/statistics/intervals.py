@@ -1,9 +1,9 @@
 """How far repeated runs can be trusted, how likely each model is the best, and rank correlations.
 
-The mean that comes out lowest of many is low by luck too. So the true errors of the models near
-the best are taken as draws from one normal distribution, whose centre and width are unknown and
-drawn as well. Taking each mean for itself calls models the best with 0.42 that are so in 16 of 100
-sweeps of close models. All draws are from a fixed seed.
+The lowest of many means is low partly by luck. So the true errors of the models near the best are
+taken as draws from one normal distribution, whose centre and width are unknown and drawn as well.
+With each mean taken for itself, models with a P(best) of 0.42 are the best in 16 of 100 sweeps of
+close models. All draws are from a fixed seed.
 
 Rank correlations are over models: per dataset and recipe, an outcome (mean error, median steady
 fit time) and a predictor. Intervals are 95 % percentiles over bootstrap samples of the models.
@@ -30,7 +30,7 @@ WIDTHS = np.linspace(0, 3, 61)  # of the distribution, as multiples of the means
 
 
 @dataclass(frozen=True)
-class Noise:
+class PooledNoise:
     """The standard deviation of a run around its model's mean, and its degrees of freedom."""
 
     sd: float
@@ -42,35 +42,37 @@ class Noise:
         return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom))
 
 
-def pooled(values: pd.Series, group: pd.Series) -> Noise | None:
-    """The noise that all groups share; None if no group has two values."""
+def pooled_noise(values: pd.Series, group: pd.Series) -> PooledNoise | None:
+    """The noise that all groups share; None if no group has two values that are not null."""
     values = values.dropna()
     groups = values.groupby(group)
     freedom = len(values) - groups.ngroups
     if freedom < 1:
         return None
     residuals = values - groups.transform("mean")
-    return Noise(float(np.sqrt((residuals**2).sum() / freedom)), freedom)
+    return PooledNoise(float(np.sqrt((residuals**2).sum() / freedom)), freedom)
 
 
 NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
-def wilson(mean: Any, size: Any, reach: Any = NORMAL) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of shares `mean` of `size` images each, `reach` standard errors to either
-    side: 95 %, unless another quantile is given. NaN of none.
+def wilson(mean: Any, size: Any, quantile: Any = NORMAL) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of Wilson's interval of shares `mean` of `size` images each.
+
+    It is as wide as the `quantile` of a normal or Student's t distribution says, by default for
+    95 %. NaN where `size` is 0.
     """
     share, size = np.asarray(mean, dtype=float), np.asarray(size, dtype=float)
     size = np.where(size > 0, size, np.nan)
-    middle = share + reach**2 / (2 * size)
-    half = reach * np.sqrt(share * (1 - share) / size + (reach / (2 * size)) ** 2)
-    whole = 1 + reach**2 / size
+    middle = share + quantile**2 / (2 * size)
+    half = quantile * np.sqrt(share * (1 - share) / size + (quantile / (2 * size)) ** 2)
+    whole = 1 + quantile**2 / size
     low, high = (middle - half) / whole, (middle + half) / whole
     return np.minimum(low.clip(0, 1), share), np.maximum(high.clip(0, 1), share)  # but for rounding
 
 
 def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
-    """Bool [n]: which means, lower being better, cannot be told from the lowest true mean.
+    """Bool [n]: which means, lower being better, may belong to the lowest true mean.
 
     Hsu's multiple comparisons with the best: with 95 % confidence the truly best one is among
     them. `covariance` [n, n] is that of the means, estimated with `freedom` degrees of freedom.
@@ -78,7 +80,7 @@ def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.
     errors = draw_errors(covariance, freedom)
     kept = np.zeros(len(mean), dtype=bool)
     for i in np.flatnonzero(near_best(mean, covariance, freedom)).tolist():
-        kept[i] = not _behind(mean, errors, covariance, i).any()
+        kept[i] = not _surely_lower(mean, errors, covariance, i).any()
     return kept
 
 
@@ -91,30 +93,35 @@ def rank_intervals(
     """
     errors = draw_errors(covariance, freedom)
     models = range(len(mean))
-    better = [_behind(mean, errors, covariance, i).sum() for i in models]
-    worse = [_behind(-mean, -errors, covariance, i).sum() for i in models]
+    better = [_surely_lower(mean, errors, covariance, i).sum() for i in models]
+    worse = [_surely_lower(-mean, -errors, covariance, i).sum() for i in models]
     return np.array(better) + 1, len(mean) - np.array(worse)
 
 
-def _behind(mean: np.ndarray, errors: np.ndarray, covariance: np.ndarray, i: int) -> np.ndarray:
-    """Bool [n - 1]: which other means are surely lower than mean i, all compared at once."""
+def _surely_lower(
+    mean: np.ndarray, errors: np.ndarray, covariance: np.ndarray, i: int
+) -> np.ndarray:
+    """Bool [n - 1]: which other means are lower than mean i, with 95 % confidence for all at once.
+
+    `errors` [draws, n] are those of `draw_errors`.
+    """
     others = np.arange(len(mean)) != i
     se = se_of_differences(covariance, i)[others]
     largest = ((errors[:, [i]] - errors[:, others]) / se).max(axis=1, initial=0)
-    reach = np.quantile(largest, CONFIDENCE) * se
-    behind: np.ndarray = mean[i] - mean[others] > reach
-    return behind
+    margin = np.quantile(largest, CONFIDENCE) * se
+    lower: np.ndarray = mean[i] - mean[others] > margin
+    return lower
 
 
 def near_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
     """Bool [n]: which are near enough to the lowest for a closer look. Only saves time.
 
-    No reach of `may_be_best` is longer than the one that counts each pair on its own.
+    The margins here, of each pair on its own with Bonferroni's correction, are the longest.
     """
     best = int(mean.argmin())
     level = (1 - CONFIDENCE) / 4 / max(len(mean) - 1, 1)  # / 4: the draws have noise too
-    reach = stats.t.ppf(1 - level, freedom) * se_of_differences(covariance, best)
-    near: np.ndarray = mean - mean[best] <= reach
+    margin = stats.t.ppf(1 - level, freedom) * se_of_differences(covariance, best)
+    near: np.ndarray = mean - mean[best] <= margin
     return near
 
 
@@ -126,9 +133,8 @@ def se_of_differences(covariance: np.ndarray, i: int) -> np.ndarray:
 
 
 def draw_errors(covariance: np.ndarray, freedom: float) -> np.ndarray:
-    """Errors of the means [DRAWS, n]; one scale per draw, because the noise is estimated once.
-
-    Those of the first means are the same whatever comes after them.
+    """Draws of the means' errors [DRAWS, n], as multivariate t: the noise is estimated once, so a
+    draw has one scale. The errors of the first means do not depend on those after them.
     """
     rng = np.random.default_rng(0)
     scale = np.sqrt(freedom / rng.chisquare(freedom, size=DRAWS))
@@ -138,14 +144,14 @@ def draw_errors(covariance: np.ndarray, freedom: float) -> np.ndarray:
 
 
 def draw_truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
-    """Draws [DRAWS, n] of the true values: of those near the best `likely_best`'s own.
+    """Draws [DRAWS, n] of the true values: near the best those of `likely_best`.
 
-    The others are taken for themselves: a common distribution of all would be no normal one.
+    Each of the others is drawn around its own mean: the distribution of all is not normal.
     """
     truths = mean + draw_errors(covariance, freedom)
     near = np.flatnonzero(near_best(mean, covariance, freedom))
     if len(near) > 1:
-        truths[:, near] = _truths(mean[near], covariance[np.ix_(near, near)], freedom)
+        truths[:, near] = _posterior_draws(mean[near], covariance[np.ix_(near, near)], freedom)
     return truths
 
 
@@ -159,12 +165,12 @@ def likely_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.
     if len(near) == 1:
         shares[near] = 1
         return shares
-    best = _truths(mean[near], covariance[np.ix_(near, near)], freedom).argmin(axis=1)
+    best = _posterior_draws(mean[near], covariance[np.ix_(near, near)], freedom).argmin(axis=1)
     shares[near] = np.bincount(best, minlength=len(near)) / DRAWS
     return shares
 
 
-def _truths(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
+def _posterior_draws(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:
     """Draws [DRAWS, n] of the true values from their posterior, flat in centre and width.
 
     Along the covariance's principal axes errors are independent; only the truths' common centre,
@@ -208,7 +214,7 @@ NUMBERS = [name for name in CORRELATIONS if name.startswith(STATISTICS)]
 
 
 def correlations(board: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """One row per dataset, recipe, outcome and predictor; of two datasets the first has the row."""
+    """One row per dataset, recipe, outcome and predictor; of two datasets the first has it."""
     more = [name for name in published.columns if name not in board.columns]
     board = board.merge(published[["model", *more]], on="model", validate="many_to_one")
     rows = [
@@ -226,7 +232,7 @@ def _rows(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _between(board: pd.DataFrame, dataset: str, recipe: str) -> Iterator[dict[str, Any]]:
-    """The mean error beside that on every later dataset, over the models that both have."""
+    """The mean error with that on every later dataset, over the models that both have."""
     names = list(board["dataset"].unique())
     errors = board[board["recipe"] == recipe].pivot(index="model", columns="dataset", values=ERROR)
     for other in names[names.index(dataset) + 1 :]:

@@ -1,8 +1,8 @@
 """Which validation images each run erred on: from the records to valid_wrong.csv, and from there
 to the noise that the choice of images leaves in a group's errors.
 
-The table has one row per finished run that recorded it, packed as in the record: `recommend`
-compares models again, and a fresh clone has no records.
+The table has one row per finished run that recorded its answers, packed as in the record. It is
+there because `recommend` compares models again, and a fresh clone has no records.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,17 +20,17 @@ from pipeline.study.params import Cell
 
 PAIRED, INDEPENDENT = "paired", "independent"
 PREDICTION_COLUMNS = 3  # of one label: the class in two bytes, and its probability
-ROUNDING = 1e-4  # that the error rate of single precision may differ from the counted one
+ROUNDING = 1e-4  # by which an error rate of single precision may differ from the counted one
 
 
 @dataclass(frozen=True)
 class ImageNoise:
     """The noise of mean errors [models] that `n_valid` images leave.
 
-    `covariance` [models, models] is that of the means over the runs there are. A run's variance
-    over images has two parts, pooled over the models as shares of p(1 - p): `share`, of mistakes
-    that all runs of a model make, and `own`, of those that it makes alone. `alone` [models] is what
-    the latter adds to the variance of one run's error.
+    `kind` is PAIRED or INDEPENDENT. `covariance` [models, models] is that of the means over the
+    runs there are. A run's variance over images has two parts, pooled over the models as shares of
+    p(1 - p): `share`, of mistakes that all runs of a model make, and `own`, of those that a run
+    makes alone. `alone` [models] is what the latter adds to the variance of one run's error.
     """
 
     kind: str
@@ -47,16 +47,16 @@ class ImageNoise:
 
 
 def independent(mean: np.ndarray, n_valid: int) -> ImageNoise:
-    """The bound where the answers are not known: binomial, every model on images of its own."""
-    covariance = np.diag(scale_of(mean, n_valid) ** 2 / n_valid)
+    """Where the answers are not known: binomial, as if every model had images of its own."""
+    covariance = np.diag(binomial_sd(mean, n_valid) ** 2 / n_valid)
     return ImageNoise(INDEPENDENT, n_valid, covariance, 1.0, 0.0, np.zeros(len(mean)))
 
 
 def paired(answers: Sequence[np.ndarray], labels: int) -> ImageNoise:
-    """From each model's wrong answers [runs, images], of `labels` to an image.
+    """The noise by each model's wrong answers [runs, images], of `labels` answers to an image.
 
-    As if every model had made one more mistake, on an image of its own: models that answered all
-    alike are not told apart with certainty. One image has no variance: then `independent`.
+    Every model counts as having made one more mistake, on an image of its own: so models with the
+    same answers are not the same with certainty. One image has no variance: then `independent`.
     """
     n_valid = answers[0].shape[1]
     if n_valid == 1:
@@ -64,7 +64,7 @@ def paired(answers: Sequence[np.ndarray], labels: int) -> ImageNoise:
     shares = [wrong.astype("float32") / labels for wrong in answers]
     of_images = np.stack([wrong.mean(axis=0) for wrong in shares])
     mean = of_images.mean(axis=1, dtype=float)
-    scale = scale_of(mean, n_valid)
+    scale = binomial_sd(mean, n_valid)
     covariance = np.atleast_2d(np.cov(of_images, dtype=float)) / n_valid
     covariance[np.diag_indices_from(covariance)] += (1 / labels / n_valid) ** 2
     repeats = np.array([len(wrong) - 1 for wrong in shares])
@@ -82,15 +82,15 @@ def paired(answers: Sequence[np.ndarray], labels: int) -> ImageNoise:
     return ImageNoise(PAIRED, n_valid, covariance, share, own, own * scale**2 / n_valid)
 
 
-def scale_of(mean: np.ndarray, n_valid: int) -> np.ndarray:
-    """sqrt(p(1 - p)) of mean errors, p with one error and one hit more, so that it is never 0."""
+def binomial_sd(mean: np.ndarray, n_valid: int) -> np.ndarray:
+    """sqrt(p(1 - p)) of mean errors, where p has one error and one hit more: it is never 0."""
     p = (mean * n_valid + 1) / (n_valid + 2)
     spread: np.ndarray = np.sqrt(p * (1 - p))
     return spread
 
 
 def _alone(wrong: np.ndarray) -> float:
-    """The variance over images of what one run [runs, images] has that the others do not."""
+    """The variance over images of what one of the runs [runs, images] does not share."""
     runs, images = wrong.shape
     if runs == 1:
         return 0.0
@@ -171,7 +171,7 @@ def image_noise(runs: pd.DataFrame, models: Iterable[Any]) -> ImageNoise | None:
 
 
 def exact_share(error: float | None, images: int | None, record: Record) -> float | None:
-    """An error rate of so many images as a share of answers: fits leave single precision."""
+    """`error`, of single precision, as the exact share of the wrong answers on so many images."""
     answers = (images or 0) * labels_of(record)
     if error is None or not answers:
         return error

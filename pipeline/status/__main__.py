@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from rich.table import Table
 
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError
-from pipeline.core.processes import holder_of
+from pipeline.core.processes import holder_of, last_progress
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
-from pipeline.study.params import RUNS, Cell, Study, read_study, refuse_unknown_names
+from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_names
 
+LOGS = Path(".dvc/tmp/sweep/logs")
 DATASET = re.compile(r"dataset(_raced)?@")  # the stage of each dataset begins so
 STATES = {  # state: how the table shows it
     "done": "green",
@@ -37,7 +39,7 @@ STATES = {  # state: how the table shows it
 
 @dataclass(frozen=True)
 class State:
-    """One cell: its state, why it is so, the process that makes it, the error of a done run."""
+    """One cell: its state, why it is so or how far it is, the process that makes it, its error."""
 
     dataset: str
     model: str
@@ -94,8 +96,9 @@ def following(found: set[str], looked: bool) -> str | None:
 def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
     """The state of one cell, from its record and from the lock of the run that makes it."""
     path = cell.path(runs)
-    if pid := _maker(path):
-        return State(**asdict(cell), state="running", pid=pid)
+    lock = path.with_name(f".{path.name}.lock")
+    if pid := _maker(lock):
+        return State(**asdict(cell), state="running", reason=_so_far(cell, lock), pid=pid)
     if not path.is_file():
         return State(**asdict(cell), state="missing")
     try:
@@ -208,9 +211,20 @@ def _shown(counts: Counter[str]) -> str:
     return ", ".join(parts) or "[dim]0[/]"  # a race has not chosen the model
 
 
-def _maker(path: Path) -> int | None:
-    """The living process of this host that holds the record's lock; it is read, never taken."""
-    holder = holder_of(path.with_name(f".{path.name}.lock"))
+def _so_far(cell: Cell, lock: Path) -> str | None:
+    """What the run that holds the lock has told a sweep of its progress."""
+    with suppress(OSError):  # it has just ended
+        begun = lock.stat().st_mtime
+        for path in LOGS.glob(f"finetune*@{raced_name(asdict(cell))}.progress"):
+            progress = last_progress(path)
+            if progress is not None and path.stat().st_mtime >= begun:
+                return progress.brief
+    return None
+
+
+def _maker(lock: Path) -> int | None:
+    """The living process of this host that holds a record's lock; it is read, never taken."""
+    holder = holder_of(lock)
     if holder is None or holder.host != socket.gethostname() or not psutil.pid_exists(holder.pid):
         return None
     return holder.pid

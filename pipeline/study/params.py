@@ -6,6 +6,7 @@ repeats, and turns an alias of a list into a copy of the old list. So a mapping 
 and models to time must be models of the grid.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -219,8 +220,10 @@ def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -
     """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
     known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
     if name not in known:
+        describe = f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
         raise PipelineError(
             f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
+            + describe * (group == "dataset")
         )
 
 
@@ -261,6 +264,7 @@ def study_of(path: Path, params: Any) -> Study:
         key: _grid_list(path, params, key, int if key == "seeds" else str, bool(raced_datasets))
         for key in ("datasets", "models", "recipes", "seeds")
     }
+    _refuse_one_name_for_two(path, grid)
     if both := sorted(set(grid["datasets"]) & set(raced_datasets)):
         raise PipelineError(
             f"{path}: {both[0]} is in grid.datasets and in race.datasets: delete it from race, "
@@ -282,6 +286,19 @@ def study_of(path: Path, params: Any) -> Study:
         raced=raced,
         probed=probed,
     )
+
+
+def _refuse_one_name_for_two(path: Path, grid: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise where names with hyphens give two cells one name in DVC, which would make one only."""
+    cells: dict[str, tuple[Any, ...]] = {}
+    for cell in itertools.product(*grid.values()):
+        name = "-".join(map(str, cell))
+        other = cells.setdefault(name, cell)
+        if other != cell:
+            raise PipelineError(
+                f"{path}: {' '.join(map(str, other))} and {' '.join(map(str, cell))} are both "
+                f"called {name} in DVC: give one dataset, model or recipe a name without hyphens"
+            )
 
 
 def _raced(

@@ -3,7 +3,7 @@
 Reads the study's CSV of 894 runs, a file or URL@COMMIT:FILE of a git repository, and, where given,
 ImageNet accuracy of today (stage merge's table) and of June 2022 (timm's results-imagenet.csv).
 Writes a folder:
-    published/*.csv             the four printed tables, top 15, as printed
+    published/*.csv             the four tables that the study printed, of its top 15
     runs.csv                    every run with its pass, learning rate, score and weights today
     models.csv, own_rate.csv, survivors.csv, correlations.csv (pipeline/study2022/corrected.py)
     published_against_runs, top_15 (.svg, .png)             (pipeline/study2022/page.py)
@@ -24,7 +24,7 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table, write_text
 from pipeline.figures.look import LOOK, save
-from pipeline.statistics.intervals import pooled
+from pipeline.statistics.intervals import pooled_noise
 from pipeline.study2022.as_records import write_records
 from pipeline.study2022.corrected import (
     IMAGES,
@@ -37,6 +37,7 @@ from pipeline.study2022.corrected import (
 )
 from pipeline.study2022.page import published_against_runs, section, top_15
 from pipeline.study2022.printed import (
+    IMAGE_SIZE,
     LEARNING_RATES,
     Source,
     printed_tables,
@@ -48,7 +49,6 @@ from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.published_tables import read_accuracy
 
 LEFT_OUT = "<!-- Left out: params.yaml names no source of its runs (study2022.source). -->\n"
-FINE_TUNED_AT = 224  # pixels; top-1 is taken at the published size nearest to it
 
 
 def main(
@@ -108,7 +108,10 @@ def analyse(runs: pd.DataFrame, source: Source, top1: dict[str, pd.Series], fold
 def accuracies(
     runs: pd.DataFrame, imagenet: Path | None, imagenet_2022: Path | None
 ) -> dict[str, pd.Series]:
-    """ImageNet top-1 by the study's model name, from each table given; null where it has none."""
+    """ImageNet top-1 by the study's model name, from each table given; null where it has none.
+
+    Today's is at the published image size nearest to the study's.
+    """
     names = runs.drop_duplicates("model_name").set_index("model_name")["model"]
     found = {}
     if imagenet_2022 is not None:
@@ -116,7 +119,7 @@ def accuracies(
         found["June 2022"] = then.reindex(names.index)
     if imagenet is not None:
         rows = read_imagenet(imagenet)
-        rows = at_nearest_size(rows, FINE_TUNED_AT).drop_duplicates("model")
+        rows = at_nearest_size(rows, IMAGE_SIZE).drop_duplicates("model")
         found["today, by the 2022 weights"] = names.map(rows.set_index("model")["top1"])
     if len(found) == 2:
         then, today = found.values()
@@ -154,7 +157,7 @@ def _dataset(
     table = published(finished)
     models, own = models[models["dataset"] == name], own[own["dataset"] == name]
     kept = kept[kept["dataset"] == name]
-    all_runs = pooled(finished["error_rate"], finished["model_name"])
+    all_runs = pooled_noise(finished["error_rate"], finished["model_name"])
     return {
         "models": len(table),
         "mixed": int(table["mixed"].sum()),
@@ -179,7 +182,7 @@ def _dataset(
 
 
 def _may_be_best(models: pd.DataFrame) -> dict[str, int | None]:
-    """How many models may be the best of these, on these images and on others."""
+    """How many of these models may be the best on the same images, and on others."""
     return {
         "models": len(models),
         "tied": _count(models["tied"]),
@@ -188,7 +191,7 @@ def _may_be_best(models: pd.DataFrame) -> dict[str, int | None]:
 
 
 def _against_published(own: pd.DataFrame) -> dict[str, Any]:
-    """The published top 15 against the means at each model's own rate."""
+    """How the published top 15 compare with the means at each model's own rate."""
     top = own[own["published_rank"] <= TOP]
     return {
         "survive": int((top["rank"] <= TOP).sum()),
@@ -200,6 +203,7 @@ def _against_published(own: pd.DataFrame) -> dict[str, Any]:
 
 
 def _count(flags: pd.Series) -> int | None:
+    """How many are true; None where one is not known."""
     return None if flags.isna().any() else int(flags.sum())
 
 

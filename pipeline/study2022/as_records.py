@@ -1,9 +1,9 @@
-"""The 2022 study's runs as records in our own format: data for the same tables as new runs.
+"""The 2022 study's runs as records in our own format, for the same tables as new runs.
 
-One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Unknown are the GPU
-(several, unnamed) and the seed (SEED counts repeats, and `config.seed` is null). `config` holds the
-recipe from the study's report and sweep files; the learning rate is inferred from the order of the
-rows (see pipeline/study2022/printed.py).
+One JSON per run, FOLDER/DATASET/MODEL/RECIPE/SEED.json. Unknown are the GPU (several, unnamed) and
+the seed (SEED counts repeats, and `config.seed` is null). `config` holds the recipe from the
+study's report and sweep files; the learning rate is inferred from the order of the rows (see
+pipeline/study2022/printed.py).
 """
 
 import re
@@ -16,7 +16,7 @@ from rich.progress import track
 from pipeline.core.errors import PipelineError
 from pipeline.records import Cost, Data, Device, Metrics, Record, write_record
 from pipeline.study2022.corrected import IMAGES
-from pipeline.study2022.printed import LEARNING_RATES
+from pipeline.study2022.printed import IMAGE_SIZE, LEARNING_RATES
 
 DATASETS = {"pets": "pets", "planet": "planet_sample"}  # ours, conf/dataset/*.yaml
 DATA = {
@@ -72,7 +72,7 @@ def record_of(row: dict[Any, Any], source: str) -> Record:
         data=DATA.get(dataset, Data()),
         config={
             "recipe": {"name": recipe, "lr": rate, **RECIPE},
-            "image_size": 224,
+            "image_size": IMAGE_SIZE,
             "seed": None,
             "split_seed": 42,
             "study2022": {

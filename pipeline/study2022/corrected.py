@@ -1,11 +1,12 @@
 """The 2022 study's runs compared: models, survivors of the top 15, rank correlations.
 
-A model's numbers are means over whole runs, best by mean score: at one learning rate, or at each
-model's own, which its other runs choose (the lowest of two means would be too low). Uncertainty:
-- `low` and `high`: another three runs on the same split. The noise of a run is pooled over all
-  models of a dataset and learning rate: an error rate varies by so many points whatever the model,
-  a fit time by so many percent; `score` combines both. The study's runs shared the split and,
-  because of it, the initial head; they differ in shuffling and GPU arithmetic, so this is the
+A model's numbers are means over whole runs, and models are ordered by mean score: at one learning
+rate, or at each model's own, which its other runs choose (the lower of two means would be too low).
+Uncertainty:
+- `low` and `high`: 95 % for another three runs on the same split. The noise of a run is pooled
+  over all models of a dataset and learning rate: an error rate varies by so many points whatever
+  the model, a fit time by so many percent; `score` combines both. The study's runs shared the split
+  and, because of it, the initial head; they differ in shuffling and GPU arithmetic, so this is the
   least that repeating would show.
 - `runs_se`: the standard error of the mean from that noise; `images_se`: from the choice of
   validation images, binomial on Pets. The 17 tags of a Planet image are neither one draw nor 17.
@@ -23,9 +24,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.statistics.intervals import (
-    Noise,
+    PooledNoise,
     may_be_best,
-    pooled,
+    pooled_noise,
     rank_correlation,
     rank_intervals,
 )
@@ -47,8 +48,13 @@ INTERVALS = (
     "tied_with_images",
 )
 CORRELATIONS = (
-    *("dataset", "error_rate", "accuracy", "n"),
-    *("spearman", "spearman_low", "spearman_high"),
+    "dataset",
+    "error_rate",
+    "accuracy",
+    "n",
+    "spearman",
+    "spearman_low",
+    "spearman_high",
 )
 
 
@@ -56,8 +62,8 @@ CORRELATIONS = (
 class RunNoise:
     """How runs of one model vary, pooled over models: points of error, share of the fit time."""
 
-    error: Noise
-    time: Noise
+    error: PooledNoise
+    time: PooledNoise
 
     def to_json(self) -> dict[str, float | int]:
         return {
@@ -86,11 +92,11 @@ def corrected(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_own_rate(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per dataset and model at its own rate: the one with the lower mean error of its other
-    runs answers for each run, so that no run helps to choose itself.
+    """One row per dataset and model at its own rate: in place of each run the one counts at the
+    rate with the lower mean error of the other runs, so that no run helps to choose itself.
 
     `learning_rate` is the better one by all runs, `n_chosen` how many runs chose it. A rate counts
-    if no other has more finished runs of the model. All of it is on the same images: what they
+    if no other has more finished runs of the model. All runs are on the same images: what those
     favour by chance is not undone.
     """
     finished = runs[runs["finished"]]
@@ -106,22 +112,24 @@ def at_own_rate(runs: pd.DataFrame) -> pd.DataFrame:
         for run in range(n.max()):
             others = {rate: each.sum() - each.iloc[run] for rate, each in errors.items()}
             chosen.append(errors[min(others, key=lambda rate: others[rate])].index[run])
-    together = finished.loc[chosen]
+    at_chosen = finished.loc[chosen]
     tables = [
         _compared(part, str(dataset), np.nan)
-        for dataset, part in together.groupby("dataset", sort=False)
+        for dataset, part in at_chosen.groupby("dataset", sort=False)
     ]
     table = pd.concat(tables, ignore_index=True)
     rates = [better[key] for key in zip(table["dataset"], table["model_name"], strict=True)]
     table["learning_rate"] = rates
-    match = together.merge(table[["dataset", "model_name", "learning_rate"]])
+    match = at_chosen.merge(table[["dataset", "model_name", "learning_rate"]])
     counts = match.groupby(["dataset", "model_name"]).size().rename("n_chosen")
     table = table.join(counts, on=["dataset", "model_name"])
     return _with_published(table.fillna({"n_chosen": 0}).astype({"n_chosen": int}), runs)
 
 
 def _with_published(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """What the study printed of each model, and the rate of the run whose error that was."""
+    """The table with what the study published of each model, and the rate of the run whose error
+    that was.
+    """
     then = published(runs).rename(
         columns={"rank": "published_rank", "score": "published_score", "mixed": "published_mixed"}
     )
@@ -141,17 +149,17 @@ def _with_published(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def run_noise(finished: pd.DataFrame) -> RunNoise | None:
     """The noise of one dataset's runs at one learning rate; None without a repeated model."""
-    error = pooled(finished["error_rate"], finished["model_name"])
+    error = pooled_noise(finished["error_rate"], finished["model_name"])
     relative = finished["fit_time"] / finished.groupby("model_name")["fit_time"].transform("mean")
-    time = pooled(relative, finished["model_name"])
+    time = pooled_noise(relative, finished["model_name"])
     return None if error is None or time is None else RunNoise(error, time)
 
 
 def survivors(runs: pd.DataFrame) -> pd.DataFrame:
-    """How many of the published top 15 stay there, by what is counted instead of the minima.
+    """How many of the published top 15 stay there by other statistics than the minima.
 
     `tried` is how many of the 15 have such runs at all, `left` those of them that fall out. Over
-    all runs, most models' numbers mix two learning rates, and the others' do not.
+    all runs the numbers of most models mix two learning rates.
     """
     finished = runs[runs["finished"]]
     settings = [("all runs, learning rates mixed", finished)]
@@ -229,6 +237,7 @@ def _compared(finished: pd.DataFrame, dataset: str, learning_rate: float) -> pd.
 
 
 def _intervals(table: pd.DataFrame, noise: RunNoise) -> dict[str, Any]:
+    """The columns INTERVALS of a dataset's models."""
     error, freedom = table["error_rate_mean"], noise.error.freedom
     error_se, score_se = noise.error.sd / np.sqrt(table["n"]), noise.score_se(table)
     dataset = table["dataset"].iloc[0]

@@ -1,4 +1,4 @@
-"""The 2022 study for people: the figure of its order, and its section of the report."""
+"""The 2022 study's two figures of its top 15, and its section of the report."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from pipeline.study2022.printed import LEARNING_RATES
 MAY_BE_BEST, NOT_BEST, OTHER_RATE = "#56b4e9", "#d4d4d4", "#d55e00"
 STAYS, FALLS_OUT = "#0072b2", "#d55e00"
 PUBLISHED: dict[str, Any] = {"marker": "D", "s": 30, "fc": "none", "ec": INK, "lw": 1}
-ELSEWHERE: dict[str, Any] = {"marker": "x", "s": 26, "color": FAINT, "lw": 1.2}
+AT_OTHER_RATE: dict[str, Any] = {"marker": "x", "s": 26, "color": FAINT, "lw": 1.2}
 TITLES = {"pets": "Pets", "planet": "Planet sample"}
 TICKS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 25, 30, 40)
 _SCORE = (
@@ -50,7 +50,7 @@ def published_against_runs(runs: pd.DataFrame, own: pd.DataFrame) -> Figure:
     `own` is of `at_own_rate`. Drawn and saved under `rc_context(LOOK)`.
     """
     datasets = list(dict.fromkeys(own["dataset"]))
-    made, panels = figure(
+    fig, panels = figure(
         "The 2022 study's top 15, as published and as run",
         NOTE.format(models=own.groupby("dataset").size().max()),
         1.2 + 4.1 * len(datasets),
@@ -66,7 +66,7 @@ def published_against_runs(runs: pd.DataFrame, own: pd.DataFrame) -> Figure:
     panels[-1].set_xlabel("score (logarithmic)")
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.42, 1.07)}
     panels[0].legend(handles=_handles(), ncols=3, **above)
-    return made
+    return fig
 
 
 def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
@@ -75,7 +75,7 @@ def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
     `models` is of `corrected`, `own` of `at_own_rate`. Drawn and saved under `rc_context(LOOK)`.
     """
     shown = own[own["published_rank"] <= TOP]
-    made, panels = figure(
+    fig, panels = figure(
         f"The 2022 study's top {TOP}, each model at its own learning rate",
         TOP_NOTE.format(top=TOP),
         4.9,
@@ -95,9 +95,9 @@ def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
             axes.hlines(y, bars["score_low"], bars["score_high"], colour, lw=5, alpha=0.55)
             axes.scatter(part["score_mean"], y, s=34, color=colour, zorder=3)
             for where, rank, end in zip(y, part["rank"], bars["score_high"], strict=True):
-                _beside(axes, "" if kept else f"now {rank}", end, where)
+                _annotate(axes, "" if kept else f"now {rank}", end, where)
         axes.scatter(rows["published_score"], -rows["published_rank"], **PUBLISHED, zorder=4)
-        _elsewhere(axes, rows, models[models["dataset"] == dataset])
+        _draw_other_rate(axes, rows, models[models["dataset"] == dataset])
         _names(axes, rows, -rows["published_rank"])
         axes.margins(x=0.16)
     handles = [
@@ -106,24 +106,25 @@ def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
         Line2D([], [], ls="", marker="D", ms=5, mec=INK, mfc="none", label="published score"),
         Line2D([], [], ls="", marker="x", ms=5, mec=FAINT, label="at the other rate"),
     ]
-    legend = made.legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0.0, 0.935))
+    legend = fig.legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0.0, 0.935))
     legend.set_in_layout(False)
-    return made
+    return fig
 
 
-def _elsewhere(axes: Axes, rows: pd.DataFrame, models: pd.DataFrame) -> None:
-    """The means at the rate that is not a model's own, where they lose it its place in the top."""
+def _draw_other_rate(axes: Axes, rows: pd.DataFrame, models: pd.DataFrame) -> None:
+    """The means at the rate that is not a model's own, where the model is beyond the top there."""
     key = ["model_name", "learning_rate"]
     other = models.merge(rows[key], on="model_name", suffixes=("", "_own"))
     other = other[other["learning_rate"] != other["learning_rate_own"]]
     near = other["score_mean"] <= FURTHEST * rows["score_high"].max()
     for row in other[near & (other["rank"] > TOP)].itertuples():
-        axes.scatter(row.score_mean, -row.published_rank, **ELSEWHERE, zorder=5)
+        axes.scatter(row.score_mean, -row.published_rank, **AT_OTHER_RATE, zorder=5)
         text = f"{row.rank} at {row.learning_rate}"
-        _beside(axes, text, row.score_mean, -row.published_rank, color=FAINT)
+        _annotate(axes, text, row.score_mean, -row.published_rank, color=FAINT)
 
 
-def _beside(axes: Axes, text: str, x: float, y: float, **style: Any) -> None:
+def _annotate(axes: Axes, text: str, x: float, y: float, **style: Any) -> None:
+    """Write a text to the right of a point."""
     how: dict[str, Any] = {"textcoords": "offset points", "va": "center", "size": 9, **style}
     axes.annotate(text, (x, y), (5, 0), **how)
 
@@ -190,7 +191,7 @@ TEMPLATE = "section.html.j2"
 
 
 def section(out: Path) -> Markup:
-    """The fragment, from the folder that stage `study2022` wrote; it is not to be escaped."""
+    """The section's HTML, from the folder that stage `study2022` wrote."""
     if not (out / "summary.json").is_file():
         raise PipelineError(f"{out}: not a folder of stage study2022: run `dvc repro study2022`")
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
@@ -220,7 +221,9 @@ def section(out: Path) -> Markup:
 
 
 def _places(models: pd.DataFrame) -> pd.DataFrame:
-    """By dataset and model, `at_first` and `at_second`: the place at each rate, and of how many."""
+    """By dataset and model the place at each learning rate, such as "3 of 86", in the columns
+    `at_first` and `at_second`.
+    """
     of = models.groupby(["dataset", "learning_rate"])["rank"].transform("size")
     places = models.assign(place=models["rank"].astype(str) + " of " + of.astype(str))
     table = places.pivot(index=["dataset", "model_name"], columns="learning_rate", values="place")
@@ -237,7 +240,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _inline(path: Path) -> Markup:
-    """Our own SVG without its XML head, as wide as the page; its text is drawn as outlines."""
+    """One of our SVG files for use within HTML, as wide as the page."""
     svg = path.read_text(encoding="utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, _, rest = svg.partition(">")

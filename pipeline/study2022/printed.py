@@ -4,8 +4,8 @@ Reads the study's CSV: dataset, model_name, GPU_mem, error_rate, valid_loss, tra
 The learning rate is no column, but follows from the order of the rows. Every model has passes of
 three runs in a row; the study's sweep definitions give one grid of 57 models two learning rates,
 0.008 and 0.002, and the other models 0.008 only; newest runs come first, so a model's first pass
-ran at 0.008 and its second, if any, at 0.002. On Planet all 57
-models train and validate worse in the second pass.
+ran at 0.008 and its second, if any, at 0.002. On Planet all 57 models train and validate worse in
+the second pass.
 """
 
 import re
@@ -23,13 +23,14 @@ from pipeline.core.files import sha256
 from pipeline.fetch.__main__ import git_url
 from pipeline.fetch.git import is_full_id, results_at, shown
 from pipeline.names.resolve import names_2022
-from pipeline.statistics.fit_times import below
+from pipeline.statistics.fit_times import below_both
 from pipeline.timm_results.published_tables import Column, number, read_table, text
 
 _IN_GIT = re.compile(
     r"(?P<url>\S+)@(?P<commit>[0-9A-Za-z]+):(?P<file>[A-Za-z0-9][A-Za-z0-9._-]*\.csv)"
 )
 LEARNING_RATES = (0.008, 0.002)  # of a model's first and second pass
+IMAGE_SIZE = 224  # pixels, of all fine-tunes
 OVERHEAD_SECONDS = 80  # score = error_rate * (fit_seconds + 80), the study's own
 SMALL_FAST = {"pets": (2.7, 110.0), "planet": (2.7, 25.0)}  # below so many GiB, and seconds
 PRINTED = ["dataset", "family", "model_name", "GPU_mem", "error_rate", "fit_time", "score"]
@@ -53,7 +54,10 @@ class Source:
 
 @contextmanager
 def sweep_file(given: str) -> Iterator[tuple[Path, Source]]:
-    """The CSV as a file, for as long as the block lasts, and where it came from."""
+    """The CSV as a file, which is there within the block only, and where it came from.
+
+    Raises `PipelineError` where there is no such file.
+    """
     path = Path(given)
     if path.is_file():
         yield path, Source(str(path), None, None, None, sha256(path))
@@ -67,6 +71,7 @@ def sweep_file(given: str) -> Iterator[tuple[Path, Source]]:
 
 
 def _fetch(url: str, commit: str, file: str, folder: Path) -> tuple[Path, str | None, str | None]:
+    """The file of a commit, written to `folder`, the commit and its date."""
     name = shown(url)
     remote = git_url(url)
     if remote is None:
@@ -104,9 +109,9 @@ def read_sweep(path: Path) -> pd.DataFrame:
         },
     )
     cell = runs["dataset"] + " " + runs["model_name"]
-    stretch = (cell != cell.shift()).cumsum()
-    runs["pass"] = stretch.groupby(cell).rank(method="dense").astype(int)
-    runs["repeat"] = stretch.groupby(stretch).cumcount() + 1
+    consecutive = (cell != cell.shift()).cumsum()  # a number for the runs of each pass
+    runs["pass"] = consecutive.groupby(cell).rank(method="dense").astype(int)
+    runs["repeat"] = consecutive.groupby(consecutive).cumcount() + 1
     if len(third := cell[runs["pass"] > len(LEARNING_RATES)]):
         raise PipelineError(
             f"{path}: row {third.index[0] + 1}: a third pass over {third.iloc[0]};"
@@ -154,7 +159,9 @@ def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for dataset, models in published(runs).groupby("dataset"):
         tables[f"{dataset!s}_by_score"] = models
         if dataset in SMALL_FAST:
-            small = below(models, "GPU_mem", "fit_time", "error_rate", SMALL_FAST[str(dataset)])
+            small = below_both(
+                models, "GPU_mem", "fit_time", "error_rate", SMALL_FAST[str(dataset)]
+            )
             tables[f"{dataset!s}_small_fast"] = small
     return {name: _as_printed(table) for name, table in tables.items()}
 

@@ -40,7 +40,7 @@ def main(
         keep_going: do not stop after five runs in a row that failed for one reason
         address: HOST:PORT or auto joins a Ray cluster; local starts Ray on this machine alone
         dry_run: run nothing, and show what would run, with an estimate of time and energy
-        price_per_hour: what an hour of all machines costs, for an estimate of the cost
+        price_per_hour: with --dry-run, what an hour of all machines costs, for the cost of it all
     """
     from pathlib import Path
 

@@ -80,9 +80,12 @@ class Workspace:
         found: list[Stage] = []
         for target in targets:
             try:  # DVC's own collect loads every stage once more
-                found.extend(named.get(target) or self.repo.stage.collect(target))
+                of_target = named.get(target) or self.repo.stage.collect(target)
             except DvcException as error:
-                raise PipelineError(f"{first_line(error)} {near_matches(target, named)}") from None
+                raise PipelineError(f"{first_line(error)}: {near_matches(target, named)}") from None
+            if not of_target:  # DVC would take that for all stages
+                raise PipelineError(f"{target}: nothing to do: params.yaml names no cell of it")
+            found.extend(of_target)
         stages = plan_repro(graph, list(dict.fromkeys(found)))
         needs = {
             each.addressing: {up.addressing for up in graph.successors(each)} for each in stages
@@ -242,9 +245,8 @@ def remote_at(url: str) -> tuple[Any, str]:
         return kind(**settings), root
     except ImportError:
         package = f"dvc[{url.partition('://')[0]}]=={PROVED}"
-        raise ValueError(
-            f"needs a package that is not installed: pip install '{package}'"
-        ) from None
+        needs = f"needs a package that is not installed: pip install '{package}'"
+        raise ValueError(needs) from None
     except DvcException as error:
         raise ValueError(f"not a DVC remote: {error}") from None
 
@@ -375,8 +377,7 @@ class Inputs:
             dep.hash_name, dep.hash_info, dep.meta, dep.obj = self._hashes[dep.fs_path]
         else:
             dep.save()
-            known = dep.hash_name, dep.hash_info, dep.meta, dep.obj
-            self._hashes[dep.fs_path] = known
+            self._hashes[dep.fs_path] = dep.hash_name, dep.hash_info, dep.meta, dep.obj
         dep.get_hash = lambda: dep.hash_info  # DVC's run-cache would hash it again
 
 

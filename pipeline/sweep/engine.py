@@ -296,7 +296,7 @@ class LocalEngine:
         return Ended(job, exit_code, said_by(job, exit_code))
 
     def _child(self, job: Job, place: Place) -> Worker:
-        until = time.monotonic() + GRACE_SECONDS
+        until = None
         more, theirs = Pipe() if self._warm and job.cell is not None else (None, None)
         while True:
             process = self._context.Process(target=work, args=(job, place, theirs))
@@ -306,6 +306,7 @@ class LocalEngine:
                     theirs.close()
                 return Worker(process, more, job.architecture)
             except (OSError, EOFError):  # the fork server is dying; then a new one comes by itself
+                until = until or time.monotonic() + GRACE_SECONDS
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.05)

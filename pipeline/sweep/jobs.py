@@ -4,6 +4,8 @@
 nothing to do imports this, so NumPy, which the machine's description needs, comes in later.
 """
 
+import json
+import re
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -121,6 +123,56 @@ def _last_lines(log: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
+LIMIT = 5  # runs in a row that fail for one reason
+
+
+class Streak:
+    """Counts the ends of runs that failed for one reason, one directly after the other."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._same: str | None = None
+        self._who: set[str] = set()
+
+    def hear(self, end: Ended) -> None:
+        """Count this end, or start anew if it is a good one or has another reason."""
+        failed_itself = end.exit_code == 0
+        reason = _recorded_failure(end) if failed_itself else end.reason
+        same = None if reason is None else without_names(reason, end.job)
+        if same != self._same:
+            self._who = set()
+        self._same, self.reason = same, reason
+        if same is not None:
+            cell = end.job.cell
+            self._who.add(cell.model if failed_itself and cell else end.job.name)
+
+    @property
+    def is_long(self) -> bool:
+        return len(self._who) >= LIMIT
+
+
+def without_names(reason: str, job: Job) -> str:
+    """The reason without what differs from run to run: the run's own names, and numbers."""
+    cell = job.cell
+    names = {*job.outs, *((cell.dataset, cell.model, cell.recipe) if cell else ())}
+    for name in sorted(names, key=len, reverse=True):
+        if len(name) > 2:
+            reason = reason.replace(name, "...")
+    return re.sub(r"\d+", "0", reason)
+
+
+def _recorded_failure(end: Ended) -> str | None:
+    """The reason in the record that the run made, if it says `failed`."""
+    for out in end.job.outs:
+        try:
+            record = json.loads((end.job.root / Path(out)).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a folder, or no record
+            continue
+        if isinstance(record, dict) and record.get("status") == "failed":
+            return str(record.get("reason"))
+    return None
+
+
 def share_of(text: str | None) -> float | str | None:
     """`--gpus-per-run` as a number where it is one."""
     try:
@@ -162,6 +214,8 @@ class Options:
         price = self.price_per_hour
         if price is not None and not 0 <= price < float("inf"):
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
+        if price is not None and not self.dry_run:
+            raise PipelineError("--price-per-hour: only --dry-run tells a cost: add it")
         self._check_share()
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run fetches nothing, --pull does: leave one out")

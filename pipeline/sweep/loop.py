@@ -3,17 +3,15 @@
 Between any two steps the process may be killed. What is then in dvc.lock is done; what has outputs
 and a receipt is committed by the next sweep; the rest is run again. Runs that fail one after the
 other for one reason end the sweep early (`Streak`). The view is a live table in a terminal, else a
-line per run that ended.
+line per run that ended, and one about those under way where a minute passes without.
 """
 
-import json
 import re
 import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -23,10 +21,11 @@ from rich.text import Text
 from pipeline.core.command import duration
 from pipeline.core.processes import last_progress
 from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
-from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, last_line
+from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, Streak, last_line
 from pipeline.sweep.project import Project
 
 REFRESH_SECONDS = 0.5
+QUIET_SECONDS = 60.0  # without a line, where there is no terminal
 FIT = re.compile("^finetune(_raced)?@")  # which every row would begin with
 MOST_ROWS = 16  # of running runs in the table
 
@@ -40,12 +39,12 @@ class View(AbstractContextManager["View"]):
     def __init__(self, console: Console, jobs: int) -> None:
         self.waiting: dict[str, float] = {}
         self.n_ended = self.n_failed = 0
-        self._console, self._jobs = console, jobs
+        self._console, self.jobs = console, jobs
         self._started: dict[Job, tuple[float, float]] = {}  # price, when
         self._first_try: dict[str, str] = {}  # why it failed
         self._ended_seconds = self._ended_price = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._shown_at = 0.0
+        self._shown_at = 0.0 if self._live else time.monotonic()
 
     @property
     def total(self) -> int:
@@ -66,6 +65,8 @@ class View(AbstractContextManager["View"]):
 
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if not self._live:
+            self._shown_at = time.monotonic()
 
     def started(self, job: Job) -> None:
         self._started[job] = self.waiting.pop(job.name), time.monotonic()
@@ -80,7 +81,9 @@ class View(AbstractContextManager["View"]):
             self.n_failed += 1
             again = self._first_try.get(end.job.name) == end.why
             said = f"FAILED {end.job.name}: {'the same again' if again else end.why}"
-        self.say(f"[{self.n_ended}/{self.total}] {said}")
+        left = None if self._live else self.seconds_left(time.monotonic())  # a table shows it too
+        more = f" ({duration(left)} left)" if left else ""
+        self.say(f"[{self.n_ended}/{self.total}] {said}{more}")
 
     def again(self, end: Ended) -> None:
         """A job that was killed or asked for another try."""
@@ -89,11 +92,16 @@ class View(AbstractContextManager["View"]):
         self.say(f"{end.job.name}: to be tried again: {end.why}")
 
     def refresh(self) -> None:
-        """Show the running jobs anew, twice a second at most."""
+        """Show the running jobs anew, twice a second at most; without a terminal after a minute
+        in which nothing was said.
+        """
         now = time.monotonic()
         if self._live and now - self._shown_at >= REFRESH_SECONDS:
             self._shown_at = now
             self._live.update(Group(*self._rows(now), self._summary(now)), refresh=True)
+        elif not self._live and self._started and now - self._shown_at >= QUIET_SECONDS:
+            for row in (*self._rows(now), self._summary(now)):
+                self.say(row.plain.rstrip())
 
     def seconds_left(self, now: float) -> float | None:
         """If the rest takes as long for its price as what has ended; None before anything has."""
@@ -104,7 +112,7 @@ class View(AbstractContextManager["View"]):
             max(0.0, rate * price - (now - begun)) for price, begun in self._started.values()
         ]
         rest = sum(running) + rate * sum(self.waiting.values())
-        at_a_time = max(self._jobs, len(self._started))  # of a cluster it is known only meanwhile
+        at_a_time = max(self.jobs, len(self._started))  # of a cluster it is known only meanwhile
         return max([rest / at_a_time, *running])
 
     def _rows(self, now: float) -> list[Text]:
@@ -116,7 +124,8 @@ class View(AbstractContextManager["View"]):
         for name, (job, (_, started)) in zip(names, shown, strict=True):
             so_far = Text(how_far(job), style="dim")
             row = Text(f"{duration(now - started):>11}  {name:<{width}}  ").append_text(so_far)
-            row.truncate(self._console.width, overflow="ellipsis")
+            if self._live:
+                row.truncate(self._console.width, overflow="ellipsis")
             rows.append(row)
         if hidden := len(self._started) - len(shown):
             rows.append(Text(f"{'':11}  and {hidden} more"))
@@ -138,65 +147,14 @@ class View(AbstractContextManager["View"]):
 def how_far(job: Job) -> str:
     """What a run has reported of its progress; before that, the last line it printed."""
     progress = last_progress(job.progress)
-    if progress is None:
-        return last_line(job.log) or ""
-    where = f"epoch {progress.epoch}/{progress.epochs}"
-    return f"{where}, loss {progress.valid_loss:.3f}, error {progress.error_rate:.4f}"
+    return (last_line(job.log) or "") if progress is None else progress.brief
 
 
-LIMIT = 5  # runs in a row that fail for one reason
 TICK_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 2.0
 COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
 PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
 ATTEMPTS = 2  # of a run that is killed or asks for another try
-
-
-class Streak:
-    """Counts the ends of runs that failed for one reason, one directly after the other."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self._same: str | None = None
-        self._who: set[str] = set()
-
-    def hear(self, end: Ended) -> None:
-        """Count this end, or start anew if it is a good one or has another reason."""
-        failed_itself = end.exit_code == 0
-        reason = _recorded_failure(end) if failed_itself else end.reason
-        same = None if reason is None else without_names(reason, end.job)
-        if same != self._same:
-            self._who = set()
-        self._same, self.reason = same, reason
-        if same is not None:
-            cell = end.job.cell
-            self._who.add(cell.model if failed_itself and cell else end.job.name)
-
-    @property
-    def is_long(self) -> bool:
-        return len(self._who) >= LIMIT
-
-
-def without_names(reason: str, job: Job) -> str:
-    """The reason without what differs from run to run: the run's own names, and numbers."""
-    cell = job.cell
-    names = {*job.outs, *((cell.dataset, cell.model, cell.recipe) if cell else ())}
-    for name in sorted(names, key=len, reverse=True):
-        if len(name) > 2:
-            reason = reason.replace(name, "...")
-    return re.sub(r"\d+", "0", reason)
-
-
-def _recorded_failure(end: Ended) -> str | None:
-    """The reason in the record that the run made, if it says `failed`."""
-    for out in end.job.outs:
-        try:
-            record = json.loads((end.job.root / Path(out)).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # a folder, or no record
-            continue
-        if isinstance(record, dict) and record.get("status") == "failed":
-            return str(record.get("reason"))
-    return None
 
 
 def together(jobs: Iterable[Job]) -> list[Job]:
@@ -256,6 +214,7 @@ class Sweep:
         """Go on until all is made, cannot be made, or `stopping` is set."""
         try:
             self._plan()
+            self._say_what_is_to_do()
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
                 self._start()
                 for end in self.engine.wait(TICK_SECONDS):
@@ -279,6 +238,20 @@ class Sweep:
         self._order()
         self._commit()
         return bool(self._ready)
+
+    def _say_what_is_to_do(self) -> None:
+        """How many stages there are to make at most, and how long their fits will take."""
+        names = [*(job.name for job in self._ready), *self._unplanned]
+        stages = [self.stages[name] for name in names]
+        if cells := [cell for cell in map(self.project.cell_of, stages) if cell is not None]:
+            from pipeline.estimates.planned import time_of_fits
+
+            threads = max(map(self.project.threads_of, stages))
+            time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
+            fits = f"{len(cells):,} fit{'s' * (len(cells) > 1)}"
+            some = len(cells) < len(stages)
+            what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
+            self.view.say(f"{what}: {time}")
 
     def _order(self) -> None:
         """Put cheap runs first, and tell the view what all that wait will cost."""
@@ -327,7 +300,7 @@ class Sweep:
         if enough or self.result.streak is not None:
             self.stopping = not self.engine.running
             return
-        while self.engine.free and self._ready:
+        while self.engine.free and self._ready and not self.stopping:
             job = self._next()
             if job is None:
                 break

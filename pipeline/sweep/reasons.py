@@ -59,7 +59,8 @@ class Reasons:
             found.insert(0, Reason(f"command: {self._command(stage)}"))
         for out, how in changed_outs(stage).items():
             words = {"deleted": "not there", "modified": "not as it was made"}
-            found.append(Reason(f"{out}: {words.get(how, how)}"))
+            which = "its output" if len(stage.outs) == 1 else out  # so that cells share a line
+            found.append(Reason(f"{which}: {words.get(how, how)}"))
         return found
 
     def _differences(self, stage: Stage) -> list[Difference]:

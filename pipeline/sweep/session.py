@@ -27,8 +27,8 @@ from pipeline.sweep.dvc_private import (
     outs_of,
 )
 from pipeline.sweep.engine import LocalEngine
-from pipeline.sweep.jobs import AUTO, Engine, Options
-from pipeline.sweep.loop import LIMIT, PATIENCE_SECONDS, Result, Sweep, View
+from pipeline.sweep.jobs import AUTO, LIMIT, Engine, Options
+from pipeline.sweep.loop import PATIENCE_SECONDS, Result, Sweep, View
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
 from pipeline.sweep.snapshot import Snapshot

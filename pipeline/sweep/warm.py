@@ -89,9 +89,9 @@ def can_go_on(outs: Sequence[Path]) -> bool:
 
 def _failed(outs: Sequence[Path]) -> bool:
     """Does a record tell of an error of the GPU's, such as one that ended the capture of a step?"""
-    from pipeline.hardware.faults import GPUS_FAULT
+    from pipeline.hardware.faults import GPU_FAULT
 
-    return any(GPUS_FAULT.search(each.read_text("utf-8")) for each in outs if each.is_file())
+    return any(GPU_FAULT.search(each.read_text("utf-8")) for each in outs if each.is_file())
 
 
 def _of_torch(torch: Any) -> dict[tuple[str, str], Any]:

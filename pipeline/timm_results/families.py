@@ -1,9 +1,8 @@
 """A model's family and pretraining data, from its name.
 
 In 2022 the pretraining set was part of the model's name (`convnext_tiny_in22ft1k`), today it is in
-the tag (`convnext_tiny.fb_in22k_ft_in1k`).
-
-All rules are ordered tables: the first pattern that matches counts.
+the tag (`convnext_tiny.fb_in22k_ft_in1k`). The rules are ordered tables: the first pattern that
+matches counts.
 """
 
 import re
@@ -144,10 +143,7 @@ PRETRAINING: Rules = (
     ("yfcc", r"yfcc|cc12m|(^|_)ssl_"),
     ("in21k", r"inw?2[12]|22k"),  # in21k and in22k are two spellings of one set
     ("in12k", r"in12k"),
-    (
-        "in1k",
-        r"in1k|(^|_)(dino|mae|fcmae|sam)$",
-    ),  # the four: no labels
+    ("in1k", r"in1k|(^|_)(dino|mae|fcmae|sam)$"),  # the last four without its labels
 )
 
 # Bare 2022 names whose weights saw ImageNet-21k although the name does not say so.
@@ -177,6 +173,6 @@ def pretraining(name: str) -> str:
     """The largest collection that the weights saw, by tag; a name without one is a 2022 name."""
     tag = tag_of(name)
     if not tag:
-        said = next((kind for kind, pattern in PRETRAINING if re.search(pattern, name)), "")
-        return said or ("in21k" if BARE_2022_IN21K.match(name) else "in1k")
+        stated = next((kind for kind, pattern in PRETRAINING if re.search(pattern, name)), "")
+        return stated or ("in21k" if BARE_2022_IN21K.match(name) else "in1k")
     return next((kind for kind, pattern in PRETRAINING if re.search(pattern, tag)), "other")

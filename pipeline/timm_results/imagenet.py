@@ -58,16 +58,20 @@ TEXT_COLUMNS = [
     "commit",
     *SETUP_COLUMNS,
 ]
-ACCURACIES = {  # column: that of imagenet.csv
+ACCURACIES = {  # column of `published`: that of imagenet.csv
     "imagenet_top1": "top1",
     **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
 }
+USUAL_SIZE = 224  # pixels: what most published weights were trained at
 SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
 WEB = 3  # every other collection: 15 million images and more, from the web
 
 
 def read_imagenet(path: Path) -> pd.DataFrame:
-    """`imagenet.csv` as `merge` wrote it: text is never NaN ("" for no tag), numbers may be."""
+    """`imagenet.csv` as `merge` wrote it: text is never NaN ("" for no tag), numbers may be.
+
+    Raises `PipelineError` where the file is missing or lacks a column.
+    """
     try:
         header = pd.read_csv(path, nrows=0).columns
     except FileNotFoundError:
@@ -87,7 +91,10 @@ def read_imagenet(path: Path) -> pd.DataFrame:
 
 
 def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> pd.DataFrame:
-    """The rows of `imagenet` that the study's benchmark file for `mode` gave a speed to."""
+    """The rows of `imagenet` from the study's benchmark file for `mode`, one of MODES.
+
+    Raises `PipelineError`, which names `path`, where the table has no such file.
+    """
     name = study.charts[mode]
     rows = imagenet[imagenet["benchmark_file"] == name]
     if rows.empty:
@@ -100,7 +107,7 @@ def chart_rows(study: Study, imagenet: pd.DataFrame, path: Path, mode: str) -> p
 
 
 def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """One row per model of the study; unpublished values are null."""
+    """One row per model of the study, with what is published of it; other values are null."""
     table = pd.DataFrame({"model": study.models})
     table["family"] = table["model"].map(family)
     table["pretraining"] = table["model"].map(pretraining)
@@ -124,7 +131,7 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def pretraining_scale(collection: str) -> float:
-    """1 for ImageNet-1k alone, 2 for its larger parents, 3 for more than that; unknown is NaN."""
+    """1 for ImageNet-1k alone, 2 for larger parts of ImageNet, 3 for more; NaN if unknown."""
     return float("nan") if collection == "other" else SCALES.get(collection, WEB)
 
 

@@ -1,4 +1,4 @@
-"""Readers of timm's published tables, which check every column used, and of their origin.
+"""Readers of timm's published tables and of where they came from; each column used is checked.
 
 Reads `results-*.csv` (accuracy, models named `arch.tag` since 2023) and `benchmark-*.csv` (speed,
 models named by the bare architecture). Columns change their order, and one its name (`cropt_pct`),
@@ -44,17 +44,17 @@ class Source:
 
 
 def table_file(content: bytes, where: str) -> TableFile:
-    """Hash and rows of a CSV; content that is no table is an error that begins with `where`."""
+    """Hash and rows of a CSV; raises `PipelineError` about `where` if it is no table."""
     return TableFile(hashlib.sha256(content).hexdigest(), len(parse_cells(content, where)[1]))
 
 
 def read_source(folder: Path) -> Source:
-    """Where `folder` came from, its files checked against it."""
+    """Where the tables in `folder` came from; raises `PipelineError` where one has changed."""
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder; run `dvc repro fetch`")
     if not (folder / NAME).is_file():
         return Source(str(folder), "-", None, None, {})
-    source = _parse(folder / NAME)
+    source = _read_source_json(folder / NAME)
     if name := damaged_file(folder, source):
         raise PipelineError(
             f"{folder / name}: not what {NAME} says was fetched; run `dvc repro --force fetch`"
@@ -63,7 +63,7 @@ def read_source(folder: Path) -> Source:
 
 
 def damaged_file(folder: Path, source: Source) -> str | None:
-    """The first CSV of `folder` that is changed, missing or extra, by its SHA-256."""
+    """The first CSV of `folder` that is changed, missing or extra; None if all are as fetched."""
     for name in sorted({path.name for path in folder.glob("*.csv")} | set(source.files)):
         path = folder / name
         if name not in source.files or not path.is_file():
@@ -73,7 +73,7 @@ def damaged_file(folder: Path, source: Source) -> str | None:
     return None
 
 
-def _parse(path: Path) -> Source:
+def _read_source_json(path: Path) -> Source:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         files = {name: TableFile(**entry) for name, entry in value.pop("files").items()}
@@ -96,7 +96,7 @@ OTHER_SETS = {  # prefix of its columns -> file
     "r_clean": "results-imagenet-r-clean.csv",
 }
 KEY = ["model", "img_size"]
-COUNTED = [  # in some benchmark files; the last three only in this machine's own
+SOMETIMES = [  # in some benchmark files; the last three only in this machine's own
     "gmacs",
     "macts",
     "peak_memory_reserved_gib",
@@ -119,7 +119,7 @@ def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def parse_cells(content: bytes, where: str) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV file's content; `where` begins each error."""
+    """The header and the rows of a CSV file's content; raises `PipelineError` about `where`."""
     if len(content) > MAX_BYTES:
         raise PipelineError(f"{where}: more than {MAX_BYTES >> 20} MiB; not one of timm's tables")
     try:
@@ -148,7 +148,10 @@ def parse_cells(content: bytes, where: str) -> tuple[list[str], list[list[str]]]
 
 
 def read_table(path: Path, columns: dict[str, Callable[["Column"], pd.Series]]) -> pd.DataFrame:
-    """The columns named, each through its reader; the file's other columns are left alone."""
+    """These columns, each through its reader; the file's other columns are ignored.
+
+    Raises `PipelineError` where one is missing or holds a cell that its reader does not take.
+    """
     header, rows = read_cells(path)
     if missing := [name for name in columns if name not in header]:
         raise PipelineError(
@@ -279,12 +282,12 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     """model, img_size, batch_size, samples_per_second, step_ms, speed_params_m, gmacs, macts,
     peak_memory_gib (a GPU's), peak_rss_gib (the process's), joules_per_image.
 
-    Speed is NaN where timm's own run of the model failed, the last five where nobody counted, and
-    gmacs and macts where attention was not counted: a ViT had up to 37 % too few.
+    Speed is NaN where timm's own run of the model failed, the last five where the file has no such
+    column, and gmacs and macts also where attention was not counted: a ViT had up to 37 % too few.
     """
     setup = setup_of(path.name)
     mode = setup.mode
-    counted = [name for name in COUNTED if f"{mode}_{name}" in read_cells(path)[0]]
+    counted = [name for name in SOMETIMES if f"{mode}_{name}" in read_cells(path)[0]]
     table = read_table(
         path,
         {
@@ -298,7 +301,7 @@ def read_benchmark(path: Path) -> pd.DataFrame:
         },
     )
     table.columns = table.columns.str.removeprefix(f"{mode}_")
-    table = table.assign(**{name: math.nan for name in COUNTED if name not in counted})
+    table = table.assign(**{name: math.nan for name in SOMETIMES if name not in counted})
     if setup.torch == WITHOUT_ATTENTION:
         table[["gmacs", "macts"]] = math.nan
     table = table.rename(

@@ -8,8 +8,7 @@ import pytest
 from sweep_workspace import Workspace, make_workspace
 
 from pipeline.study.params import Cell
-from pipeline.sweep.jobs import Ended, Job
-from pipeline.sweep.loop import LIMIT, Streak, without_names
+from pipeline.sweep.jobs import LIMIT, Ended, Job, Streak, without_names
 
 DATASETS = {
     f"{stage}@{name}" for stage in ("source", "dataset") for name in ("digits", "digit_mosaic")
