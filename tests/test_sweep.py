@@ -19,6 +19,8 @@ from dvc.utils.serialize import dumps_yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
+from pipeline.estimates.calibration import file_of
+from pipeline.estimates.planned import this_device
 from pipeline.sweep.engine import CHECK, commands_of
 from pipeline.sweep.jobs import Job
 from pipeline.sweep.project import LockFile, by_dvc, by_rules, merged, split_stages
@@ -189,6 +191,17 @@ def test_a_stage_without_cells_is_one_line_and_nothing_runs(workspace: Workspace
         "error: finetune_raced: nothing to do: params.yaml names no cell of it\n"
     )
     assert workspace.runs() == []
+
+
+def test_a_sweep_needs_no_estimate(workspace: Workspace) -> None:
+    threads = yaml.safe_load((workspace.folder / "params.yaml").read_text())["threads"]
+    damaged = file_of(workspace.folder, this_device(threads))
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{}")
+    done = workspace.sweep(ONE)
+    assert done.returncode == 0, done.stderr
+    assert "no estimate: " in done.stdout
+    assert "run `python -m pipeline.calibrate` again" in done.stdout
 
 
 def test_a_record_made_but_not_committed_is_committed_and_not_run_again(

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.core.command import duration
+from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
 from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, Streak, last_line
@@ -247,7 +248,10 @@ class Sweep:
             from pipeline.estimates.planned import time_of_fits
 
             threads = max(map(self.project.threads_of, stages))
-            time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
+            try:
+                time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
+            except PipelineError as error:  # damaged tables or calibration: no reason to stop
+                time = f"no estimate: {error}"
             fits = f"{len(cells):,} fit{'s' * (len(cells) > 1)}"
             some = len(cells) < len(stages)
             what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
