@@ -798,6 +798,48 @@ def test_a_model_whose_whole_way_is_too_dear_is_left_out_and_no_number_moves(pri
         ask(priced, capsys, max_cost=1.0, price_per_hour=3600.0)
 
 
+def test_the_way_counts_the_runs_of_the_study_that_the_tables_do_not_know(priced: Path, capsys):
+    tables(priced)
+    write_study(priced, models=LITE[:2], seeds=[0, 1, 2, 3])
+    told = ask(priced, capsys, price_per_hour=3600.0)
+    assert told["outdated"] is not None
+    assert (told["cost"]["runs"], told["cost"]["cost"]) == (2, pytest.approx(10 + 90 + 90 * LAST))
+    too_dear = ask(priced, capsys, price_per_hour=3600.0, max_cost=150.0)
+    assert too_dear["excluded"] == ["--max-cost excludes 1 of 3 models"]
+
+
+@pytest.mark.parametrize("what", ["images", "size"])
+def test_no_run_counts_that_is_of_other_files_or_of_another_size(
+    priced: Path, capsys, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    tables(priced)
+    if what == "images":
+        monkeypatch.setattr(recommend, "changed_source", lambda *_: "digits: files have changed")
+    else:
+        params = priced / "params.yaml"
+        params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    cost = ask(priced, capsys, price_per_hour=3600.0)["cost"]
+    assert (cost["runs"], "9 runs still to make" in cost["text"]) == (9, True)
+
+
+def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(priced: Path, capsys):
+    for model, fit, error in zip(LITE, (10.0, 90.0, 30.0), (0.3, 0.060, 0.062), strict=True):
+        share_the_device(priced, model, fit, error)
+    told = ask(tables(priced), capsys, max_cost=100.0, price_per_hour=3600.0)
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert (
+        f"Whether it keeps --max-cost is not known; the best that is known to is {LITE[2]}"
+        in told["reason"]
+    )
+    cost = told["cost"]
+    assert (cost["guide"], cost["cost"]) == (True, pytest.approx(90 * LAST))
+    assert cost["text"].endswith(
+        "2 threads. Others used the device during each run known here: a guide at best."
+    )
+    loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
+    assert "not known;" not in loose["reason"]
+
+
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys):
     (priced / "data/runs").unlink()
     told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)

@@ -133,8 +133,8 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
     now = {(each.model, each.recipe, each.seed) for each in cells}
     then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
     if now == then:
-        made_at = _image_size(study, runs)
-        if made_at in (None, study.image_size):
+        made_at = other_size(study, runs)
+        if made_at is None:
             return None
         return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
     return (
@@ -143,13 +143,16 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
     )
 
 
-def _image_size(study: Study, runs: pd.DataFrame) -> int | None:
-    """Of the finished runs, where the record of the first is here; tables hold runs of one size."""
+def other_size(study: Study, runs: pd.DataFrame) -> int | None:
+    """The image size of the finished runs where it is not the study's, by the record of the first,
+    if that is here; tables hold runs of one size.
+    """
     finished = runs.loc[runs["status"] == "ok", CELL]
     if finished.empty:
         return None
     path = study.path.parent / Cell(*finished.iloc[0]).path(RUNS)
-    return read_record(path).image_size if path.is_file() else None
+    made_at = read_record(path).image_size if path.is_file() else None
+    return None if made_at == study.image_size else made_at
 
 
 def reason(choice: Choice) -> str:

@@ -16,8 +16,8 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.estimates.estimate import rows_of_device
-from pipeline.estimates.planned import SECONDS_PER_HOUR, Estimate, Known, ends_of
-from pipeline.recommend.limits import IPS, MILLISECONDS
+from pipeline.estimates.planned import GUIDE, SECONDS_PER_HOUR, Estimate, Known, ends_of
+from pipeline.recommend.limits import IPS, MILLISECONDS, WAY, WAY_AT_MOST
 from pipeline.records import Device
 from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
@@ -27,6 +27,8 @@ from pipeline.timm_results.imagenet import OWN, at_nearest_size
 class Way:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
+
+    A `guide` rests on runs that shared their device, each a bound of what it takes alone.
     """
 
     runs: int
@@ -36,6 +38,7 @@ class Way:
     seconds_least: float | None = None
     seconds_most: float | None = None
     unknown: str | None = None
+    guide: bool = False
 
     @property
     def cost(self) -> float | None:
@@ -61,7 +64,7 @@ class Way:
         time, low, high = map(duration, times)
         return (
             f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
-            f"{time} ({low} to {high}) on {self.device}."
+            f"{time} ({low} to {high}) on {self.device}." + f" {GUIDE.capitalize()}." * self.guide
         )
 
 
@@ -78,11 +81,19 @@ def way(known: Known, cells: Sequence[Cell], last: Cell, price_per_hour: float) 
     """What these cells and the last fit, of a cell like `last`, take on the device of `known`."""
     found = [*(known.estimate(cell) for cell in cells), known.estimate(last, last=True)]
     estimates = [each for each in found if isinstance(each, Estimate)]
-    nothing = Way(len(cells), price_per_hour, known.device.label)
+    guide = bool(known.runs) and not known.alone
+    nothing = Way(len(cells), price_per_hour, known.device.label, guide=guide)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, least, most = ends_of(estimates)
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+def with_costs(rows: pd.DataFrame, ways: Sequence[Way]) -> pd.DataFrame:
+    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY."""
+    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in ways]
+    found = pd.DataFrame(costs, index=rows.index, columns=[WAY, WAY_AT_MOST], dtype=float)
+    return rows.join(found)
 
 
 @dataclass(frozen=True)
