@@ -108,6 +108,16 @@ def test_an_equal_error_and_a_higher_p_best_are_not_hidden(study: Path, capsys):
     )
     path = study / "results/leaderboard.csv"
     board = pd.read_csv(path)
+    for excluded, taken in ((first, second), (second, first)):
+        limited = board.copy()
+        limited.loc[board["model"] == excluded["model"], "peak_rss_gib_max"] = 9.0
+        limited.to_csv(path, index=False)
+        told = ask(study, capsys, max_memory="5GiB")
+        assert told["models"][0]["model"] == taken["model"]
+        assert told["reason"].startswith(
+            f"It has the lowest mean error ({excluded['model']}, which the limits exclude, has the "
+            "same), and cannot be told apart from 1 of the 2 others."
+        )
     board.loc[board["model"] == first["model"], "p_best"] = 0.37
     board.loc[board["model"] == second["model"], "p_best"] = 0.39
     board.to_csv(path, index=False)
@@ -298,6 +308,17 @@ def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Pat
     assert f"{LITE[1]}, which they exclude, has 6.07 % (24.00 points less)" in told["reason"]
     assert "among all 3 models, limits or not" in told["certainty"]
     assert told["next"]["what"].endswith("those that may be the best are outside the limits")
+
+
+def test_an_error_that_is_lower_by_less_than_is_shown_is_not_called_0_points_less(
+    study: Path, capsys
+):
+    path = tables(study) / "results/leaderboard.csv"
+    board = pd.read_csv(path)
+    board.loc[board["model"] == LITE[2], "error_rate_mean"] = 0.060667 + 0.00002
+    board.to_csv(path, index=False)
+    told = ask(study, capsys, max_fit_time="1min")["reason"]
+    assert f"{LITE[1]}, which they exclude, has 6.07 % (less than 0.01 points less)." in told
 
 
 @pytest.mark.parametrize(
