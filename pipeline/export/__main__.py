@@ -33,9 +33,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
 from pipeline.statistics.doubts import listed
 from pipeline.statistics.validation_images import predictions_of
-from pipeline.study.params import Cell, Study, read_study
-
-THRESHOLDS = ("half", "f2")
+from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
 
 
 def main(
