@@ -1,7 +1,8 @@
 """Stage `export`: the recommended model of a dataset, fitted once more, as a folder to take away.
 
 Reads params.yaml, conf/, the tables of `aggregate`, the records and the prepared dataset; writes
-model.safetensors, config.json, README.md and, where the family allows it, model.onnx.
+model.safetensors, config.json, README.md and, where the family allows it, model.onnx. DVC leaves
+the folder to this command, which replaces an earlier export as a whole, and nothing else.
 
 The surprising fact: it learns from the train and the valid part together, so it has no error of its
 own but that of a test part. The model card gives the error that the study measured, of fits on the
@@ -83,7 +84,9 @@ def main(
             f"--thresholds f2: no record of {row['model']} on {dataset} holds predictions: "
             "give --thresholds half, or run `dvc repro`"
         )
-    _export(config, row, best, thresholds, out)
+    options = {"--model": model, "--seed": seed}
+    asked_for = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+    _export(config, row, best, thresholds, asked_for or None, out)
 
 
 def _check_source(study: Study, dataset: str) -> None:
@@ -162,16 +165,20 @@ def f2_thresholds(data: Prepared, records: Sequence[Record]) -> dict[str, float]
 
 
 def _export(
-    config: DictConfig, row: pd.Series, best: dict[str, float] | None, which: str, out: Path
+    config: DictConfig,
+    row: pd.Series,
+    best: dict[str, float] | None,
+    which: str,
+    asked_for: str | None,
+    out: Path,
 ) -> None:
     from pipeline.export.fitting import fit
     from pipeline.export.folder import About, write_folder
     from pipeline.finetune.__main__ import run_of
     from pipeline.finetune.recipe import recipe_of
-    from pipeline.predict.exported import FILES
 
-    _check_place(out, FILES)
-    _tell_what_goes(out, str(row["model"]))
+    _check_place(out)
+    _check_what_goes(out, str(row["model"]))
     whole = run_of(config)
     _check_data(whole.data, row)
     machine.use_threads(machine.free_threads(config.threads))
@@ -183,32 +190,48 @@ def _export(
         thresholds_f2=best,
         use_f2=which == "f2" and best is not None,
         exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        asked_for=asked_for,
     )
     with replacing_folder(out) as folder:
         said = write_folder(folder, fitted.learn, about)
     print(f"{out}: {said}", flush=True)
 
 
-def _check_place(out: Path, files: frozenset[str]) -> None:
+def _check_place(out: Path) -> None:
     """What is exported takes the place of the whole folder, so it must hold nothing else."""
+    from pipeline.predict.exported import CONFIG, FILES
+
     if not out.exists():
         return
     if not out.is_dir():
         raise PipelineError(f"{out}: a file: give --out a new folder")
-    others = sorted(each.name for each in out.iterdir() if each.name not in files)
+    there = sorted(each.name for each in out.iterdir())
+    others = [name for name in there if name not in FILES or CONFIG not in there]
     if others:
         raise PipelineError(
             f"{out}: holds other files than an exported model, {others[0]} for one, which would be "
-            "deleted: give --out a new folder"
+            "deleted: move them elsewhere, or give --out a new folder"
         )
 
 
-def _tell_what_goes(out: Path, model: str) -> None:
-    """Say that another model's export is replaced."""
-    with suppress(OSError, ValueError, AttributeError):
-        old = json.loads((out / "config.json").read_text(encoding="utf-8")).get("model")
-        if old != model:
-            print(f"{out}: replaces the export of {old}", flush=True)
+def _check_what_goes(out: Path, model: str) -> None:
+    """Say that another model's export is replaced; the stage replaces none that was asked for by
+    hand, which nobody else has.
+    """
+    from pipeline.predict.exported import CONFIG
+
+    old: Any = {}
+    with suppress(OSError, ValueError):
+        old = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(old, dict) or not old:
+        return
+    if "DVC_STAGE" in os.environ and old.get("asked_for"):
+        raise PipelineError(
+            f"{out}: was exported by hand with {old['asked_for']}, and this stage would replace "
+            "it: move or delete the folder"
+        )
+    if old.get("model") != model:
+        print(f"{out}: replaces the export of {old.get('model')}", flush=True)
 
 
 def _check_data(data: Prepared, row: pd.Series) -> None:
