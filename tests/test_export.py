@@ -419,6 +419,38 @@ def test_a_folder_with_other_files_is_never_replaced(
     assert (tmp_path / "photos/holiday.jpg").read_text() == "dear"
 
 
+def test_a_folder_with_nothing_but_a_readme_of_ones_own_is_never_replaced(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/README.md").write_text("dear")
+    with pytest.raises(PipelineError, match=r"README[.]md for one, which would be deleted"):
+        export(studies["single"], tmp_path / "notes", monkeypatch)
+    assert (tmp_path / "notes/README.md").read_text() == "dear"
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_the_stage_replaces_its_own_export_whole_and_none_that_was_asked_for_by_hand(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(stage, "end_with_parent", lambda *_: None)
+    monkeypatch.setenv("DVC_STAGE", "export@squares")
+    assert export(studies["single"], out, monkeypatch)["asked_for"] is None
+    (out / "model.onnx").write_text("of the export before")
+    export(studies["single"], out, monkeypatch)
+    assert not (out / "model.onnx").exists()
+    monkeypatch.delenv("DVC_STAGE")
+    monkeypatch.setattr(stage, "_check_source", lambda *_: None)
+    by_hand = export(studies["single"], out, monkeypatch, model=MODEL, seed=1)
+    assert by_hand["asked_for"] == f"--model {MODEL} --seed 1"
+    monkeypatch.setenv("DVC_STAGE", "export@squares")
+    line = f"{out}: was exported by hand with --model {MODEL} --seed 1, and this stage would"
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        export(studies["single"], out, monkeypatch)
+    assert config_of(out) == by_hand
+
+
 def test_f2_without_predictions_in_the_records_is_one_line(
     studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,9 +474,9 @@ def test_an_export_that_replaces_another_models_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.json").write_text('{"model": "a"}')
-    stage._announce_replacement(tmp_path, "a")
+    stage._check_replaced(tmp_path, "a")
     assert capsys.readouterr().out == ""
-    stage._announce_replacement(tmp_path, "b")
+    stage._check_replaced(tmp_path, "b")
     assert capsys.readouterr().out == f"{tmp_path}: replaces the export of a\n"
-    stage._announce_replacement(tmp_path / "new", "b")
+    stage._check_replaced(tmp_path / "new", "b")
     assert capsys.readouterr().out == ""

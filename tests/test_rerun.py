@@ -166,6 +166,22 @@ def test_timing_a_model_re_runs_its_timing_and_the_tables_but_no_fine_tune(
     assert workspace.repro() == tables
 
 
+def test_dvc_deletes_nothing_where_an_export_goes(workspace: Workspace) -> None:
+    """Its command refuses to replace what is not its own; DVC would not ask."""
+    mine = workspace.folder / "data/exports/digits/holiday.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear")
+    workspace._update("export", {"datasets": ["digits"]})
+    assert workspace.repro() == {"export@digits"}
+    assert mine.read_text() == "dear"
+    assert workspace.repro() == set()
+    shutil.rmtree(mine.parent)
+    command = [sys.executable, "-m", "dvc", "checkout", "--quiet", "export@digits"]
+    subprocess.run(command, cwd=workspace.folder, check=True)
+    assert (mine.parent / "config.json").is_file()
+    assert workspace.repro() == set()
+
+
 def test_runs_of_other_people_re_run_the_tables_alone(workspace: Workspace) -> None:
     (workspace.folder / "data/pool/anna").mkdir()
     (workspace.folder / "data/pool/anna/pool.json").write_text("{}")

@@ -41,6 +41,48 @@ def test_a_value_that_cannot_be_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("image_size: 48", "image_size: 0", "image_size is 0: write pixels, 1 to 4096"),
+        ("image_size: 48", "image_size: 5000", "image_size is 5000: write pixels, 1 to 4096"),
+        ("threads: 1", "threads: 0", "threads is 0: write auto, or a number from 1"),
+        ("threads: 1", "threads: many", "threads is 'many': write auto, or a number from 1"),
+        (
+            "_seconds: 80",
+            "_seconds: -5",
+            "score.overhead_seconds is -5: write a number of seconds, 0 or more",
+        ),
+        ("_seconds: 80", "_seconds: .inf", "score.overhead_seconds is inf: write a number of"),
+        ("thresholds: half", "thresholds: f3", "export.thresholds is 'f3': write half or f2"),
+        (
+            "  datasets: [] # none; some",
+            "  datasets: [digits, nope] # none; some",
+            "export.datasets is ['digits', 'nope']: write names of grid.datasets or race.datasets",
+        ),
+    ],
+)
+def test_a_value_that_a_stage_would_refuse_after_the_fits_is_refused_before(
+    tmp_path: Path, root: Path, old: str, new: str, line: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    for check in (refuse_odd_words, read_study):
+        with pytest.raises(PipelineError, match=re.escape(f"{path}: {line}")):
+            check(path)
+
+
+def test_idle_cores_and_an_export_of_the_grid_are_taken(tmp_path: Path, root: Path) -> None:
+    text = (root / "params.yaml").read_text(encoding="utf-8").replace("threads: 1", "threads: auto")
+    text = text.replace("  datasets: [] # none; some", "  datasets: [digits] # none; some")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    refuse_odd_words(path)
+    assert read_study(path).datasets == ("digits", "digit_mosaic")
+
+
 def test_two_cells_that_hyphens_give_one_name_are_one_line(tmp_path: Path, root: Path) -> None:
     study = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     study["grid"] |= {"datasets": ["a", "a-b.c"], "models": ["b.c", "b.c-b.c"]}

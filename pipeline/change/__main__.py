@@ -41,7 +41,7 @@ def main(*changes: str, params: Path = Path("params.yaml")) -> None:
             key, equals, value = change.partition("=")
             if not equals:
                 raise PipelineError(f"{change!r}: write KEY=VALUE, such as 'grid.seeds=[0, 1, 2]'")
-            _set(params, content, key, _parsed(change, value))
+            _set(params, content, key, value, _parsed(change, value))
 
     edit_study(params, edit)
     print(f"{params}: {', '.join(changes)}")
@@ -140,7 +140,8 @@ def _parsed(change: str, value: str) -> Any:
         raise PipelineError(f"{change!r}: {value!r} is not YAML") from None
 
 
-def _set(params: Path, content: Any, key: str, value: Any) -> None:
+def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
+    """Put `value`, which is what `given` says in YAML, in the place of a key."""
     if key not in (known := list(_keys(content))):
         raise PipelineError(f"{params}: no key {key}: {near_matches(key, known)}")
     *folders, last = key.split(".")
@@ -148,7 +149,7 @@ def _set(params: Path, content: Any, key: str, value: Any) -> None:
     for folder in folders:
         parent = parent[folder]
     if isinstance(parent[last], list) and not isinstance(value, list):
-        raise PipelineError(f"{key} is a list: write '{key}=[{value}]'")
+        raise PipelineError(f"{key} is a list: write '{key}=[{given.strip() or 'A, B'}]'")
     _replace(content, parent, last, value)
 
 

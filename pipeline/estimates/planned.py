@@ -38,6 +38,7 @@ from pipeline.study.params import Cell, Study, read_study
 from pipeline.timm_results.imagenet import at_nearest_size, published, read_imagenet
 
 SECONDS_PER_HOUR = 3600
+DISTURBED = "others used the device during each run known here: a guide at best"
 # GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
 # CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
 # study on Pets. On Planet 9 of 10 are within a factor of 1.5, all within 2.0 (docs/race.md).
@@ -247,13 +248,12 @@ def estimate_lines(
         return []
     estimator, estimates, unknown = _estimates(root, cells, threads)
     where = f"on {estimator.device.label}, {jobs} at a time"
-    disturbed = "  others used the device during each run known here: a guide at best"
     return [
         f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *([disturbed] if estimator.runs and not estimator.alone else []),
+        *([f"  {DISTURBED}"] if estimator.runs and not estimator.alone else []),
     ]
 
 

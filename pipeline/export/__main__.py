@@ -1,7 +1,8 @@
 """Stage `export`: the recommended model of a dataset, fitted once more, as a folder to take away.
 
 Reads params.yaml, conf/, the tables of `aggregate`, the records and the prepared dataset; writes
-model.safetensors, config.json, README.md and, where the family allows it, model.onnx.
+model.safetensors, config.json, README.md and, where the family allows it, model.onnx. DVC leaves
+the folder to this command, which replaces an earlier export as a whole, and nothing else.
 
 The surprising fact: the model learns from the train and the valid part together, so no error of its
 own can be measured but that of a test part. The model card gives the error that the study measured,
@@ -33,9 +34,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
-from pipeline.study.params import Cell, Study, read_study
-
-THRESHOLDS = ("half", "f2")
+from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
 
 
 def main(
@@ -79,8 +78,10 @@ def main(
     f2 = f2_thresholds(data, records)
     if thresholds == "f2":
         _check_f2(data, row, f2)
+    options = {"--model": model, "--seed": seed}
+    asked_for = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
     out = out or Path("data/exports") / dataset
-    _export(config, row, f2, thresholds == "f2" and f2 is not None, out)
+    _export(config, row, f2, thresholds == "f2" and f2 is not None, asked_for or None, out)
 
 
 def _check_f2(data: Prepared, row: pd.Series, f2: dict[str, float] | None) -> None:
@@ -177,6 +178,7 @@ def _export(
     row: pd.Series,
     thresholds_f2: dict[str, float] | None,
     use_f2: bool,
+    asked_for: str | None,
     out: Path,
 ) -> None:
     """Fit the model of the leaderboard's `row` and write its folder."""
@@ -184,10 +186,9 @@ def _export(
     from pipeline.export.folder import About, write_folder
     from pipeline.finetune.__main__ import run_of
     from pipeline.finetune.recipe import recipe_of
-    from pipeline.predict.exported import FILES
 
-    _check_out(out, FILES)
-    _announce_replacement(out, str(row["model"]))
+    _check_out(out)
+    _check_replaced(out, str(row["model"]))
     run = run_of(config)
     _check_data(run.data, row)
     machine.use_threads(machine.free_threads(config.threads))
@@ -199,32 +200,48 @@ def _export(
         thresholds_f2=thresholds_f2,
         use_f2=use_f2,
         exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        asked_for=asked_for,
     )
     with replacing_folder(out) as folder:
         summary = write_folder(folder, fitted.learn, about)
     print(f"{out}: {summary}", flush=True)
 
 
-def _check_out(out: Path, files: frozenset[str]) -> None:
+def _check_out(out: Path) -> None:
     """Raise where `out` holds anything but an exported model: the whole folder is replaced."""
+    from pipeline.predict.exported import CONFIG, FILES
+
     if not out.exists():
         return
     if not out.is_dir():
         raise PipelineError(f"{out}: a file: give --out a new folder")
-    others = sorted(each.name for each in out.iterdir() if each.name not in files)
+    there = sorted(each.name for each in out.iterdir())
+    others = [name for name in there if name not in FILES or CONFIG not in there]
     if others:
         raise PipelineError(
             f"{out}: holds other files than an exported model, {others[0]} for one, which would be "
-            "deleted: give --out a new folder"
+            "deleted: move them elsewhere, or give --out a new folder"
         )
 
 
-def _announce_replacement(out: Path, model: str) -> None:
-    """Say so where another model's export is replaced."""
-    with suppress(OSError, ValueError, AttributeError):
-        old = json.loads((out / "config.json").read_text(encoding="utf-8")).get("model")
-        if old != model:
-            print(f"{out}: replaces the export of {old}", flush=True)
+def _check_replaced(out: Path, model: str) -> None:
+    """Say so where another model's export is replaced; the stage replaces none that was made by
+    hand with options, which nothing else would make again.
+    """
+    from pipeline.predict.exported import CONFIG
+
+    old: Any = {}
+    with suppress(OSError, ValueError):
+        old = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(old, dict) or not old:
+        return
+    if "DVC_STAGE" in os.environ and old.get("asked_for"):
+        raise PipelineError(
+            f"{out}: was exported by hand with {old['asked_for']}, and this stage would replace "
+            "it: move or delete the folder"
+        )
+    if old.get("model") != model:
+        print(f"{out}: replaces the export of {old.get('model')}", flush=True)
 
 
 def _check_data(data: Prepared, row: pd.Series) -> None:

@@ -172,7 +172,10 @@ RESIZE_IN_WORDS = {
 
 @dataclass(frozen=True)
 class About:
-    """What is known of an exported model besides its weights; `row` is the leaderboard's."""
+    """What is known of an exported model besides its weights; `row` is the leaderboard's.
+
+    `asked_for` has the options that chose another model or seed than the study's, as given.
+    """
 
     run: Run
     row: pd.Series
@@ -180,6 +183,7 @@ class About:
     thresholds_f2: dict[str, float] | None
     use_f2: bool
     exported_at: str
+    asked_for: str | None = None
 
 
 def write_folder(folder: Path, learn: Learner, about: About) -> str:
@@ -258,6 +262,7 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
         },
         "recipe": run.recipe.name,
         "seed": run.seed,
+        "asked_for": about.asked_for,
         "pretrained": {
             "source": run.weights.source,
             "origin": run.weights.origin,

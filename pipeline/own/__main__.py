@@ -68,7 +68,10 @@ def main(
         "image_size": size,
         "weights": weights,
     }
-    before = read_yaml(params)["grid"]["datasets"] if params.is_file() else []
+    old = read_yaml(params) if params.is_file() else {}
+    before = old["grid"]["datasets"] if old else []
+    if exported := (old.get("export") or {}).get("datasets"):
+        given["export.datasets"] = [each for each in exported if each == name]
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     print(
         f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "

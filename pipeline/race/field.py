@@ -17,6 +17,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import Prior, fitted_prior
 from pipeline.estimates.planned import (
+    DISTURBED,
     SECONDS_PER_HOUR,
     Estimate,
     estimator_for,
@@ -178,7 +179,7 @@ def _prices(
         return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {found[0]}", False
     basis = ", ".join(dict.fromkeys(each.source for each in found if isinstance(each, Estimate)))
     if known.runs and not known.alone:
-        basis += "; others used the device during each run known here"
+        basis += f"; {DISTURBED}"
     scale = float(np.median(seconds[there] / relative[there]))
     return np.where(there, seconds, scale * relative), basis, True
 

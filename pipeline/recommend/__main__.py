@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.core.command import percent, run
@@ -25,12 +24,13 @@ from pipeline.recommend.choice import (
     certainty,
     choose,
     fit_time,
+    other_size,
     outdated,
     reason,
     runs_of,
     with_cpu_seconds,
 )
-from pipeline.recommend.costs import Serving, Way, cells_of, serving, way
+from pipeline.recommend.costs import Serving, Way, serving, way, with_costs
 from pipeline.recommend.experiment import (
     PLANNED,
     first_runs,
@@ -38,11 +38,11 @@ from pipeline.recommend.experiment import (
     next_experiment,
     other_weights,
     raced,
-    still_planned,
+    still_to_make,
     telling,
     this_study,
 )
-from pipeline.recommend.limits import WAY, Asked
+from pipeline.recommend.limits import Asked
 from pipeline.recommend.prior import (
     PRIOR,
     Judged,
@@ -200,22 +200,25 @@ def _from_runs(
         done = replace(done, board=served.joined(done.board))
     ranked, runs = candidates(done, dataset), runs_of(done, answers, dataset)
     of_dataset = done.runs[done.runs["dataset"] == dataset]
-    allowed = asked.kept(done.board[done.board["dataset"] == dataset])["model"]
-    missing = of_dataset[(of_dataset["status"] == "missing") & of_dataset["model"].isin(allowed)]
+    of_board = done.board[done.board["dataset"] == dataset]
+    refused = set(of_board["model"]) - set(asked.kept(of_board)["model"])
+    changed = changed_source(study, dataset)
+    none_counts = changed is not None or other_size(study, of_dataset) is not None
+    missing = still_to_make(study, None if none_counts else done, dataset)
+    missing = [cell for cell in missing if cell.model not in refused]
     ways = _ways(study, done, imagenet, ranked, missing, asked)
     if ways:
-        ranked = ranked.assign(**{WAY: np.array([each.cost for each in ways], dtype=float)})
+        ranked = with_costs(ranked, ways)
     if asked.max_fit_time is not None:
         ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
     choice = choose(ranked, runs, asked.of_runs(ranked), done.rates)
     first = str(choice.rows["model"].iloc[0])
     is_first = (ranked["model"] == first) & (ranked["recipe"] == choice.rows["recipe"].iloc[0])
     its_way = [each for each, here in zip(ways, is_first, strict=False) if here]
-    changed = changed_source(study, dataset)
     stale = [outdated(study, of_dataset, dataset), f"{changed}." if changed else None]
     following, old = this_study(study, dataset), " ".join(filter(None, stale)) or None
     if old is None:
-        telling_cells = cells_of(telling(missing, done.board, choice))
+        telling_cells = telling(missing, done.board, choice)
         n_missing = int((done.runs["status"] == "missing").sum())
         following = next_experiment(study, choice, telling_cells, n_missing)
     return {
@@ -255,7 +258,7 @@ def _ways(
     done: Results,
     imagenet: Path,
     ranked: pd.DataFrame,
-    missing: pd.DataFrame,
+    missing: Sequence[Cell],
     asked: Asked,
 ) -> list[Way]:
     """The whole way to each row of `ranked`, where a price was given: the `missing` runs, which are
@@ -265,12 +268,11 @@ def _ways(
         return []
     dataset = str(ranked["dataset"].iloc[0])
     known = estimator_for(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
-    cells = cells_of(missing)
     found = []
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, dataset, str(recipe), str(model))
         last = Cell(dataset, str(model), taken, study.seeds[0])
-        found.append(way(known, cells, last, asked.price_per_hour))
+        found.append(way(known, missing, last, asked.price_per_hour))
     return found
 
 
@@ -356,7 +358,7 @@ def _prior(
     models = shortlist(found.rows, found.limits, top, others)
     models, whole = affordable(models, found.ways, asked.max_cost)
     names = [each.model for each in models]
-    planned = still_planned(study, done, dataset)
+    planned = bool(still_to_make(study, done, dataset))
     return {
         "dataset": dataset,
         "basis": "prior",

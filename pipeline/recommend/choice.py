@@ -23,7 +23,7 @@ from pipeline.statistics.answer import (
     same_error,
     some_others,
 )
-from pipeline.statistics.comparison import IMAGES
+from pipeline.statistics.comparison import DECIMALS, IMAGES
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
     RUN,
@@ -37,6 +37,7 @@ from pipeline.study.params import RUNS, Cell, Study
 
 CELL = ["dataset", "model", "recipe", "seed"]
 CPU_SECONDS = "cpu_seconds"
+LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
     now = {(each.model, each.recipe, each.seed) for each in cells}
     then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
     if now == then:
-        made_at = _image_size(study, runs)
-        if made_at in (None, study.image_size):
+        made_at = other_size(study, runs)
+        if made_at is None:
             return None
         return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
     return (
@@ -149,13 +150,16 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
     )
 
 
-def _image_size(study: Study, runs: pd.DataFrame) -> int | None:
-    """Of the finished runs, where the record of the first is here; tables hold runs of one size."""
+def other_size(study: Study, runs: pd.DataFrame) -> int | None:
+    """The image size of the finished runs where it is not the study's, by the record of the first,
+    if that is here; tables hold runs of one size.
+    """
     finished = runs.loc[runs["status"] == "ok", CELL]
     if finished.empty:
         return None
     path = study.path.parent / Cell(*finished.iloc[0]).path(RUNS)
-    return read_record(path).image_size if path.is_file() else None
+    made_at = read_record(path).image_size if path.is_file() else None
+    return None if made_at == study.image_size else made_at
 
 
 def reason(choice: Choice) -> str:
@@ -169,19 +173,27 @@ def _place(choice: Choice, first: pd.Series) -> str:
     rows, best = choice.rows, choice.best
     alike = same_error(first, choice.within)
     also = f", as {name_list(alike)} {'has' if len(alike) == 1 else 'have'}" if alike else ""
-    if (best["recipe"], best["model"]) != (first["recipe"], first["model"]):
-        points = 100 * (first["error_rate_mean"] - best["error_rate_mean"])
-        recipe = "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
+    less = float(first["error_rate_mean"] - best["error_rate_mean"])
+    best_name = best["model"]
+    best_name += "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
+    if less >= 10**-DECIMALS:
+        points = f"{100 * less:.2f}" if less >= LEAST_SHOWN else "less than 0.01"
         return (
             f"It has the lowest mean error of the {len(choice.within)} within the limits{also}; "
-            f"{best['model']}{recipe}, which they exclude, has {percent(best['error_rate_mean'])} "
-            f"({points:.2f} points less)."
+            f"{best_name}, which they exclude, has {percent(best['error_rate_mean'])} "
+            f"({points} points less)."
         )
     if len(rows) == 1:
         return only_model(first["recipe"])
     others, tied = len(rows) - 1, int(rows["tied"].sum()) - 1
     if tied == 0:
         return f"It has the lowest error and is clearly better than {all_others(others)}."
+    excluded = same_error(first, rows[~rows["within"]])
+    if best["recipe"] != first["recipe"]:
+        excluded.append(best_name)
+    if excluded:
+        have = "has" if len(excluded) == 1 else "have"
+        also += f" ({name_list(excluded)}, which the limits exclude, {have} the same)"
     which = some_others(tied, others)
     return f"It has the lowest mean error{also}, and cannot be told apart from {which}."
 

@@ -16,8 +16,14 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.estimates.estimate import rows_of_device
-from pipeline.estimates.planned import SECONDS_PER_HOUR, Estimate, Estimator, total_seconds
-from pipeline.recommend.limits import IPS, MILLISECONDS
+from pipeline.estimates.planned import (
+    DISTURBED,
+    SECONDS_PER_HOUR,
+    Estimate,
+    Estimator,
+    total_seconds,
+)
+from pipeline.recommend.limits import IPS, MILLISECONDS, WAY, WAY_AT_MOST
 from pipeline.records import Device
 from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
@@ -27,6 +33,8 @@ from pipeline.timm_results.imagenet import OWN, at_nearest_size
 class Way:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
+
+    A `guide` rests on runs that shared their device, each a bound of what it takes alone.
     """
 
     runs: int
@@ -36,6 +44,7 @@ class Way:
     seconds_least: float | None = None
     seconds_most: float | None = None
     unknown: str | None = None
+    guide: bool = False
 
     @property
     def cost(self) -> float | None:
@@ -59,10 +68,11 @@ class Way:
         times = (self.seconds, self.seconds_least, self.seconds_most)
         cost, least, most = (f"{self._priced(each):.2f}" for each in times)
         time, low, high = map(duration, times)
-        return (
+        text = (
             f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
             f"{time} ({low} to {high}) on {self.device}."
         )
+        return f"{text} {DISTURBED.capitalize()}." if self.guide else text
 
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
@@ -78,11 +88,19 @@ def way(known: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: flo
     """What these cells and the last fit, of a cell like `last`, take on the device of `known`."""
     found = [*(known.estimate(cell) for cell in cells), known.estimate(last, with_valid=True)]
     estimates = [each for each in found if isinstance(each, Estimate)]
-    nothing = Way(len(cells), price_per_hour, known.device.label)
+    guide = bool(known.runs) and not known.alone
+    nothing = Way(len(cells), price_per_hour, known.device.label, guide=guide)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, least, most = total_seconds(estimates)
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+def with_costs(rows: pd.DataFrame, ways: Sequence[Way]) -> pd.DataFrame:
+    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY."""
+    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in ways]
+    found = pd.DataFrame(costs, index=rows.index, columns=[WAY, WAY_AT_MOST], dtype=float)
+    return rows.join(found)
 
 
 @dataclass(frozen=True)

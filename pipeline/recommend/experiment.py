@@ -30,15 +30,17 @@ REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
 
 
-def telling(missing: pd.DataFrame, board: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+def telling(missing: Sequence[Cell], board: pd.DataFrame, choice: Choice) -> list[Cell]:
     """The missing runs that could change the answer: of tied models, or of models without a run."""
-    tied = choice.within.loc[choice.within["tied"], ["model"]]
-    tied = pd.DataFrame({"recipe": choice.recipes}).merge(tied, how="cross")
+    tied = set(choice.within.loc[choice.within["tied"], "model"])
     begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
-    begun = begun.loc[begun["dataset"] == choice.rows["dataset"].iloc[0], ["recipe", "model"]]
-    key = missing.set_index(["recipe", "model"]).index
-    return missing[
-        key.isin(pd.MultiIndex.from_frame(tied)) | ~key.isin(pd.MultiIndex.from_frame(begun))
+    begun = begun[begun["dataset"] == choice.rows["dataset"].iloc[0]]
+    has_run = set(zip(begun["recipe"], begun["model"], strict=True))
+    return [
+        cell
+        for cell in missing
+        if (cell.recipe in choice.recipes and cell.model in tied)
+        or (cell.recipe, cell.model) not in has_run
     ]
 
 
@@ -102,13 +104,10 @@ def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str
     ]
 
 
-def still_planned(study: Study, done: Results | None, dataset: str) -> bool:
-    """Does the study have runs of a dataset that are still to be made?
-
-    The tables may be of an earlier study, and know nothing of the dataset.
-    """
+def still_to_make(study: Study, done: Results | None, dataset: str) -> list[Cell]:
+    """The study's runs of a dataset that the tables, which may be of an earlier study, lack."""
     made = set() if done is None else set(cells_of(done.runs[done.runs["status"] != "missing"]))
-    return any(cell.dataset == dataset and cell not in made for cell in study.cells())
+    return [cell for cell in study.cells() if cell.dataset == dataset and cell not in made]
 
 
 def first_size(study: Study) -> int:

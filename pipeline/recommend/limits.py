@@ -191,6 +191,7 @@ LICENCE, COMMERCIAL = "--licence", "commercial"
 COST, PRICE = "--max-cost", "--price-per-hour"
 MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
+WAY_AT_MOST = "whole_way_cost_at_most"
 MEMORY_COLUMN = "fit_memory_gib"
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 UNITS = {
@@ -263,8 +264,10 @@ class Asked:
 
     @property
     def of_costs(self) -> list[Limit]:
-        """The limit on rows that have the cost of the whole WAY."""
-        return [] if self.max_cost is None else [Limit(COST, WAY, self.max_cost, "in all")]
+        """The limit on rows that have the cost of the whole WAY, and WAY_AT_MOST."""
+        if self.max_cost is None:
+            return []
+        return [Limit(COST, WAY, self.max_cost, "in all", at_worst=WAY_AT_MOST)]
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""

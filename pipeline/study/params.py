@@ -7,6 +7,7 @@ and models to time must be models of the grid.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ RATE_KEYS = {"name", "rate_of", "lr", "lr_mult"}  # in which rates of one recipe
 MODE_NAMES = {"infer": "inference", "train": "training"}  # of benchmarks and charts
 MODES = tuple(MODE_NAMES)
 RUNS = Path("data/runs")  # where dvc.yaml has the records
+THRESHOLDS = ("half", "f2")  # of an exported model
 _KINDS: dict[Any, str] = {
     int: "a whole number",
     str: "text",
@@ -40,6 +42,7 @@ def refuse_odd_words(path: Path) -> None:
     refuse_odd_values(path, params)
     refuse_aliased_mappings(path)
     refuse_other_models_to_time(path, params)
+    refuse_impossible_values(path, params)
 
 
 def refuse_aliased_mappings(path: Path) -> None:
@@ -67,10 +70,7 @@ def refuse_other_models_to_time(path: Path, params: Any) -> None:
     """Raise for models of `benchmark` that the grid has not, as an override of the grid leaves them
     where `benchmark.models` was an alias of its list.
     """
-    if not isinstance(params, dict):
-        return
-    lists = [_mapping(params.get(part)).get("models") for part in ("benchmark", "grid")]
-    to_time, of_grid = (each if isinstance(each, list) else [] for each in lists)
+    to_time, of_grid = (_list(params, part, "models") for part in ("benchmark", "grid"))
     if others := [str(each) for each in to_time if each not in of_grid]:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise PipelineError(
@@ -78,6 +78,34 @@ def refuse_other_models_to_time(path: Path, params: Any) -> None:
             "leaves the alias *models with the old list): give both lists, or change the grid with "
             "`python -m pipeline.change`"
         )
+
+
+def refuse_impossible_values(path: Path, params: Any) -> None:
+    """Raise for a value that a stage would refuse, some after all fits; missing ones are passed."""
+    known = [*_list(params, "grid", "datasets"), *_list(params, "race", "datasets")]
+    exported = _list(params, "export", "datasets")
+    params = _mapping(params)
+    size, threads = params.get("image_size", 1), params.get("threads", 1)
+    overhead = _mapping(params.get("score")).get("overhead_seconds", 0)
+    which = _mapping(params.get("export")).get("thresholds", "half")
+    is_size = type(size) is int and 1 <= size <= 4096
+    is_number = threads == "auto" or (type(threads) is int and threads >= 1)
+    is_time = type(overhead) in (int, float) and 0 <= overhead < math.inf
+    are_known = all(name in known for name in exported)
+    for key, value, holds, what in (
+        ("image_size", size, is_size, "pixels, 1 to 4096"),
+        ("threads", threads, is_number, "auto, or a number from 1"),
+        ("score.overhead_seconds", overhead, is_time, "a number of seconds, 0 or more"),
+        ("export.thresholds", which, which in THRESHOLDS, " or ".join(THRESHOLDS)),
+        ("export.datasets", exported, are_known, "names of grid.datasets or race.datasets"),
+    ):
+        if not holds:
+            raise PipelineError(f"{path}: {key} is {value!r}: write {what}")
+
+
+def _list(params: Any, part: str, name: str) -> list[Any]:
+    found = _mapping(_mapping(params).get(part)).get(name)
+    return found if isinstance(found, list) else []
 
 
 def refuse_odd_values(path: Path, params: Any) -> None:
@@ -219,12 +247,12 @@ def refuse_unknown_names(study: Study) -> None:
 def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -> None:
     """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
     known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
-    if name not in known:
-        describe = f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
-        raise PipelineError(
-            f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
-            + describe * (group == "dataset")
-        )
+    if name in known:
+        return
+    error = f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
+    if group == "dataset":
+        error += f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
+    raise PipelineError(error)
 
 
 def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -273,7 +301,7 @@ def study_of(path: Path, params: Any) -> Study:
     grid_models = grid["models"]
     grid["datasets"] += raced_datasets
     grid["models"] = tuple(dict.fromkeys([*grid_models, *(cell.model for cell in raced)]))
-    return Study(
+    study = Study(
         path=path,
         timm_source=_value(path, params, "timm.source", str),
         **grid,
@@ -286,6 +314,8 @@ def study_of(path: Path, params: Any) -> Study:
         raced=raced,
         probed=probed,
     )
+    refuse_impossible_values(path, params)  # last: what is of a wrong kind is told as that
+    return study
 
 
 def _refuse_one_name_for_two(path: Path, grid: Mapping[str, tuple[Any, ...]]) -> None:
