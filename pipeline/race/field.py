@@ -170,15 +170,17 @@ def _prices(
     relative = np.where(np.isfinite(relative), relative, size * ratio)
     relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     whole, threads = replace(study, models=tuple(table["model"])), threads_of(read_yaml(study.path))
-    known = estimator_for(root, whole, root / IMAGENET, threads)
-    found = [known.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]]
+    estimator = estimator_for(root, whole, root / IMAGENET, threads)
+    found = [
+        estimator.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in table["model"]
+    ]
     seconds = np.array([each.seconds if isinstance(each, Estimate) else np.nan for each in found])
     there = np.isfinite(seconds)
     if not there.any():
         prices = ASSUMED_SECONDS * relative / np.median(relative)
         return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {found[0]}", False
     basis = ", ".join(dict.fromkeys(each.source for each in found if isinstance(each, Estimate)))
-    if known.runs and not known.alone:
+    if estimator.runs and not estimator.alone:
         basis += f"; {DISTURBED}"
     scale = float(np.median(seconds[there] / relative[there]))
     return np.where(there, seconds, scale * relative), basis, True

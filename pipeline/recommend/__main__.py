@@ -267,12 +267,12 @@ def _ways(
     if asked.price_per_hour is None:
         return []
     dataset = str(ranked["dataset"].iloc[0])
-    known = estimator_for(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
+    estimator = estimator_for(study.path.parent, study, imagenet, threads_of(read_yaml(study.path)))
     found = []
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, dataset, str(recipe), str(model))
         last = Cell(dataset, str(model), taken, study.seeds[0])
-        found.append(way(known, missing, last, asked.price_per_hour))
+        found.append(way(estimator, missing, last, asked.price_per_hour))
     return found
 
 

@@ -84,12 +84,15 @@ def cells_of(runs: pd.DataFrame) -> list[Cell]:
     ]
 
 
-def way(known: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
-    """What these cells and the last fit, of a cell like `last`, take on the device of `known`."""
-    found = [*(known.estimate(cell) for cell in cells), known.estimate(last, with_valid=True)]
+def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
+    """What these cells and the last fit, of a cell like `last`, take on the estimator's device."""
+    found = [
+        *(estimator.estimate(cell) for cell in cells),
+        estimator.estimate(last, with_valid=True),
+    ]
     estimates = [each for each in found if isinstance(each, Estimate)]
-    guide = bool(known.runs) and not known.alone
-    nothing = Way(len(cells), price_per_hour, known.device.label, guide=guide)
+    guide = bool(estimator.runs) and not estimator.alone
+    nothing = Way(len(cells), price_per_hour, estimator.device.label, guide=guide)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, least, most = total_seconds(estimates)

@@ -48,9 +48,9 @@ def estimates(
     """The estimate of each model of which something is known, with the study's first recipe on
     this device; or why nothing can be estimated.
     """
-    known = _known(study, imagenet, models, image_size)
-    asked = known.study.models
-    told = {model: known.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
+    estimator = _estimator(study, imagenet, models, image_size)
+    asked = estimator.study.models
+    told = {model: estimator.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
     found = {model: each for model, each in told.items() if isinstance(each, Estimate)}
     return found or next(each for each in told.values() if isinstance(each, str))
 
@@ -96,13 +96,13 @@ MOST_NAMED = 3  # sources of a suggestion
 class FirstWays:
     """What it takes to try models on a dataset without runs, and to fit one of them at last."""
 
-    known: Estimator
+    estimator: Estimator
     dataset: str
     price_per_hour: float
 
     def of(self, models: Sequence[str]) -> Way:
         """Every run of these models that `first_runs` asks for, and the dearest last fit."""
-        study, cell = self.known.study, partial(Cell, self.dataset)
+        study, cell = self.estimator.study, partial(Cell, self.dataset)
         seeds = study.seeds if len(study.seeds) >= FEWEST_SEEDS else range(FEWEST_SEEDS)
         cells = [
             cell(model, recipe, seed)
@@ -111,10 +111,10 @@ class FirstWays:
             for seed in seeds
         ]
         lasts = [cell(model, study.recipes[0], 0) for model in models]
-        return way(self.known, cells, max(lasts, key=self._seconds), self.price_per_hour)
+        return way(self.estimator, cells, max(lasts, key=self._seconds), self.price_per_hour)
 
     def _seconds(self, last: Cell) -> float:
-        found = self.known.estimate(last, with_valid=True)
+        found = self.estimator.estimate(last, with_valid=True)
         return found.seconds if isinstance(found, Estimate) else math.inf
 
 
@@ -129,11 +129,11 @@ def first_ways(
     """The ways to `models` on this machine at a price; None without one."""
     if price_per_hour is None:
         return None
-    return FirstWays(_known(study, imagenet, models, image_size), dataset, price_per_hour)
+    return FirstWays(_estimator(study, imagenet, models, image_size), dataset, price_per_hour)
 
 
-def _known(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Estimator:
-    """What is known of fits of these models at this size on this machine."""
+def _estimator(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Estimator:
+    """Of the fits of these models at this size on this machine."""
     whole = replace(study, models=tuple(models), image_size=image_size)
     return estimator_for(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
 
