@@ -44,7 +44,7 @@ clean: ## remove the environment and tools' caches; records and results stay
 .venv/.ready: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"error: Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make PYTHON=python3.11 ...")'
-	@echo "Installing the locked dependencies into .venv: about a minute, some without uv"
+	@echo "Installing the locked dependencies into .venv: about a minute, several without uv"
 	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) .venv; else \
 	  $(PYTHON) -m venv .venv && \
 	  awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock >.venv/uv.txt && \

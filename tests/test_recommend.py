@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from study_fakes import (
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.estimates import planned
+from pipeline.figures.certificate import Entrant
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import experiment, prior
 from pipeline.recommend.choice import Choice
@@ -1056,16 +1058,19 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
 
 
 @pytest.mark.parametrize(
-    ("left", "said"),
+    ("raced", "left", "said"),
     [
-        (LITE[:0:-1], f"; {LITE[1]} may be the best as well;"),
-        (LITE[2:], f"; {LITE[1]} has left it;"),
+        (LITE, LITE[:0:-1], f"; {LITE[1]} may be the best as well;"),
+        (LITE, LITE[2:], f"; the race has ruled {LITE[1]} out;"),
+        (LITE[2:], LITE[2:], "1.4 points; 29 were"),  # a limit kept the first out of it
     ],
 )
 def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
-    study: Path, capsys, left: list[str], said: str
+    study: Path, capsys, raced: list[str], left: list[str], said: str
 ):
-    race(study, json.dumps({**CERTIFICATE, "recommended": LITE[2], "may_be_best": left}))
+    models = [asdict(Entrant(model, 1, 0.1, 0.1, 0.3, None, None)) for model in raced]
+    told = {"recommended": LITE[2], "may_be_best": left, "models": models}
+    race(study, json.dumps(CERTIFICATE | told))
     told = ask(tables(study), capsys)
     assert told["models"][0]["model"] == LITE[1]
     assert said in told["race"]

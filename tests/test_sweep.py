@@ -188,7 +188,7 @@ def test_a_stage_without_cells_is_one_line_and_nothing_runs(workspace: Workspace
     done = workspace.sweep("finetune_raced")
     assert done.returncode == 1
     assert done.stderr == (
-        "error: finetune_raced: nothing to do: params.yaml names no cell of it\n"
+        "error: finetune_raced: nothing to do: its list in params.yaml is empty\n"
     )
     assert workspace.runs() == []
 

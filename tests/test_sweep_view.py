@@ -62,7 +62,7 @@ def test_a_terminal_shows_each_run_on_one_line_and_the_counts(
     assert all(len(line) <= 63 for line in lines[-3:])
 
 
-def test_without_a_terminal_a_minute_without_a_line_is_followed_by_what_runs(
+def test_without_a_terminal_minutes_without_a_line_are_followed_by_what_runs(
     tmp_path: Path, clock: list[float]
 ) -> None:
     said = io.StringIO()
@@ -73,11 +73,11 @@ def test_without_a_terminal_a_minute_without_a_line_is_followed_by_what_runs(
     view.ended(Ended(first, 0, "error 0.1 in 50.0 s"))
     view.started(one)
     for _ in range(2):
-        clock[0] += 30
+        clock[0] += 150
         view.refresh()
     assert said.getvalue().splitlines() == [
         "[1/2] error 0.1 in 50.0 s (50.0 s left)",
-        " 1 min 00 s  b  epoch 2/4, loss 0.987, error 0.1234",
+        " 5 min 00 s  b  epoch 2/4, loss 0.987, error 0.1234",
         "1 done, 1 running, 0 waiting, 0.0 s left",
     ]
 

@@ -12,6 +12,7 @@ source but a calibration, which stays on its machine, would have estimated for i
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,9 +95,14 @@ class OtherSeeds:
     assumed: float = 1.25
 
     def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
+        of_model = self._by_model.get(work.model, [])
         return _median(
-            run.speed for run in self.runs if run.work.cell == work.cell and run is not hidden
+            run.speed for run in of_model if run.work.cell == work.cell and run is not hidden
         )
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[TimedRun]]:
+        return runs_by_model(self.runs)
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,12 @@ class OtherCells:
     assumed: float = 1.5
 
     def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
-        return _median(
-            run.speed
-            for run in self.runs
-            if run.work.model == work.model and run.work.cell != work.cell
-        )
+        of_model = self._by_model.get(work.model, [])
+        return _median(run.speed for run in of_model if run.work.cell != work.cell)
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[TimedRun]]:
+        return runs_by_model(self.runs)
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class ScaledTable:
     scaled: float
     unscaled: float | None = None
 
-    @property
+    @cached_property
     def ratios(self) -> dict[str, float]:
         both = self.table.keys() & self.known.keys()
         return {model: self.known[model] / self.table[model] for model in sorted(both)}
@@ -184,12 +191,19 @@ def start_up_of(model: str, runs: Iterable[TimedRun], warm: bool = False) -> flo
     return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
 
 
+def runs_by_model(runs: Iterable[TimedRun]) -> dict[str, list[TimedRun]]:
+    found: dict[str, list[TimedRun]] = {}
+    for run in runs:
+        found.setdefault(run.work.model, []).append(run)
+    return found
+
+
 def speed_by_model(runs: Iterable[TimedRun]) -> dict[str, float]:
     """The median speed of each model's runs."""
-    speeds: dict[str, list[float]] = {}
-    for run in runs:
-        speeds.setdefault(run.work.model, []).append(run.speed)
-    return {model: float(np.median(values)) for model, values in speeds.items()}
+    return {
+        model: float(np.median([run.speed for run in of_model]))
+        for model, of_model in runs_by_model(runs).items()
+    }
 
 
 def measured_over_estimated(source: Source, runs: Iterable[TimedRun]) -> dict[TimedRun, float]:

@@ -310,7 +310,9 @@ def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
         most = 100 * (told.regret_at_most or 0)
         sentence += f", and {how}, gives away at most {most:.1f} points"
         if told.recommended != first:
-            as_good = first in told.may_be_best
-            sentence += f"; {first} {'may be the best as well' if as_good else 'has left it'}"
+            if first in told.may_be_best:
+                sentence += f"; {first} may be the best as well"
+            elif any(first == each.model for each in told.models):
+                sentence += f"; the race has ruled {first} out"
     sentence += f"; {told.n_never_run} were never fitted."
     return {"race": sentence, "next": asdict(again)}

@@ -1,10 +1,10 @@
 """Which models are worth their cost: on the Pareto front of error and steady fit time, or small
 and fast.
 
-Where no time of a model counts, `with_bounds` gives an upper bound: others on the device, and a
-start-up that is part of the time, only make it longer, so the shortest of the model's runs is the
-tightest bound. A run on another device than most runs of the dataset gives no bound, and bounds do
-not say which of two models is quicker.
+Where no time of a model counts, `with_bounds` gives an upper bound: others on the device, a halved
+batch, and a start-up that is part of the time only make it longer, so the shortest of the model's
+runs is the tightest bound. A run on another device than most runs of the dataset gives no bound,
+and bounds do not say which of two models is quicker.
 
 `fronts` gives each model's probability of being on the front. `small_and_fast` are the models below
 the median in memory and in steady fit time, best error first, as the 2022 study printed them with

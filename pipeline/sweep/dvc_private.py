@@ -84,7 +84,7 @@ class Workspace:
             except DvcException as error:
                 raise PipelineError(f"{first_line(error)}: {near_matches(target, named)}") from None
             if not of_target:  # DVC would take that for all stages
-                raise PipelineError(f"{target}: nothing to do: params.yaml names no cell of it")
+                raise PipelineError(f"{target}: nothing to do: its list in params.yaml is empty")
             found.extend(of_target)
         stages = plan_repro(graph, list(dict.fromkeys(found)))
         needs = {

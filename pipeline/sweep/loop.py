@@ -21,12 +21,13 @@ from rich.text import Text
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
+from pipeline.study.params import Cell
 from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
 from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, Streak, last_line
 from pipeline.sweep.project import Project
 
 REFRESH_SECONDS = 0.5
-QUIET_SECONDS = 60.0  # without a line, where there is no terminal
+QUIET_SECONDS, QUIET_ROWS = 300.0, 4  # after which running runs are shown without a terminal
 FIT = re.compile("^finetune(_raced)?@")  # which every row would begin with
 MOST_ROWS = 16  # of running runs in the table
 
@@ -93,15 +94,15 @@ class View(AbstractContextManager["View"]):
         self.say(f"{end.job.name}: to be tried again: {end.why}")
 
     def refresh(self) -> None:
-        """Show the running jobs anew, twice a second at most; without a terminal after a minute
-        in which nothing was said.
+        """Show the running jobs anew, twice a second at most; without a terminal a few of them,
+        after minutes in which nothing was said.
         """
         now = time.monotonic()
         if self._live and now - self._shown_at >= REFRESH_SECONDS:
             self._shown_at = now
             self._live.update(Group(*self._rows(now), self._summary(now)), refresh=True)
         elif not self._live and self._started and now - self._shown_at >= QUIET_SECONDS:
-            for row in (*self._rows(now), self._summary(now)):
+            for row in (*self._rows(now, QUIET_ROWS), self._summary(now)):
                 self.say(row.plain.rstrip())
 
     def seconds_left(self, now: float) -> float | None:
@@ -116,9 +117,9 @@ class View(AbstractContextManager["View"]):
         at_a_time = max(self.jobs, len(self._started))  # of a cluster it is known only meanwhile
         return max([rest / at_a_time, *running])
 
-    def _rows(self, now: float) -> list[Text]:
+    def _rows(self, now: float, most: int = MOST_ROWS) -> list[Text]:
         """A line per running run, none longer than the terminal is wide."""
-        shown = list(self._started.items())[:MOST_ROWS]
+        shown = list(self._started.items())[:most]
         names = [FIT.sub("", job.name) for job, _ in shown]
         width = max(map(len, names), default=0)
         rows = []
@@ -215,7 +216,9 @@ class Sweep:
         """Go on until all is made, cannot be made, or `stopping` is set."""
         try:
             self._plan()
-            self._say_what_is_to_do()
+            to_do = [*(job.name for job in self._ready), *self._unplanned]
+            self._start()
+            self._say_what_is_to_do([self.stages[name] for name in to_do])
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
                 self._start()
                 for end in self.engine.wait(TICK_SECONDS):
@@ -240,22 +243,25 @@ class Sweep:
         self._commit()
         return bool(self._ready)
 
-    def _say_what_is_to_do(self) -> None:
-        """How many stages there are to make at most, and how long their fits will take."""
-        names = [*(job.name for job in self._ready), *self._unplanned]
-        stages = [self.stages[name] for name in names]
-        if cells := [cell for cell in map(self.project.cell_of, stages) if cell is not None]:
-            from pipeline.estimates.planned import time_of_fits
+    def _say_what_is_to_do(self, stages: list[Stage]) -> None:
+        """How many stages there are to make at most, and how long their fits will take here."""
+        cells = [cell for cell in map(self.project.cell_of, stages) if cell is not None]
+        if not cells:
+            return
+        fits = "1 fit" if len(cells) == 1 else f"{len(cells):,} fits"
+        some = len(cells) < len(stages)
+        what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
+        if self.options.address is None:  # of a cluster's hosts nothing is known yet
+            what += f": {self._time_of_fits(cells, max(map(self.project.threads_of, stages)))}"
+        self.view.say(what)
 
-            threads = max(map(self.project.threads_of, stages))
-            try:
-                time = time_of_fits(self.project.root, cells, threads, self.view.jobs)
-            except PipelineError as error:  # damaged tables or calibration: no reason to stop
-                time = f"no estimate: {error}"
-            fits = f"{len(cells):,} fit{'s' * (len(cells) > 1)}"
-            some = len(cells) < len(stages)
-            what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
-            self.view.say(f"{what}: {time}")
+    def _time_of_fits(self, cells: list[Cell], threads: int) -> str:
+        from pipeline.estimates.planned import time_of_fits
+
+        try:
+            return time_of_fits(self.project.root, cells, threads, self.view.jobs)
+        except PipelineError as error:  # damaged tables or calibration: no reason to stop
+            return f"no estimate: {error}"
 
     def _order(self) -> None:
         """Put cheap runs first, and tell the view what all that wait will cost."""
