@@ -43,6 +43,7 @@ RUNS = (
     "weights_source",
     "weights_origin",
     "weights_sha256",
+    "image_size",
     "data_fingerprint",
     "data_kind",
     "n_train",

@@ -97,7 +97,7 @@ def fits(errors: list[float], model: str = MODEL) -> pd.DataFrame:
         wrong = (np.arange(IMAGES) < round(error * IMAGES)).astype(np.uint8)
         row = {"dataset": "pets", "recipe": "r", "model": model, "seed": seed, "n_valid": IMAGES}
         row |= {"error_rate": float(wrong.mean()), "valid_wrong": pack_counts(wrong), "labels": 1}
-        rows.append(row | {"data_fingerprint": "abc"})
+        rows.append(row | {"data_fingerprint": "abc", "image_size": 48, "weights_sha256": "w"})
     return pd.DataFrame(rows)
 
 
@@ -111,6 +111,8 @@ def frozen(error: float) -> Record:
         seed=0,
         metrics=Metrics(error_rate=float(wrong.mean())),
         cost=Cost(fit_seconds=4.0),
+        config={"image_size": 48},
+        weights={"sha256": "w"},
         data=Data(fingerprint="abc", kind="single", n_valid=IMAGES, n_classes=5),
         valid_wrong=pack_counts(wrong),
         probe={"knn_error_rate": 0.5},
@@ -156,9 +158,17 @@ def test_gains_of_equal_nets_are_covered_as_often_as_promised() -> None:
     assert inside >= 180
 
 
-def test_a_baseline_of_other_images_counts_nowhere() -> None:
-    other = replace(frozen(0.3), data=Data(fingerprint="else", n_valid=IMAGES))
-    assert baseline_columns(fits([0.1]), {("pets", MODEL): other}).empty
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": Data(fingerprint="else", n_valid=IMAGES)},
+        {"config": {"image_size": 64}},
+        {"weights": {"sha256": "others"}},
+    ],
+)
+def test_a_baseline_of_other_images_pixels_or_weights_counts_nowhere(other: dict[str, Any]) -> None:
+    found = replace(frozen(0.3), **other)
+    assert baseline_columns(fits([0.1]), {("pets", MODEL): found}).empty
 
 
 def test_several_labels_of_an_image_count_as_fewer_than_so_many_images() -> None:

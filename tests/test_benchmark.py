@@ -193,7 +193,7 @@ def test_sizes_are_the_studys_and_those_that_timm_gives_an_accuracy_for(
     ("override", "line"),
     [
         ("sizes=bth", "sizes=bth: did you mean both"),
-        ("recipe.precision=fp8", "recipe.precision=fp8: did you mean fp"),
+        ("recipe.precision=fp8", "recipe.precision=fp8: choose from bf16, fp16, fp32"),
         ("repeats=0", "repeats=0: write a whole number, 1 or more"),
         ("device=tpu", "device=tpu: write auto, cpu"),
     ],

@@ -62,7 +62,7 @@ DATA = {  # column: key in the record's data
     "n_test": "n_test",
     "chance_error_rate": "chance_error_rate",
 }
-SIZES = ["n_train", "n_valid", "n_test"]
+SIZES = ["image_size", "n_train", "n_valid", "n_test"]
 EPOCH = ("epoch", "train_loss", "valid_loss", "error_rate", "seconds")
 
 
@@ -161,6 +161,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "weights_source": record.weights.get("source"),
         "weights_origin": record.weights.get("origin"),
         "weights_sha256": record.weights.get("sha256"),
+        "image_size": record.image_size,
         "versions": ", ".join(f"{name} {value}" for name, value in versions) or None,
         "started_at": record.started_at,
         **{column: getattr(record.data, key) for column, key in DATA.items()},

@@ -56,7 +56,8 @@ def first_line(said: object) -> str:
 def near_matches(name: str, choices: Iterable[str]) -> str:
     """The end of an error line about an unknown `name`: the closest choices, else all if few."""
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.62)
+    longer = [choice for choice in choices if name and choice.startswith(name)]
+    close = longer[:3] or difflib.get_close_matches(name, choices, n=3, cutoff=0.62)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if len(choices) <= 12:

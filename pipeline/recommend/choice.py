@@ -33,7 +33,7 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import RUNS, Cell, Study
+from pipeline.study.params import Cell, Study
 
 CELL = ["dataset", "model", "recipe", "seed"]
 CPU_SECONDS = "cpu_seconds"
@@ -151,15 +151,9 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
 
 
 def other_size(study: Study, runs: pd.DataFrame) -> int | None:
-    """The image size of the finished runs where it is not the study's, by the record of the first,
-    if that is here; tables hold runs of one size.
-    """
-    finished = runs.loc[runs["status"] == "ok", CELL]
-    if finished.empty:
-        return None
-    path = study.path.parent / Cell(*finished.iloc[0]).path(RUNS)
-    made_at = read_record(path).image_size if path.is_file() else None
-    return None if made_at == study.image_size else made_at
+    """The image size of the runs where it is not the study's; tables hold runs of one size."""
+    made_at = runs["image_size"].dropna()
+    return None if made_at.empty or made_at.iloc[0] == study.image_size else int(made_at.iloc[0])
 
 
 def reason(choice: Choice) -> str:

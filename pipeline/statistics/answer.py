@@ -150,7 +150,8 @@ class Gain:
 def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
     """BASELINE's columns by dataset, recipe and model, from the finished runs `ok`.
 
-    `ok` has ANSWERS' columns. Without a finished baseline of the same images they are null.
+    `ok` has ANSWERS' columns. Without a finished baseline of the same images, image size and
+    weights they are null.
     """
     rows = []
     for (dataset, recipe), runs in ok.groupby(["dataset", "recipe"], sort=False):
@@ -163,7 +164,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
         variance = dict(zip(errors.index, of_run.tolist(), strict=True))
         for model, of_model in runs.groupby("model", sort=False):
             record = baselines.get((str(dataset), str(model)))
-            if record is None or not _same_images(record, of_model):
+            if record is None or not _same_inputs(record, of_model):
                 continue
             low, high = baseline_interval(record)
             gain = gain_of(record, of_model, variance[model], freedom)
@@ -287,9 +288,17 @@ def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | N
     return f"{text}: take that, or another recipe." if apart else f"{text}; the intervals overlap."
 
 
-def _same_images(record: Record, runs: pd.DataFrame) -> bool:
-    fingerprints = set(runs["data_fingerprint"].dropna())
-    return record.status == "ok" and fingerprints <= {record.data.fingerprint}
+def _same_inputs(record: Record, runs: pd.DataFrame) -> bool:
+    """Is the baseline of the images, image size and weights of these runs? Of a raced dataset there
+    may be one from before the study changed.
+    """
+    own = {
+        "data_fingerprint": record.data.fingerprint,
+        "image_size": record.image_size,
+        "weights_sha256": record.weights.get("sha256"),
+    }
+    same = all(set(runs[name].dropna()) <= {value} for name, value in own.items())
+    return record.status == "ok" and same
 
 
 def _points(fraction: float) -> str:
