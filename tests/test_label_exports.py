@@ -1618,8 +1618,43 @@ def test_folders_and_a_table_that_count_alike_have_the_labels_of_the_table(tmp_p
         "test": 12,
     }
     tree.image("GTSRB/Training/2/1.ppm")
-    found = Counter(read(tmp_path, hints).values())
-    assert found == {"0": 4, "1": 4, "2": 5, "00000": 15, "00001": 15, "00002": 15}
+    with pytest.raises(PipelineError, match="and folders 00002 and 2 are the same number: rename"):
+        read(tmp_path, hints)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "what"),
+    [
+        (
+            [f"{i:05d}" for i in range(43)],
+            [str(i) for i in range(1, 44)],
+            "says 1 to 43, the folders say 00000 to 00042, of which no folder has the number of 43",
+        ),
+        (
+            [f"{i:03d}" for i in range(1, 6)],
+            ["4", "77", "120", "901"],
+            "says 4 to 901, the folders say 001 to 005, .* number of 77, 120, 901: rename the fol",
+        ),
+        (["001", "002"], ["01", "02"], "says 01 to 02, the folders say 001 to 002, .* of 01, 02:"),
+    ],
+)
+def test_numbers_of_a_table_that_are_not_those_of_the_folders_stop(
+    tmp_path: Path, folders: list[str], labels: list[str], what: str
+) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"Train/{folder}/g{i}.png" for folder in folders for i in range(4)))
+    tree.image(*(f"Test/t{i}.png" for i in range(len(labels))))
+    tree.text("Test.csv", "Path,ClassId", *(f"Test/t{i}.png,{n}" for i, n in enumerate(labels)))
+    with pytest.raises(PipelineError, match=what):
+        read(tmp_path, Hints(table="Test.csv", layout="Train/{label}/**"))
+
+
+def test_a_table_and_folders_that_write_numbers_alike_may_each_have_more(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"Train/{i % 3:03d}/{i}.png" for i in range(12)), "Test/a.png", "Test/b.png")
+    tree.text("Test.csv", "Path,ClassId", "Test/a.png,000", "Test/b.png,004")
+    found = read(tmp_path, Hints(table="Test.csv", layout="Train/{label}/**"))
+    assert sorted(set(found.values())) == ["000", "001", "002", "004"]
 
 
 def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:

@@ -139,17 +139,11 @@ def in_table(
 def _in_other_folders(
     root: Path, layout: str, images: Sequence[Found], listed: Collection[str]
 ) -> Source:
-    """What the folders say of the images that are not listed, in the labels of those that are.
-
-    Where both are numbers, 00007 is the 7 of a table that writes no zeros before its numbers.
-    """
+    """What the folders say of the images that are not listed, in the labels of those that are."""
     source = in_class_folders(root, layout=layout)
     labels = {label for image in images for label in image.labels}
     folders = {label for image in source.images for label in image.labels}
-    plain = {each: str(int(each)) for each in folders | labels if each.isdecimal()}
-    same = len(plain) == len(folders | labels) and all(plain[each] == each for each in labels)
-    if not labels or not same or len({plain[each] for each in folders}) < len(folders):
-        plain = {}
+    plain = _numbers(labels, folders, layout)
     others = [
         replace(
             image,
@@ -161,6 +155,30 @@ def _in_other_folders(
     ]
     faults = [each for each in source.faults if each.file not in listed]
     return replace(source, images=others, faults=faults)
+
+
+def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]:
+    """What a table that writes no zeros before its numbers calls the folders: 00007 is its 7.
+
+    Each number of the table is that of one folder; empty where none is written in two ways.
+    """
+    plain = {each: str(int(each)) for each in labels | folders if each.isdecimal()}
+    if len(plain) < len(labels | folders) or len(set(plain.values())) == len(plain):
+        return {}
+    of_folders = grouped(sorted(folders), plain.__getitem__)
+    several = [same for same in of_folders.values() if len(same) > 1]
+    lacking = sorted(labels - of_folders.keys(), key=int)
+    if not several and not lacking:
+        return plain
+    what = "of which no folder has the number of " + ", ".join(lacking[:4])
+    if several:
+        what = f"and folders {' and '.join(several[0])} are the same number"
+    of_table, of_layout = (sorted(each, key=int) for each in (labels, folders))
+    raise PipelineError(
+        f"layout {layout}: the table says {of_table[0]} to {of_table[-1]}, the folders say "
+        f"{of_layout[0]} to {of_layout[-1]}, {what}: rename the folders, or write the labels of "
+        "the table as they say them"
+    )
 
 
 def wanted_path(
