@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
@@ -176,6 +177,33 @@ def stem_path(file: str) -> str:
     """A path without the suffix of an image."""
     place, _, own = file.rpartition("/")
     return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def wanted_path(
+    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
+) -> str:
+    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
+    text = path_in(cell)
+    if prefix and text.startswith(prefix):
+        text = text[len(prefix) :]
+    text = text.removeprefix("./")
+    if not rule.startswith("{}"):
+        text = text.removeprefix("/")
+    place, _, name = text.rpartition("/")
+    if remove:
+        name = re.sub(remove, "", name)
+        text = f"{place}/{name}" if place else name
+    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
+    return path.replace("{name}", name).replace("{}", text)
+
+
+def path_in(cell: Any) -> str:
+    """The path that a cell holds, with / between its parts: of a URL what it points at."""
+    text = str(cell).strip()
+    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
+        text = unquote(text)
+        text = text.partition("?d=")[2] or text.partition("?")[0]
+    return text.replace("\\", "/")
 
 
 def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:

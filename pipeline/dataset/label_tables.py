@@ -1,18 +1,19 @@
 """Labels in tables that name the images: which file a row means, and what it says of it."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem
+from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, path_in, stem, wanted_path
 from pipeline.dataset.sources import (
     Fault,
     FolderReader,
@@ -26,6 +27,8 @@ from pipeline.dataset.sources import (
 )
 from pipeline.dataset.table_files import read_table
 
+_TEXT = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
+_TEXTS = re.compile(rf"\[(?:\s*(?:{_TEXT.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "-1", "-1.0", "")
 _FLAGS = {  # columns that name one part by yes and the other by no
     "valid": ("valid", "train"),
@@ -181,33 +184,6 @@ def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]
     )
 
 
-def wanted_path(
-    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
-) -> str:
-    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
-    text = path_in(cell)
-    if prefix and text.startswith(prefix):
-        text = text[len(prefix) :]
-    text = text.removeprefix("./")
-    if not rule.startswith("{}"):
-        text = text.removeprefix("/")
-    place, _, name = text.rpartition("/")
-    if remove:
-        name = re.sub(remove, "", name)
-        text = f"{place}/{name}" if place else name
-    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
-    return path.replace("{name}", name).replace("{}", text)
-
-
-def path_in(cell: Any) -> str:
-    """The path that a cell holds, with / between its parts: of a URL what it points at."""
-    text = str(cell).strip()
-    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
-        text = unquote(text)
-        text = text.partition("?d=")[2] or text.partition("?")[0]
-    return text.replace("\\", "/")
-
-
 def part_of(value: str, column: str = "is_valid") -> str | None:
     """The part that a cell names; in a column like `is_test`, yes and no name one."""
     if named := part_named(value.replace("-", "").replace("_", "")):
@@ -253,7 +229,43 @@ def _checked_table(
         if column is not None and column not in table.columns:
             near = near_matches(column, map(str, table.columns))
             raise PipelineError(f"{path}: no column {column!r}: {near}")
+    if isinstance(label, str):
+        table = with_lists(table, [label])
+        if any(isinstance(cell, tuple) for cell in table[label]) and (odd := no_list(table, label)):
+            raise PipelineError(f"{path}: {odd}")
     return table
+
+
+def with_lists(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """With tuples in these columns where a cell is a list as text."""
+    return table.assign(
+        **{each: pd.Series(map(_listed, table[each]), table.index, object) for each in columns}
+    )
+
+
+def _listed(cell: Any) -> Any:
+    """A cell; as a tuple, a list of texts as Python or JSON write it, or several choices."""
+    if isinstance(cell, str) and cell.startswith(("[", '{"choices"')):
+        if _TEXTS.fullmatch(cell):
+            return tuple(one or other for one, other in _TEXT.findall(cell))
+        with suppress(ValueError, RecursionError):
+            value = json.loads(cell)
+            found = value.get("choices") if isinstance(value, dict) else value
+            if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                return tuple(found)
+    return cell
+
+
+def no_list(table: pd.DataFrame, label: str) -> str:
+    """What is wrong with a cell that looks like a list and is none; empty where some are names."""
+    cells = [cell for cell in table[label] if cell != ""]
+    odd = [cell for cell in cells if isinstance(cell, str) and cell.startswith(("[", "{"))]
+    if not odd or (len(odd) < len(cells) and not any(isinstance(cell, tuple) for cell in cells)):
+        return ""
+    return (
+        f"column {label} holds {odd[0][:60]}, which is no list of texts in quotation marks: write "
+        "one such as ['cat', 'dog'], or the labels with | between them"
+    )
 
 
 Labels = tuple[tuple[str, ...], str]  # and why the cell gives none
