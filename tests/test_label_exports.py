@@ -724,6 +724,17 @@ def records_of_each_part(tree: Tree) -> Truth:
 
 
 @understood
+def names_in_objects_with_the_size_of_the_image(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [
+        {"file": f"{n}.jpg", "tags": [{"name": KINDS[i % 3], "width": 8, "height": 8}]}
+        for i, n in enumerate(names)
+    ]
+    tree.lines("labels.jsonl", rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
 def records_of_each_part_with_a_list_of_their_own(tree: Tree) -> Truth:
     names = plain(tree)
     rows = [{"file": f"{n}.jpg", "list": KINDS[i % 3]} for i, n in enumerate(names)]

@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
 from pipeline.dataset.columns import PART_COLUMNS, Meaning, groups_in, meaning
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.image_files import ImageFiles, separators_in, table_and_keys
 from pipeline.dataset.label_tables import column_key, no_list, with_lists
 from pipeline.dataset.naming import (
     MOST_SHOWN,
@@ -26,8 +26,6 @@ from pipeline.dataset.naming import (
     naming,
     part_in_name,
     refuse_words,
-    separators_in,
-    table_and_keys,
 )
 from pipeline.dataset.sources import (
     PART_NAMES,
@@ -147,7 +145,7 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
     unclear: Unclear | None = None
     for separator in ways:
         try:
-            keys, frame = table_and_keys(path, separator, index, hints)
+            keys, frame = table_and_keys(path, separator, index, hints.delimiter)
             naming_column = naming(frame, index, name, hints)
         except NotATable:
             continue

@@ -1,4 +1,4 @@
-"""The image files of a folder, to be found by what tables and lists call them."""
+"""The image files of a folder, and how a table or list is read that names them."""
 
 import os
 import re
@@ -11,10 +11,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+import pandas as pd
+
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import Fault, Found, Source, check_part, files_below, suffix_of
-from pipeline.dataset.table_files import text_rows
+from pipeline.dataset.table_files import (
+    NotATable,
+    plain_separator,
+    read_table,
+    table_of,
+    text_of,
+    text_rows,
+)
+
+RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -177,6 +188,35 @@ def stem_path(file: str) -> str:
     """A path without the suffix of an image."""
     place, _, own = file.rpartition("/")
     return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def separators_in(path: Path) -> list[str]:
+    """The separators other than a comma that a text file holds."""
+    try:
+        text = text_of(path)
+    except NotATable:
+        return []
+    return [separator for separator in RARER_SEPARATORS if separator in text]
+
+
+def table_and_keys(
+    path: Path, separator: str | None, index: ImageFiles, delimiter: str | None
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """A table, and the keys by which `in_table` reads it so again."""
+    if separator is None:
+        return {}, read_table(path)
+    plain = separator == plain_separator(path)
+    keys: dict[str, Any] = {} if plain else {"separator": separator}
+    rows = text_rows(path, separator)
+    if not rows or (max(map(len, rows)) < 2 and separator != ","):
+        raise NotATable(f"{path}: one column")
+    if any(index.are_named(cell) for cell in rows[0]):
+        keys["header"] = False
+        lengths = set(map(len, rows))
+        if separator == " " and delimiter == "none" and len(lengths) > 1:
+            keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
+            rows = text_rows(path, separator, len(keys["header"]))
+    return keys, table_of(path, rows, keys.get("header", True))
 
 
 def wanted_path(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from shlex import quote
 from typing import Any
 
@@ -23,14 +23,6 @@ from pipeline.dataset.image_files import (
 )
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import part_in_words, part_of_folder
-from pipeline.dataset.table_files import (
-    NotATable,
-    plain_separator,
-    read_table,
-    table_of,
-    text_of,
-    text_rows,
-)
 
 
 def words(text: str) -> frozenset[str]:
@@ -48,7 +40,6 @@ NO_IMAGES = words(
 )
 SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 MOST_SHOWN = 4
-RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
 
@@ -93,35 +84,6 @@ class Naming:
     @cached_property
     def files(self) -> frozenset[str]:
         return frozenset(file for file in self.of_row if file is not None)
-
-
-def separators_in(path: Path) -> list[str]:
-    """The separators other than a comma that a text file holds."""
-    try:
-        text = text_of(path)
-    except NotATable:
-        return []
-    return [separator for separator in RARER_SEPARATORS if separator in text]
-
-
-def table_and_keys(
-    path: Path, separator: str | None, index: ImageFiles, hints: Hints
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """A table, and the keys by which `in_table` reads it so again."""
-    if separator is None:
-        return {}, read_table(path)
-    plain = separator == plain_separator(path)
-    keys: dict[str, Any] = {} if plain else {"separator": separator}
-    rows = text_rows(path, separator)
-    if not rows or (max(map(len, rows)) < 2 and separator != ","):
-        raise NotATable(f"{path}: one column")
-    if any(index.are_named(cell) for cell in rows[0]):
-        keys["header"] = False
-        lengths = set(map(len, rows))
-        if separator == " " and hints.delimiter == "none" and len(lengths) > 1:
-            keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
-            rows = text_rows(path, separator, len(keys["header"]))
-    return keys, table_of(path, rows, keys.get("header", True))
 
 
 def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> Naming | None:

@@ -22,7 +22,7 @@ TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
-BOX = frozenset(("bbox", "box", "width", "height", "left", "top", "xmin", "x", "points", "polygon"))
+BOX = frozenset(("bbox", "box", "left", "top", "xmin", "x", "points", "polygon"))
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
