@@ -259,6 +259,25 @@ def test_memory_that_runs_out_for_a_moment_loses_no_image(
     assert prepare(asked)["n_rejected"] == 0
 
 
+def test_memory_that_runs_out_while_the_array_is_written_is_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(arrays.ArrayWriter, "append_file", no_memory)
+    with pytest.raises(PipelineError, match="memory ran out while images were decoded"):
+        prepare(wanted(pictures, tmp_path / "out"))
+
+
+def test_a_decoding_process_that_is_killed_is_told_with_the_folder(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "decode", lambda data: os._exit(1))
+    with pytest.raises(PipelineError, match=rf"{tmp_path}/.*out.*: a decoding process was killed"):
+        prepare(wanted(pictures, tmp_path / "out"))
+
+
 def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     pictures: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import evidence
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
+from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
@@ -671,6 +672,7 @@ def _json(name: str, value_of: Callable[[list[str], list[str]], Any]) -> None:
 
 
 _json("records", lambda files, said: records(files, said))
+_json("objects_under_a_name", lambda f, s: {"columns": ["f", "label"], "data": records(f, s)})
 _json("pairs", lambda files, said: list(zip(files, said, strict=True)))
 _json("pairs_under_a_name", lambda files, said: {"labels": list(zip(files, said, strict=True))})
 _json("columns", lambda files, said: {"image": files, "label": said})
@@ -688,11 +690,28 @@ _json(
 )
 
 
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+def test_flags_of_each_file_by_number(suffix: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    flags = {
+        f"{n}{suffix}": by_row([int(i % 3 == k) for k in range(3)]) for i, n in enumerate(names)
+    }
+    tree.json("labels.json", flags)
+    assert read(tmp_path) == {f"images/{n}.jpg": str(i % 3) for i, n in enumerate(names)}
+
+
+def test_flags_of_a_few_files_by_the_numbers_of_more_classes(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path), 4)
+    flags = {f"{n}.jpg": by_row([int(i == k) for k in range(5)]) for i, n in enumerate(names)}
+    tree.json("labels.json", flags)
+    assert read(tmp_path) == {f"images/{n}.jpg": str(i) for i, n in enumerate(names)}
+
+
 def records(files: list[str], said: list[str]) -> list[dict[str, str]]:
     return [{"file_name": f, "label": label} for f, label in zip(files, said, strict=True)]
 
 
-def by_row(cells: list[str]) -> dict[str, str]:
+def by_row(cells: list[Any]) -> dict[str, Any]:
     return {str(row): cell for row, cell in enumerate(cells)}
 
 
@@ -700,6 +719,25 @@ def by_row(cells: list[str]) -> dict[str, str]:
 def records_of_each_part(tree: Tree) -> Truth:
     names = plain(tree)
     rows = records([f"{n}.jpg" for n in names], [KINDS[i % 3] for i in range(45)])
+    tree.json("labels.json", {"train": rows[:30], "test": rows[30:]})
+    return in_parts(names, "images/{}.jpg")
+
+
+@understood
+def names_in_objects_with_the_size_of_the_image(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [
+        {"file": f"{n}.jpg", "tags": [{"name": KINDS[i % 3], "width": 8, "height": 8}]}
+        for i, n in enumerate(names)
+    ]
+    tree.lines("labels.jsonl", rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def records_of_each_part_with_a_list_of_their_own(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = [{"file": f"{n}.jpg", "list": KINDS[i % 3]} for i, n in enumerate(names)]
     tree.json("labels.json", {"train": rows[:30], "test": rows[30:]})
     return in_parts(names, "images/{}.jpg")
 
@@ -1618,8 +1656,43 @@ def test_folders_and_a_table_that_count_alike_have_the_labels_of_the_table(tmp_p
         "test": 12,
     }
     tree.image("GTSRB/Training/2/1.ppm")
-    found = Counter(read(tmp_path, hints).values())
-    assert found == {"0": 4, "1": 4, "2": 5, "00000": 15, "00001": 15, "00002": 15}
+    with pytest.raises(PipelineError, match="and folders 00002 and 2 are the same number: rename"):
+        read(tmp_path, hints)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "what"),
+    [
+        (
+            [f"{i:05d}" for i in range(43)],
+            [str(i) for i in range(1, 44)],
+            "says 1 to 43, the folders say 00000 to 00042, of which no folder has the number of 43",
+        ),
+        (
+            [f"{i:03d}" for i in range(1, 6)],
+            ["4", "77", "120", "901"],
+            "says 4 to 901, the folders say 001 to 005, .* number of 77, 120, 901: rename the fol",
+        ),
+        (["001", "002"], ["01", "02"], "says 01 to 02, the folders say 001 to 002, .* of 01, 02:"),
+    ],
+)
+def test_numbers_of_a_table_that_are_not_those_of_the_folders_stop(
+    tmp_path: Path, folders: list[str], labels: list[str], what: str
+) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"Train/{folder}/g{i}.png" for folder in folders for i in range(4)))
+    tree.image(*(f"Test/t{i}.png" for i in range(len(labels))))
+    tree.text("Test.csv", "Path,ClassId", *(f"Test/t{i}.png,{n}" for i, n in enumerate(labels)))
+    with pytest.raises(PipelineError, match=what):
+        read(tmp_path, Hints(table="Test.csv", layout="Train/{label}/**"))
+
+
+def test_a_table_and_folders_that_write_numbers_alike_may_each_have_more(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"Train/{i % 3:03d}/{i}.png" for i in range(12)), "Test/a.png", "Test/b.png")
+    tree.text("Test.csv", "Path,ClassId", "Test/a.png,000", "Test/b.png,004")
+    found = read(tmp_path, Hints(table="Test.csv", layout="Train/{label}/**"))
+    assert sorted(set(found.values())) == ["000", "001", "002", "004"]
 
 
 def test_folders_and_a_table_without_a_label_in_common_stop(tmp_path: Path) -> None:
@@ -1819,11 +1892,89 @@ def test_a_cell_is_a_list_only_where_it_holds_one_of_texts(
     tmp_path: Path, cell: str, meant: Any
 ) -> None:
     (tmp_path / "t.tsv").write_text(f"file\tlabel\na.jpg\t{cell}\n")
-    assert table_rows(tmp_path / "t.tsv") == [["a.jpg", meant]]
+    table = with_lists(read_table(tmp_path / "t.tsv"), ["label"])
+    assert table.to_numpy().tolist() == [["a.jpg", meant]]
+
+
+NO_LISTS_OF_TEXTS = ("['dog', None]", "['dog', nan]", r"['it\'s']", "['a' 'b']", "['a', 'b'", "{}")
+
+
+@pytest.mark.parametrize("odd", NO_LISTS_OF_TEXTS)
+@pytest.mark.parametrize("label", [None, "label"])
+def test_a_cell_that_is_no_list_beside_lists_stops(
+    odd: str, label: str | None, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    cells = ["['cat']", "['dog']", odd]
+    rows = (f"{name}.jpg\t{cells[i % 3]}" for i, name in enumerate(names))
+    tree.text("labels.tsv", "file\tlabel", *rows)
+    line = f"labels.tsv: column label holds {odd}, which is no list of texts"
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        read(tmp_path, Hints(label=label))
+    images = {"_target_": "pipeline.dataset.label_tables.in_table", "table": "labels.tsv"}
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        find_images({**images, "file": "file", "label": "label", "path": "images/{}"}, tmp_path)
+
+
+@pytest.mark.parametrize("form", ["[{}, 1]", "{{'{}', 'b'}}", "[{}, b]"])
+def test_cells_that_all_look_like_lists_and_are_none_stop(form: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{name}.jpg\t{form.format(i % 3)}" for i, name in enumerate(names))
+    tree.text("labels.tsv", "file\tlabel", *rows)
+    with pytest.raises(PipelineError, match=re.escape(f"holds {form.format(0)}, which is no list")):
+        read(tmp_path)
+    found = read(tmp_path, Hints(delimiter="none"))
+    assert set(found.values()) == {form.format(i) for i in range(3)}
+
+
+@stops("column split seems to split the images, but ['test'], ['train'] names no part")
+def parts_in_lists(tree: Tree) -> None:
+    rows = (f"{n}.jpg\t{KINDS[i % 3]}\t['{'tr' * (i % 2)}']" for i, n in enumerate(plain(tree)))
+    rows = (row.replace("['tr']", "['train']").replace("['']", "['test']") for row in rows)
+    tree.text("labels.tsv", "file\tlabel\tsplit", *rows)
+
+
+def test_groups_in_lists_are_told_as_they_are_written(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{name}.jpg\t{KINDS[i % 3]}\t['p{i // 3}']" for i, name in enumerate(names))
+    tree.text("labels.tsv", "file\tlabel\tpatient", *rows)
+    found = recognise(tmp_path).source.images
+    assert {image.group for image in found} == {f"['p{i}']" for i in range(15)}
 
 
 def table_rows(path: Path) -> list[list[Any]]:
     return read_table(path).to_numpy().tolist()
+
+
+NO_TABLES: dict[str, Any] = {
+    "columns and rows that are objects": {"columns": [{"name": "x"}], "data": [{"x": 1}]},
+    "rows that are numbers": {"columns": ["a"], "data": [1]},
+    "rows of another length": {"columns": ["a", "b"], "data": [["a", 1], ["b"]]},
+    "tasks that are numbers": [{"data": 5, "annotations": []}],
+    "annotations that are numbers": [{"data": {"image": "a"}, "annotations": [1]}],
+    "choices that are a number": [
+        {"data": {}, "annotations": [{"result": [{"value": {"choices": 5}}]}]}
+    ],
+    "a class map that is a list": [{"a-metadata": {"class-map": [1]}}],
+    "annotations of COCO that are numbers": {"images": [], "annotations": [1], "categories": []},
+    "categories of COCO that are a number": {"images": [], "annotations": [], "categories": 5},
+    "lists in lists": [[[[]]]],
+    "no objects": {},
+    "objects of nothing": {"a": {}, "b": {}},
+    "deep objects": json.loads('{"a":' * 900 + "1" + "}" * 900),
+}
+
+
+@pytest.mark.parametrize("value", NO_TABLES.values(), ids=NO_TABLES)
+def test_json_of_another_thing_beside_class_folders_is_left_aside(
+    value: Any, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{kind}/{kind}_{i}.jpg": kind for kind in KINDS for i in range(6)}
+    tree.image(*truth)
+    tree.json("plot.json", value)
+    tree.lines("plot.jsonl", [value])
+    assert read(tmp_path) == truth
 
 
 @understood

@@ -155,26 +155,30 @@ def decode_all(source: Source, arrays: Sequence[Array], folder: Path) -> list[De
     writers = [ArrayWriter(folder, array) for array in arrays]
     decoded: list[Decoded] = []
     console = Console(stderr=True)
-    results = decode_in_order(partial(_decode_task, source.read), tasks)
+    results = decode_in_order(partial(_decode_task, source.read), tasks, place=f"{folder}: ")
     quiet = not console.is_terminal
-    for done in track(results, "decode", len(tasks), console=console, disable=quiet):
-        decoded += done.decoded
-        for writer, shapes, pixels in zip(writers, done.shapes, done.pixels, strict=True):
-            writer.append_file(pixels, shapes)
-            pixels.unlink()
+    try:
+        for done in track(results, "decode", len(tasks), console=console, disable=quiet):
+            decoded += done.decoded
+            for writer, shapes, pixels in zip(writers, done.shapes, done.pixels, strict=True):
+                writer.append_file(pixels, shapes)
+                pixels.unlink()
+    except MemoryError:
+        raise PipelineError(NO_MEMORY) from None
     for writer in writers:
         writer.close()
     return decoded
 
 
 def decode_in_order(
-    work: Callable[[T], R], tasks: Sequence[T], start_method: str | None = None
+    work: Callable[[T], R], tasks: Sequence[T], start_method: str | None = None, place: str = ""
 ) -> Iterator[R]:
     """Yield `work(task)` of each task, in order, computed by one process per usable core.
 
     At most TASKS_AHEAD results per process wait to be fetched, so memory does not grow with the
     number of tasks. Processes of the start method "fork" share what `work` holds; others may get a
-    pickled copy. Raises `PipelineError` where a process is killed or runs out of memory.
+    pickled copy. Raises `PipelineError` where a process is killed, with `place` before its words,
+    or runs out of memory.
     """
     n_workers = min(usable_cores(), len(tasks))
     context = multiprocessing.get_context(start_method)
@@ -188,7 +192,7 @@ def decode_in_order(
             while ahead:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
-            raise PipelineError("a decoding process was killed: is memory short?") from None
+            raise PipelineError(f"{place}a decoding process was killed: is memory short?") from None
         except MemoryError:
             raise PipelineError(NO_MEMORY) from None
         finally:

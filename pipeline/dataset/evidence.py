@@ -13,8 +13,9 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import Meaning, groups_in, meaning
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.columns import PART_COLUMNS, Meaning, groups_in, meaning
+from pipeline.dataset.image_files import ImageFiles, separators_in, table_and_keys
+from pipeline.dataset.label_tables import column_key, no_list, with_lists
 from pipeline.dataset.naming import (
     MOST_SHOWN,
     Hints,
@@ -38,10 +39,7 @@ from pipeline.dataset.table_files import (
     NotATable,
     is_by_id,
     is_of_ids,
-    plain_separator,
     read_table,
-    table_of,
-    text_rows,
 )
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
@@ -143,11 +141,11 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
     ways: Sequence[str | None] = [None]
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
-        ways = [",", *table_files.separators_in(path), *blanks]
+        ways = [",", *separators_in(path), *blanks]
     unclear: Unclear | None = None
     for separator in ways:
         try:
-            keys, frame = _read(path, separator, index, hints)
+            keys, frame = table_and_keys(path, separator, index, hints.delimiter)
             naming_column = naming(frame, index, name, hints)
         except NotATable:
             continue
@@ -168,32 +166,26 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
         return None
     if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
+    best = replace(best, frame=with_lists(best.frame, _may_be_labels(best, hints)))
     try:
         if best.keys.get("separator") == " " and hints.delimiter is None:
             refuse_words(best.frame.iloc[:, -1], name)
-        return replace(best, meaning=meaning(best.frame, best.naming, name, hints))
+        found = meaning(best.frame, best.naming, name, hints)
+        label = found.keys["label"] if found and hints.delimiter != "none" else None
+        if isinstance(label, str) and (odd := no_list(best.frame, label)):
+            raise Unclear(f"{name}: {odd}, or --delimiter none if it is a name")
+        return replace(best, meaning=found)
     except Unclear as error:
         return replace(best, unclear=error)
 
 
-def _read(
-    path: Path, separator: str | None, index: ImageFiles, hints: Hints
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """A table, and the keys by which `in_table` reads it so again."""
-    if separator is None:
-        return {}, read_table(path)
-    plain = separator == plain_separator(path)
-    keys: dict[str, Any] = {} if plain else {"separator": separator}
-    rows = text_rows(path, separator)
-    if not rows or (max(map(len, rows)) < 2 and separator != ","):
-        raise NotATable(f"{path}: one column")
-    if any(index.are_named(cell) for cell in rows[0]):
-        keys["header"] = False
-        lengths = set(map(len, rows))
-        if separator == " " and hints.delimiter == "none" and len(lengths) > 1:
-            keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
-            rows = text_rows(path, separator, len(keys["header"]))
-    return keys, table_of(path, rows, keys.get("header", True))
+def _may_be_labels(table: Named, hints: Hints) -> list[str]:
+    """The columns that neither name images nor, by their names, parts or groups."""
+    columns = list(table.frame.columns)
+    if hints.label in columns:
+        return [hints.label]
+    others = {table.naming.column, hints.part, hints.group, *groups_in(columns)}
+    return [each for each in columns if each not in others and column_key(each) not in PART_COLUMNS]
 
 
 @dataclass(frozen=True)

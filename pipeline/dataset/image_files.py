@@ -1,4 +1,4 @@
-"""The image files of a folder, to be found by what tables and lists call them."""
+"""The image files of a folder, and how a table or list is read that names them."""
 
 import os
 import re
@@ -8,12 +8,24 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import Fault, Found, Source, check_part, files_below, suffix_of
-from pipeline.dataset.table_files import text_rows
+from pipeline.dataset.table_files import (
+    NotATable,
+    plain_separator,
+    read_table,
+    table_of,
+    text_of,
+    text_rows,
+)
+
+RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -176,6 +188,62 @@ def stem_path(file: str) -> str:
     """A path without the suffix of an image."""
     place, _, own = file.rpartition("/")
     return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def separators_in(path: Path) -> list[str]:
+    """The separators other than a comma that a text file holds."""
+    try:
+        text = text_of(path)
+    except NotATable:
+        return []
+    return [separator for separator in RARER_SEPARATORS if separator in text]
+
+
+def table_and_keys(
+    path: Path, separator: str | None, index: ImageFiles, delimiter: str | None
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """A table, and the keys by which `in_table` reads it so again."""
+    if separator is None:
+        return {}, read_table(path)
+    plain = separator == plain_separator(path)
+    keys: dict[str, Any] = {} if plain else {"separator": separator}
+    rows = text_rows(path, separator)
+    if not rows or (max(map(len, rows)) < 2 and separator != ","):
+        raise NotATable(f"{path}: one column")
+    if any(index.are_named(cell) for cell in rows[0]):
+        keys["header"] = False
+        lengths = set(map(len, rows))
+        if separator == " " and delimiter == "none" and len(lengths) > 1:
+            keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
+            rows = text_rows(path, separator, len(keys["header"]))
+    return keys, table_of(path, rows, keys.get("header", True))
+
+
+def wanted_path(
+    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
+) -> str:
+    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
+    text = path_in(cell)
+    if prefix and text.startswith(prefix):
+        text = text[len(prefix) :]
+    text = text.removeprefix("./")
+    if not rule.startswith("{}"):
+        text = text.removeprefix("/")
+    place, _, name = text.rpartition("/")
+    if remove:
+        name = re.sub(remove, "", name)
+        text = f"{place}/{name}" if place else name
+    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
+    return path.replace("{name}", name).replace("{}", text)
+
+
+def path_in(cell: Any) -> str:
+    """The path that a cell holds, with / between its parts: of a URL what it points at."""
+    text = str(cell).strip()
+    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
+        text = unquote(text)
+        text = text.partition("?d=")[2] or text.partition("?")[0]
+    return text.replace("\\", "/")
 
 
 def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:

@@ -1,18 +1,19 @@
 """Labels in tables that name the images: which file a row means, and what it says of it."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, stem
+from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, path_in, stem, wanted_path
 from pipeline.dataset.sources import (
     Fault,
     FolderReader,
@@ -26,6 +27,8 @@ from pipeline.dataset.sources import (
 )
 from pipeline.dataset.table_files import read_table
 
+_TEXT = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
+_TEXTS = re.compile(rf"\[(?:\s*(?:{_TEXT.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "-1", "-1.0", "")
 _FLAGS = {  # columns that name one part by yes and the other by no
     "valid": ("valid", "train"),
@@ -139,17 +142,11 @@ def in_table(
 def _in_other_folders(
     root: Path, layout: str, images: Sequence[Found], listed: Collection[str]
 ) -> Source:
-    """What the folders say of the images that are not listed, in the labels of those that are.
-
-    Where both are numbers, 00007 is the 7 of a table that writes no zeros before its numbers.
-    """
+    """What the folders say of the images that are not listed, in the labels of those that are."""
     source = in_class_folders(root, layout=layout)
     labels = {label for image in images for label in image.labels}
     folders = {label for image in source.images for label in image.labels}
-    plain = {each: str(int(each)) for each in folders | labels if each.isdecimal()}
-    same = len(plain) == len(folders | labels) and all(plain[each] == each for each in labels)
-    if not labels or not same or len({plain[each] for each in folders}) < len(folders):
-        plain = {}
+    plain = _numbers(labels, folders, layout)
     others = [
         replace(
             image,
@@ -163,31 +160,28 @@ def _in_other_folders(
     return replace(source, images=others, faults=faults)
 
 
-def wanted_path(
-    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
-) -> str:
-    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
-    text = path_in(cell)
-    if prefix and text.startswith(prefix):
-        text = text[len(prefix) :]
-    text = text.removeprefix("./")
-    if not rule.startswith("{}"):
-        text = text.removeprefix("/")
-    place, _, name = text.rpartition("/")
-    if remove:
-        name = re.sub(remove, "", name)
-        text = f"{place}/{name}" if place else name
-    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
-    return path.replace("{name}", name).replace("{}", text)
+def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]:
+    """What a table that writes no zeros before its numbers calls the folders: 00007 is its 7.
 
-
-def path_in(cell: Any) -> str:
-    """The path that a cell holds, with / between its parts: of a URL what it points at."""
-    text = str(cell).strip()
-    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
-        text = unquote(text)
-        text = text.partition("?d=")[2] or text.partition("?")[0]
-    return text.replace("\\", "/")
+    Each number of the table is that of one folder; empty where none is written in two ways.
+    """
+    plain = {each: str(int(each)) for each in labels | folders if each.isdecimal()}
+    if len(plain) < len(labels | folders) or len(set(plain.values())) == len(plain):
+        return {}
+    of_folders = grouped(sorted(folders), plain.__getitem__)
+    several = [same for same in of_folders.values() if len(same) > 1]
+    lacking = sorted(labels - of_folders.keys(), key=int)
+    if not several and not lacking:
+        return plain
+    what = "of which no folder has the number of " + ", ".join(lacking[:4])
+    if several:
+        what = f"and folders {' and '.join(several[0])} are the same number"
+    of_table, of_layout = (sorted(each, key=int) for each in (labels, folders))
+    raise PipelineError(
+        f"layout {layout}: the table says {of_table[0]} to {of_table[-1]}, the folders say "
+        f"{of_layout[0]} to {of_layout[-1]}, {what}: rename the folders, or write the labels of "
+        "the table as they say them"
+    )
 
 
 def part_of(value: str, column: str = "is_valid") -> str | None:
@@ -235,7 +229,43 @@ def _checked_table(
         if column is not None and column not in table.columns:
             near = near_matches(column, map(str, table.columns))
             raise PipelineError(f"{path}: no column {column!r}: {near}")
+    if isinstance(label, str):
+        table = with_lists(table, [label])
+        if any(isinstance(cell, tuple) for cell in table[label]) and (odd := no_list(table, label)):
+            raise PipelineError(f"{path}: {odd}")
     return table
+
+
+def with_lists(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """With tuples in these columns where a cell is a list as text."""
+    return table.assign(
+        **{each: pd.Series(map(_listed, table[each]), table.index, object) for each in columns}
+    )
+
+
+def _listed(cell: Any) -> Any:
+    """A cell; as a tuple, a list of texts as Python or JSON write it, or several choices."""
+    if isinstance(cell, str) and cell.startswith(("[", '{"choices"')):
+        if _TEXTS.fullmatch(cell):
+            return tuple(one or other for one, other in _TEXT.findall(cell))
+        with suppress(ValueError, RecursionError):
+            value = json.loads(cell)
+            found = value.get("choices") if isinstance(value, dict) else value
+            if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                return tuple(found)
+    return cell
+
+
+def no_list(table: pd.DataFrame, label: str) -> str:
+    """What is wrong with a cell that looks like a list and is none; empty where some are names."""
+    cells = [cell for cell in table[label] if cell != ""]
+    odd = [cell for cell in cells if isinstance(cell, str) and cell.startswith(("[", "{"))]
+    if not odd or (len(odd) < len(cells) and not any(isinstance(cell, tuple) for cell in cells)):
+        return ""
+    return (
+        f"column {label} holds {odd[0][:60]}, which is no list of texts in quotation marks: write "
+        "one such as ['cat', 'dog'], or the labels with | between them"
+    )
 
 
 Labels = tuple[tuple[str, ...], str]  # and why the cell gives none

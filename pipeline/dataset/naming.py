@@ -11,8 +11,17 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.image_files import ImageFiles, alike, folder_of, grouped, stem, stem_path
-from pipeline.dataset.label_tables import column_key, path_in, wanted_path
+from pipeline.dataset.image_files import (
+    ImageFiles,
+    alike,
+    folder_of,
+    grouped,
+    path_in,
+    stem,
+    stem_path,
+    wanted_path,
+)
+from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import part_in_words, part_of_folder
 
 

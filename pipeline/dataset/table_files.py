@@ -9,24 +9,20 @@ CUB-200-2011 are turned into rows here, so that everything behind sees one shape
 
 import csv
 import json
-import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.images import SUFFIXES as IMAGES
 
 TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
-RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
-BOX = frozenset(("bbox", "box", "width", "height", "left", "top", "xmin", "x", "points", "polygon"))
-TEXT_IN = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
-TEXTS = re.compile(rf"\[(?:\s*(?:{TEXT_IN.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
+BOX = frozenset(("bbox", "box", "left", "top", "xmin", "x", "points", "polygon"))
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1 << 24  # of one cell
 
@@ -107,15 +103,6 @@ def plain_separator(path: Path) -> str:
     return "\t" if path.suffix in (".tsv", ".tab") else ","
 
 
-def separators_in(path: Path) -> list[str]:
-    """The separators other than a comma that a text file holds."""
-    try:
-        text = text_of(path)
-    except NotATable:
-        return []
-    return [separator for separator in RARER_SEPARATORS if separator in text]
-
-
 def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) -> pd.DataFrame:
     """The rows of a text file as a table; see `read_table`. `rows` is used up."""
     if header is True:
@@ -128,21 +115,8 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
     for number, row in enumerate(rows, start=1):
         if any(str(cell).strip() for cell in row[len(names) :]):
             raise NotATable(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
-    filled = [([*map(_listed, row)] + [""] * len(names))[: len(names)] for row in rows]
+    filled = [(list(row) + [""] * len(names))[: len(names)] for row in rows]
     return _without_empty(pd.DataFrame(filled, columns=names, dtype=object))
-
-
-def _listed(cell: Any) -> Any:
-    """A cell; as a tuple, a list of texts as Python or JSON write it, or several choices."""
-    if isinstance(cell, str) and cell.startswith(("[", '{"choices"')):
-        if TEXTS.fullmatch(cell):
-            return tuple(one or other for one, other in TEXT_IN.findall(cell))
-        with suppress(ValueError, RecursionError):
-            value = json.loads(cell)
-            found = value.get("choices") if isinstance(value, dict) else value
-            if isinstance(found, list) and all(isinstance(each, str) for each in found):
-                return tuple(found)
-    return cell
 
 
 def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
@@ -215,7 +189,10 @@ def _json_table(path: Path) -> pd.DataFrame:
             value = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
         raise NotATable(f"{path}: not JSON ({error})") from None
-    return _frame(_rows_of(path, [value] if path.suffix.lower() != ".json" else value))
+    try:
+        return _frame(_rows_of(path, [value] if path.suffix.lower() != ".json" else value))
+    except (AttributeError, LookupError, TypeError, RecursionError) as error:
+        raise NotATable(f"{path}: JSON that is like no tool's ({error!r})") from None
 
 
 def _rows_of(path: Path, value: Any) -> list[dict[str, Any]]:
@@ -247,22 +224,47 @@ def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] |
         return _coco(path, value)
     if isinstance(value.get("labels"), dict):
         return _mapped(value["labels"], value.get("classes"))  # FiftyOne
-    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
-        return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+    if rows := _split(value.get("columns"), value.get("data")):
+        return rows
     tables = {key: rows for key, each in value.items() if (rows := _rows_of_list(each))}
     if len(tables) == 1:
         return next(iter(tables.values()))
     columns = {tuple(row) for rows in tables.values() for row in rows}
     if len(tables) == len(value) and len(columns) == 1:  # of each part, or of each class
-        return [{**row, "list": key} for key, rows in tables.items() for row in rows]
+        name = "list.1" if "list" in columns.pop() else "list"
+        return [{**row, name: key} for key, rows in tables.items() for row in rows]
     inner = [each for each in value.values() if isinstance(each, dict)]
     if not value or (inner and len(inner) < len(value)):
         return None
     if not inner:
         return _lists_by_name(value) or _mapped(value, None)
-    if all(each.keys() == inner[0].keys() and "0" in each for each in inner):  # as pandas writes
+    if _are_columns(value):
         return [{key: each[row] for key, each in value.items()} for row in inner[0]]
     return [{"image": key, **_flat(each)} for key, each in value.items()]
+
+
+def _split(names: Any, rows: Any) -> list[dict[str, Any]] | None:
+    """Of the columns' names and the rows' cells, as pandas writes them."""
+    if not isinstance(names, list) or not isinstance(rows, list):
+        return None
+    alike = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+    if not alike or not all(isinstance(name, str) for name in names):
+        return None
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _are_columns(value: dict[str, dict[str, Any]]) -> bool:
+    """Whether objects are columns by the rows' numbers, as pandas writes; not of a file each."""
+    first = next(iter(value.values()))
+    if not all(each.keys() == first.keys() and "0" in each for each in value.values()):
+        return False
+    if any(all(map(_is_image, each.values())) for each in value.values()):
+        return True
+    return len(first) >= len(value) and not any(map(_is_image, value))
+
+
+def _is_image(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.lower().endswith(tuple(IMAGES))
 
 
 def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -300,19 +302,16 @@ def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
 
 def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
     """COCO's three lists, of annotations that say what an image shows and not where."""
-    try:
-        names = {each["id"]: each["name"] for each in value["categories"]}
-        labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
-        for each in value["annotations"]:
-            if each.get("bbox") or each.get("segmentation"):
-                raise PipelineError(
-                    f"{path}: its annotations are boxes or outlines of objects, not labels of "
-                    "whole images: write a CSV with the labels of each image"
-                )
-            labels[each["image_id"]].append(names[each["category_id"]])
-        rows = [(each["file_name"], labels[each["id"]]) for each in value["images"]]
-    except (KeyError, TypeError) as error:
-        raise NotATable(f"{path}: not COCO's format ({error!r})") from None
+    names = {each["id"]: each["name"] for each in value["categories"]}
+    labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
+    for each in value["annotations"]:
+        if each.get("bbox") or each.get("segmentation"):
+            raise PipelineError(
+                f"{path}: its annotations are boxes or outlines of objects, not labels of "
+                "whole images: write a CSV with the labels of each image"
+            )
+        labels[each["image_id"]].append(names[each["category_id"]])
+    rows = [(each["file_name"], labels[each["id"]]) for each in value["images"]]
     return [
         {"image": file, "label": found[0] if len(found) == 1 else (found or None)}
         for file, found in rows
