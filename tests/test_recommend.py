@@ -1076,6 +1076,13 @@ def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
     assert said in told["race"]
 
 
+def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):
+    race(study, json.dumps(CERTIFICATE | {"stopped": "no run would pay"}))
+    told = ask(tables(study), capsys)
+    assert told["next"]["what"].endswith("it stopped as no run would pay")
+    assert told["next"]["commands"] == []
+
+
 def test_half_a_certificate_is_one_line(study: Path, capsys):
     race(study, '{"confidence": ')
     with pytest.raises(PipelineError, match="not a whole certificate"):

@@ -14,6 +14,7 @@ from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
 
 FIT, PROBE = "fit", "frozen features"
+SPENT = "the budget is spent"  # of `stopped`: more of it would go on
 MOST_SHOWN = 5  # models that a sentence names
 MOST_DRAWN = 40  # candidates in the figure
 

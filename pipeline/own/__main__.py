@@ -101,7 +101,7 @@ class Look:
 def _few(look: Look) -> str:
     """A line, with its end, where validation images are too few to tell models apart."""
     few = few_images(max(look.n_valid, 1), look.kind)
-    then = "expect models to tie. More images, or a larger valid_pct, would tell more"
+    then = "expect models to tie. More would tell more, or a larger valid_pct if no split is given"
     return f"About {few}: {then}.\n" if few else ""
 
 

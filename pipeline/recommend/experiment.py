@@ -188,7 +188,8 @@ def next_experiment(
     )
     if few := few_images(first["n_valid"], first["data_kind"]):
         where = f"conf/dataset/{first['dataset']}.yaml"
-        none += f"; {few}: many more, or a larger valid_pct in {where}, would tell more"
+        none += f"; {few}: many more would tell more, or a larger valid_pct in {where} "
+        none += "if the split is not given"
     return best or Experiment(none, [], min(tried))
 
 
@@ -287,11 +288,10 @@ def _drawn(
 
 
 def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
-    """What a dataset's race certifies, in a sentence, and that to race on is what comes next.
-
-    The race may take another model than `first`, which has the lowest mean error.
+    """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
+    budget ended it. The race may take another model than `first`, which has the lowest mean error.
     """
-    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+    from pipeline.figures.certificate import SPENT, read_certificate  # loads matplotlib
 
     again = Experiment(
         "race on, with a larger budget",
@@ -315,4 +315,8 @@ def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
             elif any(first == each.model for each in told.models):
                 sentence += f"; the race has ruled {first} out"
     sentence += f"; {told.n_never_run} were never fitted."
+    if not told.stopped.startswith(SPENT):
+        again = Experiment(
+            f"nothing that the race could run: it stopped as {told.stopped}", [], None
+        )
     return {"race": sentence, "next": asdict(again)}
