@@ -1880,7 +1880,7 @@ def a_column_of_usages_that_are_no_parts(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
-@stops("which are normal, tumor and a number: write --layout 'tiles/{label}' if they are classes")
+@stops("are normal, tumor and a number, as slides or patients are: write --layout 'tiles/{label}'")
 def tiles_of_slides(tree: Tree) -> None:
     """Camelyon16, whose slides are called by their class."""
     slides = [f"{kind}_{number:03d}" for kind in ("tumor", "normal") for number in (1, 2, 110)]
@@ -1893,6 +1893,56 @@ def numbered_varieties(tree: Tree) -> Truth:
     files = [f"{kind} {n}/{i}.jpg" for kind in ("Apple", "Pear") for n in "12" for i in range(6)]
     tree.image(*files)
     return {file: file.partition("/")[0] for file in files}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        "A01 A02 B01 B02",
+        "ABC001 ABC002 SKU001 SKU002",
+        "speed_020 speed_030 nopass_020 nopass_060",
+        "grade_00 grade_01 stage_00 stage_01",
+        "C02 C03 E01 E02",
+        "BMW_series_1 BMW_series_3",
+        "plate1 plate2",
+        "node_0 node_1",
+        "tumor_1 normal_1",
+    ],
+)
+def test_numbered_classes_are_understood(folders: str, tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{name}/{i}.jpg": name for name in folders.split() for i in range(12)}
+    tree.image(*truth)
+    assert read(tmp_path) == truth
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        [f"{kind}_{number}" for kind in ("tumor", "normal") for number in ("001", "002")],
+        [f"{kind}{number}" for kind in ("benign", "malignant") for number in (1, 4)],
+        [f"{kind}_{number:02d}" for kind in KINDS for number in range(1, 6)],
+        ["sub-01", "sub-02"],
+        ["specimen 1", "specimen 2"],
+    ],
+    ids=str,
+)
+def test_numbered_slides_or_patients_stop(folders: list[str], tmp_path: Path) -> None:
+    Tree(tmp_path).image(*(f"{name}/{i}.jpg" for name in folders for i in range(12)))
+    with pytest.raises(PipelineError, match=r"write --layout '\{label\}' if they are classes, or"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("upper", "inner"),
+    [("hospital_a hospital_b", "pneumonia"), ("cam1 cam2", "weed"), ("B00X1 B00X2", "front")],
+)
+def test_one_folder_of_a_name_that_may_be_a_class_stops(
+    upper: str, inner: str, tmp_path: Path
+) -> None:
+    Tree(tmp_path).image(*(f"{name}/{inner}/{i}.jpg" for name in upper.split() for i in range(12)))
+    with pytest.raises(PipelineError, match=rf"or {inner} \(write --layout '\*/\{{label\}}'"):
+        read(tmp_path)
 
 
 @stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
