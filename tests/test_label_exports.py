@@ -1945,6 +1945,105 @@ def test_one_folder_of_a_name_that_may_be_a_class_stops(
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("Usage", "Public Private"),
+        ("usage", "Private Ignored Public"),
+        ("part", "1 2"),
+        ("phase", "1 2"),
+        ("phase", "dev eval"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}.jpg,{},{}", "{0}.jpg,{2}"])
+def test_columns_that_may_split_the_images_stop(
+    column: str, cells: str, form: str, tmp_path: Path
+) -> None:
+    names, of_row = plain(tree := Tree(tmp_path)), cells.split()
+    head = f"file,label,{column}" if form.startswith("{}") else f"file,{column}"
+    rows = (form.format(n, KINDS[i % 3], of_row[i % len(of_row)]) for i, n in enumerate(names))
+    tree.text("train.csv", head, *rows)
+    with pytest.raises(PipelineError, match=f"column {column} seems to split the .*--part none"):
+        read(tmp_path)
+    if "label" in head:
+        assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
+        assert f"column {column} is not used" in recognise(tmp_path, Hints(part="none")).rule
+    else:
+        with pytest.raises(PipelineError, match=r"no label in train\.csv"):
+            read(tmp_path, Hints(part="none"))
+
+
+def test_phases_beside_class_folders_name_the_option(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{KINDS[i % 3]}/{i}.jpg": KINDS[i % 3] for i in range(30)}
+    tree.image(*truth)
+    tree.text("t.csv", "file,phase", *(f"{file},{1 + i % 2}" for i, file in enumerate(truth)))
+    with pytest.raises(PipelineError, match="column phase seems to split the images, but 1, 2 na"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(part="none")) == truth
+
+
+def test_a_usage_that_is_no_part_is_told_and_is_no_label(tmp_path: Path) -> None:
+    a_column_of_usages_that_are_no_parts(Tree(tmp_path))
+    assert "column usage is not used" in recognise(tmp_path).rule
+    table = tmp_path / "styles.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{name},{usage}\n" for name, _, usage in lines))
+    with pytest.raises(PipelineError, match=r"no label in styles.csv \(--label names its column\)"):
+        read(tmp_path)
+    assert set(read(tmp_path, Hints(label="usage")).values()) == {"Casual", "Sports"}
+
+
+def test_sizes_beside_a_label_are_no_box(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    sized = [{"width": 8, "height": 8, "label": KINDS[i % 3]} for i in range(45)]
+    rows = list(zip(names, sized, strict=True))
+    tree.json("labels.json", [{"file": f"{n}.jpg", "meta": each} for n, each in rows])
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    tree.json("labels.json", [{"image": {"file_name": f"{n}.jpg"} | each} for n, each in rows])
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    for _, each in rows:
+        each |= {"x": 1, "y": 2}
+    tree.json("labels.json", [{"file": f"{n}.jpg", "object": each} for n, each in rows])
+    with pytest.raises(PipelineError, match=r"with boxes.* or --label 'object\.label' if"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(label="object.label")) == kinds(names, "images/{}.jpg")
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second", "taken"),
+    [
+        ("colour,view", ["red", "blue"], ["left", "right"], ""),
+        ("colour,sort", ["red", "blue"], ["0", "1"], "colour"),
+        ("colour_name,colour_code", ["red", "blue"], ["rd", "bl"], "colour_name"),
+    ],
+)
+def test_columns_that_coincide_are_told(
+    columns: str, first: list[str], second: list[str], taken: str, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{n}.jpg,{first[i % 2]},{second[i % 2]}" for i, n in enumerate(names))
+    tree.text("t.csv", f"file,{columns}", *rows)
+    one, other = columns.split(",")
+    if not taken:
+        with pytest.raises(PipelineError, match=rf"which column is the label: {one} \(red, blue\)"):
+            read(tmp_path)
+        return
+    assert set(read(tmp_path).values()) == {"red", "blue"}
+    assert f"column {other} says the same" in recognise(tmp_path).rule
+
+
+@pytest.mark.parametrize(("column", "added"), [("findings", 0), ("n_findings", 1), ("total", 1)])
+def test_a_count_of_flags_is_no_grade(column: str, added: int, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    flags = [(i % 2, i // 2 % 2) for i in range(45)]
+    rows = zip(names, flags, strict=True)
+    lines = (f"{n}.jpg,{a},{b},{min(a + b + added * a, 2)}" for n, (a, b) in rows)
+    tree.text("t.csv", f"file,edema,mass,{column}", *lines)
+    found = recognise(tmp_path)
+    assert found.images["label"] == ["edema", "mass"]
+
+
 @stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
 def boxes_beside_categories(tree: Tree) -> None:
     names = plain(tree)

@@ -225,10 +225,10 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
         yield f"{listed(called)}: {what}"
 
 
-def refuse_lost_columns(tables: Sequence[Named]) -> None:
+def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
     """A table without labels that splits or groups the images is not left aside."""
     for each in tables:
-        if more := says_more(each.frame, each.naming, each.name):
+        if more := says_more(each.frame, each.naming, each.name, hints):
             raise Unclear(
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"

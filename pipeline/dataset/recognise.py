@@ -142,7 +142,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
-        refuse_lost_columns(tables)
+        refuse_lost_columns(tables, hints)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
@@ -181,7 +181,7 @@ def _by_tables(
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
-        refuse_lost_columns(left)
+        refuse_lost_columns(left, hints)
     if unlabelled := [each for each in left if each.naming.files - found.named]:
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
