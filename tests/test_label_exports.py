@@ -726,6 +726,24 @@ def json_of_another_shape(tree: Tree) -> None:
     tree.json("labels.json", [{"version": 1}, *([f"{n}.jpg", "oak"] for n in names)])
 
 
+@pytest.mark.parametrize(
+    ("form", "alone"),
+    [("{1}_{0}.jpg", "the files' names"), ("{1}/{0}.jpg", "the folders"), ("{0}.jpg", "")],
+)
+def test_a_file_that_is_not_read_can_be_left_aside(form: str, alone: str, tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {form.format(i, KINDS[i % 3]): KINDS[i % 3] for i in range(30)}
+    tree.image(*truth)
+    tree.text("sizes.csv", "file,width", *(f"{name},{100 + i}" for i, name in enumerate(truth)))
+    tree.text("ann.xml", *(f"<image name='{name}'/>" for name in truth))
+    with pytest.raises(PipelineError, match=r"ann\.xml names the images in a way") as error:
+        read(tmp_path)
+    said = f", or --table none to use {alone} alone" if alone else "a column of file names"
+    assert str(error.value).endswith(said)
+    if alone:
+        assert read(tmp_path, Hints(table="none")) == truth
+
+
 @stops("classes.txt: row 1 (001.oak) has no id of its own: write an id, a blank and the rest")
 def classes_without_ids(tree: Tree) -> None:
     birds(tree)
