@@ -152,14 +152,14 @@ def _part_column(
             continue
         if {cell.lower() for cell in cells} <= {"unassigned", ""}:
             continue
-        odd, why = sorted(cell for cell in cells if not meant.get(cell)), "names no part"
+        odd = sorted(cell for cell in cells if not meant.get(cell))
+        why = "names no part (train, valid or test)"
         if not odd and len(meant) > 1 and set(meant.values()) == {"valid"}:
-            odd, why = sorted(meant), "say the same part"
+            odd, why = sorted(meant), "are the same part"
         if odd:
             raise Unclear(
-                f"{name}: column {column} seems to split the images, but {listed(odd)} {why} "
-                "(train, valid or test): write --part none to leave it out, or images.parts "
-                "in the YAML (docs/datasets.md)"
+                f"{name}: column {column} seems to split the images, but {listed(odd)} {why}: "
+                "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
             )
         found.append(column)
     if len(found) > 1:
