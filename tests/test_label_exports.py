@@ -764,6 +764,24 @@ def json_of_another_shape(tree: Tree) -> None:
     tree.json("labels.json", [{"version": 1}, *([f"{n}.jpg", "oak"] for n in names)])
 
 
+@pytest.mark.parametrize(
+    ("form", "alone"),
+    [("{1}_{0}.jpg", "the files' names"), ("{1}/{0}.jpg", "the folders"), ("{0}.jpg", "")],
+)
+def test_a_file_that_is_not_read_can_be_left_aside(form: str, alone: str, tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {form.format(i, KINDS[i % 3]): KINDS[i % 3] for i in range(30)}
+    tree.image(*truth)
+    tree.text("sizes.csv", "file,width", *(f"{name},{100 + i}" for i, name in enumerate(truth)))
+    tree.text("ann.xml", *(f"<image name='{name}'/>" for name in truth))
+    with pytest.raises(PipelineError, match=r"ann\.xml names the images in a way") as error:
+        read(tmp_path)
+    said = f", or --table none to use {alone} alone" if alone else "a column of file names"
+    assert str(error.value).endswith(said)
+    if alone:
+        assert read(tmp_path, Hints(table="none")) == truth
+
+
 @stops("classes.txt: row 1 (001.oak) has no id of its own: write an id, a blank and the rest")
 def classes_without_ids(tree: Tree) -> None:
     birds(tree)
@@ -2031,7 +2049,7 @@ def a_column_of_usages_that_are_no_parts(tree: Tree) -> Truth:
     return kinds(names, "images/{}.jpg")
 
 
-@stops("which are normal, tumor and a number: write --layout 'tiles/{label}' if they are classes")
+@stops("are normal, tumor and a number, as slides or patients are: write --layout 'tiles/{label}'")
 def tiles_of_slides(tree: Tree) -> None:
     """Camelyon16, whose slides are called by their class."""
     slides = [f"{kind}_{number:03d}" for kind in ("tumor", "normal") for number in (1, 2, 110)]
@@ -2044,6 +2062,155 @@ def numbered_varieties(tree: Tree) -> Truth:
     files = [f"{kind} {n}/{i}.jpg" for kind in ("Apple", "Pear") for n in "12" for i in range(6)]
     tree.image(*files)
     return {file: file.partition("/")[0] for file in files}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        "A01 A02 B01 B02",
+        "ABC001 ABC002 SKU001 SKU002",
+        "speed_020 speed_030 nopass_020 nopass_060",
+        "grade_00 grade_01 stage_00 stage_01",
+        "C02 C03 E01 E02",
+        "BMW_series_1 BMW_series_3",
+        "plate1 plate2",
+        "node_0 node_1",
+        "tumor_1 normal_1",
+    ],
+)
+def test_numbered_classes_are_understood(folders: str, tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{name}/{i}.jpg": name for name in folders.split() for i in range(12)}
+    tree.image(*truth)
+    assert read(tmp_path) == truth
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        [f"{kind}_{number}" for kind in ("tumor", "normal") for number in ("001", "002")],
+        [f"{kind}{number}" for kind in ("benign", "malignant") for number in (1, 4)],
+        [f"{kind}_{number:02d}" for kind in KINDS for number in range(1, 6)],
+        ["sub-01", "sub-02"],
+        ["specimen 1", "specimen 2"],
+    ],
+    ids=str,
+)
+def test_numbered_slides_or_patients_stop(folders: list[str], tmp_path: Path) -> None:
+    Tree(tmp_path).image(*(f"{name}/{i}.jpg" for name in folders for i in range(12)))
+    with pytest.raises(PipelineError, match=r"write --layout '\{label\}' if they are classes, or"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("upper", "inner"),
+    [("hospital_a hospital_b", "pneumonia"), ("cam1 cam2", "weed"), ("B00X1 B00X2", "front")],
+)
+def test_one_folder_of_a_name_that_may_be_a_class_stops(
+    upper: str, inner: str, tmp_path: Path
+) -> None:
+    Tree(tmp_path).image(*(f"{name}/{inner}/{i}.jpg" for name in upper.split() for i in range(12)))
+    with pytest.raises(PipelineError, match=rf"or {inner} \(write --layout '\*/\{{label\}}'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("Usage", "Public Private"),
+        ("usage", "Private Ignored Public"),
+        ("part", "1 2"),
+        ("phase", "1 2"),
+        ("phase", "dev eval"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}.jpg,{},{}", "{0}.jpg,{2}"])
+def test_columns_that_may_split_the_images_stop(
+    column: str, cells: str, form: str, tmp_path: Path
+) -> None:
+    names, of_row = plain(tree := Tree(tmp_path)), cells.split()
+    head = f"file,label,{column}" if form.startswith("{}") else f"file,{column}"
+    rows = (form.format(n, KINDS[i % 3], of_row[i % len(of_row)]) for i, n in enumerate(names))
+    tree.text("train.csv", head, *rows)
+    with pytest.raises(PipelineError, match=f"column {column} seems to split the .*--part none"):
+        read(tmp_path)
+    if "label" in head:
+        assert read(tmp_path, Hints(part="none")) == kinds(names, "images/{}.jpg")
+        assert f"column {column} is not used" in recognise(tmp_path, Hints(part="none")).rule
+    else:
+        with pytest.raises(PipelineError, match=r"no label in train\.csv"):
+            read(tmp_path, Hints(part="none"))
+
+
+def test_phases_beside_class_folders_name_the_option(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{KINDS[i % 3]}/{i}.jpg": KINDS[i % 3] for i in range(30)}
+    tree.image(*truth)
+    tree.text("t.csv", "file,phase", *(f"{file},{1 + i % 2}" for i, file in enumerate(truth)))
+    with pytest.raises(PipelineError, match="column phase seems to split the images, but 1, 2 na"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(part="none")) == truth
+
+
+def test_a_usage_that_is_no_part_is_told_and_is_no_label(tmp_path: Path) -> None:
+    a_column_of_usages_that_are_no_parts(Tree(tmp_path))
+    assert "column usage is not used" in recognise(tmp_path).rule
+    table = tmp_path / "styles.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{name},{usage}\n" for name, _, usage in lines))
+    with pytest.raises(PipelineError, match=r"no label in styles.csv \(--label names its column\)"):
+        read(tmp_path)
+    assert set(read(tmp_path, Hints(label="usage")).values()) == {"Casual", "Sports"}
+
+
+def test_sizes_beside_a_label_are_no_box(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    sized = [{"width": 8, "height": 8, "label": KINDS[i % 3]} for i in range(45)]
+    rows = list(zip(names, sized, strict=True))
+    tree.json("labels.json", [{"file": f"{n}.jpg", "meta": each} for n, each in rows])
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    tree.json("labels.json", [{"image": {"file_name": f"{n}.jpg"} | each} for n, each in rows])
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+    for _, each in rows:
+        each |= {"x": 1, "y": 2}
+    tree.json("labels.json", [{"file": f"{n}.jpg", "object": each} for n, each in rows])
+    with pytest.raises(PipelineError, match=r"with boxes.* or --label 'object\.label' if"):
+        read(tmp_path)
+    assert read(tmp_path, Hints(label="object.label")) == kinds(names, "images/{}.jpg")
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second", "taken"),
+    [
+        ("colour,view", ["red", "blue"], ["left", "right"], ""),
+        ("colour,sort", ["red", "blue"], ["0", "1"], "colour"),
+        ("colour_name,colour_code", ["red", "blue"], ["rd", "bl"], "colour_name"),
+    ],
+)
+def test_columns_that_coincide_are_told(
+    columns: str, first: list[str], second: list[str], taken: str, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{n}.jpg,{first[i % 2]},{second[i % 2]}" for i, n in enumerate(names))
+    tree.text("t.csv", f"file,{columns}", *rows)
+    one, other = columns.split(",")
+    if not taken:
+        with pytest.raises(PipelineError, match=rf"which column is the label: {one} \(red, blue\)"):
+            read(tmp_path)
+        return
+    assert set(read(tmp_path).values()) == {"red", "blue"}
+    assert f"column {other} says the same" in recognise(tmp_path).rule
+
+
+@pytest.mark.parametrize(("column", "added"), [("findings", 0), ("n_findings", 1), ("total", 1)])
+def test_a_count_of_flags_is_no_grade(column: str, added: int, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    flags = [(i % 2, i // 2 % 2) for i in range(45)]
+    rows = zip(names, flags, strict=True)
+    lines = (f"{n}.jpg,{a},{b},{min(a + b + added * a, 2)}" for n, (a, b) in rows)
+    tree.text("t.csv", f"file,edema,mass,{column}", *lines)
+    found = recognise(tmp_path)
+    assert found.images["label"] == ["edema", "mass"]
 
 
 @stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")

@@ -225,33 +225,42 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
         yield f"{listed(called)}: {what}"
 
 
-def refuse_lost_columns(tables: Sequence[Named]) -> None:
+def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
     """A table without labels that splits or groups the images is not left aside."""
     for each in tables:
-        if more := says_more(each.frame, each.naming, each.name):
+        if more := says_more(each.frame, each.naming, each.name, hints):
             raise Unclear(
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"
             )
 
 
-def refuse_other_files(
-    root: Path, others: Sequence[str], files: Sequence[str], folders: bool
+def refuse_not_understood(
+    root: Path, tables: Sequence[Named], unread: Sequence[str], files: Sequence[str], otherwise: str
 ) -> None:
-    """A file of another kind that names the images is not left aside; `folders` may be instead."""
+    """No file that says something of the images is left aside; `otherwise` says how it could be."""
+    _refuse_other_files(root, unread, files, otherwise)
+    _refuse_keyed_lists(root, tables, unread, otherwise)
+
+
+def _refuse_other_files(
+    root: Path, others: Sequence[str], files: Sequence[str], otherwise: str
+) -> None:
+    """A file of another kind that names the images is not left aside."""
     step = max(1, len(files) // 40)
     names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
     for path, data in _contents(root, others):
         named = sum(name in data for name in names)
         if named >= max(2, 0.3 * len(names)):
-            instead = ", or --table none to use the folders alone" if folders else ""
             raise Unclear(
                 f"{path} names the images in a way that is not understood: write its labels as a "
-                f"CSV with a column of file names{instead}"
+                f"CSV with a column of file names{otherwise}"
             )
 
 
-def refuse_keyed_lists(root: Path, tables: Sequence[Named], paths: Sequence[str]) -> None:
+def _refuse_keyed_lists(
+    root: Path, tables: Sequence[Named], paths: Sequence[str], otherwise: str
+) -> None:
     """Files that refer to images by ids that a table gives them are not left aside."""
     keys_of: dict[str, list[set[Any]]] = {}
     for each in tables:
@@ -275,7 +284,7 @@ def refuse_keyed_lists(root: Path, tables: Sequence[Named], paths: Sequence[str]
             raise Unclear(
                 f"{listed(keyed)} {refer} to images by the ids in {table}, which is not "
                 "read: write one table with a column of file names, one of labels and one of "
-                "parts, or --table none to use the folders alone"
+                f"parts{otherwise}"
             )
 
 

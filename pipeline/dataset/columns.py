@@ -22,8 +22,11 @@ from pipeline.dataset.naming import (
     Unclear,
     are_paths,
     listed,
+    refuse_what_is_no_label,
     splits_by_name,
+    without_box,
     words,
+    zeros_and_ones,
 )
 from pipeline.dataset.sources import part_named
 from pipeline.dataset.table_files import BOX
@@ -40,6 +43,8 @@ PART_COLUMNS = words(
     "dataset_split is_valid is_val is_validation is_test is_train valid"
 )
 MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
+NO_LABELS = PART_COLUMNS - {"valid", "is_valid"}
+_SPLITS = re.compile(r"public|private|\d+(\.0)?", re.I)  # the former of Kaggle's contests
 GROUP_NAMES = (
     *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
     *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
@@ -47,9 +52,12 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
+_COUNTS = re.compile(r"(n|nr|num|number|sum|total)_.*|(.*_)?(count|total|sum)")
+_BOX = BOX - words("width height")  # which an image has too
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
+_NO_HINTS = Hints()
 
 
 @dataclass(frozen=True)
@@ -75,19 +83,23 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     if group := _group_column(table, groups, hints, evidence):
         keys["group"] = group
     rest = [column for column in rest if column not in groups and not are_paths(table[column])]
-    rest = _without_box(table, rest)
+    rest = without_box(table, rest)
+    asked = (hints.group, *(hints.label or "").split(","))
+    unused = [each for each in rest if column_key(each) in NO_LABELS and each not in asked]
+    rest = [each for each in rest if each not in unused]
     label = _label_column(table, rest, found, name, hints, evidence)
     splits = part is None and splits_by_name(name, str(label))
     if label is None or (hints.part == "none" and splits):
         return None
+    evidence.extend(f"column {each} is not used" for each in unused)
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
-    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
+    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in _BOX):
         raise Unclear(
             f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
-            "with a column of file names and one of labels"
+            f"with a column of file names and one of labels, or --label {label!r} if it is of those"
         )
-    _refuse_what_is_no_label(table[label], label, name, hints)
+    refuse_what_is_no_label(table[label], label, name, hints)
     if splits and hints.label is hints.table is None:
         raise Unclear(
             f"{name} splits the images by its name, but {listed(dict.fromkeys(table[label]))} name "
@@ -104,28 +116,12 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     return Meaning(keys, kind, evidence)
 
 
-def _refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
-    """Raise for objects of JSON, and for boxes behind a label."""
-    texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
-    texts = [text for text in texts if text.strip()]
-    for what, pattern in (
-        ("objects of JSON", r"\{\s*\".*\}"),
-        ("boxes of objects", r"[^\s\d]\S*( -?\d+(\.\d+)?){4,}.*"),
-    ):
-        every = all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
-        if every and texts and hints.delimiter is None:
-            raise Unclear(
-                f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
-                "with a column of file names and one of labels, or --table none to use folders"
-            )
-
-
-def says_more(table: pd.DataFrame, found: Naming, name: str) -> str:
+def says_more(table: pd.DataFrame, found: Naming, name: str, hints: Hints = _NO_HINTS) -> str:
     """What a table without labels says of parts or groups, in words; empty if nothing."""
     rest = [column for column in table.columns if column != found.column]
-    if part := _part_column(table, rest, name, Hints()):
+    if hints.part != "none" and (part := _part_column(table, rest, name, _NO_HINTS)):
         return f"its column {part} splits the images"
-    if group := _group_column(table, groups_in(rest), Hints(), []):
+    if group := _group_column(table, groups_in(rest), _NO_HINTS, []):
         return f"its column {group} groups the images"
     return ""
 
@@ -145,9 +141,10 @@ def _part_column(
             continue
         cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
         meant = {cell: part_of(cell, column) for cell in cells if cell}
-        named = column_key(column) in PART_COLUMNS
+        key = column_key(column)
+        named = key in PART_COLUMNS
         said = {part_named(cell) for cell in cells} - {None}
-        if column_key(column) in MAY_BE_PARTS and not said:
+        if key in MAY_BE_PARTS and not said and not any(map(_SPLITS.fullmatch, cells)):
             continue
         if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
             continue
@@ -156,11 +153,13 @@ def _part_column(
         if {cell.lower() for cell in cells} <= {"unassigned", ""}:
             continue
         odd = sorted(cell for cell in cells if not meant.get(cell))
+        why = "names no part (train, valid or test)"
+        if not odd and len(meant) > 1 and set(meant.values()) == {"valid"}:
+            odd, why = sorted(meant), "are the same part"
         if odd:
             raise Unclear(
-                f"{name}: column {column} seems to split the images, but {listed(odd)} names no "
-                "part (train, valid or test): write --part none to leave it out, or images.parts "
-                "in the YAML (docs/datasets.md)"
+                f"{name}: column {column} seems to split the images, but {listed(odd)} {why}: "
+                "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
             )
         found.append(column)
     if len(found) > 1:
@@ -214,11 +213,11 @@ def _label_column(
     named = [column for column in named if (table[column] != "").any()]
     if named:
         return _one_meaning(table, named, name, evidence)
-    flags = [c for c in columns if _zeros_and_ones(table[c])]
+    flags = [c for c in columns if zeros_and_ones(table[c])]
     rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
     if len(flags) >= 2:
         sums = _ones(table, flags)
-        strange = [c for c in rest if not _is_number(table[c]) or _counts_up(table[c])]
+        strange = [c for c in rest if not _is_number(table[c]) or _is_grade(table[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -230,8 +229,12 @@ def _label_column(
     if not rest:
         return None
     texts = [[str(cell) for cell in table[column]] for column in rest]
-    if len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1:  # say the same
-        return min(rest, key=lambda column: _is_number(table[column]))
+    names = [column for column in rest if not _is_number(table[column])] or rest
+    one_thing = len({column_key(column).partition("_")[0] for column in names}) == 1
+    say_the_same = len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1
+    if one_thing and say_the_same:
+        evidence.extend(f"column {each} says the same" for each in rest if each != names[0])
+        return names[0]
     shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest)
     raise Unclear(
         f"{name} names {found.count} images, but which column is the label: {shown}? "
@@ -264,7 +267,7 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence:
 def _one_hot(
     table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], name: str
 ) -> Meaning:
-    if odd := [c for c in flags if not _zeros_and_ones(table[c])]:
+    if odd := [c for c in flags if not zeros_and_ones(table[c])]:
         raise PipelineError(
             f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
             "column for each label holds 0 or 1 in each row"
@@ -358,11 +361,6 @@ def _rank(column: str) -> int:
     return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
 
 
-def _zeros_and_ones(cells: pd.Series) -> bool:
-    values = {str(cell).strip().lower() for cell in cells}
-    return values <= {"0", "1", "0.0", "1.0", "-1", "-1.0"} and len(values) <= 2
-
-
 def _may_be_label(cells: pd.Series, n_rows: int) -> bool:
     """Some cells repeat, and it is not one value, nor a measurement."""
     texts = [str(cell).strip() for cell in cells if cell != ""]
@@ -382,19 +380,10 @@ def _is_number(cells: Any) -> bool:
     return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
 
 
-def _counts_up(cells: pd.Series) -> bool:
-    """Whether they are the numbers of three or more classes, or grades: 0, 1, 2, 3."""
+def _is_grade(cells: pd.Series, sums: np.ndarray) -> bool:
+    """Whether they are the numbers of three or more classes: 0, 1, 2, 3; not counts of flags."""
     texts = {str(cell).strip() for cell in cells} - {""}
     found = {int(text) for text in texts if text.isdecimal()}
+    if _COUNTS.fullmatch(column_key(cells.name)) or list(map(str, sums)) == list(map(str, cells)):
+        return False
     return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)
-
-
-def _without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Without the corners of a box, in the last four columns of a table without header."""
-    last = columns[-4:]
-    if len(last) < 4 or not all(column.startswith("column ") for column in last):
-        return columns
-    if all(_zeros_and_ones(table[column]) for column in last):
-        return columns
-    left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
-    return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns

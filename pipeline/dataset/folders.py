@@ -26,10 +26,15 @@ NO_CLASSES = NO_IMAGES | words(
     "jpegimages data dataset raw original originals input inputs output outputs files "
     "frames crops thumbnails thumbs resized unlabeled unlabelled tmp temp export exports"
 )
+_SAYS_NOTHING = NO_CLASSES | {"cropped", "frame", "all"}
+_OUTCOMES = words(  # of which there are numbered cases, seldom numbered classes
+    "normal abnormal tumor tumour cancer benign malignant healthy sick diseased control controls "
+    "positive negative pos neg covid infected uninfected"
+)
 _VOLUMES = re.compile(
     r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
     r"set|dir|patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|"
-    r"node|tile|patch|slice|plate|clip|study|series|specimen)"
+    r"tile|patch|slice|clip|study|specimen)"
     r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
     re.I,
 )
@@ -39,6 +44,7 @@ _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
     re.I,
 )
 _NUMBERED = re.compile(r".*\d.*")
+MANY_IN_A_ROW, FEW_IMAGES = 5, 20
 
 
 class Nested(Unclear):
@@ -82,17 +88,18 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
     classes = sorted({rest[0] for rest in tree.labelled})
     if len(classes) < 2:
         return None
-    _refuse_odd_classes(classes, "/".join(tree.layout("{label}", *(["**"] if tail else []))))
+    layout = "/".join(tree.layout("{label}", *(["**"] if tail else [])))
+    _refuse_odd_classes(classes, tree.labelled.total(), layout)
     evidence = f"{len(classes)} folders name the classes ({listed(classes)})"
     if tree.parts:
         evidence += f"; folders {', '.join(tree.parts)} are the parts"
     if deeper:
         evidence += f"; {deeper}"
-    layout = tree.layout("{label}", *tail)
+    levels = tree.layout("{label}", *tail)
     part_of = {folder: str(part_in_words(folder)) for folder in tree.parts}
-    plain = layout in (["{label}"], ["{part}", "{label}"]) and not (tree.parts and tree.bare)
+    plain = levels in (["{label}"], ["{part}", "{label}"]) and not (tree.parts and tree.bare)
     if not plain or len(set(part_of.values())) < len(part_of):
-        return Reading({"_target_": target, "layout": "/".join(layout)}, evidence)
+        return Reading({"_target_": target, "layout": "/".join(levels)}, evidence)
     parts = {"parts": {part: folder for folder, part in part_of.items()}} if part_of else {}
     return Reading({"_target_": target, **parts}, evidence)
 
@@ -244,8 +251,8 @@ def _label_level(
     names = sorted(owners)
     beside = any(len(rest) == 1 for rest in labelled)
     upper = sorted({rest[0] for rest in labelled})
-    generic = all(name.lower() in NO_CLASSES for name in names)  # images/ in each
-    one_each = len(names) == 1 and len(owners[names[0]]) == len(upper)
+    generic = all(name.lower() in _SAYS_NOTHING for name in names)  # images/ in each
+    one_each = len(names) == 1 and len(owners[names[0]]) == len(upper) and min(map(len, deep)) > 2
     own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
     generic = generic or (not beside and (one_each or own_name))
     if generic:
@@ -300,7 +307,7 @@ def class_folders(files: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
+def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
     """Folders that are no class by their names never become one in silence."""
     generic = [name for name in classes if name.lower() in NO_CLASSES]
     said = {name: part for name in classes if (part := part_in_words(name))}
@@ -316,28 +323,32 @@ def _refuse_odd_classes(classes: Sequence[str], layout: str) -> None:
             f"classes would be made of folders {listed(odd)}, which are called like something "
             f"else: write --layout '{layout}' if they are classes, or {instead}"
         )
-    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
+    look = "look like volumes, groups, dates or ids"
+    if before := _numbered_alike(classes, n_images):
+        look = f"are {listed(before)} and a number, as slides or patients are"
+    if before or any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
         raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which look like volumes, groups, "
-            f"dates or ids: write --layout '{layout}' if they are classes, or give a table with a "
-            "column of file names and one of labels"
-        )
-    if before := _numbered_alike(classes):
-        raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which are {listed(before)} and a "
-            f"number: write --layout '{layout}' if they are classes, or put those of one class "
-            "into one folder"
+            f"classes would be made of folders {listed(classes)}, which {look}: write --layout "
+            f"'{layout}' if they are classes, or give a table with a column of file names and one "
+            "of labels"
         )
 
 
-def _numbered_alike(classes: Sequence[str]) -> list[str]:
-    """What stands before the numbers in tumor_001 and normal_002; empty where not all are so."""
-    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d{2,})", name) for name in classes]
-    found = [match.groups() for match in matches if match]
-    before = Counter(text for text, _ in found)
-    padded = any(number.startswith("0") for _, number in found)
-    alike = len(found) == len(classes) and len({len(number) for _, number in found}) == 1
-    return sorted(before) if alike and padded and len(before) > 1 < min(before.values()) else []
+def _numbered_alike(classes: Sequence[str], n_images: int) -> list[str]:
+    """What stands before the numbers of cases, such as tumor_1, tumor_2, normal_1, normal_2.
+
+    Classes are numbered too: cases are called like an outcome, or many in a row have few images.
+    """
+    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
+    found = sorted(match.groups() for match in matches if match)
+    texts = sorted({text for text, _ in found})
+    each = [sorted(int(number) for text, number in found if text == one) for one in texts]
+    if len(found) < len(classes) or len(each) < 2 or min(map(len, each)) < 2:
+        return []
+    padded = any(number.startswith("0") and len(number) > 1 for _, number in found)
+    in_a_row = padded and all(of[-1] - of[0] + 1 == len(of) >= MANY_IN_A_ROW for of in each)
+    cases = in_a_row and n_images < FEW_IMAGES * len(classes)
+    return texts if cases or {*map(str.lower, texts)} <= _OUTCOMES else []
 
 
 def why_no_classes(root: Path, files: Sequence[str]) -> str:

@@ -350,6 +350,38 @@ def are_paths(cells: pd.Series) -> bool:
     return bool(texts) and all("/" in text and "." in text for text in texts)
 
 
+def zeros_and_ones(cells: pd.Series) -> bool:
+    values = {str(cell).strip().lower() for cell in cells}
+    return values <= {"0", "1", "0.0", "1.0", "-1", "-1.0"} and len(values) <= 2
+
+
+def without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Without the corners of a box, in the last four columns of a table without header."""
+    last = columns[-4:]
+    if len(last) < 4 or not all(column.startswith("column ") for column in last):
+        return columns
+    if all(zeros_and_ones(table[column]) for column in last):
+        return columns
+    left, top, right, bottom = (pd.to_numeric(table[each], errors="coerce") for each in last)
+    return columns[:-4] if (left <= right).all() and (top <= bottom).all() else columns
+
+
+def refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
+    """Raise for objects of JSON, and for boxes behind a label."""
+    texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
+    texts = [text for text in texts if text.strip()]
+    for what, pattern in (
+        ("objects of JSON", r"\{\s*\".*\}"),
+        ("boxes of objects", r"[^\s\d]\S*( -?\d+(\.\d+)?){4,}.*"),
+    ):
+        every = all(re.fullmatch(pattern, text, re.DOTALL) for text in texts)
+        if every and texts and hints.delimiter is None:
+            raise Unclear(
+                f"{name}: column {label} holds {what}, not labels ({texts[0][:60]}): write a CSV "
+                "with a column of file names and one of labels, or --table none to use folders"
+            )
+
+
 def refuse_words(cells: pd.Series, name: str) -> None:
     """Raise where blanks may stand between labels, or between the words of one."""
     lists = [cell for cell in cells if isinstance(cell, tuple)]

@@ -18,9 +18,8 @@ from typing import Any
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
     lists_beside,
-    refuse_keyed_lists,
     refuse_lost_columns,
-    refuse_other_files,
+    refuse_not_understood,
     refuse_other_lists,
     refuse_unread_parts,
     said_by_folders,
@@ -142,14 +141,20 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
-        refuse_lost_columns(tables)
+        refuse_lost_columns(tables, hints)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
+    alone = "the files' names" if reading is None else "the folders"
+    try:
+        reading = reading or _by_names(root, index.files, sidecars, tables, hints)
+    except Unclear:
+        if tables_count:
+            refuse_not_understood(root, tables, unread, index.files, "")
+        raise
     if tables_count:
-        refuse_other_files(root, unread, index.files, reading is not None)
-        refuse_keyed_lists(root, tables, unread)
-    reading = reading or _by_names(root, index.files, sidecars, tables, hints)
+        otherwise = f", or --table none to use {alone} alone"
+        refuse_not_understood(root, tables, unread, index.files, otherwise)
     by_folders = _by_folders(root, reading, tables, index, hints)
     if tables_count:
         classes = sorted({label for image in by_folders.source.images for label in image.labels})
@@ -181,7 +186,7 @@ def _by_tables(
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
-        refuse_lost_columns(left)
+        refuse_lost_columns(left, hints)
     if unlabelled := [each for each in left if each.naming.files - found.named]:
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
