@@ -671,3 +671,10 @@ def test_money_that_buys_no_run_worth_it_is_not_called_an_answer(tmp_path: Path)
     contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
     assert contest._next(found, race, events, 60.0)[0]
     assert contest._next(found, race, events, 1e4 - 11) == ([], "the budget is spent")
+
+
+def test_a_budget_with_a_rest_says_that_the_next_run_does_not_fit() -> None:
+    said = Budget(100.0, "--budget 100s").too_small(2, "the 8 finished runs of tex", 171.0, 60.0)
+    assert "for each of 2 jobs" in said
+    assert "the 29.0 s left do not pay the next run, 1 min 00 s: allow more" in said
+    assert "left" not in Budget(80.0, "--budget 80s").too_small(2, "the 8 runs", 171.0, 60.0)

@@ -208,10 +208,9 @@ class Contest:
         study, field, race, events, spent = self._now(set())
         _, stopped = self._next(field, race, events, spent)
         if stopped == SPENT and self.dataset not in study.raced_datasets:
-            raise PipelineError(
-                f"{self.budget.told}: the {len(events)} finished runs of {self.dataset} count, and "
-                f"took {duration(spent)}: allow more"
-            )
+            at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
+            done = f"the {len(events)} finished runs of {self.dataset}"
+            raise PipelineError(self.budget.too_small(at_once, done, spent, following.seconds))
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
@@ -300,7 +299,7 @@ class Contest:
         if actions:
             return actions, None
         more = race.choose(math.inf, 1)  # with more money
-        return [], SPENT if more else "no run is expected to change the answer"
+        return [], SPENT if more else "no single further run is expected to be worth its time"
 
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import Prior, fitted_prior
@@ -82,6 +83,12 @@ class Budget:
             return self.told
         each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
         return f"{self.told}{each}, earlier runs included"
+
+    def too_small(self, jobs: int, done: str, spent: float, following: float) -> str:
+        """Why nothing more can be run: what is done took all, or the next run more than is left."""
+        left = self.in_all(jobs) - spent
+        rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
+        return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
 
 
 def runs_at_a_time(root: Path, jobs: int | None) -> int:
