@@ -212,7 +212,7 @@ def write_race(results: Path, dataset: str = "digits") -> Certificate:
         grid_seconds=180.0,
         priced="other runs of the same model",
         prior="assumed: no other dataset has fits of 4 candidates",
-        stopped="no run is expected to change the answer (no budget)",
+        stopped="no single further run is expected to be worth its time (no budget)",
         rungs=[Rung(PROBE, 0.2, 0.0, 0.5, 1)],
         models=[
             Entrant(LITE[0], 1, 0.20, 0.2, 0.0, *left),

@@ -2,12 +2,14 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from study_fakes import (
     CPU,
     LITE,
@@ -31,7 +33,7 @@ from pipeline.estimates.belief import (
 )
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _take_over
-from pipeline.race.field import Budget, budget_of
+from pipeline.race.field import Budget, budget_of, not_counted, told_not_counted
 from pipeline.race.search import (
     RUN,
     Action,
@@ -53,7 +55,7 @@ from pipeline.race.standing import (
 )
 from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
-from pipeline.study.params import raced_name, read_study
+from pipeline.study.params import Cell, raced_name, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 IMAGES = 400
@@ -246,7 +248,7 @@ def test_a_dataset_whose_name_reads_as_a_number_is_raced_under_its_name(tmp_path
     path = write_study(tmp_path, datasets=["other", "2022"])
     path.write_text(path.read_text() + "race:\n  datasets: []\n  fits: {}\n  probes: {}\n")
     write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, dataset="2022")
-    _take_over(read_study(path), "2022")
+    _take_over(read_study(path), "2022", [Cell("2022", LITE[0], "quickstart", 0)])
     study = read_study(path)
     assert study.raced_datasets == ("2022",)
     assert [(each.dataset, each.model) for each in study.raced] == [("2022", LITE[0])]
@@ -261,15 +263,65 @@ def test_a_race_takes_over_the_finished_runs_of_its_own_recipe_alone(tmp_path: P
     for recipe, model, seed in (("quickstart", 0, 0), ("lp_ft", 1, 0), ("lp_ft", 0, 1)):
         write_run(runs, LITE[model], seed, 0.1, recipe=recipe)
     contest = Contest(tmp_path, "digits", [], Asked(), Rules(), Budget(1e4, ""), None)
-    before = contest._cells(read_study(path))
+    before = contest.cells(read_study(path), ())
     assert [(each.model, each.recipe, each.seed) for each in before] == [(LITE[0], "quickstart", 0)]
     cell = {"dataset": "digits", "model": LITE[2], "recipe": "quickstart", "seed": 1}
     fits = {raced_name(each): each for each in (cell, cell | {"recipe": "lp_ft"})}
     write_study(tmp_path, recipes=["quickstart", "lp_ft"], datasets=["other"])
     race = {"datasets": ["digits"], "fits": fits, "probes": {}}
     path.write_text(f"{path.read_text()}race: {json.dumps(race)}\n")
-    begun = contest._cells(read_study(path))
+    begun = contest.cells(read_study(path), ())
     assert [(each.model, each.recipe, each.seed) for each in begun] == [(LITE[2], "quickstart", 1)]
+
+
+def test_runs_of_another_size_recipe_rate_or_split_do_not_count(tmp_path: Path) -> None:
+    path = write_study(tmp_path, recipes=["quickstart", "lp_ft"], seeds=[0, 1, 2])
+    (tmp_path / "conf").mkdir()
+    shutil.copytree("conf/recipe", tmp_path / "conf/recipe")
+    settings = yaml.safe_load(Path("conf/recipe/quickstart.yaml").read_text())
+    now = {"image_size": 64, "recipe": settings}
+    other: dict[str, dict[str, Any]] = {
+        "at another lr of quickstart": {"config": now | {"recipe": settings | {"lr": 0.5}}},
+        "on other images": {"config": now, "data": {"fingerprint": "of-before"}},
+        "of other recipes": {"config": now, "recipe": "lp_ft"},
+    }
+    runs, meta = tmp_path / "data/runs", tmp_path / "data/datasets/digits/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"fingerprint": "print-of-digits"}))
+    write_run(runs, LITE[0], 0, 0.1, config=now)
+    write_run(runs, LITE[0], 1, 0.1, config={})  # of which nothing is known
+    assert not_counted(tmp_path, read_study(path), "digits") == {}
+    for seed, changes in enumerate(other.values()):
+        write_run(runs, LITE[1], seed, 0.1, **changes)
+    found = not_counted(tmp_path, read_study(path), "digits")
+    assert set(found.values()) == set(other)
+    path.write_text(path.read_text().replace("image_size: 64", "image_size: 48"))
+    found = not_counted(tmp_path, read_study(path), "digits")
+    assert told_not_counted("digits", found.values()) == (
+        "digits: 3 runs at 64 pixels and 1 run of other recipes do not count"
+    )
+    assert told_not_counted("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
+
+
+def test_a_race_that_goes_on_makes_what_is_missing_and_no_run_of_an_earlier_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [Cell("digits", model, "quickstart", 0) for model in LITE]
+    names = [raced_name(asdict(each)) for each in cells]
+    path = write_study(tmp_path, datasets=["other"])
+    fits = {name: asdict(each) for name, each in zip(names, cells, strict=True)}
+    race = {"datasets": ["digits"], "fits": fits, "probes": {}}
+    path.write_text(path.read_text() + yaml.safe_dump({"race": race}))
+    for model, size in ((LITE[0], 48), (LITE[1], 64)):
+        write_run(tmp_path / "data/runs", model, 0, 0.1, config={"image_size": size})
+    swept: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "pipeline.race.__main__._sweep", lambda root, targets, jobs: swept.append(targets)
+    )
+    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(1e4, ""), 1)
+    contest._make(read_study(path))
+    assert swept == [tuple(f"finetune_raced@{name}" for name in names[1:])]
+    assert [each.model for each in read_study(path).raced] == LITE[1:]
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
@@ -376,11 +428,13 @@ def test_a_contest_reads_the_same_from_a_failure_before_and_after_finished_runs(
         (folder / "params.yaml").open("a").write("threads: 1\n")
         (folder / "data").mkdir()
         write_imagenet(folder / "data/imagenet.csv")
-        runs, at = folder / "data/runs", "2026-11-22T12:00:00+00:00"
+        runs, hour_12 = folder / "data/runs", "2026-11-22T12:00:00+00:00"
+        of_then: dict[str, Any] = {"config": {"image_size": 64}}
         for seed, of_models in wrong.items():
             for model, each in zip(LITE, of_models, strict=True):
-                write_answers(runs, model, seed, each.astype(int), started_at=at)
-        write_failure(runs, LITE[0], 0, "diverged", started_at=f"2026-11-22T{hour}:00:00+00:00")
+                write_answers(runs, model, seed, each.astype(int), started_at=hour_12, **of_then)
+        at = f"2026-11-22T{hour}:00:00+00:00"
+        write_failure(runs, LITE[0], 0, "diverged", started_at=at, **of_then)
         rules = Rules(n_valid=IMAGES)
         contest = Contest(folder, "digits", LITE, Asked(), rules, Budget(1e4, ""), 1)
         _, of, race, events, spent = contest._now(set())
@@ -617,3 +671,10 @@ def test_money_that_buys_no_run_worth_it_is_not_called_an_answer(tmp_path: Path)
     contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
     assert contest._next(found, race, events, 60.0)[0]
     assert contest._next(found, race, events, 1e4 - 11) == ([], "the budget is spent")
+
+
+def test_a_budget_with_a_rest_says_that_the_next_run_does_not_fit() -> None:
+    said = Budget(100.0, "--budget 100s").too_small(2, "the 8 finished runs of tex", 171.0, 60.0)
+    assert "for each of 2 jobs" in said
+    assert "the 29.0 s left do not pay the next run, 1 min 00 s: allow more" in said
+    assert "left" not in Budget(80.0, "--budget 80s").too_small(2, "the 8 runs", 171.0, 60.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from study_fakes import INFER, LITE, TRAIN, write_imagenet
+from study_fakes import INFER, LITE, TRAIN, write_imagenet, write_run
 from sweep_workspace import Workspace, make_workspace
 
 RACE = "pipeline.race"
@@ -178,3 +178,33 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert (fresh.folder / "params.yaml").read_text() == before
+
+
+def test_runs_of_an_earlier_image_size_are_neither_taken_over_nor_made_again(
+    fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    cells = [("quickstart", model) for model in LITE] + [("lp_ft", LITE[0])]
+    params = params_of(workspace)
+    grid = params["grid"] | {"recipes": ["quickstart", "lp_ft"], "seeds": [0]}
+    workspace.change("params.yaml", grid=grid)
+    for recipe, model in cells:
+        write_run(workspace.folder / "data/runs", model, 0, 0.1, recipe=recipe)  # at 64 pixels
+    told = "digits: 3 runs at 64 pixels and 1 run of other recipes do not count"
+    done = workspace.command(RACE, *DIGITS, "--budget", "1s")
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert "leaves the grid: its race" in done.stdout
+    assert 0 < len(workspace.runs()) <= 2
+    assert len(params_of(workspace)["race"]["fits"]) == len(workspace.runs())
+
+
+def test_a_race_at_another_image_size_begins_anew(raced: Workspace, tmp_path: Path) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    workspace.change("params.yaml", image_size=32)
+    before, n = len(workspace.runs()), len(workspace.records())
+    looked = workspace.command(RACE, *DIGITS, "--dry-run")
+    assert f"digits: {n} runs at 48 pixels do not count" in looked.stdout
+    assert "cannot tell: no fit has finished" in looked.stdout
+    assert "next: " in looked.stdout
+    assert len(workspace.runs()) == before

@@ -9,7 +9,7 @@ results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ord
 import json as json_text
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -27,20 +27,22 @@ from pipeline.estimates.planned import not_prepared, prepared
 from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
-    BASELINES,
     IMAGENET,
     Budget,
     Field,
     budget_of,
     field_of,
     models_asked,
+    not_counted,
+    probe_path,
+    records_of,
     rules_of,
     runs_at_a_time,
+    told_not_counted,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
 from pipeline.recommend.limits import Asked
-from pipeline.records import Record, read_record
 from pipeline.study.params import (
     RUNS,
     Cell,
@@ -74,9 +76,9 @@ def main(
 ) -> None:
     """Find the best backbone for a dataset with only the runs that may change the answer.
 
-    Stops when no run can change it, when no candidate may be better than the recommended one by
-    more than --regret points, or when the budget is spent. What the race has cost before counts:
-    the same command again does nothing.
+    Stops when no single further run is expected to be worth its time, when no candidate may be
+    better than the recommended one by more than --regret points, or when the budget is spent. What
+    the race has cost before counts: the same command again does nothing.
 
     Args:
         candidates: names of models or patterns such as 'convnext*'; by default the study's
@@ -103,8 +105,10 @@ def main(
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
     contest = Contest(root, dataset, models, asked, rules, limit, jobs)
     contest.check()
+    if other := not_counted(root, study, dataset):
+        print(told_not_counted(dataset, other.values()))
     if not dry_run:
-        _prepare(root, study, dataset, jobs)
+        _prepare(contest, study, contest.cells(study, other))
     data = prepared(root, dataset)
     if data is None or not data.n_valid:
         raise PipelineError(not_prepared(dataset, study.image_size))
@@ -117,32 +121,32 @@ def main(
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
 
 
-def _prepare(root: Path, study: Study, dataset: str, jobs: int | None) -> None:
+def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:
     """Take the dataset over and prepare it; where that fails, params.yaml stays as it was."""
-    before = study.path.read_text(encoding="utf-8")
+    dataset, before = contest.dataset, study.path.read_text(encoding="utf-8")
     if new := dataset not in study.raced_datasets:
-        _take_over(study, dataset)
+        _take_over(study, dataset, fits)
     taken = study.path.read_text(encoding="utf-8")
     try:
-        _sweep(root, (f"dataset_raced@{dataset}",), jobs)
+        _sweep(contest.root, (f"dataset_raced@{dataset}",), contest.jobs)
     except BaseException:  # Ctrl-C too
         if study.path.read_text(encoding="utf-8") == taken:  # not edited meanwhile
             write_text(study.path, before)
         raise
     if new and dataset in study.datasets:
-        print(f"{dataset} leaves the grid with its finished runs: its race decides what runs")
+        runs = " with its finished runs" if fits else ""
+        print(f"{dataset} leaves the grid{runs}: its race decides what runs")
 
 
-def _take_over(study: Study, dataset: str) -> None:
-    """Let the race have the dataset: out of the grid, with the grid's finished runs of it."""
+def _take_over(study: Study, dataset: str, fits: list[Cell]) -> None:
+    """Let the race have the dataset: out of the grid, with these finished runs of it."""
 
     def change(content: Any) -> None:
         if dataset in content["grid"]["datasets"]:
             content["grid"]["datasets"].remove(dataset)
         content["race"]["datasets"].append(dataset)
-        for cell in study.cells():
-            if cell.dataset == dataset and cell.path(study.path.parent / RUNS).is_file():
-                content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
+        for cell in fits:
+            content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
 
     _edit(study.path, change)
 
@@ -204,10 +208,9 @@ class Contest:
         study, field, race, events, spent = self._now(set())
         _, stopped = self._next(field, race, events, spent)
         if stopped == SPENT and self.dataset not in study.raced_datasets:
-            raise PipelineError(
-                f"{self.budget.told}: the {len(events)} finished runs of {self.dataset} count, and "
-                f"took {duration(spent)}: allow more"
-            )
+            at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
+            done = f"the {len(events)} finished runs of {self.dataset}"
+            raise PipelineError(self.budget.too_small(at_once, done, spent, following.seconds))
 
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
@@ -244,12 +247,13 @@ class Contest:
         that turned out to be beyond a limit.
         """
         study = read_study(self.root / "params.yaml")
-        known = [model for data, model in study.probed if data == self.dataset]
-        cells = self._cells(study)
-        known += [cell.model for cell in cells]
-        models = list(dict.fromkeys([*self.models, *known]))
+        other = not_counted(self.root, study, self.dataset)
+        paths = {probe_path(*each): each[1] for each in study.probed if each[0] == self.dataset}
+        paths |= {cell.path(RUNS): cell.model for cell in self.cells(study, other)}
+        of_race = [path for path in paths if path not in other]
+        models = list(dict.fromkeys([*self.models, *(paths[path] for path in of_race)]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
-        records = self._records(study, cells)
+        records = records_of(self.root, of_race)
         spent = sum(map(counted_seconds, records))
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
@@ -257,9 +261,9 @@ class Contest:
             race.saw_failure(field.candidates.names.index(model))
         return study, field, race, events, spent
 
-    def _cells(self, study: Study) -> list[Cell]:
+    def cells(self, study: Study, other: Container[Path]) -> list[Cell]:
         """The fits of the race, by the one recipe that it races; before it has begun, the grid's
-        finished runs, which it will take over.
+        finished runs, which it will take over: but for records that do not count, `other`.
         """
         begun = self.dataset in study.raced_datasets
         return [
@@ -267,16 +271,8 @@ class Contest:
             for cell in (study.raced if begun else study.cells())
             if (cell.dataset, cell.recipe) == (self.dataset, study.recipes[0])
             and (begun or (self.root / cell.path(RUNS)).is_file())
+            and cell.path(RUNS) not in other
         ]
-
-    def _records(self, study: Study, cells: list[Cell]) -> list[Record]:
-        """The records of what was decided, in the order in which they were made."""
-        paths = [cell.path(RUNS) for cell in cells]
-        paths += [
-            BASELINES / data / f"{m}.json" for data, m in study.probed if data == self.dataset
-        ]
-        found = [read_record(self.root / path) for path in paths if (self.root / path).is_file()]
-        return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
 
     def _next(
         self, field: Field, race: Race, events: list[Event], spent: float
@@ -303,7 +299,7 @@ class Contest:
         if actions:
             return actions, None
         more = race.choose(math.inf, 1)  # with more money
-        return [], SPENT if more else "no run is expected to change the answer"
+        return [], SPENT if more else "no single further run is expected to be worth its time"
 
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""
@@ -339,33 +335,39 @@ class Contest:
         return self._take_back(targets, models)
 
     def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
-        lost = {}
         study = read_study(self.root / "params.yaml")
-        cells = {raced_name(asdict(cell)): cell.path(RUNS) for cell in study.raced}
-        for target, model in zip(targets, models, strict=True):
-            stage, _, name = target.partition("@")
-            probe = BASELINES / self.dataset / f"{model}.json"
-            path = probe if stage == "baseline_raced" else cells[name]
-            if not (self.root / path).is_file():
-                lost[name] = ("probes" if stage == "baseline_raced" else "fits", model)
+        listed, other = self._listed(study), not_counted(self.root, study, self.dataset)
+        made = {path for path in listed.values() if (self.root / path).is_file()} - other.keys()
+        self._unlist([each for each in targets if listed[each] not in made])
+        return {m for m, each in zip(models, targets, strict=True) if listed[each] not in made}
+
+    def _listed(self, study: Study) -> dict[str, Path]:
+        """The stages of what was decided, each with the record that it makes."""
+        names = [{"dataset": data, "model": m} for data, m in study.probed if data == self.dataset]
+        probes = {f"baseline_raced@{raced_name(each)}": probe_path(**each) for each in names}
+        fits = {
+            f"finetune_raced@{raced_name(asdict(c))}": c.path(RUNS) for c in self.cells(study, ())
+        }
+        return probes | fits
+
+    def _unlist(self, stages: list[str]) -> None:
+        """Take these out of params.yaml."""
 
         def change(content: Any) -> None:
-            for name, (kind, _) in lost.items():
-                del content["race"][kind][name]
+            for stage, _, name in (each.partition("@") for each in stages):
+                del content["race"]["probes" if stage == "baseline_raced" else "fits"][name]
 
-        if lost:
+        if stages:
             _edit(self.root / "params.yaml", change)
-        return {model for _, model in lost.values()}
 
     def _make(self, study: Study) -> None:
-        """Make what was decided and is not there: a race was killed, or inputs have changed."""
-        fits = [raced_name(asdict(c)) for c in study.raced if c.dataset == self.dataset]
-        of_here = [m for data, m in study.probed if data == self.dataset]
-        probes = [raced_name({"dataset": self.dataset, "model": m}) for m in of_here]
-        targets = [f"baseline_raced@{each}" for each in probes]
-        targets += [f"finetune_raced@{each}" for each in fits]
-        if targets:
-            _sweep(self.root, tuple(targets), self.jobs)
+        """Make what was decided and is not there: a race was killed, or code has changed. Runs that
+        do not count any longer are taken out: what runs in their place is decided anew.
+        """
+        other, listed = not_counted(self.root, study, self.dataset), self._listed(study)
+        self._unlist([stage for stage, path in listed.items() if path in other])
+        if targets := tuple(stage for stage, path in listed.items() if path not in other):
+            _sweep(self.root, targets, self.jobs)
 
     def _certificate(
         self,

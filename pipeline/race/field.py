@@ -5,14 +5,18 @@ has published numbers; a model that cannot race is named with the reason.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
+from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import Prior, fitted_prior
@@ -26,16 +30,18 @@ from pipeline.estimates.planned import (
     readable_records,
     this_device,
 )
+from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
 from pipeline.recommend.limits import Asked, seconds_of
 from pipeline.recommend.prior import with_memory
-from pipeline.records import Record
+from pipeline.records import Record, read_record
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 BASELINES = Path("data/baselines")
+FROZEN = "frozen"  # the recipe that records of probes name
 IMAGENET = Path("data/imagenet.csv")
 PROBE_SHARE = 0.2  # of a fit's time, where no record tells: a fifth to a tenth was measured
 ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed on this device
@@ -77,6 +83,12 @@ class Budget:
             return self.told
         each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
         return f"{self.told}{each}, earlier runs included"
+
+    def too_small(self, jobs: int, done: str, spent: float, following: float) -> str:
+        """Why nothing more can be run: what is done took all, or the next run more than is left."""
+        left = self.in_all(jobs) - spent
+        rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
+        return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
 
 
 def runs_at_a_time(root: Path, jobs: int | None) -> int:
@@ -207,7 +219,7 @@ def _elsewhere(
     kind = None if here is None else here.kind
     found: dict[str, dict[str, list[float]]] = {}
     for each in records:
-        alike = each.recipe in ("frozen", study.recipes[0]) and each.image_size == study.image_size
+        alike = each.recipe in (FROZEN, study.recipes[0]) and each.image_size == study.image_size
         alike &= each.dataset != dataset and (kind is None or each.data.kind in (None, kind))
         if alike and each.status == "ok" and each.metrics.error_rate is not None:
             of_dataset = found.setdefault(each.dataset, {})
@@ -216,6 +228,73 @@ def _elsewhere(
         name: {model: float(np.mean(errors)) for model, errors in models.items()}
         for name, models in found.items()
     }
+
+
+def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
+    """Of the study's records of the dataset, those that do not count in its race, and why."""
+    paths = [cell.path(RUNS) for cell in study.cells() if cell.dataset == dataset]
+    paths += [probe_path(data, model) for data, model in study.probed if data == dataset]
+    settings, here = _settings(root, study.recipes[0]), prepared(root, dataset)
+    known = None if here is None else here.fingerprint
+    found: dict[Path, str] = {}
+    for path in paths:
+        if (root / path).is_file():
+            why = _why_not(read_record(root / path), study, settings, known)
+            found |= {path: why} if why else {}
+    return found
+
+
+def records_of(root: Path, paths: Iterable[Path]) -> list[Record]:
+    """The records that are there, in the order in which they were made."""
+    found = [read_record(root / path) for path in paths if (root / path).is_file()]
+    return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
+
+
+def probe_path(dataset: str, model: str) -> Path:
+    return BASELINES / dataset / f"{model}.json"
+
+
+def _why_not(
+    record: Record, study: Study, settings: dict[str, Any], fingerprint: str | None
+) -> str | None:
+    """Why a record is none of the race's present study; what it does not tell counts
+    as the same.
+    """
+    if record.recipe not in (FROZEN, study.recipes[0]):
+        return "of other recipes"
+    if record.image_size not in (None, study.image_size):
+        return f"at {record.image_size} pixels"
+    if fingerprint is not None and record.data.fingerprint not in (None, fingerprint):
+        return "on other images"
+    then = record.config.get("recipe")
+    if record.recipe == FROZEN or not isinstance(then, dict):
+        return None
+    changed = [key for key in settings if key in then and then[key] != settings[key]]
+    return f"at another {', '.join(changed)} of {record.recipe}" if changed else None
+
+
+_DEFAULTS = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
+
+
+def _settings(root: Path, recipe: str) -> dict[str, Any]:
+    """What the recipe says now, with the defaults of what it leaves out; none without its file."""
+    path = root / f"conf/recipe/{recipe}.yaml"
+    if not path.is_file():
+        return {}
+    read_yaml(path)  # one clear line where it is damaged
+    config: Any = OmegaConf.load(path)
+    said: Any = OmegaConf.to_container(config)
+    if not isinstance(said, dict):
+        return {}
+    fixed = {str(key): said[key] for key in said if not OmegaConf.is_interpolation(config, key)}
+    return {key: value for key, value in _DEFAULTS.items() if key not in said} | fixed
+
+
+def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
+    """`tex: 6 runs at 64 pixels do not count`: how many runs do not, for each reason."""
+    counts = Counter(reasons)
+    each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]
+    return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
 
 
 def rules_of(confidence: float, regret: float) -> Rules:
