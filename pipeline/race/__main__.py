@@ -24,7 +24,7 @@ from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import plain, write_json, write_text
 from pipeline.estimates.planned import not_prepared, prepared
-from pipeline.figures.certificate import FIT, PROBE, Certificate, who_left_when
+from pipeline.figures.certificate import FIT, PROBE, SPENT, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     IMAGENET,
@@ -54,7 +54,6 @@ from pipeline.study.params import (
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
-SPENT = "the budget is spent"
 MOST_FAILED = 3  # batches in a row without a record
 
 
