@@ -53,7 +53,6 @@ _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
 _COUNTS = re.compile(r"(n|nr|num|number|sum|total)_.*|(.*_)?(count|total|sum)")
-_BOX = BOX - words("width height")  # which an image has too
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
@@ -94,7 +93,7 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     evidence.extend(f"column {each} is not used" for each in unused)
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
-    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in _BOX):
+    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
         raise Unclear(
             f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
             f"with a column of file names and one of labels, or --label {label!r} if it is of those"

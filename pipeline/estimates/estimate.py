@@ -87,10 +87,20 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class OtherSeeds:
-    """Runs of the same dataset, model, recipe and image size."""
+class _OtherRuns:
+    """Finished runs, found by their model."""
 
     runs: list[TimedRun]
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[TimedRun]]:
+        return runs_by_model(self.runs)
+
+
+@dataclass(frozen=True)
+class OtherSeeds(_OtherRuns):
+    """Runs of the same dataset, model, recipe and image size."""
+
     name: str = "other seeds of the same cell"
     assumed: float = 1.25
 
@@ -100,26 +110,17 @@ class OtherSeeds:
             run.speed for run in of_model if run.work.cell == work.cell and run is not hidden
         )
 
-    @cached_property
-    def _by_model(self) -> dict[str, list[TimedRun]]:
-        return runs_by_model(self.runs)
-
 
 @dataclass(frozen=True)
-class OtherCells:
+class OtherCells(_OtherRuns):
     """Runs of the same model on another dataset, with another recipe or at another image size."""
 
-    runs: list[TimedRun]
     name: str = "other runs of the same model"
     assumed: float = 1.5
 
     def speed(self, work: Work, hidden: TimedRun | None = None) -> float | None:
         of_model = self._by_model.get(work.model, [])
         return _median(run.speed for run in of_model if run.work.cell != work.cell)
-
-    @cached_property
-    def _by_model(self) -> dict[str, list[TimedRun]]:
-        return runs_by_model(self.runs)
 
 
 @dataclass(frozen=True)
