@@ -157,6 +157,37 @@ def test_every_chart_draws_nothing_is_wider_than_the_page_and_all_text_can_be_re
     assert (ground > 0.9 and ink < 0.2) if scheme == "light" else (ground < 0.2 and ink > 0.8)
 
 
+def test_on_paper_tables_are_whole_charts_fit_and_all_is_light_and_the_screen_comes_back(
+    opened: Opener,
+):
+    page = opened(1280, "dark")
+    page.wait_for_function("window.Plotly")
+    page.set_viewport_size({"width": 720, "height": 900})  # A4 between its margins
+    page.emulate_media(media="print")
+    cut, controls, widths = page.evaluate("""() => {
+        const all = [...document.querySelectorAll("body *")];
+        const shown = all.filter(each => each.checkVisibility());
+        const svg = ".main-svg", visible = selector => shown.filter(each => each.matches(selector));
+        return [
+            visible(".scroll").filter(each => getComputedStyle(each).overflow !== "visible").length,
+            visible("nav, input, select, .save, .modebar, details").map(each => each.className),
+            visible(".chart").map(div => [div.clientWidth, div.querySelector(svg).clientWidth])];
+    }""")
+    assert cut == 0
+    assert controls == []
+    assert widths
+    assert all(given == drawn <= 720 for given, drawn in widths)
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 31, 35)"
+    assert page.evaluate("document.querySelector('.xtick text').style.fill") == "rgb(28, 31, 35)"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(media="screen")
+    page.wait_for_function(
+        """charts.filter(div => div.checkVisibility())
+        .every(div => div.clientWidth === div.querySelector(".main-svg").clientWidth &&
+            div.querySelector(".xtick text").style.fill === "rgb(232, 234, 237)")"""
+    )
+
+
 def test_a_link_opens_what_is_folded_away_and_its_chart_is_drawn_only_then(opened: Opener):
     page = opened()
     explorer = page.locator("#explorer .chart")

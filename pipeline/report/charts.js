@@ -3,7 +3,7 @@
 // Every `.chart` has a method `redraw`; a figure of the report is `data-figure`, its place in the list.
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const wide = matchMedia("(min-width: 700px)"), roomy = matchMedia("(min-width: 900px)");
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const dark = matchMedia("screen and (prefers-color-scheme: dark)"), paper = matchMedia("print");
 const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, modeBarButtonsToRemove: ["toImage"] };
 
 // plotly's script lies in the page packed, at two fifths of its size; nothing is drawn before it is unpacked.
@@ -17,7 +17,7 @@ async function unpack() {
 const ready = unpack();
 ready.catch(() => { document.getElementById("old-browser").hidden = false; });
 
-function themed(layout) {
+function themed(div, layout) {
   const css = getComputedStyle(document.documentElement), colour = name => css.getPropertyValue(name).trim();
   const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--faint"), zeroline: false, automargin: true };
   const right = { x: 1.01, y: 1 };
@@ -30,6 +30,7 @@ function themed(layout) {
     legend: { itemsizing: "constant", uirevision: "kept", ...(wide.matches ? right : below) },
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, align: "left" },
     margin: { l: 56, r: 12, t: 36, b: 48 },
+    ...(paper.matches ? { width: div.clientWidth, height: div.clientHeight } : {}), // plotly's own measuring comes too late
   };
 }
 
@@ -65,11 +66,11 @@ function drawFigure(div) {
   const shown = data.map(each => each.meta?.ring ? { ...each, marker: { ...each.marker, color: ink, size: size(each.marker) } }
     : each.mode?.startsWith("markers") ? { ...each, marker: { ...each.marker, size: size(each.marker), line: outline(each.marker.symbol) } } : each);
   if (!div.data) queueMicrotask(() => div.on("plotly_restyle", () => Plotly.relayout(div, { annotations: names(div, isLog(div)) })));
-  if (log === undefined) return Plotly.react(div, shown, themed({ ...layout, annotations }), CONFIG);
+  if (log === undefined) return Plotly.react(div, shown, themed(div, { ...layout, annotations }), CONFIG);
   const input = div.parentElement.querySelector("input[data-log]");
   const scale = log ? logAxis(layout.meta.decades) : { type: "linear" };
   const kept = log === input.defaultChecked ? {} : { range: undefined }; // the range of the other kind
-  Plotly.react(div, shown, themed({ ...layout, annotations, xaxis: { ...layout.xaxis, ...scale, ...kept, uirevision: scale.type } }), CONFIG);
+  Plotly.react(div, shown, themed(div, { ...layout, annotations, xaxis: { ...layout.xaxis, ...scale, ...kept, uirevision: scale.type } }), CONFIG);
 }
 
 const charts = [...document.querySelectorAll(".chart")];
@@ -85,8 +86,13 @@ function draw(div) {
 }
 const redrawAll = () => charts.filter(div => "drawn" in div.dataset).forEach(draw);
 [wide, roomy, dark].forEach(query => query.addEventListener("change", redrawAll));
-addEventListener("beforeprint", () => { // at once: printing waits for no promise
-  if (window.Plotly) charts.filter(div => !div.closest("details:not([open])")).forEach(div => div.redraw());
+// Paper is light and of another width; at once, as printing waits for no promise. Afterwards again for the screen.
+paper.addEventListener("change", () => {
+  if (!window.Plotly) return;
+  for (const div of charts.filter(div => !div.closest("details:not([open])"))) {
+    div.redraw();
+    if (!paper.matches) Plotly.Plots.resize(div);
+  }
 });
 document.querySelectorAll("input[data-log]").forEach(input =>
   input.addEventListener("change", () => draw(input.closest("figure").querySelector(".chart"))));

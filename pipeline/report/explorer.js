@@ -65,7 +65,7 @@
       { ...points(own, file), mode: "markers", name: "of this study", uid: "own", hoverinfo: "skip", legendrank: 3001, visible: own.length <= MOST_NAMED || "legendonly", marker: { symbol: "circle-open", size: 15, color: ink, line: { width: 1.5 } } },
       { ...points(named, file), mode: "markers+text", marker: { size: 14, opacity: 0 }, text: named.map(i => plain(data.model[i])), textposition: named.map((_, place) => place % 2 ? "middle left" : "middle right"), hoverinfo: "skip", showlegend: false, uid: "named", cliponaxis: false },
     ].map(trace => ({ ...trace, showlegend: trace.showlegend ?? trace.x.length > 0 }));
-    Plotly.react(chart, traces, themed({
+    Plotly.react(chart, traces, themed(chart, {
       xaxis: { ...logAxis(Math.log10(Math.max(...speeds) / Math.min(...speeds))), title: { text: `${MODES[file.mode] ?? file.mode}, samples per second` }, uirevision: file.name },
       yaxis: { title: { text: "ImageNet top-1 (%)" }, uirevision: file.name },
     }), CONFIG);
