@@ -437,9 +437,21 @@ def board(*rows: dict) -> pd.DataFrame:
         "device": "CPU",
         "chance_error_rate": 0.9,
         "data_kind": "single",
+        "n_train": 1600,
         "n_valid": 400,
     }
     return pd.DataFrame([{**usual, **row} for row in rows])
+
+
+def test_an_answer_says_how_many_images_it_rests_on_and_of_which_days_its_runs_are():
+    rows = board({"model": "a", "error_rate_mean": 0.1})
+    days = ["2026-11-29T23:59:00+00:00", None, "2026-11-28T08:00:00+00:00"]
+    assert answer("d", rows).data == "1,600 training and 400 validation images"
+    runs = pd.DataFrame({"started_at": days, "test_error_rate": None, "recipe": "r", "model": "a"})
+    assert answer("d", rows, runs=runs).data.endswith(", runs of 2026-11-28 to 2026-11-29")
+    assert answer("d", rows, runs=runs[:1]).data.endswith(", runs of 2026-11-29")
+    unknown = board({"model": "a", "error_rate_mean": 0.1, "n_train": None, "n_valid": 7})
+    assert answer("d", unknown).data == "7 validation images"
 
 
 def test_models_that_ran_once_come_with_a_warning():

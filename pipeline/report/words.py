@@ -71,8 +71,8 @@ def in_script(json: str) -> str:
 class Answer:
     """One dataset's answer; `model` is None where no run finished.
 
-    The page says "Take MODEL", or `quickest` where nothing tells them apart, `cost` and `choice`,
-    then the remarks, and folds the facts away.
+    The page says what `data` it is about, "Take MODEL", or `quickest` where nothing tells them
+    apart, `cost` and `choice`, then the remarks, and folds the facts away.
     """
 
     dataset: str
@@ -83,6 +83,7 @@ class Answer:
     remarks: list[str]
     facts: list[tuple[str, str]]
     quickest: str | None = None
+    data: str = ""
 
 
 def answer(
@@ -123,7 +124,18 @@ def answer(
     cost = f"{whose} error is {_error(best)}, its steady fit time {fit_time(best)}."
     choice = told_apart(best, rivals)
     named = (best["model"], best["recipe"], cost, choice, remarks, _facts(best), other)
-    return Answer(dataset, *named)
+    return Answer(dataset, *named, data=_data(best, runs))
+
+
+def _data(best: pd.Series, runs: pd.DataFrame | None) -> str:
+    """How many images there are, and of which days `runs` are; "" where nothing is known."""
+    counts = [(best["n_train"], "training"), (best["n_valid"], "validation")]
+    parts = [f"{int(count):,} {part}" for count, part in counts if not pd.isna(count)]
+    said = [f"{' and '.join(parts)} images"] if parts else []
+    if runs is not None and len(started := runs["started_at"].dropna()):
+        first, last = str(started.min())[:10], str(started.max())[:10]
+        said.append(f"runs of {first}" if first == last else f"runs of {first} to {last}")
+    return ", ".join(said)
 
 
 def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
