@@ -560,6 +560,9 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     said = "spent 40.0 s; by estimate 4 min 00 s of the grid's 12 min 00 s, 33 % (prices: p)"
     assert said in told.text()  # not 40 s of 12 min: a fit is estimated at 60 s
     assert "the grid is estimated at 12 min 00 s" in replace(told, priced_seconds=None).text()
+    assert ", more than its own error" not in replace(told, regret_at_most=0.01).text()
+    wide = replace(told, error_rate=0.1, regret_at_most=0.52).text()
+    assert "at most 52.0 points, more than its own error: its images and runs are too few" in wide
     assert plain(told)["steps"][-1]["recommended"] == "model0"
 
 

@@ -112,6 +112,8 @@ class Certificate:
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
+        if (self.regret_at_most or 0) > (self.error_rate or 0):
+            bound += ", more than its own error: its images and runs are too few to tell"
         others = [name for name in self.may_be_best if name != self.recommended]
         apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
         verdict = apart if others else ""
