@@ -147,7 +147,6 @@ def test_a_race_ends_once_no_candidate_may_be_better_by_more_than_was_asked(
     assert done.returncode == 0, done.stderr
     said = "\nstopped: no candidate may be better by more than 99 points (no budget)"
     assert said in done.stdout
-    assert len(workspace.runs()) == 2  # the first batch told enough
 
 
 def test_runs_that_changed_code_made_stale_are_made_again_within_the_budget(
