@@ -98,7 +98,9 @@ class Workspace:
     def sweep(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return self.command("pipeline.sweep", *words, **environment)
 
-    def start_sweep(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+    def start_sweep(
+        self, *words: str, of_its_own_group: bool = False, **environment: str
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-m", "pipeline.sweep", *words],
             cwd=self.folder,
@@ -106,6 +108,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=of_its_own_group,
         )
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -66,6 +66,7 @@ def test_a_raced_dataset_leaves_the_grid_and_its_cells_are_listed(raced: Workspa
     told = json.loads(certificate(raced))
     assert {each["model"] for each in told["models"]} == set(LITE)
     assert told["recommended"] in told["may_be_best"]
+    assert told["stopped"] == "no single further run is expected to be worth its time (no budget)"
 
 
 def test_after_a_race_dvc_has_nothing_to_do(raced: Workspace) -> None:
@@ -125,6 +126,10 @@ def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path
     workspace = fresh.copy(tmp_path / "workspace")
     first = workspace.command(RACE, LITE[0], *DIGITS, "--budget", "1s")
     assert first.returncode == 0, first.stderr
+    alone = (
+        "\nstopped: no candidate may be better by more than 0.5 points (--budget 1s for each of 2"
+    )
+    assert alone in first.stdout
     before = len(workspace.runs())
     assert before
     done = workspace.command(RACE, LITE[0], LITE[1], *DIGITS)
@@ -132,6 +137,40 @@ def test_one_more_candidate_races_that_one_only(fresh: Workspace, tmp_path: Path
     new = [out for _, out in workspace.runs()[before:]]
     assert any(LITE[1] in out for out in new)
     assert not {out for _, out in workspace.runs()[:before]} & set(new)
+
+
+def test_a_race_ends_once_no_candidate_may_be_better_by_more_than_was_asked(
+    fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    done = workspace.command(RACE, *DIGITS, "--regret", "99")
+    assert done.returncode == 0, done.stderr
+    said = "\nstopped: no candidate may be better by more than 99 points (no budget)"
+    assert said in done.stdout
+
+
+def test_runs_that_changed_code_made_stale_are_made_again_within_the_budget(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    before, spent = len(workspace.runs()), json.loads(certificate(workspace))["seconds"]
+    trainer = workspace.folder / "pipeline/finetune/recipe.py"
+    trainer.write_text(trainer.read_text() + "\n# changed\n")
+    budget = f"{spent / 4:.1f}s"  # of each of two jobs: half of it
+    looked = workspace.command(RACE, *DIGITS, "--dry-run", "--budget", budget)
+    told = "to make first, about "
+    assert told in looked.stdout
+    assert len(workspace.runs()) == before
+    done = workspace.command(RACE, *DIGITS, "--budget", budget)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert "the others leave the race" in done.stdout
+    again = {out for _, out in workspace.runs()[before:]}
+    assert 0 < json.loads(certificate(workspace))["seconds"] <= spent / 2
+    listed = params_of(workspace)["race"]["fits"].values()
+    paths = {f"data/runs/digits/{c['model']}/{c['recipe']}/{c['seed']}.json" for c in listed}
+    assert paths == again
+    assert "stopped: the budget is spent" in done.stdout
 
 
 @pytest.mark.slow
@@ -195,6 +234,8 @@ def test_runs_of_an_earlier_image_size_are_neither_taken_over_nor_made_again(
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
     assert "leaves the grid: its race" in done.stdout
+    spent = "\nstopped: the budget is spent (--budget 1s for each of 2 jobs, earlier runs included)"
+    assert spent in done.stdout
     assert 0 < len(workspace.runs()) <= 2
     assert len(params_of(workspace)["race"]["fits"]) == len(workspace.runs())
 
@@ -207,4 +248,5 @@ def test_a_race_at_another_image_size_begins_anew(raced: Workspace, tmp_path: Pa
     assert f"digits: {n} runs at 48 pixels do not count" in looked.stdout
     assert "cannot tell: no fit has finished" in looked.stdout
     assert "next: " in looked.stdout
+    assert "Stopped: a dry run (no budget)." in looked.stdout
     assert len(workspace.runs()) == before

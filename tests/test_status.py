@@ -80,6 +80,20 @@ def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFix
     assert status.following({"done"}, looked=True) is None
 
 
+def test_done_without_a_look_at_what_is_stale_says_so(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status.main()
+    assert status.NOT_LOOKED not in capsys.readouterr().out  # nothing has finished
+    write_run(runs, LITE[0], 0, 0.1)
+    status.main()
+    assert status.NOT_LOOKED in capsys.readouterr().out.splitlines()
+    status.main(json=True)
+    said = capsys.readouterr()
+    assert json.loads(said.out)["stale_checked"] is False
+    assert said.err.splitlines() == [status.NOT_LOOKED]
+
+
 def test_a_run_under_way_is_shown_with_its_process(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,8 +140,11 @@ def test_stale_runs_are_those_that_a_sweep_would_make(tmp_path: Path) -> None:
         return found
 
     assert counts() == {"done": 4}
+    assert status.NOT_LOOKED not in workspace.command("pipeline.status").stdout  # all as it was
     (workspace.folder / "data/runs/digits" / LITE[0] / "quickstart/0.json").unlink()
     workspace.change("conf/dataset/digit_mosaic.yaml", another_key=1)
     assert counts() == {"done": 1, "missing": 1, "stale": 2}
+    assert status.NOT_LOOKED in workspace.command("pipeline.status").stdout
     said = workspace.command("pipeline.status", "--stale").stdout.splitlines()
+    assert status.NOT_LOOKED not in said
     assert said[-1].startswith("Next: python -m pipeline.why # ")

@@ -224,7 +224,9 @@ def test_a_record_of_other_code_is_never_taken_for_this_codes(swept: Workspace) 
     """Its configuration is equal: only what made it differs."""
     trainer = swept.folder / "pipeline/finetune/recipe.py"
     trainer.write_text(trainer.read_text() + "\n# changed\n")
-    assert "12 made, 4 up to date" in swept.sweep().stdout
+    said = swept.sweep().stdout
+    assert said.startswith("12 stages to do, 8 fits among them")
+    assert "12 made, 4 up to date" in said
 
 
 def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> None:
@@ -287,6 +289,21 @@ def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, num
     assert " not finished" in said
     assert not [pid for pid, _ in workspace.runs() if psutil.pid_exists(pid)]
     assert len([name for name in workspace.lock() if name.startswith("finetune")]) >= 2
+
+
+def test_a_signal_to_all_processes_of_a_sweep_is_not_taken_for_a_lack_of_memory(
+    workspace: Workspace,
+) -> None:
+    """The fork server is one of them, and the kernel ends its runs with SIGKILL."""
+    sweeping = workspace.start_sweep("--jobs", "2", CELL_SECONDS="30", of_its_own_group=True)
+    until(lambda: len(workspace.runs()) == 2)
+    os.killpg(sweeping.pid, signal.SIGTERM)
+    said, errors = sweeping.communicate(timeout=30)
+    assert sweeping.returncode == 75
+    assert "SIGKILL" not in said + errors
+    assert "tried again" not in said
+    assert "stopped, 8 not done: call again" in errors
+    assert len(workspace.runs()) == 2
 
 
 def test_no_run_outlives_a_killed_sweep(workspace: Workspace) -> None:

@@ -170,6 +170,7 @@ def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Pa
     assert sweeping.wait() == 0, shown
     assert "digits-tf_efficientnet_lite0.in1k-quickstart-0" in shown
     assert "epoch 1/2, loss 2.000, error 0.5000" in shown
+    assert "up to 12 stages to do, 4 fits among them" in shown  # its datasets come first
     assert "4 running" in shown
     assert "12 made" in shown
     assert "Collecting" not in shown

@@ -8,6 +8,9 @@ pipeline.sweep` runs what is new.
 """
 
 import csv
+import json
+import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from difflib import SequenceMatcher
@@ -70,6 +73,39 @@ def edit_study(
     refuse_unknown_names(study_of(params, yaml.safe_load(text)))
     refuse_unknown_models(params.parent, [m for m in _models(content) if m not in before])
     write_text(params, text)
+
+
+def edit_race(path: Path, change: Callable[[Any], None]) -> None:
+    """Change params.yaml's content, comments kept, with each cell of the race in one line."""
+
+    def edit(content: Any) -> None:
+        if "race" not in content:
+            raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
+        change(content)
+
+    edit_study(path, edit, _with_cells_in_a_line)
+
+
+def _with_cells_in_a_line(text: str, content: Any) -> str:
+    """The section `race` with each cell in one line of a diff, however long."""
+    race = content["race"]
+    lines = [f"  datasets: {_in_a_line(race['datasets'])}"]
+    for kind in ("fits", "probes"):
+        lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
+        for name, values in race[kind].items():
+            lines.append(f"    {_in_a_line([name])[1:-1]}: {_in_a_line(values)}")
+    head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
+    end = re.search(r"^(?=\S)", rest, re.MULTILINE)
+    return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
+
+
+def _in_a_line(value: Any) -> str:
+    """YAML in one line, with quotes where a text would be read as something else."""
+    of_python = json.loads(json.dumps(value))  # not of the parser that keeps comments
+    text: str = yaml.safe_dump(
+        of_python, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
+    )
+    return text.strip()
 
 
 def _dumped(content: Any) -> str:

@@ -12,7 +12,8 @@ source but a calibration, which stays on its machine, would have estimated for i
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -213,26 +214,31 @@ def measured_over_estimated(source: Source, runs: Iterable[TimedRun]) -> dict[Ti
     Runs that the source knows nothing of are left out.
     """
     runs = list(runs)
+    by_model = runs_by_model(runs)
+
+    @cache  # all runs of a model share it
+    def elsewhere(model: str, warm: bool) -> float:
+        return start_up_of(model, [run for run in runs if run.work.model != model], warm)
+
+    def start_up_without(hidden: TimedRun) -> float:
+        """The start-up that the estimate of a run includes, as if that run had not been made.
+
+        A table hides all runs of the run's model, so there the start-up is that of other models.
+        """
+        if hidden.start_up_seconds is None:
+            return 0.0  # it is part of the run's speed
+        model = hidden.work.model
+        own = [run for run in by_model[model] if run is not hidden and run.warm == hidden.warm]
+        if own and not isinstance(source, ScaledTable):
+            return start_up_of(model, own, hidden.warm)
+        return elsewhere(model, hidden.warm)
+
     speeds = {run: source.speed(run.work, hidden=run) for run in runs}
     return {
-        run: run.fit_seconds / (run.work.megapixels / speed + _start_up_without(run, source, runs))
+        run: run.fit_seconds / (run.work.megapixels / speed + start_up_without(run))
         for run, speed in speeds.items()
         if speed is not None
     }
-
-
-def _start_up_without(hidden: TimedRun, source: Source, runs: list[TimedRun]) -> float:
-    """The start-up that the estimate of a run includes, as if that run had not been made.
-
-    A table hides all runs of the run's model, so there the start-up is that of other models.
-    """
-    if hidden.start_up_seconds is None:
-        return 0.0  # it is part of the run's speed
-    model = hidden.work.model
-    others = [run for run in runs if run is not hidden]
-    if isinstance(source, ScaledTable):
-        others = [run for run in others if run.work.model != model]
-    return start_up_of(model, others, hidden.warm)
 
 
 def error_factor(source: Source, runs: Iterable[TimedRun]) -> tuple[float, bool]:
@@ -251,7 +257,7 @@ def error_factor(source: Source, runs: Iterable[TimedRun]) -> tuple[float, bool]
 
 def _median(values: Iterable[float]) -> float | None:
     found = list(values)
-    return float(np.median(found)) if found else None
+    return median(found) if found else None
 
 
 def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:

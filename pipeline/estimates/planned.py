@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from statistics import median
 
@@ -98,14 +98,23 @@ def prepared(root: Path, dataset: str) -> Data | None:
         return None
 
 
+def record_at(path: Path) -> Record:
+    """As `read_record`, but read only once as long as time, size and inode stay the same."""
+    found = path.stat()
+    return _record_as_of(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@cache
+def _record_as_of(path: Path, time: int, size: int, inode: int) -> Record:
+    return read_record(path)
+
+
 def readable_records(folder: Path) -> list[Record]:
     """Every record below the folder, of this study or an earlier one; damaged ones are left out."""
     found = []
     for path in sorted(folder.rglob("*.json")):
-        try:
-            found.append(read_record(path))
-        except (OSError, PipelineError):
-            continue
+        with suppress(OSError, PipelineError):
+            found.append(record_at(path))
     return found
 
 
@@ -336,11 +345,10 @@ class Prices:
     def _known(self) -> dict[tuple[str, str, str], float]:
         """The median fit time of each (dataset, model, recipe) with records, of whatever code."""
         found = defaultdict(list)
-        for path in self.root.glob("data/runs/*/*/*/*.json"):
-            seconds = _fit_seconds(path)
-            if seconds is not None:
-                found[path.parts[-4:-1]].append(seconds)
-        return {(cell[0], cell[1], cell[2]): median(each) for cell, each in found.items()}
+        for each in readable_records(self.root / "data/runs"):
+            if each.cost.fit_seconds is not None:
+                found[each.dataset, each.model, each.recipe].append(each.cost.fit_seconds)
+        return {cell: median(seconds) for cell, seconds in found.items()}
 
     @cached_property
     def _scale(self) -> float:
@@ -390,10 +398,3 @@ def per_pixel(params: Path, path: Path) -> dict[str, float]:
 
 def _median_or_one(values: pd.Series) -> float:
     return 1.0 if values.isna().all() else float(values.median())
-
-
-def _fit_seconds(path: Path) -> float | None:
-    try:
-        return float(json.loads(path.read_text("utf-8"))["cost"]["fit_seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -64,7 +64,9 @@ class Rung:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes.
+    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes:
+    `seconds` as they were, `grid_seconds` by the prices of fits, and so `priced_seconds` (None in
+    older certificates), what ran. Only the last two compare: a busy machine takes longer.
 
     The best candidate is among `may_be_best` with `confidence`. `regret_at_most` is how much more
     the recommended one may err than the best, as a fraction; None without a fit. `covers` says what
@@ -93,6 +95,7 @@ class Certificate:
     steps: list[Step]
     not_raced: dict[str, str]
     not_judged: list[str] = field(default_factory=list)
+    priced_seconds: float | None = None
 
     def text(self) -> str:
         """The certificate for people."""
@@ -109,18 +112,18 @@ class Certificate:
         sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
+        if (self.regret_at_most or 0) > (self.error_rate or 0):
+            bound += ", more than its own error: its images and runs are too few to tell"
         others = [name for name in self.may_be_best if name != self.recommended]
         apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
         verdict = apart if others else ""
         shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
-        share = self.seconds / self.grid_seconds if self.grid_seconds else 1.0
         return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
             f"P(best) {self.p_best or 0:.2f}){verdict}",
             f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
             *([f"may be the best as well: {shown}"] if others else []),
-            f"spent {duration(self.seconds)}, {100 * share:.0f} % of the grid's "
-            f"{duration(self.grid_seconds)} (prices: {self.priced})",
+            f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
             *(
                 f"{each.name} explain {100 * each.explains:.0f} % "
@@ -131,6 +134,14 @@ class Certificate:
             *self._not_raced(),
             f"stopped: {self.stopped}",
         ]
+
+    def _share_of_grid(self) -> str:
+        """What ran beside the whole grid, both by the same prices."""
+        grid = duration(self.grid_seconds)
+        if self.priced_seconds is None or not self.grid_seconds:
+            return f"the grid is estimated at {grid}"
+        share = 100 * self.priced_seconds / self.grid_seconds
+        return f"by estimate {duration(self.priced_seconds)} of the grid's {grid}, {share:.0f} %"
 
     def _not_raced(self) -> list[str]:
         """How many candidates each limit took out."""

@@ -8,18 +8,16 @@ results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ord
 
 import json as json_text
 import math
-import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib import rc_context
 
-from pipeline.change.__main__ import edit_study
+from pipeline.change.__main__ import edit_race
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import plain, write_json, write_text
@@ -29,8 +27,10 @@ from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     IMAGENET,
     Budget,
+    Decided,
     Field,
     budget_of,
+    decided,
     field_of,
     models_asked,
     not_counted,
@@ -39,6 +39,7 @@ from pipeline.race.field import (
     rules_of,
     runs_at_a_time,
     told_not_counted,
+    told_to_make,
 )
 from pipeline.race.search import RUN, Action, Race, Rules
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
@@ -147,40 +148,7 @@ def _take_over(study: Study, dataset: str, fits: list[Cell]) -> None:
         for cell in fits:
             content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
 
-    _edit(study.path, change)
-
-
-def _edit(path: Path, change: Callable[[Any], None]) -> None:
-    """Change params.yaml's content, comments kept, with each cell of the race in one line."""
-
-    def edit(content: Any) -> None:
-        if "race" not in content:
-            raise PipelineError(f"{path}: no section race: copy it from studies/quickstart.yaml")
-        change(content)
-
-    edit_study(path, edit, _with_cells_in_a_line)
-
-
-def _with_cells_in_a_line(text: str, content: Any) -> str:
-    """The section `race` with each cell in one line of a diff, however long."""
-    race = content["race"]
-    lines = [f"  datasets: {_in_a_line(race['datasets'])}"]
-    for kind in ("fits", "probes"):
-        lines.append(f"  {kind}:" + ("" if race[kind] else " {}"))
-        for name, values in race[kind].items():
-            lines.append(f"    {_in_a_line([name])[1:-1]}: {_in_a_line(values)}")
-    head, begin, rest = re.split(r"^(race:.*\n)", text, maxsplit=1, flags=re.MULTILINE)
-    end = re.search(r"^(?=\S)", rest, re.MULTILINE)
-    return head + begin + "\n".join(lines) + "\n" + (rest[end.start() :] if end else "")
-
-
-def _in_a_line(value: Any) -> str:
-    """YAML in one line, with quotes where a text would be read as something else."""
-    of_python = json_text.loads(json_text.dumps(value))  # not of the parser that keeps comments
-    text: str = yaml.safe_dump(
-        of_python, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
-    )
-    return text.strip()
+    edit_race(study.path, change)
 
 
 def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
@@ -235,6 +203,10 @@ class Contest:
         """Where the race stands, and what would run next."""
         study, field, race, events, spent = self._now(set())
         actions, stopped = self._next(field, race, events, spent)
+        if self.dataset in study.raced_datasets:
+            first = self._to_make(self._decided(study)[0])
+            if any(first):
+                print(told_to_make(self.dataset, *first, self.budget))
         for each in actions:
             kind = FIT if each.rung == RUN else PROBE
             takes = duration(each.seconds) + ("" if field.timed else " assumed")
@@ -319,7 +291,7 @@ class Contest:
             for kind, values in cells:
                 content["race"][kind][raced_name(values)] = values
 
-        _edit(study.path, change)
+        edit_race(study.path, change)
         stages = {"fits": "finetune_raced", "probes": "baseline_raced"}
         return tuple(f"{stages[kind]}@{raced_name(values)}" for kind, values in cells)
 
@@ -335,19 +307,17 @@ class Contest:
 
     def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
         study = read_study(self.root / "params.yaml")
-        listed, other = self._listed(study), not_counted(self.root, study, self.dataset)
-        made = {path for path in listed.values() if (self.root / path).is_file()} - other.keys()
-        self._unlist([each for each in targets if listed[each] not in made])
-        return {m for m, each in zip(models, targets, strict=True) if listed[each] not in made}
+        counting, _ = self._decided(study)
+        made = {each.stage for each in counting if (self.root / each.path).is_file()}
+        self._unlist([each for each in targets if each not in made])
+        return {m for m, each in zip(models, targets, strict=True) if each not in made}
 
-    def _listed(self, study: Study) -> dict[str, Path]:
-        """The stages of what was decided, each with the record that it makes."""
-        names = [{"dataset": data, "model": m} for data, m in study.probed if data == self.dataset]
-        probes = {f"baseline_raced@{raced_name(each)}": probe_path(**each) for each in names}
-        fits = {
-            f"finetune_raced@{raced_name(asdict(c))}": c.path(RUNS) for c in self.cells(study, ())
-        }
-        return probes | fits
+    def _decided(self, study: Study) -> tuple[list[Decided], list[Decided]]:
+        """What was decided: what counts, and that of which the records do not."""
+        other = not_counted(self.root, study, self.dataset)
+        listed = decided(study, self.dataset, self.cells(study, ()))
+        counts = [each for each in listed if each.path not in other]
+        return counts, [each for each in listed if each.path in other]
 
     def _unlist(self, stages: list[str]) -> None:
         """Take these out of params.yaml."""
@@ -357,16 +327,47 @@ class Contest:
                 del content["race"]["probes" if stage == "baseline_raced" else "fits"][name]
 
         if stages:
-            _edit(self.root / "params.yaml", change)
+            edit_race(self.root / "params.yaml", change)
 
     def _make(self, study: Study) -> None:
-        """Make what was decided and is not there: a race was killed, or code has changed. Runs that
-        do not count any longer are taken out: what runs in their place is decided anew.
+        """Make what was decided and is not there, as a race was ended or code has changed, as far
+        as the budget pays. The rest, and runs that do not count any longer, are taken out: what
+        runs in their place is decided anew.
         """
-        other, listed = not_counted(self.root, study, self.dataset), self._listed(study)
-        self._unlist([stage for stage, path in listed.items() if path in other])
-        if targets := tuple(stage for stage, path in listed.items() if path not in other):
+        counting, others = self._decided(study)
+        limited = math.isfinite(self.budget.seconds)
+        paid, unpaid = self._to_make(counting) if limited else ({}, {})
+        told = told_to_make(self.dataset, paid, unpaid, self.budget)
+        if counting and len(unpaid) == len(counting):
+            raise PipelineError(f"{told}: allow more")
+        if unpaid:
+            print(f"{told}: the others leave the race")
+        self._unlist([*(each.stage for each in others), *unpaid])
+        if targets := tuple(each.stage for each in counting if each.stage not in unpaid):
             _sweep(self.root, targets, self.jobs)
+
+    def _to_make(self, listed: list[Decided]) -> tuple[dict[str, float], dict[str, float]]:
+        """The stages that a sweep would run, with prices: those that the budget pays, in the order
+        in which they were decided, and the others.
+        """
+        from pipeline.sweep.session import would_run
+
+        run = would_run(self.root, [each.stage for each in listed]) if listed else set()
+        left = self.budget.in_all(runs_at_a_time(self.root, self.jobs))
+        there = [each.path for each in listed if each.stage not in run]
+        left -= sum(map(counted_seconds, records_of(self.root, there)))
+        field = self._now(set())[1]
+        paid: dict[str, float] = {}
+        unpaid: dict[str, float] = {}
+        for each in listed:
+            if each.stage not in run:
+                continue
+            price = field.price(each.model, each.kind)
+            if price is None:  # what it took before, if that is known
+                price = sum(map(counted_seconds, records_of(self.root, [each.path])))
+            (paid if price <= left else unpaid)[each.stage] = price
+            left -= price if price <= left else 0
+        return paid, unpaid
 
     def _certificate(
         self,

@@ -6,8 +6,8 @@ has published numbers; a model that cannot race is named with the reason.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,18 @@ from pipeline.estimates.planned import (
     median_watts,
     prepared,
     readable_records,
+    record_at,
     this_device,
 )
+from pipeline.figures.certificate import FIT, PROBE
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
 from pipeline.recommend.limits import Asked, seconds_of
 from pipeline.recommend.prior import with_memory
-from pipeline.records import Record, read_record
-from pipeline.study.params import RUNS, Cell, Study, threads_of
+from pipeline.records import Record
+from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 BASELINES = Path("data/baselines")
@@ -61,6 +63,14 @@ class Field:
     priced: str
     timed: bool
     told: str
+
+    def price(self, model: str, kind: str) -> float | None:
+        """Seconds of a run; None where nothing was timed here or the model is no candidate."""
+        names, costs = self.candidates.names, self.candidates
+        if not self.timed or model not in names:
+            return None
+        prices = costs.rung_seconds if kind == PROBE else costs.fit_seconds
+        return float(prices[names.index(model), 0])
 
 
 @dataclass(frozen=True)
@@ -239,14 +249,14 @@ def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
     found: dict[Path, str] = {}
     for path in paths:
         if (root / path).is_file():
-            why = _why_not(read_record(root / path), study, settings, known)
+            why = _why_not(record_at(root / path), study, settings, known)
             found |= {path: why} if why else {}
     return found
 
 
 def records_of(root: Path, paths: Iterable[Path]) -> list[Record]:
     """The records that are there, in the order in which they were made."""
-    found = [read_record(root / path) for path in paths if (root / path).is_file()]
+    found = [record_at(root / path) for path in paths if (root / path).is_file()]
     return sorted(found, key=lambda each: (each.started_at or "", each.model, each.seed))
 
 
@@ -288,6 +298,43 @@ def _settings(root: Path, recipe: str) -> dict[str, Any]:
         return {}
     fixed = {str(key): said[key] for key in said if not OmegaConf.is_interpolation(config, key)}
     return {key: value for key, value in _DEFAULTS.items() if key not in said} | fixed
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A probe or fit (`kind`) that a race has decided on; its stage makes the record at `path`."""
+
+    stage: str
+    path: Path
+    model: str
+    kind: str
+
+
+def decided(study: Study, dataset: str, fits: Iterable[Cell]) -> list[Decided]:
+    """What a race has decided on: its probes in params.yaml, then these fits of it."""
+    models = [model for data, model in study.probed if data == dataset]
+    names = {model: raced_name({"dataset": dataset, "model": model}) for model in models}
+    return [
+        *(
+            Decided(f"baseline_raced@{name}", probe_path(dataset, model), model, PROBE)
+            for model, name in names.items()
+        ),
+        *(
+            Decided(f"finetune_raced@{raced_name(asdict(each))}", each.path(RUNS), each.model, FIT)
+            for each in fits
+        ),
+    ]
+
+
+def told_to_make(
+    dataset: str, paid: Mapping[str, float], unpaid: Mapping[str, float], budget: Budget
+) -> str:
+    """How many runs are made before others are chosen, and which of them the budget pays."""
+    seconds = [*paid.values(), *unpaid.values()]
+    told = f"{dataset}: {len(seconds)} run{'s' * (len(seconds) != 1)} to make first"
+    told += f", about {duration(sum(seconds))}" if any(seconds) else ""
+    told += ": code or settings have changed, or a race was ended"
+    return told + (f"; {budget.told} pays {len(paid)}" if unpaid else "")
 
 
 def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:

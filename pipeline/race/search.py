@@ -18,6 +18,7 @@ from scipy import stats
 from pipeline.estimates.belief import Prediction, Prior, log_odds, predict
 
 SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
+MOST_IMAGES = 20_000  # of more, real runs do not spread less (docs/race.md)
 FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
 RUN = -1  # the action of a full fit; others are numbers of cheap rungs from 0
 
@@ -38,7 +39,8 @@ class RunSpread:
 
 def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
     """Pooled over all models that were run more than once, with the assumption of SPREAD."""
-    squares, freedom = FREEDOM_OF_RUNS * SPREAD**2 / n_valid, FREEDOM_OF_RUNS
+    assumed = SPREAD**2 / min(n_valid, MOST_IMAGES)
+    squares, freedom = FREEDOM_OF_RUNS * assumed, FREEDOM_OF_RUNS
     for of_model in runs:
         if len(of_model) > 1:
             p = float(np.clip(np.mean(of_model), 1e-3, 1 - 1e-3))

@@ -136,7 +136,7 @@ def _regret_of_runs(race: Race, best: int, models: np.ndarray) -> float:
         ]
         bound = radius - np.array(least)
     bound[i] = 0
-    return float(max(bound.max(), 0.0))
+    return float(np.clip(bound.max(), 0.0, 1.0))  # a spread has no such end on few images
 
 
 def _tails(
@@ -264,11 +264,20 @@ def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certifi
         n_candidates=len(names),
         n_never_run=int((race.n_runs == 0).sum()),
         seconds=_rounded(sum(each.seconds for each in events)),
+        priced_seconds=_rounded(sum(_price(race, each) for each in events)),
         rungs=_rungs(race),
         models=[_entrant(race, events, end, m) for m in range(len(names))],
         steps=_steps(race, events),
         **about,
     )
+
+
+def _price(race: Race, event: Event) -> float:
+    """What a run was estimated at, in seconds; of one that failed, what it took."""
+    if event.error is None:
+        return event.seconds
+    costs, m = race.candidates, race.candidates.names.index(event.model)
+    return float((costs.rung_seconds if event.kind == PROBE else costs.fit_seconds)[m, 0])
 
 
 def _steps(race: Race, events: Sequence[Event]) -> list[Step]:

@@ -2,7 +2,8 @@
 
 Reads params.yaml, the records and the locks of running fine-tunes; takes no lock itself. The state
 `stale` costs a look through DVC's eyes: at the files of one's own datasets always, at all else
-with --stale.
+with --stale. Without it, a line says so, unless nothing has changed since a sweep found or made
+everything up to date.
 """
 
 import json
@@ -23,6 +24,7 @@ from pipeline.core.processes import holder_of, last_progress
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_names
+from pipeline.sweep.snapshot import nothing_to_do
 
 LOGS = Path(".dvc/tmp/sweep/logs")
 DATASET = re.compile(r"dataset(_raced)?@")  # the stage of each dataset begins so
@@ -35,6 +37,11 @@ STATES = {  # state: how the table shows it
     "stale": "yellow",
     "missing": "dim",
 }
+FINISHED = ("done", "failed", "diverged")
+NOT_LOOKED = (
+    "not checked: whether finished runs are of today's code and configuration: "
+    "python -m pipeline.status --stale"
+)
 
 
 @dataclass(frozen=True)
@@ -67,20 +74,23 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     changed = changed_sources(study)
     notes += [f"{text}: python -m pipeline.sweep" for text in changed.values()]
     outdated = stale_cells() if stale else set()
+    looked = stale or nothing_to_do(Path(), ()) is not None
     states = [
         state_of(cell, RUNS, cell in outdated or cell.dataset in changed) for cell in study.cells()
     ]
-    print_json(states) if json else print_table(study, states)
+    if not looked and any(state.state in FINISHED for state in states):
+        notes.append(NOT_LOOKED)
+    print_json(states, looked) if json else print_table(study, states)
     for note in notes:
         print(note, file=sys.stderr if json else sys.stdout)
-    if not json and (command := following({state.state for state in states}, stale)):
+    if not json and (command := following({state.state for state in states}, looked)):
         print(f"Next: {command}")
 
 
 def following(found: set[str], looked: bool) -> str | None:
     """The next command for cells in these states, and what it is for; None where there is none.
 
-    `looked`: was DVC asked which are stale?
+    `looked`: is it known which are stale?
     """
     if "running" in found:
         return None
@@ -176,9 +186,13 @@ def stale_cells() -> set[Cell]:
     return found | {cell for cell in project.cells if cell.dataset in datasets}
 
 
-def print_json(states: list[State]) -> None:
+def print_json(states: list[State], looked: bool) -> None:
     counts = dict(Counter(state.state for state in states))
-    value = {"counts": counts, "cells": [asdict(state) for state in states]}
+    value = {
+        "counts": counts,
+        "stale_checked": looked,
+        "cells": [asdict(state) for state in states],
+    }
     json.dump(value, sys.stdout, indent=2, allow_nan=False)
     print()
 

@@ -244,13 +244,16 @@ class Sweep:
         return bool(self._ready)
 
     def _say_what_is_to_do(self, stages: list[Stage]) -> None:
-        """How many stages there are to make at most, and how long their fits will take here."""
+        """How many stages there are to make, and how long their fits will take here: at most, as
+        those that wait for others may yet be in DVC's cache.
+        """
         cells = [cell for cell in map(self.project.cell_of, stages) if cell is not None]
         if not cells:
             return
         fits = "1 fit" if len(cells) == 1 else f"{len(cells):,} fits"
         some = len(cells) < len(stages)
         what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
+        what = f"up to {what}" if self._unplanned else what
         if self.options.address is None:  # of a cluster's hosts nothing is known yet
             what += f": {self._time_of_fits(cells, max(map(self.project.threads_of, stages)))}"
         self.view.say(what)
@@ -338,6 +341,8 @@ class Sweep:
 
     def _hear(self, end: Ended) -> None:
         name = end.job.name
+        if self.stopping and end.again:
+            return  # ended with this sweep, as by a signal to all of its processes: it is left
         self._left.append(end.job.architecture)
         if end.again and self._attempts[name] < ATTEMPTS:
             self.view.again(end)

@@ -23,6 +23,7 @@ from pipeline.sweep.dvc_private import (
     inputs_of,
     missing_inputs,
     name_of,
+    one_line,
     outs_changed,
     outs_of,
 )
@@ -102,6 +103,15 @@ def verdicts(project: Project, stages: list[Stage], needs: dict[str, set[str]]) 
         if verdict is not None:
             found[name] = verdict
     return found
+
+
+def would_run(root: Path, names: Sequence[str]) -> set[str]:
+    """Those of the stages that a sweep would run: not up to date, and no cache has them."""
+    project = Project(root)
+    stages, needs = project.collect(names)
+    with one_line():
+        found = verdicts(project, stages, needs)
+    return {name for name in names if found.get(name, "").startswith((RUN, AFTER))}
 
 
 def explained(project: Project, stages: list[Stage], found: dict[str, str]) -> list[str]:
