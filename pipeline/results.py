@@ -51,6 +51,8 @@ RUNS = (
     "n_test",
     "chance_error_rate",
 )
+# `not_timed` of a run whose own record says nothing against its time:
+ELSEWHERE, UNKNOWN_START_UP = "another device than most", "too few steps to tell its start-up"
 HISTORY = (
     *CELL,
     "run",

@@ -201,6 +201,23 @@ def test_the_sentence_says_what_the_interval_says(
 
 
 @pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((-0.0004, 0.0300), "frozen features with a linear head (gain 1.0 points [0.0, 3.0])"),
+        ((0.0004, 0.0300), "frozen features with a linear head (gain 1.0 points [0.0, 3.0])"),
+        ((0.0006, 0.0300), "Fine-tuning gains 1.0 points [0.1, 3.0]"),
+        ((-0.0300, -0.0004), "frozen features with a linear head (gain 1.0 points [-3.0, 0.0])"),
+        ((-0.0300, 0.0004), "frozen features with a linear head (gain 1.0 points [-3.0, 0.0])"),
+        ((-0.0300, -0.0006), "None of these fits beats frozen features"),
+    ],
+)
+def test_an_end_that_is_shown_as_zero_is_zero(ends: tuple[float, float], said: str) -> None:
+    board = baseline_columns(fits([0.10, 0.11]), {("pets", MODEL): frozen(0.3)}).reset_index()
+    row = {"error_rate_mean": 0.105, "gain": 0.01, "gain_low": ends[0], "gain_high": ends[1]}
+    assert said in str(gain_sentence(board.assign(**row), MODEL))
+
+
+@pytest.mark.parametrize(
     ("errors", "low", "probe", "said"),
     [
         ([0.20, 0.30], 0.05, 0.15, "less than every fine-tune; the intervals overlap."),

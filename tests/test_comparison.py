@@ -152,7 +152,17 @@ def test_a_model_is_called_less_stable_by_the_others_alone():
     without = compare(np.delete(errors, 4, axis=0), 1000, None)
     assert np.delete(found.low, 4) == pytest.approx(without.low)
     assert found.low[4] < 0.06 < 0.14 < found.high[4]
-    assert not compare(errors[3:6], 1000, None).less_stable.any(), "two others are too few to tell"
+    two_seeds = errors[3:6, [0, 2]]
+    assert not compare(two_seeds, 1000, None).less_stable.any(), "two others are too few to tell"
+
+
+def test_a_less_stable_model_of_three_or_four_widens_no_other_interval():
+    for models, seeds, covered in ((4, 2, 0.68), (3, 3, 0.80)):
+        inside, apart = unsteady_coverage(np.array([0.4] + (models - 1) * [0.05]), seeds)
+        assert inside[0] >= covered
+        assert apart[0] > 0.4
+        assert apart[1:].mean() < 0.03
+        assert 0.93 <= inside[1:].mean() <= 0.975  # pooled: 0.98 and 0.99, much wider
 
 
 def test_a_single_image_makes_no_model_less_stable():

@@ -137,6 +137,17 @@ def test_a_bug_of_ours_in_the_last_fit_keeps_its_traceback(
         fitting.fit(run, run.recipe, lambda row: None)
 
 
+def test_the_last_fit_tells_how_many_epochs_there_will_be(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = learner_of(data, MODEL)
+    fitting.fit(run, run.recipe, stage._epoch_printer("squares"))
+    told = [line.split("  ")[:2] for line in capsys.readouterr().out.splitlines()]
+    n = len(told)
+    assert n > 1
+    assert told == [["squares", f"epoch {number}/{n}"] for number in range(1, n + 1)]
+
+
 def test_the_bodys_weights_have_timms_own_names(exported_models: dict[str, Path]) -> None:
     state = safetensors.torch.load_file(exported_models["single"] / "model.safetensors")
     body = {name[5:] for name in state if name.startswith("body.")}

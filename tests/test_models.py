@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import merge
-from pipeline.models.__main__ import TABLE, print_json, print_table, rows_of, since_2022
+from pipeline.models.__main__ import TABLE, main, print_json, print_table, rows_of, since_2022
 from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
 from pipeline.names.vision_learner import features_of_model, fit_of, left_out
 from pipeline.timm_results.imagenet import COLUMNS
@@ -243,6 +243,20 @@ def test_a_pattern_lists_every_pretrained_model_that_matches(imagenet: Path) -> 
     assert set(models) == {name for name in weights() if name.startswith("resnet18.")}
     with pytest.raises(PipelineError, match="no model with pretrained weights matches"):
         rows_of(["zz*"], imagenet, None)
+
+
+def test_a_pattern_that_fits_nothing_hides_no_model_that_others_fit(
+    imagenet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(PipelineError, match=r"^'zz\*': no model with pretrained weights matches$"):
+        main("zz*", "resnet18", table=imagenet, json=True)
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == [
+        "resnet18.a1_in1k",
+        "resnet18.tv_in1k",
+    ]
+    with pytest.raises(PipelineError, match=r"^'zz\*': .*; model resnet_50: .*did you mean"):
+        main("zz*", "resnet_50", table=imagenet)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,10 @@ def test_what_cannot_be_written_is_one_line_and_params_stays(
     ("text", "line"),
     [
         ("name: photos\n", "names no images of its own: write source and images"),
+        (
+            "name: photos\nimages: {_target_: pipeline.dataset.find_images.digits}\n",
+            r"`python -m pipeline\.change 'grid\.datasets=\[photos\]'` makes it the study's",
+        ),
         ("# nothing yet\n", r"photos\.yaml: names nothing: write source and images"),
         ("source: gone\nimages: {}\n", "source gone is not there"),
     ],

@@ -126,7 +126,7 @@ def test_a_table_that_goes_to_no_file_leaves_nothing_beside_it(
     printed, said = capsys.readouterr()
     assert len(pd.read_csv(io.StringIO(printed))) == 70
     assert [f"no{n}.png" in said for n in range(3)] == [True] * 3
-    assert said.endswith("-: 70 images\n")
+    assert said.endswith("\nstandard output: 70 images\n")
     os.mkfifo(tmp_path / "pipe")
     for n in range(3):
         (images / f"no{n}.png").unlink()

@@ -284,6 +284,7 @@ def test_small_and_fast_is_a_limit_and_told_as_one(study: Path, capsys):
     told = ask(tables(study), capsys, smaller_and_faster_than_median=True)
     assert [each["model"] for each in told["models"]] == [LITE[0]]
     assert told["excluded"] == ["--smaller-and-faster-than-median excludes 2 of 3 models"]
+    assert told["reason"].startswith(f"It is the only one within the limits; {LITE[1]}, which they")
     assert ask(study, capsys, "planet", smaller_and_faster_than_median=True)["not_judged"] == [
         "--smaller-and-faster-than-median"
     ]
@@ -552,6 +553,26 @@ def test_runs_on_files_that_have_changed_since_are_called_that(
     told = ask(tables(study), capsys)
     assert told["outdated"] == f"{said}."
     assert told["next"]["commands"] == [SWEEP, REST]
+
+
+def test_a_recipe_that_was_edited_since_the_runs_is_said_and_they_are_to_make_again(
+    priced: Path, root: Path, capsys
+):
+    """dvc.lock is this project's own, of the same cells."""
+    shutil.copy(root / "dvc.lock", priced)
+    recipe = priced / "conf/recipe/quickstart.yaml"
+    text = (root / "conf/recipe/quickstart.yaml").read_text()
+    recipe.write_text(f"# the same in other words\n{text}".replace("lr: 0.001 ", "lr: 1e-3 "))
+    told = ask(tables(priced), capsys, price_per_hour=1.0)
+    assert (told["outdated"], told["cost"]["runs"]) == (None, 0)
+    recipe.write_text(text.replace("lr: 0.001 ", "lr: 0.0005 ").replace("head: linear", "wd: 0"))
+    told = ask(priced, capsys, price_per_hour=1.0)
+    assert told["outdated"] == (
+        "conf/recipe/quickstart.yaml was edited since the runs in the tables: head was linear, is "
+        "not there, lr was 0.001, is 0.0005, wd was not there, is 0."
+    )
+    assert recommend.answer_text(told).splitlines()[0] == told["outdated"]
+    assert (told["next"]["commands"], told["cost"]["runs"]) == ([SWEEP, REST], 9)
 
 
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
@@ -872,12 +893,50 @@ def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(pr
     assert "not known;" not in loose["reason"]
 
 
-def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys):
+def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, monkeypatch):
     (priced / "data/runs").unlink()
+    another = Device(kind="cpu", name="Another CPU", threads=2)
+    for module in (planned, recommend):
+        monkeypatch.setattr(module, "this_device", lambda threads: another)
     told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
     assert told["cost"]["cost"] is None
-    assert "the last fit: not known: digits is not prepared yet" in told["cost"]["text"]
+    assert (
+        "the last fit: not known: nothing tells of their models on this device"
+        in (told["cost"]["text"])
+    )
     assert "Whether it keeps --max-cost is not known" in told["reason"]
+
+
+@pytest.mark.parametrize("disturbed", [1, 9])
+def test_without_records_the_tables_tell_the_same_cost(priced: Path, capsys, disturbed: int):
+    for number, path in enumerate(sorted((priced / "runs").rglob("*.json"))):
+        record = json.loads(path.read_text())
+        record["cost"] |= {"start_up_seconds": 2.0 + number, "warm": number % 2 == 0}
+        record["cost"]["steady_fit_seconds"] = record["cost"]["fit_seconds"] - 2.0 - number
+        record["device"]["shared"] = number < disturbed
+        path.write_text(json.dumps(record))
+    known = ask(tables(priced), capsys, price_per_hour=3600.0)
+    (priced / "data/runs").unlink()
+    assert ask(priced, capsys, price_per_hour=3600.0)["cost"] == known["cost"]
+    assert (known["cost"]["cost"] is not None, known["cost"]["guide"]) == (True, disturbed == 9)
+    judged = ask(priced, capsys, "planet", max_fit_time="7min")["not_judged"]
+    assert judged == ["--max-fit-time"] * (disturbed == 9)
+
+
+def test_times_of_runs_that_shared_the_device_keep_a_model_on_the_first_shortlist(
+    priced: Path, capsys
+):
+    for model, fit in zip(LITE, (10.0, 90.0, 30.0), strict=True):
+        share_the_device(priced, model, fit, 0.06)
+    options = {"max_fit_time": "1s", "max_cost": 1.0, "price_per_hour": 3600.0}
+    told = ask(tables(priced), capsys, "planet", **options)
+    assert {each["model"] for each in told["models"]} == set(LITE)
+    assert told["not_judged"] == ["--max-fit-time", "--max-cost"]
+    assert told["notes"][0] == (
+        "--max-fit-time cannot be judged by an estimate: others used the device during each run "
+        "known here: a guide at best"
+    )
+    assert told["cost"]["text"].endswith("during each run known here: a guide at best.")
 
 
 def test_a_first_shortlist_is_as_long_as_can_be_tried_for_the_cost(priced: Path, capsys):

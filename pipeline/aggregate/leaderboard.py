@@ -30,6 +30,8 @@ from pipeline.study.params import Study
 from pipeline.timm_results.families import family
 
 GROUP = ["dataset", "recipe", "model"]
+COUNTS = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
+TRUTHS = ["tied", "tied_here", "on_front"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
     ("error_rate_low", "low"),
     ("error_rate_high", "high"),
@@ -59,14 +61,7 @@ def leaderboard(
     `doubts` is what `doubts_column` makes of the records. `own` are runs that
     `statistics/rates.py` put together: their leaderboards come first.
     """
-    board = (
-        _with(runs, own)
-        .groupby(GROUP, sort=False)
-        .agg(
-            n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
-            n_missing=("status", lambda status: int((status == "missing").sum())),
-        )
-    )
+    board = _unfinished(_with(runs, own))
     ok = runs[runs["status"] == "ok"]
     ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
     timed = ok[ok["not_timed"].isna()]
@@ -83,14 +78,10 @@ def leaderboard(
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid))
     board = board.join(baseline_columns(ok, baselines or {}))
-    board = board.assign(doubts=doubts)
-    both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
-    board = board.assign(doubts=[join_doubts(cells) for cells in both]).reset_index()
+    board = _with_doubts(board, doubts).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
-    counts = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
-    board[counts] = board[counts].fillna(0).astype(int)
-    truths = ["tied", "tied_here", "on_front"]
-    board[truths] = board[truths].astype("boolean")
+    board[COUNTS] = board[COUNTS].fillna(0).astype(int)
+    board[TRUTHS] = board[TRUTHS].astype("boolean")
     board["rank"] = _ranks(board)
     board = board.merge(data, on="dataset", how="left", validate="many_to_one")
     board = board.merge(published, on="model", how="left", validate="many_to_one")
@@ -99,6 +90,21 @@ def leaderboard(
 
 def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
     return runs if own is None or own.empty else pd.concat([runs, own], ignore_index=True)
+
+
+def _unfinished(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each group of the grid, in its order: how many runs failed or are missing."""
+    return runs.groupby(GROUP, sort=False).agg(
+        n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
+        n_missing=("status", lambda status: int((status == "missing").sum())),
+    )
+
+
+def _with_doubts(board: pd.DataFrame, doubts: pd.Series | None) -> pd.DataFrame:
+    """`board` with the doubts of the records and of the comparison in one column."""
+    board = board.assign(doubts=doubts)
+    both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
+    return board.assign(doubts=[join_doubts(cells) for cells in both])
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:

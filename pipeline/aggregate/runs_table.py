@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.records import METRICS, Record, read_record
-from pipeline.results import HISTORY, RUNS
+from pipeline.results import ELSEWHERE, HISTORY, RUNS, UNKNOWN_START_UP
 from pipeline.statistics.fit_times import main_devices
 from pipeline.statistics.validation_images import (
     check_answers,
@@ -23,8 +23,7 @@ from pipeline.statistics.validation_images import (
 from pipeline.study.params import Cell, Study
 from pipeline.timm_results.families import family
 
-SHARED, ELSEWHERE, UNKNOWN = "the device was shared", "another device than most", "no time known"
-UNKNOWN_START_UP = "too few steps to tell its start-up"
+SHARED, UNKNOWN = "the device was shared", "no time known"
 
 
 def why_not_timed(runs: pd.DataFrame) -> pd.Series:

@@ -153,10 +153,11 @@ class Estimate:
 class Estimator:
     """Estimates of fit times on one device; `study` has the models and the image size.
 
-    runs     those whose times count; where all shared the device, all of them, and `alone` is false
-    sources  of speeds, the most trusted first
-    factors  of each source by name: how far it may be off, and whether runs here have shown that
-    hint     what would give an estimate where there is none
+    runs       those whose times count; where all shared the device, all of them
+    disturbed  runs there are, but none that had the device for itself: see DISTURBED
+    sources    of speeds, the most trusted first
+    factors    of each source by name: how far it may be off, and whether runs here have shown that
+    hint       what would give an estimate where there is none
     """
 
     root: Path
@@ -164,7 +165,7 @@ class Estimator:
     device: Device
     records: list[Record]
     runs: list[TimedRun]
-    alone: bool
+    disturbed: bool
     sources: list[Source]
     factors: dict[str, tuple[float, bool]]
     hint: str
@@ -191,25 +192,27 @@ class Estimator:
         return Estimate(source, seconds, steady, self.factors[source][0], energy_wh)
 
 
-def estimator_for(root: Path, study: Study, imagenet: Path, threads: int) -> Estimator:
+def estimator_for(
+    root: Path, study: Study, imagenet: Path, threads: int, of_tables: Sequence[Record] = ()
+) -> Estimator:
     """An estimator for this machine, from the records, tables and calibration that there are.
 
-    `root` is the project's folder, `threads` the number of a fit on a CPU.
+    `root` is the project's folder, `threads` the number of a fit on a CPU. `of_tables`, what tables
+    hold of records, count where there are none here, as in a fresh clone.
     """
-    device, records = this_device(threads), readable_records(root / "data/runs")
+    device, records = this_device(threads), readable_records(root / "data/runs") or [*of_tables]
     alone = runs_by_device(records).get(device, [])
     runs = alone or runs_by_device(records, include_shared=True).get(device, [])
     table = read_imagenet(imagenet) if imagenet.is_file() else None
     calibration = read_calibration(root, device)
     found = sources(study, table, device, runs, calibration)
     factors = {source.name: error_factor(source, runs) for source in found}
-    calibrate = "`python -m pipeline.calibrate`" if calibration is None else None
+    calibrate = ["`python -m pipeline.calibrate`"] if calibration is None else []
+    hint = ", or ".join(["one finished run is a start", *calibrate])
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
-        hint = f"{merge}, then {calibrate}" if calibrate else merge
-    else:
-        hint = "one finished run is a start" + (f", or {calibrate}" if calibrate else "")
-    return Estimator(root, study, device, records, runs, bool(alone), found, factors, hint)
+        hint = ", then ".join([merge, *calibrate])
+    return Estimator(root, study, device, records, runs, runs != alone, found, factors, hint)
 
 
 def _watts(runs: Iterable[TimedRun]) -> float | None:
@@ -262,7 +265,7 @@ def estimate_lines(
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *([f"  {DISTURBED}"] if estimator.runs and not estimator.alone else []),
+        *([f"  {DISTURBED}"] if estimator.disturbed else []),
     ]
 
 
@@ -281,10 +284,9 @@ def _estimates(
     """The estimates of `cells`, one for all seeds, and how often there is none for which reason."""
     study = read_study(root / "params.yaml")
     estimator = estimator_for(root, study, root / "data/imagenet.csv", threads)
-    of_any_seed = {
-        cell: estimator.estimate(cell) for cell in {replace(each, seed=0) for each in cells}
-    }
-    found = [of_any_seed[replace(cell, seed=0)] for cell in cells]
+    of_any_seed = [replace(each, seed=0) for each in cells]
+    each_once = {cell: estimator.estimate(cell) for cell in set(of_any_seed)}
+    found = [each_once[cell] for cell in of_any_seed]
     estimates = [each for each in found if isinstance(each, Estimate)]
     return estimator, estimates, Counter(each for each in found if isinstance(each, str))
 
@@ -304,11 +306,10 @@ def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | No
     if not estimates:
         return []
     ends = [seconds / jobs for seconds in total_seconds(estimates)]
-    lines = [f"time    {_range(ends)}"]
     energy = [each.energy_wh for each in estimates if each.energy_wh is not None]
     complete = len(energy) == len(estimates)
     watt_hours = f"{sum(energy):.3g} Wh" if complete else "unknown: never measured here"
-    lines.append(f"energy  {watt_hours}")
+    lines = [f"time    {_range(ends)}", f"energy  {watt_hours}"]
     if price_per_hour is not None:
         cost, least, most = (seconds * price_per_hour / SECONDS_PER_HOUR for seconds in ends)
         price = f"at {price_per_hour:g} an hour"

@@ -257,7 +257,8 @@ def _epoch_printer(title: str) -> Callable[[dict[str, Any]], None]:
     """Prints a line for each epoch, from its row of the history."""
 
     def print_epoch(epoch: dict[str, Any]) -> None:
-        print(f"{title}  epoch {epoch['epoch']}  train loss {epoch['train_loss']:.3f}", flush=True)
+        so_far = f"epoch {epoch['epoch']}/{epoch['of']}"
+        print(f"{title}  {so_far}  train loss {epoch['train_loss']:.3f}", flush=True)
 
     return print_epoch
 

@@ -18,7 +18,7 @@ from pipeline.hardware import machine
 from pipeline.hardware.faults import lacks_memory, models_fault
 from pipeline.hardware.telemetry import Watch
 
-OnEpoch = Callable[[dict[str, Any]], None]  # gets each epoch's row of the history
+OnEpoch = Callable[[dict[str, Any]], None]  # gets each epoch's row of the history, and how many: of
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,13 @@ def fit(run: training.Run, recipe: Recipe, on_epoch: OnEpoch) -> Fitted:
     """
     data = train_and_valid(run.data)
     whole = replace(run, data=data, recipe=fitted_to(recipe, len(data.rows("train"))))
+    epochs = whole.recipe.frozen_epochs + whole.recipe.epochs
+
+    def tell(row: dict[str, Any]) -> None:
+        on_epoch({**row, "of": epochs})
+
     for each, parts in tries(whole):
-        fitted = _attempt(each, parts, on_epoch)
+        fitted = _attempt(each, parts, tell)
         if fitted is not None:
             return fitted
     raise PipelineError(

@@ -6,6 +6,7 @@ fit with fastai, published results.
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -79,6 +80,19 @@ def rows_of(names: list[str], table: Path, speed_file: str | None) -> list[Row]:
         _row(model, params, published, left_out(model, "fastai") if counted else None)
         for model in models
     ]
+
+
+def sorted_out(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The names and patterns that stand for models; and of each of the others, why it does not."""
+    fitting, misfits = [], []
+    with Console(stderr=True).status("reading timm's registry"):
+        for name in names:
+            try:
+                _models_of(name)
+                fitting.append(name)
+            except PipelineError as error:
+                misfits.append(str(error))
+    return fitting, misfits
 
 
 def _models_of(name: str) -> list[str]:
@@ -289,6 +303,8 @@ def main(
 ) -> None:
     """Say what names of models mean today, with published accuracy and speed.
 
+    A name or pattern that stands for no model is told after the others; the exit code is then 1.
+
     Args:
         names: names of models, or patterns such as 'convnext*'
         table: the table of stage `merge`, for accuracy and speed
@@ -297,8 +313,13 @@ def main(
     """
     if not names:
         raise PipelineError("name at least one model or pattern: resnet50, 'convnext*'")
-    rows = rows_of(list(names), table, speed_file)
-    print_json(rows, sys.stdout) if json else print_table(rows, sys.stdout)
+    fitting, misfits = sorted_out(names)
+    if fitting:
+        rows = rows_of(fitting, table, speed_file)
+        print_json(rows, sys.stdout) if json else print_table(rows, sys.stdout)
+        sys.stdout.flush()
+    if misfits:
+        raise PipelineError("; ".join(misfits))
 
 
 if __name__ == "__main__":

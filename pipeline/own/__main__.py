@@ -112,6 +112,11 @@ def look_at(project: Path, name: str) -> Look:
     config = read_yaml(path)
     if not isinstance(config, dict):
         raise PipelineError(f"{path}: names nothing: write source and images")
+    if "images" in config and "source" not in config:
+        raise PipelineError(
+            f"{path}: its images are downloaded or drawn, so there are none of your own to look "
+            f"at: `python -m pipeline.change 'grid.datasets=[{name}]'` makes it the study's dataset"
+        )
     if not isinstance(config.get("source"), str) or "images" not in config:
         raise PipelineError(f"{path}: names no images of its own: write source and images")
     source = project / config["source"]

@@ -78,7 +78,8 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
     to = sys.stderr if out == STDOUT else sys.stdout
-    print(f"{out}: {len(read):,} images", file=to, flush=True)
+    where = "standard output" if out == STDOUT else out
+    print(f"{where}: {len(read):,} images", file=to, flush=True)
     if n_bad := len(files) - len(read):
         why = f": {_unreadable_csv(out).name} says why" if _is_file(out) else ""
         raise PipelineError(

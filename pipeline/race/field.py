@@ -202,7 +202,7 @@ def _prices(
         prices = ASSUMED_SECONDS * relative / np.median(relative)
         return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {found[0]}", False
     basis = ", ".join(dict.fromkeys(each.source for each in found if isinstance(each, Estimate)))
-    if estimator.runs and not estimator.alone:
+    if estimator.disturbed:
         basis += f"; {DISTURBED}"
     scale = float(np.median(seconds[there] / relative[there]))
     return np.where(there, seconds, scale * relative), basis, True

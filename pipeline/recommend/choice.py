@@ -1,11 +1,14 @@
 """The choice among a dataset's fine-tuned models: the lowest mean error within the limits."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
@@ -27,16 +30,19 @@ from pipeline.statistics.comparison import DECIMALS, IMAGES
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
     RUN,
+    order_sentence,
     rate_to_take,
     rates_of,
+    take_sentence,
     with_own_rates,
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import Cell, Study
+from pipeline.study.params import Cell, Study, raced_name
 
 CELL = ["dataset", "model", "recipe", "seed"]
 CPU_SECONDS = "cpu_seconds"
+LOCKED_FIT = re.compile(r"^  finetune(?:_raced)?@(\S+):\n((?: {4}.*\n)+)", re.MULTILINE)
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 
@@ -156,6 +162,34 @@ def other_size(study: Study, runs: pd.DataFrame) -> int | None:
     return None if made_at.empty or made_at.iloc[0] == study.image_size else int(made_at.iloc[0])
 
 
+def edited_recipes(project: Path, runs: pd.DataFrame) -> dict[str, str]:
+    """Of each recipe that was edited since `runs`, rows of runs.csv, were made, a sentence that
+    says how: dvc.lock has what each fit was made with.
+    """
+    path = project / "dvc.lock"
+    fits = dict(LOCKED_FIT.findall(path.read_text("utf-8"))) if path.is_file() else {}
+    found = {}
+    for recipe, its in runs.groupby("recipe", sort=False):
+        file = f"conf/recipe/{recipe}.yaml"
+        if not (project / file).is_file():
+            continue
+        cells = map(Cell, *(its[name] for name in CELL))
+        locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells)
+        section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
+        now = OmegaConf.load(project / file)
+        for then in map(OmegaConf.create, sorted(set(re.findall(section, locked, re.MULTILINE)))):
+            keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+            if keys:
+                how = ", ".join(_was_and_is(key, then, now) for key in keys)
+                found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
+    return found
+
+
+def _was_and_is(key: Any, then: Any, now: Any) -> str:
+    nothing = "not there"
+    return f"{key} was {then.get(key, nothing)}, is {now.get(key, nothing)}"
+
+
 def reason(choice: Choice) -> str:
     """Why the first model is recommended, and what speaks for another, in sentences."""
     first = choice.rows.iloc[0]
@@ -172,8 +206,10 @@ def _place(choice: Choice, first: pd.Series) -> str:
     best_name += "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
     if less >= 10**-DECIMALS:
         points = f"{100 * less:.2f}" if less >= LEAST_SHOWN else "less than 0.01"
+        n = len(choice.within)
+        lowest = f"It has the lowest mean error of the {n} within the limits{also}"
         return (
-            f"It has the lowest mean error of the {len(choice.within)} within the limits{also}; "
+            f"{lowest if n > 1 else 'It is the only one within the limits'}; "
             f"{best_name}, which they exclude, has {percent(best['error_rate_mean'])} "
             f"({points} points less)."
         )
@@ -284,6 +320,14 @@ def certainty(choice: Choice) -> str:
     if first["error_rate_mean"] >= first["chance_error_rate"]:
         text += " It is no better than chance: the recipe is wrong, and the order means nothing."
     return text
+
+
+def rates_sentence(choice: Choice, board: pd.DataFrame) -> str | None:
+    """What the choice of a rate changes, and which to take; None where recipes are no rates."""
+    if choice.rates.empty:
+        return None
+    take = take_sentence(choice.rates, str(choice.rows["model"].iloc[0]))
+    return " ".join(filter(None, [take, order_sentence(board, choice.rates)]))
 
 
 def recommended(done: Results, answers: pd.DataFrame, dataset: str) -> Choice | None:

@@ -7,7 +7,7 @@ benchmark file, so that no two devices, precisions or versions are mixed; at the
 size nearest to the study's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,9 +24,12 @@ from pipeline.estimates.planned import (
     total_seconds,
 )
 from pipeline.recommend.limits import IPS, MILLISECONDS, WAY, WAY_AT_MOST
-from pipeline.records import Device
+from pipeline.records import Cost, Data, Device, Record
+from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
 from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
+
+KEY = ["dataset", "model", "recipe", "seed"]
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,46 @@ class Way:
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
     """The cells of these rows of runs.csv."""
-    columns = [runs[name] for name in ("dataset", "model", "recipe", "seed")]
+    columns = [runs[name] for name in KEY]
     return [
         Cell(str(dataset), str(model), str(recipe), int(seed))
         for dataset, model, recipe, seed in zip(*columns, strict=True)
     ]
+
+
+def records_of(done: Results, here: Device) -> list[Record]:
+    """What the tables hold of the records of finished runs, as far as estimates need it; those on
+    `here`, by the words of a device, are on that device.
+
+    A warm run's start-up, which is not its model's, is not in runs.csv: it is the rest of the fit.
+    """
+    runs = done.runs[done.runs["status"] == "ok"].astype(object)
+    epochs = done.history.groupby(KEY).size()
+    found = []
+    for row in runs.where(runs.notna(), None).to_dict("records"):
+        steady, start_up = row["steady_fit_seconds"], row["start_up_seconds"]
+        warm = start_up is None and steady is not None
+        device = here if row["device"] == here.label else Device(name=row["device"])
+        own = row["not_timed"] not in (None, ELSEWHERE, UNKNOWN_START_UP)
+        found.append(
+            Record(
+                status="ok",
+                **{name: row[name] for name in KEY},
+                history=[{}] * int(epochs.get(tuple(row[name] for name in KEY), 0)),
+                cost=Cost(
+                    fit_seconds=row["fit_seconds"],
+                    start_up_seconds=row["fit_seconds"] - steady if warm else start_up,
+                    steady_fit_seconds=steady,
+                    energy_wh=row["energy_wh"],
+                    warm=warm,
+                ),
+                device=replace(device, shared=row["shared"]),
+                not_for_speed=row["not_timed"] if own else None,
+                data=Data(n_train=row["n_train"], n_valid=row["n_valid"]),
+                config={"image_size": row["image_size"]},
+            )
+        )
+    return found
 
 
 def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
@@ -91,17 +129,21 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
         estimator.estimate(last, with_valid=True),
     ]
     estimates = [each for each in found if isinstance(each, Estimate)]
-    guide = bool(estimator.runs) and not estimator.alone
-    nothing = Way(len(cells), price_per_hour, estimator.device.label, guide=guide)
+    label = estimator.device.label
+    nothing = Way(len(cells), price_per_hour, label, guide=estimator.disturbed)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, least, most = total_seconds(estimates)
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
 
 
-def with_costs(rows: pd.DataFrame, ways: Sequence[Way]) -> pd.DataFrame:
-    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY."""
-    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in ways]
+def with_costs(rows: pd.DataFrame, ways: Mapping[tuple[str, str], Way]) -> pd.DataFrame:
+    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY.
+
+    `ways` are by model and recipe.
+    """
+    of_rows = [ways[key] for key in zip(rows["model"], rows["recipe"], strict=True)]
+    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in of_rows]
     found = pd.DataFrame(costs, index=rows.index, columns=[WAY, WAY_AT_MOST], dtype=float)
     return rows.join(found)
 

@@ -18,7 +18,6 @@ from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
-from pipeline.results import Results
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
@@ -68,8 +67,10 @@ def _these(cells: Sequence[Cell]) -> list[str]:
     return [shlex.join([*shlex.split(SWEEP), *named]), TABLES]
 
 
-def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
-    """These models on a dataset that has no runs, with weights that they can be had from."""
+def first_runs(study: Study, dataset: str, models: Sequence[str]) -> dict[str, Any]:
+    """These models on a dataset that has no runs, with weights that they can be had from: in words
+    and as commands.
+    """
     from pipeline.finetune.weights import WHEELS  # loads Hydra
 
     changes: dict[str, Any] = {"grid.datasets": [dataset], "grid.models": list(models)}
@@ -79,7 +80,8 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
         changes["weights"] = "hub"
     if (size := first_size(study)) != study.image_size:
         changes["image_size"] = size
-    return [_change(changes), SWEEP, REST]
+    what = "fine-tune them with two seeds at least, one shows nothing of how runs vary"
+    return {"what": what, "commands": [_change(changes), SWEEP, REST]}
 
 
 def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
@@ -104,9 +106,11 @@ def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str
     ]
 
 
-def still_to_make(study: Study, done: Results | None, dataset: str) -> list[Cell]:
-    """The study's runs of a dataset that the tables, which may be of an earlier study, lack."""
-    made = set() if done is None else set(cells_of(done.runs[done.runs["status"] != "missing"]))
+def still_to_make(study: Study, runs: pd.DataFrame | None, dataset: str) -> list[Cell]:
+    """The study's runs of a dataset that `runs` lack: rows of runs.csv, maybe of an earlier study,
+    or None where there are no tables.
+    """
+    made = set() if runs is None else set(cells_of(runs[runs["status"] != "missing"]))
     return [cell for cell in study.cells() if cell.dataset == dataset and cell not in made]
 
 

@@ -8,7 +8,7 @@ measured by benchmarks/shortlist_replay.py (docs/race.md).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
 from pipeline.estimates.planned import (
+    DISTURBED,
     Estimate,
     Estimator,
-    estimator_for,
     memory_gib,
     readable_records,
     this_device,
@@ -33,7 +33,12 @@ from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, As
 from pipeline.statistics.fit_times import along_front
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.study.params import RUNS, Cell, Study, threads_of
-from pipeline.timm_results.imagenet import published, read_imagenet
+from pipeline.timm_results.imagenet import (
+    at_nearest_size,
+    chart_rows,
+    published,
+    read_imagenet,
+)
 
 PRIOR = (
     "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
@@ -42,15 +47,15 @@ PRIOR = (
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
-def estimates(
-    study: Study, imagenet: Path, dataset: str, models: Iterable[str], image_size: int
-) -> dict[str, Estimate] | str:
-    """The estimate of each model of which something is known, with the study's first recipe on
-    this device; or why nothing can be estimated.
+def estimates(estimator: Estimator, dataset: str) -> dict[str, Estimate] | str:
+    """The estimate of each of the estimator's models of which something is known, with the study's
+    first recipe; or why no time can be judged by one.
     """
-    estimator = _estimator(study, imagenet, models, image_size)
-    asked = estimator.study.models
-    told = {model: estimator.estimate(Cell(dataset, model, study.recipes[0], 0)) for model in asked}
+    if estimator.disturbed:
+        return DISTURBED
+    study = estimator.study
+    asked = [Cell(dataset, model, study.recipes[0], 0) for model in study.models]
+    told = {cell.model: estimator.estimate(cell) for cell in asked}
     found = {model: each for model, each in told.items() if isinstance(each, Estimate)}
     return found or next(each for each in told.values() if isinstance(each, str))
 
@@ -118,26 +123,6 @@ class FirstWays:
         return found.seconds if isinstance(found, Estimate) else math.inf
 
 
-def first_ways(
-    study: Study,
-    imagenet: Path,
-    dataset: str,
-    models: Iterable[str],
-    image_size: int,
-    price_per_hour: float | None,
-) -> FirstWays | None:
-    """The ways to `models` on this machine at a price; None without one."""
-    if price_per_hour is None:
-        return None
-    return FirstWays(_estimator(study, imagenet, models, image_size), dataset, price_per_hour)
-
-
-def _estimator(study: Study, imagenet: Path, models: Iterable[str], image_size: int) -> Estimator:
-    """Of the fits of these models at this size on this machine."""
-    whole = replace(study, models=tuple(models), image_size=image_size)
-    return estimator_for(study.path.parent, whole, imagenet, threads_of(read_yaml(study.path)))
-
-
 @dataclass(frozen=True)
 class Judged:
     """What limits can be judged by without a run: `rows`, one per published model, with estimates
@@ -157,23 +142,27 @@ class Judged:
     def of(
         cls,
         study: Study,
-        table: pd.DataFrame,
         imagenet: Path,
         dataset: str,
         rows: pd.DataFrame,
         asked: Asked,
         size: int,
+        estimator_of: Callable[[Study], Estimator],
     ) -> "Judged":
-        """`table` is that of the file `imagenet`, `size` the images' in pixels."""
+        """`size` is the images' in pixels, `estimator_of` a study's models' fits on this machine.
+
+        Times of runs that all shared their device leave no model out.
+        """
         limits, not_judged, notes = asked.of_published(), asked.not_judged(), []
+        whole = replace(study, models=tuple(rows["model"]), image_size=size)
         if asked.max_memory is not None:
-            rows = with_memory(study, table, rows, size)
+            rows = with_memory(study, read_imagenet(imagenet), rows, size)
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
                 limits += asked.of_memory()
                 not_judged.remove(MEMORY)
                 notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
         if asked.max_fit_time is not None:
-            seen = estimates(study, imagenet, dataset, rows["model"], size)
+            seen = estimates(estimator_of(whole), dataset)
             if isinstance(seen, str):
                 notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
             else:
@@ -182,9 +171,11 @@ class Judged:
                 limits.append(asked.of_estimates())
                 not_judged.remove(TIME)
                 notes.append(judged_by(seen, study.recipes[0], size))
-        ways = first_ways(study, imagenet, dataset, rows["model"], size, asked.price_per_hour)
-        if ways is not None:
-            costs = [ways.of([model]).cost for model in rows["model"]]
+        ways = None
+        if asked.price_per_hour is not None:
+            ways = FirstWays(estimator_of(whole), dataset, asked.price_per_hour)
+            found = [ways.of([model]) for model in rows["model"]]
+            costs = [None if each.guide else each.cost for each in found]
             rows = rows.assign(**{WAY: np.array(costs, dtype=float)})
             limits += asked.of_costs
             if asked.max_cost is not None and rows[WAY].isna().all():
@@ -213,6 +204,19 @@ class Suggestion:
     error_odds_high: float | None = None
 
 
+def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFrame, list[str]]:
+    """The published models that take images of `size` pixels, one row each; a note on the others,
+    if there are any.
+    """
+    rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
+    rows = at_nearest_size(rows, size).drop_duplicates("model")
+    others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
+    if not others.any():
+        return rows, []
+    how_many = f"{others.sum():,} of {len(others):,} models"
+    return rows[~others], [f"Left out, as they take no images of {size} pixels: {how_many}"]
+
+
 def predicted(
     study: Study, imagenet: Path, rows: pd.DataFrame, board: pd.DataFrame, image_size: int
 ) -> tuple[pd.DataFrame, str]:
@@ -234,28 +238,30 @@ def predicted(
     return rows.assign(**dict(zip(ODDS, odds, strict=True))), BASIS.format(n=len(rows), told=told)
 
 
-def alike(
-    board: pd.DataFrame, datasets: Sequence[str], image_size: int, kind: str | None
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The leaderboard's rows that say something about other images, and why each other dataset does
-    not.
+def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame, list[str]]:
+    """The leaderboard's rows that say something about other images, of `dataset`; and a note on why
+    those of other datasets do not, if there are any.
 
-    `datasets` and `image_size` are the study's; tables of an earlier study do not say at what size
-    it ran. `kind` is that of the dataset asked about (single or multi), None where it is not known.
-    In 2022 the best on Pets (one label) and on Planet (many) had little in common.
+    Tables of an earlier study do not say at what size it ran. In 2022 the best on Pets (one label)
+    and on Planet (many) had little in common.
     """
+    kind = kind_of(study, dataset)
     ranked = board[board["n"] > 0] if len(board) else board
     left_out: dict[str, str] = {}
     if len(ranked):
         kinds = ranked.groupby("dataset", sort=False)["data_kind"].first()
-        for dataset, its_kind in kinds.items():
-            if dataset not in datasets:
-                left_out[str(dataset)] = "belongs to an earlier study"
-            elif image_size < LEAST_SIZE:
-                left_out[str(dataset)] = f"ran at {image_size} pixels"
+        for other, its_kind in kinds.items():
+            if other not in study.datasets:
+                left_out[str(other)] = "belongs to an earlier study"
+            elif study.image_size < LEAST_SIZE:
+                left_out[str(other)] = f"ran at {study.image_size} pixels"
             elif kind is not None and pd.notna(its_kind) and its_kind != kind:
-                left_out[str(dataset)] = f"is {its_kind}-label"
-    return board[~board["dataset"].isin(left_out)] if left_out else board, left_out
+                left_out[str(other)] = f"is {its_kind}-label"
+    if not left_out:
+        return board, []
+    reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
+    note = f"Runs that say nothing about {dataset} are left out: {reasons}"
+    return board[~board["dataset"].isin(left_out)], [note]
 
 
 def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None) -> pd.DataFrame:
@@ -265,6 +271,12 @@ def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None
     large = others["image_size"].fillna(0) >= LEAST_SIZE
     same_kind = others["data_kind"].isna() | (others["data_kind"] == kind) | (kind is None)
     return others[large & same_kind & others["model"].isin(set(known))]
+
+
+def whose(others: pd.DataFrame) -> str:
+    """A note on other people's runs, rows of pool.csv that say something."""
+    sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
+    return f"Other people's runs, which nobody vouches for, count after its own: {sources}"
 
 
 def shortlist(
@@ -294,13 +306,13 @@ def affordable(
     found: list[Suggestion], ways: FirstWays | None, max_cost: float | None
 ) -> tuple[list[Suggestion], Way | None]:
     """As many of the first suggestions as can be tried together for `max_cost`, at least one, and
-    the way to them; None without a price.
+    the way to them; None without a price. A guide to its cost leaves none out.
     """
     if ways is None or not found:
         return found, None
     for count in range(len(found), 0, -1):
         whole = ways.of([each.model for each in found[:count]])
-        if max_cost is None or whole.cost is None or whole.cost <= max_cost:
+        if max_cost is None or whole.guide or whole.cost is None or whole.cost <= max_cost:
             break
     return found[:count], whole
 

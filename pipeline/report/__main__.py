@@ -131,12 +131,16 @@ def main(
         "provenance": report_words.provenance(study, done.runs, table),
         "study2022": _section_2022(study2022),
     }
+    write_text(html, _rendered(page, charts) + "\n")
+
+
+def _rendered(page: dict[str, Any], charts: Charts) -> str:
+    """The template with `page`, and with the charts, scripts and styles that it needs offline."""
     loader = jinja2.FileSystemLoader(PAGE)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, loader=loader
     )
-    template = environment.get_template("report.html.j2")
-    text = template.render(
+    return environment.get_template("report.html.j2").render(
         **page,
         terms=report_words.TERMS,
         most_doubts=MOST_DOUBTS,
@@ -145,7 +149,6 @@ def main(
         plotly=_packed(get_plotlyjs()),
         script="\n".join(_text(name) for name in SCRIPTS),
     )
-    write_text(html, text + "\n")
 
 
 def _parts(

@@ -180,7 +180,7 @@ def _number(name: str, key: str, form: str, more: bool = False) -> Column:
 
 
 def _between(low: Any, high: Any) -> str:
-    return "" if pd.isna(low) else f" [{low:.2f},\u00a0{high:.2f}]".replace("-", "−")
+    return "" if pd.isna(low) else f" [{low:z.2f},\u00a0{high:z.2f}]".replace("-", "−")
 
 
 def _error(row: Any) -> str:
@@ -191,17 +191,17 @@ def _error(row: Any) -> str:
 def _gain(row: Any) -> str:
     if pd.isna(row.gain):
         return ""
-    return f"{100 * row.gain:z.2f} [{100 * row.gain_low:.2f}, {100 * row.gain_high:.2f}]"
+    return f"{100 * row.gain:z.2f} [{100 * row.gain_low:z.2f}, {100 * row.gain_high:z.2f}]"
 
 
 def _gap(row: Any) -> str:
     interval = _between(100 * row.gap_low, 100 * row.gap_high)
-    return f"{100 * row.gap_to_best:.2f}".replace("-", "−") + interval
+    return f"{100 * row.gap_to_best:z.2f}".replace("-", "−") + interval
 
 
 def _change(row: Any) -> str:
     ends = 100 * row.error_difference_low, 100 * row.error_difference_high
-    return f"{100 * row.error_difference:.2f}".replace("-", "−") + _between(*ends)
+    return f"{100 * row.error_difference:z.2f}".replace("-", "−") + _between(*ends)
 
 
 def _ratio(row: Any) -> str:
@@ -217,7 +217,7 @@ def _off(row: Any) -> str:
 def _coefficient(title: str, name: str) -> Column:
     def show(row: Any) -> str:
         interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
-        return f"{getattr(row, name):.2f}".replace("-", "−") + interval
+        return f"{getattr(row, name):z.2f}".replace("-", "−") + interval
 
     return Column(title, show, name)
 

@@ -227,7 +227,7 @@ def gain_sentence(
     board: pd.DataFrame, model: str, probes: pd.DataFrame | None = None
 ) -> str | None:
     """What fine-tuning is worth, for the leaderboard of one dataset and recipe; None without a
-    baseline.
+    baseline. An interval is judged by its ends as they are shown: 0.0 is no difference.
 
     `model` is the recommended one; `probes` are the rows whose frozen features may be recommended
     instead, by default all.
@@ -235,7 +235,7 @@ def gain_sentence(
     known = board.dropna(subset=["gain"])
     if known.empty:
         return None
-    if len(known) == len(board) and (known["gain_high"] <= 0).all():
+    if len(known) == len(board) and (known["gain_high"].map(_shown) < 0).all():
         best = known.sort_values("gain").iloc[-1]
         return (
             "None of these fits beats frozen features with a linear head: the best is "
@@ -254,9 +254,9 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
         return None
     row = chosen.iloc[0]
     gain, between = row["gain"], _between(row["gain_low"], row["gain_high"])
-    if row["gain_low"] > 0:
+    if _shown(row["gain_low"]) > 0:
         return f"Fine-tuning gains {_points(gain)} points {between} over its frozen features."
-    if row["gain_high"] <= 0:
+    if _shown(row["gain_high"]) < 0:
         return (
             f"Its frozen features with a linear head are {_points(-gain)} points better "
             f"{_between(-row['gain_high'], -row['gain_low'])}: take those, or another recipe."
@@ -301,9 +301,14 @@ def _same_inputs(record: Record, runs: pd.DataFrame) -> bool:
     return record.status == "ok" and same
 
 
+def _shown(fraction: float) -> float:
+    """In points, as it is shown."""
+    return float(_points(fraction))
+
+
 def _points(fraction: float) -> str:
     return f"{100 * fraction:z.1f}"  # z: never -0.0
 
 
 def _between(low: float, high: float) -> str:
-    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"[{_points(low)}, {_points(high)}]"

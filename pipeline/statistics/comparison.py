@@ -33,7 +33,7 @@ SEEDS_AND_IMAGES, IMAGES = "seeds and images", "images"  # what an interval cove
 DECIMALS = 12  # of a mean: one summed in another order, or read back, differs in the last bit
 # Degrees of freedom:
 FEWEST_FREEDOM = 2  # at least, for a variance of runs
-FEWEST_OTHERS = 5  # at least, of the others' variance, to say that a model varies more
+FEWEST_OTHERS = 2  # at least, of the others' variance, to say that a model varies more
 OF_OTHERS = 1  # that such a model takes over from the others
 LEAST_SHOWN = 0.5  # of a model whose mistakes are enough to show a spread
 MANY = 1e6  # as good as infinitely many
