@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset import evidence
+from pipeline.dataset import recognise as recognising
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
@@ -2361,7 +2361,7 @@ def test_option_file_is_for_the_tables_that_have_the_column(tmp_path: Path) -> N
 def test_tables_are_never_left_out_for_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "MOST_TABLES", 2)
+    monkeypatch.setattr(recognising, "MOST_TABLES", 2)
     names = a_table_of_each_class_and_parts_in_the_paths(tree := Tree(tmp_path))
     assert read(tmp_path) == names
     tree.text("notes.txt", "some words")
@@ -2761,10 +2761,94 @@ def test_class_folders_are_read_beside_files_of_the_same_names(
 @stops(
     "the folders are called like column patient_id of patients.csv (100, 101, 102, 103, ... (9))"
 )
-def folders_of_patients_and_a_table_of_them(tree: Tree) -> None:
+def folders_of_patients_and_a_table_of_more_of_them(tree: Tree) -> None:
     tree.image(*(f"images/{100 + i % 9}/scan_{i}.png" for i in range(45)))
+    rows = (f"{100 + i},{KINDS[i % 3]}" for i in range(30))
+    tree.text("patients.csv", "patient_id,diagnosis", *rows)
+
+
+@understood
+def folders_of_patients_and_a_table_of_them(tree: Tree) -> Truth:
+    truth = {f"images/{100 + i % 9}/scan_{i}.png": KINDS[i % 9 % 3] for i in range(45)}
+    tree.image(*truth)
     rows = (f"{100 + i},{KINDS[i % 3]}" for i in range(9))
     tree.text("patients.csv", "patient_id,diagnosis", *rows)
+    return truth
+
+
+@understood
+def studies_of_mura(tree: Tree) -> Truth:
+    """Paths of folders without header, one table per part, beside lists of all images."""
+    truth = {}
+    for part, first in (("train", 0), ("valid", 100)):
+        rows, images = [], []
+        for place in range(12):
+            person, kind = f"patient{first + place // 2:05d}", place // 2 % 2
+            bone = ("XR_WRIST", "XR_HAND")[place % 2]
+            folder = f"{part}/{bone}/{person}/study1_{('negative', 'positive')[kind]}/"
+            rows.append(f"MURA-v1.1/{folder},{kind}")
+            images += [f"MURA-v1.1/{folder}image{n}.png" for n in (1, 2)]
+            truth |= {f"{part}:{folder}image{n}.png": str(kind) for n in (1, 2)}
+        tree.image(*(image.removeprefix("MURA-v1.1/") for image in images))
+        tree.text(f"{part}_labeled_studies.csv", *rows)
+        tree.text(f"{part}_image_paths.csv", *images)
+    return truth
+
+
+def test_images_of_a_patients_folders_stay_together(tmp_path: Path) -> None:
+    truth = studies_of_mura(Tree(tmp_path))
+    found = recognise(tmp_path).source
+    assert not found.faults
+    groups = {image.file: image.group for image in found.images}
+    assert groups == {file.partition(":")[2]: file.split("/")[2] for file in truth}
+
+
+@understood
+def series_and_their_patients(tree: Tree) -> Truth:
+    ids = [f"1.2.826.0.1.3680043.{i * 77 + 13}" for i in range(12)]
+    folders = [f"series/ID{i // 2:05d}/{uid}" for i, uid in enumerate(ids)]
+    truth = {f"{folder}/{n}.jpg": KINDS[i % 3] for i, folder in enumerate(folders) for n in (1, 2)}
+    tree.image(*truth)
+    rows = (f"ID{i // 2:05d},{uid},{KINDS[i % 3]}" for i, uid in enumerate(ids))
+    tree.text("train.csv", "patient_id,SeriesInstanceUID,label", *rows)
+    return truth
+
+
+@stops(
+    "train_labels.csv names folders (00000, 00003, 00006, 00009, ... (12)) and may give the labels "
+    "of their images in column MGMT_value: write --table train_labels.csv if it does, or --table "
+)
+def a_table_of_numbered_folders(tree: Tree) -> None:
+    """BraTS 2021, whose column BraTS21ID is called like no folder."""
+    numbers = [f"{i * 3:05d}" for i in range(12)]
+    tree.image(*(f"train/{n}/{kind}/Image-1.png" for n in numbers for kind in ("FLAIR", "T1w")))
+    rows = (f"{number},{i % 2}" for i, number in enumerate(numbers))
+    tree.text("train_labels.csv", "BraTS21ID,MGMT_value", *rows)
+
+
+def test_a_table_of_numbered_folders_is_read_by_choice(tmp_path: Path) -> None:
+    a_table_of_numbered_folders(Tree(tmp_path))
+    found = read(tmp_path, Hints(table="train_labels.csv"))
+    assert found["train/00003/T1w/Image-1.png"] == "1"
+    assert len(found) == 24
+
+
+@understood
+def a_table_of_what_classes_belong_to(tree: Tree) -> Truth:
+    truth = {f"{name}/{i}.jpg": name for name in ("oak", "elm", "cat", "dog") for i in range(9)}
+    tree.image(*truth)
+    tree.text("info.csv", "folder,group of", "oak,plant", "elm,plant", "cat,animal", "dog,animal")
+    return truth
+
+
+def test_a_row_that_names_no_folder_is_a_fault(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"S{i:02d}/{n}.jpg" for i in range(12) for n in (1, 2)))
+    rows = (f"S{i:02d},{KINDS[i % 3]}" for i in range(13))
+    tree.text("labels.csv", "study,label", *rows)
+    found = recognise(tmp_path).source
+    assert len(found.images) == 24
+    assert [fault.file for fault in found.faults] == ["labels.csv row 14: S12"]
 
 
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")

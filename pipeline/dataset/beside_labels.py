@@ -329,7 +329,18 @@ def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:
         return _beside_nested(table, files, error)
     except Unclear:  # their names are no classes
         return ""
-    return _agreement(table, _labels_by_folder(files, reading.layout)) if reading else ""
+    said = _labels_by_folder(files, reading.layout) if reading else {}
+    if table.images.get("rows") == "folder" and _names_those(table, said):
+        return ""
+    return _agreement(table, said)
+
+
+def _names_those(table: Read, said: dict[str, str]) -> bool:
+    """Whether another column than that of the labels names the folders: patients, or paths."""
+    label = table.images["label"]
+    columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
+    names = {name for cell in chain(*columns) for name in str(cell).split("/")}
+    return names.issuperset(said.values())
 
 
 def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:

@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.label_tables import column_key, part_of
+from pipeline.dataset.label_tables import (
+    column_key,
+    is_grade,
+    is_number,
+    may_be_label,
+    ones,
+    part_of,
+)
 from pipeline.dataset.naming import (
     Hints,
     Naming,
@@ -52,7 +58,6 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
-_COUNTS = re.compile(r"(n|nr|num|number|sum|total)_.*|(.*_)?(count|total|sum)")
 _BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
@@ -213,10 +218,10 @@ def _label_column(
     if named:
         return _one_meaning(table, named, name, evidence)
     flags = [c for c in columns if zeros_and_ones(table[c])]
-    rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
+    rest = [c for c in columns if c not in flags and may_be_label(table[c], len(table))]
     if len(flags) >= 2:
-        sums = _ones(table, flags)
-        strange = [c for c in rest if not _is_number(table[c]) or _is_grade(table[c], sums)]
+        sums = ones(table, flags)
+        strange = [c for c in rest if not is_number(table[c]) or is_grade(table[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -228,7 +233,7 @@ def _label_column(
     if not rest:
         return None
     texts = [[str(cell) for cell in table[column]] for column in rest]
-    names = [column for column in rest if not _is_number(table[column])] or rest
+    names = [column for column in rest if not is_number(table[column])] or rest
     one_thing = len({column_key(column).partition("_")[0] for column in names}) == 1
     say_the_same = len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1
     if one_thing and say_the_same:
@@ -245,7 +250,7 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence:
     """Of columns called as labels are, the one that the others follow from; names win."""
     if len(named) == 1:
         return named[0]
-    texts = sorted(named, key=lambda column: (_is_number(table[column]), _rank(column)))
+    texts = sorted(named, key=lambda column: (is_number(table[column]), _rank(column)))
     first = texts[0]
     for other in texts[1:]:
         pairs = set(zip(map(str, table[first]), map(str, table[other]), strict=True))
@@ -271,7 +276,7 @@ def _one_hot(
             f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
             "column for each label holds 0 or 1 in each row"
         )
-    sums = _ones(table, flags)
+    sums = ones(table, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
     return Meaning({**keys, "label": flags}, kind, evidence)
@@ -358,31 +363,3 @@ def _rank(column: str) -> int:
     """Its place in LABEL_NAMES; their number where it is not called as labels are."""
     key = column_key(str(column).rpartition(".")[2])
     return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
-
-
-def _may_be_label(cells: pd.Series, n_rows: int) -> bool:
-    """Some cells repeat, and it is not one value, nor a measurement."""
-    texts = [str(cell).strip() for cell in cells if cell != ""]
-    n_values = len(set(texts))
-    if n_values < 2 or n_values > 0.7 * n_rows:
-        return False
-    return not any(re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text) for text in texts[:1000])
-
-
-def _ones(table: pd.DataFrame, flags: Sequence[str]) -> np.ndarray:
-    """How many of these columns hold a one, per row, [rows]."""
-    ones = [[str(cell).strip() in ("1", "1.0") for cell in table[flag]] for flag in flags]
-    return np.array(ones).sum(axis=0)
-
-
-def _is_number(cells: Any) -> bool:
-    return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
-
-
-def _is_grade(cells: pd.Series, sums: np.ndarray) -> bool:
-    """Whether they are the numbers of three or more classes: 0, 1, 2, 3; not counts of flags."""
-    texts = {str(cell).strip() for cell in cells} - {""}
-    found = {int(text) for text in texts if text.isdecimal()}
-    if _COUNTS.fullmatch(column_key(cells.name)) or list(map(str, sums)) == list(map(str, cells)):
-        return False
-    return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)
