@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
+from pipeline.dataset import table_files
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
@@ -2174,7 +2175,7 @@ def test_sizes_beside_a_label_are_no_box(tmp_path: Path) -> None:
     for _, each in rows:
         each |= {"x": 1, "y": 2}
     tree.json("labels.json", [{"file": f"{n}.jpg", "object": each} for n, each in rows])
-    with pytest.raises(PipelineError, match=r"with boxes.* or --label 'object\.label' if"):
+    with pytest.raises(PipelineError, match=r"whose box is in .*: write --label object\.label"):
         read(tmp_path)
     assert read(tmp_path, Hints(label="object.label")) == kinds(names, "images/{}.jpg")
 
@@ -2213,7 +2214,7 @@ def test_a_count_of_flags_is_no_grade(column: str, added: int, tmp_path: Path) -
     assert found.images["label"] == ["edema", "mass"]
 
 
-@stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
+@stops("column objects.categories may be of an object in the image, whose box is in bbox: write ")
 def boxes_beside_categories(tree: Tree) -> None:
     names = plain(tree)
     objects = [{"bbox": [[1, 2, 3, 4]], "categories": [KINDS[i % 3]]} for i in range(45)]
@@ -2849,6 +2850,136 @@ def test_a_row_that_names_no_folder_is_a_fault(tmp_path: Path) -> None:
     found = recognise(tmp_path).source
     assert len(found.images) == 24
     assert [fault.file for fault in found.faults] == ["labels.csv row 14: S12"]
+
+
+def boxes_of(names: list[str], form: str) -> list[str]:
+    return [form.format(n, KINDS[i % 3], i) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    ("table", "head", "form", "label"),
+    [
+        (
+            "_annotations.csv",
+            "filename,class,xmin,ymin,xmax,ymax",
+            "{0}.jpg,{1},1,2,3{2},4",
+            "class",
+        ),
+        ("train.csv", "image_id,bbox,source", '{0}.jpg,"[{2}.0, 2.0, 3.0, 4.0]",{1}', "source"),
+        ("labels.csv", "file,x,y,width,height,Target", "{0}.jpg,{2},2,3,4,{1}", "Target"),
+        ("vertex.csv", "", "TRAIN,gs://b/{0}.jpg,{1},0.1,0.{2}1,,,0.3,0.4,,", "column 3"),
+    ],
+)
+def test_boxes_one_in_each_image_ask(
+    table: str, head: str, form: str, label: str, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text(table, *filter(None, [head]), *boxes_of(names, form))
+    with pytest.raises(PipelineError, match=rf"column {label} may be of an object .* --label "):
+        read(tmp_path)
+    assert set(read(tmp_path, Hints(label=label, part="none")).values()) == set(KINDS)
+
+
+def test_boxes_in_json_ask(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    box = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}
+    custom_vision = [
+        {
+            "originalImageUri": f"https://x/{name}.jpg",
+            "tags": [{"tagId": "t", "tagName": KINDS[i % 3]}],
+            "regions": [{"tagName": KINDS[i % 3], **box}],
+        }
+        for i, name in enumerate(names)
+    ]
+    tree.json("tagged.json", custom_vision)
+    with pytest.raises(
+        PipelineError, match=r"column tags may be .* in regions: write --label tags"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, Hints(label="tags")) == kinds(names, "images/{}.jpg")
+    detections = {n: [{"label": i % 3, "bounding_box": [0, 0, 1, 1]}] for i, n in enumerate(names)}
+    tree.json("tagged.json", {"classes": KINDS, "labels": detections})
+    with pytest.raises(PipelineError, match="its annotations are boxes or outlines of objects"):
+        read(tmp_path)
+
+
+def test_a_box_beside_class_folders_that_say_the_same_asks_nothing(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{kind}/{i}{kind}.jpg": kind for kind in KINDS for i in range(9)}
+    tree.image(*truth)
+    rows = (f"{file},{kind},1,2,3,4" for file, kind in truth.items())
+    tree.text("boxes.csv", "file,class,xmin,ymin,xmax,ymax", *rows)
+    assert read(tmp_path) == truth
+
+
+@pytest.mark.parametrize(
+    ("column", "form"),
+    [("age", "{}"), ("rating", "{}"), ("count", "{}"), ("year", "19{:02d}"), ("label", "{}.5")],
+)
+def test_numbers_that_may_be_measured_ask(column: str, form: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = [f"{name}.jpg,{form.format(i % 9)}" for i, name in enumerate(names)]
+    tree.text("numbers.csv", f"file,{column}", *rows)
+    with pytest.raises(
+        PipelineError, match=f"column {column} holds numbers .* --label {column} if"
+    ):
+        read(tmp_path)
+    found = read(tmp_path, Hints(label=column))
+    assert found == {f"images/{n}.jpg": form.format(i % 9) for i, n in enumerate(names)}
+
+
+@pytest.mark.parametrize("column", ["level", "landmark_id", "Id", "what", "digit", "label"])
+def test_numbers_of_classes_are_understood(column: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text("labels.csv", f"file,{column}", *(f"{n}.jpg,{i % 5}" for i, n in enumerate(names)))
+    assert read(tmp_path) == {f"images/{n}.jpg": str(i % 5) for i, n in enumerate(names)}
+
+
+@understood
+def splits_in_lists(tree: Tree) -> Truth:
+    """FiftyOne's samples, whose tags are the split."""
+    names = plain(tree)
+    parts = ["train", "train", "validation"]
+    samples = [
+        {
+            "filepath": f"images/{name}.jpg",
+            "tags": [parts[i // 3 % 3]],
+            "ground_truth": {"_cls": "Classification", "label": KINDS[i % 3]},
+        }
+        for i, name in enumerate(names)
+    ]
+    tree.json("samples.json", {"samples": samples})
+    meant = ["train", "train", "valid"]
+    return {f"{meant[i // 3 % 3]}:images/{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+def test_a_split_that_is_a_list_splits(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = [
+        {"image": f"{n}.jpg", "label": KINDS[i % 3], "split": ["val" if i < 15 else "train"]}
+        for i, n in enumerate(names)
+    ]
+    tree.json("labels.json", rows)
+    parts = [image.part for image in recognise(tmp_path).source.images]
+    assert parts == ["valid"] * 15 + ["train"] * 30
+    rows[3]["split"] = ["train", "val"]
+    tree.json("labels.json", rows)
+    with pytest.raises(PipelineError, match=r"column split seems to split the images, but \('tr"):
+        read(tmp_path)
+
+
+def test_a_fault_of_ours_in_json_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path)
+    tree.json("labels.json", [{"image": "a.jpg", "label": "oak"}])
+
+    def wrong(row: Any) -> None:
+        raise KeyError(row)
+
+    monkeypatch.setattr(table_files, "_flat", wrong)
+    with pytest.raises(KeyError):
+        read_table(tmp_path / "labels.json")
 
 
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")

@@ -34,6 +34,7 @@ CODE = (".py", ".md", ".ipynb", ".sh")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
+SAME = "; the folders say the same"
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
@@ -358,7 +359,7 @@ def _beside_nested(table: Read, files: Sequence[str], nested: Nested) -> str:
         pairs = {(folder, labels[file]) for file, folder in said.items() if file in labels}
         folders, texts = ({pair[place] for pair in pairs} for place in (0, 1))
         if len(pairs) == len(folders) == len(texts) > 1:
-            return "; the folders say the same"
+            return SAME
         if len(folders) > 1 and all(may_be_class(name) and name.isalpha() for name in folders):
             choices.append(listed(sorted(texts)))
     called = not isinstance(label, str) or label.startswith("column ")
@@ -386,7 +387,7 @@ def _agreement(table: Read, folder_labels: dict[str, str]) -> str:
     agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
     one_to_one = all(len(counts) == 1 for counts in [*folders_of.values(), *label_of.values()])
     if one_to_one:
-        return "; the folders say the same"
+        return SAME
     folders, texts = listed(sorted(label_of)), listed(sorted(folders_of))
     differ = ""
     if len(folders_of) == len(label_of) and agreeing > 0.5 * len(pairs):

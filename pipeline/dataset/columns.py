@@ -14,10 +14,12 @@ import pandas as pd
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.label_tables import (
+    COUNTS,
     column_key,
     is_grade,
     is_number,
     may_be_label,
+    one_text,
     ones,
     part_of,
 )
@@ -58,7 +60,10 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
-_BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
+_CORNER = re.compile(r"(bbox|bndbox|bounding_box)\w*|[xy](_?(min|1))?|left|top")
+_IN_BOX = f'"({"|".join(BOX)})":'
+_MEASURES = words("age year score rating price weight height width length size depth angle value")
+_NUMBERS_OF_CLASSES = re.compile(r".*(id|code|index|idx|key|group|cluster|class)")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
 _NO_HINTS = Hints()
@@ -98,11 +103,6 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     evidence.extend(f"column {each} is not used" for each in unused)
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
-    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
-        raise Unclear(
-            f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
-            f"with a column of file names and one of labels, or --label {label!r} if it is of those"
-        )
     refuse_what_is_no_label(table[label], label, name, hints)
     if splits and hints.label is hints.table is None:
         raise Unclear(
@@ -118,6 +118,40 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["no_label"] = ["-1"]
         evidence.append("-1 is no label")
     return Meaning(keys, kind, evidence)
+
+
+def doubt(table: pd.DataFrame, label: str) -> str:
+    """In words, why labels may not be of whole images, or no classes; empty where all is well."""
+    if box := _boxes(table, label):
+        return f"may be of an object in the image, whose box is in {listed(box)}"
+    cells, key = set(map(one_text, table[label])) - {""}, column_key(label)
+    if not is_number(cells) or len(cells) < 3 or _NUMBERS_OF_CLASSES.fullmatch(key):
+        return ""
+    numbers = sorted(map(float, cells))
+    measured = COUNTS.fullmatch(key) or not _MEASURES.isdisjoint(key.split("_"))
+    in_a_row = numbers[-1] - numbers[0] < 2 * len(numbers) and not measured
+    called = _rank(label) < len(LABEL_NAMES) or label.startswith("column ")
+    if all(map(float.is_integer, numbers)) and (called or in_a_row):
+        return ""
+    return f"holds numbers ({listed(sorted(cells, key=float))}), which may be measured"
+
+
+def _boxes(table: pd.DataFrame, label: str) -> list[str]:
+    """The columns of a box, by their names, their objects of JSON, or behind a label."""
+    others = {column_key(column): column for column in table.columns if column != label}
+    corners = [each for each in others if _CORNER.fullmatch(each)]
+    of_tile = {"x", "y"} <= set(corners) and not {"width", "w"} & others.keys()
+    if corners and not of_tile and (len(corners) > 1 or "box" in corners[0]):
+        return [others[each] for each in corners]
+    first = {each: str(next(filter(None, table[each]), "")) for each in others.values()}
+    objects = [each for each, text in first.items() if re.match(r"\('\{.*" + _IN_BOX, text)]
+    objects += [each for each in BOX if f"{label.rpartition('.')[0]}.{each}" in table]
+    if objects or not label.startswith("column "):
+        return objects
+    behind = table.iloc[:, list(table.columns).index(label) + 1 :]
+    full = [table[each] for each in behind if (table[each] != "").any()]
+    numbers = [cells.name for cells in full if is_number(cells) and not zeros_and_ones(cells)]
+    return numbers if len(full) == len(numbers) > 3 else []
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str, hints: Hints = _NO_HINTS) -> str:
@@ -143,7 +177,7 @@ def _part_column(
     for column in columns:
         if column == hints.label or column == hints.group:
             continue
-        cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
+        cells = set(map(one_text, table[column]))
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         key = column_key(column)
         named = key in PART_COLUMNS
@@ -167,7 +201,7 @@ def _part_column(
             )
         found.append(column)
     if len(found) > 1:
-        same = {tuple(part_of(str(c), col) or "" for c in table[col]) for col in found}
+        same = {tuple(part_of(one_text(c), col) or "" for c in table[col]) for col in found}
         if len(same) > 1:
             raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
     return found[0] if found else None
@@ -308,8 +342,8 @@ def _one_or_several(
     if not several or several < 0.1 * len(labels_of):
         return "single"
     columns = {column_key(column) for column in table.columns}
-    if columns & _BOXES or columns & _ANNOTATORS:
-        what = "boxes of objects" if columns & _BOXES else "several people's answers"
+    if (boxes := _boxes(table, label)) or columns & _ANNOTATORS:
+        what = "boxes of objects" if boxes else "several people's answers"
         raise Unclear(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"

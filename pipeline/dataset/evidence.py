@@ -38,9 +38,9 @@ from pipeline.dataset.sources import (
     without_part,
 )
 from pipeline.dataset.table_files import (
+    BY_ID,
     NotATable,
     is_by_id,
-    is_of_ids,
 )
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
@@ -94,10 +94,16 @@ def _text(cell: object) -> str:
     return ", ".join(cell) if isinstance(cell, tuple) else str(cell)
 
 
+def _is_of_ids(path: Path) -> bool:
+    """Whether it says something of the ids in an `images.txt` beside it."""
+    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
+    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
+
+
 def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path, best = root / name, None
-    if is_of_ids(path):
+    if _is_of_ids(path):
         return None  # its ids are no names, though images may be called so too
     suffix = suffix_of(name)
     ways: Sequence[str | None] = [None]

@@ -199,6 +199,13 @@ def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]
     )
 
 
+def one_text(cell: Any) -> str:
+    """A cell's text; of a list of one text, that one."""
+    if isinstance(cell, tuple) and len(cell) < 2:
+        return "".join(cell).strip()
+    return str(cell).strip()
+
+
 def part_of(value: str, column: str = "is_valid") -> str | None:
     """The part that a cell names; in a column like `is_test`, yes and no name one."""
     if named := part_named(value.replace("-", "").replace("_", "")):
@@ -323,8 +330,8 @@ def _part_reader(
         for cell in [cells] if isinstance(cells, str) else cells:
             meant[str(cell)] = part
     if meant:
-        return lambda value: meant.get(str(value).strip())
-    return lambda value: part_of(str(value), column or "")
+        return lambda value: meant.get(one_text(value))
+    return lambda value: part_of(one_text(value), column or "")
 
 
 def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
+    SAME,
     lists_beside,
     refuse_lost_columns,
     refuse_not_understood,
@@ -25,7 +26,7 @@ from pipeline.dataset.beside_labels import (
     unread_parts,
     with_lists,
 )
-from pipeline.dataset.columns import groups_in, says_more
+from pipeline.dataset.columns import doubt, groups_in, says_more
 from pipeline.dataset.evidence import (
     Named,
     Read,
@@ -187,8 +188,12 @@ def _by_tables(
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += with_lists(images, lists)
+    beside = ""
     if hints.table is None and hints.label is None:
-        rule += said_by_folders(found, index.files, hints)
+        beside = said_by_folders(found, index.files, hints)
+    if hints.label is None and beside != SAME:
+        _refuse_doubtful(found)
+    rule += beside
     if unlabelled:
         source = find_images(images, root)
     elif lists:
@@ -196,6 +201,17 @@ def _by_tables(
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
+
+
+def _refuse_doubtful(found: Read) -> None:
+    """Raise where labels may be of objects in the images, or measurements."""
+    label = found.images["label"]
+    for each in found.group:
+        if isinstance(label, str) and (why := doubt(each.frame, label)):
+            raise Unclear(
+                f"{each.name}: column {label} {why}: write --label {quote(label)} if it gives the "
+                "class of the whole image, or a CSV with a column of file names and one of classes"
+            )
 
 
 def _not_used(table: Named) -> str:
