@@ -20,11 +20,12 @@ from PIL import Image
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
+from pipeline.dataset.checks import odd_labels
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.naming import Hints
-from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.new import dataset_yaml, told
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.table_files import read_table
 
@@ -1739,7 +1740,7 @@ def pets_and_their_masks(tree: Tree) -> None:
     tree.text("annotations/list.txt", *(f"{name} {i % 3}" for i, name in enumerate(names)))
 
 
-@stops("write --images masks, or move that folder away to use the others")
+@stops("such as images and masks: move masks away to use the others")
 def masks_below_the_images(tree: Tree) -> None:
     names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
     tree.image(*(f"{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
@@ -2980,6 +2981,124 @@ def test_a_fault_of_ours_in_json_keeps_its_traceback(
     monkeypatch.setattr(table_files, "_flat", wrong)
     with pytest.raises(KeyError):
         read_table(tmp_path / "labels.json")
+
+
+def frames(tree: Tree, form: str) -> Truth:
+    names = [form.format(v, KINDS[v % 3], f) for v in range(9) for f in range(6)]
+    tree.image(*names)
+    return {name: KINDS[i // 6 % 3] for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{1}/video{0}_frame_{2:04d}.jpg",
+        "{1}/seq{0:02d}_{2:06d}.png",
+        "{1}/v_Jump_g{0:02d}_c01_{2}.jpg",
+        "{1}/{0:05d}_{2:05d}.ppm",
+    ],
+)
+def test_frames_of_one_video_are_told_and_kept_together_by_choice(
+    form: str, tmp_path: Path
+) -> None:
+    truth = frames(Tree(tmp_path), form)
+    found = recognise(tmp_path)
+    line = next(line for line in told(found, tmp_path) if "videos" in line)
+    assert line.startswith("suspicious: 54 images look like frames of 9 videos (")
+    assert {image.group for image in found.source.images} == {None}
+    pattern = line.partition("--group-pattern '")[2].partition("'")[0]
+    chosen = recognise(tmp_path, Hints(group_pattern=pattern))
+    assert len({image.group for image in chosen.source.images}) == 9
+    assert {image.file: image.labels[0] for image in chosen.source.images} == truth
+    assert find_images(chosen.images, tmp_path).images == chosen.source.images
+    assert not any("videos" in line for line in told(chosen, tmp_path))
+
+
+def test_frames_in_folders_of_videos_beside_a_table_are_told(tmp_path: Path) -> None:
+    truth = frames(tree := Tree(tmp_path), "clips/clip-{0}/{2:06d}.jpg")
+    tree.text("labels.csv", "file,label", *(f"{name},{label}" for name, label in truth.items()))
+    assert any(
+        "frames of 9 videos (clip-0, cl" in line for line in told(recognise(tmp_path), tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{1}/{1}_{0}{2:03d}.jpg",
+        "{1}/IMG_{0}_{2:04d}.jpg",
+        "{1}/2017010{0}_{2:06d}.jpg",
+        "{1}/{0}{2}.jpg",
+    ],
+)
+def test_numbered_images_are_no_frames(form: str, tmp_path: Path) -> None:
+    frames(Tree(tmp_path), form)
+    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+
+
+def test_videos_that_lie_whole_in_given_parts_are_not_told(tmp_path: Path) -> None:
+    parts = ["train", "train", "val"]
+    names = [f"{parts[v // 3]}/{KINDS[v % 3]}/video{v}_{f}.jpg" for v in range(9) for f in range(6)]
+    Tree(tmp_path).image(*names)
+    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+    Tree(tmp_path).image("val/oak/video0_6.jpg")
+    assert any(
+        "frames of 1 videos (video0)" in line for line in told(recognise(tmp_path), tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "images.group_pattern"),
+        ("a", "has no group"),
+        ("(?P<group>x)y", "fits none of 54 paths"),
+    ],
+)
+def test_a_group_pattern_that_cannot_be_used_is_one_clear_line(
+    pattern: str, message: str, tmp_path: Path
+) -> None:
+    frames(Tree(tmp_path), "{1}/video{0}_{2}.jpg")
+    with pytest.raises(PipelineError, match=message):
+        recognise(tmp_path, Hints(group_pattern=pattern))
+
+
+@stops(r"(--pattern '(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+' for cat, dog): write a CSV")
+def few_images_with_labels_in_their_names(tree: Tree) -> None:
+    tree.image("cat_1.jpg", "cat_2.jpg", "dog_1.jpg")
+
+
+def test_classes_that_differ_in_a_number_are_told(tmp_path: Path) -> None:
+    Tree(tmp_path).image(*(f"{n}/{i}.jpg" for n in ("cat_1", "cat_2", "dog_1") for i in range(9)))
+    line = "suspicious: classes that differ in a number only: cat_1 and cat_2: call them alike if"
+    assert any(each.startswith(line) for each in told(recognise(tmp_path), tmp_path))
+
+
+def test_long_numbers_are_not_the_same_spelling() -> None:
+    assert not list(odd_labels({"249114794", "249114795"}))
+    assert list(odd_labels({"1", "1.0"}))
+
+
+@stops("masks and . hold files of the same names, such as images and masks: move masks away to use")
+def masks_beside_class_folders_with_their_names(tree: Tree) -> None:
+    files = [f"{kind}/{i}.png" for kind in KINDS for i in range(9)]
+    tree.image(*files, *(f"masks/{file}" for file in files))
+
+
+@stops(
+    "as a second copy does: move it away to use the others, or write --layout '{label}/**' if it"
+)
+def masks_of_other_names_beside_class_folders(tree: Tree) -> None:
+    files = [f"{kind}/{i}" for kind in KINDS for i in range(9)]
+    tree.image(*(f"{file}.png" for file in files), *(f"masks/{file}_m.png" for file in files))
+
+
+@stops("look like volumes, groups, dates or ids: write --layout 'BigEarthNet-v1.0/{label}' if they")
+def patches_of_satellite_images(tree: Tree) -> None:
+    for i in range(12):
+        patch = f"BigEarthNet-v1.0/S2A_MSIL2A_20170613T101031_{i}_{i * 3}"
+        tree.image(*(f"{patch}/{band}.tif" for band in ("B02", "B03")))
+        tree.json(f"{patch}/labels_metadata.json", {"labels": ["Pastures"]})
 
 
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")

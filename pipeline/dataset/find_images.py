@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -100,7 +102,8 @@ FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     """Call the function that `recipe` names with its other keys; `root` holds the files.
 
-    The key `lists`, of any function that reads files, names lists of the images of each part.
+    Two keys are of any function that reads files: `lists` names lists of the images of each part,
+    `group_pattern` finds in a path the group of its image, see `in_groups`.
     """
     target = str(recipe.get("_target_", ""))
     if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
@@ -112,6 +115,7 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
         raise PipelineError(f"images._target_ {target!r}: {near_matches(target, FINDERS)}")
     arguments = {str(key): value for key, value in recipe.items() if key != "_target_"}
     lists = arguments.pop("lists", None)
+    group_pattern = arguments.pop("group_pattern", None)
     known = inspect.signature(FINDERS[target]).parameters
     if "root" in known:
         if root is None:
@@ -125,6 +129,8 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     source = FINDERS[target](**arguments)
     if lists and root is not None:
         source = in_listed_parts(source, root, lists)
+    if group_pattern:
+        source = in_groups(source, str(group_pattern))
     if not source.images:
         first = f" ({source.faults[0].file}: {source.faults[0].reason})" if source.faults else ""
         raise PipelineError(f"{root}: {target} found no images that can be used{first}")
@@ -248,6 +254,16 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
     return None
 
 
+def pattern_of_few(files: Sequence[str]) -> str:
+    """How to read labels before numbers that are too few to be sure: cat_1.jpg and dog_1.jpg."""
+    names = [file.rpartition("/")[2] for file in files]
+    matches = [re.fullmatch(NAME_PATTERNS[0], name) for name in names]
+    labels = sorted({match["label"] for match in matches if match})
+    if None in matches or not 1 < len(labels) < len(names) or not _CAMERAS.isdisjoint(labels):
+        return "--pattern says where they are"
+    return f"--pattern {quote(NAME_PATTERNS[0])} for {listed(labels)}"
+
+
 def _plausible(labels: Counter[str], n_files: int) -> bool:
     if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
         return False
@@ -258,3 +274,73 @@ def _plausible(labels: Counter[str], n_files: int) -> bool:
 def _part_below(folder: str) -> str | None:
     parts = {part for name in folder.split("/") if (part := part_in_words(name))}
     return parts.pop() if len(parts) == 1 else None
+
+
+_FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
+_OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
+    rf"(?P<group>[^/]+?){_FRAME}",
+    rf"(?P<group>[^/]+/[^/]+?){_FRAME}",
+    r"(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
+)
+_VIDEO = re.compile(  # the last as in UCF-101
+    r"(.*[^a-z])?(video|vid|clip|seq|sequence|scene|shot|movie|track|episode)[-_ ]?\d+([^a-z].*)?"
+    r"|.*_g\d+_c\d+",
+    re.I,
+)
+_FEWEST_FRAMES = 3
+
+
+def in_groups(source: Source, pattern: str) -> Source:
+    """The same images, in the group that the regular expression finds as `group` in their paths.
+
+    An image whose path it does not fit stays in its own group, if it has one.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise PipelineError(f"images.group_pattern {pattern!r}: {error}") from None
+    if "group" not in expression.groupindex:
+        raise PipelineError(f"images.group_pattern {pattern!r} has no group (?P<group>...)")
+    found = [(image, expression.search(image.file)) for image in source.images]
+    if not any(match for _, match in found):
+        raise PipelineError(
+            f"images.group_pattern {pattern!r} fits none of {len(found)} paths, such as "
+            f"{found[0][0].file}"
+        )
+    images = [replace(image, group=match["group"]) if match else image for image, match in found]
+    return replace(source, images=images)
+
+
+def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found]]]:
+    """The `group_pattern` of images that are called like frames, and those of each video.
+
+    The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
+    alone (of GTSRB's tracks), and most frames follow each other at one distance.
+    """
+    for pattern in _OF_VIDEOS:
+        videos: dict[str, list[Found]] = {}
+        for image in images:
+            if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
+                videos.setdefault(match["group"], []).append(image)
+        longer = {name: same for name, same in videos.items() if len(same) >= _FEWEST_FRAMES}
+        many = sum(map(len, longer.values())) > 0.5 * len(images)
+        if len(longer) > 1 and many and all(map(_in_a_row, longer.values())):
+            return pattern, longer
+    return "", {}
+
+
+def _is_of_video(match: re.Match[str], image: Found) -> bool:
+    name = match["group"].rpartition("/")[2]
+    if name in image.labels:
+        return False
+    by_number = re.fullmatch(r"\d{3,}", name) and not re.fullmatch(r"(19|20)\d{6}", name)
+    return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
+
+
+def _in_a_row(frames: Sequence[Found]) -> bool:
+    """Whether most frames follow each other at one distance, and none has the other's number."""
+    found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
+    numbers = sorted(int(match[1]) for match in found if match)
+    steps = Counter(later - one for one, later in pairwise(numbers))
+    step, count = steps.most_common(1)[0]
+    return step > 0 and count >= 0.8 * (len(numbers) - 1)

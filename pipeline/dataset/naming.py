@@ -70,6 +70,7 @@ class Hints:
     lists: str | None = None  # of the images of each part, with commas between them
     layout: str | None = None
     pattern: str | None = None
+    group_pattern: str | None = None
     remove: str | None = None
 
 
@@ -248,6 +249,8 @@ def choice_of_folders(first: str, second: str) -> str:
     outer, inner = sorted((one, other), key=len)
     if inner[: len(outer)] == outer:
         folder = quote("/".join(inner))
+        if inner[-1].lower() in NO_IMAGES:
+            return f"move {folder} away to use the others"
         return f"write --images {folder}, or move that folder away to use the others"
     return f"write --images {quote('/'.join(one))} or --images {quote('/'.join(other))}"
 

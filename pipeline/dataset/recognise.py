@@ -33,7 +33,13 @@ from pipeline.dataset.evidence import (
     look,
     said_together,
 )
-from pipeline.dataset.find_images import find_images, in_listed_parts, read_names
+from pipeline.dataset.find_images import (
+    find_images,
+    in_groups,
+    in_listed_parts,
+    pattern_of_few,
+    read_names,
+)
 from pipeline.dataset.folders import (
     Reading,
     class_folders,
@@ -82,9 +88,17 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
             images, kind, rule = read_saved(root, hints)
             return _recognised(images, find_images(images, root), kind, rule, [])
         with _no_garbage_collection():
-            return _in_files(root, hints)
+            return _in_own_groups(_in_files(root, hints), hints)
     except Unclear as error:
         raise PipelineError(f"{root}: {error}") from None
+
+
+def _in_own_groups(found: Recognised, hints: Hints) -> Recognised:
+    """With the groups that option --group-pattern finds in paths."""
+    if hints.group_pattern is None:
+        return found
+    images = {**found.images, "group_pattern": hints.group_pattern}
+    return replace(found, images=images, source=in_groups(found.source, hints.group_pattern))
 
 
 @contextmanager
@@ -323,7 +337,7 @@ def _by_names(
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
         f"{len(files)} images, but {table}, {why_no_classes(root, files)} and no "
-        "labels found in the file names (--pattern says where they are): write a CSV with a column "
+        f"labels found in the file names ({pattern_of_few(files)}): write a CSV with a column "
         "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
 
