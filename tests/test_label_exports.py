@@ -6,6 +6,8 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 import unicodedata
 from collections import Counter
@@ -13,9 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from scipy.io import savemat
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
@@ -3099,6 +3103,67 @@ def patches_of_satellite_images(tree: Tree) -> None:
         patch = f"BigEarthNet-v1.0/S2A_MSIL2A_20170613T101031_{i}_{i * 3}"
         tree.image(*(f"{patch}/{band}.tif" for band in ("B02", "B03")))
         tree.json(f"{patch}/labels_metadata.json", {"labels": ["Pastures"]})
+
+
+def to_a_csv(name: str, folder: Path) -> None:
+    """Run the command of docs/datasets.md that is called so."""
+    docs = Path("docs/datasets.md").read_text(encoding="utf-8")
+    code = docs.partition(f"python - <<'EOF' # {name}\n")[2].partition("\nEOF\n")[0]
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def test_flowers_of_oxford_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"jpg/image_{i:05d}.jpg" for i in range(1, 37)))
+    savemat(tmp_path / "imagelabels.mat", {"labels": [[1 + i % 3 for i in range(36)]]})
+    parts = {"trnid": [range(1, 13)], "valid": [range(13, 25)], "tstid": [range(25, 37)]}
+    savemat(tmp_path / "setid.mat", {key: [[*each] for each in of] for key, of in parts.items()})
+    with pytest.raises(PipelineError, match=r"imagelabels.mat is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("Oxford Flowers", tmp_path)
+    in_parts = ["train"] * 12 + ["valid"] * 12 + ["test"] * 12
+    assert read(tmp_path) == {
+        f"{in_parts[i]}:jpg/image_{i + 1:05d}.jpg": str(1 + i % 3) for i in range(36)
+    }
+
+
+def test_cars_of_stanford_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    files = [f"car_ims/{i:06d}.jpg" for i in range(1, 37)]
+    tree.image(*files)
+    kind = [(name, "O") for name in ("relative_im_path", "bbox_x1", "class", "test")]
+    rows = [(file, 1, 1 + i % 3, int(i >= 24)) for i, file in enumerate(files)]
+    names = np.array([KINDS], dtype=object)
+    values = {"annotations": np.array([rows], dtype=kind), "class_names": names}
+    savemat(tmp_path / "cars_annos.mat", values, do_compression=True)
+    with pytest.raises(PipelineError, match=r"cars_annos.mat is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("Stanford Cars", tmp_path)
+    parts = ["train"] * 24 + ["test"] * 12
+    assert read(tmp_path) == {f"{parts[i]}:{f}": KINDS[i % 3] for i, f in enumerate(files)}
+
+
+def cvat(names: list[str], form: str) -> list[str]:
+    images = (
+        f'<image id="{i}" name="{n}.jpg">{form.format(KINDS[i % 3])}</image>'
+        for i, n in enumerate(names)
+    )
+    return ["<annotations><version>1.1</version>", *images, "</annotations>"]
+
+
+def test_tags_of_cvat_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text("annotations.xml", *cvat(names, '<tag label="{}" source="manual"></tag>'))
+    with pytest.raises(PipelineError, match=r"annotations.xml is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("CVAT", tmp_path)
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+
+
+@stops("names the images in a way that is not understood: its annotations are boxes or outlines")
+def boxes_of_cvat(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
 
 
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")

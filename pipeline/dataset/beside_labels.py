@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.dataset.columns import LABEL_NAMES, says_more
 from pipeline.dataset.evidence import Named, Read, in_order, look
 from pipeline.dataset.folders import Nested, may_be_class, read_folders
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.image_files import ImageFiles, why_not_read
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.naming import Hints, Unclear, listed, naming
 from pipeline.dataset.sources import (
@@ -252,11 +252,8 @@ def _refuse_other_files(
     names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
     for path, data in _contents(root, others):
         named = sum(name in data for name in names)
-        if named >= max(2, 0.3 * len(names)):
-            raise Unclear(
-                f"{path} names the images in a way that is not understood: write its labels as a "
-                f"CSV with a column of file names{otherwise}"
-            )
+        if named >= max(2, 0.3 * len(names)) or (suffix_of(path) == ".mat" and not otherwise):
+            raise Unclear(f"{path} {why_not_read(path, data)}{otherwise}")
 
 
 def _refuse_keyed_lists(

@@ -150,7 +150,7 @@ def _boxes(table: pd.DataFrame, label: str) -> list[str]:
         return objects
     behind = table.iloc[:, list(table.columns).index(label) + 1 :]
     full = [table[each] for each in behind if (table[each] != "").any()]
-    numbers = [cells.name for cells in full if is_number(cells) and not zeros_and_ones(cells)]
+    numbers = [str(cells.name) for cells in full if is_number(cells) and not zeros_and_ones(cells)]
     return numbers if len(full) == len(numbers) > 3 else []
 
 

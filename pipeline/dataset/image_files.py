@@ -363,3 +363,17 @@ def with_parents(of_cell: dict[str, str]) -> dict[str, str]:
         if len(cells) == 1 or len(exact) == 1:
             kept[(exact or cells)[0]] = file
     return kept
+
+
+def why_not_read(path: str, data: bytes) -> str:
+    """Of a file that names the images and is no table, that it is not read, and what to do."""
+    if path.lower().endswith(".mat") or (b"<image " in data and b"<tag " in data):
+        return "is not read: docs/datasets.md#to-a-csv has commands that turn such files into a CSV"
+    of_objects = any(
+        f"<{shape} ".encode() in data for shape in ("box", "polygon", "points", "mask")
+    )
+    what = "its annotations are boxes or outlines of objects: " if of_objects else ""
+    return (
+        f"names the images in a way that is not understood: {what}write its labels as a CSV with "
+        "a column of file names"
+    )
