@@ -3166,6 +3166,50 @@ def boxes_of_cvat(tree: Tree) -> None:
     tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
 
 
+@pytest.mark.parametrize(
+    ("form", "other", "message"),
+    [
+        ("{}/{} ({}).png", "{}/{} ({})_mask.png", "_mask"),
+        ("{}/{}Part{}.jpg", "{}/{}Part{}_label.bmp", "_label"),
+        ("{}/{}exp{}.jpg", "{}/{}exp{}.png", ".png"),
+    ],
+)
+def test_masks_among_the_images_of_class_folders_stop(
+    form: str, other: str, message: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    each = [(kind, kind, i) for kind in KINDS for i in range(1, 9)]
+    tree.image(*(form.format(*one) for one in each), *(other.format(*one) for one in each[:20]))
+    with pytest.raises(PipelineError, match=f"20 of 44 images .* and {message}, such as .* masks"):
+        read(tmp_path)
+    assert len(read(tmp_path, Hints(layout="{label}"))) == 44
+
+
+@understood
+def a_few_images_called_like_masks(tree: Tree) -> Truth:
+    truth = {f"{kind}/{i}.jpg": kind for kind in KINDS for i in range(12)}
+    truth |= {"oak/3_mask.jpg": "oak", "elm/4.png": "elm"}
+    tree.image(*truth)
+    return truth
+
+
+@understood
+def classes_of_synsets_and_a_table_of_their_groups(tree: Tree) -> Truth:
+    synsets = ["n01440764", "n01443537", "n02084071", "n02085620"]
+    truth = {f"{name}/{name}_{i}.JPEG": name for name in synsets for i in range(9)}
+    tree.image(*truth)
+    tree.text("synsets.csv", "wnid,group", *(f"{s},{KINDS[i // 2]}" for i, s in enumerate(synsets)))
+    return truth
+
+
+@understood
+def classes_by_number_and_a_table_of_their_shapes(tree: Tree) -> Truth:
+    truth = {f"{n}/{i}x.png": str(n) for n in range(8) for i in range(9)}
+    tree.image(*truth)
+    tree.text("meta.csv", "id,shape", *(f"{n},{('round', 'square')[n % 2]}" for n in range(8)))
+    return truth
+
+
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")
 def a_table_without_labels(tree: Tree) -> None:
     tree.image(*(f"photos/{i}.png" for i in range(12)))

@@ -46,6 +46,9 @@ from pipeline.dataset.table_files import (
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
 
 
+_SYNSET = re.compile(r"n\d{8}")  # of WordNet
+
+
 @dataclass(frozen=True)
 class Named:
     """A table that names images."""
@@ -172,6 +175,10 @@ def _of_folders(
     label = said.keys["label"]
     called = not isinstance(label, str) or column_key(label) in LABEL_NAMES or "header" in keys
     folders = listed(dict.fromkeys(frame[column]))
+    numbers = sorted(int(cell) for cell in frame[column] if str(cell).isdecimal())
+    in_a_row = numbers in (list(range(len(frame))), list(range(1, 1 + len(frame))))
+    if not sure and (in_a_row or all(map(_SYNSET.fullmatch, frame[column]))):
+        return None  # as classes are called
     said.keys["rows"] = "folder"
     said.evidence[0] = f"column {column} names folders ({folders}), whose images stay together"
     named = replace(named, meaning=said)

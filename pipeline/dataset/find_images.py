@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.image_files import ImageFiles, alike, folder_of
+from pipeline.dataset.image_files import ImageFiles, alike, folder_of, masks_among
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.naming import Hints, Unclear, listed, words
 from pipeline.dataset.sources import (
@@ -254,6 +254,16 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
     return None
 
 
+def refuse_masks(files: Sequence[str]) -> None:
+    """Raise where many images lie beside others of their name, which may be what they mask."""
+    masks, end = masks_among(files)
+    if len(masks) > 0.2 * len(files):
+        raise Unclear(
+            f"{len(masks)} of {len(files)} images are called like others and {end}, such as "
+            f"{masks[0]}, as masks are: move them away, or write --layout to use them as images"
+        )
+
+
 def pattern_of_few(files: Sequence[str]) -> str:
     """How to read labels before numbers that are too few to be sure: cat_1.jpg and dog_1.jpg."""
     names = [file.rpartition("/")[2] for file in files]
@@ -324,7 +334,8 @@ def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found
                 videos.setdefault(match["group"], []).append(image)
         longer = {name: same for name, same in videos.items() if len(same) >= _FEWEST_FRAMES}
         many = sum(map(len, longer.values())) > 0.5 * len(images)
-        if len(longer) > 1 and many and all(map(_in_a_row, longer.values())):
+        labels = {image.labels for same in longer.values() for image in same}
+        if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
             return pattern, longer
     return "", {}
 

@@ -284,6 +284,20 @@ def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str,
     return None
 
 
+def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
+    """The files beside one of their name but for `_mask`, or but for the suffix; and that end."""
+    known = Counter(map(stem_path, files))
+    masks = defaultdict[str, list[str]](list)
+    for file in files:
+        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", stem_path(file))
+        if match and match[1] in known:
+            masks[match[2]].append(file)
+        elif known[stem_path(file)] > 1:
+            masks[file[len(stem_path(file)) :]].append(file)
+    end = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
+    return masks[end], end
+
+
 def folder_of(file: str) -> str:
     """The folder of a file, empty at the root."""
     return file.rpartition("/")[0]

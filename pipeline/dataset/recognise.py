@@ -27,18 +27,14 @@ from pipeline.dataset.beside_labels import (
     with_lists,
 )
 from pipeline.dataset.columns import doubt, groups_in, says_more
-from pipeline.dataset.evidence import (
-    Named,
-    Read,
-    look,
-    said_together,
-)
+from pipeline.dataset.evidence import Named, Read, look, said_together
 from pipeline.dataset.find_images import (
     find_images,
     in_groups,
     in_listed_parts,
     pattern_of_few,
     read_names,
+    refuse_masks,
 )
 from pipeline.dataset.folders import (
     Reading,
@@ -152,6 +148,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         refuse_lost_columns(tables, hints)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
+        refuse_masks(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
     alone = "the files' names" if reading is None else "the folders"
     try:
