@@ -6,6 +6,8 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 import unicodedata
 from collections import Counter
@@ -13,17 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from scipy.io import savemat
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset import evidence
+from pipeline.dataset import recognise as recognising
+from pipeline.dataset import table_files
+from pipeline.dataset.checks import odd_labels
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.naming import Hints
-from pipeline.dataset.new import dataset_yaml
+from pipeline.dataset.new import dataset_yaml, told
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.table_files import read_table
 
@@ -1738,7 +1744,7 @@ def pets_and_their_masks(tree: Tree) -> None:
     tree.text("annotations/list.txt", *(f"{name} {i % 3}" for i, name in enumerate(names)))
 
 
-@stops("write --images masks, or move that folder away to use the others")
+@stops("such as images and masks: move masks away to use the others")
 def masks_below_the_images(tree: Tree) -> None:
     names = [f"{KINDS[i % 3]}_{i}" for i in range(30)]
     tree.image(*(f"{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
@@ -2174,7 +2180,7 @@ def test_sizes_beside_a_label_are_no_box(tmp_path: Path) -> None:
     for _, each in rows:
         each |= {"x": 1, "y": 2}
     tree.json("labels.json", [{"file": f"{n}.jpg", "object": each} for n, each in rows])
-    with pytest.raises(PipelineError, match=r"with boxes.* or --label 'object\.label' if"):
+    with pytest.raises(PipelineError, match=r"whose box is in .*: write --label object\.label"):
         read(tmp_path)
     assert read(tmp_path, Hints(label="object.label")) == kinds(names, "images/{}.jpg")
 
@@ -2213,7 +2219,7 @@ def test_a_count_of_flags_is_no_grade(column: str, added: int, tmp_path: Path) -
     assert found.images["label"] == ["edema", "mass"]
 
 
-@stops("column objects.categories is of objects with boxes, not of whole images: write a CSV")
+@stops("column objects.categories may be of an object in the image, whose box is in bbox: write ")
 def boxes_beside_categories(tree: Tree) -> None:
     names = plain(tree)
     objects = [{"bbox": [[1, 2, 3, 4]], "categories": [KINDS[i % 3]]} for i in range(45)]
@@ -2361,7 +2367,7 @@ def test_option_file_is_for_the_tables_that_have_the_column(tmp_path: Path) -> N
 def test_tables_are_never_left_out_for_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "MOST_TABLES", 2)
+    monkeypatch.setattr(recognising, "MOST_TABLES", 2)
     names = a_table_of_each_class_and_parts_in_the_paths(tree := Tree(tmp_path))
     assert read(tmp_path) == names
     tree.text("notes.txt", "some words")
@@ -2761,10 +2767,447 @@ def test_class_folders_are_read_beside_files_of_the_same_names(
 @stops(
     "the folders are called like column patient_id of patients.csv (100, 101, 102, 103, ... (9))"
 )
-def folders_of_patients_and_a_table_of_them(tree: Tree) -> None:
+def folders_of_patients_and_a_table_of_more_of_them(tree: Tree) -> None:
     tree.image(*(f"images/{100 + i % 9}/scan_{i}.png" for i in range(45)))
+    rows = (f"{100 + i},{KINDS[i % 3]}" for i in range(30))
+    tree.text("patients.csv", "patient_id,diagnosis", *rows)
+
+
+@understood
+def folders_of_patients_and_a_table_of_them(tree: Tree) -> Truth:
+    truth = {f"images/{100 + i % 9}/scan_{i}.png": KINDS[i % 9 % 3] for i in range(45)}
+    tree.image(*truth)
     rows = (f"{100 + i},{KINDS[i % 3]}" for i in range(9))
     tree.text("patients.csv", "patient_id,diagnosis", *rows)
+    return truth
+
+
+@understood
+def studies_of_mura(tree: Tree) -> Truth:
+    """Paths of folders without header, one table per part, beside lists of all images."""
+    truth = {}
+    for part, first in (("train", 0), ("valid", 100)):
+        rows, images = [], []
+        for place in range(12):
+            person, kind = f"patient{first + place // 2:05d}", place // 2 % 2
+            bone = ("XR_WRIST", "XR_HAND")[place % 2]
+            folder = f"{part}/{bone}/{person}/study1_{('negative', 'positive')[kind]}/"
+            rows.append(f"MURA-v1.1/{folder},{kind}")
+            images += [f"MURA-v1.1/{folder}image{n}.png" for n in (1, 2)]
+            truth |= {f"{part}:{folder}image{n}.png": str(kind) for n in (1, 2)}
+        tree.image(*(image.removeprefix("MURA-v1.1/") for image in images))
+        tree.text(f"{part}_labeled_studies.csv", *rows)
+        tree.text(f"{part}_image_paths.csv", *images)
+    return truth
+
+
+def test_images_of_a_patients_folders_stay_together(tmp_path: Path) -> None:
+    truth = studies_of_mura(Tree(tmp_path))
+    found = recognise(tmp_path).source
+    assert not found.faults
+    groups = {image.file: image.group for image in found.images}
+    assert groups == {file.partition(":")[2]: file.split("/")[2] for file in truth}
+
+
+@understood
+def series_and_their_patients(tree: Tree) -> Truth:
+    ids = [f"1.2.826.0.1.3680043.{i * 77 + 13}" for i in range(12)]
+    folders = [f"series/ID{i // 2:05d}/{uid}" for i, uid in enumerate(ids)]
+    truth = {f"{folder}/{n}.jpg": KINDS[i % 3] for i, folder in enumerate(folders) for n in (1, 2)}
+    tree.image(*truth)
+    rows = (f"ID{i // 2:05d},{uid},{KINDS[i % 3]}" for i, uid in enumerate(ids))
+    tree.text("train.csv", "patient_id,SeriesInstanceUID,label", *rows)
+    return truth
+
+
+@stops(
+    "train_labels.csv names folders (00000, 00003, 00006, 00009, ... (12)) and may give the labels "
+    "of their images in column MGMT_value: write --table train_labels.csv if it does, or --table "
+)
+def a_table_of_numbered_folders(tree: Tree) -> None:
+    """BraTS 2021, whose column BraTS21ID is called like no folder."""
+    numbers = [f"{i * 3:05d}" for i in range(12)]
+    tree.image(*(f"train/{n}/{kind}/Image-1.png" for n in numbers for kind in ("FLAIR", "T1w")))
+    rows = (f"{number},{i % 2}" for i, number in enumerate(numbers))
+    tree.text("train_labels.csv", "BraTS21ID,MGMT_value", *rows)
+
+
+def test_a_table_of_numbered_folders_is_read_by_choice(tmp_path: Path) -> None:
+    a_table_of_numbered_folders(Tree(tmp_path))
+    found = read(tmp_path, Hints(table="train_labels.csv"))
+    assert found["train/00003/T1w/Image-1.png"] == "1"
+    assert len(found) == 24
+
+
+@understood
+def a_table_of_what_classes_belong_to(tree: Tree) -> Truth:
+    truth = {f"{name}/{i}.jpg": name for name in ("oak", "elm", "cat", "dog") for i in range(9)}
+    tree.image(*truth)
+    tree.text("info.csv", "folder,group of", "oak,plant", "elm,plant", "cat,animal", "dog,animal")
+    return truth
+
+
+def test_a_row_that_names_no_folder_is_a_fault(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"S{i:02d}/{n}.jpg" for i in range(12) for n in (1, 2)))
+    rows = (f"S{i:02d},{KINDS[i % 3]}" for i in range(13))
+    tree.text("labels.csv", "study,label", *rows)
+    found = recognise(tmp_path).source
+    assert len(found.images) == 24
+    assert [fault.file for fault in found.faults] == ["labels.csv row 14: S12"]
+
+
+def boxes_of(names: list[str], form: str) -> list[str]:
+    return [form.format(n, KINDS[i % 3], i) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    ("table", "head", "form", "label"),
+    [
+        (
+            "_annotations.csv",
+            "filename,class,xmin,ymin,xmax,ymax",
+            "{0}.jpg,{1},1,2,3{2},4",
+            "class",
+        ),
+        ("train.csv", "image_id,bbox,source", '{0}.jpg,"[{2}.0, 2.0, 3.0, 4.0]",{1}', "source"),
+        ("labels.csv", "file,x,y,width,height,Target", "{0}.jpg,{2},2,3,4,{1}", "Target"),
+        ("vertex.csv", "", "TRAIN,gs://b/{0}.jpg,{1},0.1,0.{2}1,,,0.3,0.4,,", "column 3"),
+    ],
+)
+def test_boxes_one_in_each_image_ask(
+    table: str, head: str, form: str, label: str, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text(table, *filter(None, [head]), *boxes_of(names, form))
+    with pytest.raises(PipelineError, match=rf"column {label} may be of an object .* --label "):
+        read(tmp_path)
+    assert set(read(tmp_path, Hints(label=label, part="none")).values()) == set(KINDS)
+
+
+def test_boxes_in_json_ask(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    box = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}
+    custom_vision = [
+        {
+            "originalImageUri": f"https://x/{name}.jpg",
+            "tags": [{"tagId": "t", "tagName": KINDS[i % 3]}],
+            "regions": [{"tagName": KINDS[i % 3], **box}],
+        }
+        for i, name in enumerate(names)
+    ]
+    tree.json("tagged.json", custom_vision)
+    with pytest.raises(
+        PipelineError, match=r"column tags may be .* in regions: write --label tags"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, Hints(label="tags")) == kinds(names, "images/{}.jpg")
+    detections = {n: [{"label": i % 3, "bounding_box": [0, 0, 1, 1]}] for i, n in enumerate(names)}
+    tree.json("tagged.json", {"classes": KINDS, "labels": detections})
+    with pytest.raises(PipelineError, match="its annotations are boxes or outlines of objects"):
+        read(tmp_path)
+
+
+def test_a_box_beside_class_folders_that_say_the_same_asks_nothing(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    truth = {f"{kind}/{i}{kind}.jpg": kind for kind in KINDS for i in range(9)}
+    tree.image(*truth)
+    rows = (f"{file},{kind},1,2,3,4" for file, kind in truth.items())
+    tree.text("boxes.csv", "file,class,xmin,ymin,xmax,ymax", *rows)
+    assert read(tmp_path) == truth
+
+
+@pytest.mark.parametrize(
+    ("column", "form"),
+    [("age", "{}"), ("rating", "{}"), ("count", "{}"), ("year", "19{:02d}"), ("label", "{}.5")],
+)
+def test_numbers_that_may_be_measured_ask(column: str, form: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = [f"{name}.jpg,{form.format(i % 9)}" for i, name in enumerate(names)]
+    tree.text("numbers.csv", f"file,{column}", *rows)
+    with pytest.raises(
+        PipelineError, match=f"column {column} holds numbers .* --label {column} if"
+    ):
+        read(tmp_path)
+    found = read(tmp_path, Hints(label=column))
+    assert found == {f"images/{n}.jpg": form.format(i % 9) for i, n in enumerate(names)}
+
+
+@pytest.mark.parametrize("column", ["level", "landmark_id", "Id", "what", "digit", "label"])
+def test_numbers_of_classes_are_understood(column: str, tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text("labels.csv", f"file,{column}", *(f"{n}.jpg,{i % 5}" for i, n in enumerate(names)))
+    assert read(tmp_path) == {f"images/{n}.jpg": str(i % 5) for i, n in enumerate(names)}
+
+
+@understood
+def splits_in_lists(tree: Tree) -> Truth:
+    """FiftyOne's samples, whose tags are the split."""
+    names = plain(tree)
+    parts = ["train", "train", "validation"]
+    samples = [
+        {
+            "filepath": f"images/{name}.jpg",
+            "tags": [parts[i // 3 % 3]],
+            "ground_truth": {"_cls": "Classification", "label": KINDS[i % 3]},
+        }
+        for i, name in enumerate(names)
+    ]
+    tree.json("samples.json", {"samples": samples})
+    meant = ["train", "train", "valid"]
+    return {f"{meant[i // 3 % 3]}:images/{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+def test_a_split_that_is_a_list_splits(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = [
+        {"image": f"{n}.jpg", "label": KINDS[i % 3], "split": ["val" if i < 15 else "train"]}
+        for i, n in enumerate(names)
+    ]
+    tree.json("labels.json", rows)
+    parts = [image.part for image in recognise(tmp_path).source.images]
+    assert parts == ["valid"] * 15 + ["train"] * 30
+    rows[3]["split"] = ["train", "val"]
+    tree.json("labels.json", rows)
+    with pytest.raises(PipelineError, match=r"column split seems to split the images, but \('tr"):
+        read(tmp_path)
+
+
+def test_a_fault_of_ours_in_json_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path)
+    tree.json("labels.json", [{"image": "a.jpg", "label": "oak"}])
+
+    def wrong(row: Any) -> None:
+        raise KeyError(row)
+
+    monkeypatch.setattr(table_files, "_flat", wrong)
+    with pytest.raises(KeyError):
+        read_table(tmp_path / "labels.json")
+
+
+def frames(tree: Tree, form: str) -> Truth:
+    names = [form.format(v, KINDS[v % 3], f) for v in range(9) for f in range(6)]
+    tree.image(*names)
+    return {name: KINDS[i // 6 % 3] for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{1}/video{0}_frame_{2:04d}.jpg",
+        "{1}/seq{0:02d}_{2:06d}.png",
+        "{1}/v_Jump_g{0:02d}_c01_{2}.jpg",
+        "{1}/{0:05d}_{2:05d}.ppm",
+    ],
+)
+def test_frames_of_one_video_are_told_and_kept_together_by_choice(
+    form: str, tmp_path: Path
+) -> None:
+    truth = frames(Tree(tmp_path), form)
+    found = recognise(tmp_path)
+    line = next(line for line in told(found, tmp_path) if "videos" in line)
+    assert line.startswith("suspicious: 54 images look like frames of 9 videos (")
+    assert {image.group for image in found.source.images} == {None}
+    pattern = line.partition("--group-pattern '")[2].partition("'")[0]
+    chosen = recognise(tmp_path, Hints(group_pattern=pattern))
+    assert len({image.group for image in chosen.source.images}) == 9
+    assert {image.file: image.labels[0] for image in chosen.source.images} == truth
+    assert find_images(chosen.images, tmp_path).images == chosen.source.images
+    assert not any("videos" in line for line in told(chosen, tmp_path))
+
+
+def test_frames_in_folders_of_videos_beside_a_table_are_told(tmp_path: Path) -> None:
+    truth = frames(tree := Tree(tmp_path), "clips/clip-{0}/{2:06d}.jpg")
+    tree.text("labels.csv", "file,label", *(f"{name},{label}" for name, label in truth.items()))
+    assert any(
+        "frames of 9 videos (clip-0, cl" in line for line in told(recognise(tmp_path), tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{1}/{1}_{0}{2:03d}.jpg",
+        "{1}/IMG_{0}_{2:04d}.jpg",
+        "{1}/2017010{0}_{2:06d}.jpg",
+        "{1}/{0}{2}.jpg",
+    ],
+)
+def test_numbered_images_are_no_frames(form: str, tmp_path: Path) -> None:
+    frames(Tree(tmp_path), form)
+    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+
+
+def test_videos_that_lie_whole_in_given_parts_are_not_told(tmp_path: Path) -> None:
+    parts = ["train", "train", "val"]
+    names = [f"{parts[v // 3]}/{KINDS[v % 3]}/video{v}_{f}.jpg" for v in range(9) for f in range(6)]
+    Tree(tmp_path).image(*names)
+    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+    Tree(tmp_path).image("val/oak/video0_6.jpg")
+    assert any(
+        "frames of 1 videos (video0)" in line for line in told(recognise(tmp_path), tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "images.group_pattern"),
+        ("a", "has no group"),
+        ("(?P<group>x)y", "fits none of 54 paths"),
+    ],
+)
+def test_a_group_pattern_that_cannot_be_used_is_one_clear_line(
+    pattern: str, message: str, tmp_path: Path
+) -> None:
+    frames(Tree(tmp_path), "{1}/video{0}_{2}.jpg")
+    with pytest.raises(PipelineError, match=message):
+        recognise(tmp_path, Hints(group_pattern=pattern))
+
+
+@stops(r"(--pattern '(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+' for cat, dog): write a CSV")
+def few_images_with_labels_in_their_names(tree: Tree) -> None:
+    tree.image("cat_1.jpg", "cat_2.jpg", "dog_1.jpg")
+
+
+def test_classes_that_differ_in_a_number_are_told(tmp_path: Path) -> None:
+    Tree(tmp_path).image(*(f"{n}/{i}.jpg" for n in ("cat_1", "cat_2", "dog_1") for i in range(9)))
+    line = "suspicious: classes that differ in a number only: cat_1 and cat_2: call them alike if"
+    assert any(each.startswith(line) for each in told(recognise(tmp_path), tmp_path))
+
+
+def test_long_numbers_are_not_the_same_spelling() -> None:
+    assert not list(odd_labels({"249114794", "249114795"}))
+    assert list(odd_labels({"1", "1.0"}))
+
+
+@stops("masks and . hold files of the same names, such as images and masks: move masks away to use")
+def masks_beside_class_folders_with_their_names(tree: Tree) -> None:
+    files = [f"{kind}/{i}.png" for kind in KINDS for i in range(9)]
+    tree.image(*files, *(f"masks/{file}" for file in files))
+
+
+@stops(
+    "as a second copy does: move it away to use the others, or write --layout '{label}/**' if it"
+)
+def masks_of_other_names_beside_class_folders(tree: Tree) -> None:
+    files = [f"{kind}/{i}" for kind in KINDS for i in range(9)]
+    tree.image(*(f"{file}.png" for file in files), *(f"masks/{file}_m.png" for file in files))
+
+
+@stops("look like volumes, groups, dates or ids: write --layout 'BigEarthNet-v1.0/{label}' if they")
+def patches_of_satellite_images(tree: Tree) -> None:
+    for i in range(12):
+        patch = f"BigEarthNet-v1.0/S2A_MSIL2A_20170613T101031_{i}_{i * 3}"
+        tree.image(*(f"{patch}/{band}.tif" for band in ("B02", "B03")))
+        tree.json(f"{patch}/labels_metadata.json", {"labels": ["Pastures"]})
+
+
+def to_a_csv(name: str, folder: Path) -> None:
+    """Run the command of docs/datasets.md that is called so."""
+    docs = Path("docs/datasets.md").read_text(encoding="utf-8")
+    code = docs.partition(f"python - <<'EOF' # {name}\n")[2].partition("\nEOF\n")[0]
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def test_flowers_of_oxford_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"jpg/image_{i:05d}.jpg" for i in range(1, 37)))
+    savemat(tmp_path / "imagelabels.mat", {"labels": [[1 + i % 3 for i in range(36)]]})
+    parts = {"trnid": [range(1, 13)], "valid": [range(13, 25)], "tstid": [range(25, 37)]}
+    savemat(tmp_path / "setid.mat", {key: [[*each] for each in of] for key, of in parts.items()})
+    with pytest.raises(PipelineError, match=r"imagelabels.mat is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("Oxford Flowers", tmp_path)
+    in_parts = ["train"] * 12 + ["valid"] * 12 + ["test"] * 12
+    assert read(tmp_path) == {
+        f"{in_parts[i]}:jpg/image_{i + 1:05d}.jpg": str(1 + i % 3) for i in range(36)
+    }
+
+
+def test_cars_of_stanford_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    files = [f"car_ims/{i:06d}.jpg" for i in range(1, 37)]
+    tree.image(*files)
+    kind = [(name, "O") for name in ("relative_im_path", "bbox_x1", "class", "test")]
+    rows = [(file, 1, 1 + i % 3, int(i >= 24)) for i, file in enumerate(files)]
+    names = np.array([KINDS], dtype=object)
+    values = {"annotations": np.array([rows], dtype=kind), "class_names": names}
+    savemat(tmp_path / "cars_annos.mat", values, do_compression=True)
+    with pytest.raises(PipelineError, match=r"cars_annos.mat is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("Stanford Cars", tmp_path)
+    parts = ["train"] * 24 + ["test"] * 12
+    assert read(tmp_path) == {f"{parts[i]}:{f}": KINDS[i % 3] for i, f in enumerate(files)}
+
+
+def cvat(names: list[str], form: str) -> list[str]:
+    images = (
+        f'<image id="{i}" name="{n}.jpg">{form.format(KINDS[i % 3])}</image>'
+        for i, n in enumerate(names)
+    )
+    return ["<annotations><version>1.1</version>", *images, "</annotations>"]
+
+
+def test_tags_of_cvat_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    tree.text("annotations.xml", *cvat(names, '<tag label="{}" source="manual"></tag>'))
+    with pytest.raises(PipelineError, match=r"annotations.xml is not read: .*md#to-a-csv"):
+        read(tmp_path)
+    to_a_csv("CVAT", tmp_path)
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+
+
+@stops("names the images in a way that is not understood: its annotations are boxes or outlines")
+def boxes_of_cvat(tree: Tree) -> None:
+    names = plain(tree)
+    tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
+
+
+@pytest.mark.parametrize(
+    ("form", "other", "message"),
+    [
+        ("{}/{} ({}).png", "{}/{} ({})_mask.png", "_mask"),
+        ("{}/{}Part{}.jpg", "{}/{}Part{}_label.bmp", "_label"),
+        ("{}/{}exp{}.jpg", "{}/{}exp{}.png", ".png"),
+    ],
+)
+def test_masks_among_the_images_of_class_folders_stop(
+    form: str, other: str, message: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    each = [(kind, kind, i) for kind in KINDS for i in range(1, 9)]
+    tree.image(*(form.format(*one) for one in each), *(other.format(*one) for one in each[:20]))
+    with pytest.raises(PipelineError, match=f"20 of 44 images .* and {message}, such as .* masks"):
+        read(tmp_path)
+    assert len(read(tmp_path, Hints(layout="{label}"))) == 44
+
+
+@understood
+def a_few_images_called_like_masks(tree: Tree) -> Truth:
+    truth = {f"{kind}/{i}.jpg": kind for kind in KINDS for i in range(12)}
+    truth |= {"oak/3_mask.jpg": "oak", "elm/4.png": "elm"}
+    tree.image(*truth)
+    return truth
+
+
+@understood
+def classes_of_synsets_and_a_table_of_their_groups(tree: Tree) -> Truth:
+    synsets = ["n01440764", "n01443537", "n02084071", "n02085620"]
+    truth = {f"{name}/{name}_{i}.JPEG": name for name in synsets for i in range(9)}
+    tree.image(*truth)
+    tree.text("synsets.csv", "wnid,group", *(f"{s},{KINDS[i // 2]}" for i, s in enumerate(synsets)))
+    return truth
+
+
+@understood
+def classes_by_number_and_a_table_of_their_shapes(tree: Tree) -> Truth:
+    truth = {f"{n}/{i}x.png": str(n) for n in range(8) for i in range(9)}
+    tree.image(*truth)
+    tree.text("meta.csv", "id,shape", *(f"{n},{('round', 'square')[n % 2]}" for n in range(8)))
+    return truth
 
 
 @stops("12 images, but no label in sizes.csv (--label names its column), no class folders")

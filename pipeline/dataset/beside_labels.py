@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.dataset.columns import LABEL_NAMES, says_more
 from pipeline.dataset.evidence import Named, Read, in_order, look
 from pipeline.dataset.folders import Nested, may_be_class, read_folders
-from pipeline.dataset.image_files import ImageFiles
+from pipeline.dataset.image_files import ImageFiles, why_not_read
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.naming import Hints, Unclear, listed, naming
 from pipeline.dataset.sources import (
@@ -34,6 +34,7 @@ CODE = (".py", ".md", ".ipynb", ".sh")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20  # of a file that is searched for names of images
 LINES_LOOKED_AT = 200  # of a list
+SAME = "; the folders say the same"
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
@@ -251,11 +252,8 @@ def _refuse_other_files(
     names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
     for path, data in _contents(root, others):
         named = sum(name in data for name in names)
-        if named >= max(2, 0.3 * len(names)):
-            raise Unclear(
-                f"{path} names the images in a way that is not understood: write its labels as a "
-                f"CSV with a column of file names{otherwise}"
-            )
+        if named >= max(2, 0.3 * len(names)) or (suffix_of(path) == ".mat" and not otherwise):
+            raise Unclear(f"{path} {why_not_read(path, data)}{otherwise}")
 
 
 def _refuse_keyed_lists(
@@ -329,7 +327,18 @@ def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:
         return _beside_nested(table, files, error)
     except Unclear:  # their names are no classes
         return ""
-    return _agreement(table, _labels_by_folder(files, reading.layout)) if reading else ""
+    said = _labels_by_folder(files, reading.layout) if reading else {}
+    if table.images.get("rows") == "folder" and _names_those(table, said):
+        return ""
+    return _agreement(table, said)
+
+
+def _names_those(table: Read, said: dict[str, str]) -> bool:
+    """Whether another column than that of the labels names the folders: patients, or paths."""
+    label = table.images["label"]
+    columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
+    names = {name for cell in chain(*columns) for name in str(cell).split("/")}
+    return names.issuperset(said.values())
 
 
 def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
@@ -347,7 +356,7 @@ def _beside_nested(table: Read, files: Sequence[str], nested: Nested) -> str:
         pairs = {(folder, labels[file]) for file, folder in said.items() if file in labels}
         folders, texts = ({pair[place] for pair in pairs} for place in (0, 1))
         if len(pairs) == len(folders) == len(texts) > 1:
-            return "; the folders say the same"
+            return SAME
         if len(folders) > 1 and all(may_be_class(name) and name.isalpha() for name in folders):
             choices.append(listed(sorted(texts)))
     called = not isinstance(label, str) or label.startswith("column ")
@@ -375,7 +384,7 @@ def _agreement(table: Read, folder_labels: dict[str, str]) -> str:
     agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
     one_to_one = all(len(counts) == 1 for counts in [*folders_of.values(), *label_of.values()])
     if one_to_one:
-        return "; the folders say the same"
+        return SAME
     folders, texts = listed(sorted(label_of)), listed(sorted(folders_of))
     differ = ""
     if len(folders_of) == len(label_of) and agreeing > 0.5 * len(pairs):

@@ -1,6 +1,7 @@
 """A dataset's configuration and its images, checked before any fine-tune starts."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -125,7 +126,7 @@ def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
         ]
         remedies.append(
             f"{len(reasons)} classes with too few images "
-            f"(`rare: drop` in {config} leaves them and their images out, "
+            f"(`rare: drop` in {config} leaves out them and the images that have no other label, "
             "`rare: keep` accepts them)"
         )
     if remedies:
@@ -181,9 +182,16 @@ def _spelling(label: str) -> str:
     """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
     text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
     try:
-        return f"{float(text):g}" if text.replace(".", "").isdigit() else text
+        return str(float(text)) if text.replace(".", "").isdigit() else text
     except ValueError:
         return text
+
+
+def _numbered(labels: set[str]) -> Iterator[str]:
+    alike = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
+    if len(alike) > 1 and (numbered := [each for each in alike.values() if len(each) > 1]):
+        shown = listed(" and ".join(each[:2]) for each in numbered)
+        yield f"classes that differ in a number only: {shown}: call them alike if they are one"
 
 
 def sorted_classes(labels: set[str]) -> list[str]:
@@ -234,6 +242,7 @@ def without_classes(
 def suspicious(source: Source, root: Path) -> Iterator[str]:
     """What may be a mistake in the data, in words."""
     yield from odd_labels({label for image in source.images for label in image.labels})
+    yield from _numbered({label for image in source.images for label in image.labels})
     yield from _parts(source.images)
     yield from _equal_pictures(source, root)
     if empty := empty_folders(root):

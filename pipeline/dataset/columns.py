@@ -10,11 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.dataset.label_tables import column_key, part_of
+from pipeline.dataset.label_tables import (
+    COUNTS,
+    column_key,
+    is_grade,
+    is_number,
+    may_be_label,
+    one_text,
+    ones,
+    part_of,
+)
 from pipeline.dataset.naming import (
     Hints,
     Naming,
@@ -52,8 +60,10 @@ GROUP_NAMES = (
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
-_COUNTS = re.compile(r"(n|nr|num|number|sum|total)_.*|(.*_)?(count|total|sum)")
-_BOXES = words("xmin ymin xmax ymax bbox x_min y_min x_max y_max bbox_x width_height")
+_CORNER = re.compile(r"(bbox|bndbox|bounding_box)\w*|[xy](_?(min|1))?|left|top")
+_IN_BOX = f'"({"|".join(BOX)})":'
+_MEASURES = words("age year score rating price weight height width length size depth angle value")
+_NUMBERS_OF_CLASSES = re.compile(r".*(id|code|index|idx|key|group|cluster|class)")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
 _NO_HINTS = Hints()
@@ -93,11 +103,6 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
     evidence.extend(f"column {each} is not used" for each in unused)
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence, name)
-    if hints.label is None and any(f"{label.rpartition('.')[0]}.{each}" in table for each in BOX):
-        raise Unclear(
-            f"{name}: column {label} is of objects with boxes, not of whole images: write a CSV "
-            f"with a column of file names and one of labels, or --label {label!r} if it is of those"
-        )
     refuse_what_is_no_label(table[label], label, name, hints)
     if splits and hints.label is hints.table is None:
         raise Unclear(
@@ -113,6 +118,40 @@ def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Mean
         keys["no_label"] = ["-1"]
         evidence.append("-1 is no label")
     return Meaning(keys, kind, evidence)
+
+
+def doubt(table: pd.DataFrame, label: str) -> str:
+    """In words, why labels may not be of whole images, or no classes; empty where all is well."""
+    if box := _boxes(table, label):
+        return f"may be of an object in the image, whose box is in {listed(box)}"
+    cells, key = set(map(one_text, table[label])) - {""}, column_key(label)
+    if not is_number(cells) or len(cells) < 3 or _NUMBERS_OF_CLASSES.fullmatch(key):
+        return ""
+    numbers = sorted(map(float, cells))
+    measured = COUNTS.fullmatch(key) or not _MEASURES.isdisjoint(key.split("_"))
+    in_a_row = numbers[-1] - numbers[0] < 2 * len(numbers) and not measured
+    called = _rank(label) < len(LABEL_NAMES) or label.startswith("column ")
+    if all(map(float.is_integer, numbers)) and (called or in_a_row):
+        return ""
+    return f"holds numbers ({listed(sorted(cells, key=float))}), which may be measured"
+
+
+def _boxes(table: pd.DataFrame, label: str) -> list[str]:
+    """The columns of a box, by their names, their objects of JSON, or behind a label."""
+    others = {column_key(column): column for column in table.columns if column != label}
+    corners = [each for each in others if _CORNER.fullmatch(each)]
+    of_tile = {"x", "y"} <= set(corners) and not {"width", "w"} & others.keys()
+    if corners and not of_tile and (len(corners) > 1 or "box" in corners[0]):
+        return [others[each] for each in corners]
+    first = {each: str(next(filter(None, table[each]), "")) for each in others.values()}
+    objects = [each for each, text in first.items() if re.match(r"\('\{.*" + _IN_BOX, text)]
+    objects += [each for each in BOX if f"{label.rpartition('.')[0]}.{each}" in table]
+    if objects or not label.startswith("column "):
+        return objects
+    behind = table.iloc[:, list(table.columns).index(label) + 1 :]
+    full = [table[each] for each in behind if (table[each] != "").any()]
+    numbers = [str(cells.name) for cells in full if is_number(cells) and not zeros_and_ones(cells)]
+    return numbers if len(full) == len(numbers) > 3 else []
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str, hints: Hints = _NO_HINTS) -> str:
@@ -138,7 +177,7 @@ def _part_column(
     for column in columns:
         if column == hints.label or column == hints.group:
             continue
-        cells = {cell.strip() for cell in table[column] if isinstance(cell, str)}
+        cells = set(map(one_text, table[column]))
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         key = column_key(column)
         named = key in PART_COLUMNS
@@ -162,7 +201,7 @@ def _part_column(
             )
         found.append(column)
     if len(found) > 1:
-        same = {tuple(part_of(str(c), col) or "" for c in table[col]) for col in found}
+        same = {tuple(part_of(one_text(c), col) or "" for c in table[col]) for col in found}
         if len(same) > 1:
             raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
     return found[0] if found else None
@@ -213,10 +252,10 @@ def _label_column(
     if named:
         return _one_meaning(table, named, name, evidence)
     flags = [c for c in columns if zeros_and_ones(table[c])]
-    rest = [c for c in columns if c not in flags and _may_be_label(table[c], len(table))]
+    rest = [c for c in columns if c not in flags and may_be_label(table[c], len(table))]
     if len(flags) >= 2:
-        sums = _ones(table, flags)
-        strange = [c for c in rest if not _is_number(table[c]) or _is_grade(table[c], sums)]
+        sums = ones(table, flags)
+        strange = [c for c in rest if not is_number(table[c]) or is_grade(table[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -228,7 +267,7 @@ def _label_column(
     if not rest:
         return None
     texts = [[str(cell) for cell in table[column]] for column in rest]
-    names = [column for column in rest if not _is_number(table[column])] or rest
+    names = [column for column in rest if not is_number(table[column])] or rest
     one_thing = len({column_key(column).partition("_")[0] for column in names}) == 1
     say_the_same = len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1
     if one_thing and say_the_same:
@@ -245,7 +284,7 @@ def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence:
     """Of columns called as labels are, the one that the others follow from; names win."""
     if len(named) == 1:
         return named[0]
-    texts = sorted(named, key=lambda column: (_is_number(table[column]), _rank(column)))
+    texts = sorted(named, key=lambda column: (is_number(table[column]), _rank(column)))
     first = texts[0]
     for other in texts[1:]:
         pairs = set(zip(map(str, table[first]), map(str, table[other]), strict=True))
@@ -271,7 +310,7 @@ def _one_hot(
             f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
             "column for each label holds 0 or 1 in each row"
         )
-    sums = _ones(table, flags)
+    sums = ones(table, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
     return Meaning({**keys, "label": flags}, kind, evidence)
@@ -303,8 +342,8 @@ def _one_or_several(
     if not several or several < 0.1 * len(labels_of):
         return "single"
     columns = {column_key(column) for column in table.columns}
-    if columns & _BOXES or columns & _ANNOTATORS:
-        what = "boxes of objects" if columns & _BOXES else "several people's answers"
+    if (boxes := _boxes(table, label)) or columns & _ANNOTATORS:
+        what = "boxes of objects" if boxes else "several people's answers"
         raise Unclear(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
@@ -358,31 +397,3 @@ def _rank(column: str) -> int:
     """Its place in LABEL_NAMES; their number where it is not called as labels are."""
     key = column_key(str(column).rpartition(".")[2])
     return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
-
-
-def _may_be_label(cells: pd.Series, n_rows: int) -> bool:
-    """Some cells repeat, and it is not one value, nor a measurement."""
-    texts = [str(cell).strip() for cell in cells if cell != ""]
-    n_values = len(set(texts))
-    if n_values < 2 or n_values > 0.7 * n_rows:
-        return False
-    return not any(re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text) for text in texts[:1000])
-
-
-def _ones(table: pd.DataFrame, flags: Sequence[str]) -> np.ndarray:
-    """How many of these columns hold a one, per row, [rows]."""
-    ones = [[str(cell).strip() in ("1", "1.0") for cell in table[flag]] for flag in flags]
-    return np.array(ones).sum(axis=0)
-
-
-def _is_number(cells: Any) -> bool:
-    return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
-
-
-def _is_grade(cells: pd.Series, sums: np.ndarray) -> bool:
-    """Whether they are the numbers of three or more classes: 0, 1, 2, 3; not counts of flags."""
-    texts = {str(cell).strip() for cell in cells} - {""}
-    found = {int(text) for text in texts if text.isdecimal()}
-    if _COUNTS.fullmatch(column_key(cells.name)) or list(map(str, sums)) == list(map(str, cells)):
-        return False
-    return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)

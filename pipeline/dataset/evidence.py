@@ -1,8 +1,7 @@
 """The tables in a folder that name images, and what they say together."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,10 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import PART_COLUMNS, Meaning, groups_in, meaning
-from pipeline.dataset.image_files import ImageFiles, separators_in, table_and_keys
+from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, groups_in, meaning
+from pipeline.dataset.image_files import (
+    ImageFiles,
+    rows_of_folders,
+    separators_in,
+    table_and_keys,
+)
 from pipeline.dataset.label_tables import column_key, no_list, with_lists
 from pipeline.dataset.naming import (
     MOST_SHOWN,
@@ -22,6 +25,7 @@ from pipeline.dataset.naming import (
     Naming,
     NoColumn,
     Unclear,
+    folder_column,
     listed,
     naming,
     part_in_name,
@@ -29,21 +33,20 @@ from pipeline.dataset.naming import (
 )
 from pipeline.dataset.sources import (
     PART_NAMES,
-    named_files,
-    part_in_words,
     parts_of_paths,
     suffix_of,
     without_part,
 )
 from pipeline.dataset.table_files import (
+    BY_ID,
     NotATable,
     is_by_id,
-    is_of_ids,
-    read_table,
 )
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
-MOST_TABLES = 1000
+
+
+_SYNSET = re.compile(r"n\d{8}")  # of WordNet
 
 
 @dataclass(frozen=True)
@@ -94,48 +97,16 @@ def _text(cell: object) -> str:
     return ", ".join(cell) if isinstance(cell, tuple) else str(cell)
 
 
-def tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
-    """The tables that name images; with --table those, and what may be lists of parts."""
-    wanted = [path for path in others if suffix_of(path) in table_files.SUFFIXES]
-    asked = wanted
-    if hints.table is not None:
-        asked = [] if hints.table == "none" else named_files(root, hints.table)
-    wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
-    if hints.table is not None and hints.part is not None:
-        wanted = asked
-    if hints.table is None and len(wanted) > MOST_TABLES:
-        raise Unclear(
-            f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
-        )
-    found: list[Named] = []
-    lists: list[Named] = []  # without labels and without the column of option --file
-    without: list[NoColumn] = []
-    for path in wanted[:MOST_TABLES]:
-        try:
-            each = look(root, path, index, hints)
-        except NoColumn as error:
-            without.append(error)
-            with suppress(Unclear):
-                each = look(root, path, index, replace(hints, file=None))
-                if each is not None and each.meaning is each.unclear is None:
-                    lists.append(each)
-        except Unclear:
-            if path in asked or part_in_words(path.rpartition("/")[2]):
-                raise
-        else:
-            if each is None and path in asked and hints.table is not None:
-                raise Unclear(f"--table {path} names no images")
-            if each is not None:
-                found.append(each if path in asked else each.as_list())
-    if without and not found:
-        raise without[0]
-    return [*found, *lists]
+def _is_of_ids(path: Path) -> bool:
+    """Whether it says something of the ids in an `images.txt` beside it."""
+    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
+    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
 
 
 def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path, best = root / name, None
-    if is_of_ids(path):
+    if _is_of_ids(path):
         return None  # its ids are no names, though images may be called so too
     suffix = suffix_of(name)
     ways: Sequence[str | None] = [None]
@@ -143,6 +114,7 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
         blanks = [" "] if suffix in (".txt", ".lst") else []
         ways = [",", *separators_in(path), *blanks]
     unclear: Unclear | None = None
+    folders: Named | None = None
     for separator in ways:
         try:
             keys, frame = table_and_keys(path, separator, index, hints.delimiter)
@@ -153,6 +125,7 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
             unclear = unclear or error
             continue
         if naming_column is None:
+            folders = folders or _of_folders(name, frame, keys, index, hints)
             continue
         better = best is None or (naming_column.count, frame.shape[1]) > (
             best.naming.count,
@@ -163,7 +136,7 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
     if best is None:
         if unclear is not None:
             raise unclear
-        return None
+        return folders
     if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     best = replace(best, frame=with_lists(best.frame, _may_be_labels(best, hints)))
@@ -177,6 +150,48 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
         return replace(best, meaning=found)
     except Unclear as error:
         return replace(best, unclear=error)
+
+
+def _of_folders(
+    name: str, frame: pd.DataFrame, keys: dict[str, Any], index: ImageFiles, hints: Hints
+) -> Named | None:
+    """A table whose rows name folders of images; None where those are the classes themselves.
+
+    Of classes each has a label of its own.
+    """
+    if (found := folder_column(frame, index, name, hints)) is None:
+        return None
+    column, sure = found
+    rows = rows_of_folders(frame, column, index)
+    of_row = tuple(file if file in index.known else None for file in rows[column])
+    files = Naming(column, {"path": "{}"}, of_row, 3)
+    named = Named(name, frame.loc[rows.index], keys, files, None)
+    try:
+        said = meaning(named.frame, named.naming, name, hints)
+    except Unclear as error:
+        return replace(named, unclear=error) if sure else None
+    if said is None:
+        return None
+    label = said.keys["label"]
+    called = not isinstance(label, str) or column_key(label) in LABEL_NAMES or "header" in keys
+    folders = listed(dict.fromkeys(frame[column]))
+    numbers = sorted(int(cell) for cell in frame[column] if str(cell).isdecimal())
+    in_a_row = numbers in (list(range(len(frame))), list(range(1, 1 + len(frame))))
+    if not sure and (in_a_row or all(map(_SYNSET.fullmatch, frame[column]))):
+        return None  # as classes are called
+    said.keys["rows"] = "folder"
+    said.evidence[0] = f"column {column} names folders ({folders}), whose images stay together"
+    named = replace(named, meaning=said)
+    if len(set(named.labels().values())) > 0.7 * len(frame) or column_key(column) in LABEL_NAMES:
+        return None
+    if not hints.table and not (sure and called):
+        asks = Unclear(
+            f"{name} names folders ({folders}) and may give the labels of their images in column "
+            f"{label}: write --table {quote(name)} if it does, or --table none if the folders are "
+            "the classes, or lie in those"
+        )
+        return replace(named, meaning=None, unclear=asks)
+    return named
 
 
 def _may_be_labels(table: Named, hints: Hints) -> list[str]:
@@ -365,22 +380,6 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
         "table": {part: names[0] if len(names) == 1 else names for part, names in tables.items()},
         "path": next(iter(path.values())) if one else path,
     }
-
-
-def refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) -> None:
-    """Raise where the class folders are called like the patients, or other groups, of a table."""
-    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
-        try:
-            table = read_table(root / path)
-        except PipelineError:  # a text
-            continue
-        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
-            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
-                raise Unclear(
-                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
-                    "so they are no classes: write a table with a row per image, or --table none "
-                    "to use the folders alone"
-                )
 
 
 def in_order(tables: Iterable[Named]) -> list[Named]:

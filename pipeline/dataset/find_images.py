@@ -4,20 +4,35 @@ Those need no network: scikit-learn's 1,797 real handwritten digits (UCI, CC BY 
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.image_files import in_listed_parts
+from pipeline.dataset.image_files import ImageFiles, alike, folder_of, masks_among
 from pipeline.dataset.label_tables import in_table
-from pipeline.dataset.sources import Found, Source, by_name, in_class_folders
+from pipeline.dataset.naming import Hints, Unclear, listed, words
+from pipeline.dataset.sources import (
+    Fault,
+    Found,
+    Source,
+    by_name,
+    check_part,
+    in_class_folders,
+    part_in_words,
+)
 from pipeline.dataset.splits import Split, stratified
+from pipeline.dataset.table_files import text_rows
 
 
 def digits() -> Source:
@@ -87,7 +102,8 @@ FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     """Call the function that `recipe` names with its other keys; `root` holds the files.
 
-    The key `lists`, of any function that reads files, names lists of the images of each part.
+    Two keys are of any function that reads files: `lists` names lists of the images of each part,
+    `group_pattern` finds in a path the group of its image, see `in_groups`.
     """
     target = str(recipe.get("_target_", ""))
     if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
@@ -99,6 +115,7 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
         raise PipelineError(f"images._target_ {target!r}: {near_matches(target, FINDERS)}")
     arguments = {str(key): value for key, value in recipe.items() if key != "_target_"}
     lists = arguments.pop("lists", None)
+    group_pattern = arguments.pop("group_pattern", None)
     known = inspect.signature(FINDERS[target]).parameters
     if "root" in known:
         if root is None:
@@ -112,7 +129,229 @@ def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     source = FINDERS[target](**arguments)
     if lists and root is not None:
         source = in_listed_parts(source, root, lists)
+    if group_pattern:
+        source = in_groups(source, str(group_pattern))
     if not source.images:
         first = f" ({source.faults[0].file}: {source.faults[0].reason})" if source.faults else ""
         raise PipelineError(f"{root}: {target} found no images that can be used{first}")
     return source
+
+
+def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequence[str]]) -> Source:
+    """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
+
+    A line is an image's path or the end of it, with or without the suffix, or begins with one. An
+    image that no list names stays in its own part, train without one, and is a fault where that
+    part has a list.
+    """
+    index = ImageFiles(root, [image.file for image in source.images])
+    lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
+    faults = []
+    for part, names in lists.items():
+        check_part("lists", part)
+        for name in [names] if isinstance(names, str) else names:
+            if not (root / name).is_file():
+                raise PipelineError(f"{root / name}: no such file")
+            for number, row in enumerate(text_rows(root / name, ","), start=1):
+                fitting = _named_by(row, index)
+                if len(fitting) == 1:
+                    lists_of.setdefault(fitting[0], {})[name] = part
+                elif fitting or number > 1:  # the first line may be a heading
+                    reason = f"{len(fitting)} images fit" if fitting else "names no labelled image"
+                    faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
+    images = []
+    for image in source.images:
+        own = image.part or "train"
+        named = lists_of.get(image.file, {} if own in lists else {"": own})
+        parts = set(named.values())
+        if len(parts) == 1:
+            images.append(replace(image, part=parts.pop()))
+        else:
+            reason = f"in {' and in '.join(named)}" if named else "in no list of a part"
+            faults.append(Fault(image.file, reason))
+    return replace(source, images=images, faults=[*source.faults, *faults])
+
+
+def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
+    """The images that a line of a list may mean: as a whole, or else by what it begins with."""
+    line, first = ",".join(row).strip(), row[0].strip()
+    if line and (found := index.find(f"**/{line}", any_suffix=True, any_case=True)):
+        return found
+    texts = dict.fromkeys((line, first, re.split(r"[\s;|]", first)[0]))
+    return list(dict.fromkeys(file for text in texts for file in _ending_so(text, index)))
+
+
+def _ending_so(text: str, index: ImageFiles) -> list[str]:
+    """The images that a path, or else its end, may mean."""
+    levels = text.replace("\\", "/").split("/")
+    for start in range(len(levels)):  # what is above the dataset's folder fits nothing
+        if start and alike(levels[start - 1]) in index.folders:
+            break
+        tail = "/".join(levels[start:])
+        if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
+            return found
+    return []
+
+
+NAME_PATTERNS = (
+    # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
+    r"(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+",
+    r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
+)
+_CAMERAS = words(
+    "img dsc dscn dscf pict pxl photo image picture frame screenshot scan p gopr mvimg wp "
+    "vid untitled download file pic snap capture"
+)
+
+
+def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
+    """A rule under which labels in the files' names repeat; images of parts may lie apart."""
+    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
+    folders = list(parts)
+    of_part: dict[str | None, str] = {}
+    for folder, part in parts.items():
+        if part in of_part and hints.pattern is None:
+            return None
+        if part in of_part and part is not None:
+            raise Unclear(
+                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
+            )
+        of_part[part] = f"{folder}/*" if folder else "*"
+    if len(folders) > 1 and None in of_part:
+        if hints.pattern is None:
+            return None
+        if len(of_part) > 1:
+            raise Unclear(
+                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
+                "--images with the folder that holds the images"
+            )
+        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
+    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
+    names = [file.rpartition("/")[2] for file in known]
+    for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
+        try:
+            matches = [re.fullmatch(pattern, name) for name in names]
+        except re.error as error:
+            raise Unclear(f"--pattern {pattern}: {error}") from None
+        labels = Counter(match["label"] for match in matches if match)
+        if hints.pattern is None and not _plausible(labels, len(names)):
+            continue
+        evidence = f"the label is in the file's name: {listed(sorted(labels))}"
+        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
+        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
+        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
+            left = of_part.pop("test")
+            evidence += f"; those in {left} say something else and are left aside"
+        globs: Any = dict(of_part) if None not in of_part else of_part[None]
+        return Reading(
+            {
+                "_target_": "pipeline.dataset.sources.by_name",
+                "files": globs,
+                "pattern": pattern,
+            },
+            evidence,
+        )
+    return None
+
+
+def refuse_masks(files: Sequence[str]) -> None:
+    """Raise where many images lie beside others of their name, which may be what they mask."""
+    masks, end = masks_among(files)
+    if len(masks) > 0.2 * len(files):
+        raise Unclear(
+            f"{len(masks)} of {len(files)} images are called like others and {end}, such as "
+            f"{masks[0]}, as masks are: move them away, or write --layout to use them as images"
+        )
+
+
+def pattern_of_few(files: Sequence[str]) -> str:
+    """How to read labels before numbers that are too few to be sure: cat_1.jpg and dog_1.jpg."""
+    names = [file.rpartition("/")[2] for file in files]
+    matches = [re.fullmatch(NAME_PATTERNS[0], name) for name in names]
+    labels = sorted({match["label"] for match in matches if match})
+    if None in matches or not 1 < len(labels) < len(names) or not _CAMERAS.isdisjoint(labels):
+        return "--pattern says where they are"
+    return f"--pattern {quote(NAME_PATTERNS[0])} for {listed(labels)}"
+
+
+def _plausible(labels: Counter[str], n_files: int) -> bool:
+    if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
+        return False
+    words = {re.sub(r"[^a-z]", "", label.lower()) for label in labels}
+    return not words & _CAMERAS and all(words) and min(labels.values()) > 1
+
+
+def _part_below(folder: str) -> str | None:
+    parts = {part for name in folder.split("/") if (part := part_in_words(name))}
+    return parts.pop() if len(parts) == 1 else None
+
+
+_FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
+_OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
+    rf"(?P<group>[^/]+?){_FRAME}",
+    rf"(?P<group>[^/]+/[^/]+?){_FRAME}",
+    r"(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
+)
+_VIDEO = re.compile(  # the last as in UCF-101
+    r"(.*[^a-z])?(video|vid|clip|seq|sequence|scene|shot|movie|track|episode)[-_ ]?\d+([^a-z].*)?"
+    r"|.*_g\d+_c\d+",
+    re.I,
+)
+_FEWEST_FRAMES = 3
+
+
+def in_groups(source: Source, pattern: str) -> Source:
+    """The same images, in the group that the regular expression finds as `group` in their paths.
+
+    An image whose path it does not fit stays in its own group, if it has one.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise PipelineError(f"images.group_pattern {pattern!r}: {error}") from None
+    if "group" not in expression.groupindex:
+        raise PipelineError(f"images.group_pattern {pattern!r} has no group (?P<group>...)")
+    found = [(image, expression.search(image.file)) for image in source.images]
+    if not any(match for _, match in found):
+        raise PipelineError(
+            f"images.group_pattern {pattern!r} fits none of {len(found)} paths, such as "
+            f"{found[0][0].file}"
+        )
+    images = [replace(image, group=match["group"]) if match else image for image, match in found]
+    return replace(source, images=images)
+
+
+def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found]]]:
+    """The `group_pattern` of images that are called like frames, and those of each video.
+
+    The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
+    alone (of GTSRB's tracks), and most frames follow each other at one distance.
+    """
+    for pattern in _OF_VIDEOS:
+        videos: dict[str, list[Found]] = {}
+        for image in images:
+            if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
+                videos.setdefault(match["group"], []).append(image)
+        longer = {name: same for name, same in videos.items() if len(same) >= _FEWEST_FRAMES}
+        many = sum(map(len, longer.values())) > 0.5 * len(images)
+        labels = {image.labels for same in longer.values() for image in same}
+        if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
+            return pattern, longer
+    return "", {}
+
+
+def _is_of_video(match: re.Match[str], image: Found) -> bool:
+    name = match["group"].rpartition("/")[2]
+    if name in image.labels:
+        return False
+    by_number = re.fullmatch(r"\d{3,}", name) and not re.fullmatch(r"(19|20)\d{6}", name)
+    return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
+
+
+def _in_a_row(frames: Sequence[Found]) -> bool:
+    """Whether most frames follow each other at one distance, and none has the other's number."""
+    found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
+    numbers = sorted(int(match[1]) for match in found if match)
+    steps = Counter(later - one for one, later in pairwise(numbers))
+    step, count = steps.most_common(1)[0]
+    return step > 0 and count >= 0.8 * (len(numbers) - 1)

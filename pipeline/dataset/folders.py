@@ -38,7 +38,7 @@ _VOLUMES = re.compile(
     r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
     re.I,
 )
-_DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*")
+_DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*|.*_20\d{6}T\d{6}(_.*)?")
 _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
     r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
     re.I,
@@ -230,7 +230,8 @@ def _refuse_copies(labelled: Counter[tuple[str, ...]], layout_of: Callable[..., 
         alike = [each for each in sorted(below[name] & names) if not each.isdecimal()]
         if alike and name not in below[name]:
             place = "/".join(layout_of(name))
-            alone = "" if "{" in place else f"write --images {quote(place)} to use it alone, "
+            alone = f"write --images {quote(place)} to use it alone, "
+            alone = "" if "{" in place or name.lower() in NO_IMAGES else alone
             raise Unclear(
                 f"{place} holds folders that are called like those beside it ({listed(alike)}), "
                 f"as a second copy does: {alone}move it away to use the others, or write --layout "
@@ -301,8 +302,7 @@ def class_folders(files: Sequence[str]) -> dict[str, str]:
     n_common = len(common_folders(files))
     found = {}
     for file in files:
-        names = [name for name in file[n_common:].split("/")[:-1] if may_be_class(name)]
-        if names:
+        if names := [name for name in file[n_common:].split("/")[:-1] if may_be_class(name)]:
             found[file] = names[-1]
     return found
 

@@ -4,18 +4,16 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Fault, Found, Source, check_part, files_below, suffix_of
+from pipeline.dataset.sources import Found, files_below, suffix_of
 from pipeline.dataset.table_files import (
     NotATable,
     plain_separator,
@@ -26,6 +24,9 @@ from pipeline.dataset.table_files import (
 )
 
 RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
+
+FOLDER = "the folder of the image"  # a column that no file has
+_PERSON = re.compile(r"(?:patient|subject|sub|person|participant|case)[-_ ]?\d+", re.I)
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -60,6 +61,30 @@ class ImageFiles:
     def folders(self) -> frozenset[str]:
         """The names of all folders on the way to a file."""
         return frozenset(alike(name) for file in self.files for name in file.split("/")[:-1])
+
+    @cached_property
+    def below(self) -> dict[str, list[str]]:
+        """The files in or below each folder, by its path."""
+        found: dict[str, list[str]] = {}
+        for file in self.files:
+            for place, letter in enumerate(file):
+                if letter == "/":
+                    found.setdefault(file[:place], []).append(file)
+        return found
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        return grouped(self.below, lambda folder: alike(folder.rpartition("/")[2]))
+
+    def folders_named(self, cell: Any) -> list[str]:
+        """The folders that a cell may mean, by its path or by the end of theirs."""
+        said = alike(path_in(cell).strip("/"))
+        alike_named = self.by_folder.get(said.rpartition("/")[2], [])
+        return [
+            folder
+            for folder in alike_named
+            if f"/{alike(folder)}".endswith(f"/{said}") or said.endswith(f"/{alike(folder)}")
+        ]
 
     def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
         """The files that `wanted` may mean, `**/` in it standing for any folders.
@@ -111,62 +136,6 @@ class ImageFiles:
         return [f for f in self.files if f not in listed and folder_of(f) in folders]
 
 
-def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequence[str]]) -> Source:
-    """The same images, each in the part whose list names it, {train: train.txt, test: test.txt}.
-
-    A line is an image's path or the end of it, with or without the suffix, or begins with one. An
-    image that no list names stays in its own part, train without one, and is a fault where that
-    part has a list.
-    """
-    index = ImageFiles(root, [image.file for image in source.images])
-    lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
-    faults = []
-    for part, names in lists.items():
-        check_part("lists", part)
-        for name in [names] if isinstance(names, str) else names:
-            if not (root / name).is_file():
-                raise PipelineError(f"{root / name}: no such file")
-            for number, row in enumerate(text_rows(root / name, ","), start=1):
-                fitting = _named_by(row, index)
-                if len(fitting) == 1:
-                    lists_of.setdefault(fitting[0], {})[name] = part
-                elif fitting or number > 1:  # the first line may be a heading
-                    reason = f"{len(fitting)} images fit" if fitting else "names no labelled image"
-                    faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
-    images = []
-    for image in source.images:
-        own = image.part or "train"
-        named = lists_of.get(image.file, {} if own in lists else {"": own})
-        parts = set(named.values())
-        if len(parts) == 1:
-            images.append(replace(image, part=parts.pop()))
-        else:
-            reason = f"in {' and in '.join(named)}" if named else "in no list of a part"
-            faults.append(Fault(image.file, reason))
-    return replace(source, images=images, faults=[*source.faults, *faults])
-
-
-def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
-    """The images that a line of a list may mean: as a whole, or else by what it begins with."""
-    line, first = ",".join(row).strip(), row[0].strip()
-    if line and (found := index.find(f"**/{line}", any_suffix=True, any_case=True)):
-        return found
-    texts = dict.fromkeys((line, first, re.split(r"[\s;|]", first)[0]))
-    return list(dict.fromkeys(file for text in texts for file in _ending_so(text, index)))
-
-
-def _ending_so(text: str, index: ImageFiles) -> list[str]:
-    """The images that a path, or else its end, may mean."""
-    levels = text.replace("\\", "/").split("/")
-    for start in range(len(levels)):  # what is above the dataset's folder fits nothing
-        if start and alike(levels[start - 1]) in index.folders:
-            break
-        tail = "/".join(levels[start:])
-        if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
-            return found
-    return []
-
-
 def alike(text: str) -> str:
     """The same for names that differ in letter case, or in how their accents are written."""
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
@@ -210,13 +179,36 @@ def table_and_keys(
     rows = text_rows(path, separator)
     if not rows or (max(map(len, rows)) < 2 and separator != ","):
         raise NotATable(f"{path}: one column")
-    if any(index.are_named(cell) for cell in rows[0]):
+    if any(index.are_named(cell) or _is_path_of_folder(cell, index) for cell in rows[0]):
         keys["header"] = False
         lengths = set(map(len, rows))
         if separator == " " and delimiter == "none" and len(lengths) > 1:
             keys["header"] = [f"column {n}" for n in range(1, 1 + max(2, min(lengths)))]
             rows = text_rows(path, separator, len(keys["header"]))
     return keys, table_of(path, rows, keys.get("header", True))
+
+
+def _is_path_of_folder(cell: str, index: ImageFiles) -> bool:
+    return "/" in cell and len(index.folders_named(cell)) == 1
+
+
+def rows_of_folders(table: pd.DataFrame, column: str, index: ImageFiles) -> pd.DataFrame:
+    """A row for each image below the folder that a row names, with its path in `column`.
+
+    Column FOLDER says which images stay together: those of a folder, or of a patient's. A row that
+    names no folder, or several, stays as it is.
+    """
+    places: list[int] = []
+    files: list[Any] = []
+    owners: list[Any] = []
+    for place, cell in enumerate(table[column]):
+        folders = index.folders_named(cell)
+        held = index.below[folders[0]] if len(folders) == 1 else [cell]
+        people = filter(_PERSON.fullmatch, folders[0].split("/") if folders else ())
+        places += [place] * len(held)
+        files += held
+        owners += [next(people, folders[0] if folders else cell)] * len(held)
+    return table.iloc[places].assign(**{column: files, FOLDER: owners})
 
 
 def wanted_path(
@@ -292,6 +284,20 @@ def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str,
     return None
 
 
+def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
+    """The files beside one of their name but for `_mask`, or but for the suffix; and that end."""
+    known = Counter(map(stem_path, files))
+    masks = defaultdict[str, list[str]](list)
+    for file in files:
+        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", stem_path(file))
+        if match and match[1] in known:
+            masks[match[2]].append(file)
+        elif known[stem_path(file)] > 1:
+            masks[file[len(stem_path(file)) :]].append(file)
+    end = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
+    return masks[end], end
+
+
 def folder_of(file: str) -> str:
     """The folder of a file, empty at the root."""
     return file.rpartition("/")[0]
@@ -299,3 +305,89 @@ def folder_of(file: str) -> str:
 
 def _below(file: str, tail: str) -> bool:
     return file.endswith(f"/{tail}")
+
+
+def path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
+    """Why the path of a row is none of an image, given the files that fit; empty if it is."""
+    if len(fitting) > 1:
+        return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
+    if not _inside(root, where):
+        return "lies outside the dataset's folder"
+    if not fitting:
+        same = root / PurePosixPath(where.replace("**/", ""))
+        near = _of_other_letters(same) if same.parent.is_dir() else None
+        return f"no such file; there is {near}" if near else "no such file"
+    return ""
+
+
+def _inside(root: Path, where: str) -> bool:
+    """Whether a path stays below the root, links followed; folders are looked up once."""
+    place, _, name = where.rpartition("/")
+    if name == ".." or where.startswith("/") or not _folder_inside(root, place):
+        return False
+    if name not in _links_in(root, place):
+        return True
+    return (root / where).resolve().is_relative_to(root.resolve())
+
+
+@lru_cache(maxsize=4096)
+def _links_in(root: Path, place: str) -> frozenset[str]:
+    """The names in a folder that are links."""
+    try:
+        with os.scandir(root / place) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:  # no such folder: no such file either
+        return frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _folder_inside(root: Path, place: str) -> bool:
+    return (root / place).resolve().is_relative_to(root.resolve())
+
+
+def _of_other_letters(path: Path) -> str | None:
+    """A file beside, called the same but for letters' case or the suffix."""
+    wanted = stem(path.name).lower()
+    return next(
+        (p.name for p in sorted(path.parent.iterdir()) if stem(p.name).lower() == wanted), None
+    )
+
+
+def nearest(files: Sequence[str], place: str) -> list[str]:
+    """Of files with the right name those whose folders agree longest with the cell's."""
+    if len(files) == 1:
+        return list(files)
+
+    def agreeing(file: str) -> int:
+        own, said = file.split("/")[:-1][::-1], place.split("/")[::-1]
+        count = 0
+        while count < min(len(own), len(said)) and own[count].lower() == said[count].lower():
+            count += 1
+        return count
+
+    best = max(map(agreeing, files))
+    return [file for file in files if agreeing(file) == best]
+
+
+def with_parents(of_cell: dict[str, str]) -> dict[str, str]:
+    """Where two cells mean one file, the one whose folders agree is right."""
+    kept = {}
+    for file, cells in grouped(of_cell, of_cell.__getitem__).items():
+        exact = [cell for cell in cells if file == cell or file.endswith(f"/{cell}")]
+        if len(cells) == 1 or len(exact) == 1:
+            kept[(exact or cells)[0]] = file
+    return kept
+
+
+def why_not_read(path: str, data: bytes) -> str:
+    """Of a file that names the images and is no table, that it is not read, and what to do."""
+    if path.lower().endswith(".mat") or (b"<image " in data and b"<tag " in data):
+        return "is not read: docs/datasets.md#to-a-csv has commands that turn such files into a CSV"
+    of_objects = any(
+        f"<{shape} ".encode() in data for shape in ("box", "polygon", "points", "mask")
+    )
+    what = "its annotations are boxes or outlines of objects: " if of_objects else ""
+    return (
+        f"names the images in a way that is not understood: {what}write its labels as a CSV with "
+        "a column of file names"
+    )

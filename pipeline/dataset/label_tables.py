@@ -1,19 +1,27 @@
 """Labels in tables that name the images: which file a row means, and what it says of it."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.image_files import ImageFiles, folder_of, grouped, path_in, stem, wanted_path
+from pipeline.dataset.image_files import (
+    FOLDER,
+    ImageFiles,
+    folder_of,
+    grouped,
+    path_fault,
+    path_in,
+    rows_of_folders,
+    wanted_path,
+)
 from pipeline.dataset.sources import (
     Fault,
     FolderReader,
@@ -27,6 +35,7 @@ from pipeline.dataset.sources import (
 )
 from pipeline.dataset.table_files import read_table
 
+COUNTS = re.compile(r"(n|nr|num|number|sum|total)_.*|(.*_)?(count|total|sum)")
 _TEXT = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
 _TEXTS = re.compile(rf"\[(?:\s*(?:{_TEXT.pattern})\s*(?:,|(?=\])))*\s*\]\s*")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "-1", "-1.0", "")
@@ -74,7 +83,9 @@ def in_table(
     prefix     what the cells of `file` have before the path, gs://bucket/data/
     remove     a regular expression: what it finds is taken out of the file's name
     delimiter  between the labels of one row; without it a row has one label
-    rows       one per image, or merge: an image has a row for each of its labels
+    rows       one per image; merge: an image has a row for each of its labels; or folder: `file`
+               names a folder, whose images all have the row's labels; without `group` they, or
+               those in a folder that is called like a patient, stay together
     no_label   cells that mean that there is no label
     parts      the cells of column `part` by what they mean, {train: [0, 1], valid: [2]}, where
                they do not name the parts themselves
@@ -87,7 +98,7 @@ def in_table(
                numbers 00007 is the table's 7
     """
     _check(suffix=(suffix, ("same", "any")), case=(case, ("same", "any")))
-    _check(rows=(rows, ("one", "merge")))
+    _check(rows=(rows, ("one", "merge", "folder")))
     index = ImageFiles(root)
     labels_of = _label_reader(label, delimiter, no_label)
     part_of_row = _part_reader(part, parts)
@@ -103,10 +114,11 @@ def in_table(
         if part_of_path:
             said = part_on_the_way(where)
         labels, reason = labels_of(row)
-        reason = reason or _path_fault(root, where, fitting)
+        reason = reason or path_fault(root, where, fitting)
         if part is not None and said is None and not reason:
             reason = f"{part} is {row[part]!r}, which names no part"
-        of_group = None if group is None else str(row[group]).strip() or None
+        own = FOLDER if group is None and rows == "folder" else group
+        of_group = None if own is None else str(row[own]).strip() or None
         return Found(where, labels, said, of_group), fitting, reason
 
     found: list[Found] = []
@@ -114,7 +126,10 @@ def in_table(
     listed: set[str] = set()
     for name_of_part, name in _tables(table):
         frame = _checked_table(root / name, separator, header, [file, part, group], label)
-        for number, row in enumerate(frame.to_dict("records"), start=2 if header is True else 1):
+        if rows == "folder":
+            frame = rows_of_folders(frame, file, index)
+        start = 2 if header is True else 1
+        for number, row in zip(frame.index + start, frame.to_dict("records"), strict=True):
             image, fitting, reason = read(row, name_of_part, folder_of(name))
             listed.update(fitting)
             if reason:
@@ -182,6 +197,13 @@ def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]
         f"{of_layout[0]} to {of_layout[-1]}, {what}: rename the folders, or write the labels of "
         "the table as they say them"
     )
+
+
+def one_text(cell: Any) -> str:
+    """A cell's text; of a list of one text, that one."""
+    if isinstance(cell, tuple) and len(cell) < 2:
+        return "".join(cell).strip()
+    return str(cell).strip()
 
 
 def part_of(value: str, column: str = "is_valid") -> str | None:
@@ -308,53 +330,8 @@ def _part_reader(
         for cell in [cells] if isinstance(cells, str) else cells:
             meant[str(cell)] = part
     if meant:
-        return lambda value: meant.get(str(value).strip())
-    return lambda value: part_of(str(value), column or "")
-
-
-def _path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
-    if len(fitting) > 1:
-        return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
-    if not _inside(root, where):
-        return "lies outside the dataset's folder"
-    if not fitting:
-        same = root / PurePosixPath(where.replace("**/", ""))
-        near = _of_other_letters(same) if same.parent.is_dir() else None
-        return f"no such file; there is {near}" if near else "no such file"
-    return ""
-
-
-def _inside(root: Path, where: str) -> bool:
-    """Whether a path stays below the root, links followed; folders are looked up once."""
-    place, _, name = where.rpartition("/")
-    if name == ".." or where.startswith("/") or not _folder_inside(root, place):
-        return False
-    if name not in _links_in(root, place):
-        return True
-    return (root / where).resolve().is_relative_to(root.resolve())
-
-
-@lru_cache(maxsize=4096)
-def _links_in(root: Path, place: str) -> frozenset[str]:
-    """The names in a folder that are links."""
-    try:
-        with os.scandir(root / place) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:  # no such folder: no such file either
-        return frozenset()
-
-
-@lru_cache(maxsize=4096)
-def _folder_inside(root: Path, place: str) -> bool:
-    return (root / place).resolve().is_relative_to(root.resolve())
-
-
-def _of_other_letters(path: Path) -> str | None:
-    """A file beside, called the same but for letters' case or the suffix."""
-    wanted = stem(path.name).lower()
-    return next(
-        (p.name for p in sorted(path.parent.iterdir()) if stem(p.name).lower() == wanted), None
-    )
+        return lambda value: meant.get(one_text(value))
+    return lambda value: part_of(one_text(value), column or "")
 
 
 def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
@@ -392,3 +369,31 @@ def _named(root: Path, name: str, path: str | Mapping[str, str], index: ImageFil
                 if wanted != "**/":
                     found += index.find(wanted, any_suffix=True, any_case=True)[:1]
     return found
+
+
+def may_be_label(cells: pd.Series, n_rows: int) -> bool:
+    """Some cells repeat, and it is not one value, nor a measurement."""
+    texts = [str(cell).strip() for cell in cells if cell != ""]
+    n_values = len(set(texts))
+    if n_values < 2 or n_values > 0.7 * n_rows:
+        return False
+    return not any(re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text) for text in texts[:1000])
+
+
+def ones(table: pd.DataFrame, flags: Sequence[str]) -> np.ndarray:
+    """How many of these columns hold a one, per row, [rows]."""
+    ones = [[str(cell).strip() in ("1", "1.0") for cell in table[flag]] for flag in flags]
+    return np.array(ones).sum(axis=0)
+
+
+def is_number(cells: Any) -> bool:
+    return all(re.fullmatch(r"-?\d+(\.\d+)?", str(cell).strip() or "0") for cell in cells)
+
+
+def is_grade(cells: pd.Series, sums: np.ndarray) -> bool:
+    """Whether they are the numbers of three or more classes: 0, 1, 2, 3; not counts of flags."""
+    texts = {str(cell).strip() for cell in cells} - {""}
+    found = {int(text) for text in texts if text.isdecimal()}
+    if COUNTS.fullmatch(column_key(cells.name)) or list(map(str, sums)) == list(map(str, cells)):
+        return False
+    return len(found) == len(texts) > 2 and min(found) < 2 and max(found) - min(found) < len(found)

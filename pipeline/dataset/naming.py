@@ -15,11 +15,12 @@ from pipeline.dataset.image_files import (
     ImageFiles,
     alike,
     folder_of,
-    grouped,
+    nearest,
     path_in,
     stem,
     stem_path,
     wanted_path,
+    with_parents,
 )
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import part_in_words, part_of_folder
@@ -37,6 +38,10 @@ FILE_NAMES = words(
 NO_IMAGES = words(
     "mask masks annotation annotations segmentation segmentations gt groundtruth ground_truth "
     "labels label"
+)
+_OF_FOLDERS = words(
+    "study series scan exam accession volume patient subject person participant case individual "
+    "animal lesion slide video clip sequence scene specimen session"
 )
 SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
 MOST_SHOWN = 4
@@ -65,6 +70,7 @@ class Hints:
     lists: str | None = None  # of the images of each part, with commas between them
     layout: str | None = None
     pattern: str | None = None
+    group_pattern: str | None = None
     remove: str | None = None
 
 
@@ -114,6 +120,29 @@ def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> N
     return found[0]
 
 
+def folder_column(
+    table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints
+) -> tuple[str, bool] | None:
+    """The column whose rows each name a folder of images, and whether they are no classes.
+
+    That is sure of paths, and of a column that is called like studies or patients; it is unclear
+    of numbered folders. None where no column names folders, or by plain words. Of several columns
+    the one of the deepest folders.
+    """
+    found: list[tuple[int, bool, str]] = []
+    for column in [hints.file] if hints.file else table.columns:
+        named = [index.folders_named(cell) for cell in table[column]]
+        folders = [each[0] for each in named if len(each) == 1]
+        if len(set(folders)) < max(2, 0.9 * len(table)):
+            continue
+        called = not _OF_FOLDERS.isdisjoint(column_key(column).split("_"))
+        paths = all("/" in path_in(cell).strip("/") for cell in table[column])
+        sure = called or paths or name in (hints.table or "").split(",")
+        if sure or all(any(map(str.isdigit, cell)) for cell in table[column]):
+            found.append((folders[0].count("/"), sure, column))
+    return max(found)[:0:-1] if found else None
+
+
 def _names(
     table: pd.DataFrame, column: str, index: ImageFiles, name: str, hints: Hints
 ) -> Naming | None:
@@ -154,7 +183,7 @@ def _rule(
             found = index.by_stem.get(alike(stem(own)), [])
             by_stem += bool(found)
         if found:
-            fitting[cell] = _nearest(found, place)
+            fitting[cell] = nearest(found, place)
     if not fitting:
         return None
     bare = by_stem == len(fitting) and all(stem(cell) == cell for cell in fitting)
@@ -165,29 +194,13 @@ def _rule(
     fitting = _of_chosen_folder(fitting, folder, name, hints)
     of_cell = {cell: files[0] for cell, files in fitting.items()}
     if len(set(of_cell.values())) < len(of_cell):
-        of_cell = _with_parents(of_cell)
+        of_cell = with_parents(of_cell)
         if not of_cell:
             return None
     keys = _path_keys(index, of_cell, folder, bare, level, replace(hints, remove=remove))
     if remove:
         keys["remove"] = remove
     return of_cell, keys, strength
-
-
-def _nearest(files: Sequence[str], place: str) -> list[str]:
-    """Of files with the right name those whose folders agree longest with the cell's."""
-    if len(files) == 1:
-        return list(files)
-
-    def agreeing(file: str) -> int:
-        own, said = file.split("/")[:-1][::-1], place.split("/")[::-1]
-        count = 0
-        while count < min(len(own), len(said)) and own[count].lower() == said[count].lower():
-            count += 1
-        return count
-
-    best = max(map(agreeing, files))
-    return [file for file in files if agreeing(file) == best]
 
 
 def _of_chosen_folder(
@@ -236,18 +249,10 @@ def choice_of_folders(first: str, second: str) -> str:
     outer, inner = sorted((one, other), key=len)
     if inner[: len(outer)] == outer:
         folder = quote("/".join(inner))
+        if inner[-1].lower() in NO_IMAGES:
+            return f"move {folder} away to use the others"
         return f"write --images {folder}, or move that folder away to use the others"
     return f"write --images {quote('/'.join(one))} or --images {quote('/'.join(other))}"
-
-
-def _with_parents(of_cell: dict[str, str]) -> dict[str, str]:
-    """Where two cells mean one file, the one whose folders agree is right."""
-    kept = {}
-    for file, cells in grouped(of_cell, of_cell.__getitem__).items():
-        exact = [cell for cell in cells if file == cell or file.endswith(f"/{cell}")]
-        if len(cells) == 1 or len(exact) == 1:
-            kept[(exact or cells)[0]] = file
-    return kept
 
 
 def _path_keys(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 import matplotlib
@@ -23,6 +24,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes, suspicious
 from pipeline.dataset.download import unpacked_file
+from pipeline.dataset.find_images import frames_of_videos
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise
@@ -112,6 +114,7 @@ def main(
     label: str | None = None,
     part: str | None = None,
     group: str | None = None,
+    group_pattern: str | None = None,
     lists: str | None = None,
     delimiter: str | None = None,
     images: str | None = None,
@@ -131,6 +134,7 @@ def main(
         label: its column of labels; a,b,c are columns of zeros and ones
         part: its column of parts (train, valid, test), or none: neither it nor lists split
         group: its column of groups whose images stay in one part, or none
+        group_pattern: a regular expression for groups in paths, '(?P<group>video\\d+)_'
         lists: lists of the images of each part, such as train.txt,test.txt
         delimiter: what separates several labels in a cell, or none: nothing
         images: the folder that holds the images, where another has files of the same names
@@ -147,6 +151,7 @@ def main(
         label=label,
         part=part,
         group=group,
+        group_pattern=group_pattern,
         lists=lists,
         delimiter=delimiter,
         images=images,
@@ -183,7 +188,10 @@ def _check_classes(path: Path, recognised: Recognised) -> None:
     counts = _counts(recognised.source.images)
     if len(counts) < 2:
         only = f"one class, {next(iter(counts))}" if counts else "no labels"
-        raise PipelineError(f"{path}: {only} ({recognised.rule}): there is nothing to tell apart")
+        raise PipelineError(
+            f"{path}: {only} ({recognised.rule}): there is nothing to tell apart: choose another "
+            "column with --label, another table with --table, or what folders mean with --layout"
+        )
     if max(counts.values()) < 2:
         raise PipelineError(
             f"{path}: {len(counts)} classes of one image each ({recognised.rule}): nothing to "
@@ -220,7 +228,7 @@ def rare_classes(name: str, source: Source) -> Iterator[str]:
         few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
         yield (
             f"warning: too few images: {few}: write `rare: drop` into {config} to leave out such "
-            "classes and their images, or `rare: keep` to accept them"
+            "classes and the images that have no other label, or `rare: keep` to accept them"
         )
     except PipelineError as error:
         yield f"warning: stage dataset will refuse this: {error}"
@@ -301,6 +309,7 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
             f"suspicious: {len(none)} images have no label ({listed(none)}): write `bad: drop` "
             "into the YAML to leave them out"
         )
+    yield from _videos(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
     for fault in source.faults[:10]:
@@ -311,6 +320,22 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
         yield (
             "Stage dataset stops at faults: correct them, or write `bad: drop` into the YAML to "
             "leave such files out"
+        )
+
+
+def _videos(recognised: Recognised) -> Iterator[str]:
+    """That a split may part images that look like frames of one video, or does."""
+    images = [image for image in recognised.source.images if image.group is None]
+    pattern, videos = frames_of_videos(images)
+    if recognised.split == "given":
+        parted = [name for name, same in videos.items() if len({each.part for each in same}) > 1]
+    else:
+        parted = list(videos)
+    if parted:
+        yield (
+            f"suspicious: {sum(len(videos[name]) for name in parted)} images look like frames of "
+            f"{len(parted)} videos ({listed(parted)}), and those of one may be in several parts: "
+            f"write --group-pattern {quote(pattern)} to keep each video whole"
         )
 
 

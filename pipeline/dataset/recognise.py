@@ -5,11 +5,10 @@ is ignored; two readings that disagree are an error that names both and what to 
 """
 
 import gc
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from shlex import quote
@@ -17,6 +16,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
+    SAME,
     lists_beside,
     refuse_lost_columns,
     refuse_not_understood,
@@ -26,15 +26,16 @@ from pipeline.dataset.beside_labels import (
     unread_parts,
     with_lists,
 )
-from pipeline.dataset.columns import says_more
-from pipeline.dataset.evidence import (
-    Named,
-    Read,
-    refuse_grouped,
-    said_together,
-    tables_in,
+from pipeline.dataset.columns import doubt, groups_in, says_more
+from pipeline.dataset.evidence import Named, Read, look, said_together
+from pipeline.dataset.find_images import (
+    find_images,
+    in_groups,
+    in_listed_parts,
+    pattern_of_few,
+    read_names,
+    refuse_masks,
 )
-from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folders import (
     Reading,
     class_folders,
@@ -43,26 +44,21 @@ from pipeline.dataset.folders import (
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, any_stem, folder_of, in_listed_parts
+from pipeline.dataset.image_files import ImageFiles, any_stem
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.naming import Hints, Unclear, common_folders, listed, words
+from pipeline.dataset.naming import Hints, NoColumn, Unclear, common_folders, listed, part_in_name
 from pipeline.dataset.sources import (
     Source,
     files_below,
+    named_files,
     part_in_words,
     parts_of_paths,
     suffix_of,
 )
+from pipeline.dataset.table_files import SUFFIXES as TABLES
+from pipeline.dataset.table_files import read_table
 
-NAME_PATTERNS = (
-    # cat_12.jpg, cat-12.jpg, cat (12).jpg, cat12.jpg; not 12.jpg
-    r"(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+",
-    r"(?P<label>[^-_. ]+)[-_. ].*",  # cat_anything.jpg
-)
-_CAMERAS = words(
-    "img dsc dscn dscf pict pxl photo image picture frame screenshot scan p gopr mvimg wp "
-    "vid untitled download file pic snap capture"
-)
+MOST_TABLES = 1000
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
@@ -88,9 +84,17 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
             images, kind, rule = read_saved(root, hints)
             return _recognised(images, find_images(images, root), kind, rule, [])
         with _no_garbage_collection():
-            return _in_files(root, hints)
+            return _in_own_groups(_in_files(root, hints), hints)
     except Unclear as error:
         raise PipelineError(f"{root}: {error}") from None
+
+
+def _in_own_groups(found: Recognised, hints: Hints) -> Recognised:
+    """With the groups that option --group-pattern finds in paths."""
+    if hints.group_pattern is None:
+        return found
+    images = {**found.images, "group_pattern": hints.group_pattern}
+    return replace(found, images=images, source=in_groups(found.source, hints.group_pattern))
 
 
 @contextmanager
@@ -127,7 +131,7 @@ def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
 def _in_files(root: Path, hints: Hints) -> Recognised:
     """Tables before folders, and those before the names of files, where no option chooses."""
     index, others, sidecars = _files(root, hints)
-    tables = tables_in(root, others, index, hints)
+    tables = _tables_in(root, others, index, hints)
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
     by_paths = hints.pattern or (hints.layout and hints.table is None)
@@ -144,6 +148,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         refuse_lost_columns(tables, hints)
     if not hints.images and not hints.layout:
         refuse_parallel(index.files)
+        refuse_masks(index.files)
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
     alone = "the files' names" if reading is None else "the folders"
     try:
@@ -158,7 +163,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     by_folders = _by_folders(root, reading, tables, index, hints)
     if tables_count:
         classes = sorted({label for image in by_folders.source.images for label in image.labels})
-        refuse_grouped(root, unread, classes)
+        _refuse_grouped(root, unread, classes)
     return _with_unread_parts(by_folders, unread, hints)
 
 
@@ -194,8 +199,12 @@ def _by_tables(
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += with_lists(images, lists)
+    beside = ""
     if hints.table is None and hints.label is None:
-        rule += said_by_folders(found, index.files, hints)
+        beside = said_by_folders(found, index.files, hints)
+    if hints.label is None and beside != SAME:
+        _refuse_doubtful(found)
+    rule += beside
     if unlabelled:
         source = find_images(images, root)
     elif lists:
@@ -203,6 +212,17 @@ def _by_tables(
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
+
+
+def _refuse_doubtful(found: Read) -> None:
+    """Raise where labels may be of objects in the images, or measurements."""
+    label = found.images["label"]
+    for each in found.group:
+        if isinstance(label, str) and (why := doubt(each.frame, label)):
+            raise Unclear(
+                f"{each.name}: column {label} {why}: write --label {quote(label)} if it gives the "
+                "class of the whole image, or a CSV with a column of file names and one of classes"
+            )
 
 
 def _not_used(table: Named) -> str:
@@ -307,79 +327,71 @@ def _by_names(
             f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
             "are not read: write a CSV with a column of file names and one of labels"
         )
-    if reading := _read_names(files, hints):
+    if reading := read_names(files, hints):
         return reading
     table = "no table that names them"
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
         f"{len(files)} images, but {table}, {why_no_classes(root, files)} and no "
-        "labels found in the file names (--pattern says where they are): write a CSV with a column "
+        f"labels found in the file names ({pattern_of_few(files)}): write a CSV with a column "
         "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
 
 
-def _read_names(files: Sequence[str], hints: Hints) -> Reading | None:
-    """A rule under which labels in the files' names repeat; images of parts may lie apart."""
-    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
-    folders = list(parts)
-    of_part: dict[str | None, str] = {}
-    for folder, part in parts.items():
-        if part in of_part and hints.pattern is None:
-            return None
-        if part in of_part and part is not None:
-            raise Unclear(
-                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
-            )
-        of_part[part] = f"{folder}/*" if folder else "*"
-    if len(folders) > 1 and None in of_part:
-        if hints.pattern is None:
-            return None
-        if len(of_part) > 1:
-            raise Unclear(
-                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
-                "--images with the folder that holds the images"
-            )
-        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
-    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
-    names = [file.rpartition("/")[2] for file in known]
-    for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
-        try:
-            matches = [re.fullmatch(pattern, name) for name in names]
-        except re.error as error:
-            raise Unclear(f"--pattern {pattern}: {error}") from None
-        labels = Counter(match["label"] for match in matches if match)
-        if hints.pattern is None and not _plausible(labels, len(names)):
-            continue
-        evidence = f"the label is in the file's name: {listed(sorted(labels))}"
-        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
-        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
-        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
-            left = of_part.pop("test")
-            evidence += f"; those in {left} say something else and are left aside"
-        globs: Any = dict(of_part) if None not in of_part else of_part[None]
-        return Reading(
-            {
-                "_target_": "pipeline.dataset.sources.by_name",
-                "files": globs,
-                "pattern": pattern,
-            },
-            evidence,
-        )
-    return None
-
-
-def _plausible(labels: Counter[str], n_files: int) -> bool:
-    if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
-        return False
-    words = {re.sub(r"[^a-z]", "", label.lower()) for label in labels}
-    return not words & _CAMERAS and all(words) and min(labels.values()) > 1
-
-
-def _part_below(folder: str) -> str | None:
-    parts = {part for name in folder.split("/") if (part := part_in_words(name))}
-    return parts.pop() if len(parts) == 1 else None
-
-
 def _counted(kinds: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+
+
+def _refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) -> None:
+    """Raise where the class folders are called like the patients, or other groups, of a table."""
+    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
+        try:
+            table = read_table(root / path)
+        except PipelineError:  # a text
+            continue
+        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
+            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
+                raise Unclear(
+                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
+                    "so they are no classes: write a table with a row per image, or --table none "
+                    "to use the folders alone"
+                )
+
+
+def _tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
+    """The tables that name images; with --table those, and what may be lists of parts."""
+    wanted = [path for path in others if suffix_of(path) in TABLES]
+    asked = wanted
+    if hints.table is not None:
+        asked = [] if hints.table == "none" else named_files(root, hints.table)
+    wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
+    if hints.table is not None and hints.part is not None:
+        wanted = asked
+    if hints.table is None and len(wanted) > MOST_TABLES:
+        raise Unclear(
+            f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
+        )
+    found: list[Named] = []
+    lists: list[Named] = []  # without labels and without the column of option --file
+    without: list[NoColumn] = []
+    for path in wanted[:MOST_TABLES]:
+        try:
+            each = look(root, path, index, hints)
+        except NoColumn as error:
+            without.append(error)
+            with suppress(Unclear):
+                each = look(root, path, index, replace(hints, file=None))
+                if each is not None and each.meaning is each.unclear is None:
+                    lists.append(each)
+        except Unclear:
+            if path in asked or part_in_words(path.rpartition("/")[2]):
+                raise
+        else:
+            if each is None and path in asked and hints.table is not None:
+                raise Unclear(f"--table {path} names no images")
+            if each is not None:
+                found.append(each if path in asked else each.as_list())
+    if without and not found:
+        raise without[0]
+    return [*found, *lists]

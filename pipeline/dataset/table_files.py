@@ -11,6 +11,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -22,9 +23,9 @@ TEXT = frozenset((".csv", ".tsv", ".tab", ".txt", ".lst"))
 JSON = frozenset((".json", ".jsonl", ".ndjson", ".manifest"))
 SUFFIXES = TEXT | JSON | {".parquet"}
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
-BOX = frozenset(("bbox", "box", "left", "top", "xmin", "x", "points", "polygon"))
+BOX = frozenset(("bbox", "bounding_box", "box", "left", "top", "xmin", "x", "points", "polygon"))
 MOST_BYTES = 1 << 30
-MOST_CHARACTERS = 1 << 24  # of one cell
+csv.field_size_limit(1 << 24)  # of one cell, in the whole process
 
 
 class NotATable(PipelineError):
@@ -54,12 +55,6 @@ def read_table(
 def is_by_id(path: Path) -> bool:
     """Whether it is `images.txt` of CUB-200-2011, NABirds or a set of their shape."""
     return path.name == BY_ID[0] and all(path.with_name(name).is_file() for name in BY_ID)
-
-
-def is_of_ids(path: Path) -> bool:
-    """Whether it says of the ids in an `images.txt` beside it what `_by_id` reads."""
-    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
-    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
 
 
 def _by_id(path: Path) -> pd.DataFrame:
@@ -139,7 +134,6 @@ def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
     lines = text_of(path).splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         del lines[0]
-    limit = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
     try:
         if separator == " ":
             rows: Iterable[list[str]] = (line.strip().split(None, n_cells - 1) for line in lines)
@@ -150,8 +144,6 @@ def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
         return found[1:] if counted else found
     except csv.Error as error:
         raise NotATable(f"{path}: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
 
 
 def text_of(path: Path) -> str:
@@ -189,20 +181,17 @@ def _json_table(path: Path) -> pd.DataFrame:
             value = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
         raise NotATable(f"{path}: not JSON ({error})") from None
-    try:
-        return _frame(_rows_of(path, [value] if path.suffix.lower() != ".json" else value))
-    except (AttributeError, LookupError, TypeError, RecursionError) as error:
-        raise NotATable(f"{path}: JSON that is like no tool's ({error!r})") from None
-
-
-def _rows_of(path: Path, value: Any) -> list[dict[str, Any]]:
-    """The rows behind a JSON value."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+    if path.suffix.lower() != ".json":
+        value = [value]
+    if isinstance(value, list) and [*map(type, value)] == [list]:
         value = value[0]
-    rows = _rows_of_object(path, value) if isinstance(value, dict) else _rows_of_list(value)
-    if rows is None:
-        raise NotATable(f"{path}: JSON, but no list of records")
-    return rows
+    try:
+        rows = _rows_of_object(path, value) if isinstance(value, dict) else _rows_of_list(value)
+        if rows is None:
+            raise NotATable(f"{path}: JSON, but no list of records")
+        return _frame(rows)
+    except RecursionError:
+        raise NotATable(f"{path}: JSON of too many levels") from None
 
 
 def _rows_of_list(value: Any) -> list[dict[str, Any]] | None:
@@ -210,12 +199,20 @@ def _rows_of_list(value: Any) -> list[dict[str, Any]] | None:
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(row, dict) for row in value):
-        if all("data" in row and ("annotations" in row or "completions" in row) for row in value):
-            return [each for row in value for each in _label_studio(row)]
+        tasks = [each for row in value if (each := _label_studio(row)) is not None]
+        if len(tasks) == len(value):
+            return [row for rows in tasks for row in rows]
         return [_flat(row) for row in value]
     if all(isinstance(row, list) and len(row) == len(value[0]) > 1 for row in value):
         return [{f"column {n}": cell for n, cell in enumerate(row, start=1)} for row in value]
     return None
+
+
+def _are(rows: Any, **of: Any) -> bool:
+    """Whether it is a list of objects that have these names with values of these kinds."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(row.get(k), of[k]) for k in of) for row in rows
+    )
 
 
 def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -223,7 +220,7 @@ def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] |
     if {"images", "annotations", "categories"} <= value.keys():
         return _coco(path, value)
     if isinstance(value.get("labels"), dict):
-        return _mapped(value["labels"], value.get("classes"))  # FiftyOne
+        return _mapped(path, value["labels"], value.get("classes"))  # FiftyOne
     if rows := _split(value.get("columns"), value.get("data")):
         return rows
     tables = {key: rows for key, each in value.items() if (rows := _rows_of_list(each))}
@@ -237,7 +234,7 @@ def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] |
     if not value or (inner and len(inner) < len(value)):
         return None
     if not inner:
-        return _lists_by_name(value) or _mapped(value, None)
+        return _lists_by_name(value) or _mapped(path, value, None)
     if _are_columns(value):
         return [{key: each[row] for key, each in value.items()} for row in inner[0]]
     return [{"image": key, **_flat(each)} for key, each in value.items()]
@@ -248,9 +245,8 @@ def _split(names: Any, rows: Any) -> list[dict[str, Any]] | None:
     if not isinstance(names, list) or not isinstance(rows, list):
         return None
     alike = all(isinstance(row, list) and len(row) == len(names) for row in rows)
-    if not alike or not all(isinstance(name, str) for name in names):
-        return None
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    alike = alike and all(isinstance(name, str) for name in names)
+    return [dict(zip(names, row, strict=True)) for row in rows] if alike else None
 
 
 def _are_columns(value: dict[str, dict[str, Any]]) -> bool:
@@ -258,13 +254,11 @@ def _are_columns(value: dict[str, dict[str, Any]]) -> bool:
     first = next(iter(value.values()))
     if not all(each.keys() == first.keys() and "0" in each for each in value.values()):
         return False
-    if any(all(map(_is_image, each.values())) for each in value.values()):
+    ends = tuple(IMAGES)
+    cells = ([str(cell).lower() for cell in each.values()] for each in value.values())
+    if any(all(cell.endswith(ends) for cell in column) for column in cells):
         return True
-    return len(first) >= len(value) and not any(map(_is_image, value))
-
-
-def _is_image(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.lower().endswith(tuple(IMAGES))
+    return len(first) >= len(value) and not any(key.lower().endswith(ends) for key in value)
 
 
 def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -285,13 +279,15 @@ def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     return None
 
 
-def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
+def _mapped(path: Path, labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
     """`{file: label}`; the label may be a place in `classes`, or a list of labels."""
 
     def name(label: Any) -> Any:
         if isinstance(label, list):
             return [name(each) for each in label]
         if isinstance(label, dict):
+            if "bounding_box" in label:
+                raise _of_objects(path)
             return name(label.get("label", label.get("labels")))
         if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
             return classes[label]
@@ -300,39 +296,45 @@ def _mapped(labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
     return [{"image": file, "label": name(label)} for file, label in labels.items()]
 
 
-def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
+def _of_objects(path: Path) -> PipelineError:
+    what = "its annotations are boxes or outlines of objects, not labels of whole images"
+    return PipelineError(f"{path}: {what}: write a CSV with the labels of each image")
+
+
+def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
     """COCO's three lists, of annotations that say what an image shows and not where."""
-    names = {each["id"]: each["name"] for each in value["categories"]}
+    of = {"images": "id file_name", "categories": "id name", "annotations": "image_id category_id"}
+    for key, names in of.items():
+        if not _are(value[key], **dict.fromkeys(names.split(), (int, str))):
+            return None
+    name_of = {each["id"]: each["name"] for each in value["categories"]}
     labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
     for each in value["annotations"]:
         if each.get("bbox") or each.get("segmentation"):
-            raise PipelineError(
-                f"{path}: its annotations are boxes or outlines of objects, not labels of "
-                "whole images: write a CSV with the labels of each image"
-            )
-        labels[each["image_id"]].append(names[each["category_id"]])
-    rows = [(each["file_name"], labels[each["id"]]) for each in value["images"]]
-    return [
-        {"image": file, "label": found[0] if len(found) == 1 else (found or None)}
-        for file, found in rows
-    ]
+            raise _of_objects(path)
+        if each["image_id"] not in labels or each["category_id"] not in name_of:
+            return None
+        labels[each["image_id"]].append(name_of[each["category_id"]])
+    one = {key: found[0] if len(found) == 1 else (found or None) for key, found in labels.items()}
+    return [{"image": each["file_name"], "label": one[each["id"]]} for each in value["images"]]
 
 
-def _label_studio(task: dict[str, Any]) -> list[dict[str, Any]]:
+def _label_studio(task: dict[str, Any]) -> list[dict[str, Any]] | None:
     """One row per annotator of a task: the image, and the choices under their name."""
+    done = task.get("annotations", task.get("completions", "none"))
+    if not isinstance(task.get("data"), dict) or not _are(done or [], result=(list, NoneType)):
+        return None
     data = {key: each for key, each in task["data"].items() if isinstance(each, (str, int, float))}
-    done = task.get("annotations", task.get("completions")) or []
-    done = [each for each in done if not each.get("was_cancelled")]
     rows = []
-    for annotation in done or [{"result": []}]:
+    for annotation in [each for each in done or [] if not each.get("was_cancelled")] or [{}]:
         row: dict[str, Any] = dict(data)
-        for each in annotation.get("result", []):
-            value = each.get("value", {})
+        for each in annotation.get("result") or []:
+            value = each["value"] if _are([each], value=dict) else {}
             found = value.get("choices") or value.get("taxonomy")
-            if found is None:
+            if not isinstance(found, list):
                 continue
-            if found and isinstance(found[0], list):  # a taxonomy gives the way to each leaf
-                found = ["/".join(way) for way in found]
+            if isinstance(found[0], list):  # a taxonomy gives the way to each leaf
+                found = ["/".join(map(str, way)) for way in found]
             row[str(each.get("from_name", "choice"))] = found[0] if len(found) == 1 else found
         rows.append(row)
     return rows
@@ -342,13 +344,12 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested objects as columns with dotted names; SageMaker's class map as its names."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
-        if key.endswith("-metadata") and isinstance(value, dict) and "class-map" in value:
+        if key.endswith("-metadata") and _are([value], **{"class-map": dict}):
             flat[f"{prefix}{key}.class-name"] = list(value["class-map"].values())
+        elif isinstance(value, dict) and list(value) == ["choices"]:
+            flat[prefix + key] = value["choices"]  # Label Studio's short form of several choices
         elif isinstance(value, dict):
-            if list(value) == ["choices"]:  # Label Studio's short form of several choices
-                flat[prefix + key] = value["choices"]
-            else:
-                flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
