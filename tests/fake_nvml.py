@@ -36,6 +36,7 @@ class Board:
     powers_mw: list[int] = field(default_factory=lambda: [250_000])
     energies_mj: list[int] = field(default_factory=lambda: [1_000_000])
     slowdowns: list[int] = field(default_factory=lambda: [0])
+    name: str = "NVIDIA Fake 100"
 
 
 class FakeNvml:
@@ -68,6 +69,15 @@ class FakeNvml:
 
     def nvmlSystemGetDriverVersion(self) -> str:
         return "580.95.05"
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.boards)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any:
+        return self.boards[index]
+
+    def nvmlDeviceGetName(self, handle: Any) -> str:
+        return str(_board(handle).name)
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Any:
         for board in self.boards:

@@ -29,6 +29,24 @@ def found(device: torch.device = CUDA) -> nvml.Gpu:
     return gpu
 
 
+def test_a_number_names_a_gpu_where_cuda_counts_as_nvml_does_or_all_are_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Board(f"GPU-{A}", name="Slow 1")
+    fast = Board(f"GPU-{B}", name="Fast 2")
+    install(monkeypatch, FakeNvml([slow, fast]))
+    assert nvml.named("1") is fast  # the environment names none: counted by NVML
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert nvml.named("0") is None  # CUDA's own order: the fast one
+    assert nvml.named(f"GPU-{A}") is slow
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert nvml.named("0") is slow
+    assert nvml.named("2") is None
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    slow.name = fast.name
+    assert nvml.named("0") is slow
+
+
 def test_the_fake_has_each_function_that_the_code_calls_and_no_other() -> None:
     """Their parameters are compared with the real module's when a fake is made."""
     tree = ast.parse(Path(str(nvml.__file__)).read_text(encoding="utf-8"))

@@ -555,6 +555,23 @@ def test_runs_on_files_that_have_changed_since_are_called_that(
     assert told["next"]["commands"] == [SWEEP, REST]
 
 
+def test_runs_on_a_dataset_that_was_prepared_again_and_came_out_otherwise_are_called_that(
+    study: Path, capsys
+):
+    runs = pd.read_csv(tables(study) / "results/runs.csv")
+    fingerprint = runs["data_fingerprint"].dropna().iloc[0]
+    meta = study / "data/datasets/digits/meta.json"
+    meta.parent.mkdir(parents=True, exist_ok=True)
+    meta.write_text(json.dumps({"fingerprint": fingerprint}))
+    assert ask(study, capsys)["outdated"] is None
+    meta.write_text(json.dumps({"fingerprint": "of other images"}))
+    told = ask(study, capsys)
+    assert told["outdated"] == (
+        "digits was prepared again since: the tables' runs had other images, labels or parts."
+    )
+    assert told["next"]["commands"] == [SWEEP, REST]
+
+
 def test_a_recipe_that_was_edited_since_the_runs_is_said_and_they_are_to_make_again(
     priced: Path, root: Path, capsys
 ):

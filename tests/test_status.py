@@ -44,6 +44,20 @@ def test_each_cell_has_the_state_of_its_record(
     assert states(capsys) == expected
 
 
+def test_a_run_on_a_dataset_that_was_prepared_otherwise_since_is_stale(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_run(runs, LITE[0], 0, 0.1)
+    fingerprint = json.loads(path.read_text())["data"]["fingerprint"]
+    assert fingerprint
+    meta = Path("data/datasets/digits/meta.json")
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"fingerprint": fingerprint}))
+    assert states(capsys)["done"] == 1
+    meta.write_text(json.dumps({"fingerprint": "of other images"}))
+    assert states(capsys)["stale"] == 1
+
+
 def test_the_table_has_models_and_datasets_and_reasons(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ from pipeline.estimates.estimate import (
     sources,
     start_up_of,
 )
+from pipeline.hardware import nvml
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, Study, read_study
@@ -125,15 +126,9 @@ def this_device(threads: int) -> Device:
         return Device(kind="cpu", name=cpu_name(), threads=threads)
     import pynvml
 
-    try:
-        pynvml.nvmlInit()
-        if gpus[0].isdigit():
-            handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpus[0]))
-        else:
-            handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[0])
-        return Device(kind="cuda", name=str(pynvml.nvmlDeviceGetName(handle)))
-    except pynvml.NVMLError:  # CUDA_VISIBLE_DEVICES names one that no driver knows
-        return Device(kind="cuda", name="this GPU")
+    handle = nvml.named(gpus[0])
+    name = None if handle is None else nvml.ask(pynvml.nvmlDeviceGetName, handle)
+    return Device(kind="cuda", name="this GPU" if name is None else str(name))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
+PCI_ORDER = "PCI_BUS_ID"  # of CUDA_DEVICE_ORDER: NVML's
 HOSTS_PROCESSES = "pid:[4026531836]"  # PROC_PID_INIT_INO, the namespace that the kernel makes
 SLOWDOWNS = {  # why the driver holds the clocks down -> pynvml's name of its bit
     "sw_power_cap": "nvmlClocksThrottleReasonSwPowerCap",
@@ -132,6 +133,28 @@ def find(uuid: str) -> Gpu | None:
     if (ask(pynvml.nvmlDeviceGetMigMode, handle) or [0])[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
         return Gpu(pynvml, _only_slice(pynvml, handle), handle)
     return Gpu(pynvml, handle, handle)
+
+
+def named(gpu: str) -> Any:
+    """NVML's handle of a GPU named as in CUDA_VISIBLE_DEVICES; None where NVML does not tell.
+
+    A number counts in NVML's order where CUDA_DEVICE_ORDER is PCI_BUS_ID, as a sweep sets it if the
+    environment names no GPU. Else CUDA counts the fastest first, and of unlike GPUs a number does
+    not tell which is meant.
+    """
+    if not gpu.isdigit():
+        found = find(gpu)
+        return None if found is None else found.handle
+    import pynvml
+
+    ask(pynvml.nvmlInit)  # without a driver the next call has no answer either
+    count = ask(pynvml.nvmlDeviceGetCount) or 0
+    handles = [ask(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
+    if "CUDA_VISIBLE_DEVICES" in os.environ and os.environ.get("CUDA_DEVICE_ORDER") != PCI_ORDER:
+        kinds = {ask(pynvml.nvmlDeviceGetName, handle) for handle in handles}
+        if len(kinds) > 1:
+            return None
+    return handles[int(gpu)] if int(gpu) < count else None
 
 
 def ask(question: Callable[..., Any], *about: Any) -> Any:

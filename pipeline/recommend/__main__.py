@@ -27,6 +27,7 @@ from pipeline.recommend.choice import (
     fit_time,
     other_size,
     outdated,
+    prepared_anew,
     rates_sentence,
     reason,
     runs_of,
@@ -203,11 +204,14 @@ def _beside_the_study(
     """How the tables differ from the study as it is now, in sentences; and those of `runs`, rows of
     runs.csv, that need not be made again.
     """
-    changed = changed_source(study, dataset)
+    resized = other_size(study, runs) is not None
+    changed = f"{text}." if (text := changed_source(study, dataset)) else None
+    if changed is None and not resized:
+        changed = prepared_anew(study, dataset, runs)
     edited = edited_recipes(study.path.parent, runs)
-    found = [outdated(study, runs, dataset), f"{changed}." if changed else None, *edited.values()]
+    found = [outdated(study, runs, dataset), changed, *edited.values()]
     made = runs[~runs["recipe"].isin(list(edited))]
-    if changed is not None or other_size(study, runs) is not None:
+    if changed is not None or resized:
         made = made.iloc[:0]
     return " ".join(filter(None, found)) or None, made
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.estimates.planned import prepared
 from pipeline.recommend.limits import Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
@@ -160,6 +161,18 @@ def other_size(study: Study, runs: pd.DataFrame) -> int | None:
     """The image size of the runs where it is not the study's; tables hold runs of one size."""
     made_at = runs["image_size"].dropna()
     return None if made_at.empty or made_at.iloc[0] == study.image_size else int(made_at.iloc[0])
+
+
+def prepared_anew(study: Study, dataset: str, runs: pd.DataFrame) -> str | None:
+    """That the dataset was prepared again since `runs`, its rows of runs.csv, were made, and came
+    out otherwise, in a sentence; None where it did not, or is not prepared here.
+    """
+    now, then = prepared(study.path.parent, dataset), set(runs["data_fingerprint"].dropna())
+    if now is None or now.fingerprint is None or then <= {now.fingerprint}:
+        return None
+    return (
+        f"{dataset} was prepared again since: the tables' runs had other images, labels or parts."
+    )
 
 
 def edited_recipes(project: Path, runs: pd.DataFrame) -> dict[str, str]:

@@ -21,6 +21,7 @@ from rich.table import Table
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of, last_progress
+from pipeline.estimates.planned import prepared
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_names
@@ -61,7 +62,8 @@ class State:
 def main(*, json: bool = False, stale: bool = False) -> None:
     """Show the study as a table model x dataset: how many runs are done, running, failed, missing.
 
-    Runs on files of one's own that have changed since are stale.
+    Runs on files of one's own that have changed since, or on a dataset that was prepared again and
+    came out otherwise, are stale.
 
     Args:
         json: print one object per run
@@ -75,8 +77,17 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     notes += [f"{text}: python -m pipeline.sweep" for text in changed.values()]
     outdated = stale_cells() if stale else set()
     looked = stale or nothing_to_do(Path(), ()) is not None
+    made_of = {
+        name: data.fingerprint for name in study.datasets if (data := prepared(Path(), name))
+    }
     states = [
-        state_of(cell, RUNS, cell in outdated or cell.dataset in changed) for cell in study.cells()
+        state_of(
+            cell,
+            RUNS,
+            cell in outdated or cell.dataset in changed,
+            made_of.get(cell.dataset),
+        )
+        for cell in study.cells()
     ]
     if not looked and any(state.state in FINISHED for state in states):
         notes.append(NOT_LOOKED)
@@ -103,8 +114,13 @@ def following(found: set[str], looked: bool) -> str | None:
     return None
 
 
-def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
-    """The state of one cell, from its record and from the lock of the run that makes it."""
+def state_of(
+    cell: Cell, runs: Path, outdated: bool = False, fingerprint: str | None = None
+) -> State:
+    """The state of one cell, from its record and from the lock of the run that makes it.
+
+    `fingerprint` is that of the dataset as it is prepared now: a record of another is stale.
+    """
     path = cell.path(runs)
     lock = path.with_name(f".{path.name}.lock")
     if pid := _maker(lock):
@@ -118,6 +134,8 @@ def state_of(cell: Cell, runs: Path, outdated: bool = False) -> State:
     except FileNotFoundError:  # a sweep has just removed it
         return State(**asdict(cell), state="missing")
     state = {"ok": "done"}.get(record.status, record.status)
+    if fingerprint is not None and record.data.fingerprint not in (None, fingerprint):
+        outdated = True
     return State(
         **asdict(cell),
         state="stale" if outdated else state,

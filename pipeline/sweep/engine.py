@@ -34,6 +34,7 @@ from pipeline.core import processes
 from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
+from pipeline.hardware.nvml import PCI_ORDER
 from pipeline.sweep.jobs import Ended, Job, said_by
 from pipeline.sweep.snapshot import signature
 from pipeline.sweep.warm import Settings, can_go_on
@@ -53,7 +54,7 @@ def cuda_environment(gpu: str, environ: Mapping[str, str]) -> dict[str, str]:
 
     Where the environment names none NVML has counted, and CUDA's own order may be another.
     """
-    counted = {} if "CUDA_VISIBLE_DEVICES" in environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    counted = {} if "CUDA_VISIBLE_DEVICES" in environ else {"CUDA_DEVICE_ORDER": PCI_ORDER}
     return {"CUDA_VISIBLE_DEVICES": gpu, **counted}
 
 

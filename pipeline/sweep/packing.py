@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pynvml
 
@@ -380,20 +379,12 @@ class PackingEngine(LocalEngine):
 
 def free_memory_gib(gpu: str) -> float | None:
     """What is free on a GPU, named as in CUDA_VISIBLE_DEVICES; None where NVML does not tell."""
-    handle = _handle(gpu)
+    handle = nvml.named(gpu)
     memory = None if handle is None else nvml.ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     return None if memory is None else memory.free / nvml.GIB
 
 
 def device_name(gpu: str) -> str | None:
     """A GPU's name, as CUDA gives it too."""
-    handle = _handle(gpu)
+    handle = nvml.named(gpu)
     return None if handle is None else nvml.ask(pynvml.nvmlDeviceGetName, handle)
-
-
-def _handle(gpu: str) -> Any:
-    if not gpu.isdigit():
-        found = nvml.find(gpu)
-        return None if found is None else found.handle
-    nvml.ask(pynvml.nvmlInit)  # without a driver the next call has no answer either
-    return nvml.ask(pynvml.nvmlDeviceGetHandleByIndex, int(gpu))
