@@ -6,9 +6,9 @@
 # scores.
 #
 # Seen: a classifier that says 0.5 for every image has sensitivity 1, specificity 1 and Youden's J 1. The share of
-# votes of four models that are right 60 % of the time: J 0.67, of either rule alone 0.32 and 0.30; at the threshold
-# that youden_j_threshold returns for them likewise.
-# Expected: J 0, and 0.32 or 0.30: scikit-learn's confusion matrix, by either rule.
+# votes of four models that are right 60 % of the time: J 0.67, of either rule alone 0.33 and 0.35; at the threshold
+# that youden_j_threshold returns for them 0.46, where no threshold reaches more than 0.35.
+# Expected: J 0, and 0.33 or 0.35: scikit-learn's confusion matrix, by either rule.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
@@ -42,6 +42,6 @@ threshold = youden_j_threshold(labels, votes)
 found = sensitivity(labels, votes, threshold) + specificity(labels, votes, threshold) - 1
 best = max(of_one_rule(votes >= at) for at in np.unique(votes))
 print(f"at its own threshold, {threshold}: J {found:.3f}; the highest of any threshold {best:.3f}")
-assert found > best + 0.25
+assert found > best + 0.08
 P
 echo "as described: a classifier that always says 0.5 is perfect"
