@@ -28,7 +28,9 @@ pynvml.nvmlDeviceGetHandleByIndex = int
 pynvml.nvmlDeviceGetName = lambda device: f"GPU {device}"
 pynvml.nvmlDeviceGetPowerUsage = lambda device: int(watts[device]) * 1000  # in mW
 
-tracker = CarbonTracker(epochs=1, epochs_before_pred=0, components="gpu", update_interval=0.1, log_dir=folder, verbose=0)
+tracker = CarbonTracker(
+    epochs=1, epochs_before_pred=0, components="gpu", update_interval=0.1, log_dir=folder, verbose=0
+)
 tracker.epoch_start()
 time.sleep(2)
 tracker.epoch_end()

@@ -2,9 +2,9 @@
 # wandb 0.31.0, plot.roc_curve and plot.pr_curve: the column of probabilities is the position of a class among those
 # that occur in y_true. Where the validation images hold none of a class, which is common with rare classes and with
 # batches, each later class is drawn with the column of another one, under its right name. `labels` is indexed by
-# the class itself, so nothing is out of place but the curve. "y_true: true labels; y_probas: (num_samples,
-# num_classes)", the documentation says; there are no warnings, and no option tells the classes.
-# plot.confusion_matrix without class_names moves the names: its Class_2 is class 2 then, with class 1 there it is 1.
+# the class itself, so nothing is out of place but the curve. The docstring asks for probabilities of the shape
+# (num_samples, num_classes) and says nothing of classes that do not occur; there is no warning either.
+# plot.confusion_matrix without class_names moves names: Class_2 is class 1, but class 2 where class 1 is missing.
 #
 # Seen: 300 images, four classes, a classifier that gives the true class over 0.8. With all classes there each curve
 # has the area 1. Without a cow: cat 1.00, dog 0.47 and owl 0.23, the latter by the probabilities of a dog.
