@@ -37,13 +37,13 @@ def last_values(folder, seconds):
     time.sleep(seconds)
     before = live.summary.get("system")
     live.end()
-    time.sleep(1)  # the monitor logs what it has
+    time.sleep(2)  # the monitor logs what it has
     return before, live.summary["system"]
 
 
 for gpu, memory, logged in [(95, 20, 21), (4, 4, 100)]:
     reading.update(gpu=gpu, memory=memory)
-    system, _ = last_values(f"gpu{gpu}", 2.5)  # an average takes a second
+    system, _ = last_values(f"gpu{gpu}", 4)  # an average takes a second
     usage = system["gpu"]["usage (%)"]["0"]
     print(f"NVML: GPU {gpu} %, memory {memory} %; DVCLive: usage {usage:.0f} %")
     assert round(usage) == logged
