@@ -592,6 +592,19 @@ def test_a_recipe_that_was_edited_since_the_runs_is_said_and_they_are_to_make_ag
     assert (told["next"]["commands"], told["cost"]["runs"]) == ([SWEEP, REST], 9)
 
 
+def test_an_interpolation_in_a_recipe_is_compared_as_it_is_written(
+    priced: Path, root: Path, capsys
+):
+    recipe = priced / "conf/recipe/quickstart.yaml"
+    text = (root / "conf/recipe/quickstart.yaml").read_text()
+    recipe.write_text(text.replace("lr: 0.001 ", "lr: ${rate_of_all} "))
+    lock = (root / "dvc.lock").read_text()
+    (priced / "dvc.lock").write_text(lock.replace("lr: 0.001\n", "lr: ${rate_of_all}\n"))
+    assert ask(tables(priced), capsys)["outdated"] is None
+    (priced / "dvc.lock").write_text(lock)
+    assert "lr was 0.001, is ${rate_of_all}." in ask(priced, capsys)["outdated"]
+
+
 def test_missing_runs_of_models_that_are_told_apart_are_not_asked_for(study: Path, capsys):
     (study / "runs/digits" / LITE[0] / "quickstart/2.json").unlink()
     assert "missing" not in ask(tables(study), capsys)["next"]["what"]

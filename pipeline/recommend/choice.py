@@ -1,18 +1,14 @@
 """The choice among a dataset's fine-tuned models: the lowest mean error within the limits."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.estimates.planned import prepared
 from pipeline.recommend.limits import Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
@@ -39,11 +35,10 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import Cell, Study, raced_name
+from pipeline.study.params import Cell
 
 CELL = ["dataset", "model", "recipe", "seed"]
 CPU_SECONDS = "cpu_seconds"
-LOCKED_FIT = re.compile(r"^  finetune(?:_raced)?@(\S+):\n((?: {4}.*\n)+)", re.MULTILINE)
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 
@@ -139,68 +134,6 @@ def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
         more = found.where(found == "", found + ", ") + limit.option
         found = found.where(~limit.unknown(board), more)
     return found
-
-
-def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
-    """That the tables are of another study, in a sentence; `runs` are the dataset's in runs.csv."""
-    cells = [each for each in study.cells() if each.dataset == dataset]
-    now = {(each.model, each.recipe, each.seed) for each in cells}
-    then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
-    if now == then:
-        made_at = other_size(study, runs)
-        if made_at is None:
-            return None
-        return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
-    return (
-        f"The tables are of an earlier study: params.yaml has {len(now)} runs of {dataset}, "
-        f"{len(now & then)} of them among the tables' {len(then)}."
-    )
-
-
-def other_size(study: Study, runs: pd.DataFrame) -> int | None:
-    """The image size of the runs where it is not the study's; tables hold runs of one size."""
-    made_at = runs["image_size"].dropna()
-    return None if made_at.empty or made_at.iloc[0] == study.image_size else int(made_at.iloc[0])
-
-
-def prepared_anew(study: Study, dataset: str, runs: pd.DataFrame) -> str | None:
-    """That the dataset was prepared again since `runs`, its rows of runs.csv, were made, and came
-    out otherwise, in a sentence; None where it did not, or is not prepared here.
-    """
-    now, then = prepared(study.path.parent, dataset), set(runs["data_fingerprint"].dropna())
-    if now is None or now.fingerprint is None or then <= {now.fingerprint}:
-        return None
-    return (
-        f"{dataset} was prepared again since: the tables' runs had other images, labels or parts."
-    )
-
-
-def edited_recipes(project: Path, runs: pd.DataFrame) -> dict[str, str]:
-    """Of each recipe that was edited since `runs`, rows of runs.csv, were made, a sentence that
-    says how: dvc.lock has what each fit was made with.
-    """
-    path = project / "dvc.lock"
-    fits = dict(LOCKED_FIT.findall(path.read_text("utf-8"))) if path.is_file() else {}
-    found = {}
-    for recipe, its in runs.groupby("recipe", sort=False):
-        file = f"conf/recipe/{recipe}.yaml"
-        if not (project / file).is_file():
-            continue
-        cells = map(Cell, *(its[name] for name in CELL))
-        locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells)
-        section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
-        now = OmegaConf.load(project / file)
-        for then in map(OmegaConf.create, sorted(set(re.findall(section, locked, re.MULTILINE)))):
-            keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-            if keys:
-                how = ", ".join(_was_and_is(key, then, now) for key in keys)
-                found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
-    return found
-
-
-def _was_and_is(key: Any, then: Any, now: Any) -> str:
-    nothing = "not there"
-    return f"{key} was {then.get(key, nothing)}, is {now.get(key, nothing)}"
 
 
 def reason(choice: Choice) -> str:

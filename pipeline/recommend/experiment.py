@@ -1,10 +1,12 @@
-"""Which further experiment would shorten the list of models that may be the best the most.
+"""How tables differ from the study as it is now, and which further experiment would shorten the
+list of models that may be the best the most.
 
 Each is played through: what its runs might show is drawn from what is known now, the models are
 compared again, and the tie sets that come out are counted.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,20 +15,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
+from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
-from pipeline.study.params import Cell, Study
+from pipeline.study.params import Cell, Study, raced_name
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
+LOCKED_FIT = re.compile(r"^  finetune(?:_raced)?@(\S+):\n((?: {4}.*\n)+)", re.MULTILINE)
 
 
 def telling(missing: Sequence[Cell], board: pd.DataFrame, choice: Choice) -> list[Cell]:
@@ -143,6 +149,74 @@ class Experiment:
 
 PLANNED = Experiment("run what the study plans for it", [SWEEP, REST], None)
 THIS_STUDY = Experiment("the runs and tables of the study in params.yaml", [SWEEP, REST], None)
+
+
+def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
+    """That the tables are of another study, in a sentence; `runs` are the dataset's in runs.csv."""
+    cells = [each for each in study.cells() if each.dataset == dataset]
+    now = {(each.model, each.recipe, each.seed) for each in cells}
+    then = set(zip(runs["model"], runs["recipe"], runs["seed"], strict=True))
+    if now == then:
+        made_at = other_size(study, runs)
+        if made_at is None:
+            return None
+        return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
+    return (
+        f"The tables are of an earlier study: params.yaml has {len(now)} runs of {dataset}, "
+        f"{len(now & then)} of them among the tables' {len(then)}."
+    )
+
+
+def other_size(study: Study, runs: pd.DataFrame) -> int | None:
+    """The image size of the runs where it is not the study's; tables hold runs of one size."""
+    made_at = runs["image_size"].dropna()
+    return None if made_at.empty or made_at.iloc[0] == study.image_size else int(made_at.iloc[0])
+
+
+def prepared_anew(study: Study, dataset: str, runs: pd.DataFrame) -> str | None:
+    """That the dataset was prepared again since `runs`, its rows of runs.csv, were made, and came
+    out otherwise, in a sentence; None where it did not, or is not prepared here.
+    """
+    now, then = prepared(study.path.parent, dataset), set(runs["data_fingerprint"].dropna())
+    if now is None or now.fingerprint is None or then <= {now.fingerprint}:
+        return None
+    return (
+        f"{dataset} was prepared again since: the tables' runs had other images, labels or parts."
+    )
+
+
+def edited_recipes(project: Path, runs: pd.DataFrame) -> dict[str, str]:
+    """Of each recipe that was edited since `runs`, rows of runs.csv, were made, a sentence that
+    says how: dvc.lock has what each fit was made with.
+    """
+    path = project / "dvc.lock"
+    fits = dict(LOCKED_FIT.findall(path.read_text("utf-8"))) if path.is_file() else {}
+    found = {}
+    for recipe, its in runs.groupby("recipe", sort=False):
+        file = f"conf/recipe/{recipe}.yaml"
+        if not (project / file).is_file():
+            continue
+        locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells_of(its))
+        section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
+        read_yaml(project / file)  # one clear line where it is damaged
+        now = _as_written(OmegaConf.load(project / file))
+        for text in sorted(set(re.findall(section, locked, re.MULTILINE))):
+            then = _as_written(OmegaConf.create(text))
+            keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+            if keys:
+                how = ", ".join(_was_and_is(key, then, now) for key in keys)
+                found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
+    return found
+
+
+def _as_written(recipe: Any) -> Any:
+    """Its values, of an interpolation the text: only a fit knows what that stands for."""
+    return OmegaConf.to_container(recipe)
+
+
+def _was_and_is(key: Any, then: Any, now: Any) -> str:
+    nothing = "not there"
+    return f"{key} was {then.get(key, nothing)}, is {now.get(key, nothing)}"
 
 
 def this_study(study: Study, dataset: str) -> Experiment:
