@@ -25,12 +25,13 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
 from pipeline.dataset.checks import odd_labels
-from pipeline.dataset.find_images import find_images
+from pipeline.dataset.find_images import find_images, frames_of_videos
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml, told
 from pipeline.dataset.recognise import recognise
+from pipeline.dataset.sources import Found
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
@@ -2169,6 +2170,14 @@ def test_a_usage_that_is_no_part_is_told_and_is_no_label(tmp_path: Path) -> None
     assert set(read(tmp_path, Hints(label="usage")).values()) == {"Casual", "Sports"}
 
 
+def test_a_column_of_boxes_without_a_box_asks_nothing(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    rows = [f"{name}.jpg,,{KINDS[i % 3]}" for i, name in enumerate(names)]
+    tree.text("labels.csv", "file,bbox,label", *rows)
+    assert read(tmp_path) == kinds(names, "images/{}.jpg")
+
+
 def test_sizes_beside_a_label_are_no_box(tmp_path: Path) -> None:
     names = plain(tree := Tree(tmp_path))
     sized = [{"width": 8, "height": 8, "label": KINDS[i % 3]} for i in range(45)]
@@ -3166,6 +3175,15 @@ def boxes_of_cvat(tree: Tree) -> None:
     tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
 
 
+def test_frames_are_looked_for_at_the_names_of_folders_and_files_alone() -> None:
+    """Tried from each letter on, these paths took more than ten times as long."""
+    folder = "/".join(["a-long-name-of-a-folder"] * 20)
+    images = [Found(f"{folder}/{i:06x}-photo.jpg", ("oak",)) for i in range(3000)]
+    begin = time.process_time()
+    assert frames_of_videos(images) == ("", {})
+    assert time.process_time() - begin < 3
+
+
 @pytest.mark.parametrize(
     ("form", "other", "message"),
     [
@@ -3180,7 +3198,7 @@ def test_masks_among_the_images_of_class_folders_stop(
     tree = Tree(tmp_path)
     each = [(kind, kind, i) for kind in KINDS for i in range(1, 9)]
     tree.image(*(form.format(*one) for one in each), *(other.format(*one) for one in each[:20]))
-    with pytest.raises(PipelineError, match=f"20 of 44 images .* and {message}, such as .* masks"):
+    with pytest.raises(PipelineError, match=f"20 of 44 images .* end in {message}, .* masks"):
         read(tmp_path)
     assert len(read(tmp_path, Hints(layout="{label}"))) == 44
 
@@ -3200,6 +3218,15 @@ def classes_of_synsets_and_a_table_of_their_groups(tree: Tree) -> Truth:
     tree.image(*truth)
     tree.text("synsets.csv", "wnid,group", *(f"{s},{KINDS[i // 2]}" for i, s in enumerate(synsets)))
     return truth
+
+
+@pytest.mark.parametrize("form", ["{:03d}.{}_tree", "class_{}"])
+def test_a_table_of_the_families_of_class_folders_asks_nothing(form: str, tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = [form.format(2 * n + 1, kind) for n, kind in enumerate((*KINDS, "yew"))]
+    tree.image(*(f"{name}/{i}x.png" for name in names for i in range(9)))
+    tree.text("families.csv", "name,family", *(f"{n},{'AB'[i % 2]}" for i, n in enumerate(names)))
+    assert set(read(tmp_path).values()) == set(names)
 
 
 @understood

@@ -138,7 +138,8 @@ def doubt(table: pd.DataFrame, label: str) -> str:
 
 def _boxes(table: pd.DataFrame, label: str) -> list[str]:
     """The columns of a box, by their names, their objects of JSON, or behind a label."""
-    others = {column_key(column): column for column in table.columns if column != label}
+    said = [column for column in table.columns if column != label and (table[column] != "").any()]
+    others = {column_key(column): column for column in said}
     corners = [each for each in others if _CORNER.fullmatch(each)]
     of_tile = {"x", "y"} <= set(corners) and not {"width", "w"} & others.keys()
     if corners and not of_tile and (len(corners) > 1 or "box" in corners[0]):

@@ -46,7 +46,8 @@ from pipeline.dataset.table_files import (
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
 
 
-_SYNSET = re.compile(r"n\d{8}")  # of WordNet
+# WordNet's synsets, class_7 and CUB's 001.Black_footed_Albatross
+_CLASSES = re.compile(r"n\d{8}|class[-_ ]?\d+|\d+\.[a-z].*", re.I)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _of_folders(
     folders = listed(dict.fromkeys(frame[column]))
     numbers = sorted(int(cell) for cell in frame[column] if str(cell).isdecimal())
     in_a_row = numbers in (list(range(len(frame))), list(range(1, 1 + len(frame))))
-    if not sure and (in_a_row or all(map(_SYNSET.fullmatch, frame[column]))):
+    if not sure and (in_a_row or all(map(_CLASSES.fullmatch, frame[column]))):
         return None  # as classes are called
     said.keys["rows"] = "folder"
     said.evidence[0] = f"column {column} names folders ({folders}), whose images stay together"

@@ -255,12 +255,12 @@ def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
 
 
 def refuse_masks(files: Sequence[str]) -> None:
-    """Raise where many images lie beside others of their name, which may be what they mask."""
+    """Raise where many images lie beside others of their name, as masks and copies do."""
     masks, end = masks_among(files)
     if len(masks) > 0.2 * len(files):
         raise Unclear(
-            f"{len(masks)} of {len(files)} images are called like others and {end}, such as "
-            f"{masks[0]}, as masks are: move them away, or write --layout to use them as images"
+            f"{len(masks)} of {len(files)} images are called like others but end in {end}, such as "
+            f"{masks[0]}: masks or copies? Move them away, or write --layout to use them as images"
         )
 
 
@@ -288,9 +288,9 @@ def _part_below(folder: str) -> str | None:
 
 _FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
 _OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
-    rf"(?P<group>[^/]+?){_FRAME}",
-    rf"(?P<group>[^/]+/[^/]+?){_FRAME}",
-    r"(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
+    rf"(?:^|/)(?P<group>[^/]+?){_FRAME}",
+    rf"(?:^|/)(?P<group>[^/]+/[^/]+?){_FRAME}",
+    r"(?:^|/)(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
 )
 _VIDEO = re.compile(  # the last as in UCF-101
     r"(.*[^a-z])?(video|vid|clip|seq|sequence|scene|shot|movie|track|episode)[-_ ]?\d+([^a-z].*)?"
