@@ -3076,6 +3076,20 @@ def test_a_group_pattern_that_cannot_be_used_is_one_clear_line(
         recognise(tmp_path, Hints(group_pattern=pattern))
 
 
+def test_a_group_pattern_where_no_image_is_found_is_not_what_is_wrong(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.text("labels.csv", "file,label", "a.jpg,oak", "b.jpg,elm")
+    recipe = {
+        "_target_": "pipeline.dataset.label_tables.in_table",
+        "table": "labels.csv",
+        "file": "file",
+        "label": "label",
+        "group_pattern": "(?P<group>video)",
+    }
+    with pytest.raises(PipelineError, match=r"found no images that can be used \(.*no such file"):
+        find_images(recipe, tmp_path)
+
+
 @stops(r"(--pattern '(?P<label>.*?[^\W\d_].*?)[-_. ]*\(?\d+\)?\.\w+' for cat, dog): write a CSV")
 def few_images_with_labels_in_their_names(tree: Tree) -> None:
     tree.image("cat_1.jpg", "cat_2.jpg", "dog_1.jpg")

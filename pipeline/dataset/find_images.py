@@ -312,7 +312,7 @@ def in_groups(source: Source, pattern: str) -> Source:
     if "group" not in expression.groupindex:
         raise PipelineError(f"images.group_pattern {pattern!r} has no group (?P<group>...)")
     found = [(image, expression.search(image.file)) for image in source.images]
-    if not any(match for _, match in found):
+    if found and not any(match for _, match in found):
         raise PipelineError(
             f"images.group_pattern {pattern!r} fits none of {len(found)} paths, such as "
             f"{found[0][0].file}"
