@@ -592,6 +592,17 @@ def test_a_recipe_that_was_edited_since_the_runs_is_said_and_they_are_to_make_ag
     assert (told["next"]["commands"], told["cost"]["runs"]) == ([SWEEP, REST], 9)
 
 
+def test_what_an_earlier_race_left_in_the_lock_says_nothing_of_the_grids_runs(
+    priced: Path, root: Path, capsys
+):
+    lock = (root / "dvc.lock").read_text()
+    recipe = (root / "conf/recipe/quickstart.yaml").read_text()
+    (priced / "conf/recipe/quickstart.yaml").write_text(recipe)
+    raced = lock[lock.index("  finetune@") :].replace("  finetune@", "  finetune_raced@")
+    (priced / "dvc.lock").write_text(lock + raced.replace("lr: 0.001\n", "lr: 0.5\n"))
+    assert ask(tables(priced), capsys)["outdated"] is None
+
+
 def test_an_interpolation_in_a_recipe_is_compared_as_it_is_written(
     priced: Path, root: Path, capsys
 ):

@@ -208,7 +208,7 @@ def _beside_the_study(
     changed = f"{text}." if (text := changed_source(study, dataset)) else None
     if changed is None and not resized:
         changed = prepared_anew(study, dataset, runs)
-    edited = edited_recipes(study.path.parent, runs)
+    edited = edited_recipes(study, dataset, runs)
     found = [outdated(study, runs, dataset), changed, *edited.values()]
     made = runs[~runs["recipe"].isin(list(edited))]
     if changed is not None or resized:

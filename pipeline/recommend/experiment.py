@@ -1,8 +1,8 @@
-"""How tables differ from the study as it is now, and which further experiment would shorten the
-list of models that may be the best the most.
+"""How tables differ from the study as it is now, and which further experiment would tell the most.
 
-Each is played through: what its runs might show is drawn from what is known now, the models are
-compared again, and the tie sets that come out are counted.
+That is the one that shortens the list of models that may be the best. Each is played through: what
+its runs might show is drawn from what is known now, the models are compared again, and the tie sets
+that come out are counted.
 """
 
 import json
@@ -32,7 +32,6 @@ from pipeline.timm_results.imagenet import USUAL_SIZE
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
-LOCKED_FIT = re.compile(r"^  finetune(?:_raced)?@(\S+):\n((?: {4}.*\n)+)", re.MULTILINE)
 
 
 def telling(missing: Sequence[Cell], board: pd.DataFrame, choice: Choice) -> list[Cell]:
@@ -185,12 +184,14 @@ def prepared_anew(study: Study, dataset: str, runs: pd.DataFrame) -> str | None:
     )
 
 
-def edited_recipes(project: Path, runs: pd.DataFrame) -> dict[str, str]:
-    """Of each recipe that was edited since `runs`, rows of runs.csv, were made, a sentence that
-    says how: dvc.lock has what each fit was made with.
+def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, str]:
+    """Of each recipe that was edited since `runs`, the dataset's rows of runs.csv, were made, a
+    sentence that says how: dvc.lock has what each fit was made with, in a race or else in the grid.
     """
+    project, raced = study.path.parent, "_raced" if dataset in study.raced_datasets else ""
+    stage = re.compile(rf"^  finetune{raced}@(\S+):\n((?: {{4}}.*\n)+)", re.MULTILINE)
     path = project / "dvc.lock"
-    fits = dict(LOCKED_FIT.findall(path.read_text("utf-8"))) if path.is_file() else {}
+    fits = dict(stage.findall(path.read_text("utf-8"))) if path.is_file() else {}
     found = {}
     for recipe, its in runs.groupby("recipe", sort=False):
         file = f"conf/recipe/{recipe}.yaml"
@@ -215,8 +216,7 @@ def _as_written(recipe: Any) -> Any:
 
 
 def _was_and_is(key: Any, then: Any, now: Any) -> str:
-    nothing = "not there"
-    return f"{key} was {then.get(key, nothing)}, is {now.get(key, nothing)}"
+    return f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"
 
 
 def this_study(study: Study, dataset: str) -> Experiment:
