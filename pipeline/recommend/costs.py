@@ -23,13 +23,12 @@ from pipeline.estimates.planned import (
     Estimator,
     total_seconds,
 )
+from pipeline.recommend.choice import CELL
 from pipeline.recommend.limits import IPS, MILLISECONDS, WAY, WAY_AT_MOST
 from pipeline.records import Cost, Data, Device, Record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
 from pipeline.study.params import Cell
 from pipeline.timm_results.imagenet import OWN, at_nearest_size
-
-KEY = ["dataset", "model", "recipe", "seed"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Way:
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
     """The cells of these rows of runs.csv."""
-    columns = [runs[name] for name in KEY]
+    columns = [runs[name] for name in CELL]
     return [
         Cell(str(dataset), str(model), str(recipe), int(seed))
         for dataset, model, recipe, seed in zip(*columns, strict=True)
@@ -94,7 +93,7 @@ def records_of(done: Results, here: Device) -> list[Record]:
     A warm run's start-up, which is not its model's, is not in runs.csv: it is the rest of the fit.
     """
     runs = done.runs[done.runs["status"] == "ok"].astype(object)
-    epochs = done.history.groupby(KEY).size()
+    epochs = done.history.groupby(CELL).size()
     found = []
     for row in runs.where(runs.notna(), None).to_dict("records"):
         steady, start_up = row["steady_fit_seconds"], row["start_up_seconds"]
@@ -104,8 +103,8 @@ def records_of(done: Results, here: Device) -> list[Record]:
         found.append(
             Record(
                 status="ok",
-                **{name: row[name] for name in KEY},
-                history=[{}] * int(epochs.get(tuple(row[name] for name in KEY), 0)),
+                **{name: row[name] for name in CELL},
+                history=[{}] * int(epochs.get(tuple(row[name] for name in CELL), 0)),
                 cost=Cost(
                     fit_seconds=row["fit_seconds"],
                     start_up_seconds=row["fit_seconds"] - steady if warm else start_up,
