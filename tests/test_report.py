@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.figures.labels import leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
+from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import LETTERS, WIDE, _quickest, error_against_time, loss_curves
 from pipeline.report.tables import failures
@@ -441,6 +443,17 @@ def board(*rows: dict) -> pd.DataFrame:
         "n_valid": 400,
     }
     return pd.DataFrame([{**usual, **row} for row in rows])
+
+
+def test_what_the_tables_show_as_zero_has_no_sign():
+    little = {"low": -2e-5, "high": 4e-5}
+    names = ("gap", "gain", "error_difference", "slope")
+    ends = {f"{name}_{end}": value for name in names for end, value in little.items()}
+    middles = {"gap_to_best": -1e-5, "gain": -1e-5, "error_difference": -1e-5, "slope": -1e-5}
+    row = SimpleNamespace(**middles, **ends)
+    shown = [show(row) for show in (report_tables._gap, report_tables._gain, report_tables._change)]
+    shown.append(report_tables._coefficient("slope", "slope").show(row))
+    assert {text.replace("\u00a0", " ") for text in shown} == {"0.00 [0.00, 0.00]"}
 
 
 def test_an_answer_says_how_many_images_it_rests_on_and_of_which_days_its_runs_are():
