@@ -114,6 +114,7 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
         (("grid.sedes=[0]",), "no key grid.sedes: did you mean grid.seeds"),
         (("grid.seed=3",), "no key grid.seed: did you mean grid.seeds\\?"),
         (("seed=[3]",), "no key seed: choose from grid.seeds$"),
+        (("size=96",), "no key size: .*image_size"),
         (("grid=[0]",), "no key grid: "),
         (("grid.seeds=[x]",), "grid.seeds has 'x', not a whole number"),
         (("grid.seeds=[",), "is not YAML"),

@@ -179,7 +179,7 @@ def _parsed(change: str, value: str) -> Any:
 def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
     """Put `value`, which is what `given` says in YAML, in the place of a key."""
     if key not in (known := list(_keys(content))):
-        called_so = [each for each in known if each.rpartition(".")[2].startswith(key)]
+        called_so = [each for each in known if re.search(rf"(^|[._]){re.escape(key)}[^.]*$", each)]
         raise PipelineError(f"{params}: no key {key}: {near_matches(key, called_so or known)}")
     *folders, last = key.split(".")
     parent = content
