@@ -162,7 +162,7 @@ def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Pa
     sweeping = subprocess.Popen(
         [sys.executable, "-m", "pipeline.sweep", "--jobs", "4"],
         cwd=workspace.folder,
-        env=workspace.environment(CELL_SECONDS="1", TERM="xterm", COLUMNS="120"),
+        env=workspace.environment(CELL_SECONDS="2", TERM="xterm", COLUMNS="120"),
         stdout=theirs,
         stderr=theirs,
     )
