@@ -282,9 +282,7 @@ def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     pictures: Path, tmp_path: Path
 ) -> None:
     add_rare(pictures)
-    with pytest.raises(
-        Faulty, match=r"1 classes .*`rare: drop` in conf/dataset/pictures\."
-    ) as told:
+    with pytest.raises(Faulty, match=r"1 class .*`rare: drop` in conf/dataset/pictures\.") as told:
         prepare(wanted(pictures, tmp_path / "out"))
     once = Fault("class yeti", "1 image, fewer than min_class_images=2; no image in valid")
     assert told.value.faults == [once]
@@ -308,10 +306,18 @@ def test_a_class_missing_in_a_part_is_found(pictures: Path, tmp_path: Path) -> N
             target.write_bytes(jpeg(100 + number if label == "cat" else 200 + number))
     shutil.rmtree(tmp_path / "split/val/dog")
     images = {**FOLDERS, "parts": {"train": "train", "valid": "val"}}
-    with pytest.raises(PipelineError, match="1 classes with too few images"):
+    with pytest.raises(PipelineError, match="1 class with too few images"):
         prepare(wanted(tmp_path / "split", tmp_path / "out", images=images, split="given"))
     kept = prepared(tmp_path / "split", tmp_path / "out", images=images, split="given", rare="keep")
     assert kept.meta["notes"] == ["class dog: no image in valid"]
+
+
+def test_a_class_that_was_renamed_is_told_before_anything_is_left_out(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "dog").rename(pictures / "dogs")
+    with pytest.raises(PipelineError, match="`classes` has dog, which no image has, but not dogs"):
+        prepare(wanted(pictures, tmp_path / "out", classes=["dog", "cat"]))
 
 
 def test_a_label_outside_the_listed_classes_is_a_fault(pictures: Path, tmp_path: Path) -> None:

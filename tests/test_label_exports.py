@@ -2304,6 +2304,32 @@ def numbered_species_as_in_inaturalist(tree: Tree) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ("{kind}/patient_{n:03}/visit_{i}/{i}.png", "{label}/{group}/**"),
+        ("{kind}/patient_{n:03}/{i}.png", "{label}/{group}"),
+        ("train/{kind}/Subject{n}/{i}.png", "train/{label}/{group}"),
+    ],
+)
+def test_images_of_one_patient_below_its_class_stay_together(
+    shape: str, layout: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    names = [(k, n, i) for k in KINDS[:3] for n in range(4) for i in range(3)]
+    tree.image(*(shape.format(kind=k, n=n, i=i) for k, n, i in names))
+    images = recognise(tmp_path).images
+    assert images["layout"] == layout
+    found = find_images(images, tmp_path).images
+    assert len({image.group for image in found}) == 4  # a patient may have several classes
+
+
+@stops("'{label}/**'), or crack, dent, hole (write --layout '{group}/{label}'")
+def classes_below_each_patient(tree: Tree) -> None:
+    kinds = ["crack", "dent", "hole"]
+    tree.image(*(f"patient_{n}/{kind}/{n}.jpg" for n in range(9) for kind in kinds))
+
+
 def test_numbered_folders_of_groups_name_the_other_reading(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.image(*(f"{KINDS[i % 3]}/0{i % 9}.shot/{i}.jpg" for i in range(45)))

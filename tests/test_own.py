@@ -1,6 +1,7 @@
 """Command `own`: the study it writes for a dataset of one's own."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -9,12 +10,15 @@ from PIL import Image
 from study_fakes import write_imagenet
 
 from benchmarks.project_copy import ROOT
+from pipeline.change import __main__ as change
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.finetune.weights import WHEELS
 from pipeline.own import __main__ as own
 from pipeline.statistics import answer
 from pipeline.study.params import read_study
+
+GIT_AS = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
 
 
 @pytest.fixture
@@ -29,14 +33,18 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def configure(project: Path) -> None:
-    """conf/dataset/photos.yaml as `python -m pipeline.dataset --new` writes it."""
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+def configure(project: Path, name: str = "photos") -> None:
+    """conf/dataset/NAME.yaml as `python -m pipeline.dataset --new` writes it."""
     from pipeline.dataset.new import dataset_yaml
     from pipeline.dataset.recognise import recognise
 
     root = project / "photos"
-    text = dataset_yaml("photos", root, recognise(root))
-    (project / "conf/dataset/photos.yaml").write_text(text)
+    text = dataset_yaml(name, root, recognise(root))
+    (project / f"conf/dataset/{name}.yaml").write_text(text)
 
 
 def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Path, capsys):
@@ -51,6 +59,30 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
         "About 2 validation images are few, one mistake is 50.0 points: expect models to tie"
         in said
     )
+
+
+def test_a_study_that_git_has_not_is_kept_beside_it(project: Path, capsys):
+    configure(project)
+    params = project / "params.yaml"
+    first = params.read_text()
+    own.main("photos", params=params)
+    assert f"It replaces the study of digits, digit_mosaic, kept as {params}.old." in said(capsys)
+    assert Path(f"{params}.old").read_text() == first
+    own.main("photos", params=params)
+    assert "It replaces" not in said(capsys)  # nothing changed
+    for command in (["init", "-q"], ["add", "params.yaml"], [*GIT_AS, "commit", "-qm", "photos"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    change.main("grid.seeds=[5]", params=params)
+    tuned = params.read_text()
+    own.main("photos", params=params)
+    assert f"It replaces the study of photos, kept as {params}.old2." in said(capsys)
+    assert Path(f"{params}.old2").read_text() == tuned
+    own.main("photos", params=params, device="gpu")
+    assert "It replaces" not in said(capsys)
+    subprocess.run(["git", *GIT_AS, "commit", "-qam", "as it is"], cwd=project, check=False)
+    configure(project, "others")
+    own.main("others", params=params)
+    assert "It replaces the study of photos, which git has." in said(capsys)
 
 
 def test_an_export_of_a_dataset_that_it_replaces_is_dropped(project: Path):

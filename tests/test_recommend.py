@@ -777,6 +777,16 @@ def test_a_dataset_whose_runs_are_still_planned_is_not_planned_anew(study: Path,
     assert (told["basis"], told["next"]["commands"]) == ("prior", [SWEEP, REST])
 
 
+def test_where_a_price_is_given_the_next_runs_are_those_that_it_is_of(priced: Path, capsys):
+    tables(priced)
+    planned = priced / "params.yaml"
+    planned.write_text(planned.read_text().replace("digits", "planet"))
+    told = ask(priced, capsys, "planet", price_per_hour=3600.0, top=2)
+    models = [each["model"] for each in told["models"]]
+    assert (told["basis"], len(models), told["cost"]["runs"]) == ("prior", 2, 2 * 3)
+    assert f"grid.models={json.dumps(models)}" in told["next"]["commands"][0]
+
+
 def test_a_dataset_whose_every_run_failed_has_a_prior(study: Path, capsys):
     for model in LITE:
         for seed in range(3):

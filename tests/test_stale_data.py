@@ -231,7 +231,7 @@ def test_of_a_dataset_that_was_never_prepared_nothing_is_said_to_be(study: Study
     params.write_text(
         params.read_text("utf-8").replace("- birds\n", "- birds\n  - rare\n"), "utf-8"
     )
-    assert "1 classes with too few images" in study.sweep("dataset@rare").stderr
+    assert "1 class with too few images" in study.sweep("dataset@rare").stderr
     said = study.status()
     assert "1 done, 1 missing" in said
     assert "rare:" not in said

@@ -78,7 +78,7 @@ def test_without_a_terminal_minutes_without_a_line_are_followed_by_what_runs(
     assert said.getvalue().splitlines() == [
         "[1/2] error 0.1 in 50.0 s (50.0 s left)",
         " 5 min 00 s  b  epoch 2/4, loss 0.987, error 0.1234",
-        "1 done, 1 running, 0 waiting, 0.0 s left",
+        "1 done, 1 running, 0 waiting, 12.0 s left",  # two of four epochs took that
     ]
 
 
@@ -98,6 +98,10 @@ def test_what_is_left_follows_the_prices_of_what_has_ended(
     assert view.seconds_left(clock[0]) == (50 - 20 + 30) / 2
     view.waiting.clear()
     assert view.seconds_left(clock[0]) == 30, "one run cannot be shared by two places"
+    dear.progress.unlink()
+    clock[0] += 31
+    assert view.seconds_left(clock[0]) == 0
+    assert view._summary(clock[0]).plain.endswith("0 waiting, later than expected")
 
 
 def test_a_run_that_is_tried_again_waits_again(tmp_path: Path, clock: list[float]) -> None:
@@ -158,7 +162,7 @@ def test_a_real_terminal_shows_the_sweep_and_no_progress_bar_of_dvc(tmp_path: Pa
     sweeping = subprocess.Popen(
         [sys.executable, "-m", "pipeline.sweep", "--jobs", "4"],
         cwd=workspace.folder,
-        env=workspace.environment(CELL_SECONDS="1", TERM="xterm", COLUMNS="120"),
+        env=workspace.environment(CELL_SECONDS="2", TERM="xterm", COLUMNS="120"),
         stdout=theirs,
         stderr=theirs,
     )

@@ -96,7 +96,7 @@ CHANGES: list[tuple[Callable[[Workspace], object], str]] = [
     (removed("images/cat/b.jpg"), "data/sources/digits: 1 gone (cat/b.jpg)"),
     (append("conf/dataset/digits.yaml", "bad: skip\n"), 'digits.yaml: bad (absent) -> "skip"'),
     (removed(RECORD), f"its output: not there ({CELL})"),
-    (append(RECORD, " "), f"its output: not as it was made ({CELL})"),
+    (append(RECORD, " "), f"its output: changed since it was made ({CELL})"),
 ]
 
 

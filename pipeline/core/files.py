@@ -345,3 +345,9 @@ def meaning_of(source: str) -> str:
 def _is_docstring(node: ast.stmt) -> bool:
     constant = node.value if isinstance(node, ast.Expr) else None
     return isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+
+
+def free_old_name(path: Path) -> Path:
+    """The first free one of PATH.old, PATH.old2, ...: the file can be kept there, and none lost."""
+    names = (path.with_name(f"{path.name}.old{number}") for number in ("", *range(2, 1000)))
+    return next(each for each in names if not each.exists())

@@ -18,7 +18,7 @@ from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode
 from pipeline.dataset.naming import listed
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source
-from pipeline.dataset.splits import Split, split_images
+from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
 MOST_COMPARED = 5_000  # files
@@ -102,7 +102,7 @@ def choose(
         for reasons in (rare, missing)
         for label, reason in reasons.items()
     ]
-    _fail(policy, file_faults, class_faults)
+    _fail(policy, found, file_faults, class_faults)
     if len(classes) < 2:
         only = f"one class, {classes[0]}" if classes else "no class"
         raise PipelineError(f"{policy.name}: {only}: there is nothing to tell apart")
@@ -112,25 +112,37 @@ def choose(
     return Chosen(rows, images, parts, classes, file_faults + left_out, notes)
 
 
-def _fail(policy: Policy, files: list[Fault], classes: list[Fault]) -> None:
+def _fail(policy: Policy, found: Sequence[Found], files: list[Fault], classes: list[Fault]) -> None:
     """Fail in one line with every fault that the policy does not allow for, a class named once."""
     listed, remedies = [], []
     config = f"conf/dataset/{policy.name}.yaml"
     if files and policy.bad == "fail":
         listed += files
-        remedies.append(f"{len(files)} bad files (`bad: drop` in {config} leaves them out)")
+        n_files = f"{len(files)} bad file{'' if len(files) == 1 else 's'}"
+        remedies.append(f"{n_files} (`bad: drop` in {config} leaves out such files)")
     if classes and policy.rare == "fail":
         reasons = grouped(classes, lambda fault: fault.file)
         listed += [
             Fault(name, "; ".join(each.reason for each in same)) for name, same in reasons.items()
         ]
+        n_classes = f"{len(reasons)} class{'' if len(reasons) == 1 else 'es'}"
         remedies.append(
-            f"{len(reasons)} classes with too few images "
+            f"{n_classes} with too few images "
             f"(`rare: drop` in {config} leaves out them and the images that have no other label, "
             "`rare: keep` accepts them)"
         )
     if remedies:
-        raise Faulty(f"{policy.name}: {' and '.join(remedies)}", listed)
+        raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", listed)
+
+
+def _renamed(policy: Policy, found: Sequence[Found]) -> str:
+    """That classes seem to have another name than in the YAML, with its end; else empty."""
+    labels, classes = {label for image in found for label in image.labels}, policy.classes or []
+    new, gone = sorted(labels.difference(classes)), [each for each in classes if each not in labels]
+    if not (new and gone):
+        return ""
+    wrong = f"`classes` has {listed(gone)}, which no image has, but not {listed(new)}"
+    return f"{wrong}: correct conf/dataset/{policy.name}.yaml; or else "
 
 
 def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
@@ -210,18 +222,6 @@ def few_images(images: Sequence[Found], classes: Sequence[str], minimum: int) ->
         for label in classes
         if counts[label] < minimum
     }
-
-
-def missing_in_part(
-    images: Sequence[Found], parts: Sequence[str], classes: Sequence[str]
-) -> dict[str, str]:
-    """The classes with no image in some part, and which."""
-    present: dict[str, set[str]] = {part: set() for part in ("train", "valid", "test")}
-    for image, part in zip(images, parts, strict=True):
-        present[part].update(image.labels)
-    used = [part for part in present if part in set(parts)]
-    absent = {label: [p for p in used if label not in present[p]] for label in classes}
-    return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}
 
 
 def without_classes(

@@ -31,13 +31,15 @@ _OUTCOMES = words(  # of which there are numbered cases, seldom numbered classes
     "normal abnormal tumor tumour cancer benign malignant healthy sick diseased control controls "
     "positive negative pos neg covid infected uninfected"
 )
+_ONES = "patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|clip"
+_ONES += "|study|specimen"
 _VOLUMES = re.compile(
     r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
-    r"set|dir|patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|"
-    r"tile|patch|slice|clip|study|specimen)"
+    rf"set|dir|tile|patch|slice|{_ONES})"
     r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
     re.I,
 )
+_OF_ONE = re.compile(rf"(?:{_ONES})[-_ ]?\d+", re.I)  # whose images go together
 _DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*|.*_20\d{6}T\d{6}(_.*)?")
 _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
     r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
@@ -90,11 +92,9 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
         return None
     layout = "/".join(tree.layout("{label}", *(["**"] if tail else [])))
     _refuse_odd_classes(classes, tree.labelled.total(), layout)
-    evidence = f"{len(classes)} folders name the classes ({listed(classes)})"
-    if tree.parts:
-        evidence += f"; folders {', '.join(tree.parts)} are the parts"
-    if deeper:
-        evidence += f"; {deeper}"
+    told = [f"{len(classes)} folders name the classes ({listed(classes)})"]
+    told += [f"folders {', '.join(tree.parts)} are the parts"] if tree.parts else []
+    evidence = "; ".join([*told, deeper] if deeper else told)
     levels = tree.layout("{label}", *tail)
     part_of = {folder: str(part_in_words(folder)) for folder in tree.parts}
     plain = levels in (["{label}"], ["{part}", "{label}"]) and not (tree.parts and tree.bare)
@@ -256,21 +256,20 @@ def _label_level(
     one_each = len(names) == 1 and len(owners[names[0]]) == len(upper) and min(map(len, deep)) > 2
     own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
     generic = generic or (not beside and (one_each or own_name))
+    of_ones = not generic and all(map(_OF_ONE.fullmatch, names))  # patients, never classes
     if generic:
         inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
         repeated, bare = False, False
         may_be_classes = bool(inner)
     else:
-        inner, above = names, ["*"]
+        inner, above = names, ["{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*"]
         repeated = any(len(each) > 1 for each in owners.values())
         numbered = all(map(_NUMBERED.fullmatch, names))
-        # of patients, or of classes as in iNaturalist
-        bare = not beside_table and all(map(str.isdecimal, names))
-        may_be_classes = repeated or (not beside and (bare or not numbered))
-    groups = max(map(len, deep)) == 2 and not generic and not beside
+        bare = not beside_table and all(map(str.isdecimal, names))  # patients, or iNaturalist's
+        may_be_classes = not of_ones and (repeated or (not beside and (bare or not numbered)))
+    groups = (max(map(len, deep)) == 2 or of_ones) and not generic and not beside
     lower = [*above, "{label}"]
-    if any(len(rest) > len(lower) for rest in deep):
-        lower.append("**")
+    lower += ["**"] * any(len(rest) > len(lower) for rest in deep)
     if may_be_classes:
         below = "{group}" if groups and bare and not repeated else "**"
         layouts = "/".join(layout_of("{label}", below)), "/".join(layout_of(*lower))
@@ -284,7 +283,7 @@ def _label_level(
             layouts,
         )
     if groups:
-        return ["{group}"], (
+        return ["{group}"] + ["**"] * any(len(rest) > 2 for rest in deep), (
             f"folders below them ({listed(names)}) keep their images together (if they are the "
             f"classes, write --layout '{'/'.join(layout_of(*lower))}')"
         )

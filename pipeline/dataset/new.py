@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import replacing, write_text
+from pipeline.core.files import free_old_name, replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes, suspicious
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import frames_of_videos
@@ -179,7 +179,7 @@ def _check_name(name: str, config: Path, replace: bool) -> None:
     if config.exists() and not replace:
         raise PipelineError(
             f"{config} exists: choose another name, or write --replace, which keeps it as "
-            f"{_free(config).name}"
+            f"{free_old_name(config).name}"
         )
 
 
@@ -202,16 +202,10 @@ def _check_classes(path: Path, recognised: Recognised) -> None:
 def _write(config: Path, text: str) -> None:
     """Write the YAML; one with another text that was there is kept beside it."""
     if config.exists() and config.read_bytes() != text.encode():
-        kept = _free(config)
+        kept = free_old_name(config)
         kept.write_bytes(config.read_bytes())
         print(f"kept: {kept}, as {config.name} was before")
     write_text(config, text)
-
-
-def _free(config: Path) -> Path:
-    """Where the file can be kept without another kept one being lost."""
-    names = (config.with_name(f"{config.name}.old{number}") for number in ("", *range(2, 1000)))
-    return next(path for path in names if not path.exists())
 
 
 def rare_classes(name: str, source: Source) -> Iterator[str]:

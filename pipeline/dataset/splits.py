@@ -170,3 +170,15 @@ def _torch_randperm(n: int, seed: int) -> list[int]:
         other = place + draw % (n - place)
         order[place], order[other] = order[other], order[place]
     return order
+
+
+def missing_in_part(
+    images: Sequence[Found], parts: Sequence[str], classes: Sequence[str]
+) -> dict[str, str]:
+    """The classes with no image in some part, and which."""
+    present: dict[str, set[str]] = {part: set() for part in ("train", "valid", "test")}
+    for image, part in zip(images, parts, strict=True):
+        present[part].update(image.labels)
+    used = [part for part in present if part in set(parts)]
+    absent = {label: [p for p in used if label not in present[p]] for label in classes}
+    return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}

@@ -6,6 +6,7 @@ all of them can be changed in the file afterwards. Comments of params.yaml are k
 """
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from pipeline.change import __main__ as change
 from pipeline.configuration.hydra_app import CONF
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_yaml
+from pipeline.core.files import free_old_name, read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
@@ -68,23 +69,37 @@ def main(
         "image_size": size,
         "weights": weights,
     }
-    old = read_yaml(params) if params.is_file() else {}
-    before = old["grid"]["datasets"] if old else []
+    then = params.read_bytes() if params.is_file() else b""
+    old = read_yaml(params) if then else {}
     if exported := (old.get("export") or {}).get("datasets"):
         given["export.datasets"] = [each for each in exported if each == name]
+    is_in_git = bool(then) and _is_in_git(params)
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
+    replaced = ""
+    if then and params.read_bytes() != then:
+        where = "which git has"
+        if not is_in_git:
+            kept = free_old_name(params)
+            kept.write_bytes(then)
+            where = f"kept as {kept}"
+        replaced = f"It replaces the study of {', '.join(old['grid']['datasets'])}, {where}.\n"
     print(
         f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{_few(look)}{_replaced([each for each in before if each != name])}"
+        f"{_few(look)}{replaced}"
         f"Then: make run, and python -m pipeline.recommend --dataset {name}"
     )
 
 
-def _replaced(datasets: list[str]) -> str:
-    """A line about the study that was in params.yaml, with its end; empty without one."""
-    return f"It replaces the study of {', '.join(datasets)}, which git has.\n" if datasets else ""
+def _is_in_git(path: Path) -> bool:
+    """Whether git has the file as it is, committed."""
+    asked = ["git", "status", "--porcelain", "--ignored", "--", path.name]
+    try:
+        git = subprocess.run(asked, cwd=path.parent, capture_output=True, check=False)
+    except OSError:  # no git
+        return False
+    return git.returncode == 0 and not git.stdout
 
 
 @dataclass(frozen=True)

@@ -322,7 +322,10 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     models = shortlist(found.rows, found.limits, asked.top, others)
     models, whole = affordable(models, found.ways, limits.max_cost)
     names = [each.model for each in models]
-    planned = bool(still_to_make(study, None if asked.done is None else asked.done.runs, dataset))
+    # a price is that of these models, whatever the study plans
+    planned = found.ways is None and bool(
+        still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
+    )
     return {
         "dataset": dataset,
         "basis": "prior",

@@ -263,7 +263,7 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
         )
     return (
         f"Fine-tuning cannot be told from its frozen features with a linear head (gain "
-        f"{_points(gain)} points {between}), which take {duration(row['baseline_seconds'])}."
+        f"{_points(gain)} points {between}), which took {duration(row['baseline_seconds'])}."
     )
 
 

@@ -106,12 +106,17 @@ class View(AbstractContextManager["View"]):
                 self.say(row.plain.rstrip())
 
     def seconds_left(self, now: float) -> float | None:
-        """If the rest takes as long for its price as what has ended; None before anything has."""
+        """If the rest takes as long for its price as what has ended; None before anything has.
+
+        A run that has taken longer than that needs what its remaining epochs take, at the pace of
+        those it has told of; 0 before it has.
+        """
         if not self._ended_price:
             return None
         rate = self._ended_seconds / self._ended_price
         running = [
-            max(0.0, rate * price - (now - begun)) for price, begun in self._started.values()
+            left if (left := rate * price - (now - begun)) > 0 else _left_by_epochs(job)
+            for job, (price, begun) in self._started.items()
         ]
         rest = sum(running) + rate * sum(self.waiting.values())
         at_a_time = max(self.jobs, len(self._started))  # of a cluster it is known only meanwhile
@@ -142,8 +147,13 @@ class View(AbstractContextManager["View"]):
         ]
         left = self.seconds_left(now)
         if left is not None:
-            parts.append((f"{duration(left)} left", "bold"))
+            parts.append((f"{duration(left)} left" if left else "later than expected", "bold"))
         return Text(", ").join(Text(*each) for each in parts)
+
+
+def _left_by_epochs(job: Job) -> float:
+    progress = last_progress(job.progress)
+    return 0.0 if progress is None else progress.seconds * (progress.epochs / progress.epoch - 1)
 
 
 def how_far(job: Job) -> str:

@@ -58,7 +58,7 @@ class Reasons:
         if command_changed(stage):
             found.insert(0, Reason(f"command: {self._command(stage)}"))
         for out, how in changed_outs(stage).items():
-            words = {"deleted": "not there", "modified": "not as it was made"}
+            words = {"deleted": "not there", "modified": "changed since it was made"}
             which = "its output" if len(stage.outs) == 1 else out  # so that cells share a line
             found.append(Reason(f"{which}: {words.get(how, how)}"))
         return found
