@@ -33,6 +33,7 @@ check: setup ## ruff and mypy
 report: setup ## tables, figures and page of the runs there are, without training
 	@test -d data/runs || { echo "error: data/runs: no runs here yet: make run makes them" >&2; exit 1; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro --single-item fetch merge study2022 aggregate mistakes plot report
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pipeline.status
 	@echo "The report: $(CURDIR)/results/report.html"
 
 clean: ## remove the environment and tools' caches; records and results stay

@@ -401,6 +401,17 @@ def test_files_that_have_changed_since_are_not_fitted_as_they_were(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_error_on_other_images_is_not_the_exported_models(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study / "results/runs.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.assign(data_fingerprint="of other labels").to_csv(path, index=False)
+    with pytest.raises(PipelineError, match="runs in the tables had other images, labels or parts"):
+        export(study, tmp_path / "out", monkeypatch)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

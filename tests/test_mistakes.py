@@ -135,6 +135,14 @@ def test_the_worst_mistakes_are_the_surest_on_the_mean_over_runs() -> None:
     assert (rows[0]["truth"], rows[0]["answer"]) == ("a", "b")
 
 
+def test_a_mistake_is_shown_with_the_answer_that_its_number_and_runs_belong_to() -> None:
+    answers = single([0], [(1, 140)], [(1, 120)], [(2, 200)], [(2, 180)], [(0, 255)])
+    row = worst(answers, CLASSES, 9)[0]
+    assert row["answer"] == CLASSES[2], "of two answers given alike often the surer one"
+    assert row["probability"] == pytest.approx((200 + 180) / 2 / 255, abs=1e-6)
+    assert (row["answer_runs"], row["wrong_runs"], row["runs"]) == (2, 4, 5)
+
+
 def test_what_everyone_gets_wrong_is_wrong_in_every_run_of_every_model() -> None:
     one = single([0, 0], [(1, 250), (1, 200)], [(1, 250), (0, 200)])
     other = single([0, 0], [(2, 250), (1, 200)])

@@ -695,7 +695,8 @@ def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys)
     told = ask(tables(study), capsys, "planet")
     assert "is assumed" in told["prior"]
     assert told["notes"] == [
-        "Runs that say nothing about planet are left out: digits ran at 64 pixels"
+        "Runs that say nothing about planet are left out: digits ran at 64 pixels",
+        "All this is at 224 pixels: the study's 64 are too few for published numbers to say much",
     ]
     assert "image_size=224" in told["next"]["commands"][0]
 
@@ -785,6 +786,18 @@ def test_where_a_price_is_given_the_next_runs_are_those_that_it_is_of(priced: Pa
     models = [each["model"] for each in told["models"]]
     assert (told["basis"], len(models), told["cost"]["runs"]) == ("prior", 2, 2 * 3)
     assert f"grid.models={json.dumps(models)}" in told["next"]["commands"][0]
+
+
+def test_runs_that_the_tables_have_not_yet_are_told_before_a_prior(
+    study: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    assert ask(study, capsys)["note"].startswith("No fine-tune of digits has finished: this is a")
+    write_run(study / "data/runs", LITE[0], 0, 0.1)
+    told = ask(study, capsys)
+    assert told["note"].startswith(
+        "The tables have no finished fine-tune of digits (1 of the study's runs is made: "
+        "`dvc repro` takes them in): this is a prior"
+    )
 
 
 def test_a_dataset_whose_every_run_failed_has_a_prior(study: Path, capsys):

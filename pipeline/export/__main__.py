@@ -32,6 +32,7 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
+from pipeline.results import read_results
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
@@ -68,13 +69,14 @@ def main(
         end_with_parent(signal.SIGTERM)
     study = read_study(params)
     row = recommended_row(results, dataset, model)
-    for text in split_doubts(row["doubts"]):
-        print(f"doubt about {row['model']}: {text}", flush=True)
     data = open_prepared(datasets / dataset)
     _check_source(study, dataset)
+    _check_tables(data, results, dataset)
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
     records = _records(study, runs, row)
     _check_fits(config, data, records)
+    for text in split_doubts(row["doubts"]):
+        print(f"doubt about {row['model']}: {text}", flush=True)
     f2 = f2_thresholds(data, records)
     if thresholds == "f2":
         _check_f2(data, row, f2)
@@ -106,6 +108,17 @@ def _check_source(study: Study, dataset: str) -> None:
     status = importlib.import_module("pipeline.status.__main__")
     if changed := status.changed_source(study, dataset):
         raise PipelineError(f"{changed}: put them back, or run `dvc repro`")
+
+
+def _check_tables(data: Prepared, results: Path, dataset: str) -> None:
+    """Raise where the tables, which say how often the model errs, are of other images or labels."""
+    runs = read_results(results).runs
+    made_of = set(runs.loc[runs["dataset"] == dataset, "data_fingerprint"].dropna())
+    if not made_of <= {data.fingerprint}:
+        raise PipelineError(
+            f"{results}: the runs in the tables had other images, labels or parts of {dataset} "
+            f"than {data.folder} has now: run `dvc repro`"
+        )
 
 
 def _config(study: Study, row: pd.Series, data: Prepared, seed: int) -> DictConfig:

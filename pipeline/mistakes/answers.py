@@ -272,14 +272,18 @@ def _surest(
 def _row(
     group: str, answers: Answers, classes: list[str], image: int, label: int
 ) -> dict[str, Any]:
-    """A row of gallery.csv: the wrong answer that most runs give, and its mean `wrongness`."""
+    """A row of gallery.csv: the wrong answer that runs give most often and surely, how many of
+    them do, and its mean probability in these; of several labels the mean `wrongness`.
+    """
     if answers.kind == "single":
-        wrong = answers.wrong[:, image]
-        most_given = np.bincount(answers.decided[wrong, image]).argmax()
+        wrong, decided = answers.wrong[:, image], answers.decided[:, image]
+        sure = answers.probability[:, image]
+        most_given = np.bincount(decided[wrong], weights=sure[wrong]).argmax()
         truth, answer = classes[answers.truth[image]], classes[most_given]
-        probability = answers.wrongness[image]
+        gave_it = decided == most_given
+        probability = sure[gave_it].mean(dtype=float)
     else:
-        wrong = answers.wrong[:, image, label]
+        gave_it = wrong = answers.wrong[:, image, label]
         truth, answer = classes[label], f"no {classes[label]}"
         if not answers.truth[image, label]:
             truth, answer = answer, truth
@@ -290,6 +294,7 @@ def _row(
         "truth": truth,
         "answer": answer,
         "probability": float(probability),
+        "answer_runs": int(gave_it.sum()),
         "wrong_runs": int(wrong.sum()),
         "runs": len(wrong),
     }

@@ -76,6 +76,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "truth",
         "answer",
         "probability",
+        "answer_runs",
         "wrong_runs",
         "runs",
         "thumbnail",

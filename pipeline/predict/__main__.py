@@ -81,7 +81,7 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     where = "standard output" if out == STDOUT else out
     print(f"{where}: {len(read):,} images", file=to, flush=True)
     if n_bad := len(files) - len(read):
-        why = f": {_unreadable_csv(out).name} says why" if _is_file(out) else ""
+        why = f": {_unreadable_csv(out)} says why" if _is_file(out) else ""
         raise PipelineError(
             f"{n_bad:,} of {len(files):,} files cannot be read and have no row{why}"
         )

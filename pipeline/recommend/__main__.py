@@ -48,7 +48,6 @@ from pipeline.recommend.experiment import (
 )
 from pipeline.recommend.limits import Asked
 from pipeline.recommend.prior import (
-    PRIOR,
     Judged,
     affordable,
     alike,
@@ -56,6 +55,7 @@ from pipeline.recommend.prior import (
     check_name,
     kind_of,
     predicted,
+    prior_note,
     published_models,
     shortlist,
     whose,
@@ -316,21 +316,22 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     found = Judged.of(study, imagenet, dataset, rows, limits, size, asked.estimator)
     notes += [*found.notes, *left_out]
+    if size != study.image_size:
+        few = f"the study's {study.image_size} are too few for published numbers to say much"
+        notes.append(f"All this is at {size} pixels: {few}")
     if others is not None and len(others):
         others = alike_elsewhere(others, rows["model"], kind_of(study, dataset))
         notes.append(whose(others))
     models = shortlist(found.rows, found.limits, asked.top, others)
     models, whole = affordable(models, found.ways, limits.max_cost)
     names = [each.model for each in models]
-    # a price is that of these models, whatever the study plans
-    planned = found.ways is None and bool(
-        still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
-    )
+    missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
+    planned = found.ways is None and bool(missing)  # a price is that of these models
     return {
         "dataset": dataset,
         "basis": "prior",
         "models": [asdict(each) for each in models],
-        "note": PRIOR.format(dataset=dataset),
+        "note": prior_note(study, dataset, missing),
         "prior": basis,
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,

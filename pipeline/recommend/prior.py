@@ -40,11 +40,20 @@ from pipeline.timm_results.imagenet import (
     read_imagenet,
 )
 
-PRIOR = (
-    "No fine-tune of {dataset} has finished: this is a prior from other people's measurements and "
-    "other datasets, and nothing more"
-)
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
+
+
+def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
+    """That the answer is a prior; `missing` are the study's runs that the tables lack."""
+    made = sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
+    none = f"No fine-tune of {dataset} has finished"
+    if made:
+        so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
+        none = f"The tables have no finished fine-tune of {dataset} ({so_far} takes them in)"
+    return (
+        f"{none}: this is a prior from other people's measurements and other datasets, and nothing "
+        "more"
+    )
 
 
 def estimates(estimator: Estimator, dataset: str) -> dict[str, Estimate] | str:

@@ -96,10 +96,17 @@ def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
             "file": row["file"],
             "truth": row["truth"],
             "answer": row["answer"],
-            "said": f"{row['probability']:.2f}, {row['wrong_runs']} of {row['runs']} runs",
+            "said": _said(row),
         }
         for row in rows.to_dict("records")
     ]
+
+
+def _said(row: dict[str, Any]) -> str:
+    """How sure the answer is and how many runs gave it, and whether others erred otherwise."""
+    text = f"{row['probability']:.2f}, {row['answer_runs']} of {row['runs']} runs"
+    others = row["wrong_runs"] - row["answer_runs"]
+    return f"{text}; {others} otherwise wrong" if others else text
 
 
 def picture(path: Path, made_by: str = "dvc repro plot", kind: str = "png") -> str:
@@ -130,7 +137,7 @@ def _taken_for(row: Any) -> str:
 _GALLERIES = (
     (
         "Worst mistakes",
-        "The surest wrong answers, by their mean probability over runs.",
+        "The surest wrong answers, by the mean over runs of the probability of what was wrong.",
         WORST,
     ),
     (
