@@ -180,8 +180,7 @@ def less_stable(squares: np.ndarray, freedom: np.ndarray, least: np.ndarray) -> 
 
     `squares` [models] are sums of squared residuals with `freedom` [models] degrees of freedom; the
     others' variance counts as `least` [models] where it is smaller. An F test of one model after
-    the other, the least stable first; of equally stable models whose runs are normal it names one
-    in 5 of 100 groups.
+    the other, the least stable first; where all are normal alike it names one in 5 of 100 groups.
     """
     unstable = np.zeros(len(squares), dtype=bool)
     varying = freedom >= LEAST_SHOWN
