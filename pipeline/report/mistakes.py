@@ -1,7 +1,7 @@
 """The report's part on mistakes: per dataset, where the recommended model is wrong."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
     ]
 
 
-def _said(row: dict[str, Any]) -> str:
+def _said(row: Mapping[Hashable, Any]) -> str:
     """How sure the answer is and how many runs gave it, and whether others erred otherwise."""
     text = f"{row['probability']:.2f}, {row['answer_runs']} of {row['runs']} runs"
     others = row["wrong_runs"] - row["answer_runs"]
