@@ -2920,6 +2920,15 @@ def test_boxes_one_in_each_image_ask(
     assert set(read(tmp_path, Hints(label=label, part="none")).values()) == set(KINDS)
 
 
+@understood
+def features_behind_a_label_without_header(tree: Tree) -> Truth:
+    """Many more numbers than a box has."""
+    names = plain(tree)
+    numbers = ",".join(f"0.{n}{{2}}7" for n in range(12))
+    tree.text("features.csv", *boxes_of(names, f"{{0}}.jpg,{{1}},{numbers}"))
+    return {f"images/{name}.jpg": KINDS[i % 3] for i, name in enumerate(names)}
+
+
 def test_boxes_in_json_ask(tmp_path: Path) -> None:
     names = plain(tree := Tree(tmp_path))
     box = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}

@@ -152,7 +152,7 @@ def _boxes(table: pd.DataFrame, label: str) -> list[str]:
     behind = table.iloc[:, list(table.columns).index(label) + 1 :]
     full = [table[each] for each in behind if (table[each] != "").any()]
     numbers = [str(cells.name) for cells in full if is_number(cells) and not zeros_and_ones(cells)]
-    return numbers if len(full) == len(numbers) > 3 else []
+    return numbers if len(full) == len(numbers) and 4 <= len(full) <= 8 else []  # not features
 
 
 def says_more(table: pd.DataFrame, found: Naming, name: str, hints: Hints = _NO_HINTS) -> str:

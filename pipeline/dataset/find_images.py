@@ -28,6 +28,7 @@ from pipeline.dataset.sources import (
     Source,
     by_name,
     check_part,
+    compiled,
     in_class_folders,
     part_in_words,
 )
@@ -305,12 +306,7 @@ def in_groups(source: Source, pattern: str) -> Source:
 
     An image whose path it does not fit stays in its own group, if it has one.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise PipelineError(f"images.group_pattern {pattern!r}: {error}") from None
-    if "group" not in expression.groupindex:
-        raise PipelineError(f"images.group_pattern {pattern!r} has no group (?P<group>...)")
+    expression = compiled("group_pattern", pattern, "group")
     found = [(image, expression.search(image.file)) for image in source.images]
     if found and not any(match for _, match in found):
         raise PipelineError(

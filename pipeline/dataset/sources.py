@@ -176,18 +176,24 @@ def _unfit(files: Sequence[str]) -> str:
     return f"fits none of {len(files)} images, such as {example}: {what}"
 
 
+def compiled(key: str, pattern: str, group: str) -> re.Pattern[str]:
+    """The regular expression that `images.KEY` gives; raises without a `group` of that name."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise PipelineError(f"images.{key} {pattern!r}: {error}") from None
+    if group not in expression.groupindex:
+        raise PipelineError(f"images.{key} {pattern!r} has no group (?P<{group}>...)")
+    return expression
+
+
 def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
     """The label is what the regular expression `pattern` finds as `label` in the file's name.
 
     `files` is a glob below the root, `images/*.jpg`, or one per part. A `group` in the pattern
     keeps images together: `(?P<label>.+)_(?P<group>patient[0-9]+)_.*`.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise PipelineError(f"images.pattern {pattern!r}: {error}") from None
-    if "label" not in expression.groupindex:
-        raise PipelineError(f"images.pattern {pattern!r} has no group (?P<label>...)")
+    expression = compiled("pattern", pattern, "label")
     images, faults, unlabelled = [], [], []
     for part, glob in ({None: files} if isinstance(files, str) else files).items():
         check_part("files", part)

@@ -191,7 +191,8 @@ def _error(row: Any) -> str:
 def _gain(row: Any) -> str:
     if pd.isna(row.gain):
         return ""
-    return f"{100 * row.gain:z.2f} [{100 * row.gain_low:z.2f}, {100 * row.gain_high:z.2f}]"
+    interval = _between(100 * row.gain_low, 100 * row.gain_high)
+    return f"{100 * row.gain:z.2f}".replace("-", "−") + interval
 
 
 def _gap(row: Any) -> str:
