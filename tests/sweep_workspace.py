@@ -50,6 +50,8 @@ out.parent.mkdir(parents=True, exist_ok=True)
 beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
 cell = {key: given[key] for key in ("dataset", "model", "recipe")}
 error = zlib.crc32(given["out"].encode()) % 1000 / 10000
+meta = Path("data/datasets", given["dataset"], "meta.json")
+prepared = json.loads(meta.read_text()) if meta.is_file() else {}
 beside.write_text(json.dumps({
     "format": 2, "status": "ok", **cell, "seed": int(given["seed"]),
     "metrics": {"error_rate": error, "accuracy": 1 - error, "valid_loss": error},
@@ -57,8 +59,9 @@ beside.write_text(json.dumps({
     "cost": {"fit_seconds": 100 * error},
     "device": {"kind": "cpu", "name": "Some CPU", "threads": 1},
     "weights": {"source": "wheel", "sha256": given["model"]},
-    "data": {"fingerprint": given["dataset"], "kind": "single", "n_train": 100, "n_valid": 100,
-             "n_test": 0, "n_classes": 10, "n_rejected": 0, "chance_error_rate": 0.9},
+    "data": {"fingerprint": prepared.get("fingerprint", given["dataset"]), "kind": "single",
+             "n_train": 100, "n_valid": 100, "n_test": 0, "n_classes": 10, "n_rejected": 0,
+             "chance_error_rate": 0.9},
     "config": {"image_size": 48, "recipe": {"name": given["recipe"], "text": recipe}},
 }))
 beside.replace(out)

@@ -97,7 +97,9 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
     (images / "no.png").write_text("not a picture")
     missing = images / "missing.jpg"
     missing.symlink_to("nowhere.jpg")
-    with pytest.raises(PipelineError, match=r"^3 of 73 files cannot be read .*: p-unreadable\.csv"):
+    with pytest.raises(
+        PipelineError, match=r"^3 of 73 files cannot be read .*: /.*/p-unreadable\.csv"
+    ):
         predict.main(model, images, out=tmp_path / "p.csv")
     listed = pd.read_csv(tmp_path / "p-unreadable.csv").set_index("file")["reason"]
     assert set(listed.index) == {str(images / "broken.jpg"), str(images / "no.png"), str(missing)}

@@ -164,6 +164,10 @@ def test_on_paper_tables_are_whole_charts_fit_and_all_is_light_and_the_screen_co
     page.wait_for_function("window.Plotly")
     page.set_viewport_size({"width": 720, "height": 900})  # A4 between its margins
     page.emulate_media(media="print")
+    page.wait_for_function(
+        """paper.matches && charts.filter(div => div.checkVisibility())
+        .every(div => div.clientWidth === div.querySelector(".main-svg")?.clientWidth)"""
+    )
     cut, controls, widths = page.evaluate("""() => {
         const all = [...document.querySelectorAll("body *")];
         const shown = all.filter(each => each.checkVisibility());

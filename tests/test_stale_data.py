@@ -96,7 +96,7 @@ def study(finished: Path, tmp_path: Path) -> Study:
 def test_what_has_not_changed_runs_nothing_again(study: Study) -> None:
     assert study.repro() == []
     assert "up to date" in study.dvc_status()
-    assert study.status().splitlines()[-2] == "1 runs: 1 done"
+    assert "1 runs: 1 done" in study.status().splitlines()
 
 
 def added(study: Study) -> None:

@@ -25,7 +25,6 @@ SUFFIXES = TEXT | JSON | {".parquet"}
 BY_ID = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 BOX = frozenset(("bbox", "bounding_box", "box", "left", "top", "xmin", "x", "points", "polygon"))
 MOST_BYTES = 1 << 30
-csv.field_size_limit(1 << 24)  # of one cell, in the whole process
 
 
 class NotATable(PipelineError):
@@ -134,16 +133,18 @@ def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
     lines = text_of(path).splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         del lines[0]
+    limit = csv.field_size_limit(1 << 24)  # of the whole process
     try:
-        if separator == " ":
-            rows: Iterable[list[str]] = (line.strip().split(None, n_cells - 1) for line in lines)
-        else:
+        rows: Iterable[list[str]] = (line.strip().split(None, n_cells - 1) for line in lines)
+        if separator != " ":
             rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
         found = [row for row in rows if "".join(row).strip()]
         counted = len(found) > 2 and found[0] == [str(len(found) - 2)] and len(found[1]) > 1
         return found[1:] if counted else found
     except csv.Error as error:
         raise NotATable(f"{path}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def text_of(path: Path) -> str:
@@ -196,15 +197,14 @@ def _json_table(path: Path) -> pd.DataFrame:
 
 def _rows_of_list(value: Any) -> list[dict[str, Any]] | None:
     """Of a list of objects, or of lists as long as each other, whose columns are numbered."""
-    if not isinstance(value, list) or not value:
-        return None
-    if all(isinstance(row, dict) for row in value):
-        tasks = [each for row in value if (each := _label_studio(row)) is not None]
-        if len(tasks) == len(value):
+    given = value if isinstance(value, list) else []
+    if given and all(isinstance(row, dict) for row in given):
+        tasks = [each for row in given if (each := _label_studio(row)) is not None]
+        if len(tasks) == len(given):
             return [row for rows in tasks for row in rows]
-        return [_flat(row) for row in value]
-    if all(isinstance(row, list) and len(row) == len(value[0]) > 1 for row in value):
-        return [{f"column {n}": cell for n, cell in enumerate(row, start=1)} for row in value]
+        return [_flat(row) for row in given]
+    if given and all(isinstance(row, list) and len(row) == len(given[0]) > 1 for row in given):
+        return [{f"column {n}": cell for n, cell in enumerate(row, start=1)} for row in given]
     return None
 
 

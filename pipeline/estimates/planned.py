@@ -341,10 +341,11 @@ class Prices:
     def _known(self) -> dict[tuple[str, str, str], float]:
         """The median fit time of each (dataset, model, recipe) with records, of whatever code."""
         found = defaultdict(list)
-        for each in readable_records(self.root / "data/runs"):
-            if each.cost.fit_seconds is not None:
-                found[each.dataset, each.model, each.recipe].append(each.cost.fit_seconds)
-        return {cell: median(seconds) for cell, seconds in found.items()}
+        for path in self.root.glob("data/runs/*/*/*/*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                seconds = float(json.loads(path.read_text("utf-8"))["cost"]["fit_seconds"])
+                found[path.parts[-4:-1]].append(seconds)
+        return {(cell[0], cell[1], cell[2]): median(each) for cell, each in found.items()}
 
     @cached_property
     def _scale(self) -> float:
