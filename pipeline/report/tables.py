@@ -188,21 +188,24 @@ def _error(row: Any) -> str:
     return percent(row.error_rate_mean) + interval
 
 
+def _difference(middle: Any, low: Any, high: Any) -> str:
+    """A number with a sign and its interval, with a minus and no sign of zero."""
+    return f"{middle:z.2f}".replace("-", "−") + _between(low, high)
+
+
 def _gain(row: Any) -> str:
     if pd.isna(row.gain):
         return ""
-    interval = _between(100 * row.gain_low, 100 * row.gain_high)
-    return f"{100 * row.gain:z.2f}".replace("-", "−") + interval
+    return _difference(100 * row.gain, 100 * row.gain_low, 100 * row.gain_high)
 
 
 def _gap(row: Any) -> str:
-    interval = _between(100 * row.gap_low, 100 * row.gap_high)
-    return f"{100 * row.gap_to_best:z.2f}".replace("-", "−") + interval
+    return _difference(100 * row.gap_to_best, 100 * row.gap_low, 100 * row.gap_high)
 
 
 def _change(row: Any) -> str:
     ends = 100 * row.error_difference_low, 100 * row.error_difference_high
-    return f"{100 * row.error_difference:z.2f}".replace("-", "−") + _between(*ends)
+    return _difference(100 * row.error_difference, *ends)
 
 
 def _ratio(row: Any) -> str:
@@ -217,8 +220,8 @@ def _off(row: Any) -> str:
 
 def _coefficient(title: str, name: str) -> Column:
     def show(row: Any) -> str:
-        interval = _between(getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
-        return f"{getattr(row, name):z.2f}".replace("-", "−") + interval
+        ends = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+        return _difference(getattr(row, name), *ends)
 
     return Column(title, show, name)
 
