@@ -39,7 +39,6 @@ FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
 def lists_beside(
-    root: Path,
     images: dict[str, Any],
     source: Source,
     tables: Sequence[Named],
@@ -53,7 +52,7 @@ def lists_beside(
     if hints.lists is None and not any(each.part_of_list for each in tables):
         return {}, []
     part_of = {image.file: image.part for image in source.images}
-    lists = lists_of_parts(root, tables, part_of.keys(), index, hints)
+    lists = lists_of_parts(tables, part_of.keys(), index, hints)
     if hints.lists is not None or not any(part_of.values()):
         _refuse_part_of_a_split(lists, part_of.keys())
         for each in chain(*lists.values()):
@@ -76,19 +75,15 @@ def lists_beside(
 
 
 def lists_of_parts(
-    root: Path,
-    tables: Sequence[Named],
-    labelled: Collection[str],
-    index: ImageFiles,
-    hints: Hints,
+    tables: Sequence[Named], labelled: Collection[str], index: ImageFiles, hints: Hints
 ) -> dict[str, list[Named]]:
     """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
     Those of option --lists, whatever they name, else those that lie there.
     """
     if hints.lists is not None:
-        names = named_files(root, hints.lists)
-        lists = in_order(_list_asked(root, name, index, hints) for name in names)
+        names = named_files(index.root, hints.lists)
+        lists = in_order(_list_asked(name, index, hints) for name in names)
     elif hints.part is not None:
         return {}
     else:
@@ -132,7 +127,7 @@ def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Nam
 def _is_plain(each: Named) -> bool:
     """Whether a table without labels neither splits nor groups the images by a column."""
     try:
-        return not says_more(each.frame, each.naming, each.name)
+        return not says_more(each)
     except Unclear:
         return False
 
@@ -183,8 +178,8 @@ def _one_per_part(lists: Sequence[Named]) -> list[str]:
     return [each.name for each in found.values()]
 
 
-def _list_asked(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named:
-    found = look(root, name, index, hints)
+def _list_asked(name: str, index: ImageFiles, hints: Hints) -> Named:
+    found = look(name, index, hints)
     if found is None:
         raise Unclear(f"--lists: {name} names no images")
     if found.part_of_list is None:
@@ -229,7 +224,7 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
 def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
     """A table without labels that splits or groups the images is not left aside."""
     for each in tables:
-        if more := says_more(each.frame, each.naming, each.name, hints):
+        if more := says_more(each, of_parts=hints.part != "none"):
             raise Unclear(
                 f"{each.name} gives no label, but {more}: put that into the table of the labels, "
                 "or write --table with the table to use (none: the folders alone)"
@@ -237,20 +232,18 @@ def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
 
 
 def refuse_not_understood(
-    root: Path, tables: Sequence[Named], unread: Sequence[str], files: Sequence[str], otherwise: str
+    tables: Sequence[Named], unread: Sequence[str], index: ImageFiles, otherwise: str
 ) -> None:
     """No file that says something of the images is left aside; `otherwise` says how it could be."""
-    _refuse_other_files(root, unread, files, otherwise)
-    _refuse_keyed_lists(root, tables, unread, otherwise)
+    _refuse_other_files(unread, index, otherwise)
+    _refuse_keyed_lists(index.root, tables, unread, otherwise)
 
 
-def _refuse_other_files(
-    root: Path, others: Sequence[str], files: Sequence[str], otherwise: str
-) -> None:
+def _refuse_other_files(others: Sequence[str], index: ImageFiles, otherwise: str) -> None:
     """A file of another kind that names the images is not left aside."""
-    step = max(1, len(files) // 40)
-    names = [file.rpartition("/")[2].encode() for file in files[::step]][:40]
-    for path, data in _contents(root, others):
+    step = max(1, len(index.files) // 40)
+    names = [file.rpartition("/")[2].encode() for file in index.files[::step]][:40]
+    for path, data in _contents(index.root, others):
         named = sum(name in data for name in names)
         if named >= max(2, 0.3 * len(names)) or (suffix_of(path) == ".mat" and not otherwise):
             raise Unclear(f"{path} {why_not_read(path, data)}{otherwise}")
@@ -286,9 +279,9 @@ def _refuse_keyed_lists(
             )
 
 
-def refuse_other_lists(root: Path, paths: Sequence[str], index: ImageFiles, tables: str) -> None:
+def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> None:
     """A list of images that is no table is not left aside because another one can be read."""
-    for path, data in _contents(root, [each for each in paths if suffix_of(each) in TEXT]):
+    for path, data in _contents(index.root, [each for each in paths if suffix_of(each) in TEXT]):
         lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
         split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
         firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]

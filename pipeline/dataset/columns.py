@@ -7,7 +7,7 @@ option to write. Names of columns decide where they are plain; what the cells ho
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -66,7 +66,6 @@ _MEASURES = words("age year score rating price weight height width length size d
 _NUMBERS_OF_CLASSES = re.compile(r".*(id|code|index|idx|key|group|cluster|class)")
 _ANNOTATORS = words("annotator annotator_id worker worker_id rater rater_id reader")
 DELIMITERS = ("|", ";", ",", "/", " ")
-_NO_HINTS = Hints()
 
 
 @dataclass(frozen=True)
@@ -75,44 +74,68 @@ class Meaning:
 
     keys: dict[str, Any]
     kind: str
-    evidence: list[str] = field(default_factory=list)
+    evidence: list[str]
 
 
-def meaning(table: pd.DataFrame, found: Naming, name: str, hints: Hints) -> Meaning | None:
+@dataclass(frozen=True)
+class Table:
+    """A table of which column `naming` names the images; `name` is that of its file."""
+
+    name: str
+    frame: pd.DataFrame
+    naming: Naming
+    hints: Hints
+
+    @property
+    def others(self) -> list[str]:
+        """The columns but for that of the images' names."""
+        return [column for column in self.frame.columns if column != self.naming.column]
+
+    def different_cells(self, column: str) -> str:
+        """The first few of them, in words."""
+        return listed(dict.fromkeys(map(str, self.frame[column])))
+
+    def check_column(self, name: str) -> None:
+        """Raise where it has no column of a name that an option gave."""
+        if name not in self.frame.columns:
+            raise NoColumn(f"{self.name}: no column {name!r}: {listed(self.frame.columns)}")
+
+
+def meaning(table: Table) -> Meaning | None:
     """What the other columns say; None where the table has no label, `Unclear` where it may."""
-    rest = [column for column in table.columns if column != found.column]
+    frame, found, hints, rest = table.frame, table.naming, table.hints, table.others
     keys: dict[str, Any] = {"file": found.column, **found.rule}
-    evidence = [f"column {found.column} names {found.count} of {len(table)} rows' images"]
-    part = _part_column(table, rest, name, hints)
+    evidence = [f"column {found.column} names {found.count} of {len(frame)} rows' images"]
+    part = _part_column(table, rest)
     if part is not None:
         rest.remove(part)
         keys["part"] = part
         evidence.append(f"column {part} names the part")
     groups = [column for column in groups_in(rest) if column != hints.label]
-    if group := _group_column(table, groups, hints, evidence):
+    if group := _group_column(table, groups, evidence):
         keys["group"] = group
-    rest = [column for column in rest if column not in groups and not are_paths(table[column])]
-    rest = without_box(table, rest)
+    rest = [column for column in rest if column not in groups and not are_paths(frame[column])]
+    rest = without_box(frame, rest)
     asked = (hints.group, *(hints.label or "").split(","))
     unused = [each for each in rest if column_key(each) in NO_LABELS and each not in asked]
     rest = [each for each in rest if each not in unused]
-    label = _label_column(table, rest, found, name, hints, evidence)
-    splits = part is None and splits_by_name(name, str(label))
+    label = _label_column(table, rest, evidence)
+    splits = part is None and splits_by_name(table.name, str(label))
     if label is None or (hints.part == "none" and splits):
         return None
     evidence.extend(f"column {each} is not used" for each in unused)
     if isinstance(label, list):
-        return _one_hot(table, label, keys, evidence, name)
-    refuse_what_is_no_label(table[label], label, name, hints)
+        return _one_hot(table, label, keys, evidence)
+    refuse_what_is_no_label(frame[label], label, table.name, hints)
     if splits and hints.label is hints.table is None:
         raise Unclear(
-            f"{name} splits the images by its name, but {listed(dict.fromkeys(table[label]))} name "
+            f"{table.name} splits the images by its name, but {table.different_cells(label)} name "
             "no part (train, valid or test): write --part none to split the images anew"
         )
     keys["label"] = label
     evidence.append(f"column {label} gives the label")
-    kind = _one_or_several(table, label, found, keys, evidence, name, hints)
-    cells = {cell for cell in table[label] if isinstance(cell, str)}
+    kind = _one_or_several(table, label, keys, evidence)
+    cells = {cell for cell in frame[label] if isinstance(cell, str)}
     numbers = {cell for cell in cells if re.fullmatch(r"-?\d+", cell)}
     if "-1" in cells and len(numbers) == len(cells - {""}) and len(cells) > 2:
         keys["no_label"] = ["-1"]
@@ -155,39 +178,38 @@ def _boxes(table: pd.DataFrame, label: str) -> list[str]:
     return numbers if len(full) == len(numbers) and 4 <= len(full) <= 8 else []  # not features
 
 
-def says_more(table: pd.DataFrame, found: Naming, name: str, hints: Hints = _NO_HINTS) -> str:
-    """What a table without labels says of parts or groups, in words; empty if nothing."""
-    rest = [column for column in table.columns if column != found.column]
-    if hints.part != "none" and (part := _part_column(table, rest, name, _NO_HINTS)):
+def says_more(table: Table, of_parts: bool = True) -> str:
+    """What a table without labels says of groups or parts, in words; empty if nothing.
+
+    No option chooses columns here: those were meant for the table of the labels.
+    """
+    table = replace(table, hints=Hints())
+    if of_parts and (part := _part_column(table, table.others)):
         return f"its column {part} splits the images"
-    if group := _group_column(table, groups_in(rest), _NO_HINTS, []):
+    if group := _group_column(table, groups_in(table.others), []):
         return f"its column {group} groups the images"
     return ""
 
 
-def _part_column(
-    table: pd.DataFrame, columns: Sequence[str], name: str, hints: Hints
-) -> str | None:
+def _part_column(table: Table, columns: Sequence[str]) -> str | None:
+    name, frame, hints = table.name, table.frame, table.hints
+    if hints.part == "none":
+        return None
     if hints.part is not None:
-        if hints.part == "none":
-            return None
-        if hints.part not in table.columns:
-            raise NoColumn(f"{name}: no column {hints.part!r}: {listed(table.columns)}")
+        table.check_column(hints.part)
         return hints.part
     found = []
     for column in columns:
-        if column == hints.label or column == hints.group:
+        if column in (hints.label, hints.group):
             continue
-        cells = set(map(one_text, table[column]))
+        cells = set(map(one_text, frame[column]))
         meant = {cell: part_of(cell, column) for cell in cells if cell}
         key = column_key(column)
         named = key in PART_COLUMNS
         said = {part_named(cell) for cell in cells} - {None}
         if key in MAY_BE_PARTS and not said and not any(map(_SPLITS.fullmatch, cells)):
             continue
-        if not cells - {""} or (not named and ("train" not in said or len(said) < 2)):
-            continue
-        if len(set(meant.values())) == 1 and None not in meant.values() and not named:
+        if not named and ("train" not in said or len(said) < 2):
             continue
         if {cell.lower() for cell in cells} <= {"unassigned", ""}:
             continue
@@ -201,10 +223,9 @@ def _part_column(
                 "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
             )
         found.append(column)
-    if len(found) > 1:
-        same = {tuple(part_of(one_text(c), col) or "" for c in table[col]) for col in found}
-        if len(same) > 1:
-            raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
+    different = {tuple(part_of(one_text(c), col) or "" for c in frame[col]) for col in found}
+    if len(different) > 1:
+        raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
     return found[0] if found else None
 
 
@@ -212,21 +233,20 @@ def groups_in(columns: Sequence[str]) -> list[str]:
     return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
-def _group_column(
-    table: pd.DataFrame, groups: Sequence[str], hints: Hints, evidence: list[str]
-) -> str | None:
+def _group_column(table: Table, groups: Sequence[str], evidence: list[str]) -> str | None:
     """Of the columns called so the first in GROUP_NAMES' order that repeats."""
-    if hints.group is not None:
-        if hints.group != "none" and hints.group not in table.columns:
-            raise NoColumn(f"no column {hints.group!r}: {listed(table.columns)}")
-        return None if hints.group == "none" else hints.group
+    if table.hints.group == "none":
+        return None
+    if table.hints.group is not None:
+        table.check_column(table.hints.group)
+        return table.hints.group
 
     def place(column: str) -> int:
         match = _GROUP.fullmatch(column_key(column))
         return GROUP_NAMES.index(match[1]) if match else len(GROUP_NAMES)
 
     for column in sorted(groups, key=place):
-        values = [str(cell).strip() for cell in table[column]]
+        values = [str(cell).strip() for cell in table.frame[column]]
         n_values = len(set(values) - {""})
         if 1 < n_values < len([value for value in values if value]):
             evidence.append(f"column {column} keeps its {n_values} groups of images whole")
@@ -235,28 +255,24 @@ def _group_column(
 
 
 def _label_column(
-    table: pd.DataFrame,
-    columns: Sequence[str],
-    found: Naming,
-    name: str,
-    hints: Hints,
-    evidence: list[str],
+    table: Table, columns: Sequence[str], evidence: list[str]
 ) -> str | list[str] | None:
+    name, frame, hints = table.name, table.frame, table.hints
     if hints.label is not None:
         wanted = [each.strip() for each in hints.label.split(",")]
-        wanted = [hints.label] if hints.label in table.columns else wanted
-        if missing := [each for each in wanted if each not in table.columns]:
-            raise NoColumn(f"{name}: no column {missing[0]!r}: {listed(table.columns)}")
+        wanted = [hints.label] if hints.label in frame.columns else wanted
+        for each in wanted:
+            table.check_column(each)
         return wanted[0] if len(wanted) == 1 else wanted
     named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
-    named = [column for column in named if (table[column] != "").any()]
+    named = [column for column in named if (frame[column] != "").any()]
     if named:
-        return _one_meaning(table, named, name, evidence)
-    flags = [c for c in columns if zeros_and_ones(table[c])]
-    rest = [c for c in columns if c not in flags and may_be_label(table[c], len(table))]
+        return _one_meaning(table, named, evidence)
+    flags = [c for c in columns if zeros_and_ones(frame[c])]
+    rest = [c for c in columns if c not in flags and may_be_label(frame[c], len(frame))]
     if len(flags) >= 2:
-        sums = ones(table, flags)
-        strange = [c for c in rest if not is_number(table[c]) or is_grade(table[c], sums)]
+        sums = ones(frame, flags)
+        strange = [c for c in rest if not is_number(frame[c]) or is_grade(frame[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
         raise Unclear(
@@ -267,91 +283,76 @@ def _label_column(
     rest += flags
     if not rest:
         return None
-    texts = [[str(cell) for cell in table[column]] for column in rest]
-    names = [column for column in rest if not is_number(table[column])] or rest
+    texts = [[str(cell) for cell in frame[column]] for column in rest]
+    names = [column for column in rest if not is_number(frame[column])] or rest
     one_thing = len({column_key(column).partition("_")[0] for column in names}) == 1
     say_the_same = len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1
     if one_thing and say_the_same:
         evidence.extend(f"column {each} says the same" for each in rest if each != names[0])
         return names[0]
-    shown = ", ".join(f"{c} ({listed(dict.fromkeys(map(str, table[c])))})" for c in rest)
+    shown = ", ".join(f"{column} ({table.different_cells(column)})" for column in rest)
     raise Unclear(
-        f"{name} names {found.count} images, but which column is the label: {shown}? "
+        f"{name} names {table.naming.count} images, but which column is the label: {shown}? "
         f"Write --label {rest[0]!r} (or another)"
     )
 
 
-def _one_meaning(table: pd.DataFrame, named: Sequence[str], name: str, evidence: list[str]) -> str:
+def _one_meaning(table: Table, named: Sequence[str], evidence: list[str]) -> str:
     """Of columns called as labels are, the one that the others follow from; names win."""
-    if len(named) == 1:
-        return named[0]
-    texts = sorted(named, key=lambda column: (is_number(table[column]), _rank(column)))
-    first = texts[0]
-    for other in texts[1:]:
-        pairs = set(zip(map(str, table[first]), map(str, table[other]), strict=True))
+    frame = table.frame
+    first, *others = sorted(named, key=lambda column: (is_number(frame[column]), _rank(column)))
+    for other in others:
+        pairs = set(zip(map(str, frame[first]), map(str, frame[other]), strict=True))
         if len(pairs) > len({pair[0] for pair in pairs}):
-            if table[other].nunique() <= 1:
-                continue
             raise Unclear(
-                f"{name}: columns {listed(named)} could each be the label "
-                f"({first}: {listed(dict.fromkeys(map(str, table[first])))}; {other}: "
-                f"{listed(dict.fromkeys(map(str, table[other])))}): write --label {first!r} or "
-                f"--label {other!r}"
+                f"{table.name}: columns {listed(named)} could each be the label "
+                f"({first}: {table.different_cells(first)}; {other}: "
+                f"{table.different_cells(other)}): write --label {first!r} or --label {other!r}"
             )
-        if 1 < table[other].nunique() < table[first].nunique():
+        if 1 < frame[other].nunique() < frame[first].nunique():
             evidence.append(f"column {other} follows from {first} (--label {other!r} for it)")
     return first
 
 
-def _one_hot(
-    table: pd.DataFrame, flags: list[str], keys: dict[str, Any], evidence: list[str], name: str
-) -> Meaning:
-    if odd := [c for c in flags if not zeros_and_ones(table[c])]:
+def _one_hot(table: Table, flags: list[str], keys: dict[str, Any], evidence: list[str]) -> Meaning:
+    if odd := [column for column in flags if not zeros_and_ones(table.frame[column])]:
         raise PipelineError(
-            f"{name}: column {odd[0]} holds {listed(dict.fromkeys(map(str, table[odd[0]])))}: a "
-            "column for each label holds 0 or 1 in each row"
+            f"{table.name}: column {odd[0]} holds {table.different_cells(odd[0])}: a column for "
+            "each label holds 0 or 1 in each row"
         )
-    sums = ones(table, flags)
+    sums = ones(table.frame, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
     return Meaning({**keys, "label": flags}, kind, evidence)
 
 
-def _one_or_several(
-    table: pd.DataFrame,
-    label: str,
-    found: Naming,
-    keys: dict[str, Any],
-    evidence: list[str],
-    name: str,
-    hints: Hints,
-) -> str:
+def _one_or_several(table: Table, label: str, keys: dict[str, Any], evidence: list[str]) -> str:
     """Whether an image has one label or several; adds the delimiter or `rows: merge` to `keys`."""
-    if any(isinstance(cell, tuple) for cell in table[label]):
-        longest = max(len(cell) for cell in table[label] if isinstance(cell, tuple))
+    name, frame = table.name, table.frame
+    if lists := [cell for cell in frame[label] if isinstance(cell, tuple)]:
         evidence.append("its cells are lists")
-        return "single" if longest <= 1 else "multi"
-    if delimiter := _delimiter(table[label].tolist(), label, name, hints):
+        return "single" if max(map(len, lists)) <= 1 else "multi"
+    if delimiter := _delimiter(table, label):
         keys["delimiter"] = delimiter
         evidence.append(f"its cells are split at {delimiter!r}")
         return "multi"
     labels_of = defaultdict(set)
-    for file, cell in zip(found.of_row, table[label], strict=True):
+    for file, cell in zip(table.naming.of_row, frame[label], strict=True):
         if file is not None and cell:
             labels_of[file].add(cell)
     several = sum(len(each) > 1 for each in labels_of.values())
     if not several or several < 0.1 * len(labels_of):
         return "single"
-    columns = {column_key(column) for column in table.columns}
-    if (boxes := _boxes(table, label)) or columns & _ANNOTATORS:
+    columns = {column_key(column) for column in frame.columns}
+    if (boxes := _boxes(frame, label)) or columns & _ANNOTATORS:
         what = "boxes of objects" if boxes else "several people's answers"
         raise Unclear(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
         )
-    known = {label, found.column, keys.get("part"), *groups_in(list(table.columns))}
-    for column in [each for each in table.columns if each not in known and hints.label is None]:
-        if set(map(str, table[column])) in ({"0", "1"}, {"0.0", "1.0"}):
+    known = {label, keys.get("part"), *groups_in(list(frame.columns))}
+    for column in table.others if table.hints.label is None else ():
+        if column not in known and set(map(str, frame[column])) in ({"0", "1"}, {"0.0", "1.0"}):
             raise Unclear(
                 f"{name}: {several} images have several rows, and column {column} holds zeros and "
                 "ones: if 0 means that a label is absent, those rows do not count: write a table "
@@ -362,11 +363,11 @@ def _one_or_several(
     return "multi"
 
 
-def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> str | None:
+def _delimiter(table: Table, label: str) -> str | None:
     """What separates several labels in one cell, by the column's name and by evidence."""
-    if hints.delimiter is not None:
-        return None if hints.delimiter == "none" else hints.delimiter
-    cells = {value.strip() for value in values} - {""}
+    if (asked := table.hints.delimiter) is not None:
+        return None if asked == "none" else asked
+    cells = {cell.strip() for cell in table.frame[label]} - {""}
     several = SEVERAL.fullmatch(column_key(label)) is not None
     for delimiter in DELIMITERS:
         split = {cell: [w.strip() for w in cell.split(delimiter)] for cell in cells}
@@ -377,18 +378,17 @@ def _delimiter(values: Sequence[str], label: str, name: str, hints: Hints) -> st
         alone = cells - joined.keys()
         known = [c for c, each in joined.items() if all(w in alone for w in each)]
         same_length = len({len(each) for each in split.values()}) == 1
-        if several and len(different) < len(cells) + bool(alone) and not same_length:
-            return delimiter
         numbers = delimiter == " " and all(map(str.isdecimal, different))
-        if (several and delimiter in "|;") or (numbers and not same_length):
+        repeats = several and len(different) < len(cells) + bool(alone)
+        if (repeats or numbers) and not same_length:
             return delimiter
-        if len(known) == len(joined) and delimiter in "|;":
+        if delimiter in "|;" and (several or len(known) == len(joined)):
             return delimiter
         shared = len(different) < len(cells)
         repeated = len(different) < sum(len(set(each)) for each in split.values())
         if delimiter in "|;" or (known and shared) or (several and repeated):
             raise Unclear(
-                f"{name}: column {label} holds {listed(sorted(joined))}: one label each, or "
+                f"{table.name}: column {label} holds {listed(sorted(joined))}: one label each, or "
                 f"several? Write --delimiter none, or --delimiter {delimiter!r}"
             )
     return None

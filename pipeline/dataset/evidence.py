@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, groups_in, meaning
+from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, Table, groups_in, meaning
 from pipeline.dataset.image_files import (
     ImageFiles,
     rows_of_folders,
@@ -51,15 +51,17 @@ _CLASSES = re.compile(r"n\d{8}|class[-_ ]?\d+|\d+\.[a-z].*", re.I)
 
 
 @dataclass(frozen=True)
-class Named:
+class Named(Table):
     """A table that names images."""
 
-    name: str
-    frame: pd.DataFrame
     keys: dict[str, Any]  # of `in_table`: separator and header, where they are not the plain ones
-    naming: Naming
-    meaning: Meaning | None
+    meaning: Meaning | None = None
     unclear: Unclear | None = None
+
+    @property
+    def named_and_columns(self) -> tuple[int, int]:
+        """How many rows name an image, and how many columns there are."""
+        return self.naming.count, self.frame.shape[1]
 
     @property
     def part(self) -> str | None:
@@ -104,9 +106,9 @@ def _is_of_ids(path: Path) -> bool:
     return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
 
 
-def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None:
+def look(name: str, index: ImageFiles, hints: Hints) -> Named | None:
     """A table read in the way in which it names the most images; None if it names none."""
-    path, best = root / name, None
+    path = index.root / name
     if _is_of_ids(path):
         return None  # its ids are no names, though images may be called so too
     suffix = suffix_of(name)
@@ -114,41 +116,39 @@ def look(root: Path, name: str, index: ImageFiles, hints: Hints) -> Named | None
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
         ways = [",", *separators_in(path), *blanks]
-    unclear: Unclear | None = None
+    best: Named | None = None
     folders: Named | None = None
+    unclear: Unclear | None = None
     for separator in ways:
         try:
             keys, frame = table_and_keys(path, separator, index, hints.delimiter)
-            naming_column = naming(frame, index, name, hints)
+            names = naming(frame, index, name, hints)
         except NotATable:
             continue
         except Unclear as error:
             unclear = unclear or error
             continue
-        if naming_column is None:
+        if names is None:
             folders = folders or _of_folders(name, frame, keys, index, hints)
             continue
-        better = best is None or (naming_column.count, frame.shape[1]) > (
-            best.naming.count,
-            best.frame.shape[1],
-        )
-        if better:
-            best = Named(name, frame, keys, naming_column, None)
+        found = Named(name, frame, names, hints, keys)
+        if best is None or found.named_and_columns > best.named_and_columns:
+            best = found
     if best is None:
         if unclear is not None:
             raise unclear
         return folders
     if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
-    best = replace(best, frame=with_lists(best.frame, _may_be_labels(best, hints)))
+    best = replace(best, frame=with_lists(best.frame, _may_be_labels(best)))
     try:
         if best.keys.get("separator") == " " and hints.delimiter is None:
             refuse_words(best.frame.iloc[:, -1], name)
-        found = meaning(best.frame, best.naming, name, hints)
-        label = found.keys["label"] if found and hints.delimiter != "none" else None
+        said = meaning(best)
+        label = said.keys["label"] if said and hints.delimiter != "none" else None
         if isinstance(label, str) and (odd := no_list(best.frame, label)):
             raise Unclear(f"{name}: {odd}, or --delimiter none if it is a name")
-        return replace(best, meaning=found)
+        return replace(best, meaning=said)
     except Unclear as error:
         return replace(best, unclear=error)
 
@@ -166,9 +166,9 @@ def _of_folders(
     rows = rows_of_folders(frame, column, index)
     of_row = tuple(file if file in index.known else None for file in rows[column])
     files = Naming(column, {"path": "{}"}, of_row, 3)
-    named = Named(name, frame.loc[rows.index], keys, files, None)
+    named = Named(name, frame.loc[rows.index], files, hints, keys)
     try:
-        said = meaning(named.frame, named.naming, name, hints)
+        said = meaning(named)
     except Unclear as error:
         return replace(named, unclear=error) if sure else None
     if said is None:
@@ -195,9 +195,9 @@ def _of_folders(
     return named
 
 
-def _may_be_labels(table: Named, hints: Hints) -> list[str]:
+def _may_be_labels(table: Named) -> list[str]:
     """The columns that neither name images nor, by their names, parts or groups."""
-    columns = list(table.frame.columns)
+    columns, hints = list(table.frame.columns), table.hints
     if hints.label in columns:
         return [hints.label]
     others = {table.naming.column, hints.part, hints.group, *groups_in(columns)}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 from shlex import quote
@@ -71,7 +71,6 @@ class Hints:
     layout: str | None = None
     pattern: str | None = None
     group_pattern: str | None = None
-    remove: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,9 +196,7 @@ def _rule(
         of_cell = with_parents(of_cell)
         if not of_cell:
             return None
-    keys = _path_keys(index, of_cell, folder, bare, level, replace(hints, remove=remove))
-    if remove:
-        keys["remove"] = remove
+    keys = _path_keys(index, of_cell, folder, bare, level, remove, hints)
     return of_cell, keys, strength
 
 
@@ -261,6 +258,7 @@ def _path_keys(
     folder: str,
     bare: bool,
     level: dict[str, str],
+    remove: str | None,
     hints: Hints,
 ) -> dict[str, Any]:
     """The plainest rule that gives these files, tried as `in_table` will use it."""
@@ -275,7 +273,7 @@ def _path_keys(
     for path, prefix in _rules(of_cell, folder, ending, bare, hints):
 
         def gives(pair: tuple[str, str], path: str = path, prefix: str = prefix) -> bool:
-            wanted = wanted_path(path, pair[0], folder, prefix or None, hints.remove)
+            wanted = wanted_path(path, pair[0], folder, prefix or None, remove)
             return index.find(wanted, "suffix" in keys, "case" in keys) == [pair[1]]
 
         if sum(map(gives, some)) < 0.1 * len(some):
@@ -285,7 +283,7 @@ def _path_keys(
             best = (hits, {"path": path, **({"prefix": prefix} if prefix else {}), **keys})
         if hits == len(of_cell):
             break
-    return best[1]
+    return best[1] | ({"remove": remove} if remove else {})
 
 
 def _rules(

@@ -131,7 +131,7 @@ def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
 def _in_files(root: Path, hints: Hints) -> Recognised:
     """Tables before folders, and those before the names of files, where no option chooses."""
     index, others, sidecars = _files(root, hints)
-    tables = _tables_in(root, others, index, hints)
+    tables = _tables_in(others, index, hints)
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
     by_paths = hints.pattern or (hints.layout and hints.table is None)
@@ -140,8 +140,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     if tables_count and (found := said_together(tables, index, hints, notes)):
         if hints.table is None:
             _refuse_unnamed(found, index, notes)
-            refuse_other_lists(root, unread, index, found.names)
-        return _with_unread_parts(_by_tables(root, found, index, hints, notes), unread, hints)
+            refuse_other_lists(unread, index, found.names)
+        return _with_unread_parts(_by_tables(found, index, hints, notes), unread, hints)
     if tables_count:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
@@ -152,15 +152,15 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
     alone = "the files' names" if reading is None else "the folders"
     try:
-        reading = reading or _by_names(root, index.files, sidecars, tables, hints)
+        reading = reading or _by_names(index, sidecars, tables, hints)
     except Unclear:
         if tables_count:
-            refuse_not_understood(root, tables, unread, index.files, "")
+            refuse_not_understood(tables, unread, index, "")
         raise
     if tables_count:
         otherwise = f", or --table none to use {alone} alone"
-        refuse_not_understood(root, tables, unread, index.files, otherwise)
-    by_folders = _by_folders(root, reading, tables, index, hints)
+        refuse_not_understood(tables, unread, index, otherwise)
+    by_folders = _by_folders(reading, tables, index, hints)
     if tables_count:
         classes = sorted({label for image in by_folders.source.images for label in image.labels})
         _refuse_grouped(root, unread, classes)
@@ -174,9 +174,7 @@ def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -
     return found
 
 
-def _by_tables(
-    root: Path, found: Read, index: ImageFiles, hints: Hints, notes: list[str]
-) -> Recognised:
+def _by_tables(found: Read, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
     """Labels as tables give them."""
     images, rule = found.images, found.rule
     if hints.layout is not None:
@@ -185,9 +183,9 @@ def _by_tables(
         if not split and parts_of_paths(index.files, in_names=False):
             images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
-    source = find_images(images, root)
+    source = find_images(images, index.root)
     tables = [*found.same, *found.others]
-    lists, agreeing = lists_beside(root, images, source, tables, index, hints)
+    lists, agreeing = lists_beside(images, source, tables, index, hints)
     used = {*chain(*lists.values()), *agreeing}
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
@@ -206,9 +204,9 @@ def _by_tables(
         _refuse_doubtful(found)
     rule += beside
     if unlabelled:
-        source = find_images(images, root)
+        source = find_images(images, index.root)
     elif lists:
-        source = in_listed_parts(source, root, lists)
+        source = in_listed_parts(source, index.root, lists)
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
@@ -228,7 +226,7 @@ def _refuse_doubtful(found: Read) -> None:
 def _not_used(table: Named) -> str:
     """What a table without labels says of parts or groups, where a person left it aside."""
     with suppress(Unclear):
-        if more := says_more(table.frame, table.naming, table.name):
+        if more := says_more(table):
             return f" ({more}, which is not used)"
     return ""
 
@@ -249,12 +247,12 @@ def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
 
 
 def _by_folders(
-    root: Path, reading: Reading, tables: Sequence[Named], index: ImageFiles, hints: Hints
+    reading: Reading, tables: Sequence[Named], index: ImageFiles, hints: Hints
 ) -> Recognised:
     """Labels as folders or names of files give them; no table gives any."""
     notes = []
-    source = find_images(reading.images, root)
-    lists, agreeing = lists_beside(root, reading.images, source, tables, index, hints)
+    source = find_images(reading.images, index.root)
+    lists, agreeing = lists_beside(reading.images, source, tables, index, hints)
     used = {*chain(*lists.values()), *agreeing}
     if silent := [each.name for each in tables if each.name not in used]:
         said = "name images and give" if len(silent) > 1 else "names images and gives"
@@ -262,7 +260,7 @@ def _by_folders(
         notes.append(f"{listed(silent)} {said} no label{to_split}")
     rule = reading.evidence + with_lists(reading.images, lists)
     if lists:
-        source = in_listed_parts(source, root, lists)
+        source = in_listed_parts(source, index.root, lists)
     chosen = hints.part is not None or hints.layout is not None
     if not chosen and not any(image.part for image in source.images):
         refuse_unread_parts([image.file for image in source.images])
@@ -315,12 +313,9 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
 
 
 def _by_names(
-    root: Path,
-    files: Sequence[str],
-    sidecars: Sequence[str],
-    tables: Sequence[Named],
-    hints: Hints,
+    index: ImageFiles, sidecars: Sequence[str], tables: Sequence[Named], hints: Hints
 ) -> Reading:
+    files = index.files
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
@@ -333,7 +328,7 @@ def _by_names(
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
-        f"{len(files)} images, but {table}, {why_no_classes(root, files)} and no "
+        f"{len(files)} images, but {table}, {why_no_classes(index.root, files)} and no "
         f"labels found in the file names ({pattern_of_few(files)}): write a CSV with a column "
         "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
@@ -359,12 +354,12 @@ def _refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) 
                 )
 
 
-def _tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
+def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
     """The tables that name images; with --table those, and what may be lists of parts."""
     wanted = [path for path in others if suffix_of(path) in TABLES]
     asked = wanted
     if hints.table is not None:
-        asked = [] if hints.table == "none" else named_files(root, hints.table)
+        asked = [] if hints.table == "none" else named_files(index.root, hints.table)
     wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
     if hints.table is not None and hints.part is not None:
         wanted = asked
@@ -377,11 +372,11 @@ def _tables_in(root: Path, others: Sequence[str], index: ImageFiles, hints: Hint
     without: list[NoColumn] = []
     for path in wanted[:MOST_TABLES]:
         try:
-            each = look(root, path, index, hints)
+            each = look(path, index, hints)
         except NoColumn as error:
             without.append(error)
             with suppress(Unclear):
-                each = look(root, path, index, replace(hints, file=None))
+                each = look(path, index, replace(hints, file=None))
                 if each is not None and each.meaning is each.unclear is None:
                     lists.append(each)
         except Unclear:
