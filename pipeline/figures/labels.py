@@ -43,26 +43,18 @@ def place_labels(
     scale = _freeze_layout(axes)
     frame = axes.get_window_extent()
     within = np.array([frame.min, frame.max])
-    at = axes.transData.transform(points)
-    hard = np.vstack([at, axes.transData.transform(marks)])
-    soft = np.vstack([hard, axes.transData.transform(lines)])
-    taken: list[np.ndarray] = []
-    placed = []
-    for point, data, text in zip(at, points, texts, strict=True):
-        label = _annotation(axes, data, text)
-        size = np.asarray(label.get_window_extent().size) + 2 * scale
-        box = free_box(point, size, scale, within, soft, taken)
-        if box is None:
-            box = free_box(point, size, scale, within, hard, taken)
+    to_pixels = axes.transData.transform
+    at = to_pixels(points)
+    labels = [_annotation(axes, *each) for each in zip(points, texts, strict=True)]
+    sizes = [np.asarray(label.get_window_extent().size) + 2 * scale for label in labels]
+    boxes = free_boxes(at, sizes, scale, within, to_pixels(marks), to_pixels(lines))
+    for label, point, data, box in zip(labels, at, points, boxes, strict=True):
         if box is None:
             label.remove()
-            continue
-        taken.append(box)
-        hard, soft = (np.vstack([each, leader(point, box, scale)]) for each in (hard, soft))
-        label.set_position(tuple((box.mean(axis=0) - point) / scale))
-        placed.append(label)
-        _draw_leader(axes, data, point, box, scale)
-    return placed
+        else:
+            label.set_position(tuple((box.mean(axis=0) - point) / scale))
+            _draw_leader(axes, data, point, box, scale)
+    return [label for label, box in zip(labels, boxes, strict=True) if box is not None]
 
 
 def _freeze_layout(axes: Axes) -> float:
@@ -89,6 +81,35 @@ def _annotation(axes: Axes, data: np.ndarray, text: str) -> Annotation:
         zorder=6,
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
     )
+
+
+def free_boxes(
+    points: np.ndarray,
+    sizes: Sequence[np.ndarray | None],
+    scale: float,
+    frame: np.ndarray,
+    never: np.ndarray,
+    rather_not: np.ndarray,
+) -> list[np.ndarray | None]:
+    """A box near each point [n, 2] for a text of its size, the first ones first.
+
+    None without room, and where the size is None: that point has no text. No box lies on another
+    one, on a leader, or on one of the points or `never` [m, 2]; on `rather_not` [k, 2] only where
+    there is no better place. See `free_box`.
+    """
+    never = np.vstack([points, never])
+    found: list[np.ndarray | None] = []
+    taken: list[np.ndarray] = []
+    for point, size in zip(points, sizes, strict=True):
+        box = None
+        if size is not None:
+            box = free_box(point, size, scale, frame, np.vstack([never, rather_not]), taken)
+            box = free_box(point, size, scale, frame, never, taken) if box is None else box
+        found.append(box)
+        if box is not None:
+            taken.append(box)
+            never = np.vstack([never, leader(point, box, scale)])
+    return found
 
 
 def free_box(
@@ -172,16 +193,6 @@ def name_boxes(
     along `lines` [m, 2]; across points along `bars` [k, 2] only where there is no better place.
     """
     size = np.array(area)
-    at, frame = points * size, np.array([(0, 0), size])
-    hard = np.vstack([at, lines * size])
-    found: list[np.ndarray | None] = []
-    for point, text in zip(at, texts, strict=True):
-        taken = [box for box in found if box is not None]
-        of_text = np.array([len(text) * letter, LINE_PIXELS])
-        avoided = (np.vstack([hard, bars * size]), hard)
-        tries = (free_box(point, of_text, SCALE, frame, each, taken) for each in avoided)
-        box = next((each for each in tries if each is not None), None) if text else None
-        found.append(box)
-        if box is not None:
-            hard = np.vstack([hard, leader(point, box, SCALE)])
-    return found
+    frame = np.array([(0, 0), size])
+    sizes = [np.array([len(text) * letter, LINE_PIXELS]) if text else None for text in texts]
+    return free_boxes(points * size, sizes, SCALE, frame, lines * size, bars * size)

@@ -116,13 +116,20 @@ def error_against_imagenet(
 
 
 def _grid(
-    title: str, note: str, height_inches: float, rows: int, columns: int, n: int
+    title: str, note: str, row_inches: float, margin_inches: float, n: int
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `n` panels in so many rows and columns; the places left over stay empty."""
-    fig, panels = figure(title, note, height_inches, rows, columns)
+    """A figure of `n` panels in rows of MOST_COLUMNS; the places left over stay empty."""
+    columns = min(MOST_COLUMNS, n)
+    rows = -(-n // columns)
+    fig, panels = figure(title, note, margin_inches + row_inches * rows, rows, columns)
     for unused in panels[n:]:
         unused.set_axis_off()
     return fig, panels[:n]
+
+
+def _parts(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each panel: those of one dataset and recipe."""
+    return [part for _, part in table.groupby(["dataset", "recipe"], sort=False)]
 
 
 def _panels(
@@ -131,10 +138,8 @@ def _panels(
     """A figure with a panel per dataset and recipe, and those panels that have finished runs, each
     with its rows of the leaderboard.
     """
-    parts = [part for _, part in board.groupby(["dataset", "recipe"], sort=False)]
-    columns = min(MOST_COLUMNS, len(parts))
-    rows = -(-len(parts) // columns)
-    fig, panels = _grid(title, note, 0.9 + PANEL_INCHES * rows, rows, columns, len(parts))
+    parts = _parts(board)
+    fig, panels = _grid(title, note, PANEL_INCHES, 0.9, len(parts))
     several_recipes = board["recipe"].nunique() > 1
     with_runs = []
     for axes, part in zip(panels, parts, strict=True):
@@ -291,19 +296,16 @@ EFFECT_ENDS = ["error_difference", "error_difference_low", "error_difference_hig
 def rank_correlations(correlations: pd.DataFrame) -> Figure:
     """A panel per dataset and recipe: Spearman's rho of every predictor with every outcome."""
     known = correlations.dropna(subset="spearman")
-    parts = [part for _, part in known.groupby(["dataset", "recipe"], sort=False)]
+    parts = _parts(known)
     outcomes = list(dict.fromkeys(known["outcome"]))
     predictors = list(dict.fromkeys(known["predictor"]))
-    columns = min(MOST_COLUMNS, len(parts))
-    rows = -(-len(parts) // columns)
     fig, panels = _grid(
         "What goes with a good or a quick fine-tune?",
         "Spearman's rank correlation over models with a 95 % bootstrap interval, hollow where "
         "there are too few models for one. Left of 0: where the predictor is higher, the error or "
         "the time is lower. At the right: models. A correlation is no cause.",
-        1.3 + rows * (0.9 + 0.34 * len(predictors)),
-        rows,
-        columns,
+        0.9 + 0.34 * len(predictors),
+        1.3,
         len(parts),
     )
     several_recipes = known["recipe"].nunique() > 1
@@ -311,9 +313,9 @@ def rank_correlations(correlations: pd.DataFrame) -> Figure:
         _draw_correlations(axes, part, outcomes, predictors)
         dataset, recipe = part.iloc[0][["dataset", "recipe"]]
         axes.set_title(f"{dataset}, {recipe}" if several_recipes else dataset)
-        if place % columns:
+        if place % MOST_COLUMNS:
             axes.set_yticklabels([])
-        if place >= len(parts) - columns:
+        if place >= len(parts) - MOST_COLUMNS:
             axes.set_xlabel("Spearman's ρ")
     fig.legend(handles=_outcome_handles(outcomes), loc="upper right", ncols=len(outcomes))
     return fig
@@ -348,18 +350,15 @@ def _outcome_handles(outcomes: list[str]) -> list[Line2D]:
 
 def recipe_effects(effects: pd.DataFrame) -> Figure:
     """A panel per dataset and recipe: a family's mean difference with its interval, in points."""
-    parts = [part for _, part in effects.groupby(["dataset", "recipe"], sort=False)]
-    columns = min(MOST_COLUMNS, len(parts))
-    rows = -(-len(parts) // columns)
+    parts = _parts(effects)
     lines = max(min(len(part), EFFECT_FAMILIES + 1) for part in parts)
     fig, panels = _grid(
         "What the recipe changes",
         "Mean difference of the error, same model and seed under both recipes; left is better. "
         "Bars: 95 % t interval between the models of a family, none for one model. "
         "In brackets: models.",
-        1.0 + rows * (1.0 + 0.3 * lines),
-        rows,
-        columns,
+        1.0 + 0.3 * lines,
+        1.0,
         len(parts),
     )
     for axes, part in zip(panels, parts, strict=True):
