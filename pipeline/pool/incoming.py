@@ -56,16 +56,25 @@ class Incoming:
     def add(self, name: str, read: Callable[[int], bytes]) -> None:
         """Take a file; `read(n)` gives its first n bytes. Raises `PipelineError` at a limit."""
         content = read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise self.refused(f"{name!r} has more than {MOST_BYTES:,} bytes")
+        self.check_size(name, len(content))
         self.total += len(content)
         if name in self.files:
             raise self.refused(f"{name!r} is there twice")
-        if self.total > MOST_TOTAL_BYTES:
-            raise self.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
-        if len(self.files) == MOST_FILES:
-            raise self.refused(f"it has more than {MOST_FILES:,} files")
+        self.check_total(self.total)
+        self.check_count(len(self.files) + 1)
         self.files[name] = content
+
+    def check_size(self, name: str, n_bytes: int) -> None:
+        if n_bytes > MOST_BYTES:
+            raise self.refused(f"{name!r} has more than {MOST_BYTES:,} bytes")
+
+    def check_total(self, n_bytes: int) -> None:
+        if n_bytes > MOST_TOTAL_BYTES:
+            raise self.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
+
+    def check_count(self, n_files: int) -> None:
+        if n_files > MOST_FILES:
+            raise self.refused(f"it has more than {MOST_FILES:,} files")
 
     def checked_name(self, name: str) -> str:
         """The name of a file inside the source, with `/`; refused if it would lead elsewhere."""
@@ -141,8 +150,7 @@ def _plain_file(found: Incoming, path: Path, name: str) -> Iterator[Callable[[in
 
 def _from_archive(path: Path) -> Incoming:
     found = Incoming(str(path))
-    if path.stat().st_size > MOST_TOTAL_BYTES:
-        raise found.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
+    found.check_total(path.stat().st_size)
     try:
         if zipfile.is_zipfile(path):
             _read_zip(found, path)
@@ -176,9 +184,8 @@ def _read_tar(found: Incoming, path: Path) -> None:
         content = gzip.GzipFile(fileobj=file) if packed else file
         stream = _Unpacked(found, content, path.stat().st_size)
         with tarfile.open(fileobj=stream, mode="r|") as tarred:  # type: ignore[call-overload]
-            for count, member in enumerate(tarred):
-                if count == MOST_FILES:
-                    raise found.refused(f"it has more than {MOST_FILES:,} files")
+            for count, member in enumerate(tarred, start=1):
+                found.check_count(count)
                 name = found.checked_name(member.name)
                 if member.isdir():
                     continue
@@ -193,8 +200,7 @@ def _read_tar(found: Incoming, path: Path) -> None:
 def _read_zip(found: Incoming, path: Path) -> None:
     with zipfile.ZipFile(path) as zipped:
         members = zipped.infolist()
-        if len(members) > MOST_FILES:
-            raise found.refused(f"it has more than {MOST_FILES:,} files")
+        found.check_count(len(members))
         for member in members:
             name = found.checked_name(member.filename)
             if member.is_dir():
@@ -257,8 +263,7 @@ def _record_blobs(git: Git, found: Incoming, commit: str) -> dict[str, str]:
         if not mode.startswith("100"):
             raise found.refused(f"{name!r} is a link or no plain file")
         blobs[found.checked_name(name)] = blob
-    if len(blobs) > MOST_FILES:
-        raise found.refused(f"it has more than {MOST_FILES:,} files")
+    found.check_count(len(blobs))
     return blobs
 
 
@@ -273,11 +278,9 @@ def _read_blobs(git: Git, found: Incoming, blobs: dict[str, str]) -> None:
         return
     sizes = git("cat-file", "--batch-check=%(objectsize)", stdin="\n".join(blobs.values()))
     numbers = [int(each) for each in sizes.split()]
-    if sum(numbers) > MOST_TOTAL_BYTES:
-        raise found.refused(f"it has more than {MOST_TOTAL_BYTES:,} bytes")
+    found.check_total(sum(numbers))
     for name, size in zip(blobs, numbers, strict=True):
-        if size > MOST_BYTES:
-            raise found.refused(f"{name!r} has more than {MOST_BYTES:,} bytes")
+        found.check_size(name, size)
     for name, content in contents(git, blobs).items():
         found.add(name, io.BytesIO(content).read)
 
