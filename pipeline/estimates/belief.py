@@ -1,13 +1,14 @@
-"""What is believed of models that have not been fitted: rung 0 and the cheap rungs, as regressions.
+"""Predicts the errors of models that have not been fitted, by Bayesian regression.
 
-Errors are compared as log-odds. At each level (nothing but published numbers, then one level per
-cheap rung: frozen features, epochs) the log-odds of a full fit are a linear function of a model's
-published numbers and of what its last rung showed, with normal noise of unknown variance. The prior
-of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form (Bishop,
-Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis, ch. 14).
-`learned_prior` makes that prior from fits on other datasets, and `fitted_prior` does so from errors
-by dataset; fits on the dataset itself, as a race makes them, then update it. The shortlist of
-`recommend` rests on level 0 alone.
+Predictors are published numbers (rung 0) and what cheap runs of the model showed (the rungs after
+it). Errors are compared as log-odds. At each level (nothing but published numbers, then one level
+per cheap rung: frozen features, epochs) the log-odds of a full fit are a linear function of a
+model's published numbers and of what its last rung showed, with normal noise of unknown variance.
+The prior of the coefficients is normal-inverse-gamma, so a prediction is Student's t in closed form
+(Bishop, Pattern Recognition and Machine Learning, 2006, 3.3; Gelman et al., Bayesian Data Analysis,
+ch. 14). `learned_prior` makes that prior from fits on other datasets, and `fitted_prior` does so
+from errors by dataset; fits on the dataset itself, as a race makes them, then update it. The
+shortlist of `recommend` rests on level 0 alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How long the fine-tunes of a sweep will take, and which of them to run first: the cheap ones.
+"""Time, memory and energy of fine-tunes to come, and the order of a sweep: the cheap ones first.
 
 Reads, where they are there, the records, timm's published speeds in data/imagenet.csv and the sizes
 of prepared datasets. For the order only ratios of prices count: a cell without a record gets what

@@ -1,4 +1,4 @@
-"""The answer for a dataset, and whether its fits gain over frozen features.
+"""The answer for a dataset in words: the best model, its rivals, its gain over frozen features.
 
 The metrics, the report and `recommend` share these functions. Fits and baseline are measured on the
 same validation images, so their difference is taken image by image: what an image does to both

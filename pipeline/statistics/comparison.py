@@ -1,4 +1,4 @@
-"""One group's models compared: intervals of their errors, which may be the best, how likely.
+"""Compares the models of a group: intervals of their errors, which may be best, and how likely.
 
 A group is a dataset and a recipe: models x seeds, all measured on the same validation images. The
 mean error of a model differs from what it would be over all seeds and all images because of

@@ -1,4 +1,4 @@
-"""What speaks against trusting a finished fit, in sentences: a fit cut short still has an error.
+"""Reasons not to trust a finished fit, as sentences: a fit that was cut short has an error too.
 
 `doubts` reads the records of one model's runs (one recipe, several seeds) and says in how many of
 them each rule fires. A record that lacks what a rule needs, as older ones do, raises no doubt.

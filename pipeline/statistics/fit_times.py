@@ -1,5 +1,4 @@
-"""Which models are worth their cost: on the Pareto front of error and steady fit time, or small
-and fast.
+"""Fit times against errors: the Pareto front, the small and fast models, bounds of unknown times.
 
 Where no time of a model counts, `with_bounds` gives an upper bound: others on the device, a halved
 batch, and a start-up that is part of the time only make it longer, so the shortest of the model's

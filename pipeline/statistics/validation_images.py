@@ -1,8 +1,8 @@
-"""Which validation images each run erred on: from the records to valid_wrong.csv, and from there
-to the noise that the choice of images leaves in a group's errors.
+"""Which validation images each run erred on, and the noise that the choice of images leaves.
 
-The table has one row per finished run that recorded its answers, packed as in the record. It is
-there because `recommend` compares models again, and a fresh clone has no records.
+The former is read from the records and becomes valid_wrong.csv. The table has one row per finished
+run that recorded its answers, packed as in the record. It is there because `recommend` compares
+models again, and a fresh clone has no records.
 """
 
 from collections.abc import Iterable, Sequence
