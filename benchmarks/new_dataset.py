@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.dataset.naming import Hints
+from pipeline.dataset.file_column import Hints
 from pipeline.dataset.recognise import recognise
 from pipeline.source.__main__ import fault_of
 

@@ -25,10 +25,10 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
 from pipeline.dataset.checks import odd_labels
+from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images, frames_of_videos
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
-from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml, told
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import Found

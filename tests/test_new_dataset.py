@@ -9,8 +9,8 @@ from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import new as new_dataset
 from pipeline.dataset.checks import read_config
+from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.naming import Hints
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
 

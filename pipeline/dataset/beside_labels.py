@@ -1,4 +1,4 @@
-"""What lies beside the labels: lists of the images of each part, class folders, other files.
+"""Checks what lies beside the labels: lists of the images of each part, class folders, other files.
 
 Lists, `train.txt` and `test.txt`, are read, or they say what folders or table say; where several
 splits are listed, or something contradicts the labels or their parts, a person chooses. No file
@@ -15,14 +15,15 @@ from shlex import quote
 from typing import Any
 
 from pipeline.dataset.columns import LABEL_NAMES, says_more
-from pipeline.dataset.evidence import Named, Read, in_order, look
+from pipeline.dataset.file_column import Hints, Unclear, find_file_column
 from pipeline.dataset.folders import Nested, may_be_class, read_folders
 from pipeline.dataset.image_files import ImageFiles, why_not_read
+from pipeline.dataset.image_tables import ImageTable, LabelTables, image_table, in_order
 from pipeline.dataset.label_tables import column_key
-from pipeline.dataset.naming import Hints, Unclear, listed, naming
 from pipeline.dataset.sources import (
     Layout,
     Source,
+    listed,
     named_files,
     part_in_words,
     parts_of_paths,
@@ -41,7 +42,7 @@ FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 def lists_beside(
     images: dict[str, Any],
     source: Source,
-    tables: Sequence[Named],
+    tables: Sequence[ImageTable],
     index: ImageFiles,
     hints: Hints,
 ) -> tuple[dict[str, list[str]], list[str]]:
@@ -63,7 +64,7 @@ def lists_beside(
     for part, same in lists.items():
         for each in same:
             fitting = {"train", "valid"} if each.of_both else {part}
-            for file in sorted(each.naming.files & part_of.keys()):
+            for file in sorted(each.files & part_of.keys()):
                 if part_of[file] not in fitting:
                     names = ",".join(one.name for of_part in lists.values() for one in of_part)
                     raise Unclear(
@@ -75,8 +76,8 @@ def lists_beside(
 
 
 def lists_of_parts(
-    tables: Sequence[Named], labelled: Collection[str], index: ImageFiles, hints: Hints
-) -> dict[str, list[Named]]:
+    tables: Sequence[ImageTable], labelled: Collection[str], index: ImageFiles, hints: Hints
+) -> dict[str, list[ImageTable]]:
     """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
 
     Those of option --lists, whatever they name, else those that lie there.
@@ -89,22 +90,22 @@ def lists_of_parts(
     else:
         lists = _lists_among(tables, labelled)
     for one, other in combinations(lists, 2):
-        if one.part_of_list != other.part_of_list and one.naming.files & other.naming.files:
+        if one.part_of_list != other.part_of_list and one.files & other.files:
             both = f"{one.name} and {other.name} both name"
-            both = f"{both} {min(one.naming.files & other.naming.files)}"
+            both = f"{both} {min(one.files & other.files)}"
             if hints.lists is not None:
                 raise Unclear(f"--lists: {both}: give lists of one split, such as train2, test2")
             raise Unclear(
                 f"{both}: write --lists {quote(','.join(_one_per_part(lists)))} (or other lists, "
                 "one per part), or --part none to split the images anew"
             )
-    found: dict[str, list[Named]] = {}
+    found: dict[str, list[ImageTable]] = {}
     for each in lists:
         found.setdefault(str(each.part_of_list), []).append(each)
     return found
 
 
-def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Named]:
+def _lists_among(tables: Sequence[ImageTable], labelled: Collection[str]) -> list[ImageTable]:
     """Of tables the lists of parts, which name images of which most are `labelled`.
 
     None where one of train names all, or lists without one of train name next to none.
@@ -113,18 +114,18 @@ def _lists_among(tables: Sequence[Named], labelled: Collection[str]) -> list[Nam
         each
         for each in in_order(each for each in tables if each.part_of_list)
         if each.meaning is None and _is_plain(each)
-        if len(each.naming.files.intersection(labelled)) >= 0.5 * len(each.naming.files)
+        if len(each.files.intersection(labelled)) >= 0.5 * len(each.files)
     ]
     if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
         lists = [each for each in lists if not each.of_both]
     parts = {each.part_of_list for each in lists}
-    named = frozenset[str]().union(*(each.naming.files for each in lists))
+    named = frozenset[str]().union(*(each.files for each in lists))
     few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
     every = parts == {"train"} and named.issuperset(labelled)
     return [] if few or every else lists
 
 
-def _is_plain(each: Named) -> bool:
+def _is_plain(each: ImageTable) -> bool:
     """Whether a table without labels neither splits nor groups the images by a column."""
     try:
         return not says_more(each)
@@ -132,13 +133,13 @@ def _is_plain(each: Named) -> bool:
         return False
 
 
-def _refuse_unread(each: Named, index: ImageFiles) -> None:
+def _refuse_unread(each: ImageTable, index: ImageFiles) -> None:
     """Lists are read as lines of text that begin with a name."""
     unread = ""
     if suffix_of(each.name) not in TEXT:
         unread = "which is read from lists of text"
     elif not _begins_with_names(each, index):
-        unread = f"but names them in column {each.naming.column}, which is not its first"
+        unread = f"but names them in column {each.file_column.column}, which is not its first"
     if unread:
         raise Unclear(
             f"{each.name} splits the images into parts, {unread}: write one name per line, or "
@@ -146,19 +147,19 @@ def _refuse_unread(each: Named, index: ImageFiles) -> None:
         )
 
 
-def _begins_with_names(each: Named, index: ImageFiles) -> bool:
+def _begins_with_names(each: ImageTable, index: ImageFiles) -> bool:
     """Whether its first column names the images that it names."""
     first = each.frame.columns[0]
-    if each.naming.column == first:
+    if each.file_column.column == first:
         return True
-    found = naming(each.frame[[first]], index, each.name, Hints())
-    return found is not None and found.of_row == each.naming.of_row
+    found = find_file_column(each.frame[[first]], index, each.name, Hints())
+    return found is not None and found.of_row == each.file_column.of_row
 
 
-def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[str]) -> None:
+def _refuse_part_of_a_split(lists: dict[str, list[ImageTable]], labelled: Collection[str]) -> None:
     """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
     each_list = [each for same in lists.values() for each in same]
-    named = set[str]().union(*(each.naming.files for each in each_list)).intersection(labelled)
+    named = set[str]().union(*(each.files for each in each_list)).intersection(labelled)
     if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
         missing, name = ("the others", "test") if "train" in lists else ("train", "train")
         raise Unclear(
@@ -168,18 +169,18 @@ def _refuse_part_of_a_split(lists: dict[str, list[Named]], labelled: Collection[
         )
 
 
-def _one_per_part(lists: Sequence[Named]) -> list[str]:
+def _one_per_part(lists: Sequence[ImageTable]) -> list[str]:
     """The first list of each part that names none of the images of those before it."""
-    found: dict[str | None, Named] = {}
+    found: dict[str | None, ImageTable] = {}
     for each in lists:
-        apart = all(each.naming.files.isdisjoint(one.naming.files) for one in found.values())
+        apart = all(each.files.isdisjoint(one.files) for one in found.values())
         if each.part_of_list not in found and apart:
             found[each.part_of_list] = each
     return [each.name for each in found.values()]
 
 
-def _list_asked(name: str, index: ImageFiles, hints: Hints) -> Named:
-    found = look(name, index, hints)
+def _list_asked(name: str, index: ImageFiles, hints: Hints) -> ImageTable:
+    found = image_table(name, index, hints)
     if found is None:
         raise Unclear(f"--lists: {name} names no images")
     if found.part_of_list is None:
@@ -221,7 +222,7 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
         yield f"{listed(called)}: {what}"
 
 
-def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
+def refuse_lost_columns(tables: Sequence[ImageTable], hints: Hints) -> None:
     """A table without labels that splits or groups the images is not left aside."""
     for each in tables:
         if more := says_more(each, of_parts=hints.part != "none"):
@@ -232,7 +233,7 @@ def refuse_lost_columns(tables: Sequence[Named], hints: Hints) -> None:
 
 
 def refuse_not_understood(
-    tables: Sequence[Named], unread: Sequence[str], index: ImageFiles, otherwise: str
+    tables: Sequence[ImageTable], unread: Sequence[str], index: ImageFiles, otherwise: str
 ) -> None:
     """No file that says something of the images is left aside; `otherwise` says how it could be."""
     _refuse_other_files(unread, index, otherwise)
@@ -250,12 +251,12 @@ def _refuse_other_files(others: Sequence[str], index: ImageFiles, otherwise: str
 
 
 def _refuse_keyed_lists(
-    root: Path, tables: Sequence[Named], paths: Sequence[str], otherwise: str
+    root: Path, tables: Sequence[ImageTable], paths: Sequence[str], otherwise: str
 ) -> None:
     """Files that refer to images by ids that a table gives them are not left aside."""
     keys_of: dict[str, list[set[Any]]] = {}
     for each in tables:
-        others = [each.frame[name] for name in each.frame if name != each.naming.column]
+        others = [each.frame[name] for name in each.frame if name != each.file_column.column]
         keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
         if keys:
             keys_of[each.name] = keys
@@ -312,7 +313,7 @@ def _searchable(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
-def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:
+def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
     """What the folders say beside a table, in words; `Unclear` where that is something else."""
     try:
         reading = read_folders(files, hints, beside_table=True)
@@ -326,7 +327,7 @@ def said_by_folders(table: Read, files: Sequence[str], hints: Hints) -> str:
     return _agreement(table, said)
 
 
-def _names_those(table: Read, said: dict[str, str]) -> bool:
+def _names_those(table: LabelTables, said: dict[str, str]) -> bool:
     """Whether another column than that of the labels names the folders: patients, or paths."""
     label = table.images["label"]
     columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
@@ -340,7 +341,7 @@ def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
     return {file: each["label"] for file, each in said if isinstance(each, dict)}
 
 
-def _beside_nested(table: Read, files: Sequence[str], nested: Nested) -> str:
+def _beside_nested(table: LabelTables, files: Sequence[str], nested: Nested) -> str:
     """Folders that may be classes are left aside only for a column that is called as labels are."""
     label, labels = table.images["label"], table.labels
     choices = []
@@ -361,7 +362,7 @@ def _beside_nested(table: Read, files: Sequence[str], nested: Nested) -> str:
     return "; the folders in folders are not used"
 
 
-def _agreement(table: Read, folder_labels: dict[str, str]) -> str:
+def _agreement(table: LabelTables, folder_labels: dict[str, str]) -> str:
     """Whether the folders say the same as the table; `Unclear` where they do not."""
     labels = table.labels
     pairs = [(folder, labels[file]) for file, folder in folder_labels.items() if file in labels]

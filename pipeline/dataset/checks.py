@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
 from pipeline.dataset.image_files import empty_folders, grouped
 from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode
-from pipeline.dataset.naming import listed
 from pipeline.dataset.prepared import LABEL_SEPARATOR
-from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source
+from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, listed
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
@@ -77,26 +76,26 @@ def choose(
 
     `reasons` says for each image found why it could not be decoded, or is empty.
     """
-    file_faults, rows = list(faults), []
+    file_faults = list(faults)
+    images: dict[int, Found] = {}  # that can be used, by their row
     for row, (image, reason) in enumerate(zip(found, reasons, strict=True)):
         if reason := reason or label_fault(image, policy.kind, policy.classes):
             file_faults.append(Fault(image.file, reason))
         else:
-            rows.append(row)
-    images = [found[row] for row in rows]
-    classes = policy.classes or sorted_classes({tag for image in images for tag in image.labels})
-    rare = few_images(images, classes, policy.min_class_images)
+            images[row] = image
+    labels = {label for image in images.values() for label in image.labels}
+    classes = policy.classes or sorted_classes(labels)
+    rare = few_images(images.values(), classes, policy.min_class_images)
     left_out: list[Fault] = []  # on purpose, with their class
     if policy.rare == "drop":
-        rows, images, classes, dropped = without_classes(rows, images, classes, rare)
+        images, classes, left_out = without_classes(images, classes, rare)
+    split_as = split_images([*images.values()], split) if images else []
+    part_of = dict(zip(images, split_as, strict=True))
+    missing = missing_in_part([*images.values()], split_as, classes)
+    if policy.rare == "drop":
+        images, classes, dropped = without_classes(images, classes, missing)
         left_out += dropped
-    parts = split_images(images, split) if images else []
-    missing = missing_in_part(images, parts, classes)
-    if policy.rare == "drop" and missing:
-        part_of = dict(zip(rows, parts, strict=True))
-        rows, images, classes, dropped = without_classes(rows, images, classes, missing)
-        parts = [part_of[row] for row in rows]
-        left_out += dropped
+    parts = [part_of[row] for row in images]
     class_faults = [
         Fault(f"class {label}", reason)
         for reasons in (rare, missing)
@@ -109,7 +108,7 @@ def choose(
     if not {"train", "valid"} <= set(parts):
         raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
     notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
-    return Chosen(rows, images, parts, classes, file_faults + left_out, notes)
+    return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
 
 
 def _fail(policy: Policy, found: Sequence[Found], files: list[Fault], classes: list[Fault]) -> None:
@@ -213,7 +212,7 @@ def sorted_classes(labels: set[str]) -> list[str]:
     return sorted(labels)
 
 
-def few_images(images: Sequence[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
+def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
     return {
@@ -225,18 +224,17 @@ def few_images(images: Sequence[Found], classes: Sequence[str], minimum: int) ->
 
 
 def without_classes(
-    rows: Sequence[int], images: Sequence[Found], classes: Sequence[str], reasons: dict[str, str]
-) -> tuple[list[int], list[Found], list[str], list[Fault]]:
+    images: Mapping[int, Found], classes: Sequence[str], reasons: dict[str, str]
+) -> tuple[dict[int, Found], list[str], list[Fault]]:
     """The same without the classes in `reasons`; an image left without a label goes too."""
-    kept_rows, kept, faults = [], [], []
-    for row, image in zip(rows, images, strict=True):
+    kept, faults = {}, []
+    for row, image in images.items():
         if labels := tuple(label for label in image.labels if label not in reasons):
-            kept_rows.append(row)
-            kept.append(replace(image, labels=labels))
+            kept[row] = replace(image, labels=labels)
         else:
             label = image.labels[0]
             faults.append(Fault(image.file, f"class {label}: {reasons[label]}"))
-    return kept_rows, kept, [label for label in classes if label not in reasons], faults
+    return kept, [label for label in classes if label not in reasons], faults
 
 
 def suspicious(source: Source, root: Path) -> Iterator[str]:

@@ -13,6 +13,17 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.file_column import (
+    FileColumn,
+    Hints,
+    NoColumn,
+    Unclear,
+    are_paths,
+    refuse_what_is_no_label,
+    splits_by_name,
+    without_box,
+    zeros_and_ones,
+)
 from pipeline.dataset.label_tables import (
     COUNTS,
     column_key,
@@ -23,20 +34,7 @@ from pipeline.dataset.label_tables import (
     ones,
     part_of,
 )
-from pipeline.dataset.naming import (
-    Hints,
-    Naming,
-    NoColumn,
-    Unclear,
-    are_paths,
-    listed,
-    refuse_what_is_no_label,
-    splits_by_name,
-    without_box,
-    words,
-    zeros_and_ones,
-)
-from pipeline.dataset.sources import part_named
+from pipeline.dataset.sources import listed, part_named, words
 from pipeline.dataset.table_files import BOX
 
 LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
@@ -79,17 +77,17 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of which column `naming` names the images; `name` is that of its file."""
+    """A table of which column `file_column` names the images; `name` is that of its file."""
 
     name: str
     frame: pd.DataFrame
-    naming: Naming
+    file_column: FileColumn
     hints: Hints
 
     @property
     def others(self) -> list[str]:
         """The columns but for that of the images' names."""
-        return [column for column in self.frame.columns if column != self.naming.column]
+        return [column for column in self.frame.columns if column != self.file_column.column]
 
     def different_cells(self, column: str) -> str:
         """The first few of them, in words."""
@@ -103,7 +101,7 @@ class Table:
 
 def meaning(table: Table) -> Meaning | None:
     """What the other columns say; None where the table has no label, `Unclear` where it may."""
-    frame, found, hints, rest = table.frame, table.naming, table.hints, table.others
+    frame, found, hints, rest = table.frame, table.file_column, table.hints, table.others
     keys: dict[str, Any] = {"file": found.column, **found.rule}
     evidence = [f"column {found.column} names {found.count} of {len(frame)} rows' images"]
     part = _part_column(table, rest)
@@ -292,7 +290,7 @@ def _label_column(
         return names[0]
     shown = ", ".join(f"{column} ({table.different_cells(column)})" for column in rest)
     raise Unclear(
-        f"{name} names {table.naming.count} images, but which column is the label: {shown}? "
+        f"{name} names {table.file_column.count} images, but which column is the label: {shown}? "
         f"Write --label {rest[0]!r} (or another)"
     )
 
@@ -337,7 +335,7 @@ def _one_or_several(table: Table, label: str, keys: dict[str, Any], evidence: li
         evidence.append(f"its cells are split at {delimiter!r}")
         return "multi"
     labels_of = defaultdict(set)
-    for file, cell in zip(table.naming.of_row, frame[label], strict=True):
+    for file, cell in zip(table.file_column.of_row, frame[label], strict=True):
         if file is not None and cell:
             labels_of[file].add(cell)
     several = sum(len(each) > 1 for each in labels_of.values())

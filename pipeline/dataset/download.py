@@ -206,7 +206,7 @@ def _download(archive: Archive, path: Path) -> None:
         raise
     finally:
         _beside(part, ".etag").unlink(missing_ok=True)
-    if archive.sha256 is None:  # before the file is there, for which it speaks
+    if archive.sha256 is None:  # first the hash, then the file that it is of
         _record(archive, path, found)
     part.replace(path)
 

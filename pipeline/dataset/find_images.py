@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.file_column import Hints, Unclear
 from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
 from pipeline.dataset.image_files import ImageFiles, alike, folder_of, masks_among
 from pipeline.dataset.label_tables import in_table
-from pipeline.dataset.naming import Hints, Unclear, listed, words
 from pipeline.dataset.sources import (
     Fault,
     Found,
@@ -30,7 +30,9 @@ from pipeline.dataset.sources import (
     check_part,
     compiled,
     in_class_folders,
+    listed,
     part_in_words,
+    words,
 )
 from pipeline.dataset.splits import Split, stratified
 from pipeline.dataset.table_files import text_rows

@@ -1,25 +1,23 @@
-"""What a tree of folders says, where no table does: parts, classes, groups, names of files."""
+"""What a tree of folders says, where no table does: which level names parts, classes, groups."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
-from pipeline.dataset.naming import (
+from pipeline.dataset.file_column import (
     NO_IMAGES,
     Hints,
     Unclear,
     choice_of_folders,
     common_folders,
-    listed,
-    words,
 )
-from pipeline.dataset.sources import Layout, part_in_words, part_of_folder
+from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
+from pipeline.dataset.sources import Layout, listed, part_in_words, part_of_folder, words
 
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
@@ -52,8 +50,13 @@ MANY_IN_A_ROW, FEW_IMAGES = 5, 20
 class Nested(Unclear):
     """Folders in folders, of which the upper or the lower ones may be the classes."""
 
-    def __init__(self, message: str, layouts: tuple[str, str]) -> None:
-        super().__init__(message)
+    def __init__(
+        self, upper: Sequence[str], lower: Sequence[str], layouts: tuple[str, str], alone: str = ""
+    ) -> None:
+        super().__init__(
+            f"folders in folders: are the classes {listed(upper)} (write --layout '{layouts[0]}'), "
+            f"or {listed(lower)} (write --layout '{layouts[1]}'{alone})?"
+        )
         self.layouts = layouts
 
 
@@ -85,21 +88,21 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
     if not tree.labelled:
         return None
     if not beside_table:
-        _refuse_copies(tree.labelled, tree.layout)
-    tail, deeper = _label_level(tree.labelled, tree.layout, beside_table)
+        _refuse_copies(tree)
+    tail, deeper = _label_level(tree, beside_table)
     classes = sorted({rest[0] for rest in tree.labelled})
     if len(classes) < 2:
         return None
-    layout = "/".join(tree.layout("{label}", *(["**"] if tail else [])))
+    layout = tree.layout("{label}", *(["**"] if tail else []))
     _refuse_odd_classes(classes, tree.labelled.total(), layout)
     told = [f"{len(classes)} folders name the classes ({listed(classes)})"]
     told += [f"folders {', '.join(tree.parts)} are the parts"] if tree.parts else []
     evidence = "; ".join([*told, deeper] if deeper else told)
     levels = tree.layout("{label}", *tail)
     part_of = {folder: str(part_in_words(folder)) for folder in tree.parts}
-    plain = levels in (["{label}"], ["{part}", "{label}"]) and not (tree.parts and tree.bare)
+    plain = levels in ("{label}", "{part}/{label}") and not (tree.parts and tree.bare)
     if not plain or len(set(part_of.values())) < len(part_of):
-        return Reading({"_target_": target, "layout": "/".join(levels)}, evidence)
+        return Reading({"_target_": target, "layout": levels}, evidence)
     parts = {"parts": {part: folder for folder, part in part_of.items()}} if part_of else {}
     return Reading({"_target_": target, **parts}, evidence)
 
@@ -142,12 +145,13 @@ class _Tree:
         bare = any(len(each) == 1 for each in folders)
         return cls(above, level, parts, bare, inner, labelled)
 
-    def layout(self, *below: str) -> list[str]:
-        """What each level means, given what those of `labelled` do."""
+    def layout(self, *below: str) -> str:
+        """As --layout has it, given what the levels of `labelled` mean."""
         said = [*self.inner, *below]
         if self.part_level is not None:
             said.insert(self.part_level, "{part}")
-        return [*self.above, *("*" if each == "**" else each for each in said[:-1]), said[-1]]
+        levels = ["*" if each == "**" else each for each in said[:-1]]
+        return "/".join([*self.above, *levels, said[-1]])
 
 
 def _descend(
@@ -220,72 +224,63 @@ def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) 
             )
 
 
-def _refuse_copies(labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]]) -> None:
+def _refuse_copies(tree: _Tree) -> None:
     """Raise where a folder beside the class folders holds folders that are called like them."""
-    names = {rest[0] for rest in labelled}
+    names = {rest[0] for rest in tree.labelled}
     below: dict[str, set[str]] = defaultdict(set)
-    for rest in labelled:
+    for rest in tree.labelled:
         below[rest[0]].update(rest[1:2])
     for name in sorted(below):
         alike = [each for each in sorted(below[name] & names) if not each.isdecimal()]
         if alike and name not in below[name]:
-            place = "/".join(layout_of(name))
+            place = tree.layout(name)
             alone = f"write --images {quote(place)} to use it alone, "
             alone = "" if "{" in place or name.lower() in NO_IMAGES else alone
             raise Unclear(
                 f"{place} holds folders that are called like those beside it ({listed(alike)}), "
                 f"as a second copy does: {alone}move it away to use the others, or write --layout "
-                f"'{'/'.join(layout_of('{label}', '**'))}' if it is a class"
+                f"'{tree.layout('{label}', '**')}' if it is a class"
             )
 
 
-def _label_level(
-    labelled: Counter[tuple[str, ...]], layout_of: Callable[..., list[str]], beside_table: bool
-) -> tuple[list[str], str]:
+def _label_level(tree: _Tree, beside_table: bool) -> tuple[list[str], str]:
     """What follows the class's own folder in the layout, and a word about it."""
-    deep = {rest for rest in labelled if len(rest) > 1}
+    deep = {rest for rest in tree.labelled if len(rest) > 1}
     if not deep:
         return [], ""
-    owners: dict[str, set[str]] = defaultdict(set)
+    owners: dict[str, set[str]] = defaultdict(set)  # of each folder in one that may be a class
     for rest in deep:
         owners[rest[1]].add(rest[0])
-    names = sorted(owners)
-    beside = any(len(rest) == 1 for rest in labelled)
-    upper = sorted({rest[0] for rest in labelled})
-    generic = all(name.lower() in _SAYS_NOTHING for name in names)  # images/ in each
+    names, upper = sorted(owners), sorted({rest[0] for rest in tree.labelled})
+    beside = any(len(rest) == 1 for rest in tree.labelled)  # files beside those folders
+    depth = max(map(len, deep))
     one_each = len(names) == 1 and len(owners[names[0]]) == len(upper) and min(map(len, deep)) > 2
     own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
-    generic = generic or (not beside and (one_each or own_name))
-    of_ones = not generic and all(map(_OF_ONE.fullmatch, names))  # patients, never classes
-    if generic:
-        inner, above = sorted({rest[2] for rest in deep if len(rest) > 2}), ["*", "*"]
-        repeated, bare = False, False
-        may_be_classes = bool(inner)
-    else:
-        inner, above = names, ["{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*"]
-        repeated = any(len(each) > 1 for each in owners.values())
-        numbered = all(map(_NUMBERED.fullmatch, names))
-        bare = not beside_table and all(map(str.isdecimal, names))  # patients, or iNaturalist's
-        may_be_classes = not of_ones and (repeated or (not beside and (bare or not numbered)))
-    groups = (max(map(len, deep)) == 2 or of_ones) and not generic and not beside
-    lower = [*above, "{label}"]
-    lower += ["**"] * any(len(rest) > len(lower) for rest in deep)
-    if may_be_classes:
+    generic = all(name.lower() in _SAYS_NOTHING for name in names)  # images/ in each
+    if generic or (not beside and (one_each or own_name)):
+        if inner := sorted({rest[2] for rest in deep if len(rest) > 2}):
+            lower = ["*", "*", "{label}", *["**"] * (depth > 3)]
+            raise Nested(upper, inner, (tree.layout("{label}", "**"), tree.layout(*lower)))
+        return ["**"], f"folders below them ({listed(names)}) mean nothing"
+    of_ones = all(map(_OF_ONE.fullmatch, names))  # patients, never classes
+    repeated = any(len(each) > 1 for each in owners.values())
+    bare = not beside_table and all(map(str.isdecimal, names))  # patients, or iNaturalist's
+    groups = (depth == 2 or of_ones) and not beside
+    lower = ["{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*", "{label}"]
+    lower += ["**"] * (depth > 2)
+    named = bare or not all(map(_NUMBERED.fullmatch, names))
+    if not of_ones and (repeated or (named and not beside)):
         below = "{group}" if groups and bare and not repeated else "**"
-        layouts = "/".join(layout_of("{label}", below)), "/".join(layout_of(*lower))
-        crossed = not generic and all(len(each) == len(upper) for each in owners.values())
-        place = "/".join(layout_of(upper[0]))
+        place = tree.layout(upper[0])
         alone = f", and --images {quote(place)} for one of those above alone"
-        raise Nested(
-            f"folders in folders: are the classes {listed(upper)} (write --layout "
-            f"'{layouts[0]}'), or {listed(inner)} (write --layout '{layouts[1]}'"
-            f"{alone if crossed and '{' not in place else ''})?",
-            layouts,
-        )
+        crossed = all(len(each) == len(upper) for each in owners.values())
+        alone = alone if crossed and "{" not in place else ""
+        layouts = tree.layout("{label}", below), tree.layout(*lower)
+        raise Nested(upper, names, layouts, alone)
     if groups:
-        return ["{group}"] + ["**"] * any(len(rest) > 2 for rest in deep), (
+        return ["{group}"] + ["**"] * (depth > 2), (
             f"folders below them ({listed(names)}) keep their images together (if they are the "
-            f"classes, write --layout '{'/'.join(layout_of(*lower))}')"
+            f"classes, write --layout '{tree.layout(*lower)}')"
         )
     return ["**"], f"folders below them ({listed(names)}) mean nothing"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.naming import Hints, Unclear, listed
-from pipeline.dataset.sources import Found, Source, part_named, without_test
+from pipeline.dataset.file_column import Hints, Unclear
+from pipeline.dataset.sources import Found, Source, listed, part_named, without_test
 
 LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
 

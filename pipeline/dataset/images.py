@@ -1,10 +1,10 @@
-"""One file's bytes -> RGB pixels -> uint8 arrays. The rule, the same for every file:
+"""Decodes one file's bytes to RGB pixels, and resizes those to uint8 arrays.
 
-an image is what a viewer shows. The first frame; turned as its EXIF orientation says; what is
-transparent lies on white; of 16-bit grey the upper 8 bits (`dim` says where those are all but
-empty); everything else (grey, palette, CMYK,
-YCbCr, ...) as Pillow converts it to RGB. A file with none of these peculiarities gives exactly the
-pixels that fastai's `PILImage.create` and `Resize(size, method="squish")` give.
+The rule is the same for every file: an image is what a viewer shows. The first frame; turned as its
+EXIF orientation says; what is transparent lies on white; of 16-bit grey the upper 8 bits (`dim`
+says where those are all but empty); everything else (grey, palette, CMYK, YCbCr, ...) as Pillow
+converts it to RGB. A file with none of these peculiarities gives exactly the pixels that fastai's
+`PILImage.create` and `Resize(size, method="squish")` give.
 """
 
 import io
@@ -66,7 +66,7 @@ class Picture:
 
 
 def decoder() -> dict[str, str]:
-    """What the pixels depend on beside the files' bytes."""
+    """What the pixels depend on besides the files' bytes."""
     libjpeg = features.version("libjpeg_turbo") or features.version("jpg")
     return {"pillow": pillow_version, "libjpeg": str(libjpeg), "filter": FILTER}
 

@@ -24,11 +24,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes, suspicious
 from pipeline.dataset.download import unpacked_file
+from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import frames_of_videos
 from pipeline.dataset.images import NotAnImage, decode
-from pipeline.dataset.naming import Hints, listed
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Found, Source
+from pipeline.dataset.sources import Found, Source, listed
 
 MOST_CLASSES = 12
 COLUMNS, MAX_TILES = 8, 64

@@ -1,4 +1,4 @@
-"""What lies in a user's folder: it is understood, with evidence, or the command stops.
+"""How a user's folder of images is to be read: it is understood, with evidence, or that stops.
 
 Tables that name images come first, then folders, then the files' names. No table that names images
 is ignored; two readings that disagree are an error that names both and what to write.
@@ -27,7 +27,7 @@ from pipeline.dataset.beside_labels import (
     with_lists,
 )
 from pipeline.dataset.columns import doubt, groups_in, says_more
-from pipeline.dataset.evidence import Named, Read, look, said_together
+from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
 from pipeline.dataset.find_images import (
     find_images,
     in_groups,
@@ -45,11 +45,12 @@ from pipeline.dataset.folders import (
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles, any_stem
+from pipeline.dataset.image_tables import ImageTable, LabelTables, image_table, labels_in_tables
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.naming import Hints, NoColumn, Unclear, common_folders, listed, part_in_name
 from pipeline.dataset.sources import (
     Source,
     files_below,
+    listed,
     named_files,
     part_in_words,
     parts_of_paths,
@@ -137,7 +138,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     by_paths = hints.pattern or (hints.layout and hints.table is None)
     tables_count = hints.table != "none" and not by_paths
     notes: list[str] = []
-    if tables_count and (found := said_together(tables, index, hints, notes)):
+    if tables_count and (found := labels_in_tables(tables, index, hints, notes)):
         if hints.table is None:
             _refuse_unnamed(found, index, notes)
             refuse_other_lists(unread, index, found.names)
@@ -174,7 +175,7 @@ def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -
     return found
 
 
-def _by_tables(found: Read, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
+def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
     """Labels as tables give them."""
     images, rule = found.images, found.rule
     if hints.layout is not None:
@@ -190,10 +191,10 @@ def _by_tables(found: Read, index: ImageFiles, hints: Hints, notes: list[str]) -
     left = [each for each in found.others if each.name not in used]
     if hints.table is None:
         refuse_lost_columns(left, hints)
-    if unlabelled := [each for each in left if each.naming.files - found.named]:
+    if unlabelled := [each for each in left if each.files - found.named]:
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
-        other = len(each.naming.files - found.named)
+        other = len(each.files - found.named)
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += with_lists(images, lists)
@@ -212,7 +213,7 @@ def _by_tables(found: Read, index: ImageFiles, hints: Hints, notes: list[str]) -
     return _recognised(images, source, found.kind, rule, notes)
 
 
-def _refuse_doubtful(found: Read) -> None:
+def _refuse_doubtful(found: LabelTables) -> None:
     """Raise where labels may be of objects in the images, or measurements."""
     label = found.images["label"]
     for each in found.group:
@@ -223,7 +224,7 @@ def _refuse_doubtful(found: Read) -> None:
             )
 
 
-def _not_used(table: Named) -> str:
+def _not_used(table: ImageTable) -> str:
     """What a table without labels says of parts or groups, where a person left it aside."""
     with suppress(Unclear):
         if more := says_more(table):
@@ -231,7 +232,7 @@ def _not_used(table: Named) -> str:
     return ""
 
 
-def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
+def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> None:
     """A layout that labels nothing, or without a label of the table, was meant in another way."""
     of_table, of_folders = set[str](), set[str]()
     for image in source.images:
@@ -247,7 +248,7 @@ def _refuse_other_labels(source: Source, table: Read, layout: str) -> None:
 
 
 def _by_folders(
-    reading: Reading, tables: Sequence[Named], index: ImageFiles, hints: Hints
+    reading: Reading, tables: Sequence[ImageTable], index: ImageFiles, hints: Hints
 ) -> Recognised:
     """Labels as folders or names of files give them; no table gives any."""
     notes = []
@@ -276,18 +277,18 @@ def _recognised(
     return Recognised(images, kind, "given" if given else "stratified", rule, source, notes)
 
 
-def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
+def _refuse_unnamed(read: LabelTables, index: ImageFiles, notes: list[str]) -> None:
     """Images in no table are left aside with a note; class folders of them are not."""
     named, first = read.named, read.group[0].name
     rows = sum(len(each.frame) for each in read.group)
     few = len(named) < 0.5 * len(index.files)
-    odd = few or any(each.naming.count < 0.5 * len(each.frame) for each in read.group)
+    odd = few or any(each.file_column.count < 0.5 * len(each.frame) for each in read.group)
     if odd and len(named) < 0.5 * rows:
         raise Unclear(
             f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
             f"--table {quote(first)} to use it all the same, or --table none for the folders"
         )
-    unlabelled = [each.naming.files for each in read.others if each.part != "train"]
+    unlabelled = [each.files for each in read.others if each.part != "train"]
     known = named.union(*unlabelled)
     unnamed = [file for file in index.files if file not in known]
     class_of = class_folders(unnamed)
@@ -313,7 +314,7 @@ def _refuse_unnamed(read: Read, index: ImageFiles, notes: list[str]) -> None:
 
 
 def _by_names(
-    index: ImageFiles, sidecars: Sequence[str], tables: Sequence[Named], hints: Hints
+    index: ImageFiles, sidecars: Sequence[str], tables: Sequence[ImageTable], hints: Hints
 ) -> Reading:
     files = index.files
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
@@ -354,7 +355,7 @@ def _refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) 
                 )
 
 
-def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[Named]:
+def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
     """The tables that name images; with --table those, and what may be lists of parts."""
     wanted = [path for path in others if suffix_of(path) in TABLES]
     asked = wanted
@@ -367,16 +368,16 @@ def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[N
         raise Unclear(
             f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
         )
-    found: list[Named] = []
-    lists: list[Named] = []  # without labels and without the column of option --file
+    found: list[ImageTable] = []
+    lists: list[ImageTable] = []  # without labels and without the column of option --file
     without: list[NoColumn] = []
     for path in wanted[:MOST_TABLES]:
         try:
-            each = look(path, index, hints)
+            each = image_table(path, index, hints)
         except NoColumn as error:
             without.append(error)
             with suppress(Unclear):
-                each = look(path, index, replace(hints, file=None))
+                each = image_table(path, index, replace(hints, file=None))
                 if each is not None and each.meaning is each.unclear is None:
                     lists.append(each)
         except Unclear:

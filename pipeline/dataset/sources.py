@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
@@ -21,6 +22,7 @@ PART_NAMES = {
     "test": ("test", "testing", "tst"),
 }
 BESIDE = table_files.SUFFIXES | {".md"}
+MOST_SHOWN = 4  # values that a message lists
 _WORDS = "|".join(name for names in PART_NAMES.values() for name in names)
 _STUFF = r"(?:images?|imgs?|pics|pictures|photos|data|dataset|set|files|lists?|jpe?g|png)"
 _PART_FOLDER = re.compile(rf"(?:{_STUFF}[-_ ]?)?({_WORDS})(?:[-_ ]?(?:{_STUFF}|\d+))*", re.I)
@@ -214,6 +216,17 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
             f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
         )
     return Source(images, FolderReader(root), faults, unlabelled)
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def listed(values: Iterable[Any]) -> str:
+    """The first few values in words."""
+    texts = [str(value) or "(empty)" for value in values]
+    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
+    return ", ".join(texts[:MOST_SHOWN]) + more
 
 
 def check_part(key: str, part: str | None) -> None:

@@ -1,7 +1,11 @@
-"""Which column of a table names the images, and by which rule its cells become files."""
+"""Which column of a table names the images, and by which rule its cells become files.
+
+Also what the modules behind `--new` share: its options (`Hints`), and the error that a person must
+choose (`Unclear`).
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -23,12 +27,7 @@ from pipeline.dataset.image_files import (
     with_parents,
 )
 from pipeline.dataset.label_tables import column_key
-from pipeline.dataset.sources import part_in_words, part_of_folder
-
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from pipeline.dataset.sources import listed, part_in_words, part_of_folder, words
 
 FILE_NAMES = words(
     "file filename file_name image image_name image_id image_path img img_name img_path "
@@ -44,7 +43,6 @@ _OF_FOLDERS = words(
     "animal lesion slide video clip sequence scene specimen session"
 )
 SPLITS = re.compile(r"(^|[_/.-])(partition|split|fold)s?([_.-]|$)")
-MOST_SHOWN = 4
 LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
 
@@ -74,7 +72,7 @@ class Hints:
 
 
 @dataclass(frozen=True)
-class Naming:
+class FileColumn:
     """A column that names images, and how its cells become files."""
 
     column: str
@@ -91,7 +89,9 @@ class Naming:
         return frozenset(file for file in self.of_row if file is not None)
 
 
-def naming(table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints) -> Naming | None:
+def find_file_column(
+    table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints
+) -> FileColumn | None:
     """The column that names the images; None where none does. Two that disagree are `Unclear`."""
     columns = [hints.file] if hints.file else list(table.columns)
     if hints.file and hints.file not in table.columns:
@@ -144,7 +144,7 @@ def folder_column(
 
 def _names(
     table: pd.DataFrame, column: str, index: ImageFiles, name: str, hints: Hints
-) -> Naming | None:
+) -> FileColumn | None:
     cells = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in table[column]]
     wanted = [cell for cell in dict.fromkeys(cells) if cell and len(cell) < 1000]
     if not wanted:
@@ -155,7 +155,7 @@ def _names(
     else:
         return None
     of_cell, keys, strength = rule
-    return Naming(column, keys, tuple(of_cell.get(cell) for cell in cells), strength)
+    return FileColumn(column, keys, tuple(of_cell.get(cell) for cell in cells), strength)
 
 
 def _rule(
@@ -338,13 +338,6 @@ def splits_by_name(name: str, label: str) -> bool:
     split = SPLITS.search(name.lower())
     of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
     return label.startswith("column ") and split is not None and not of_a_part
-
-
-def listed(values: Iterable[Any]) -> str:
-    """The first few values in words."""
-    texts = [str(value) or "(empty)" for value in values]
-    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
-    return ", ".join(texts[:MOST_SHOWN]) + more
 
 
 def are_paths(cells: pd.Series) -> bool:

@@ -1,4 +1,4 @@
-"""The tables in a folder that name images, and what they say together."""
+"""The tables in a folder that name its images, and the labels that they give together."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,16 @@ import pandas as pd
 
 from pipeline.dataset import table_files
 from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, Table, groups_in, meaning
+from pipeline.dataset.file_column import (
+    FileColumn,
+    Hints,
+    NoColumn,
+    Unclear,
+    find_file_column,
+    folder_column,
+    part_in_name,
+    refuse_words,
+)
 from pipeline.dataset.image_files import (
     ImageFiles,
     rows_of_folders,
@@ -19,20 +29,10 @@ from pipeline.dataset.image_files import (
     table_and_keys,
 )
 from pipeline.dataset.label_tables import column_key, no_list, with_lists
-from pipeline.dataset.naming import (
-    MOST_SHOWN,
-    Hints,
-    Naming,
-    NoColumn,
-    Unclear,
-    folder_column,
-    listed,
-    naming,
-    part_in_name,
-    refuse_words,
-)
 from pipeline.dataset.sources import (
+    MOST_SHOWN,
     PART_NAMES,
+    listed,
     parts_of_paths,
     suffix_of,
     without_part,
@@ -51,7 +51,7 @@ _CLASSES = re.compile(r"n\d{8}|class[-_ ]?\d+|\d+\.[a-z].*", re.I)
 
 
 @dataclass(frozen=True)
-class Named(Table):
+class ImageTable(Table):
     """A table that names images."""
 
     keys: dict[str, Any]  # of `in_table`: separator and header, where they are not the plain ones
@@ -59,9 +59,14 @@ class Named(Table):
     unclear: Unclear | None = None
 
     @property
+    def files(self) -> frozenset[str]:
+        """The images that it names."""
+        return self.file_column.files
+
+    @property
     def named_and_columns(self) -> tuple[int, int]:
         """How many rows name an image, and how many columns there are."""
-        return self.naming.count, self.frame.shape[1]
+        return self.file_column.count, self.frame.shape[1]
 
     @property
     def part(self) -> str | None:
@@ -81,7 +86,7 @@ class Named(Table):
         """Is it called like what is to be handed in at a contest: sample_submission.csv?"""
         return "submission" in self.name.lower() or "submit" in self.name.lower()
 
-    def as_list(self) -> "Named":
+    def as_list(self) -> "ImageTable":
         """As a list of images, whatever else its rows say."""
         return replace(self, meaning=None, unclear=None)
 
@@ -92,7 +97,7 @@ class Named(Table):
         columns = [label] if isinstance(label, str) else label
         cells = (map(_text, self.frame[column]) for column in columns)
         texts = ("|".join(row) for row in zip(*cells, strict=True))
-        rows = zip(self.naming.of_row, texts, strict=True)
+        rows = zip(self.file_column.of_row, texts, strict=True)
         return {file: text for file, text in rows if file is not None}
 
 
@@ -106,7 +111,7 @@ def _is_of_ids(path: Path) -> bool:
     return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
 
 
-def look(name: str, index: ImageFiles, hints: Hints) -> Named | None:
+def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None:
     """A table read in the way in which it names the most images; None if it names none."""
     path = index.root / name
     if _is_of_ids(path):
@@ -116,13 +121,13 @@ def look(name: str, index: ImageFiles, hints: Hints) -> Named | None:
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
         ways = [",", *separators_in(path), *blanks]
-    best: Named | None = None
-    folders: Named | None = None
+    best: ImageTable | None = None
+    folders: ImageTable | None = None
     unclear: Unclear | None = None
     for separator in ways:
         try:
             keys, frame = table_and_keys(path, separator, index, hints.delimiter)
-            names = naming(frame, index, name, hints)
+            names = find_file_column(frame, index, name, hints)
         except NotATable:
             continue
         except Unclear as error:
@@ -131,14 +136,14 @@ def look(name: str, index: ImageFiles, hints: Hints) -> Named | None:
         if names is None:
             folders = folders or _of_folders(name, frame, keys, index, hints)
             continue
-        found = Named(name, frame, names, hints, keys)
+        found = ImageTable(name, frame, names, hints, keys)
         if best is None or found.named_and_columns > best.named_and_columns:
             best = found
     if best is None:
         if unclear is not None:
             raise unclear
         return folders
-    if suffix in (".txt", ".md") and best.naming.count < max(2, 0.5 * len(best.frame)):
+    if suffix in (".txt", ".md") and best.file_column.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     best = replace(best, frame=with_lists(best.frame, _may_be_labels(best)))
     try:
@@ -155,7 +160,7 @@ def look(name: str, index: ImageFiles, hints: Hints) -> Named | None:
 
 def _of_folders(
     name: str, frame: pd.DataFrame, keys: dict[str, Any], index: ImageFiles, hints: Hints
-) -> Named | None:
+) -> ImageTable | None:
     """A table whose rows name folders of images; None where those are the classes themselves.
 
     Of classes each has a label of its own.
@@ -165,8 +170,8 @@ def _of_folders(
     column, sure = found
     rows = rows_of_folders(frame, column, index)
     of_row = tuple(file if file in index.known else None for file in rows[column])
-    files = Naming(column, {"path": "{}"}, of_row, 3)
-    named = Named(name, frame.loc[rows.index], files, hints, keys)
+    files = FileColumn(column, {"path": "{}"}, of_row, 3)
+    named = ImageTable(name, frame.loc[rows.index], files, hints, keys)
     try:
         said = meaning(named)
     except Unclear as error:
@@ -195,25 +200,25 @@ def _of_folders(
     return named
 
 
-def _may_be_labels(table: Named) -> list[str]:
+def _may_be_labels(table: ImageTable) -> list[str]:
     """The columns that neither name images nor, by their names, parts or groups."""
     columns, hints = list(table.frame.columns), table.hints
     if hints.label in columns:
         return [hints.label]
-    others = {table.naming.column, hints.part, hints.group, *groups_in(columns)}
+    others = {table.file_column.column, hints.part, hints.group, *groups_in(columns)}
     return [each for each in columns if each not in others and column_key(each) not in PART_COLUMNS]
 
 
 @dataclass(frozen=True)
-class Read:
-    """What tables say together: the keys of `in_table` and, in words, why."""
+class LabelTables:
+    """The tables in `group`, which give the labels together: keys of `in_table`, and why."""
 
     images: dict[str, Any]
     kind: str
     rule: str
-    group: list[Named]
-    same: list[Named]  # that say the same of some of the images
-    others: list[Named]  # that give no label
+    group: list[ImageTable]
+    same: list[ImageTable]  # that say the same of some of the images
+    others: list[ImageTable]  # that give no label
 
     @property
     def names(self) -> str:
@@ -222,24 +227,24 @@ class Read:
 
     @property
     def named(self) -> frozenset[str]:
-        return frozenset[str]().union(*(each.naming.files for each in self.group))
+        return frozenset[str]().union(*(each.files for each in self.group))
 
     @property
     def labels(self) -> dict[str, str]:
         return {file: label for each in self.group for file, label in each.labels().items()}
 
 
-def said_together(
-    tables: Sequence[Named], index: ImageFiles, hints: Hints, notes: list[str]
-) -> Read | None:
-    """What the tables say together; None where none has labels."""
+def labels_in_tables(
+    tables: Sequence[ImageTable], index: ImageFiles, hints: Hints, notes: list[str]
+) -> LabelTables | None:
+    """The tables that give the labels; None where none does. Two that disagree are `Unclear`."""
     lacking = [each.name for each in tables if isinstance(each.unclear, NoColumn)]
     if len(lacking) < len([each for each in tables if each.meaning or each.unclear]):
         tables = [each.as_list() if each.name in lacking else each for each in tables]
     labelled = [each for each in tables if each.meaning is not None]
     if unclear := next((each.unclear for each in tables if each.unclear), None):
-        most = max(labelled, key=lambda each: len(each.naming.files), default=None)
-        if most and len(most.naming.files) > 0.5 * len(index.files):
+        most = max(labelled, key=lambda each: len(each.files), default=None)
+        if most and len(most.files) > 0.5 * len(index.files):
             other = quote(_with_its_parts(most, labelled))
             raise Unclear(f"{unclear}; or --table {other} for the labels there")
         raise unclear
@@ -254,26 +259,26 @@ def said_together(
         group = [_of_one_content(labelled)]
         notes += [f"{each.name} says the same" for each in labelled if each not in group]
     same = [each.as_list() for each in labelled if each not in group]
-    return Read(*_combined(group, hints, notes), group, same, others)
+    return LabelTables(*_combined(group, hints, notes), group, same, others)
 
 
-def _is_placeholder(table: Named, all_of_them: Sequence[Named]) -> bool:
+def _is_placeholder(table: ImageTable, all_of_them: Sequence[ImageTable]) -> bool:
     """A contest's sample submission: other images than the rest, all with one label."""
     others = [each for each in all_of_them if each is not table]
     one = len(set(table.labels().values())) == 1
     if table.is_submission:
         return one or bool(others)
-    apart = not any(table.naming.files & each.naming.files for each in others)
+    apart = not any(table.files & each.files for each in others)
     return bool(others) and apart and one and table.part == "test"
 
 
-def _of_one_shape(tables: Sequence[Named]) -> list[Named] | None:
+def _of_one_shape(tables: Sequence[ImageTable]) -> list[ImageTable] | None:
     """Tables with the same columns for different images: one per part, or one per folder."""
     columns = {tuple(each.frame.columns) for each in tables}
     if len(tables) == 1:
         return list(tables)
-    files = sum(len(each.naming.files) for each in tables)
-    if len(columns) > 1 or files > len(frozenset().union(*(t.naming.files for t in tables))):
+    files = sum(len(each.files) for each in tables)
+    if len(columns) > 1 or files > len(frozenset().union(*(t.files for t in tables))):
         return None
     keys = ("file", "label", "part", "group", "separator", "header", "suffix", "case", "prefix")
     shapes = [
@@ -286,9 +291,9 @@ def _of_one_shape(tables: Sequence[Named]) -> list[Named] | None:
     return list(tables)
 
 
-def _of_one_content(tables: Sequence[Named]) -> Named:
+def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
     """Of tables that say the same the one that names the most; else `Unclear`."""
-    ordered = sorted(tables, key=lambda each: (-len(each.naming.files), each.name))
+    ordered = sorted(tables, key=lambda each: (-len(each.files), each.name))
     first = ordered[0].labels()
     flags = [each.name for each in ordered if set(each.labels().values()) <= {"-1", "0", "1"}]
     for other in ordered[1:]:
@@ -311,7 +316,7 @@ def _of_one_content(tables: Sequence[Named]) -> Named:
     return ordered[0]
 
 
-def _with_its_parts(table: Named, tables: Sequence[Named]) -> str:
+def _with_its_parts(table: ImageTable, tables: Sequence[ImageTable]) -> str:
     """As --table has it, with the tables beside it that are called alike but for the part."""
     alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
     parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
@@ -322,7 +327,7 @@ def _with_its_parts(table: Named, tables: Sequence[Named]) -> str:
 
 
 def _combined(
-    group: Sequence[Named], hints: Hints, notes: list[str]
+    group: Sequence[ImageTable], hints: Hints, notes: list[str]
 ) -> tuple[dict[str, Any], str, str]:
     """The keys of `in_table` for one table, or several of one shape."""
     first = group[0]
@@ -336,7 +341,7 @@ def _combined(
                 if each.meaning and key in each.meaning.keys:
                     images[key] = each.meaning.keys[key]
         images |= _tables_and_paths(group, "part" in images, hints)
-    files = frozenset[str]().union(*(each.naming.files for each in group))
+    files = frozenset[str]().union(*(each.files for each in group))
     split = "part" in images or isinstance(images["table"], dict)
     if not split and (said := parts_of_paths(files, in_names=hints.part != "none")):
         images["part_of_path"] = True
@@ -350,7 +355,7 @@ def _combined(
     return images, "multi" if "multi" in kinds else "single", rule
 
 
-def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict[str, Any]:
+def _tables_and_paths(group: Sequence[ImageTable], split: bool, hints: Hints) -> dict[str, Any]:
     """Several tables, by their parts where their names say them; and how images lie."""
     tables: dict[str, list[str]] = {}
     paths: dict[str, set[str]] = {}
@@ -383,7 +388,7 @@ def _tables_and_paths(group: Sequence[Named], split: bool, hints: Hints) -> dict
     }
 
 
-def in_order(tables: Iterable[Named]) -> list[Named]:
+def in_order(tables: Iterable[ImageTable]) -> list[ImageTable]:
     """train2.txt before train10.txt, and train before valid before test."""
     order = [*PART_NAMES, None]
     return sorted(
