@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # accelerate 1.15.0, gather_for_metrics: "potentially drops duplicates in the last batch if on a distributed system". It
-# cuts the last batch to len(dataset) % batch_size, also in one process, and also where a sampler draws another number of
-# images than the dataset has. So the last batch of a validation set given by a sampler, as in a split by
+# cuts the last batch to len(dataset) % batch_size, also in one process, and also where a sampler draws another number
+# of images than the dataset has. So the last batch of a validation set given by a sampler, as in a split by
 # SubsetRandomSampler or a fold of cross-validation, loses images that are no duplicates.
 #
 # Seen, one process on a CPU, 1,000 images of which a SubsetRandomSampler takes 192, in batches of 64: 168 reach the
-# metric, the other 24 do not (1,000 % 64 = 40 of the last 64). 33 images, in one batch of 333: one is left. The accuracy
-# of the 33 is 0.82, the reported one 1.0. With Subset instead of the sampler all arrive. No warning.
+# metric, the other 24 do not (1,000 % 64 = 40 of the last 64). 33 images, in one batch of 333: one is left. The
+# accuracy of the 33 is 0.82, the reported one 1.0. With Subset instead of the sampler all arrive. No warning.
 # Expected: 192 and 33 images; there are no duplicates to drop.
-# It matters for small validation sets: the images left out differ by batch size, so do the scores, and with an unshuffled
-# sampler they are always the last ones, often one class. Use torch.utils.data.Subset, never a sampler.
+# It matters for small validation sets: the images left out differ by batch size, so do the scores, and with an
+# unshuffled sampler they are always the last ones, often one class. Use torch.utils.data.Subset, never a sampler.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# dlordinal 2.7.0, metrics for ordered classes (grades, ages, stages): accuracy_off1, "allowing errors if they occur in an
-# adjacent class", amae and mmae, the mean and the largest mean absolute error of a class. The distance of two classes is
-# that of their rows in the confusion matrix, which has no row for a class that no image has. A class that is missing in
-# a small validation set or a fold moves those on both sides of it together. amae and mmae cannot be told the classes.
+# dlordinal 2.7.0, metrics for ordered classes (grades, ages, stages): accuracy_off1, "allowing errors if they occur in
+# an adjacent class", amae and mmae, the mean and the largest mean absolute error of a class. The distance of two
+# classes is that of their rows in the confusion matrix, which has no row for a class that no image has. A class that is
+# missing in a small validation set or a fold moves those on both sides of it together. amae and mmae cannot be told the
+# classes.
 #
 # Seen: grades 0 to 4, a fold with images of 0 and 4 only, half of them taken for the other: accuracy_off1 1.0, amae and
-# mmae 0.5. The errors are four grades, so 0.5 and 2.0 are right, which accuracy_off1 gives with labels=range(5). With one
-# image of each other grade, rightly predicted, mmae is 2.0. A wrong prediction of a grade that no image has leaves
+# mmae 0.5. The errors are four grades, so 0.5 and 2.0 are right, which accuracy_off1 gives with labels=range(5). With
+# one image of each other grade, rightly predicted, mmae is 2.0. A wrong prediction of a grade that no image has leaves
 # accuracy_off1 altogether: of four images of 0 and 1, one taken for 3, all are right. No warning.
 # Expected: distances of the labels themselves, which are integers.
-# It matters for folds and small sets: those with fewer grades look better, and a mean over folds mixes both scales. Give
-# accuracy_off1 its labels and compute the other two from numpy.abs(y_true - y_pred).
+# It matters for folds and small sets: those with fewer grades look better, and a mean over folds mixes both scales.
+# Give accuracy_off1 its labels and compute the other two from numpy.abs(y_true - y_pred).
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# dlordinal 2.7.0, metrics for ordered classes: mes and gmes, mean and geometric mean of the sensitivity of the first and
-# the last class. "y_pred : array-like. Predicted probabilities or labels." Both turn what they get into integers before
-# they take the largest, so every probability below 1 becomes 0 and each image is predicted as the first class. gmsec, by
-# its text the same number as gmes, does not.
+# dlordinal 2.7.0, metrics for ordered classes: mes and gmes, mean and geometric mean of the sensitivity of the first
+# and the last class. "y_pred : array-like. Predicted probabilities or labels." Both turn what they get into integers
+# before they take the largest, so every probability below 1 becomes 0 and each image is predicted as the first class.
+# gmsec, by its text the same number as gmes, does not.
 #
-# Seen: a model that gives the true class of five 0.8, on 1,000 images: mes 0.5 and gmes 0 from its probabilities, 1 and 1
-# from the labels of the same probabilities; gmsec 1 from both. A model that always gives the last class the most gets
+# Seen: a model that gives the true class of five 0.8, on 1,000 images: mes 0.5 and gmes 0 from its probabilities, 1 and
+# 1 from the labels of the same probabilities; gmsec 1 from both. A model that always gives the last class the most gets
 # the same 0.5 and 0. No warning.
 # Expected: the same from probabilities as from labels.
 # It matters because every model gets the same score, and a search by it chooses at random. Pass the labels.

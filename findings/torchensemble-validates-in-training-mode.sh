@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # torchensemble 0.2.0, fit(..., test_loader): "the ensemble will be evaluated on this dataloader after each training
-# epoch", "the ensemble with the best validation performance will be saved". The networks are put into evaluation mode by
-# way of the ensemble, which does not hold them yet in the first epoch, and with n_jobs=2 or more, where joblib returns
-# copies, in no epoch. They stay in training mode: dropout stays on, batch norm takes the mean and variance of the
-# validation batch and adds them to its running ones. VotingClassifier and BaggingClassifier alike.
+# epoch", "the ensemble with the best validation performance will be saved". The networks are put into evaluation mode
+# by way of the ensemble, which does not hold them yet in the first epoch, and with n_jobs=2 or more, where joblib
+# returns copies, in no epoch. They stay in training mode: dropout stays on, batch norm takes the mean and variance of
+# the validation batch and adds them to its running ones. VotingClassifier and BaggingClassifier alike.
 #
 # Seen: two small networks with batch norm, an easy task, 1,000 validation images sorted by class, as a folder per class
 # gives them. n_jobs=None: 49 %, 93 %, 95 %, 96 % after the four epochs, the first in training mode. n_jobs=2: 47 % to
-# 50 % after each, so the "best" is an early one by chance, and evaluate() gives 82 to 86 % for it, not 96 %. Half of the
-# batches in the running mean and variance are of validation images. No warning.
+# 50 % after each, so the "best" is an early one by chance, and evaluate() gives 82 to 86 % for it, not 96 %. Half of
+# the batches in the running mean and variance are of validation images. No warning.
 # Expected: evaluation mode in each epoch; about the same with any n_jobs.
 # It matters because n_jobs is for speed alone, and the ensemble that is kept is the wrong one, changed by validation
 # images. Fit without test_loader and call evaluate().

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# torchsampler 0.1.2, ImbalancedDatasetSampler(dataset, labels, indices): README: "rebalance the class distributions when
-# sampling from the imbalanced dataset". indices are "a list of indices"; the weights are sorted by index, the indices
-# are not, so with indices in any other order, as train_test_split, KFold(shuffle=True) or torch.randperm give them,
-# each image is drawn by the weight of another.
+# torchsampler 0.1.2, ImbalancedDatasetSampler(dataset, labels, indices): README: "rebalance the class distributions
+# when sampling from the imbalanced dataset". indices are "a list of indices"; the weights are sorted by index, the
+# indices are not, so with indices in any other order, as train_test_split, KFold(shuffle=True) or torch.randperm give
+# them, each image is drawn by the weight of another.
 #
-# Seen: 1,000 images, 10 % of the rare class, 800 of them for training. Indices in ascending order: 50 % of the images drawn
-# are of the rare class. The same indices shuffled: 11 %, as without a sampler, though a tenth of the images is drawn nine
-# times as often as the rest: the wrong tenth. All 1,000 in shuffled order: 9 %. No warning.
+# Seen: 1,000 images, 10 % of the rare class, 800 of them for training. Indices in ascending order: 50 % of the images
+# drawn are of the rare class. The same indices shuffled: 11 %, as without a sampler, though a tenth of the images is
+# drawn nine times as often as the rest: the wrong tenth. All 1,000 in shuffled order: 9 %. No warning.
 # Expected: half and half, in any order.
 # It matters because the fit runs as before: a study "with balanced sampling" is one without. Sort the indices, or use
 # torch's WeightedRandomSampler on a Subset.

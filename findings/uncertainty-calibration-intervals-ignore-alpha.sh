@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # uncertainty-calibration 0.1.4, get_calibration_error_uncertainties: "[lower, mid, upper]: 1-alpha confidence intervals
 # produced by bootstrap resampling", alpha=0.1 by default. The bootstrap behind it takes alpha in percent (10.0 by
-# default, "1 - alpha percent") and gets the fraction, so the limits are the percentiles 0.05 and 99.95 of 100 resamples:
-# their lowest and highest, whatever alpha is asked for. The same holds for get_top_calibration_error_uncertainties.
+# default, "1 - alpha percent") and gets the fraction, so the limits are the percentiles 0.05 and 99.95 of 100
+# resamples: their lowest and highest, whatever alpha is asked for. The same holds for
+# get_top_calibration_error_uncertainties.
 #
 # Seen: top-label ECE of 1,000 images: the 95 %, 90 %, 50 % and 10 % intervals are each -0.012 to 0.042. With alpha=10,
-# as percent, the interval is -0.001 to 0.030, which the percentiles 5 and 95 of the same resamples give too. No warning.
+# as percent, the interval is -0.001 to 0.030, which the percentiles 5 and 95 of the same resamples give too. No
+# warning.
 # Expected: a 50 % interval less than half as wide as a 90 % one.
 # It matters for comparisons: the default says 90 % and is 1.7 times too wide, so models that differ appear equally well
 # calibrated. Pass alpha=10 for 90 %.
