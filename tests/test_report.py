@@ -23,9 +23,9 @@ from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import LETTERS, WIDE, _quickest, error_against_time, loss_curves
-from pipeline.report.tables import failures
+from pipeline.report.tables import failures, leaderboard
 from pipeline.report.words import answer
-from pipeline.results import BASELINE, read_results
+from pipeline.results import BASELINE, read_pool_table, read_results
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
@@ -323,6 +323,16 @@ def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(rende
         names = [each["text"] for each in chart.layout.meta["names"][window]]
         assert f"<b>{LITE[1]}</b>" in names
         assert set(names) <= {f"<b>{LITE[1]}</b>", LITE[0], LITE[2]}
+
+
+def test_the_leaderboard_has_the_model_in_bold_that_its_chart_has(rendered: Path):
+    rows = read_results(rendered / "results").board
+    rows = rows.assign(rank=[1, 1, 2], tied=[True, True, False])
+    shown = leaderboard(rows, read_pool_table(rendered / "results")).rows
+    bold = [any(cell.shown == LITE[1] for cell in row.cells) for row in shown if row.recommended]
+    assert bold == [True]
+    without_runs = leaderboard(rows.assign(n=0), read_pool_table(rendered / "results"))
+    assert not any(row.recommended for row in without_runs.rows)
 
 
 def test_a_bound_makes_no_model_the_quickest_of_a_chart():
