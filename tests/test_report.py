@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from study_fakes import LITE, write_failure, write_imagenet, write_race, write_r
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.figures.labels import leader, name_boxes
+from pipeline.figures.labels import SCALE, leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
@@ -288,6 +289,25 @@ def test_every_model_of_a_crowd_finds_room_for_its_name_with_a_line_that_is_not_
         for end in leader(point, box, 1)[-1:]:
             assert abs(end[0] - point[0]) >= abs(end[1] - point[1]) / 2
         assert_apart(boxes[:8], leader(point, box, 1) / WIDE)
+
+
+def test_the_lines_of_two_names_never_cross():
+    texts = [f"a_model_of_the_front_{i}.in1k" if i < 12 else "" for i in range(90)]
+    n_lines = 0
+    for seed in range(6):
+        points = np.random.default_rng(seed).uniform(0.2, 0.8, (90, 2))
+        boxes = boxes_of(points, texts, np.empty((0, 2)), np.empty((0, 2)))
+        placed = zip(points * WIDE, boxes, strict=True)
+        lines = [leader(point, box, SCALE) for point, box in placed if box is not None]
+        ends = [line[[0, -1]] @ [1, 1j] for line in lines if len(line)]
+        n_lines += len(ends)
+        for (a, b), (c, d) in combinations(ends, 2):
+            on_both_sides = [
+                ((to - start) / (end - start)).imag * ((other - start) / (end - start)).imag < 0
+                for start, end, to, other in ((a, b, c, d), (c, d, a, b))
+            ]
+            assert not all(on_both_sides)
+    assert n_lines > 20
 
 
 def assert_apart(boxes: list, points: np.ndarray) -> None:
