@@ -53,6 +53,7 @@ from pipeline.race.standing import (
     standing,
     worse_by,
 )
+from pipeline.recommend import costs
 from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
 from pipeline.study.params import Cell, raced_name, read_study
@@ -701,12 +702,12 @@ def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Pa
     cost = {"fit_seconds": 9.0, "peak_memory_reserved_gib": 3.0}
     gpu = {"kind": "cuda", "name": "H100"}
     record = read_record(write_run(tmp_path, LITE[0], 0, 0.1, cost=cost, device=gpu))
-    found = planned.memory_gib(study, imagenet, Device(**gpu), [record])
+    found = costs.memory_gib(study, imagenet, Device(**gpu), [record])
     assert found[LITE[0]] == 3.0
     macts = (6.7 + 1) * (64 / 224) ** 2
     expected = 0.2 + (14.2 * 5.65 + 5.1 * 32 * macts) * 1e6 / 2**30
     assert found[LITE[1]] == pytest.approx(expected)
-    assert planned.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty
+    assert costs.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty
 
 
 def test_a_race_whose_runs_leave_no_record_gives_up_also_after_others_did(

@@ -47,18 +47,20 @@ def place_labels(
     hard = np.vstack([at, axes.transData.transform(marks)])
     soft = np.vstack([hard, axes.transData.transform(lines)])
     taken: list[np.ndarray] = []
+    leaders: list[np.ndarray] = []
     placed = []
     for point, data, text in zip(at, points, texts, strict=True):
         label = _annotation(axes, data, text)
         size = np.asarray(label.get_window_extent().size) + 2 * scale
-        box = free_box(point, size, scale, within, soft, taken)
+        box = free_box(point, size, scale, within, soft, taken, leaders)
         if box is None:
-            box = free_box(point, size, scale, within, hard, taken)
+            box = free_box(point, size, scale, within, hard, taken, leaders)
         if box is None:
             label.remove()
             continue
         taken.append(box)
-        hard, soft = (np.vstack([each, leader(point, box, scale)]) for each in (hard, soft))
+        leaders.append(leader(point, box, scale))
+        hard, soft = (np.vstack([each, leaders[-1]]) for each in (hard, soft))
         label.set_position(tuple((box.mean(axis=0) - point) / scale))
         placed.append(label)
         _draw_leader(axes, data, point, box, scale)
@@ -98,12 +100,13 @@ def free_box(
     frame: np.ndarray,
     avoid: np.ndarray,
     taken: list[np.ndarray],
+    leaders: list[np.ndarray],
 ) -> np.ndarray | None:
     """The first box [[left, low], [right, high]] for a text of this size that hides nothing.
 
     It is within `frame` [[left, low], [right, high]], and clear of the points `avoid` [n, 2] and of
-    the boxes `taken`; None where there is no room. All in pixels, `scale` of them per point. Error
-    bars are upright, so that no leader may be.
+    the boxes `taken`, and its leader crosses none of the `leaders`; None where there is no room.
+    All in pixels, `scale` of them per point. Error bars are upright, so that no leader may be.
     """
     for distance in _DISTANCES_POINTS:
         for direction in _DIRECTIONS:
@@ -118,9 +121,22 @@ def free_box(
                 continue
             if any(((line > other[0]) & (line < other[1])).all(1).any() for other in taken):
                 continue
+            if len(line) and any(_cross(line, other) for other in leaders if len(other)):
+                continue
             if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
                 return box
     return None
+
+
+def _cross(line: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two straight lines [n, 2] cross: the ends of each lie on both sides of the other."""
+
+    def parted(along: np.ndarray, ends: np.ndarray) -> bool:
+        (x, y), to = along[-1] - along[0], ends - along[0]
+        left, right = x * to[:, 1] - y * to[:, 0]
+        return bool(left * right < 0)
+
+    return parted(line, other[[0, -1]]) and parted(other, line[[0, -1]])
 
 
 def leader(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray:
@@ -175,13 +191,15 @@ def name_boxes(
     at, frame = points * size, np.array([(0, 0), size])
     hard = np.vstack([at, lines * size])
     found: list[np.ndarray | None] = []
+    leaders: list[np.ndarray] = []
     for point, text in zip(at, texts, strict=True):
         taken = [box for box in found if box is not None]
         of_text = np.array([len(text) * letter, LINE_PIXELS])
         avoided = (np.vstack([hard, bars * size]), hard)
-        tries = (free_box(point, of_text, SCALE, frame, each, taken) for each in avoided)
+        tries = (free_box(point, of_text, SCALE, frame, each, taken, leaders) for each in avoided)
         box = next((each for each in tries if each is not None), None) if text else None
         found.append(box)
         if box is not None:
-            hard = np.vstack([hard, leader(point, box, SCALE)])
+            leaders.append(leader(point, box, SCALE))
+            hard = np.vstack([hard, leaders[-1]])
     return found

@@ -36,8 +36,8 @@ from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
+from pipeline.recommend.costs import with_memory
 from pipeline.recommend.limits import Asked, seconds_of
-from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -166,7 +166,8 @@ def _left_out(
         found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
     if asked.max_memory is not None:
-        rows = with_memory(study, imagenet, rows, study.image_size)
+        here = this_device(threads_of(read_yaml(study.path)))
+        rows = with_memory(study, imagenet, rows, study.image_size, here)
     not_judged = []
     for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
