@@ -309,6 +309,27 @@ def test_runs_of_another_size_recipe_rate_or_split_do_not_count(tmp_path: Path) 
     assert told_not_counted("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
 
 
+def test_a_run_from_before_a_key_counts_where_the_recipe_leaves_the_key_at_its_default(
+    tmp_path: Path,
+) -> None:
+    path = write_study(tmp_path)
+    file = tmp_path / "conf/recipe/quickstart.yaml"
+    file.parent.mkdir(parents=True)
+    recipe = yaml.safe_load(Path("conf/recipe/quickstart.yaml").read_text())
+    before = {key: value for key, value in recipe.items() if key != "weight_average"}
+    write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, config={"recipe": before | {"lr_mult": 3.0}})
+    study = read_study(path)
+    for other in ({}, {"augment": "none"}, {"rate_of": None}, {"lr_mult": "${other}"}):
+        file.write_text(yaml.safe_dump(before | other))
+        assert not_counted(tmp_path, study, "digits") == {}
+    file.write_text(yaml.safe_dump(recipe))
+    found = not_counted(tmp_path, study, "digits")
+    assert list(found.values()) == ["at another weight_average of quickstart"]
+    file.write_text(yaml.safe_dump({k: v for k, v in before.items() if k != "batch_norm"}))
+    found = not_counted(tmp_path, study, "digits")
+    assert list(found.values()) == ["at another batch_norm of quickstart"]
+
+
 def test_a_race_that_goes_on_makes_what_is_missing_and_no_run_of_an_earlier_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ has published numbers; a model that cannot race is named with the reason.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from pipeline.estimates.planned import (
     this_device,
 )
 from pipeline.figures.certificate import FIT, PROBE
-from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.recipe import fit_settings
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import Candidates, Rules
@@ -244,12 +244,12 @@ def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
     """Of the study's records of the dataset, those that do not count in its race, and why."""
     paths = [cell.path(RUNS) for cell in study.cells() if cell.dataset == dataset]
     paths += [probe_path(data, model) for data, model in study.probed if data == dataset]
-    settings, here = _settings(root, study.recipes[0]), prepared(root, dataset)
+    recipe, here = _recipe_now(root, study.recipes[0]), prepared(root, dataset)
     known = None if here is None else here.fingerprint
     found: dict[Path, str] = {}
     for path in paths:
         if (root / path).is_file():
-            why = _why_not(record_at(root / path), study, settings, known)
+            why = _why_not(record_at(root / path), study, recipe, known)
             found |= {path: why} if why else {}
     return found
 
@@ -265,10 +265,10 @@ def probe_path(dataset: str, model: str) -> Path:
 
 
 def _why_not(
-    record: Record, study: Study, settings: dict[str, Any], fingerprint: str | None
+    record: Record, study: Study, recipe: dict[str, Any], fingerprint: str | None
 ) -> str | None:
-    """Why a record is none of the race's present study; what it does not tell counts
-    as the same.
+    """Why a record is none of the race's present study, whose recipe says `recipe` now; a record
+    without image size, images or recipe counts as of the same.
     """
     if record.recipe not in (FROZEN, study.recipes[0]):
         return "of other recipes"
@@ -276,28 +276,26 @@ def _why_not(
         return f"at {record.image_size} pixels"
     if fingerprint is not None and record.data.fingerprint not in (None, fingerprint):
         return "on other images"
-    then = record.config.get("recipe")
-    if record.recipe == FROZEN or not isinstance(then, dict):
+    had = record.config.get("recipe")
+    if record.recipe == FROZEN or not isinstance(had, dict) or not recipe:
         return None
-    changed = [key for key in settings if key in then and then[key] != settings[key]]
+    then, now = fit_settings(had), fit_settings(recipe)
+    changed = [
+        key
+        for key in now | then
+        if now.get(key) != then.get(key) and "${" not in str(now.get(key))  # what that is: unknown
+    ]
     return f"at another {', '.join(changed)} of {record.recipe}" if changed else None
 
 
-_DEFAULTS = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
-
-
-def _settings(root: Path, recipe: str) -> dict[str, Any]:
-    """What the recipe says now, with the defaults of what it leaves out; none without its file."""
+def _recipe_now(root: Path, recipe: str) -> dict[str, Any]:
+    """What the recipe's file says; nothing without it. Interpolations stay as they are."""
     path = root / f"conf/recipe/{recipe}.yaml"
     if not path.is_file():
         return {}
     read_yaml(path)  # one clear line where it is damaged
-    config: Any = OmegaConf.load(path)
-    said: Any = OmegaConf.to_container(config)
-    if not isinstance(said, dict):
-        return {}
-    fixed = {str(key): said[key] for key in said if not OmegaConf.is_interpolation(config, key)}
-    return {key: value for key, value in _DEFAULTS.items() if key not in said} | fixed
+    said: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return said if isinstance(said, dict) else {}
 
 
 @dataclass(frozen=True)
