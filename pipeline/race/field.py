@@ -5,10 +5,12 @@ has published numbers; a model that cannot race is named with the reason.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from pipeline.figures.certificate import FIT, PROBE
 from pipeline.finetune.recipe import fit_settings
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
-from pipeline.race.search import Candidates, Rules
+from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.limits import Asked, seconds_of
 from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
@@ -71,34 +73,6 @@ class Field:
             return None
         prices = costs.rung_seconds if kind == PROBE else costs.fit_seconds
         return float(prices[names.index(model), 0])
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What may be spent: seconds of fits and probes, infinite without a limit; those of each job
-    that runs at a time, or of all together.
-    """
-
-    seconds: float
-    told: str
-    of_each_job: bool = True
-
-    def in_all(self, jobs: int) -> float:
-        """Seconds of fits and probes that may be spent where so many run at a time."""
-        return self.seconds * (jobs if self.of_each_job else 1)
-
-    def told_of(self, jobs: int) -> str:
-        """The limit in words, with what counts for it."""
-        if self.seconds == float("inf"):
-            return self.told
-        each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
-        return f"{self.told}{each}, earlier runs included"
-
-    def too_small(self, jobs: int, done: str, spent: float, following: float) -> str:
-        """Why nothing more can be run: what is done took all, or the next run more than is left."""
-        left = self.in_all(jobs) - spent
-        rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
-        return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
 
 
 def runs_at_a_time(root: Path, jobs: int | None) -> int:
@@ -298,6 +272,25 @@ def _recipe_now(root: Path, recipe: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
+def cells_of(
+    study: Study, dataset: str, names: Sequence[str], actions: Iterable[Action]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What `race` of params.yaml is to hold of these runs: probes, or fits with the next seed."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    known = list(study.raced)
+    for each in actions:
+        model = names[each.model]
+        if each.rung != RUN:
+            found.append(("probes", {"dataset": dataset, "model": model}))
+            continue
+        cell = Cell(dataset, model, study.recipes[0], 0)
+        ran = {other.seed for other in known if replace(other, seed=0) == cell}
+        seeds = chain(study.seeds, count(max(study.seeds) + 1))
+        known.append(replace(cell, seed=next(seed for seed in seeds if seed not in ran)))
+        found.append(("fits", asdict(known[-1])))
+    return found
+
+
 @dataclass(frozen=True)
 class Decided:
     """A probe or fit (`kind`) that a race has decided on; its stage makes the record at `path`."""
@@ -340,6 +333,13 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     counts = Counter(reasons)
     each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
+
+
+def command_of(candidates: Sequence[str], dataset: str, **options: object) -> str:
+    """The race's command with these candidates and options, but for those that are None."""
+    given = [(name, value) for name, value in options.items() if value is not None]
+    words = [word for name, value in given for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["python", "-m", "pipeline.race", *candidates, "--dataset", dataset, *words])
 
 
 def rules_of(confidence: float, regret: float) -> Rules:
