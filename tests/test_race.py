@@ -476,9 +476,12 @@ def test_what_was_seen_later_does_not_change_where_a_race_stood() -> None:
 
 def test_the_command_to_go_on_has_the_options_that_a_race_had() -> None:
     options = {"licence": "commercial", "min_throughput": None, "max_memory": "8GB"}
-    assert command_of(["convnext*"], "digits", **options) == (
+    said = (
         "python -m pipeline.race 'convnext*' --dataset digits --licence commercial --max-memory 8GB"
     )
+    assert command_of(["convnext*"], "digits", Rules(), **options) == said
+    sure = Rules(0.9, regret=0.07)
+    assert command_of([], "digits", sure).endswith("--dataset digits --confidence 0.9 --regret 7")
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
@@ -687,7 +690,7 @@ def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> N
     assert "none of the 3 candidates is ruled out" in text
     assert "model2 (never run)" in text
     assert "frozen features explain" not in text  # nobody has both them and a fit
-    said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 120s"
+    said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 2min"
     assert text.endswith(f"\nnext: {said}")
     assert "next:" not in replace(told, stopped="no candidate may be better").text()
 

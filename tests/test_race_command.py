@@ -96,6 +96,8 @@ def test_a_race_run_again_does_nothing(raced: Workspace) -> None:
     assert done.returncode == 0, done.stderr
     assert raced.runs() == before
     assert (certificate(raced), params_of(raced)) == (told, params)
+    done = raced.command(RACE, *DIGITS, "--json")
+    assert json.loads(done.stdout) == json.loads(told)  # and no word beside it
 
 
 def test_the_grid_takes_a_races_runs_from_the_cache(raced: Workspace, tmp_path: Path) -> None:

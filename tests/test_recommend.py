@@ -1178,7 +1178,7 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     told = ask(tables(study), capsys)
     assert "the best of 40 candidates is among 2" in told["race"]
     assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
-    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 120s"]
+    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 2min"]
 
 
 @pytest.mark.parametrize(
@@ -1188,7 +1188,7 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
         (
             420.0,
             "race on, with a budget that pays the whole rest of its grid",
-            ["--budget 240s --jobs 2"],
+            ["--budget 4min --jobs 2"],
         ),
         (0.0, "nothing within its grid: a larger budget buys further seeds alone", []),
     ],

@@ -168,7 +168,8 @@ class Certificate:
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
         seconds = math.ceil(min(more, whole) / self.jobs)
-        budget = f"{seconds}s" if seconds < 600 else f"{math.ceil(seconds / 60)}min"
+        exact = seconds < 600 and seconds % 60
+        budget = f"{seconds}s" if exact else f"{math.ceil(seconds / 60)}min"
         jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
         return f"race on, with a {size}", f"{command} --budget {budget}{jobs}"

@@ -1,14 +1,15 @@
 """`python -m pipeline.race`: find a dataset's best backbone with only the runs that may change it.
 
-Reads data/imagenet.csv and records; writes the `race` section of params.yaml, in which the
-dataset's probes and fits are listed one batch after another, and the certificate,
-results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ordinary cells, so
-`dvc repro` has nothing left to do afterwards. A killed race goes on from what params.yaml lists.
+Reads data/imagenet.csv and records; writes the `race` section of params.yaml, which lists the
+dataset's probes and fits, and the certificate, results/race/DATASET.json, with a figure. Each batch
+is run by the sweep, so `dvc repro` has nothing to do afterwards, and a killed race goes on.
 """
 
 import json as json_text
 import math
+import sys
 from collections.abc import Container
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,19 @@ def main(
     refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
     limits = {"licence": licence, "min_throughput": min_throughput, "max_memory": max_memory}
-    sure = {"confidence": confidence, "regret": regret} if rules != Rules() else {}
-    command = command_of(candidates, dataset, **limits, **sure)
+    command = command_of(candidates, dataset, rules, **limits)
     contest = Contest(root, dataset, models, asked, rules, limit, jobs, command)
-    contest.check()
-    if other := not_counted(root, study, dataset):
-        print(told_not_counted(dataset, other.values()))
-    if not dry_run:
-        _prepare(contest, study, contest.cells(study, other))
-    data = prepared(root, dataset)
-    if data is None or not data.n_valid:
-        raise PipelineError(not_prepared(dataset, study.image_size))
-    contest.rules = replace(rules, n_valid=data.n_valid)
-    certificate = contest.dry_run() if dry_run else contest.run()
+    with redirect_stdout(sys.stderr if json else sys.stdout):
+        contest.check()
+        if other := not_counted(root, study, dataset):
+            print(told_not_counted(dataset, other.values()))
+        if not dry_run:
+            _prepare(contest, study, contest.cells(study, other))
+        data = prepared(root, dataset)
+        if data is None or not data.n_valid:
+            raise PipelineError(not_prepared(dataset, study.image_size))
+        contest.rules = replace(rules, n_valid=data.n_valid)
+        certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
         write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
         with rc_context(LOOK):
@@ -237,12 +238,11 @@ class Contest:
         models = list(dict.fromkeys([*self.models, *(paths[path] for path in of_race)]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
         records = records_of(self.root, of_race)
-        spent = sum(map(counted_seconds, records))
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
         for model in broken & set(field.candidates.names):
             race.saw_failure(field.candidates.names.index(model))
-        return study, field, race, events, spent
+        return study, field, race, events, sum(map(counted_seconds, records))
 
     def cells(self, study: Study, other: Container[Path]) -> list[Cell]:
         """The fits of the race, by the one recipe that it races; before it has begun, the grid's
@@ -383,7 +383,7 @@ class Contest:
             recipe=study.recipes[0],
             stopped=f"{stopped} ({self.budget.told_of(at_once)})",
             grid_seconds=rounded(prices.sum() * len(study.seeds)),
-            rest_seconds=rounded(prices @ lacks),
+            rest_seconds=rounded(float(prices @ lacks)),
             budget_seconds=rounded(self.budget.in_all(at_once)) if following else None,
             next_seconds=rounded(following[0].seconds) if following else None,
             jobs=at_once,

@@ -335,11 +335,15 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
 
 
-def command_of(candidates: Sequence[str], dataset: str, **options: object) -> str:
-    """The race's command with these candidates and options, but for those that are None."""
-    given = [(name, value) for name, value in options.items() if value is not None]
-    words = [word for name, value in given for word in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["python", "-m", "pipeline.race", *candidates, "--dataset", dataset, *words])
+def command_of(candidates: Sequence[str], dataset: str, rules: Rules, **limits: object) -> str:
+    """The race's command, but for its budget and jobs; what has its default is left out."""
+    sure = {"confidence": rules.confidence, "regret": 100 * rules.regret}
+    options = limits | (sure if rules != Rules() else {})
+    words = ["python", "-m", "pipeline.race", *candidates, "--dataset", dataset]
+    for name, value in options.items():
+        given = f"{value:g}" if isinstance(value, float) else str(value)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", given]
+    return shlex.join(words)
 
 
 def rules_of(confidence: float, regret: float) -> Rules:
