@@ -1202,7 +1202,31 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     told = ask(tables(study), capsys)
     assert "the best of 40 candidates is among 2" in told["race"]
     assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
-    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 1h"]
+    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 2min"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "what", "options"),
+    [
+        (7000.0, "race on, with a larger budget", ["--budget 56min --jobs 2"]),
+        (
+            420.0,
+            "race on, with a budget that pays the whole rest of its grid",
+            ["--budget 4min --jobs 2"],
+        ),
+        (0.0, "nothing within its grid: a larger budget buys further seeds alone", []),
+    ],
+)
+def test_a_race_is_not_to_go_on_with_more_than_the_rest_of_its_grid_costs(
+    study: Path, capsys, rest: float, what: str, options: list[str]
+):
+    """60 s were spent of 400 s, by two jobs, and the next run takes 6,600 s."""
+    budget = {"budget_seconds": 400.0, "next_seconds": 6600.0, "jobs": 2, "rest_seconds": rest}
+    race(study, json.dumps(CERTIFICATE | budget))
+    told = ask(tables(study), capsys)["next"]
+    assert told["what"] == what
+    start = "python -m pipeline.race --dataset digits "
+    assert told["commands"] == [f"{start}{each}" for each in options]
 
 
 @pytest.mark.parametrize(
