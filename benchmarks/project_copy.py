@@ -7,7 +7,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("conf", "pipeline", "studies", "data/sample")
 FILES = (
     *("dvc.yaml", "params.yaml", ".dvcignore"),
-    *("data/benchmark/README.md", "data/pool/README.md", "results/race/README.md"),
+    *("data/baselines/README.md", "data/benchmark/README.md", "data/pool/README.md"),
+    "results/race/README.md",
 )
 DVC_CONFIG = "[core]\n    analytics = false\n    no_scm = true\n"
 PRELOADED = """from pipeline.core.processes import end_with_parent

@@ -31,6 +31,8 @@ FINETUNE = """
 import json, os, sys, time, zlib
 from pathlib import Path
 
+import yaml
+
 given = dict(each.split("=", 1) for each in sys.argv[1:])
 with open("runs.log", "a") as log:
     log.write(f"{os.getpid()} {given['out']} {os.environ.get('WB_SHARED_DEVICE', '-')}\\n")
@@ -44,7 +46,7 @@ time.sleep(float(os.environ.get("CELL_SECONDS", "0")))
 if os.environ.get("FAILING", "-") in given["out"]:
     print(f"error: {name}: no such weights", file=sys.stderr)
     sys.exit(int(os.environ.get("FAILING_WITH", "1")))
-recipe = Path(f"conf/recipe/{given['recipe']}.yaml").read_text()
+recipe = yaml.safe_load(Path(f"conf/recipe/{given['recipe']}.yaml").read_text())
 out = Path(given["out"])
 out.parent.mkdir(parents=True, exist_ok=True)
 beside = out.with_name(f".{out.name}.writing-{os.getpid()}")
@@ -62,7 +64,7 @@ beside.write_text(json.dumps({
     "data": {"fingerprint": prepared.get("fingerprint", given["dataset"]), "kind": "single",
              "n_train": 100, "n_valid": 100, "n_test": 0, "n_classes": 10, "n_rejected": 0,
              "chance_error_rate": 0.9},
-    "config": {"image_size": 48, "recipe": {"name": given["recipe"], "text": recipe}},
+    "config": {"image_size": 48, "recipe": recipe},
 }))
 beside.replace(out)
 print(f"{name} error 0.1")

@@ -230,6 +230,22 @@ def test_records_that_do_not_belong_together_are_refused(study: Path, changes: d
     assert not (study / "results").exists()
 
 
+def test_records_of_one_recipe_in_other_words_belong_together(study: Path):
+    recipe = {"name": "quickstart", "lr": 0.008, "lr_mult": 100}
+    write_run(study / "runs", LITE[1], 0, 0.05, config={"image_size": 64, "recipe": recipe})
+    for path in (study / "runs").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["config"]["recipe"]["lr_mult"] = 100
+        path.write_text(json.dumps(record))
+    again = recipe | {"lr_mult": 100.0, "augment": "none", "rate_of": None}
+    write_run(study / "runs", LITE[1], 1, 0.05, config={"image_size": 64, "recipe": again})
+    assert board(study).loc[LITE[1], "n"] == 2
+    again["augment"] = "flips_shifts"
+    write_run(study / "runs", LITE[1], 1, 0.05, config={"image_size": 64, "recipe": again})
+    with pytest.raises(PipelineError, match="has different settings"):
+        run(study)
+
+
 def test_a_failed_run_of_unknown_settings_mixes_with_nothing(study: Path):
     unknown = {"image_size": 64, "recipe": {"lr": None}}
     write_failure(study / "runs", LITE[1], 1, "no metrics", config=unknown)

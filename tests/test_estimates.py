@@ -17,6 +17,14 @@ from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.estimates import planned
+from pipeline.estimates.calibration import (
+    Calibration,
+    Step,
+    device_named,
+    file_of,
+    short_name_of,
+    write_calibration,
+)
 from pipeline.estimates.estimate import (
     OtherSeeds,
     ScaledTable,
@@ -259,7 +267,7 @@ def test_without_a_fit_there_is_nothing_to_estimate(project: Path) -> None:
 
 
 def on(
-    device: str, speeds: dict[str, float], mode: str, backend: str = "cu132"
+    device: str, speeds: dict[str, float], mode: str, backend: str = "cu132", by: str = "own"
 ) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """A change of imagenet.csv: one more benchmark file, of `device`."""
 
@@ -269,6 +277,7 @@ def on(
             device=device,
             mode=mode,
             backend=backend,
+            measured_by=by,
         )
         rows = rows[rows["model"].isin(speeds)]
         return pd.concat([table, rows.assign(samples_per_second=rows["model"].map(speeds))])
@@ -291,7 +300,48 @@ def first(folder: Path, device: Device | str, model: str, *changes: Any) -> Any:
 def test_this_machines_own_benchmark_comes_first(project: Path) -> None:
     source, speed = first(project, "Big GPU 9", LITE[1], on("big_gpu_9", {LITE[1]: 70.0}, "train"))
     assert source.name == "a benchmark of this device"
+    assert source.assumed == 3.0
     assert speed == pytest.approx(70 * 224**2 / 1e6)
+
+
+def test_timms_speeds_alone_are_not_trusted_as_much_as_a_benchmark_made_here(project: Path) -> None:
+    """timm times large batches in half precision; fits took three times as long and more."""
+    train = on("big_gpu_9", {LITE[1]: 70.0}, "train", by="timm")
+    source, _ = first(project, "Big GPU 9", LITE[1], train)
+    assert (source.name, source.assumed) == ("timm's benchmark of this device", 10.0)
+    assert first(project, "Big GPU 9", LITE[2], train)[0].assumed == 10.0  # a ratio of timm's two
+    infer = on("big_gpu_9", {LITE[0]: 6000.0}, "infer")
+    assert first(project, "Big GPU 9", LITE[2], infer)[0].assumed == 3.0
+
+
+def test_a_device_that_is_not_at_hand_is_named_as_tables_or_records_name_it(project: Path) -> None:
+    table = read_imagenet(project / "data/imagenet.csv")
+    table = on("i9_10940x", {LITE[0]: 10.0}, "infer", backend="cpu", by="timm")(table)
+    seen = read_record(write_run(project / "data/runs", LITE[0], 0, 0.1))
+    h100 = Device(kind="cuda", name="NVIDIA H100 80GB HBM3")
+    steps = [Step("resnet18", 224, 32, 0.1, 10)]
+    write_calibration(file_of(project, h100), Calibration(h100, "quickstart", 32, steps))
+
+    def named(name: str) -> Device:
+        return device_named(name, project, [seen], table)
+
+    assert named("rtx3090") == named("NVIDIA GeForce RTX 3090") == Device("cuda", "rtx3090")
+    assert named("h100_80gb_hbm3") == named("NVIDIA H100 80GB HBM3") == h100
+    cpu = seen.device.compared
+    assert named(str(cpu.label)) == named(short_name_of(cpu)) == cpu
+    for unknown in ("i9_10940x", "a100"):  # timm does not say with how many threads
+        with pytest.raises(PipelineError, match=f"--fit-on {unknown}: no device of which a speed"):
+            named(unknown)
+    with pytest.raises(PipelineError, match="`dvc repro merge` adds those of timm's"):
+        device_named("rtx3090", project, [seen], None)
+
+
+def test_fits_are_estimated_for_a_device_that_is_not_at_hand(project: Path) -> None:
+    said = "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
+    assert "1 of 1 fits estimated, on rtx3090, 1 at a time:" in said
+    assert "1 from timm's benchmark of this device: within a factor of 10, assumed" in said
+    write_run(project / "data/runs", LITE[0], 0, 0.1)  # on this machine: it says nothing of another
+    assert said == "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
 
 
 def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path) -> None:

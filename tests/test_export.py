@@ -391,6 +391,20 @@ def test_an_error_of_other_fits_is_on_no_card(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_key_that_the_studys_fits_did_not_know_yet_had_its_default(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = {"lr": 0.001, "augment": "flips_shifts", "head": "fastai"}
+    for path in (study / "runs").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["config"] = {"image_size": SIZE, "recipe": {"lr": 0.001}}
+        path.write_text(json.dumps(record))
+    config = type("Config", (), {"threads": 1, "image_size": SIZE, "recipe": now})
+    line = f"the study's fits of {MODEL} had recipe.augment none, now flips_shifts: put"
+    with pytest.raises(PipelineError, match=line):
+        export(study, tmp_path / "out", monkeypatch, config=config)
+
+
 def test_files_that_have_changed_since_are_not_fitted_as_they_were(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

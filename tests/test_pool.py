@@ -437,6 +437,17 @@ def test_a_shared_archive_names_nobody_and_comes_back_as_it_was(
     assert (again[LITE[2]].reason, again[LITE[2]].device.name) == ("(text not shared)", None)
 
 
+def test_shared_runs_of_the_same_recipe_have_the_same_settings_as_this_study(
+    study: Path, tmp_path: Path
+) -> None:
+    """Shared records do not name their recipe."""
+    for path in (*(study / "runs").rglob("*.json"), *(study / "theirs").rglob("*.json")):
+        path.write_text(path.read_text().replace('"print"', f'"{"0123" * 4}"'))
+    pool.main(share=tmp_path / "out.tar.gz", runs=study / "theirs")
+    add(study, tmp_path / "out.tar.gz", name="anna")
+    assert read_pool_table(tables(study))["same_settings"].tolist() == [True]
+
+
 def test_the_names_looked_for_are_those_of_this_user_and_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

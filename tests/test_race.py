@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ from pipeline.estimates.belief import (
     predict,
 )
 from pipeline.race import field
-from pipeline.race.__main__ import Contest, _take_over
-from pipeline.race.field import Budget, budget_of, not_counted, told_not_counted
+from pipeline.race.__main__ import Contest, _prepare, _take_over
+from pipeline.race.field import budget_of, command_of, not_counted, told_not_counted
 from pipeline.race.search import (
     RUN,
     Action,
+    Budget,
     Candidates,
     Race,
     Rules,
@@ -53,6 +55,7 @@ from pipeline.race.standing import (
     standing,
     worse_by,
 )
+from pipeline.recommend import costs
 from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
 from pipeline.study.params import Cell, raced_name, read_study
@@ -309,6 +312,27 @@ def test_runs_of_another_size_recipe_rate_or_split_do_not_count(tmp_path: Path) 
     assert told_not_counted("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
 
 
+def test_a_run_from_before_a_key_counts_where_the_recipe_leaves_the_key_at_its_default(
+    tmp_path: Path,
+) -> None:
+    path = write_study(tmp_path)
+    file = tmp_path / "conf/recipe/quickstart.yaml"
+    file.parent.mkdir(parents=True)
+    recipe = yaml.safe_load(Path("conf/recipe/quickstart.yaml").read_text())
+    before = {key: value for key, value in recipe.items() if key != "weight_average"}
+    write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, config={"recipe": before | {"lr_mult": 3.0}})
+    study = read_study(path)
+    for other in ({}, {"augment": "none"}, {"rate_of": None}, {"lr_mult": "${other}"}):
+        file.write_text(yaml.safe_dump(before | other))
+        assert not_counted(tmp_path, study, "digits") == {}
+    file.write_text(yaml.safe_dump(recipe))
+    found = not_counted(tmp_path, study, "digits")
+    assert list(found.values()) == ["at another weight_average of quickstart"]
+    file.write_text(yaml.safe_dump({k: v for k, v in before.items() if k != "batch_norm"}))
+    found = not_counted(tmp_path, study, "digits")
+    assert list(found.values()) == ["at another batch_norm of quickstart"]
+
+
 def test_a_race_that_goes_on_makes_what_is_missing_and_no_run_of_an_earlier_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +395,94 @@ def test_runs_to_make_again_are_made_as_far_as_the_budget_pays(
     stale.discard(LITE[0])  # its 20 s are spent
     contest(30)._make(read_study(path))
     assert [each.model for each in read_study(path).raced] == LITE[:1]
+
+
+def grid_of_finished_runs(folder: Path) -> Path:
+    """A study whose three models have each a run of digits that took 20 s."""
+    shutil.copytree("conf/recipe", folder / "conf/recipe")
+    write_imagenet(folder / "data/imagenet.csv")
+    path = write_study(folder, seeds=[0])
+    race: dict[str, Any] = {"datasets": [], "fits": {}, "probes": {}}
+    path.write_text(path.read_text() + yaml.safe_dump({"threads": 1, "race": race}))
+    for model in LITE:
+        write_run(folder / "data/runs", model, 0, 0.1, config={"image_size": 64})
+    return path
+
+
+def test_a_grid_whose_stale_runs_the_budget_does_not_pay_keeps_its_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = grid_of_finished_runs(tmp_path)
+    monkeypatch.setattr("pipeline.race.__main__._sweep", lambda *_: None)
+    monkeypatch.setattr("pipeline.sweep.session.would_run", lambda root, names: set(names))
+    before, study = path.read_text(), read_study(path)
+    for seconds, taken in ((10, False), (45, True)):
+        contest = Contest(
+            tmp_path, "digits", LITE, Asked(), Rules(), Budget(seconds, "--budget"), 1
+        )
+        said = "3 runs to make first, .*--budget pays 0: allow more" if not taken else None
+        with pytest.raises(PipelineError, match=said) if said else nullcontext():
+            _prepare(contest, study, contest.cells(study, ()))
+        assert (path.read_text() != before) == taken
+
+
+def test_the_time_of_stale_runs_of_the_grid_is_not_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid_of_finished_runs(tmp_path)
+    stale = set(LITE)
+    monkeypatch.setattr(
+        "pipeline.sweep.session.would_run",
+        lambda root, names: {name for name in names if any(m in name for m in stale)},
+    )
+    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(45, "--budget"), 1)
+    contest.check()
+    stale.clear()
+    with pytest.raises(PipelineError, match="the 3 finished runs of digits took 1 min 00 s"):
+        contest.check()
+
+
+def test_a_race_without_a_stage_to_run_looks_once_at_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = grid_of_finished_runs(tmp_path)
+    study = read_study(path)
+    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(75, "--budget"), 1)
+    _take_over(study, "digits", contest.cells(study, ()))
+    monkeypatch.setattr("pipeline.sweep.session.would_run", lambda root, names: set())
+    looks: list[int] = []
+    monkeypatch.setattr(
+        "pipeline.race.standing.standing", lambda race: looks.append(1) or standing(race)
+    )
+    monkeypatch.setattr(field, "field_of", None)
+    assert contest.paid(contest._decided(read_study(path))[0]) == ({}, {})
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        "pipeline.race.standing.standing", lambda race: looks.append(1) or standing(race)
+    )
+    assert contest._next(*contest._now(set())[1:]) == ([], "the budget is spent")
+    assert len(looks) == 1  # and not after each of the three runs
+
+
+def test_what_was_seen_later_does_not_change_where_a_race_stood() -> None:
+    race = race_of(3)
+    saw(race, 0, 0.3, 0)
+    event = Event.of(race, "model0", "fit", 0.3, 60.0)
+    saw(race, 1, 0.1, 1)
+    race.saw_rung(2, 0, 0.1)
+    race.saw_failure(2)
+    assert event.standing.recommended == 0
+    assert event.standing.may_be_best.all()
+
+
+def test_the_command_to_go_on_has_the_options_that_a_race_had() -> None:
+    options = {"licence": "commercial", "min_throughput": None, "max_memory": "8GB"}
+    said = (
+        "python -m pipeline.race 'convnext*' --dataset digits --licence commercial --max-memory 8GB"
+    )
+    assert command_of(["convnext*"], "digits", Rules(), **options) == said
+    sure = Rules(0.9, regret=0.07)
+    assert command_of([], "digits", sure).endswith("--dataset digits --confidence 0.9 --regret 7")
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
@@ -563,7 +675,25 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     assert ", more than its own error" not in replace(told, regret_at_most=0.01).text()
     wide = replace(told, error_rate=0.1, regret_at_most=0.52).text()
     assert "at most 52.0 points, more than its own error: its images and runs are too few" in wide
+    assert (
+        "points, its own error: its" in replace(told, error_rate=0.1, regret_at_most=0.0998).text()
+    )
     assert plain(told)["steps"][-1]["recommended"] == "model0"
+
+
+def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> None:
+    race = race_of(3)
+    saw(race, 0, 0.2, 0)
+    saw(race, 1, 0.2, 1)
+    events = [Event.of(race, "model1", "fit", 0.2, 60.0)]
+    told = certificate_of(race, events, **ABOUT, grid_seconds=540.0, rest_seconds=420.0)
+    text = told.text()
+    assert "none of the 3 candidates is ruled out" in text
+    assert "model2 (never run)" in text
+    assert "frozen features explain" not in text  # nobody has both them and a fit
+    said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 2min"
+    assert text.endswith(f"\nnext: {said}")
+    assert "next:" not in replace(told, stopped="no candidate may be better").text()
 
 
 def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:
@@ -701,12 +831,12 @@ def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Pa
     cost = {"fit_seconds": 9.0, "peak_memory_reserved_gib": 3.0}
     gpu = {"kind": "cuda", "name": "H100"}
     record = read_record(write_run(tmp_path, LITE[0], 0, 0.1, cost=cost, device=gpu))
-    found = planned.memory_gib(study, imagenet, Device(**gpu), [record])
+    found = costs.memory_gib(study, imagenet, Device(**gpu), [record])
     assert found[LITE[0]] == 3.0
     macts = (6.7 + 1) * (64 / 224) ** 2
     expected = 0.2 + (14.2 * 5.65 + 5.1 * 32 * macts) * 1e6 / 2**30
     assert found[LITE[1]] == pytest.approx(expected)
-    assert planned.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty
+    assert costs.memory_gib(study, imagenet, Device(kind="cpu"), [record]).empty
 
 
 def test_a_race_whose_runs_leave_no_record_gives_up_also_after_others_did(

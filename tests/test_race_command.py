@@ -1,6 +1,7 @@
 """`python -m pipeline.race` with the real DVC, dvc.yaml and sweep; only fits cost nothing."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,12 +78,26 @@ def test_after_a_race_dvc_has_nothing_to_do(raced: Workspace) -> None:
     assert raced.runs() == before
 
 
+def test_tables_of_raced_datasets_without_a_probe_have_all_that_they_depend_on(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    params = params_of(workspace)
+    race = params["race"] | {"probes": {}}
+    workspace.change("params.yaml", grid=params["grid"] | {"datasets": []}, race=race)
+    shutil.rmtree(workspace.folder / "data/baselines/digits", ignore_errors=True)
+    done = workspace.command("dvc", "repro", "--dry", "--single-item", "aggregate")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_race_run_again_does_nothing(raced: Workspace) -> None:
     before, told, params = raced.runs(), certificate(raced), params_of(raced)
     done = raced.command(RACE, *DIGITS)
     assert done.returncode == 0, done.stderr
     assert raced.runs() == before
     assert (certificate(raced), params_of(raced)) == (told, params)
+    done = raced.command(RACE, *DIGITS, "--json")
+    assert json.loads(done.stdout) == json.loads(told)  # and no word beside it
 
 
 def test_the_grid_takes_a_races_runs_from_the_cache(raced: Workspace, tmp_path: Path) -> None:
@@ -236,6 +251,12 @@ def test_runs_of_an_earlier_image_size_are_neither_taken_over_nor_made_again(
     assert "leaves the grid: its race" in done.stdout
     spent = "\nstopped: the budget is spent (--budget 1s for each of 2 jobs, earlier runs included)"
     assert spent in done.stdout
+    told = json.loads(certificate(workspace))
+    assert told["rest_seconds"] > 0
+    assert told["next_seconds"] > 0
+    assert (told["budget_seconds"], told["jobs"]) == (2, 2)
+    assert "\nnext: race on, with a " in done.stdout
+    assert ": python -m pipeline.race --dataset digits --budget " in done.stdout
     assert 0 < len(workspace.runs()) <= 2
     assert len(params_of(workspace)["race"]["fits"]) == len(workspace.runs())
 

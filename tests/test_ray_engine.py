@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from pipeline.finetune.weights import find
 found = find(OmegaConf.load("conf/weights/folder.yaml"), given["model"])
 print("weights in", found.file)
-recipe += f"{found.source} {found.origin} {found.sha256}"
+recipe["weights"] = f"{found.source} {found.origin} {found.sha256}"
 """
 BEFORE = "cell = {key: given[key]"
 MODEL = "tf_efficientnet_lite0.in1k"

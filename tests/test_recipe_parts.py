@@ -17,7 +17,7 @@ from pipeline.finetune.callbacks import Epochs
 from pipeline.finetune.frozen import frozen_features, linear_probe
 from pipeline.finetune.loading import loaders
 from pipeline.finetune.parts import AveragedWeights, FlipsAndShifts, loss_function
-from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
+from pipeline.finetune.recipe import Recipe, fit_settings, fitted_to, recipe_of
 from pipeline.finetune.speed import Speed
 from pipeline.hardware.telemetry import Watch
 
@@ -224,6 +224,24 @@ def test_a_batch_is_never_larger_than_the_training_part_and_steps_have_a_floor()
     assert changes(recipe, fitted_to(recipe, 3200)) == ""
     with pytest.raises(PipelineError, match="1 training images: a fine-tune needs at least two"):
         fitted_to(recipe, 1)
+
+
+def test_a_key_that_a_recipe_leaves_out_is_what_fits_did_before_there_was_the_key() -> None:
+    """Changed, one of these would change what older records say of themselves."""
+    assert fit_settings({"name": "mine", "rate_of": "yours"}) == {
+        "oom": "record",
+        "features": "fastai",
+        "head": "fastai",
+        "head_start": "random",
+        "schedule": "fine_tune",
+        "least_steps": 0,
+        "batch_norm": "train",
+        "augment": "none",
+        "label_smoothing": 0.0,
+        "weight_average": 0.0,
+    }
+    assert fit_settings({"epochs": 3, "head": "linear"})["head"] == "linear"
+    assert str(fit_settings({"lr_mult": 100})["lr_mult"]) == "100.0"
 
 
 def config_of(**values: Any) -> DictConfig:

@@ -26,7 +26,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.estimates import planned
 from pipeline.figures.certificate import Entrant
 from pipeline.recommend import __main__ as recommend
-from pipeline.recommend import experiment, prior
+from pipeline.recommend import costs, experiment
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import gib_of, milliseconds_of, seconds_of
@@ -748,7 +748,7 @@ def test_the_fit_time_of_models_without_runs_is_judged_by_the_estimate(
 def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(
     study: Path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(prior, "this_device", lambda threads: Device(kind="cuda", name="H100"))
+    monkeypatch.setattr(planned, "this_device", lambda threads: Device(kind="cuda", name="H100"))
     tables(prepared(study))
     (study / "conf/recipe/quickstart.yaml").write_text("precision: bf16\nbatch_size: 64\n")
     told = ask(study, capsys, "planet", max_memory="8GiB", top=9)
@@ -881,7 +881,7 @@ def test_the_prior_suggests_no_model_of_a_refused_licence(study: Path, capsys, p
 def priced(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The study where its costs can be told: an hour costs 3,600, a second 1."""
     device = Device(kind="cpu", name="Some CPU", threads=2)
-    for module in (planned, recommend):
+    for module in (planned, costs):
         monkeypatch.setattr(module, "this_device", lambda threads: device)
     return prepared(study)
 
@@ -958,10 +958,34 @@ def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(pr
     assert "not known;" not in loose["reason"]
 
 
+def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys):
+    told = ask(tables(priced), capsys, price_per_hour=3600.0, fit_on="rtx3090")
+    cost = told["cost"]
+    assert (cost["device"], cost["runs"]) == ("rtx3090", 0)
+    assert cost["cost_most"] == pytest.approx(10 * cost["cost"])  # no fit of ours ran there
+    assert cost["text"].endswith("on rtx3090.")
+    assert told["models"] == ask(priced, capsys)["models"]
+    with pytest.raises(PipelineError, match="--fit-on a100: no device of which a speed is known"):
+        ask(priced, capsys, price_per_hour=3600.0, fit_on="a100")
+    with pytest.raises(PipelineError, match="give --price-per-hour, --max-fit-time or --max-mem"):
+        ask(priced, capsys, fit_on="rtx3090")
+    with pytest.raises(PipelineError, match="--max-fit-time goes by this dataset's runs"):
+        ask(priced, capsys, price_per_hour=1.0, max_fit_time="1min", fit_on="rtx3090")
+
+
+def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, capsys):
+    told = ask(tables(priced), capsys, "planet", max_fit_time="7min", fit_on="rtx3090")
+    assert told["not_judged"] == []
+    assert "--max-fit-time is judged by an estimate for rtx3090, " in told["notes"][0]
+    (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
+    told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
+    assert "it is known of 3 of 3 models" in told["notes"][0]
+
+
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, monkeypatch):
     (priced / "data/runs").unlink()
     another = Device(kind="cpu", name="Another CPU", threads=2)
-    for module in (planned, recommend):
+    for module in (planned, costs):
         monkeypatch.setattr(module, "this_device", lambda threads: another)
     told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
     assert told["cost"]["cost"] is None
@@ -1178,7 +1202,31 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     told = ask(tables(study), capsys)
     assert "the best of 40 candidates is among 2" in told["race"]
     assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
-    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 1h"]
+    assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 2min"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "what", "options"),
+    [
+        (7000.0, "race on, with a larger budget", ["--budget 56min --jobs 2"]),
+        (
+            420.0,
+            "race on, with a budget that pays the whole rest of its grid",
+            ["--budget 4min --jobs 2"],
+        ),
+        (0.0, "nothing within its grid: a larger budget buys further seeds alone", []),
+    ],
+)
+def test_a_race_is_not_to_go_on_with_more_than_the_rest_of_its_grid_costs(
+    study: Path, capsys, rest: float, what: str, options: list[str]
+):
+    """60 s were spent of 400 s, by two jobs, and the next run takes 6,600 s."""
+    budget = {"budget_seconds": 400.0, "next_seconds": 6600.0, "jobs": 2, "rest_seconds": rest}
+    race(study, json.dumps(CERTIFICATE | budget))
+    told = ask(tables(study), capsys)["next"]
+    assert told["what"] == what
+    start = "python -m pipeline.race --dataset digits "
+    assert told["commands"] == [f"{start}{each}" for each in options]
 
 
 @pytest.mark.parametrize(

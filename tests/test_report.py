@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,15 +18,15 @@ from study_fakes import LITE, write_failure, write_imagenet, write_race, write_r
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
-from pipeline.figures.labels import leader, name_boxes
+from pipeline.figures.labels import SCALE, leader, name_boxes
 from pipeline.merge import __main__ as merge
 from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
 from pipeline.report.charts import LETTERS, WIDE, _quickest, error_against_time, loss_curves
-from pipeline.report.tables import failures
+from pipeline.report.tables import failures, leaderboard
 from pipeline.report.words import answer
-from pipeline.results import BASELINE, read_results
+from pipeline.results import BASELINE, read_pool_table, read_results
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.study.params import read_study
 from pipeline.study2022 import __main__ as study2022
@@ -290,6 +291,25 @@ def test_every_model_of_a_crowd_finds_room_for_its_name_with_a_line_that_is_not_
         assert_apart(boxes[:8], leader(point, box, 1) / WIDE)
 
 
+def test_the_lines_of_two_names_never_cross():
+    texts = [f"a_model_of_the_front_{i}.in1k" if i < 12 else "" for i in range(90)]
+    n_lines = 0
+    for seed in range(6):
+        points = np.random.default_rng(seed).uniform(0.2, 0.8, (90, 2))
+        boxes = boxes_of(points, texts, np.empty((0, 2)), np.empty((0, 2)))
+        placed = zip(points * WIDE, boxes, strict=True)
+        lines = [leader(point, box, SCALE) for point, box in placed if box is not None]
+        ends = [line[[0, -1]] @ [1, 1j] for line in lines if len(line)]
+        n_lines += len(ends)
+        for (a, b), (c, d) in combinations(ends, 2):
+            on_both_sides = [
+                ((to - start) / (end - start)).imag * ((other - start) / (end - start)).imag < 0
+                for start, end, to, other in ((a, b, c, d), (c, d, a, b))
+            ]
+            assert not all(on_both_sides)
+    assert n_lines > 20
+
+
 def assert_apart(boxes: list, points: np.ndarray) -> None:
     """No box hides one of the points or another box."""
     at = points * WIDE
@@ -323,6 +343,16 @@ def test_the_first_chart_marks_the_tie_set_and_names_the_recommended_model(rende
         names = [each["text"] for each in chart.layout.meta["names"][window]]
         assert f"<b>{LITE[1]}</b>" in names
         assert set(names) <= {f"<b>{LITE[1]}</b>", LITE[0], LITE[2]}
+
+
+def test_the_leaderboard_has_the_model_in_bold_that_its_chart_has(rendered: Path):
+    rows = read_results(rendered / "results").board
+    rows = rows.assign(rank=[1, 1, 2], tied=[True, True, False])
+    shown = leaderboard(rows, read_pool_table(rendered / "results")).rows
+    bold = [any(cell.shown == LITE[1] for cell in row.cells) for row in shown if row.recommended]
+    assert bold == [True]
+    without_runs = leaderboard(rows.assign(n=0), read_pool_table(rendered / "results"))
+    assert not any(row.recommended for row in without_runs.rows)
 
 
 def test_a_bound_makes_no_model_the_quickest_of_a_chart():
@@ -661,6 +691,7 @@ def test_a_raced_dataset_shows_what_its_race_certifies_and_who_left_when(study: 
     for sentence in told.sentences:
         assert sentence in text.replace("\u00a0", " ")
     assert "not raced: 2, by --max-memory 8GB (2)" in text
+    assert "This P(best) is among all candidates" in text
     [picture] = [each for _, each in page.tags if str(each.get("alt")).startswith("Who left")]
     assert str(picture["src"]).startswith("data:image/png;base64,")
     (study / "results/race/digits.json").unlink()

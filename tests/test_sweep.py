@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,7 +239,8 @@ def test_what_changes_while_it_runs_is_not_committed(workspace: Workspace) -> No
     assert "inputs changed while they ran" in errors
     assert not [name for name in workspace.lock() if name.startswith("finetune")]
     assert workspace.sweep().returncode == 0
-    assert all("lr: 0.5" in record for record in workspace.records().values())
+    records = map(json.loads, workspace.records().values())
+    assert {record["config"]["recipe"]["lr"] for record in records} == {0.5}
 
 
 def test_a_failing_cell_stops_no_other_and_is_told(workspace: Workspace) -> None:
@@ -289,6 +291,33 @@ def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, num
     assert " not finished" in said
     assert not [pid for pid, _ in workspace.runs() if psutil.pid_exists(pid)]
     assert len([name for name in workspace.lock() if name.startswith("finetune")]) >= 2
+
+
+def test_a_sweep_that_still_loads_says_what_is_to_do_and_ends_at_a_signal(
+    workspace: Workspace,
+) -> None:
+    slow = workspace.folder / "pipeline/sweep/preloaded.py"
+    slow.write_text(f"{slow.read_text()}\nimport time\n\ntime.sleep(60)\n")
+    sweeping = workspace.start_sweep("--jobs", "2")
+    assert sweeping.stdout is not None
+    assert "8 fits among them" in sweeping.stdout.readline()
+    began = time.monotonic()
+    sweeping.send_signal(signal.SIGTERM)
+    _, errors = sweeping.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert (sweeping.returncode, workspace.runs()) == (75, [])
+    assert "not done: call again" in errors
+    until(lambda: not _fork_servers(workspace.folder))
+
+
+def _fork_servers(folder: Path) -> list[psutil.Process]:
+    """The fork servers of sweeps in the folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.cwd() == str(folder) and "forkserver" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_a_signal_to_all_processes_of_a_sweep_is_not_taken_for_a_lack_of_memory(

@@ -82,6 +82,7 @@ def test_so_many_runs_go_at_a_time(
             "--dry-run fetches nothing, --pull does",
         ),
         (0, {"price_per_hour": 2.0}, "--price-per-hour: only --dry-run tells a cost: add it"),
+        (0, {"fit_on": "rtx3090"}, "--fit-on rtx3090: only --dry-run estimates: add it"),
     ],
 )
 def test_a_contradiction_is_one_line(
@@ -94,6 +95,12 @@ def test_a_contradiction_is_one_line(
         options.runs_at_a_time(threads=1)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_another_machine_is_taken_to_make_one_run_at_a_time_unless_told(machine: Any) -> None:
+    machine(0, 8)
+    assert Options(dry_run=True, fit_on="rtx3090").runs_at_a_time(threads=1) == 1
+    assert Options(dry_run=True, fit_on="rtx3090", jobs=4).runs_at_a_time(threads=1) == 4
 
 
 def test_runs_share_no_core_while_there_are_enough() -> None:

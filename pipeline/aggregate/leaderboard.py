@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pipeline.finetune.recipe import fit_settings
 from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
 from pipeline.results import LEADERBOARD, POOL, RECIPES
@@ -306,7 +307,8 @@ def _pooled_row(record: Record) -> dict[str, Any]:
 
 def settings_of(record: Record) -> str:
     """The settings that two runs must share to differ in model and seed alone, as text."""
-    return json.dumps(reduced(record).config, sort_keys=True)
+    config = reduced(record).config
+    return json.dumps(config | {"recipe": fit_settings(config["recipe"])}, sort_keys=True)
 
 
 def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.finetune.recipe import fit_settings
 from pipeline.records import METRICS, Record, read_record
 from pipeline.results import ELSEWHERE, HISTORY, RUNS, UNKNOWN_START_UP
 from pipeline.statistics.fit_times import main_devices
@@ -202,7 +203,7 @@ def _refuse_mixture(
 
 def _recipe(record: Record) -> Any:
     recipe = record.config.get("recipe")
-    return None if recipe is None else json.dumps(recipe, sort_keys=True)
+    return None if recipe is None else fit_settings(recipe)
 
 
 _ALIKE: tuple[tuple[str, Callable[[Cell], str], Callable[[Record], Any]], ...] = (

@@ -9,7 +9,7 @@ the tensors, two thirds to nine tenths of the 2022 study's fits are estimated wi
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import build, plain, read_json, write_json
-from pipeline.records import Device
+from pipeline.records import Device, Record
 from pipeline.study.params import Study
 from pipeline.timm_results.imagenet import at_nearest_size
 from pipeline.timm_results.published_tables import short_name
@@ -68,11 +69,45 @@ class Calibration:
         return any(step.not_for_speed for step in self.steps)
 
 
-def file_of(root: Path, device: Device) -> Path:
-    """The file for the calibration of a device, of a CPU with so many threads."""
+def short_name_of(device: Device) -> str:
+    """A device as timm's file names have it, of a CPU with its threads: rtx4090, amd_epyc-cpu2."""
     name = short_name(device.name or str(device.kind))
     threads = device.compared.threads
-    return root / FOLDER / f"{name}{'' if threads is None else f'-cpu{threads}'}.json"
+    return name if threads is None else f"{name}-cpu{threads}"
+
+
+def file_of(root: Path, device: Device) -> Path:
+    """The file for the calibration of a device, of a CPU with so many threads."""
+    return root / FOLDER / f"{short_name_of(device)}.json"
+
+
+def device_named(
+    name: str, root: Path, records: Iterable[Record], imagenet: pd.DataFrame | None
+) -> Device:
+    """The device of that name among those of the records and calibrations and, of `imagenet`, the
+    GPUs that were benchmarked. It may be written in full or as `short_name_of` has it.
+
+    Raises `PipelineError` for a name that none of them has.
+    """
+    found: dict[str, Device] = {}
+    if imagenet is not None:
+        gpus = imagenet[(imagenet["device"] != "") & ~imagenet["backend"].str.startswith("cpu")]
+        found = {each: Device(kind="cuda", name=each) for each in sorted(set(gpus["device"]))}
+    devices = {record.device.compared for record in records}
+    found |= {short_name_of(each): each for each in devices if each.label is not None}
+    for path in (root / FOLDER).glob("*.json"):
+        found[path.stem] = _read(path).device.compared
+    for device in found.values():
+        if name == device.label:
+            return device
+    if (short := short_name_of(Device(kind="cuda", name=name))) in found:
+        return found[short]
+    if name in found:
+        return found[name]
+    said = f"no device of which a speed is known: {near_matches(name, found)}"
+    if imagenet is None:
+        said += "; `dvc repro merge` adds those of timm's benchmark files"
+    raise PipelineError(f"--fit-on {name}: {said}")
 
 
 def write_calibration(path: Path, found: Calibration) -> None:
@@ -84,9 +119,13 @@ def read_calibration(root: Path, device: Device) -> Calibration | None:
     path = file_of(root, device)
     if not path.is_file():
         return None
-    again = "run `python -m pipeline.calibrate` again"
-    found = read_json(path, lambda value: build(Calibration, value), "calibration", again)
+    found = _read(path)
     return found if found.device.compared == device.compared else None
+
+
+def _read(path: Path) -> Calibration:
+    again = "run `python -m pipeline.calibrate` again"
+    return read_json(path, lambda value: build(Calibration, value), "calibration", again)
 
 
 @cache

@@ -30,7 +30,8 @@ FORWARD_SHARE = 1 / 3  # of a training image's work
 FEWEST_CHECKED = 5  # to say how far a source is off; with fewer its factor is assumed
 CONFIDENCE = 0.9
 TRAINING_PASSES = {"train": 1, "infer": 3}  # forward alone is a third of a step
-# Factors that 9 of 10 fits stay within. SCALED is measured on the 2022 study (docs/decisions.md).
+# Factors that 9 of 10 fits stay within. SCALED and UNSCALED, of timm's speeds with and without a
+# ratio to speeds measured here, are measured on the 2022 study (docs/decisions.md).
 BENCHMARK, SCALED, UNSCALED = 2.0, 3.0, 10.0
 CALIBRATED, CALIBRATED_CPU = 1.5, 2.0  # on GPUs measured as well (docs/hardware.md)
 
@@ -297,8 +298,11 @@ def sources(
     rows = {mode: rows_of_device(imagenet, mode, device) for mode in MODES}
     here = {mode: training_speeds(study, rows[mode]) for mode in MODES}
     by_runs = speed_by_model(runs)
-    own = ScaledTable("a benchmark of this device", here["train"], by_runs, BENCHMARK, SCALED)
-    known = [by_runs, here["train"], here["infer"]]
+    factors = {mode: SCALED if _is_own(rows[mode]) else UNSCALED for mode in MODES}
+    whose = "a" if _is_own(rows["train"]) else "timm's"
+    name = f"{whose} benchmark of this device"
+    own = ScaledTable(name, here["train"], by_runs, BENCHMARK, factors["train"])
+    known = [(by_runs, SCALED), *((here[mode], factors[mode]) for mode in ("train", "infer"))]
     others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
     published = _published(study, others, device.is_cuda, known)
     if calibration is not None:
@@ -310,23 +314,33 @@ def sources(
 
 
 def _published(
-    study: Study, imagenet: pd.DataFrame, cuda: bool, known: Sequence[Mapping[str, float]]
+    study: Study,
+    imagenet: pd.DataFrame,
+    cuda: bool,
+    known: Sequence[tuple[Mapping[str, float], float]],
 ) -> list[Source]:
-    """The two benchmark files of the charts. Unscaled they say nothing about a CPU."""
+    """The two benchmark files of the charts, scaled by the first of the `known` speeds that has a
+    model of theirs, with its factor of error. Unscaled they say nothing about a CPU.
+    """
     found: list[Source] = []
     for mode in ("train", "infer"):
         rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
         if len(rows):
             first = rows.iloc[0]
             table = training_speeds(study, rows)
-            scale: Mapping[str, float] = next(
-                (speeds for speeds in known if speeds.keys() & table.keys()), {}
-            )
+            nothing: tuple[Mapping[str, float], float] = ({}, UNSCALED)
+            both = (each for each in known if each[0].keys() & table.keys())
+            scale, factor = next(both, nothing)
             whose = "own" if first["measured_by"] == OWN else "timm's"
             name = f"{whose} {MODE_NAMES[mode]} speeds on {first['device']}"
             name += "" if scale else ", unscaled"
-            found.append(ScaledTable(name, table, scale, SCALED, UNSCALED if cuda else None))
+            found.append(ScaledTable(name, table, scale, factor, UNSCALED if cuda else None))
     return found
+
+
+def _is_own(rows: pd.DataFrame) -> bool:
+    """Whether these rows of one benchmark file were measured by this pipeline, not by timm."""
+    return bool((rows["measured_by"] == OWN).all())
 
 
 def estimates_table(

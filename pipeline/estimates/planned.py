@@ -21,7 +21,7 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, read_yaml
-from pipeline.estimates.calibration import read_calibration
+from pipeline.estimates.calibration import device_named, read_calibration
 from pipeline.estimates.estimate import (
     Source,
     TimedRun,
@@ -36,14 +36,10 @@ from pipeline.hardware import nvml
 from pipeline.hardware.machine import cpu_name, visible_gpus
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.study.params import Cell, Study, read_study
-from pipeline.timm_results.imagenet import at_nearest_size, published, read_imagenet
+from pipeline.timm_results.imagenet import published, read_imagenet
 
 SECONDS_PER_HOUR = 3600
 DISTURBED = "others used the device during each run known here: a guide at best"
-# GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
-# CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
-# study on Pets. On Planet 9 of 10 are within a factor of 1.5, all within 2.0 (docs/race.md).
-MEMORY_GIB, BYTES_PER_PARAMETER, BYTES_PER_ACTIVATION = 0.20, 14.2, 5.1
 
 
 def not_prepared(dataset: str, image_size: int) -> str:
@@ -188,21 +184,31 @@ class Estimator:
 
 
 def estimator_for(
-    root: Path, study: Study, imagenet: Path, threads: int, of_tables: Sequence[Record] = ()
+    root: Path,
+    study: Study,
+    imagenet: Path,
+    threads: int,
+    of_tables: Sequence[Record] = (),
+    fit_on: str | None = None,
 ) -> Estimator:
     """An estimator for this machine, from the records, tables and calibration that there are.
 
     `root` is the project's folder, `threads` the number of a fit on a CPU. `of_tables`, what tables
-    hold of records, count where there are none here, as in a fresh clone.
+    hold of records, count where there are none here, as in a fresh clone. `fit_on` names another
+    device, see `device_named`.
     """
-    device, records = this_device(threads), readable_records(root / "data/runs") or [*of_tables]
+    records = readable_records(root / "data/runs") or [*of_tables]
+    table = read_imagenet(imagenet) if imagenet.is_file() else None
+    device = this_device(threads)
+    if fit_on is not None:
+        device = device_named(fit_on, root, records, table)
     alone = runs_by_device(records).get(device, [])
     runs = alone or runs_by_device(records, include_shared=True).get(device, [])
-    table = read_imagenet(imagenet) if imagenet.is_file() else None
     calibration = read_calibration(root, device)
     found = sources(study, table, device, runs, calibration)
     factors = {source.name: error_factor(source, runs) for source in found}
-    calibrate = ["`python -m pipeline.calibrate`"] if calibration is None else []
+    where = "" if fit_on is None else " there"
+    calibrate = [f"`python -m pipeline.calibrate`{where}"] if calibration is None else []
     hint = ", or ".join(["one finished run is a start", *calibrate])
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
@@ -220,40 +226,18 @@ def median_watts(fits: Iterable[tuple[float | None, float | None]]) -> float | N
     return float(np.median(watts)) if watts else None
 
 
-def memory_gib(
-    study: Study, imagenet: pd.DataFrame, device: Device, records: Sequence[Record]
-) -> pd.Series:
-    """Peak memory of a fit by model, as far as it is known: the most that its records took, with
-    the study's first recipe at its image size, else on CUDA an estimate from published numbers.
-
-    On a CPU it is the process's, and nothing estimates that.
-    """
-    measured: dict[str, float] = {}
-    for each in records:
-        same_settings = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
-        cost = each.cost
-        peak = cost.peak_memory_reserved_gib if device.is_cuda else cost.peak_rss_gib
-        if same_settings and peak and each.device.is_cuda == device.is_cuda:
-            measured[each.model] = max(measured.get(each.model, 0.0), peak)
-    if not device.is_cuda:
-        return pd.Series(measured, dtype=float)
-    recipe = read_yaml(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
-    single = 2 if recipe["precision"] == "fp32" else 1
-    rows = at_nearest_size(imagenet[imagenet["macts"].notna()], study.image_size)
-    rows = rows.drop_duplicates("model").set_index("model")
-    macts = rows["macts"] * (study.image_size / rows["img_size"]) ** 2
-    activations = single * BYTES_PER_ACTIVATION * recipe["batch_size"] * macts
-    estimated = MEMORY_GIB + (BYTES_PER_PARAMETER * rows["params_m"] + activations) * 1e6 / 2**30
-    return pd.Series(measured, dtype=float).combine_first(estimated)
-
-
 def estimate_lines(
-    root: Path, cells: Sequence[Cell], threads: int, jobs: int, price_per_hour: float | None
+    root: Path,
+    cells: Sequence[Cell],
+    threads: int,
+    jobs: int,
+    price_per_hour: float | None,
+    fit_on: str | None = None,
 ) -> list[str]:
     """What the fits of `cells` will take, `jobs` at a time, as lines to print."""
     if not cells:
         return []
-    estimator, estimates, unknown = _estimates(root, cells, threads)
+    estimator, estimates, unknown = _estimates(root, cells, threads, fit_on)
     where = f"on {estimator.device.label}, {jobs} at a time"
     return [
         f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
@@ -274,11 +258,11 @@ def time_of_fits(root: Path, cells: Sequence[Cell], threads: int, jobs: int) -> 
 
 
 def _estimates(
-    root: Path, cells: Sequence[Cell], threads: int
+    root: Path, cells: Sequence[Cell], threads: int, fit_on: str | None = None
 ) -> tuple[Estimator, list[Estimate], Counter[str]]:
     """The estimates of `cells`, one for all seeds, and how often there is none for which reason."""
     study = read_study(root / "params.yaml")
-    estimator = estimator_for(root, study, root / "data/imagenet.csv", threads)
+    estimator = estimator_for(root, study, root / "data/imagenet.csv", threads, (), fit_on)
     of_any_seed = [replace(each, seed=0) for each in cells]
     each_once = {cell: estimator.estimate(cell) for cell in set(of_any_seed)}
     found = [each_once[cell] for cell in of_any_seed]

@@ -28,6 +28,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml, replacing_folder
 from pipeline.core.processes import end_with_parent
 from pipeline.dataset.prepared import Prepared, open_prepared
+from pipeline.finetune.recipe import fit_settings
 from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
@@ -168,7 +169,7 @@ def _check_fits(config: DictConfig, data: Prepared, records: Sequence[Record]) -
 
 def _settings(image_size: int | None, fingerprint: str | None, recipe: Any) -> dict[str, Any]:
     """The settings that the error of a fit depends on, but for the seed."""
-    of_recipe = {f"recipe.{key}": value for key, value in recipe.items()}
+    of_recipe = {f"recipe.{key}": value for key, value in fit_settings(recipe).items()}
     return {"image_size": image_size, "data": (fingerprint or "")[:8], **of_recipe}
 
 

@@ -3,6 +3,7 @@
 `race` makes it, writes it as JSON and draws it; `report` reads it back and shows the same.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,9 @@ class Certificate:
     """What a race claims, what that cost, and who left when. Seconds are those of fits and probes:
     `seconds` as they were, `grid_seconds` by the prices of fits, and so `priced_seconds` (None in
     older certificates), what ran. Only the last two compare: a busy machine takes longer.
+    `rest_seconds` is the price of the fits that the grid still lacks. Of a race that its budget
+    ended, `budget_seconds` is that budget and `next_seconds` the price of the next run, for `jobs`
+    runs at a time together; `command` is its command, without these.
 
     The best candidate is among `may_be_best` with `confidence`. `regret_at_most` is how much more
     the recommended one may err than the best, as a fraction; None without a fit. `covers` says what
@@ -96,6 +100,11 @@ class Certificate:
     not_raced: dict[str, str]
     not_judged: list[str] = field(default_factory=list)
     priced_seconds: float | None = None
+    rest_seconds: float | None = None
+    budget_seconds: float | None = None
+    next_seconds: float | None = None
+    jobs: int = 1
+    command: str | None = None
 
     def text(self) -> str:
         """The certificate for people."""
@@ -109,19 +118,26 @@ class Certificate:
                 f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}.",
                 *self._not_raced(),
             ]
-        sure = f"with {100 * self.confidence:g} % confidence"
         left = len(self.may_be_best)
+        among = f"the best of {self.n_candidates} is among {left}"
+        if left == self.n_candidates > 1:
+            among = f"none of the {left} candidates is ruled out"
         bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
         if (self.regret_at_most or 0) > (self.error_rate or 0):
             bound += ", more than its own error: its images and runs are too few to tell"
+        elif round(self.regret_at_most or 0, 3) == round(self.error_rate or 0, 3):
+            bound += ", its own error: its images and runs are too few to tell"
+        on = [each for each in self.going_on() if each] if self.stopped.startswith(SPENT) else []
         others = [name for name in self.may_be_best if name != self.recommended]
         apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
         verdict = apart if others else ""
-        shown = ", ".join(others[:MOST_SHOWN]) + (", ..." if len(others) > MOST_SHOWN else "")
+        unrun = {each.model for each in self.models if not each.n_runs}
+        named = [f"{name} (never run)" if name in unrun else name for name in others[:MOST_SHOWN]]
+        shown = ", ".join(named) + (", ..." if len(others) > MOST_SHOWN else "")
         return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
             f"P(best) {self.p_best or 0:.2f}){verdict}",
-            f"{sure} the best of {self.n_candidates} is among {left}, and {bound} ({self.covers})",
+            f"with {100 * self.confidence:g} % confidence {among}, and {bound} ({self.covers})",
             *([f"may be the best as well: {shown}"] if others else []),
             f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
@@ -130,10 +146,33 @@ class Certificate:
                 f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
                 f"published numbers leave open ({each.n_fits} fit{'s' * (each.n_fits != 1)})"
                 for each in self.rungs
+                if each.n_fits
             ),
             *self._not_raced(),
             f"stopped: {self.stopped}",
+            *([f"next: {': '.join(on)}"] if on else []),
         ]
+
+    def going_on(self) -> tuple[str, str | None]:
+        """How a race that its budget ended goes on: in words, and as a command.
+
+        With twice the budget, or enough for the next run, but never with more than pays every fit
+        that the grid still lacks; none where it lacks none.
+        """
+        rest = self.rest_seconds
+        if rest is None:  # an older certificate
+            rest = max(self.grid_seconds - (self.priced_seconds or 0), 0)
+        had, whole = self.budget_seconds or self.seconds, self.seconds + rest
+        if not rest or whole <= had:
+            return "nothing within its grid: a larger budget buys further seeds alone", None
+        more = max(2 * had, self.seconds + (self.next_seconds or 0))
+        size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
+        seconds = math.ceil(min(more, whole) / self.jobs)
+        exact = seconds < 600 and seconds % 60
+        budget = f"{seconds}s" if exact else f"{math.ceil(seconds / 60)}min"
+        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
+        command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
+        return f"race on, with a {size}", f"{command} --budget {budget}{jobs}"
 
     def _share_of_grid(self) -> str:
         """What ran beside the whole grid, both by the same prices."""

@@ -100,15 +100,19 @@ def free_boxes(
     never = np.vstack([points, never])
     found: list[np.ndarray | None] = []
     taken: list[np.ndarray] = []
+    leaders: list[np.ndarray] = []
     for point, size in zip(points, sizes, strict=True):
         box = None
         if size is not None:
-            box = free_box(point, size, scale, frame, np.vstack([never, rather_not]), taken)
-            box = free_box(point, size, scale, frame, never, taken) if box is None else box
+            both = np.vstack([never, rather_not])
+            box = free_box(point, size, scale, frame, both, taken, leaders)
+            if box is None:
+                box = free_box(point, size, scale, frame, never, taken, leaders)
         found.append(box)
         if box is not None:
             taken.append(box)
-            never = np.vstack([never, leader(point, box, scale)])
+            leaders.append(leader(point, box, scale))
+            never = np.vstack([never, leaders[-1]])
     return found
 
 
@@ -119,12 +123,13 @@ def free_box(
     frame: np.ndarray,
     avoid: np.ndarray,
     taken: list[np.ndarray],
+    leaders: list[np.ndarray],
 ) -> np.ndarray | None:
     """The first box [[left, low], [right, high]] for a text of this size that hides nothing.
 
     It is within `frame` [[left, low], [right, high]], and clear of the points `avoid` [n, 2] and of
-    the boxes `taken`; None where there is no room. All in pixels, `scale` of them per point. Error
-    bars are upright, so that no leader may be.
+    the boxes `taken`, and its leader crosses none of the `leaders`; None where there is no room.
+    All in pixels, `scale` of them per point. Error bars are upright, so that no leader may be.
     """
     for distance in _DISTANCES_POINTS:
         for direction in _DIRECTIONS:
@@ -139,9 +144,22 @@ def free_box(
                 continue
             if any(((line > other[0]) & (line < other[1])).all(1).any() for other in taken):
                 continue
+            if len(line) and any(_cross(line, other) for other in leaders if len(other)):
+                continue
             if not ((avoid > box[0] - 3 * scale) & (avoid < box[1] + 3 * scale)).all(1).any():
                 return box
     return None
+
+
+def _cross(line: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two straight lines [n, 2] cross: the ends of each lie on both sides of the other."""
+
+    def parted(along: np.ndarray, ends: np.ndarray) -> bool:
+        (x, y), to = along[-1] - along[0], ends - along[0]
+        left, right = x * to[:, 1] - y * to[:, 0]
+        return bool(left * right < 0)
+
+    return parted(line, other[[0, -1]]) and parted(other, line[[0, -1]])
 
 
 def leader(point: np.ndarray, box: np.ndarray, scale: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A recipe: the named set of choices by which one fine-tune is done (`conf/recipe/*.yaml`)."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ CHOICES = {
     "precision": ("fp32", "fp16", "bf16"),
     "oom": ("record", "halve"),
 }
+ONLY_NAMES = {"name", "rate_of"}  # keys that change nothing of a fit
 LEAST = {"epochs": 1, "frozen_epochs": 0, "least_steps": 0, "batch_size": 2}
 
 
@@ -77,6 +79,21 @@ class Recipe:
             return [1]
         powers = [2**power for power in range(self.batch_size.bit_length())]
         return [n for n in powers if self.batch_size % n == 0 and self.batch_size // n >= 2]
+
+
+def fit_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe's keys say of a fit, in the form in which two recipes are compared.
+
+    A key that is left out has its default, also in a record that is older than the key: a default
+    says what fits did before there was the key, and must never change.
+    """
+    said = {key: value for key, value in recipe.items() if key not in ONLY_NAMES}
+    for each in fields(Recipe):
+        if each.name not in ONLY_NAMES and each.default is not MISSING:
+            said.setdefault(each.name, each.default)
+        if each.type is float and isinstance(said.get(each.name), int):
+            said[each.name] = float(said[each.name])  # 100 is 100.0, also as text
+    return said
 
 
 def recipe_of(config: DictConfig) -> Recipe:

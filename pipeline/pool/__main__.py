@@ -28,7 +28,7 @@ from rich.text import Text
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import build, plain, replacing
-from pipeline.finetune.recipe import CHOICES, Recipe
+from pipeline.finetune.recipe import CHOICES, ONLY_NAMES, Recipe
 from pipeline.hardware.machine import PACKAGES
 from pipeline.pool.checked import (
     MANIFEST,
@@ -68,7 +68,7 @@ _DEVICE = {
 }
 _WEIGHTS = {"source": re.compile("hub|folder|wheel|random"), "sha256": _HASH, "left_out": None}
 VERSIONED = ("python", *PACKAGES, "code")
-SETTINGS = {each.name for each in fields(Recipe)} - {"name", "rate_of"}  # names are the user's
+SETTINGS = {each.name for each in fields(Recipe)} - ONLY_NAMES  # names are the user's
 FIT = ("batch_size", "epochs", "steps")
 LEFT_OUT = "(text not shared)"
 _ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")

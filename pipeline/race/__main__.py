@@ -1,16 +1,16 @@
 """`python -m pipeline.race`: find a dataset's best backbone with only the runs that may change it.
 
-Reads data/imagenet.csv and records; writes the `race` section of params.yaml, in which the
-dataset's probes and fits are listed one batch after another, and the certificate,
-results/race/DATASET.json, with a figure. Each batch is run by the sweep, as ordinary cells, so
-`dvc repro` has nothing left to do afterwards. A killed race goes on from what params.yaml lists.
+Reads data/imagenet.csv and records; writes the `race` section of params.yaml, which lists the
+dataset's probes and fits, and the certificate, results/race/DATASET.json, with a figure. Each batch
+is run by the sweep, so `dvc repro` has nothing to do afterwards, and a killed race goes on.
 """
 
 import json as json_text
 import math
+import sys
 from collections.abc import Container
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from pipeline.figures.certificate import FIT, PROBE, SPENT, Certificate, who_lef
 from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     IMAGENET,
-    Budget,
     Decided,
     Field,
     budget_of,
+    cells_of,
+    command_of,
     decided,
     field_of,
     models_asked,
@@ -41,8 +42,8 @@ from pipeline.race.field import (
     told_not_counted,
     told_to_make,
 )
-from pipeline.race.search import RUN, Action, Race, Rules
-from pipeline.race.standing import Event, certificate_of, counted_seconds, replay
+from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
+from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
 from pipeline.recommend.limits import Asked
 from pipeline.study.params import (
     RUNS,
@@ -56,6 +57,8 @@ from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
 MOST_FAILED = 3  # batches in a row without a record
+STAGES = {"fits": "finetune_raced", "probes": "baseline_raced"}
+Now = tuple[Study, Field, Race, list[Event], float]  # a race as the records have it
 
 
 def main(
@@ -103,17 +106,20 @@ def main(
     study = read_study(root / "params.yaml")
     refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
-    contest = Contest(root, dataset, models, asked, rules, limit, jobs)
-    contest.check()
-    if other := not_counted(root, study, dataset):
-        print(told_not_counted(dataset, other.values()))
-    if not dry_run:
-        _prepare(contest, study, contest.cells(study, other))
-    data = prepared(root, dataset)
-    if data is None or not data.n_valid:
-        raise PipelineError(not_prepared(dataset, study.image_size))
-    contest.rules = replace(rules, n_valid=data.n_valid)
-    certificate = contest.dry_run() if dry_run else contest.run()
+    limits = {"licence": licence, "min_throughput": min_throughput, "max_memory": max_memory}
+    command = command_of(candidates, dataset, rules, **limits)
+    contest = Contest(root, dataset, models, asked, rules, limit, jobs, command)
+    with redirect_stdout(sys.stderr if json else sys.stdout):
+        contest.check()
+        if other := not_counted(root, study, dataset):
+            print(told_not_counted(dataset, other.values()))
+        if not dry_run:
+            _prepare(contest, study, contest.cells(study, other))
+        data = prepared(root, dataset)
+        if data is None or not data.n_valid:
+            raise PipelineError(not_prepared(dataset, study.image_size))
+        contest.rules = replace(rules, n_valid=data.n_valid)
+        certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
         write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
         with rc_context(LOOK):
@@ -122,13 +128,17 @@ def main(
 
 
 def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:
-    """Take the dataset over and prepare it; where that fails, params.yaml stays as it was."""
+    """Take the dataset over and prepare it; where that fails, or the budget pays none of its runs
+    that changed code has made stale, params.yaml stays as it was.
+    """
     dataset, before = contest.dataset, study.path.read_text(encoding="utf-8")
     if new := dataset not in study.raced_datasets:
         _take_over(study, dataset, fits)
     taken = study.path.read_text(encoding="utf-8")
     try:
         _sweep(contest.root, (f"dataset_raced@{dataset}",), contest.jobs)
+        if new and fits:
+            contest.paid(contest._decided(read_study(study.path))[0])
     except BaseException:  # Ctrl-C too
         if study.path.read_text(encoding="utf-8") == taken:  # not edited meanwhile
             write_text(study.path, before)
@@ -169,12 +179,17 @@ class Contest:
     rules: Rules
     budget: Budget
     jobs: int | None
+    command: str | None = None
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        study, field, race, events, spent = self._now(set())
-        _, stopped = self._next(field, race, events, spent)
-        if stopped == SPENT and self.dataset not in study.raced_datasets:
+        study, _, race, events, spent = now = self._now(set())
+        if self._next(*now[1:])[1] == SPENT and self.dataset not in study.raced_datasets:
+            from pipeline.sweep.session import would_run
+
+            fits = self.cells(study, not_counted(self.root, study, self.dataset))
+            if would_run(self.root, [f"finetune@{raced_name(asdict(each))}" for each in fits]):
+                return  # to be made again, so their time is not spent: `_prepare` asks what is paid
             at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
             done = f"the {len(events)} finished runs of {self.dataset}"
             raise PipelineError(self.budget.too_small(at_once, done, spent, following.seconds))
@@ -182,38 +197,36 @@ class Contest:
     def run(self) -> Certificate:
         """Race until nothing is left to do or to spend."""
         self._make(read_study(self.root / "params.yaml"))
-        broken: set[str] = set()
-        in_vain = 0  # batches in a row
+        broken, in_vain = set[str](), 0  # batches in a row
         while True:
-            study, field, race, events, spent = self._now(broken)
-            actions, stopped = self._next(field, race, events, spent)
+            study, field, *_ = now = self._now(broken)
+            actions, stopped = self._next(*now[1:])
             if stopped:
-                return self._certificate(study, field, race, events, spent, stopped)
+                return self._certificate(now, stopped)
             targets = self._decide(study, field, actions)
             models = [field.candidates.names[each.model] for each in actions]
             left_none = self._try(targets, models)
             broken |= left_none
             in_vain = in_vain + 1 if left_none == set(models) else 0
             if in_vain == MOST_FAILED:
-                raise PipelineError(
-                    f"no run of {', '.join(sorted(broken))} left a record: see above"
-                )
+                names = ", ".join(sorted(broken))
+                raise PipelineError(f"no run of {names} left a record: see above")
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
-        study, field, race, events, spent = self._now(set())
-        actions, stopped = self._next(field, race, events, spent)
+        study, field, *_ = now = self._now(set())
+        actions, stopped = self._next(*now[1:])
         if self.dataset in study.raced_datasets:
             first = self._to_make(self._decided(study)[0])
             if any(first):
                 print(told_to_make(self.dataset, *first, self.budget))
         for each in actions:
-            kind = FIT if each.rung == RUN else PROBE
-            takes = duration(each.seconds) + ("" if field.timed else " assumed")
-            print(f"next: {field.candidates.names[each.model]}, {kind}, {takes}")
-        return self._certificate(study, field, race, events, spent, stopped or "a dry run")
+            kind, takes = FIT if each.rung == RUN else PROBE, duration(each.seconds)
+            name, assumed = field.candidates.names[each.model], "" if field.timed else " assumed"
+            print(f"next: {name}, {kind}, {takes}{assumed}")
+        return self._certificate(now, stopped or "a dry run")
 
-    def _now(self, broken: set[str]) -> tuple[Study, Field, Race, list[Event], float]:
+    def _now(self, broken: set[str]) -> Now:
         """The race as the records have it, and the seconds of all that ran: also those of models
         that turned out to be beyond a limit.
         """
@@ -225,12 +238,11 @@ class Contest:
         models = list(dict.fromkeys([*self.models, *(paths[path] for path in of_race)]))
         field = field_of(self.root, study, self.dataset, models, self.asked)
         records = records_of(self.root, of_race)
-        spent = sum(map(counted_seconds, records))
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
         for model in broken & set(field.candidates.names):
             race.saw_failure(field.candidates.names.index(model))
-        return study, field, race, events, spent
+        return study, field, race, events, sum(map(counted_seconds, records))
 
     def cells(self, study: Study, other: Container[Path]) -> list[Cell]:
         """The fits of the race, by the one recipe that it races; before it has begun, the grid's
@@ -256,15 +268,13 @@ class Contest:
             return [], f"no candidate may be better by more than {100 * self.rules.regret:g} points"
         prices = field.candidates.fit_seconds[:, 0]
         by_price = np.argsort(np.where(race.failed, np.inf, prices), kind="stable")
-        cheapest = int(by_price[0])
         if not (events or spent or field.timed):  # how long a fit takes is not known: find out
             first = [int(m) for m in by_price[:at_once] if not race.failed[m]]
             return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
-        can_pay = prices[cheapest] <= left
-        if not can_pay and not spent:
+        if (least := prices[by_price[0]]) > left and not spent:
             raise PipelineError(
                 f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
-                f"{duration(prices[cheapest])}: allow more, or name smaller models"
+                f"{duration(least)}: allow more, or name smaller models"
             )
         actions = race.choose(left, at_once)
         if actions:
@@ -274,26 +284,14 @@ class Contest:
 
     def _decide(self, study: Study, field: Field, actions: list[Action]) -> tuple[str, ...]:
         """Write the runs into params.yaml; returns their stages."""
-        cells: list[tuple[str, dict[str, Any]]] = []
-        decided = list(study.raced)
-        for action in actions:
-            model = field.candidates.names[action.model]
-            if action.rung != RUN:
-                cells.append(("probes", {"dataset": self.dataset, "model": model}))
-                continue
-            cell = Cell(self.dataset, model, study.recipes[0], 0)
-            ran = {each.seed for each in decided if replace(each, seed=0) == cell}
-            seeds = chain(study.seeds, count(max(study.seeds) + 1))
-            decided.append(replace(cell, seed=next(s for s in seeds if s not in ran)))
-            cells.append(("fits", asdict(decided[-1])))
+        cells = cells_of(study, self.dataset, field.candidates.names, actions)
 
         def change(content: Any) -> None:
             for kind, values in cells:
                 content["race"][kind][raced_name(values)] = values
 
         edit_race(study.path, change)
-        stages = {"fits": "finetune_raced", "probes": "baseline_raced"}
-        return tuple(f"{stages[kind]}@{raced_name(values)}" for kind, values in cells)
+        return tuple(f"{STAGES[kind]}@{raced_name(values)}" for kind, values in cells)
 
     def _try(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
         """Run a batch; the models that left no record, whose cells are taken back."""
@@ -303,11 +301,7 @@ class Contest:
             raise
         except PipelineError as error:
             print(f"error: {' '.join(str(error).split())}")
-        return self._take_back(targets, models)
-
-    def _take_back(self, targets: tuple[str, ...], models: list[str]) -> set[str]:
-        study = read_study(self.root / "params.yaml")
-        counting, _ = self._decided(study)
+        counting, _ = self._decided(read_study(self.root / "params.yaml"))
         made = {each.stage for each in counting if (self.root / each.path).is_file()}
         self._unlist([each for each in targets if each not in made])
         return {m for m, each in zip(models, targets, strict=True) if each not in made}
@@ -335,16 +329,26 @@ class Contest:
         runs in their place is decided anew.
         """
         counting, others = self._decided(study)
-        limited = math.isfinite(self.budget.seconds)
-        paid, unpaid = self._to_make(counting) if limited else ({}, {})
-        told = told_to_make(self.dataset, paid, unpaid, self.budget)
-        if counting and len(unpaid) == len(counting):
-            raise PipelineError(f"{told}: allow more")
+        paid, unpaid = self.paid(counting)
         if unpaid:
+            told = told_to_make(self.dataset, paid, unpaid, self.budget)
             print(f"{told}: the others leave the race")
         self._unlist([*(each.stage for each in others), *unpaid])
         if targets := tuple(each.stage for each in counting if each.stage not in unpaid):
             _sweep(self.root, targets, self.jobs)
+
+    def paid(self, counting: list[Decided]) -> tuple[dict[str, float], dict[str, float]]:
+        """Of what was decided and is to be made (again), with prices, what the budget pays and what
+        it does not; raises `PipelineError` where it pays nothing of all that was decided.
+        """
+        if not math.isfinite(self.budget.seconds):
+            return {}, {}
+        paid, unpaid = self._to_make(counting)
+        if counting and len(unpaid) == len(counting):
+            raise PipelineError(
+                f"{told_to_make(self.dataset, {}, unpaid, self.budget)}: allow more"
+            )
+        return paid, unpaid
 
     def _to_make(self, listed: list[Decided]) -> tuple[dict[str, float], dict[str, float]]:
         """The stages that a sweep would run, with prices: those that the budget pays, in the order
@@ -353,46 +357,43 @@ class Contest:
         from pipeline.sweep.session import would_run
 
         run = would_run(self.root, [each.stage for each in listed]) if listed else set()
+        if not run:
+            return {}, {}
         left = self.budget.in_all(runs_at_a_time(self.root, self.jobs))
         there = [each.path for each in listed if each.stage not in run]
         left -= sum(map(counted_seconds, records_of(self.root, there)))
         field = self._now(set())[1]
-        paid: dict[str, float] = {}
-        unpaid: dict[str, float] = {}
-        for each in listed:
-            if each.stage not in run:
-                continue
+        prices: dict[str, float] = {}
+        for each in (each for each in listed if each.stage in run):
             price = field.price(each.model, each.kind)
             if price is None:  # what it took before, if that is known
                 price = sum(map(counted_seconds, records_of(self.root, [each.path])))
-            (paid if price <= left else unpaid)[each.stage] = price
-            left -= price if price <= left else 0
-        return paid, unpaid
+            prices[each.stage] = price
+        return affordable(prices, left)
 
-    def _certificate(
-        self,
-        study: Study,
-        field: Field,
-        race: Race,
-        events: list[Event],
-        spent: float,
-        stopped: str,
-    ) -> Certificate:
-        limit = self.budget.told_of(runs_at_a_time(self.root, self.jobs))
-        grid = float(field.candidates.fit_seconds[:, 0].sum()) * len(study.seeds)
+    def _certificate(self, now: Now, stopped: str) -> Certificate:
+        study, field, race, events, spent = now
+        at_once, prices = runs_at_a_time(self.root, self.jobs), field.candidates.fit_seconds[:, 0]
+        lacks = np.where(race.failed, 0, np.clip(len(study.seeds) - race.n_runs, 0, None))
+        following = race.choose(math.inf, 1) if stopped == SPENT else []
         told = certificate_of(
             race,
             events,
             dataset=self.dataset,
             recipe=study.recipes[0],
-            stopped=f"{stopped} ({limit})",
-            grid_seconds=float(f"{grid:.6g}"),
+            stopped=f"{stopped} ({self.budget.told_of(at_once)})",
+            grid_seconds=rounded(prices.sum() * len(study.seeds)),
+            rest_seconds=rounded(float(prices @ lacks)),
+            budget_seconds=rounded(self.budget.in_all(at_once)) if following else None,
+            next_seconds=rounded(following[0].seconds) if following else None,
+            jobs=at_once,
+            command=self.command,
             priced=field.priced,
             prior=field.told,
             not_raced=field.left_out,
             not_judged=field.not_judged,
         )
-        return replace(told, seconds=float(f"{spent:.6g}"))
+        return replace(told, seconds=rounded(spent))
 
 
 if __name__ == "__main__":

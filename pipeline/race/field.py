@@ -5,10 +5,12 @@ has published numbers; a model that cannot race is named with the reason.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,12 @@ from pipeline.estimates.planned import (
     this_device,
 )
 from pipeline.figures.certificate import FIT, PROBE
-from pipeline.finetune.recipe import Recipe
+from pipeline.finetune.recipe import fit_settings
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
-from pipeline.race.search import Candidates, Rules
+from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
+from pipeline.recommend.costs import with_memory
 from pipeline.recommend.limits import Asked, seconds_of
-from pipeline.recommend.prior import with_memory
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -71,34 +73,6 @@ class Field:
             return None
         prices = costs.rung_seconds if kind == PROBE else costs.fit_seconds
         return float(prices[names.index(model), 0])
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What may be spent: seconds of fits and probes, infinite without a limit; those of each job
-    that runs at a time, or of all together.
-    """
-
-    seconds: float
-    told: str
-    of_each_job: bool = True
-
-    def in_all(self, jobs: int) -> float:
-        """Seconds of fits and probes that may be spent where so many run at a time."""
-        return self.seconds * (jobs if self.of_each_job else 1)
-
-    def told_of(self, jobs: int) -> str:
-        """The limit in words, with what counts for it."""
-        if self.seconds == float("inf"):
-            return self.told
-        each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
-        return f"{self.told}{each}, earlier runs included"
-
-    def too_small(self, jobs: int, done: str, spent: float, following: float) -> str:
-        """Why nothing more can be run: what is done took all, or the next run more than is left."""
-        left = self.in_all(jobs) - spent
-        rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
-        return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
 
 
 def runs_at_a_time(root: Path, jobs: int | None) -> int:
@@ -166,7 +140,8 @@ def _left_out(
         found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
     if asked.max_memory is not None:
-        rows = with_memory(study, imagenet, rows, study.image_size)
+        here = this_device(threads_of(read_yaml(study.path)))
+        rows = with_memory(study, imagenet, rows, study.image_size, here)
     not_judged = []
     for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
@@ -244,12 +219,12 @@ def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
     """Of the study's records of the dataset, those that do not count in its race, and why."""
     paths = [cell.path(RUNS) for cell in study.cells() if cell.dataset == dataset]
     paths += [probe_path(data, model) for data, model in study.probed if data == dataset]
-    settings, here = _settings(root, study.recipes[0]), prepared(root, dataset)
+    recipe, here = _recipe_now(root, study.recipes[0]), prepared(root, dataset)
     known = None if here is None else here.fingerprint
     found: dict[Path, str] = {}
     for path in paths:
         if (root / path).is_file():
-            why = _why_not(record_at(root / path), study, settings, known)
+            why = _why_not(record_at(root / path), study, recipe, known)
             found |= {path: why} if why else {}
     return found
 
@@ -265,10 +240,10 @@ def probe_path(dataset: str, model: str) -> Path:
 
 
 def _why_not(
-    record: Record, study: Study, settings: dict[str, Any], fingerprint: str | None
+    record: Record, study: Study, recipe: dict[str, Any], fingerprint: str | None
 ) -> str | None:
-    """Why a record is none of the race's present study; what it does not tell counts
-    as the same.
+    """Why a record is none of the race's present study, whose recipe says `recipe` now; a record
+    without image size, images or recipe counts as of the same.
     """
     if record.recipe not in (FROZEN, study.recipes[0]):
         return "of other recipes"
@@ -276,28 +251,45 @@ def _why_not(
         return f"at {record.image_size} pixels"
     if fingerprint is not None and record.data.fingerprint not in (None, fingerprint):
         return "on other images"
-    then = record.config.get("recipe")
-    if record.recipe == FROZEN or not isinstance(then, dict):
+    had = record.config.get("recipe")
+    if record.recipe == FROZEN or not isinstance(had, dict) or not recipe:
         return None
-    changed = [key for key in settings if key in then and then[key] != settings[key]]
+    then, now = fit_settings(had), fit_settings(recipe)
+    changed = [
+        key
+        for key in now | then
+        if now.get(key) != then.get(key) and "${" not in str(now.get(key))  # what that is: unknown
+    ]
     return f"at another {', '.join(changed)} of {record.recipe}" if changed else None
 
 
-_DEFAULTS = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
-
-
-def _settings(root: Path, recipe: str) -> dict[str, Any]:
-    """What the recipe says now, with the defaults of what it leaves out; none without its file."""
+def _recipe_now(root: Path, recipe: str) -> dict[str, Any]:
+    """What the recipe's file says; nothing without it. Interpolations stay as they are."""
     path = root / f"conf/recipe/{recipe}.yaml"
     if not path.is_file():
         return {}
     read_yaml(path)  # one clear line where it is damaged
-    config: Any = OmegaConf.load(path)
-    said: Any = OmegaConf.to_container(config)
-    if not isinstance(said, dict):
-        return {}
-    fixed = {str(key): said[key] for key in said if not OmegaConf.is_interpolation(config, key)}
-    return {key: value for key, value in _DEFAULTS.items() if key not in said} | fixed
+    said: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return said if isinstance(said, dict) else {}
+
+
+def cells_of(
+    study: Study, dataset: str, names: Sequence[str], actions: Iterable[Action]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What `race` of params.yaml is to hold of these runs: probes, or fits with the next seed."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    known = list(study.raced)
+    for each in actions:
+        model = names[each.model]
+        if each.rung != RUN:
+            found.append(("probes", {"dataset": dataset, "model": model}))
+            continue
+        cell = Cell(dataset, model, study.recipes[0], 0)
+        ran = {other.seed for other in known if replace(other, seed=0) == cell}
+        seeds = chain(study.seeds, count(max(study.seeds) + 1))
+        known.append(replace(cell, seed=next(seed for seed in seeds if seed not in ran)))
+        found.append(("fits", asdict(known[-1])))
+    return found
 
 
 @dataclass(frozen=True)
@@ -342,6 +334,17 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     counts = Counter(reasons)
     each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
+
+
+def command_of(candidates: Sequence[str], dataset: str, rules: Rules, **limits: object) -> str:
+    """The race's command, but for its budget and jobs; what has its default is left out."""
+    sure = {"confidence": rules.confidence, "regret": 100 * rules.regret}
+    options = limits | (sure if rules != Rules() else {})
+    words = ["python", "-m", "pipeline.race", *candidates, "--dataset", dataset]
+    for name, value in options.items():
+        given = f"{value:g}" if isinstance(value, float) else str(value)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", given]
+    return shlex.join(words)
 
 
 def rules_of(confidence: float, regret: float) -> Rules:

@@ -9,12 +9,14 @@ model that would be recommended is expected to fall, over what it costs until th
 recommended. A cheap rung is worth what it tells of a full fit.
 """
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
+from pipeline.core.command import duration
 from pipeline.estimates.belief import Prediction, Prior, log_odds, predict
 
 SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
@@ -81,6 +83,45 @@ class Rules:
     def level(self) -> float:
         """Of each way to leave wrongly: by predictions, by runs and, if they count, by images."""
         return (1 - self.confidence) / (3 if self.covers_images else 2)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent: seconds of fits and probes, infinite without a limit; those of each job
+    that runs at a time, or of all together.
+    """
+
+    seconds: float
+    told: str
+    of_each_job: bool = True
+
+    def in_all(self, jobs: int) -> float:
+        """Seconds of fits and probes that may be spent where so many run at a time."""
+        return self.seconds * (jobs if self.of_each_job else 1)
+
+    def told_of(self, jobs: int) -> str:
+        """The limit in words, with what counts for it."""
+        if self.seconds == float("inf"):
+            return self.told
+        each = f" for each of {jobs} jobs" if self.of_each_job and jobs > 1 else ""
+        return f"{self.told}{each}, earlier runs included"
+
+    def too_small(self, jobs: int, done: str, spent: float, following: float) -> str:
+        """Why nothing more can be run: what is done took all, or the next run more than is left."""
+        left = self.in_all(jobs) - spent
+        rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
+        return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
+
+
+def affordable(
+    prices: Mapping[str, float], seconds: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What so many seconds pay, in this order, and what they do not."""
+    paid: dict[str, float] = {}
+    for name, price in prices.items():
+        if price <= seconds:
+            paid[name], seconds = price, seconds - price
+    return paid, {name: price for name, price in prices.items() if name not in paid}
 
 
 @dataclass(frozen=True)
@@ -203,13 +244,20 @@ class Race:
                 race = race._as_if(action.model, float(mean[action.model]))
         return chosen
 
-    def _as_if(self, model: int, error: float) -> "Race":
-        """A copy after a fit of the model that showed this error, on images as others err on."""
+    def as_it_is(self) -> "Race":
+        """A copy that what is seen from now on does not change."""
         race = copy(self)
         race.runs, race.answers = (
             [[*each] for each in self.runs],
             [[*each] for each in self.answers],
         )
+        race.rungs = self.rungs.copy()
+        race.failed, race.unprobed = self.failed.copy(), self.unprobed.copy()
+        return race
+
+    def _as_if(self, model: int, error: float) -> "Race":
+        """A copy after a fit of the model that showed this error, on images as others err on."""
+        race = self.as_it_is()
         alike = self.answers[model] or [each[0] for each in self.answers if each]
         race.saw_run(model, error, np.mean(alike, axis=0) if alike else None)
         return race

@@ -25,6 +25,7 @@ prior is right on average over datasets; benchmarks/race_replay.py measures how 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,23 +198,28 @@ def _p_best(
 
 @dataclass(frozen=True)
 class Event:
-    """One probe or fit of a race, and where the race stood after it."""
+    """One probe or fit of a race, and the race as it was after it."""
 
     model: str
     kind: str
     error: float | None
     seconds: float
-    standing: Standing
+    race: Race
 
     @classmethod
     def of(cls, race: Race, model: str, kind: str, error: float | None, seconds: float) -> "Event":
-        return cls(model, kind, error, seconds, standing(race))
+        return cls(model, kind, error, seconds, race.as_it_is())
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Where the race stood, worked out when it is asked for: only a certificate asks all."""
+        return standing(self.race)
 
 
 def replay(
     candidates: Candidates, prior: Prior, rules: Rules, records: Sequence[Record]
 ) -> tuple[Race, list[Event]]:
-    """The race after these records, and where it stood after each."""
+    """The race after these records, and as it was after each."""
     complete = all(each.valid_wrong is not None for each in records if each.status == "ok")
     race = Race(candidates, prior, replace(rules, covers_images=complete))
     events: list[Event] = []
@@ -263,8 +269,8 @@ def certificate_of(race: Race, events: Sequence[Event], **about: Any) -> Certifi
         may_be_best=[names[m] for m in np.flatnonzero(end.may_be_best)],
         n_candidates=len(names),
         n_never_run=int((race.n_runs == 0).sum()),
-        seconds=_rounded(sum(each.seconds for each in events)),
-        priced_seconds=_rounded(sum(_price(race, each) for each in events)),
+        seconds=rounded(sum(each.seconds for each in events)),
+        priced_seconds=rounded(sum(_price(race, each) for each in events)),
         rungs=_rungs(race),
         models=[_entrant(race, events, end, m) for m in range(len(names))],
         steps=_steps(race, events),
@@ -287,7 +293,7 @@ def _steps(race: Race, events: Sequence[Event]) -> list[Step]:
             each.model,
             each.kind,
             _known(each.error),
-            _rounded(total),
+            rounded(total),
             None if (best := each.standing.recommended) is None else race.candidates.names[best],
             int(each.standing.may_be_best.sum()),
             _known(each.standing.regret_at_most),
@@ -302,15 +308,15 @@ def _entrant(race: Race, events: Sequence[Event], end: Standing, m: int) -> Entr
     if not end.may_be_best[m]:
         inside = [i for i, each in enumerate(events) if each.standing.may_be_best[m]]
         last = min(inside[-1] + 1 if inside else 0, len(events) - 1)
-        left = _rounded(sum(each.seconds for each in events[: last + 1]))
+        left = rounded(sum(each.seconds for each in events[: last + 1]))
         why = "worse by its fits" if race.n_runs[m] else "unlikely to be better, by prediction"
         why = "its fit failed" if race.failed[m] else why
     return Entrant(
         race.candidates.names[m],
         int(race.n_runs[m]),
         _known(error),
-        _rounded(end.error[m]),
-        _rounded(end.p_best[m]),
+        rounded(end.error[m]),
+        rounded(end.p_best[m]),
         left,
         why,
     )
@@ -325,16 +331,16 @@ def _rungs(race: Race) -> list[Rung]:
         low, high = stats.f.ppf([0.025, 0.975], freedom[1], freedom[0])
         both = np.isfinite(race.rungs[:, rung - 1]) & (race.n_runs > 0)
         ends = np.clip([1 - left, 1 - left / low, 1 - left / high], 0, 1)
-        told, least, most = map(_rounded, ends)
+        told, least, most = map(rounded, ends)
         found.append(Rung("frozen features", told, least, most, int(both.sum())))
     return found
 
 
 def _known(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else _rounded(value)
+    return None if value is None or not np.isfinite(value) else rounded(value)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Six digits: what differs behind them differs between machines."""
     return float(f"{value:.6g}")
 

@@ -8,7 +8,7 @@ A dataset without runs gets a shortlist from published numbers, called a prior.
 
 import json as json_text
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ import pandas as pd
 
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_yaml
-from pipeline.estimates.planned import Estimator, estimator_for, this_device
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -29,7 +27,7 @@ from pipeline.recommend.choice import (
     runs_of,
     with_cpu_seconds,
 )
-from pipeline.recommend.costs import Serving, Way, records_of, serving, way, with_costs
+from pipeline.recommend.costs import Question, Way, way, with_costs
 from pipeline.recommend.experiment import (
     PLANNED,
     Experiment,
@@ -66,8 +64,7 @@ from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
-from pipeline.study.params import RUNS, Cell, Study, read_study, threads_of
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.study.params import RUNS, Cell, Study, read_study
 
 
 def main(
@@ -83,6 +80,7 @@ def main(
     min_ips: float | None = None,
     max_latency: str | None = None,
     serve_on: str | None = None,
+    fit_on: str | None = None,
     top: int = 3,
     json: bool = False,
     params: Path = Path("params.yaml"),
@@ -100,11 +98,12 @@ def main(
         licence: commercial: only weights that may be used commercially beyond doubt, by the
             licence that timm states; unknown is left out
         max_cost: the highest price of the runs still to make and the last fit together
-        price_per_hour: what an hour of this machine costs
+        price_per_hour: what an hour of this machine, or of that of --fit-on, costs
         min_ips: the fewest images/s of inference; unknown is left out
         max_latency: the longest inference of a batch, such as 5ms; unknown is left out
         serve_on: the device of these two: rtx3090, or one of timm's benchmark files; by default
             this machine, by its own benchmark
+        fit_on: estimate the fits on another device: one of runs, or a GPU of timm's benchmark files
         top: how many models to name
         json: print the answer as JSON
         params: the study file
@@ -124,6 +123,7 @@ def main(
         min_ips,
         max_latency,
         serve_on,
+        fit_on,
     )
     study = read_study(params)
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
@@ -137,34 +137,6 @@ def main(
         check_name(study, dataset)
         told = _without_runs(asked, None if done is None else read_pool_table(results))
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
-
-
-@dataclass(frozen=True)
-class Question:
-    """Of which dataset of which study, within which limits, and how many models are asked for; and
-    the tables that answer it: `done` is None before `aggregate` has made any.
-    """
-
-    study: Study
-    dataset: str
-    limits: Asked
-    top: int
-    imagenet: Path
-    done: Results | None
-
-    def estimator(self, study: Study) -> Estimator:
-        """Of fits of the models of `study` at its image size, on this machine."""
-        threads = threads_of(read_yaml(self.study.path))
-        of_tables = [] if self.done is None else records_of(self.done, this_device(threads))
-        return estimator_for(self.study.path.parent, study, self.imagenet, threads, of_tables)
-
-    def serving(self, models: Sequence[str], image_size: int) -> Serving | None:
-        """The speeds that the models serve with, where that was asked for."""
-        if not self.limits.serves:
-            return None
-        here = this_device(threads_of(read_yaml(self.study.path)))
-        table = read_imagenet(self.imagenet)
-        return serving(table, self.limits.serve_on, here, models, image_size)
 
 
 def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[str, Any]:

@@ -2,33 +2,50 @@
 
 The whole way is every run of the study that is still to make on the dataset and the last fit of the
 model, on train and valid as `export` makes it, start-up included, one after another on this
-machine. Frozen baselines, tables and downloads are not in it. Serving speeds are those of one
-benchmark file, so that no two devices, precisions or versions are mixed; at the published image
-size nearest to the study's.
+machine or the device of --fit-on. Frozen baselines, tables and downloads are not in it. Serving
+speeds are those of one benchmark file, so that no two devices, precisions or versions are mixed; at
+the published image size nearest to the study's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import (
     DISTURBED,
     SECONDS_PER_HOUR,
     Estimate,
     Estimator,
+    estimator_for,
+    readable_records,
+    this_device,
     total_seconds,
 )
 from pipeline.recommend.choice import CELL
-from pipeline.recommend.limits import IPS, MILLISECONDS, WAY, WAY_AT_MOST
+from pipeline.recommend.limits import (
+    IPS,
+    MEMORY_COLUMN,
+    MILLISECONDS,
+    WAY,
+    WAY_AT_MOST,
+    Asked,
+)
 from pipeline.records import Cost, Data, Device, Record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
-from pipeline.study.params import Cell
-from pipeline.timm_results.imagenet import OWN, at_nearest_size
+from pipeline.study.params import RUNS, Cell, Study, threads_of
+from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
+
+# GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
+# CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
+# study on Pets. On Planet 9 of 10 are within a factor of 1.5, all within 2.0 (docs/race.md).
+MEMORY_GIB, BYTES_PER_PARAMETER, BYTES_PER_ACTIVATION = 0.20, 14.2, 5.1
 
 
 @dataclass(frozen=True)
@@ -136,6 +153,43 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
 
 
+def memory_gib(
+    study: Study, imagenet: pd.DataFrame, device: Device, records: Sequence[Record]
+) -> pd.Series:
+    """Peak memory of a fit by model, as far as it is known: the most that its records took, with
+    the study's first recipe at its image size, else on CUDA an estimate from published numbers.
+
+    On a CPU it is the process's, and nothing estimates that.
+    """
+    measured: dict[str, float] = {}
+    for each in records:
+        same_settings = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
+        cost = each.cost
+        peak = cost.peak_memory_reserved_gib if device.is_cuda else cost.peak_rss_gib
+        if same_settings and peak and each.device.is_cuda == device.is_cuda:
+            measured[each.model] = max(measured.get(each.model, 0.0), peak)
+    if not device.is_cuda:
+        return pd.Series(measured, dtype=float)
+    recipe = read_yaml(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
+    single = 2 if recipe["precision"] == "fp32" else 1
+    rows = at_nearest_size(imagenet[imagenet["macts"].notna()], study.image_size)
+    rows = rows.drop_duplicates("model").set_index("model")
+    macts = rows["macts"] * (study.image_size / rows["img_size"]) ** 2
+    activations = single * BYTES_PER_ACTIVATION * recipe["batch_size"] * macts
+    estimated = MEMORY_GIB + (BYTES_PER_PARAMETER * rows["params_m"] + activations) * 1e6 / 2**30
+    return pd.Series(measured, dtype=float).combine_first(estimated)
+
+
+def with_memory(
+    study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int, device: Device
+) -> pd.DataFrame:
+    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on the device; null if unknown."""
+    records = readable_records(study.path.parent / RUNS)
+    whole = replace(study, image_size=image_size)
+    found = memory_gib(whole, imagenet, device, records)
+    return rows.assign(**{MEMORY_COLUMN: rows["model"].map(found).astype(float)})
+
+
 def with_costs(rows: pd.DataFrame, ways: Mapping[tuple[str, str], Way]) -> pd.DataFrame:
     """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY.
 
@@ -211,3 +265,32 @@ def _setup(row: pd.Series) -> str:
     """`rtx3090 (amp, nhwc, torch 1.13, eager, by timm)`."""
     how = (row["precision"], row["layout"], f"torch {row['torch']}", row["compile"])
     return f"{row['device']} ({', '.join(how)}, measured by {row['measured_by']})"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Of which dataset of which study, within which limits, and how many models are asked for; and
+    the tables that answer it: `done` is None before `aggregate` has made any.
+    """
+
+    study: Study
+    dataset: str
+    limits: Asked
+    top: int
+    imagenet: Path
+    done: Results | None
+
+    def estimator(self, study: Study) -> Estimator:
+        """Of fits of the models of `study` at its image size, on this machine or where asked."""
+        threads = threads_of(read_yaml(self.study.path))
+        of_tables = [] if self.done is None else records_of(self.done, this_device(threads))
+        root, fit_on = self.study.path.parent, self.limits.fit_on
+        return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on)
+
+    def serving(self, models: Sequence[str], image_size: int) -> Serving | None:
+        """The speeds that the models serve with, where that was asked for."""
+        if not self.limits.serves:
+            return None
+        here = this_device(threads_of(read_yaml(self.study.path)))
+        table = read_imagenet(self.imagenet)
+        return serving(table, self.limits.serve_on, here, models, image_size)

@@ -371,13 +371,11 @@ def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
     """
     from pipeline.figures.certificate import SPENT, read_certificate  # loads matplotlib
 
-    again = Experiment(
-        "race on, with a larger budget",
-        [f"python -m pipeline.race --dataset {dataset} --budget 1h"],
-        None,
-    )
     if not path.is_file():
-        return {"race": f"Its race is not over: no {path}.", "next": asdict(again)}
+        on = Experiment(
+            "race on", [f"python -m pipeline.race --dataset {dataset} --budget 1h"], None
+        )
+        return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
     sentence = (
         f"Raced, not run as a whole: with {100 * told.confidence:g} % confidence "
@@ -392,9 +390,10 @@ def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
                 sentence += f"; {first} may be the best as well"
             elif any(first == each.model for each in told.models):
                 sentence += f"; the race has ruled {first} out"
-    sentence += f"; {told.n_never_run} were never fitted."
-    if not told.stopped.startswith(SPENT):
-        again = Experiment(
-            f"nothing that the race could run: it stopped as {told.stopped}", [], None
-        )
-    return {"race": sentence, "next": asdict(again)}
+    were = "was" if told.n_never_run == 1 else "were"
+    sentence += f"; {told.n_never_run} {were} never fitted."
+    on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)
+    if told.stopped.startswith(SPENT):
+        words, command = told.going_on()
+        on = Experiment(words, [command] if command else [], None)
+    return {"race": sentence, "next": asdict(on)}

@@ -190,6 +190,7 @@ SMALL = "--smaller-and-faster-than-median"
 LICENCE, COMMERCIAL = "--licence", "commercial"
 COST, PRICE = "--max-cost", "--price-per-hour"
 MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
+FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST = "whole_way_cost_at_most"
 MEMORY_COLUMN = "fit_memory_gib"
@@ -216,6 +217,7 @@ class Asked:
     min_ips: float | None = None
     max_latency: str | None = None
     serve_on: str | None = None
+    fit_on: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_memory is not None:
@@ -237,6 +239,9 @@ class Asked:
             raise PipelineError(f"{COST} {self.max_cost}: give {PRICE} as well, of this machine")
         if self.serve_on is not None and not self.serves:
             raise PipelineError(f"{SERVE_ON} {self.serve_on}: give {MIN_IPS} or {LATENCY} as well")
+        estimated = (self.price_per_hour, self.max_fit_time, self.max_memory)
+        if self.fit_on is not None and not any(each is not None for each in estimated):
+            raise PipelineError(f"{FIT_ON} {self.fit_on}: give {PRICE}, {TIME} or {MEMORY} as well")
         if self.licence not in (None, COMMERCIAL):
             raise PipelineError(
                 f"{LICENCE} {self.licence!r}: {COMMERCIAL} is all that can be asked for"
@@ -271,6 +276,11 @@ class Asked:
 
     def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
+        if self.fit_on is not None and (told := self._told_by_runs()):
+            raise PipelineError(
+                f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, which were made "
+                f"elsewhere; of costs alone there are estimates: leave one of the two out"
+            )
         limits: list[Excludes] = []
         if self.max_memory is not None:
             bound = gib_of(MEMORY, self.max_memory)
@@ -314,9 +324,14 @@ class Asked:
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""
+        return [option for option in self._told_by_runs() if option != SPEED]
+
+    def _told_by_runs(self) -> list[str]:
+        """The options that go by what runs have measured, where there are any."""
         given = {
             MEMORY: self.max_memory is not None,
             TIME: self.max_fit_time is not None,
             SMALL: self.small_and_fast,
+            SPEED: self.min_throughput is not None,
         }
         return [option for option, is_given in given.items() if is_given]

@@ -24,15 +24,12 @@ from pipeline.estimates.planned import (
     DISTURBED,
     Estimate,
     Estimator,
-    memory_gib,
-    readable_records,
-    this_device,
 )
-from pipeline.recommend.costs import Way, way
+from pipeline.recommend.costs import Way, way, with_memory
 from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked, Limit
 from pipeline.statistics.fit_times import along_front
 from pipeline.statistics.intervals import CONFIDENCE
-from pipeline.study.params import RUNS, Cell, Study, threads_of
+from pipeline.study.params import RUNS, Cell, Study
 from pipeline.timm_results.imagenet import (
     at_nearest_size,
     chart_rows,
@@ -69,12 +66,12 @@ def estimates(estimator: Estimator, dataset: str) -> dict[str, Estimate] | str:
     return found or next(each for each in told.values() if isinstance(each, str))
 
 
-def judged_by(seen: dict[str, Estimate], recipe: str, size: int) -> str:
+def judged_by(seen: dict[str, Estimate], where: str, recipe: str, size: int) -> str:
     """What the estimates rest on, in a sentence."""
     factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
     named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
     return (
-        f"{TIME} is judged by an estimate for this machine, {recipe} at {size} pixels: {named}; a "
+        f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
         "model without one stays in"
     )
 
@@ -83,17 +80,6 @@ MEMORY_BASIS = (
     f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
     "known of {known:,} of {n:,} models, the others stay in"
 )
-
-
-def with_memory(
-    study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int
-) -> pd.DataFrame:
-    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on this device; null if unknown."""
-    device = this_device(threads_of(read_yaml(study.path)))
-    records = readable_records(study.path.parent / RUNS)
-    whole = replace(study, image_size=image_size)
-    found = memory_gib(whole, imagenet, device, records)
-    return rows.assign(**{MEMORY_COLUMN: rows["model"].map(found).astype(float)})
 
 
 def kind_of(study: Study, dataset: str) -> str | None:
@@ -158,14 +144,15 @@ class Judged:
         size: int,
         estimator_of: Callable[[Study], Estimator],
     ) -> "Judged":
-        """`size` is the images' in pixels, `estimator_of` a study's models' fits on this machine.
+        """`size` is the images' in pixels, `estimator_of` a study's models' fits.
 
         Times of runs that all shared their device leave no model out.
         """
         limits, not_judged, notes = asked.of_published(), asked.not_judged(), []
         whole = replace(study, models=tuple(rows["model"]), image_size=size)
         if asked.max_memory is not None:
-            rows = with_memory(study, read_imagenet(imagenet), rows, size)
+            device = estimator_of(whole).device
+            rows = with_memory(study, read_imagenet(imagenet), rows, size, device)
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
                 limits += asked.of_memory()
                 not_judged.remove(MEMORY)
@@ -179,7 +166,8 @@ class Judged:
                 rows = rows.assign(estimated_seconds=rows["model"].map(seconds))
                 limits.append(asked.of_estimates())
                 not_judged.remove(TIME)
-                notes.append(judged_by(seen, study.recipes[0], size))
+                where = asked.fit_on or "this machine"
+                notes.append(judged_by(seen, where, study.recipes[0], size))
         ways = None
         if asked.price_per_hour is not None:
             ways = FirstWays(estimator_of(whole), dataset, asked.price_per_hour)

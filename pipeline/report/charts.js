@@ -34,8 +34,10 @@ function themed(div, layout) {
   };
 }
 
-// Few enough ticks that plotly takes 1, 2 and 5, or in a narrow window powers of ten; zooming in adds some.
+// Few enough ticks that plotly takes 1, 2 and 5, or in a narrow window powers of ten; zooming in adds some. Within a
+// decade its ticks are evenly apart in seconds, and crowd to the right.
 function logAxis(decades) {
+  if (decades < 1.2) return { type: "log", tickformat: "~s", nticks: wide.matches ? 9 : 5 };
   const apart = wide.matches || decades < 2 ? 0.4 : 0.75;
   return { type: "log", tickformat: "~s", nticks: Math.max(2, Math.floor(decades / apart)) };
 }

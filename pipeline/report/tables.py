@@ -1,6 +1,6 @@
 """The report's sortable tables, each cell as text and as the number to sort by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.figures.look import name_of
 from pipeline.report.words import TERMS
+from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.timm_results.licences import shown
 
@@ -55,10 +56,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `best` is drawn bold."""
+    """One row; the recommended model's is drawn bold."""
 
     cells: list[Cell]
-    best: bool
+    recommended: bool
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,22 @@ class Table:
     rows: list[Row]
 
 
-def table(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
-    """`rows` through `columns`; a null is a dash and is sorted last, a column of nulls left out."""
+def table(
+    rows: pd.DataFrame, columns: Sequence[Column], recommended: Hashable | None = None
+) -> Table:
+    """`rows` through `columns`; a null is a dash and is sorted last, a column of nulls left out.
+
+    `recommended` is the label in the index of the recommended model's row, if it has one.
+    """
     cells = [[_cell(column, row) for row in rows.itertuples()] for column in columns]
     kept = [place for place, each in enumerate(cells) if any(cell.shown != EMPTY for cell in each)]
     across = zip(*(cells[place] for place in kept), strict=True)
-    first = _first(rows)
     return Table(
         [columns[place] for place in kept],
-        [Row(list(each), best) for each, best in zip(across, first, strict=True)],
+        [
+            Row(list(each), label == recommended)
+            for each, label in zip(across, rows.index, strict=True)
+        ],
     )
 
 
@@ -86,9 +94,12 @@ def leaderboard(board: pd.DataFrame, others: pd.DataFrame) -> Table:
     known = board["steady_fit_seconds_median"].astype(float)
     here = "this study" if len(others) else None
     rows = board.assign(seconds=known.fillna(board.get(AT_MOST, known)), from_=here)
+    rows = rows.reset_index(drop=True)
     counts = {"n_missing": 0, "n_not_timed": 0}
     theirs = others.assign(from_=others["from"], gap_to_best=others["gap"], **counts)
-    return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD)
+    ended = rows[rows["n"] > 0]
+    best = None if ended.empty else best_row(ended).name
+    return table(pd.concat([rows, theirs], ignore_index=True), _LEADERBOARD, best)
 
 
 def other_people(rows: pd.DataFrame) -> Table:
@@ -146,11 +157,6 @@ def identities(runs: pd.DataFrame) -> Table:
     rows = pd.concat([weights, data])
     rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
     return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
-
-
-def _first(rows: pd.DataFrame) -> list[bool]:
-    """Which rows have the rank 1."""
-    return [rank == 1 for rank in rows["rank"].fillna(0)] if "rank" in rows else [False] * len(rows)
 
 
 def _listed(seeds: pd.Series) -> str:

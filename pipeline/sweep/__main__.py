@@ -20,6 +20,7 @@ def main(
     address: str | None = None,
     dry_run: bool = False,
     price_per_hour: float | None = None,
+    fit_on: str | None = None,
 ) -> None:
     """Make what is stale, several runs at a time.
 
@@ -41,6 +42,7 @@ def main(
         address: HOST:PORT or auto joins a Ray cluster; local starts Ray on this machine alone
         dry_run: run nothing, and show what would run, with an estimate of time and energy
         price_per_hour: with --dry-run, what an hour of all machines costs, for the cost of it all
+        fit_on: with --dry-run, the device to estimate for: one of runs or of timm's benchmark files
     """
     from pathlib import Path
 
@@ -59,6 +61,7 @@ def main(
         address=address,
         dry_run=dry_run,
         price_per_hour=price_per_hour,
+        fit_on=fit_on,
     )
     options.check()
     remote = pull or address is not None  # which may be out of reach, and that is to be said

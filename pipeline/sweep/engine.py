@@ -7,8 +7,9 @@ child waits for one turn of the sweep's loop, in which it is given a job; then i
 Each run has a place: cores of its own while there are enough, so that a run which asks for all free
 threads never fights with its neighbour, and, where there are GPUs, one of them. It is never given
 fewer cores than it has threads: two threads that wait for each other on one core take ten times as
-long as one. The surprising fact: the fork server may be killed alone. Its runs end with it, and
-multiprocessing says of each that it ended with 255.
+long as one. Two surprising facts: multiprocessing answers no signal while it waits for the first
+child of a fork server that still imports, so `load` waits for one in a thread. And the fork server
+may be killed alone: its runs end with it, and multiprocessing says of each that it ended with 255.
 """
 
 import multiprocessing
@@ -25,9 +26,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from pipeline.core import processes
@@ -217,6 +220,7 @@ class LocalEngine:
         self._free = list(range(jobs))
         self._jobs: dict[int, tuple[Job, Worker]] = {}
         self._waiting: dict[int, Worker] = {}  # for a job, in a free place
+        self._loading: Thread | None = None
 
     @property
     def free(self) -> int:
@@ -231,6 +235,24 @@ class LocalEngine:
 
     def admits(self, job: Job) -> bool:
         return True
+
+    def load(self) -> None:
+        """Have the fork server import what runs need; it ends with the thread that starts it."""
+        forkserver.ensure_running()
+        self._loading = Thread(target=self._first_child, daemon=True)
+        self._loading.start()
+
+    def _first_child(self) -> None:
+        with suppress(OSError, EOFError):  # then the first job's child says what is wrong
+            child = self._context.Process(target=int)
+            child.start()
+            child.join()
+
+    def loaded(self, seconds: float) -> bool:
+        """Whether that has come to an end, after at most so many seconds."""
+        if self._loading is not None:
+            self._loading.join(seconds)
+        return self._loading is None or not self._loading.is_alive()
 
     def start(self, job: Job) -> None:
         self.start_in(self._free, job)

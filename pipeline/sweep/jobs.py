@@ -93,6 +93,8 @@ class Engine(Protocol):
     def running(self) -> list[Job]: ...
     def ordered(self, jobs: Iterable[Job]) -> list[Job]: ...
     def admits(self, job: Job) -> bool: ...
+    def load(self) -> None: ...
+    def loaded(self, seconds: float) -> bool: ...
     def start(self, job: Job) -> None: ...
     def wait(self, seconds: float) -> list[Ended]: ...
     def stop(self) -> None: ...
@@ -196,6 +198,7 @@ class Options:
     address: str | None = None
     dry_run: bool = False
     price_per_hour: float | None = None
+    fit_on: str | None = None
 
     def check(self) -> None:
         """Raise for a value that cannot be, or two that contradict each other."""
@@ -216,6 +219,8 @@ class Options:
             raise PipelineError(f"--price-per-hour {price:g}: write a number from 0 on")
         if price is not None and not self.dry_run:
             raise PipelineError("--price-per-hour: only --dry-run tells a cost: add it")
+        if self.fit_on is not None and not self.dry_run:
+            raise PipelineError(f"--fit-on {self.fit_on}: only --dry-run estimates: add it")
         self._check_share()
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run fetches nothing, --pull does: leave one out")
@@ -248,9 +253,12 @@ class Options:
         return self.warm == YES or (self.warm == AUTO and bool(visible_gpus()))
 
     def runs_at_a_time(self, threads: int) -> int:
-        """How many runs of so many threads go at a time on this machine."""
+        """How many runs of so many threads go at a time on this machine; on that of `fit_on` one,
+        if nothing was asked for."""
         from pipeline.hardware.machine import default_jobs, visible_gpus
 
+        if self.fit_on is not None:
+            return self.jobs or 1
         n_gpus, n_cores = len(visible_gpus()), usable_cores()
         if self.gpus_per_run is not None and not n_gpus:
             raise PipelineError(f"--gpus-per-run {self.gpus_per_run}: no GPU is visible here")

@@ -227,8 +227,11 @@ class Sweep:
         try:
             self._plan()
             to_do = [*(job.name for job in self._ready), *self._unplanned]
-            self._start()
+            if self._ready:
+                self.engine.load()
             self._say_what_is_to_do([self.stages[name] for name in to_do])
+            while not (self.stopping or self.engine.loaded(TICK_SECONDS)):
+                self.view.refresh()
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
                 self._start()
                 for end in self.engine.wait(TICK_SECONDS):

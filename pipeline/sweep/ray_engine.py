@@ -120,6 +120,12 @@ class RayEngine:
     def admits(self, job: Job) -> bool:
         return True
 
+    def load(self) -> None:
+        """Each host has a fork server of its own."""
+
+    def loaded(self, seconds: float) -> bool:
+        return True
+
     def start(self, job: Job) -> None:
         _begin_log(job, "waits for a host")
         self._waiting.append(job)

@@ -46,7 +46,7 @@ def plan(
     needs: dict[str, set[str]],
     console: Console,
     jobs: int,
-    price_per_hour: float | None,
+    options: Options,
 ) -> dict[str, str]:
     """Print and return what would become of the stages not up to date, the estimate first.
 
@@ -65,7 +65,8 @@ def plan(
     threads = max(map(project.threads_of, run), default=1)
     lines = [f"{len(found)} of {len(stages)} stages to do"]
     lines += without_weights(study, {cell.model for cell in cells})
-    lines += estimate_lines(project.root, cells, threads, jobs, price_per_hour)
+    price, device = options.price_per_hour, options.fit_on
+    lines += estimate_lines(project.root, cells, threads, jobs, price, device)
     for line in [*lines, *explained(project, stages, found)]:
         console.print(line, markup=False, soft_wrap=True)
     return found
@@ -201,7 +202,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         if options.address is not None:
             console.print(f"{options.address} is not asked: the estimate is of this machine")
         with project.locked(PATIENCE_SECONDS):
-            found = plan(project, study, stages, needs, console, n_jobs, options.price_per_hour)
+            found = plan(project, study, stages, needs, console, n_jobs, options)
         if not found and not faults:
             snapshot.keep(targets, len(stages))
         return
