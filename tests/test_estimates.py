@@ -340,6 +340,7 @@ def test_fits_are_estimated_for_a_device_that_is_not_at_hand(project: Path) -> N
     said = "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
     assert "1 of 1 fits estimated, on rtx3090, 1 at a time:" in said
     assert "1 from timm's benchmark of this device: within a factor of 10, assumed" in said
+    assert "  at 64 pixels a GPU waits for its host, and no run there tells for how long" in said
     write_run(project / "data/runs", LITE[0], 0, 0.1)  # on this machine: it says nothing of another
     assert said == "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
 

@@ -963,7 +963,10 @@ def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys
     cost = told["cost"]
     assert (cost["device"], cost["runs"]) == ("rtx3090", 0)
     assert cost["cost_most"] == pytest.approx(10 * cost["cost"])  # no fit of ours ran there
-    assert cost["text"].endswith("on rtx3090.")
+    assert cost["text"].endswith(
+        "on rtx3090. At 64 pixels a GPU waits for its host, and no run there tells for how long: "
+        "expect more."
+    )
     assert told["models"] == ask(priced, capsys)["models"]
     with pytest.raises(PipelineError, match="--fit-on a100: no device of which a speed is known"):
         ask(priced, capsys, price_per_hour=3600.0, fit_on="a100")

@@ -40,6 +40,7 @@ from pipeline.timm_results.imagenet import published, read_imagenet
 
 SECONDS_PER_HOUR = 3600
 DISTURBED = "others used the device during each run known here: a guide at best"
+SMALL_PIXELS = 128  # below, steps on a GPU wait for its host, which no published speed tells of
 
 
 def not_prepared(dataset: str, image_size: int) -> str:
@@ -161,6 +162,18 @@ class Estimator:
     factors: dict[str, tuple[float, bool]]
     hint: str
 
+    @property
+    def caveat(self) -> str | None:
+        """A warning about all estimates, in a sentence without its full stop, if there is one."""
+        if self.disturbed:
+            return DISTURBED
+        if self.device.is_cuda and not self.runs and self.study.image_size < SMALL_PIXELS:
+            return (
+                f"at {self.study.image_size} pixels a GPU waits for its host, and no run there "
+                "tells for how long: expect more"
+            )
+        return None
+
     def estimate(self, cell: Cell, with_valid: bool = False) -> Estimate | str:
         """The estimate of a cell's fit, or why there is none.
 
@@ -244,7 +257,7 @@ def estimate_lines(
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *([f"  {DISTURBED}"] if estimator.disturbed else []),
+        *([f"  {estimator.caveat}"] if estimator.caveat else []),
     ]
 
 

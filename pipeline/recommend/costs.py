@@ -19,7 +19,6 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import (
-    DISTURBED,
     SECONDS_PER_HOUR,
     Estimate,
     Estimator,
@@ -53,7 +52,8 @@ class Way:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
 
-    A `guide` rests on runs that shared their device, each a bound of what it takes alone.
+    A `guide` rests on runs that shared their device, each a bound of what it takes alone; `caveat`
+    is the estimator's.
     """
 
     runs: int
@@ -64,6 +64,7 @@ class Way:
     seconds_most: float | None = None
     unknown: str | None = None
     guide: bool = False
+    caveat: str | None = None
 
     @property
     def cost(self) -> float | None:
@@ -91,7 +92,7 @@ class Way:
             f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
             f"{time} ({low} to {high}) on {self.device}."
         )
-        return f"{text} {DISTURBED.capitalize()}." if self.guide else text
+        return f"{text} {self.caveat[0].upper()}{self.caveat[1:]}." if self.caveat else text
 
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
@@ -146,7 +147,8 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
     ]
     estimates = [each for each in found if isinstance(each, Estimate)]
     label = estimator.device.label
-    nothing = Way(len(cells), price_per_hour, label, guide=estimator.disturbed)
+    guide, caveat = estimator.disturbed, estimator.caveat
+    nothing = Way(len(cells), price_per_hour, label, guide=guide, caveat=caveat)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, least, most = total_seconds(estimates)
