@@ -5,6 +5,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -182,6 +184,18 @@ def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
     Image.fromarray(np.asarray(grey).astype(np.uint16) << 4).save(tmp_path / "dim.png")
     predict.main(model, tmp_path / "dim.png", out=tmp_path / "p.csv")
     assert "1 images of 16 bits use the lower 12 alone" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_one_line_before_torch_is_loaded(images: Path) -> None:
+    call = (
+        "import sys\nfrom pathlib import Path\nfrom pipeline.predict.__main__ import main\n"
+        f"try:\n    main(Path('nowhere'), Path({str(images)!r}))\n"
+        "except Exception as error:\n    print(error, 'torch' in sys.modules)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    assert said.stdout == (
+        "nowhere: no such folder: give one that `python -m pipeline.export` wrote False\n"
+    )
 
 
 def test_a_folder_for_the_answers_is_one_line_before_anything_is_read(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(
             f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
         )
+    if not folder.is_dir():  # before torch is loaded
+        raise PipelineError(
+            f"{folder}: no such folder: give one that `python -m pipeline.export` wrote"
+        )
     files = image_files(images)
     import torch
 
