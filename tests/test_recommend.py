@@ -489,6 +489,25 @@ def test_that_validation_images_are_few_is_said_where_no_experiment_helps(study:
     assert f"{few}." in report_words.answer("digits", read_results(study / "results").board).remarks
 
 
+@pytest.mark.parametrize(("side", "size"), [(256, None), (400, 128)])
+def test_larger_images_are_tried_where_nothing_else_helps_and_much_was_shrunk(
+    study: Path, capsys, side: int, size: int | None
+):
+    for number, model in enumerate(LITE):
+        for seed in range(3):
+            wrong = np.roll(np.arange(24) < 1 + (seed + number) % 2, number)
+            write_answers(study / "runs", model, seed, wrong.astype(np.uint8))
+    meta = study / "data/datasets/digits/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"median_side": side}))
+    found = ask(tables(study), capsys)["next"]
+    assert "24 validation images are few" in found["what"]
+    assert ("larger images: these were shrunk from 400 to 64 pixels" in found["what"]) == bool(size)
+    assert ("about 4.0 times as long; with one more seed, or" in found["what"]) == bool(size)
+    change = f"python -m pipeline.change image_size={size}"
+    assert found["commands"] == ([change, SWEEP, REST] if size else [])
+
+
 def test_where_nothing_is_separated_the_quickest_stands_beside_the_lowest_error(
     study: Path, capsys
 ):

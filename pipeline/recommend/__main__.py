@@ -16,6 +16,7 @@ import pandas as pd
 
 from pipeline.core.command import percent, run
 from pipeline.core.errors import PipelineError
+from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -30,6 +31,8 @@ from pipeline.recommend.choice import (
 from pipeline.recommend.costs import Question, Way, way, with_costs
 from pipeline.recommend.experiment import (
     PLANNED,
+    REST,
+    SWEEP,
     Experiment,
     edited_recipes,
     first_runs,
@@ -58,13 +61,15 @@ from pipeline.recommend.prior import (
     shortlist,
     whose,
 )
+from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import split_doubts
+from pipeline.statistics.doubts import MOST_SHRUNK, split_doubts
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
+from pipeline.timm_results.imagenet import USUAL_SIZE
 
 
 def main(
@@ -237,7 +242,27 @@ def _next(
     if stale is not None:
         return this_study(asked.study, asked.dataset)
     n_missing = int((done.runs["status"] == "missing").sum())
-    return next_experiment(asked.study, choice, telling(missing, done.board, choice), n_missing)
+    best = next_experiment(asked.study, choice, telling(missing, done.board, choice), n_missing)
+    if best.commands or choice.n_tied < 2:
+        return best
+    return _larger_images(asked.study, asked.dataset, best) or best
+
+
+def _larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment | None:
+    """A larger image size for models that nothing else would tell apart, as `nothing` says, where
+    the images are much larger than the study's; None where they are not, or not prepared here.
+    """
+    side = (prepared(study.path.parent, dataset) or Data()).median_side or 0
+    if side <= MOST_SHRUNK * study.image_size:
+        return None
+    size = min(2 * study.image_size, USUAL_SIZE)
+    what = (
+        f"larger images: these were shrunk from {side} to {study.image_size} pixels; at {size} the "
+        f"whole study runs again, about {size**2 / study.image_size**2:.1f} times as long; "
+        + nothing.what.partition(": ")[2]
+    )
+    commands = [f"python -m pipeline.change image_size={size}", SWEEP, REST]
+    return Experiment(what, commands, None)
 
 
 def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
