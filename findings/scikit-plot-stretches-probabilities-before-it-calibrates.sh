@@ -6,8 +6,8 @@
 #
 # Seen: 20,000 labels drawn with the probabilities that are plotted, so perfectly calibrated, between 0.3 and 0.7: the
 # curve goes from (0.05, 0.32) to (0.95, 0.68), up to 0.28 from the diagonal; scikit-learn's calibration_curve of the
-# same is within 0.01 of it. Between 0 and 0.2, a rare class: up to 0.77 away. A model that is much too bold, with 0 to 1
-# for these labels, has the very same curve. No warning.
+# same is within 0.01 of it. Between 0 and 0.2, a rare class: up to 0.77 away. A model that is much too bold, with 0 to
+# 1 for these labels, has the very same curve. No warning.
 # Expected: probabilities as they are, and the stretch for decision_function only.
 # It matters because it is calibration that is to be judged: a well calibrated cautious model looks worse than a bold
 # one. Use scikit-learn's CalibrationDisplay.
