@@ -1,8 +1,8 @@
 """`python -m pipeline.own NAME`: writes the study of a dataset of your own to params.yaml.
 
 Reads conf/dataset/NAME.yaml, the sizes of some of its images and, for weights from the hub,
-data/imagenet.csv. Recipe, image size, models and seeds are choices that it prints with the reason;
-all of them can be changed in the file afterwards. Comments of params.yaml are kept.
+data/imagenet.csv. It prints the recipe, image size, models and seeds that it chose, and the reason
+for the size; all can be changed in the file afterwards. Comments of params.yaml are kept.
 """
 
 import json
