@@ -796,6 +796,19 @@ def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsy
 def test_a_dataset_whose_runs_are_still_planned_is_not_planned_anew(study: Path, capsys):
     told = ask(study, capsys)
     assert (told["basis"], told["next"]["commands"]) == ("prior", [SWEEP, REST])
+    assert not [note for note in told["notes"] if "has other models" in note]
+
+
+def test_a_shortlist_of_other_models_than_the_planned_ones_says_so(study: Path, capsys):
+    write_study(study, models=LITE[:1], seeds=[0, 1, 2])
+    told = ask(study, capsys)
+    assert (told["basis"], told["next"]["commands"]) == ("prior", [SWEEP, REST])
+    others = ", ".join(each["model"] for each in told["models"] if each["model"] != LITE[0])
+    assert others
+    assert (
+        f"params.yaml has other models than {others}: its own are fine-tuned next"
+        in (told["notes"])
+    )
 
 
 def test_where_a_price_is_given_the_next_runs_are_those_that_it_is_of(priced: Path, capsys):
@@ -1002,6 +1015,12 @@ def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, ca
     (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
     told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
     assert "it is known of 3 of 3 models" in told["notes"][0]
+
+
+def test_speeds_are_shown_without_powers_of_ten():
+    assert costs._shown(1522.6, 3) == "1,520"
+    assert costs._shown(43210.4, 4) == "43,210"
+    assert costs._shown(0.05678, 3) == "0.0568"
 
 
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, monkeypatch):

@@ -94,6 +94,17 @@ def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFix
     assert status.following({"done"}, looked=True) is None
 
 
+def test_a_sweep_that_is_at_work_on_something_else_than_fits_is_told(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hold(status.HOLDER, "."):
+        status.main()
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == f"A sweep is at work on this study: process {os.getpid()}."
+    status.main()
+    assert "at work" not in capsys.readouterr().out
+
+
 def test_done_without_a_look_at_what_is_stale_says_so(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ from pipeline.recommend.prior import (
     alike_elsewhere,
     check_name,
     kind_of,
+    not_planned,
     predicted,
     prior_note,
     published_models,
@@ -324,6 +325,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.ways is None and bool(missing)  # a price is that of these models
+    more = not_planned(study, names) if planned else other_weights(study, dataset, names)
     return {
         "dataset": dataset,
         "basis": "prior",
@@ -333,7 +335,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "excluded": excluded,
         "cost": whole.as_json() if whole else None,
         "serving": served.text(names[0]) if served is not None else None,
-        "notes": notes if planned else notes + other_weights(study, dataset, names),
+        "notes": [*notes, *more],
         "not_judged": found.not_judged,
         "next": asdict(PLANNED) if planned else first_runs(study, dataset, names),
     }

@@ -223,10 +223,10 @@ class Serving:
         if model not in self.rows.index:
             return f"Serving {model} on {self.setup}: not known."
         row: Any = self.rows.loc[model]
-        step = "" if pd.isna(row["step_ms"]) else f", {row['step_ms']:.3g} ms a batch"
+        step = "" if pd.isna(row["step_ms"]) else f", {_shown(row['step_ms'], 3)} ms a batch"
         size = "" if pd.isna(row["batch_size"]) else f" in batches of {row['batch_size']}"
         return (
-            f"Serving on {self.setup}: {row['samples_per_second']:,.4g} images/s{size} at "
+            f"Serving on {self.setup}: {_shown(row['samples_per_second'], 4)} images/s{size} at "
             f"{row['img_size']} pixels{step}."
         )
 
@@ -261,6 +261,11 @@ def serving(
     found = found[found["benchmark_file"] == file]
     nearest = at_nearest_size(found, size).drop_duplicates("model").set_index("model")
     return Serving(file, _setup(nearest.iloc[0]), nearest)
+
+
+def _shown(value: float, digits: int) -> str:
+    """`1,520`: so many digits, without a power of ten."""
+    return f"{float(f'{value:.{digits}g}'):,g}"
 
 
 def _setup(row: pd.Series) -> str:

@@ -270,6 +270,16 @@ def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None
     return others[large & same_kind & others["model"].isin(set(known))]
 
 
+def not_planned(study: Study, models: Sequence[str]) -> list[str]:
+    """A note on those of these models that the study, whose own runs come next, does not have."""
+    others = [name for name in models if name not in study.models]
+    if not others:
+        return []
+    return [
+        f"{study.path.name} has other models than {', '.join(others)}: its own are fine-tuned next"
+    ]
+
+
 def whose(others: pd.DataFrame) -> str:
     """A note on other people's runs, rows of pool.csv that say something."""
     sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"

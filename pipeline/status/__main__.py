@@ -27,7 +27,8 @@ from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_names
 from pipeline.sweep.snapshot import nothing_to_do
 
-LOGS = Path(".dvc/tmp/sweep/logs")
+SWEEP = Path(".dvc/tmp/sweep")
+LOGS, HOLDER = SWEEP / "logs", SWEEP / "holder"
 DATASET = re.compile(r"dataset(_raced)?@")  # the stage of each dataset begins so
 STATES = {  # state: how the table shows it
     "done": "green",
@@ -94,7 +95,11 @@ def main(*, json: bool = False, stale: bool = False) -> None:
     print_json(states, looked) if json else print_table(study, states)
     for note in notes:
         print(note, file=sys.stderr if json else sys.stdout)
-    if not json and (command := following({state.state for state in states}, looked)):
+    if json:
+        return
+    if pid := _maker(HOLDER):
+        print(f"A sweep is at work on this study: process {pid}.")
+    elif command := following({state.state for state in states}, looked):
         print(f"Next: {command}")
 
 
@@ -255,7 +260,7 @@ def _so_far(cell: Cell, lock: Path) -> str | None:
 
 
 def _maker(lock: Path) -> int | None:
-    """The living process of this host that holds a record's lock; it is read, never taken."""
+    """The living process of this host that holds a lock, which is read, never taken."""
     holder = holder_of(lock)
     if holder is None or holder.host != socket.gethostname() or not psutil.pid_exists(holder.pid):
         return None
