@@ -345,6 +345,17 @@ def test_fits_are_estimated_for_a_device_that_is_not_at_hand(project: Path) -> N
     assert said == "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
 
 
+def test_of_a_device_without_runs_a_calibration_tells_more_than_timms_file(project: Path) -> None:
+    gpu = Device(kind="cuda", name="rtx3090")
+    archs = ["resnet18", *(model.partition(".")[0] for model in LITE)]
+    steps = [Step(arch, 64, 32, 0.1, 10) for arch in archs]
+    write_calibration(file_of(project, gpu), Calibration(gpu, "quickstart", 32, steps))
+    write_imagenet(project / "data/imagenet.csv", [*LITE, "resnet18"])
+    said = "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, None, "rtx3090"))
+    assert "1 from a calibration of this device: within a factor of 1.5, assumed" in said
+    assert "waits for its host" not in said  # the calibration has timed that
+
+
 def test_own_tables_that_charts_name_are_called_own_and_asked_once(project: Path) -> None:
     table = read_imagenet(project / "data/imagenet.csv").assign(measured_by="own")
     study = read_study(project / "params.yaml")

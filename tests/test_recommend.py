@@ -1,6 +1,7 @@
 """Command `recommend`: the answer, its limits, and what it says of a dataset without runs."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -506,6 +507,23 @@ def test_larger_images_are_tried_where_nothing_else_helps_and_much_was_shrunk(
     assert ("about 4.0 times as long; with one more seed, or" in found["what"]) == bool(size)
     change = f"python -m pipeline.change image_size={size}"
     assert found["commands"] == ([change, SWEEP, REST] if size else [])
+
+
+def test_images_at_the_usual_size_of_weights_are_not_to_be_made_smaller(study: Path, capsys):
+    for number, model in enumerate(LITE):
+        for seed in range(3):
+            wrong = np.roll(np.arange(24) < 1 + (seed + number) % 2, number)
+            write_answers(study / "runs", model, seed, wrong.astype(np.uint8))
+    meta = study / "data/datasets/digits/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"median_side": 3000}))
+    for size in (224, 256):
+        for path in (study / "params.yaml", *(study / "runs").rglob("*.json")):
+            text = path.read_text()
+            path.write_text(re.sub(r'(\bimage_size"?: )\d+', rf"\g<1>{size}", text))
+        found = ask(tables(study), capsys)["next"]
+        assert "24 validation images are few" in found["what"]
+        assert found["commands"] == []
 
 
 def test_where_nothing_is_separated_the_quickest_stands_beside_the_lowest_error(

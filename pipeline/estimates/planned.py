@@ -147,6 +147,7 @@ class Estimator:
 
     runs       those whose times count; where all shared the device, all of them
     disturbed  runs there are, but none that had the device for itself: see DISTURBED
+    calibrated whether steps were timed on the device, by `python -m pipeline.calibrate`
     sources    of speeds, the most trusted first
     factors    of each source by name: how far it may be off, and whether runs here have shown that
     hint       what would give an estimate where there is none
@@ -158,6 +159,7 @@ class Estimator:
     records: list[Record]
     runs: list[TimedRun]
     disturbed: bool
+    calibrated: bool
     sources: list[Source]
     factors: dict[str, tuple[float, bool]]
     hint: str
@@ -167,7 +169,8 @@ class Estimator:
         """A warning about all estimates, in a sentence without its full stop, if there is one."""
         if self.disturbed:
             return DISTURBED
-        if self.device.is_cuda and not self.runs and self.study.image_size < SMALL_PIXELS:
+        measured = self.runs or self.calibrated
+        if self.device.is_cuda and not measured and self.study.image_size < SMALL_PIXELS:
             return (
                 f"at {self.study.image_size} pixels a GPU waits for its host, and no run there "
                 "tells for how long: expect more"
@@ -226,7 +229,10 @@ def estimator_for(
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
         hint = ", then ".join([merge, *calibrate])
-    return Estimator(root, study, device, records, runs, runs != alone, found, factors, hint)
+    disturbed, calibrated = runs != alone, calibration is not None
+    return Estimator(
+        root, study, device, records, runs, disturbed, calibrated, found, factors, hint
+    )
 
 
 def _watts(runs: Iterable[TimedRun]) -> float | None:

@@ -251,12 +251,13 @@ def _next(
 
 def _larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment | None:
     """A larger image size for models that nothing else would tell apart, as `nothing` says, where
-    the images are much larger than the study's; None where they are not, or not prepared here.
+    the images are much larger than the study's; None where they are not, or not prepared here, or
+    where the study's is the usual size of weights already.
     """
     side = (prepared(study.path.parent, dataset) or Data()).median_side or 0
-    if side <= MOST_SHRUNK * study.image_size:
-        return None
     size = min(2 * study.image_size, USUAL_SIZE)
+    if side <= MOST_SHRUNK * study.image_size or size <= study.image_size:
+        return None
     what = (
         f"larger images: these were shrunk from {side} to {study.image_size} pixels; at {size} the "
         f"whole study runs again, about {size**2 / study.image_size**2:.1f} times as long; "
