@@ -1681,8 +1681,19 @@ def test_folders_and_a_table_that_count_alike_have_the_labels_of_the_table(tmp_p
         "test": 12,
     }
     tree.image("GTSRB/Training/2/1.ppm")
-    with pytest.raises(PipelineError, match="and folders 00002 and 2 are the same number: rename"):
+    said = "the folders say 00000 to 2, and folders 00002 and 2 are the same number: rename"
+    with pytest.raises(PipelineError, match=said):
         read(tmp_path, hints)
+
+
+def test_the_column_of_the_images_names_is_not_that_of_their_parts(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    rows = [f"{i}.jpg,{'ab'[i % 2]}" for i in range(8)]
+    for i in range(8):
+        tree.image(f"{i}.jpg")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(PipelineError, match=r"labels\.csv: column file names the images, so it"):
+        recognise(tmp_path, Hints(part="file"))
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,8 @@ def _part_column(table: Table, columns: Sequence[str]) -> str | None:
         return None
     if hints.part is not None:
         table.check_column(hints.part)
+        if hints.part == table.file_column.column:
+            raise Unclear(f"{name}: column {hints.part} names the images, so it names no part")
         return hints.part
     found = []
     for column in columns:
