@@ -191,9 +191,7 @@ def _numbers(labels: set[str], folders: set[str], layout: str) -> dict[str, str]
     what = "of which no folder has the number of " + ", ".join(lacking[:4])
     if several:
         what = f"and folders {' and '.join(several[0])} are the same number"
-    of_table, of_layout = (
-        sorted(each, key=lambda text: (int(text), text)) for each in (labels, folders)
-    )
+    of_table, of_layout = (sorted(sorted(each), key=int) for each in (labels, folders))
     raise PipelineError(
         f"layout {layout}: the table says {of_table[0]} to {of_table[-1]}, the folders say "
         f"{of_layout[0]} to {of_layout[-1]}, {what}: rename the folders, or write the labels of "
