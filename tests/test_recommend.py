@@ -1041,6 +1041,19 @@ def test_speeds_are_shown_without_powers_of_ten():
     assert costs._shown(0.05678, 3) == "0.0568"
 
 
+def test_a_gpu_is_known_by_the_tables_alone_as_it_is_by_the_records(priced: Path, capsys):
+    gpu = {"kind": "cuda", "name": "NVIDIA GeForce RTX 3090", "shared": False}
+    cost = {"fit_seconds": 30.0, "steady_fit_seconds": 28.0, "peak_memory_reserved_gib": 3.0}
+    for model in LITE:
+        write_run(priced / "runs", model, 0, 0.1, device=gpu, cost=cost)
+    tables(priced)
+    (priced / "data/runs").unlink()
+    (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
+    told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
+    assert told["not_judged"] == []
+    assert "it is known of 3 of 3 models" in told["notes"][0]
+
+
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, monkeypatch):
     (priced / "data/runs").unlink()
     another = Device(kind="cpu", name="Another CPU", threads=2)

@@ -293,6 +293,12 @@ def test_a_signal_ends_the_runs_and_keeps_what_is_done(workspace: Workspace, num
     assert len([name for name in workspace.lock() if name.startswith("finetune")]) >= 2
 
 
+def test_a_dry_run_says_for_which_device_it_estimates(workspace: Workspace) -> None:
+    for options, device in (((), "this machine"), (("--fit-on", "rtx3090"), "rtx3090")):
+        done = workspace.sweep("--dry-run", "--address", "local", *options)
+        assert f"local is not asked: the estimate is for {device}\n" in done.stdout
+
+
 def test_a_sweep_that_still_loads_says_what_is_to_do_and_ends_at_a_signal(
     workspace: Workspace,
 ) -> None:

@@ -116,7 +116,8 @@ def records_of(done: Results, here: Device) -> list[Record]:
     for row in runs.where(runs.notna(), None).to_dict("records"):
         steady, start_up = row["steady_fit_seconds"], row["start_up_seconds"]
         warm = start_up is None and steady is not None
-        device = here if row["device"] == here.label else Device(name=row["device"])
+        kind = None if row["peak_memory_gib"] is None else "cuda"  # only CUDA tells it
+        device = here if row["device"] == here.label else Device(kind=kind, name=row["device"])
         own = row["not_timed"] not in (None, ELSEWHERE, UNKNOWN_START_UP)
         found.append(
             Record(

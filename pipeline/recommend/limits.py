@@ -278,8 +278,8 @@ class Asked:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
         if self.fit_on is not None and (told := self._told_by_runs()):
             raise PipelineError(
-                f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, which were made "
-                f"elsewhere; of costs alone there are estimates: leave one of the two out"
+                f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, wherever they "
+                "were made, and not by an estimate: leave one of the two out"
             )
         limits: list[Excludes] = []
         if self.max_memory is not None:

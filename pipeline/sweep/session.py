@@ -200,7 +200,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     n_jobs = options.runs_at_a_time(threads) if options.address is None else 1
     if options.dry_run:
         if options.address is not None:
-            console.print(f"{options.address} is not asked: the estimate is of this machine")
+            device = options.fit_on or "this machine"
+            console.print(f"{options.address} is not asked: the estimate is for {device}")
         with project.locked(PATIENCE_SECONDS):
             found = plan(project, study, stages, needs, console, n_jobs, options)
         if not found and not faults:
