@@ -478,11 +478,16 @@ def test_where_images_are_the_noise_more_images_are_asked_for(study: Path, capsy
     assert told["next"]["commands"] == [SWEEP, REST]
 
 
-def test_that_validation_images_are_few_is_said_where_no_experiment_helps(study: Path, capsys):
+def tied_on_few_images(runs: Path) -> None:
+    """Three seeds of each model, each with one or two mistakes on 24 images."""
     for number, model in enumerate(LITE):
         for seed in range(3):
             wrong = np.roll(np.arange(24) < 1 + (seed + number) % 2, number)
-            write_answers(study / "runs", model, seed, wrong.astype(np.uint8))
+            write_answers(runs, model, seed, wrong.astype(np.uint8))
+
+
+def test_that_validation_images_are_few_is_said_where_no_experiment_helps(study: Path, capsys):
+    tied_on_few_images(study / "runs")
     told = ask(tables(study), capsys)
     few = "24 validation images are few, one mistake is 4.2 points"
     assert few in told["next"]["what"]
@@ -494,10 +499,7 @@ def test_that_validation_images_are_few_is_said_where_no_experiment_helps(study:
 def test_larger_images_are_tried_where_nothing_else_helps_and_much_was_shrunk(
     study: Path, capsys, side: int, size: int | None
 ):
-    for number, model in enumerate(LITE):
-        for seed in range(3):
-            wrong = np.roll(np.arange(24) < 1 + (seed + number) % 2, number)
-            write_answers(study / "runs", model, seed, wrong.astype(np.uint8))
+    tied_on_few_images(study / "runs")
     meta = study / "data/datasets/digits/meta.json"
     meta.parent.mkdir(parents=True)
     meta.write_text(json.dumps({"median_side": side}))
@@ -510,10 +512,7 @@ def test_larger_images_are_tried_where_nothing_else_helps_and_much_was_shrunk(
 
 
 def test_images_at_the_usual_size_of_weights_are_not_to_be_made_smaller(study: Path, capsys):
-    for number, model in enumerate(LITE):
-        for seed in range(3):
-            wrong = np.roll(np.arange(24) < 1 + (seed + number) % 2, number)
-            write_answers(study / "runs", model, seed, wrong.astype(np.uint8))
+    tied_on_few_images(study / "runs")
     meta = study / "data/datasets/digits/meta.json"
     meta.parent.mkdir(parents=True)
     meta.write_text(json.dumps({"median_side": 3000}))
