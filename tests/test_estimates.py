@@ -330,9 +330,9 @@ def test_a_device_that_is_not_at_hand_is_named_as_tables_or_records_name_it(proj
     cpu = seen.device.compared
     assert named(str(cpu.label)) == named(short_name_of(cpu)) == cpu
     for unknown in ("i9_10940x", "a100"):  # timm does not say with how many threads
-        with pytest.raises(PipelineError, match=f"--fit-on {unknown}: no device of which a speed"):
+        with pytest.raises(PipelineError, match=f"--fit-on {unknown}: no speed of it is known"):
             named(unknown)
-    with pytest.raises(PipelineError, match="`dvc repro merge` adds those of timm's"):
+    with pytest.raises(PipelineError, match="`dvc repro merge` brings the GPUs of timm's"):
         device_named("rtx3090", project, [seen], None)
 
 

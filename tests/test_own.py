@@ -56,9 +56,32 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
     said = capsys.readouterr().out
     assert "median of 104" in said
     assert (
-        "About 2 validation images are few, one mistake is 50.0 points: expect models to tie"
-        in said
+        "photos: about 2 validation images are few, one mistake is 50.0 points: expect models to "
+        "tie" in said
     )
+
+
+def test_several_datasets_share_the_size_of_the_largest_images_or_the_one_asked_for(
+    project: Path, capsys
+):
+    configure(project)
+    configure(project, "maps")
+    for path in (project / "photos").rglob("*.png"):
+        copy = project / "large" / path.relative_to(project / "photos")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((200, 180)).save(copy)
+    text = (project / "conf/dataset/maps.yaml").read_text()
+    (project / "conf/dataset/maps.yaml").write_text(text.replace("photos", "large"))
+    own.main("photos", "maps", params=project / "params.yaml")
+    study = read_study(project / "params.yaml")
+    assert (study.datasets, study.image_size) == (("photos", "maps"), 192)
+    text = said(capsys)
+    assert "192 pixels: the shorter side of its images has a median of photos 104, maps 180" in text
+    assert text.count("validation images are few") == 2
+    assert "--dataset photos, and python -m pipeline.recommend --dataset maps" in text
+    own.main("maps", image_size=64, params=project / "params.yaml")
+    assert read_study(project / "params.yaml").image_size == 64
+    assert "64 pixels, as asked: the shorter side of its images has a median of 180" in said(capsys)
 
 
 def test_a_study_that_git_has_not_is_kept_beside_it(project: Path, capsys):
@@ -119,7 +142,7 @@ def test_a_short_list_has_each_family_once_in_a_class_of_size(project: Path):
     ("side", "size"), [(28, 64), (100, 96), (128, 128), (256, 224), (4000, 224)]
 )
 def test_images_are_neither_enlarged_much_nor_larger_than_the_weights_know(side: int, size: int):
-    assert own.image_size(side) == size
+    assert own.size_for(side) == size
 
 
 @pytest.mark.parametrize(
@@ -128,6 +151,7 @@ def test_images_are_neither_enlarged_much_nor_larger_than_the_weights_know(side:
         ("photo", {}, "unknown dataset 'photo': did you mean photos"),
         ("photos", {"device": "tpu"}, "--device tpu: give cpu or gpu"),
         ("photos", {"weights": "cloud"}, "--weights cloud: give wheel, hub or folder"),
+        ("photos", {"image_size": 4}, "--image-size 4: give 32 pixels or more"),
     ],
 )
 def test_what_cannot_be_written_is_one_line_and_params_stays(
@@ -156,6 +180,11 @@ def test_a_dataset_without_images_of_its_own_is_one_line(project: Path, text: st
     (project / "conf/dataset/photos.yaml").write_text(text)
     with pytest.raises(PipelineError, match=line):
         own.main("photos", params=project / "params.yaml")
+
+
+def test_no_dataset_is_one_line(project: Path):
+    with pytest.raises(PipelineError, match="no dataset: name one or more"):
+        own.main(params=project / "params.yaml")
 
 
 def test_images_that_cannot_be_opened_are_one_line(project: Path):

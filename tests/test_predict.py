@@ -189,12 +189,14 @@ def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
 def test_a_model_that_is_not_there_is_one_line_before_torch_is_loaded(images: Path) -> None:
     call = (
         "import sys\nfrom pathlib import Path\nfrom pipeline.predict.__main__ import main\n"
-        f"try:\n    main(Path('nowhere'), Path({str(images)!r}))\n"
-        "except Exception as error:\n    print(error, 'torch' in sys.modules)\n"
+        f"for folder in ('nowhere', {str(images)!r}):\n"
+        f"    try:\n        main(Path(folder), Path({str(images)!r}))\n"
+        "    except Exception as error:\n        print(error, 'torch' in sys.modules)\n"
     )
     said = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     assert said.stdout == (
         "nowhere: no such folder: give one that `python -m pipeline.export` wrote False\n"
+        f"{images}: no exported model here: give one that `python -m pipeline.export` wrote False\n"
     )
 
 

@@ -228,6 +228,8 @@ def test_an_energy_budget_is_that_of_all_jobs_by_the_power_measured_here(
     energy = budget_of(tmp_path, None, None, None, "0.05kWh")
     assert energy == Budget(1800.0, "--max-energy 0.05kWh at 100 W a run", of_each_job=False)
     assert (energy.in_all(4), Budget(1800.0, "").in_all(4)) == (1800.0, 7200.0)
+    cost = budget_of(tmp_path, None, 5.0, 2.5, None)
+    assert cost == Budget(7200.0, "--max-cost 5 at 2.5 an hour", price_per_hour=2.5)
 
 
 def test_the_power_of_fits_on_an_h100_is_read_from_their_records(
@@ -476,13 +478,15 @@ def test_what_was_seen_later_does_not_change_where_a_race_stood() -> None:
 
 
 def test_the_command_to_go_on_has_the_options_that_a_race_had() -> None:
-    options = {"licence": "commercial", "min_throughput": None, "max_memory": "8GB"}
+    asked = Asked(licence="commercial", max_memory="8GB")
     said = (
         "python -m pipeline.race 'convnext*' --dataset digits --licence commercial --max-memory 8GB"
     )
-    assert command_of(["convnext*"], "digits", Rules(), **options) == said
+    assert command_of(["convnext*"], "digits", Rules(), asked) == said
     sure = Rules(0.9, regret=0.07)
-    assert command_of([], "digits", sure).endswith("--dataset digits --confidence 0.9 --regret 7")
+    assert command_of([], "digits", sure, Asked()).endswith(
+        "--dataset digits --confidence 0.9 --regret 7"
+    )
 
 
 def test_the_same_evidence_gives_the_same_choice_and_standing() -> None:
@@ -694,6 +698,9 @@ def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> N
     said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 2min"
     assert text.endswith(f"\nnext: {said}")
     assert "next:" not in replace(told, stopped="no candidate may be better").text()
+    for price, cost in ((2.5, 0.084), (900.0, 30)):  # 120 s
+        bought = replace(told, price_per_hour=price).text()
+        assert bought.endswith(f"--dataset d --max-cost {cost} --price-per-hour {price:g}")
 
 
 def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:

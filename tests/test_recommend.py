@@ -693,7 +693,7 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
     for each in told["models"]:
         assert each["error_odds_low"] < each["error_odds"] < each["error_odds_high"]
         assert f"odds of an error {each['error_odds']:.2f} times the average" in each["why"]
-    assert told["prior"].endswith("assumed: no other dataset has fits of 4 candidates")
+    assert told["prior"].endswith("assumed, because no other dataset has fits of 4 of these models")
     assert told["prior"] in recommend.answer_text(told)
     change, sweep, _ = told["next"]["commands"]
     assert """'grid.datasets=["planet"]'""" in change
@@ -872,10 +872,14 @@ def test_only_commercial_licences_are_left_and_no_number_of_theirs_changes(study
     assert f"{LITE[1]}, which they exclude, has 6.07 %" in told["reason"]
 
 
-def test_where_every_licence_is_commercial_the_limit_changes_nothing(study: Path, capsys):
+def test_where_every_licence_is_commercial_the_limit_changes_nothing_and_says_so(
+    study: Path, capsys
+):
     before = ask(tables(study), capsys)
-    assert before["excluded"] == []
-    assert ask(study, capsys, licence="commercial") == before
+    assert (before["excluded"], before["excludes_none"]) == ([], [])
+    told = ask(study, capsys, licence="commercial")
+    assert told == before | {"excludes_none": ["--licence commercial"]}
+    assert "Limits: --licence commercial: no model is excluded." in recommend.answer_text(told)
 
 
 def test_licences_are_a_limit_beside_others_on_whatever_models_there_are(study: Path, capsys):
@@ -1017,7 +1021,7 @@ def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys
         "expect more."
     )
     assert told["models"] == ask(priced, capsys)["models"]
-    with pytest.raises(PipelineError, match="--fit-on a100: no device of which a speed is known"):
+    with pytest.raises(PipelineError, match="--fit-on a100: no speed of it is known"):
         ask(priced, capsys, price_per_hour=3600.0, fit_on="a100")
     with pytest.raises(PipelineError, match="give --price-per-hour, --max-fit-time or --max-mem"):
         ask(priced, capsys, fit_on="rtx3090")

@@ -83,6 +83,11 @@ def test_so_many_runs_go_at_a_time(
         ),
         (0, {"price_per_hour": 2.0}, "--price-per-hour: only --dry-run tells a cost: add it"),
         (0, {"fit_on": "rtx3090"}, "--fit-on rtx3090: only --dry-run estimates: add it"),
+        (
+            0,
+            {"fit_on": "rtx3090", "dry_run": True, "gpus_per_run": 0.25},
+            "--gpus-per-run 0.25: what fits take that share a GPU is known only there",
+        ),
     ],
 )
 def test_a_contradiction_is_one_line(

@@ -119,7 +119,7 @@ def test_what_is_up_to_date_has_no_reason(workspace: Workspace) -> None:
 
 def test_a_new_cell_is_not_known_yet(workspace: Workspace) -> None:
     workspace.change("params.yaml", grid={**grid(workspace), "seeds": [0, 1, 2]})
-    assert "dvc.lock does not know it yet (4 cells of finetune)" in why(workspace)
+    assert "new: dvc.lock has no entry of it yet (4 cells of finetune)" in why(workspace)
 
 
 def grid(workspace: Workspace) -> dict[str, object]:

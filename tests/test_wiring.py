@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import documented, parser_of
+from pipeline.core.command import amount, documented, parser_of
 from pipeline.core.errors import PipelineError
 from pipeline.finetune.recipe import recipe_of
 
@@ -224,3 +224,32 @@ def test_help_of_an_option_shows_its_kind_of_value_and_its_default() -> None:
         parser_of(importlib.import_module("pipeline.export.__main__").main).format_help().split()
     )
     assert "a label is given at 50 %;" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--price-per-hour", "0.5€"], "argument --price-per-hour: invalid float value: '0.5€'"),
+        (
+            ["--prise-per-hour", "1"],
+            "unknown option --prise-per-hour: did you mean --price-per-hour?",
+        ),
+        (["--dataset"], "argument --dataset: expected one argument"),
+        (["photos"], "unrecognized arguments: photos"),
+    ],
+)
+def test_a_wrong_option_is_one_line(options: list[str], line: str, capsys):
+    parser = parser_of(importlib.import_module("pipeline.recommend.__main__").main)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--dataset", "digits", *options])
+    assert end.value.code == 2
+    help_ = "`python -m pipeline.recommend --help` lists the options"
+    assert capsys.readouterr().err == f"error: {line}; {help_}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.00"), (0.0034, "0.0034"), (0.00999, "0.010"), (0.0999, "0.10"), (12.5, "12.50")],
+)
+def test_a_small_amount_of_money_has_two_digits_that_say_something(value: float, text: str):
+    assert amount(value) == text

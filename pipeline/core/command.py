@@ -1,12 +1,13 @@
 """A command: a function whose signature is its command line, and how it talks to people.
 
 `run(main)` turns positional parameters into arguments and keyword-only ones into --options, the
-docstring and its section `Args:` into --help, and a `PipelineError` into one line on standard error
-and its exit code.
+docstring and its section `Args:` into --help, and a `PipelineError` or a wrong option into one line
+on standard error and its exit code.
 """
 
 import argparse
 import inspect
+import math
 import os
 import re
 import select
@@ -19,11 +20,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, UnionType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 
-from pipeline.core.errors import PipelineError, TryAgain, system_error
+from pipeline.core.errors import PipelineError, TryAgain, near_matches, system_error
 
 # torch's, of torch.jit: at the import of fastai, and of timm in some of its versions
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
@@ -47,13 +48,27 @@ def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
         main(*values, **arguments)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line: the usage of all options would bury it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if option := next((each for each in unknown if each.startswith("-")), None):
+            known = [each for each in self._option_string_actions if each.startswith("--")]
+            self.error(f"unknown option {option}: {near_matches(option, known)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; `{self.prog} --help` lists the options\n")
+
+
 def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
     """The argument parser that `main`'s signature and docstring describe."""
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else main.__module__
     name = name.removesuffix(".__main__")
     description, texts = documented(main)
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    parser = _Parser(prog=f"python -m {name}", description=description)
     hints = typing.get_type_hints(main)
     for key, parameter in inspect.signature(main).parameters.items():
         value_type = _value_type(hints[key])
@@ -192,6 +207,13 @@ def is_null(value: Any) -> bool:
     """None, NaN or pandas' NA. Importing pandas for that would cost every command a second."""
     pandas = sys.modules.get("pandas")
     return bool(pandas.isna(value)) if pandas else value is None or value != value
+
+
+def amount(value: float) -> str:
+    """`12.50`, `0.0034`: an amount of money, a small one with two digits that say something."""
+    rounded = float(f"{value:.2g}")
+    digits = 2 if rounded <= 0 else max(2, 1 - math.floor(math.log10(rounded)))
+    return f"{value:.{digits}f}"
 
 
 def percent(value: Any) -> str:

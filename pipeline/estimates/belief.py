@@ -285,7 +285,8 @@ def fitted_prior(
     }
     if not errors_of:
         prior = assumed_prior(features.shape[1], 1, IMAGENET_ERROR)
-        return features, prior, f"assumed: no other dataset has fits of {LEAST_MODELS} candidates"
+        few = f"no other dataset has fits of {LEAST_MODELS} of these models"
+        return features, prior, f"assumed, because {few}"
     everywhere = standardised(mean_elsewhere(list(errors_of.values()))[:, None])
     start = assumed_prior(features.shape[1] + 1, 1, IMAGENET_ERROR)
     others = []

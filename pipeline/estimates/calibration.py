@@ -104,10 +104,10 @@ def device_named(
         return found[short]
     if name in found:
         return found[name]
-    said = f"no device of which a speed is known: {near_matches(name, found)}"
+    said = ["no speed of it is known"] + ([near_matches(name, found)] if found else [])
     if imagenet is None:
-        said += "; `dvc repro merge` adds those of timm's benchmark files"
-    raise PipelineError(f"--fit-on {name}: {said}")
+        said.append("`dvc repro merge` brings the GPUs of timm's benchmark files")
+    raise PipelineError(f"--fit-on {name}: {'; '.join(said)}")
 
 
 def write_calibration(path: Path, found: Calibration) -> None:

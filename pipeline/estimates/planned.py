@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from pipeline.core.command import duration
+from pipeline.core.command import amount, duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, read_yaml
 from pipeline.estimates.calibration import device_named, read_calibration
@@ -309,9 +309,9 @@ def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | No
     watt_hours = f"{sum(energy):.3g} Wh" if complete else "unknown: never measured here"
     lines = [f"time    {_range(ends)}", f"energy  {watt_hours}"]
     if price_per_hour is not None:
-        cost, least, most = (seconds * price_per_hour / SECONDS_PER_HOUR for seconds in ends)
-        price = f"at {price_per_hour:g} an hour"
-        lines.append(f"cost    {cost:.2f} ({least:.2f} to {most:.2f}), {price}")
+        costs = (amount(seconds * price_per_hour / SECONDS_PER_HOUR) for seconds in ends)
+        cost, least, most = costs
+        lines.append(f"cost    {cost} ({least} to {most}), at {price_per_hour:g} an hour")
     return lines
 
 

@@ -70,7 +70,8 @@ class Certificate:
     older certificates), what ran. Only the last two compare: a busy machine takes longer.
     `rest_seconds` is the price of the fits that the grid still lacks. Of a race that its budget
     ended, `budget_seconds` is that budget and `next_seconds` the price of the next run, for `jobs`
-    runs at a time together; `command` is its command, without these.
+    runs at a time together; `command` is its command, without these, and `price_per_hour` that of a
+    budget that was a cost.
 
     The best candidate is among `may_be_best` with `confidence`. `regret_at_most` is how much more
     the recommended one may err than the best, as a fraction; None without a fit. `covers` says what
@@ -105,6 +106,7 @@ class Certificate:
     next_seconds: float | None = None
     jobs: int = 1
     command: str | None = None
+    price_per_hour: float | None = None
 
     def text(self) -> str:
         """The certificate for people."""
@@ -167,12 +169,20 @@ class Certificate:
             return "nothing within its grid: a larger budget buys further seeds alone", None
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
-        seconds = math.ceil(min(more, whole) / self.jobs)
-        exact = seconds < 600 and seconds % 60
-        budget = f"{seconds}s" if exact else f"{math.ceil(seconds / 60)}min"
+        budget = self._budget_of(math.ceil(min(more, whole) / self.jobs))
         jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
-        return f"race on, with a {size}", f"{command} --budget {budget}{jobs}"
+        return f"race on, with a {size}", f"{command} {budget}{jobs}"
+
+    def _budget_of(self, seconds: int) -> str:
+        """The option that allows so many seconds per job: a cost if the last one was a cost."""
+        if self.price_per_hour is not None:
+            cost = seconds / 3600 * self.price_per_hour
+            place = 10.0 ** (math.floor(math.log10(cost)) - 1)  # rounded up to two digits
+            paid = math.ceil(cost / place) * place
+            return f"--max-cost {paid:.3g} --price-per-hour {self.price_per_hour:g}"
+        exact = seconds < 600 and seconds % 60
+        return f"--budget {seconds}s" if exact else f"--budget {math.ceil(seconds / 60)}min"
 
     def _share_of_grid(self) -> str:
         """What ran beside the whole grid, both by the same prices."""

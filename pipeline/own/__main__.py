@@ -1,4 +1,4 @@
-"""`python -m pipeline.own NAME`: writes the study of a dataset of your own to params.yaml.
+"""`python -m pipeline.own NAME ...`: writes the study of datasets of your own to params.yaml.
 
 Reads conf/dataset/NAME.yaml, the sizes of some of its images and, for weights from the hub,
 data/imagenet.csv. It prints the recipe, image size, models and seeds that it chose, and the reason
@@ -35,17 +35,18 @@ PER_SIZE = 3  # models of each class of size, each of another family
 
 
 def main(
-    name: str,
-    *,
+    *names: str,
+    image_size: int | None = None,
     device: str = "cpu",
     weights: str = "wheel",
     params: Path = Path("params.yaml"),
     imagenet: Path = Path("data/imagenet.csv"),
 ) -> None:
-    """Write the study of a dataset of your own.
+    """Write the study of your own datasets.
 
     Args:
-        name: the dataset, which `python -m pipeline.dataset --new` has described
+        names: the datasets, which `python -m pipeline.dataset --new` has described
+        image_size: pixels; by default that of the images, at most 224
         device: cpu or gpu, which the study is for
         weights: wheel: three models that need no network; hub or folder: a short list across
             families and sizes
@@ -56,13 +57,17 @@ def main(
         raise PipelineError(f"--device {device}: give cpu or gpu")
     if weights not in ("wheel", "hub", "folder"):
         raise PipelineError(f"--weights {weights}: give wheel, hub or folder")
-    look = look_at(params.parent, name)
-    size = image_size(look.side)
+    if not names:
+        raise PipelineError("no dataset: name one or more, as `dataset --new` called them")
+    if image_size is not None and image_size < STEP:
+        raise PipelineError(f"--image-size {image_size}: give {STEP} pixels or more")
+    looks = {name: look_at(params.parent, name) for name in names}
+    size = image_size or size_for(max(look.side for look in looks.values()))
     models = list(WHEELS)
     if weights != "wheel":
         models = short_list(read_imagenet(imagenet), size, device)
     given = {
-        "grid.datasets": [name],
+        "grid.datasets": list(looks),
         "grid.models": models,
         "grid.recipes": [RECIPE],
         "grid.seeds": SEEDS,
@@ -72,7 +77,7 @@ def main(
     then = params.read_bytes() if params.is_file() else b""
     old = read_yaml(params) if then else {}
     if exported := (old.get("export") or {}).get("datasets"):
-        given["export.datasets"] = [each for each in exported if each == name]
+        given["export.datasets"] = [each for each in exported if each in looks]
     is_in_git = bool(then) and _is_in_git(params)
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     replaced = ""
@@ -83,12 +88,16 @@ def main(
             kept.write_bytes(then)
             where = f"kept as {kept}"
         replaced = f"It replaces the study of {', '.join(old['grid']['datasets'])}, {where}.\n"
+    sides = ", ".join(f"{name} {look.side:.0f}" for name, look in looks.items())
+    sides = sides if len(looks) > 1 else f"{looks[names[0]].side:.0f}"
+    asked = "" if image_size is None else ", as asked"
+    answers = [f"python -m pipeline.recommend --dataset {name}" for name in looks]
     print(
-        f"{size} pixels: the shorter side of its images has a median of {look.side:.0f}, most "
+        f"{size} pixels{asked}: the shorter side of its images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{_few(look)}{replaced}"
-        f"Then: make run, and python -m pipeline.recommend --dataset {name}"
+        f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
+        f"Then: {', and '.join(['make run', *answers])}"
     )
 
 
@@ -113,11 +122,11 @@ class Look:
     kind: str
 
 
-def _few(look: Look) -> str:
+def _few(name: str, look: Look) -> str:
     """A line, with its end, where validation images are too few to tell models apart."""
     few = few_images(max(look.n_valid, 1), look.kind)
     then = "expect models to tie. More would tell more, or a larger valid_pct if no split is given"
-    return f"About {few}: {then}.\n" if few else ""
+    return f"{name}: about {few}: {then}.\n" if few else ""
 
 
 def look_at(project: Path, name: str) -> Look:
@@ -155,7 +164,7 @@ def look_at(project: Path, name: str) -> Look:
     return Look(float(median(sides)), n_valid, config["kind"])
 
 
-def image_size(side: float) -> int:
+def size_for(side: float) -> int:
     """The study's image size: the images' own, in steps of STEP, at most USUAL_SIZE."""
     return int(min(max(round(side / STEP) * STEP, LEAST_SIZE), USUAL_SIZE))
 

@@ -50,10 +50,9 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(
             f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
         )
-    if not folder.is_dir():  # before torch is loaded
-        raise PipelineError(
-            f"{folder}: no such folder: give one that `python -m pipeline.export` wrote"
-        )
+    if not (folder / "config.json").is_file():  # before torch is loaded
+        what = "no exported model here" if folder.is_dir() else "no such folder"
+        raise PipelineError(f"{folder}: {what}: give one that `python -m pipeline.export` wrote")
     files = image_files(images)
     import torch
 

@@ -40,7 +40,6 @@ from pipeline.race.field import (
     rules_of,
     runs_at_a_time,
     told_not_counted,
-    told_to_make,
 )
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
@@ -106,8 +105,7 @@ def main(
     study = read_study(root / "params.yaml")
     refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
-    limits = {"licence": licence, "min_throughput": min_throughput, "max_memory": max_memory}
-    command = command_of(candidates, dataset, rules, **limits)
+    command = command_of(candidates, dataset, rules, asked)
     contest = Contest(root, dataset, models, asked, rules, limit, jobs, command)
     with redirect_stdout(sys.stderr if json else sys.stdout):
         contest.check()
@@ -219,7 +217,7 @@ class Contest:
         if self.dataset in study.raced_datasets:
             first = self._to_make(self._decided(study)[0])
             if any(first):
-                print(told_to_make(self.dataset, *first, self.budget))
+                print(self.budget.told_to_make(self.dataset, *first))
         for each in actions:
             kind, takes = FIT if each.rung == RUN else PROBE, duration(each.seconds)
             name, assumed = field.candidates.names[each.model], "" if field.timed else " assumed"
@@ -331,7 +329,7 @@ class Contest:
         counting, others = self._decided(study)
         paid, unpaid = self.paid(counting)
         if unpaid:
-            told = told_to_make(self.dataset, paid, unpaid, self.budget)
+            told = self.budget.told_to_make(self.dataset, paid, unpaid)
             print(f"{told}: the others leave the race")
         self._unlist([*(each.stage for each in others), *unpaid])
         if targets := tuple(each.stage for each in counting if each.stage not in unpaid):
@@ -345,9 +343,7 @@ class Contest:
             return {}, {}
         paid, unpaid = self._to_make(counting)
         if counting and len(unpaid) == len(counting):
-            raise PipelineError(
-                f"{told_to_make(self.dataset, {}, unpaid, self.budget)}: allow more"
-            )
+            raise PipelineError(f"{self.budget.told_to_make(self.dataset, {}, unpaid)}: allow more")
         return paid, unpaid
 
     def _to_make(self, listed: list[Decided]) -> tuple[dict[str, float], dict[str, float]]:
@@ -387,6 +383,7 @@ class Contest:
             budget_seconds=rounded(self.budget.in_all(at_once)) if following else None,
             next_seconds=rounded(following[0].seconds) if following else None,
             jobs=at_once,
+            price_per_hour=self.budget.price_per_hour,
             command=self.command,
             priced=field.priced,
             prior=field.told,

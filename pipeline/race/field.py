@@ -1,13 +1,13 @@
 """The field of a race: candidates, what is published of them, prices, budget and the prior.
 
-Reads params.yaml's study, data/imagenet.csv and records; writes nothing. Whatever is a candidate
-has published numbers; a model that cannot race is named with the reason.
+Reads params.yaml's study, data/imagenet.csv and records; writes nothing. Every candidate has
+published numbers; a model that cannot race is named with the reason.
 """
 
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain, count
@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import Prior, fitted_prior
@@ -143,7 +142,7 @@ def _left_out(
         here = this_device(threads_of(read_yaml(study.path)))
         rows = with_memory(study, imagenet, rows, study.image_size, here)
     not_judged = []
-    for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory()]:
+    for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory(study.image_size)]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
             found.setdefault(model, limit.option)
         if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
@@ -318,17 +317,6 @@ def decided(study: Study, dataset: str, fits: Iterable[Cell]) -> list[Decided]:
     ]
 
 
-def told_to_make(
-    dataset: str, paid: Mapping[str, float], unpaid: Mapping[str, float], budget: Budget
-) -> str:
-    """How many runs are made before others are chosen, and which of them the budget pays."""
-    seconds = [*paid.values(), *unpaid.values()]
-    told = f"{dataset}: {len(seconds)} run{'s' * (len(seconds) != 1)} to make first"
-    told += f", about {duration(sum(seconds))}" if any(seconds) else ""
-    told += ": code or settings have changed, or a race was ended"
-    return told + (f"; {budget.told} pays {len(paid)}" if unpaid else "")
-
-
 def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     """`tex: 6 runs at 64 pixels do not count`: how many runs do not, for each reason."""
     counts = Counter(reasons)
@@ -336,12 +324,12 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
 
 
-def command_of(candidates: Sequence[str], dataset: str, rules: Rules, **limits: object) -> str:
-    """The race's command, but for its budget and jobs; what has its default is left out."""
+def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Asked) -> str:
+    """The race's command without its budget, jobs and defaults."""
+    limits = {name: getattr(asked, name) for name in ("licence", "min_throughput", "max_memory")}
     sure = {"confidence": rules.confidence, "regret": 100 * rules.regret}
-    options = limits | (sure if rules != Rules() else {})
     words = ["python", "-m", "pipeline.race", *candidates, "--dataset", dataset]
-    for name, value in options.items():
+    for name, value in (limits | (sure if rules != Rules() else {})).items():
         given = f"{value:g}" if isinstance(value, float) else str(value)
         words += [] if value is None else [f"--{name.replace('_', '-')}", given]
     return shlex.join(words)
@@ -375,7 +363,8 @@ def budget_of(
         if not (max_cost > 0 and price_per_hour > 0):
             raise PipelineError("--max-cost and --price-per-hour: give numbers above 0")
         told = f"--max-cost {max_cost:g} at {price_per_hour:g} an hour"
-        return Budget(max_cost / price_per_hour * SECONDS_PER_HOUR, told)
+        time = SECONDS_PER_HOUR * max_cost / price_per_hour
+        return Budget(time, told, price_per_hour=price_per_hour)
     if max_energy is not None:
         watt_hours, watts = _watt_hours(max_energy), _watts(root)
         told = f"--max-energy {max_energy} at {watts:.0f} W a run"

@@ -94,6 +94,7 @@ class Budget:
     seconds: float
     told: str
     of_each_job: bool = True
+    price_per_hour: float | None = None  # of a limit that was given as a cost
 
     def in_all(self, jobs: int) -> float:
         """Seconds of fits and probes that may be spent where so many run at a time."""
@@ -111,6 +112,16 @@ class Budget:
         left = self.in_all(jobs) - spent
         rest = f", and the {duration(left)} left do not pay the next run, {duration(following)}"
         return f"{self.told_of(jobs)}: {done} took {duration(spent)}{rest * (left > 0)}: allow more"
+
+    def told_to_make(
+        self, dataset: str, paid: Mapping[str, float], unpaid: Mapping[str, float]
+    ) -> str:
+        """How many runs are made before others are chosen, and which of them it pays."""
+        seconds = [*paid.values(), *unpaid.values()]
+        told = f"{dataset}: {len(seconds)} run{'s' * (len(seconds) != 1)} to make first"
+        told += f", about {duration(sum(seconds))}" if any(seconds) else ""
+        told += ": code or settings have changed, or a race was ended"
+        return told + (f"; {self.told} pays {len(paid)}" if unpaid else "")
 
 
 def affordable(

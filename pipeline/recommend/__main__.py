@@ -22,7 +22,7 @@ from pipeline.recommend.choice import (
     candidates,
     certainty,
     choose,
-    fit_time,
+    models_as_json,
     rates_sentence,
     reason,
     runs_of,
@@ -65,8 +65,7 @@ from pipeline.recommend.prior import (
 from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import MOST_SHRUNK, split_doubts
-from pipeline.statistics.fit_times import AT_MOST
+from pipeline.statistics.doubts import MOST_SHRUNK
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
@@ -172,6 +171,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
         "serving": served.text(str(first["model"])) if served is not None else None,
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
+        "excludes_none": choice.excludes_none,
         "next": asdict(_next(asked, done, choice, missing, stale)),
     }
 
@@ -225,7 +225,7 @@ def _in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int)
     return {
         "recipe": str(choice.rows["recipe"].iloc[0]),
         "take_recipe": choice.to_take(first),
-        "models": _models(choice, top),
+        "models": models_as_json(choice, top),
         "quickest": quickest_of_equals(choice.rows, choice.within),
         "reason": reason(choice),
         "certainty": certainty(choice),
@@ -267,38 +267,6 @@ def _larger_images(study: Study, dataset: str, nothing: Experiment) -> Experimen
     return Experiment(what, commands, None)
 
 
-def _models(choice: Choice, top: int) -> list[dict[str, Any]]:
-    """The first rows as JSON values; the first is the recommended one."""
-    numbers = {
-        "error_rate": "error_rate_mean",
-        "error_rate_low": "error_rate_low",
-        "error_rate_high": "error_rate_high",
-        "p_best": "p_best",
-        "steady_fit_seconds": "steady_fit_seconds_median",
-        "steady_fit_seconds_at_most": AT_MOST,
-        "start_up_seconds": "start_up_seconds_median",
-        "images_per_second": "images_per_second_median",
-        "peak_memory_gib": "peak_memory_gib_max",
-        "peak_rss_gib": "peak_rss_gib_max",
-    }
-    return [
-        {
-            "model": row["model"],
-            "take_recipe": choice.to_take(str(row["model"])),
-            "tied": bool(row["tied"]),
-            "seeds": int(row["n"]),
-            **{
-                name: None if pd.isna(row[column]) else round(float(row[column]), 6)
-                for name, column in numbers.items()
-            },
-            "fit_time": fit_time(row),
-            "device": None if pd.isna(row["device"]) else row["device"],
-            "doubts": split_doubts(row["doubts"]),
-        }
-        for _, row in choice.within.head(top).iterrows()
-    ]
-
-
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
     """The shortlist for a dataset without runs; `others` are other people's, rows of pool.csv."""
     study, dataset, imagenet, limits = asked.study, asked.dataset, asked.imagenet, asked.limits
@@ -310,6 +278,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     board, left_out = alike(board, study, dataset)
     rows, basis = predicted(study, imagenet, rows, board, size)
     excluded = [each.told(rows) for each in limits.of_any if not each.keeps(rows).all()]
+    excludes_none = [each.option for each in limits.of_any if each.keeps(rows).all()]
     rows = limits.kept(rows)
     if rows.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
@@ -334,6 +303,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "note": prior_note(study, dataset, missing),
         "prior": basis,
         "excluded": excluded,
+        "excludes_none": excludes_none,
         "cost": whole.as_json() if whole else None,
         "serving": served.text(names[0]) if served is not None else None,
         "notes": [*notes, *more],
@@ -347,9 +317,8 @@ def answer_text(told: dict[str, Any]) -> str:
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
-        remarks = [told["prior"], *(f"Limits: {text}" for text in told["excluded"]), *told["notes"]]
-        remarks = [f"{text}." for text in remarks] + _costs_of(told)
-        lines += ["", *remarks]
+        notes = [f"{text}." for text in told["notes"]]
+        lines += ["", f"{told['prior']}.", *_limits(told), *notes, *_costs_of(told)]
         if told["not_judged"]:
             lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
@@ -361,7 +330,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
     lines += _costs_of(told)
-    lines += [f"Limits: {text}." for text in told["excluded"]]
+    lines += _limits(told)
     if others:
         lines += ["", "Runners-up:"]
         lines += [
@@ -375,6 +344,13 @@ def answer_text(told: dict[str, Any]) -> str:
         hope = f" (models that may be the best: {told['n_tied']}, then about {after:.1f})"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _limits(told: dict[str, Any]) -> list[str]:
+    """What each limit excludes; those that exclude nothing share a line."""
+    found = [f"Limits: {text}." for text in told["excluded"]]
+    none = ", ".join(told["excludes_none"])
+    return [*found, f"Limits: {none}: no model is excluded."] if none else found
 
 
 def _costs_of(told: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from pipeline.statistics.answer import (
     some_others,
 )
 from pipeline.statistics.comparison import DECIMALS, IMAGES
+from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
     RUN,
@@ -49,6 +51,7 @@ class Choice:
 
     `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
     cannot be paired image by image. `best` is the answer without limits, of whatever recipe.
+    `excluded` says what each limit excludes, `excludes_none` has the options of the others.
     `rates` are the rows of rates.csv where models are compared at their own rates, else none.
     """
 
@@ -58,6 +61,7 @@ class Choice:
     best: pd.Series
     excluded: list[str]
     rates: pd.DataFrame
+    excludes_none: Sequence[str] = ()
 
     @property
     def recipes(self) -> list[str]:
@@ -97,6 +101,7 @@ def choose(
             "nothing can be said about how sure an order is: run `dvc repro`"
         )
     within, excluded = _within(board, limits)
+    excludes_none = [limit.option for limit in limits if limit.keeps(board).all()]
     board = board.assign(within=within, unjudged=_unjudged(board, limits))
     first = best_row(board[within])
     rows = board[board["recipe"] == first["recipe"]]
@@ -112,6 +117,7 @@ def choose(
         best=best_row(board),
         excluded=excluded,
         rates=rates_of(rates, str(first["dataset"]), str(first["recipe"])),
+        excludes_none=excludes_none,
     )
 
 
@@ -322,3 +328,35 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
     row: pd.Series = its.iloc[0].copy()
     row["recipe"] = rate_to_take(done.rates, dataset, str(row["recipe"]), str(row["model"]))
     return row
+
+
+def models_as_json(choice: Choice, top: int) -> list[dict[str, Any]]:
+    """The first rows as JSON values; the first is the recommended one."""
+    numbers = {
+        "error_rate": "error_rate_mean",
+        "error_rate_low": "error_rate_low",
+        "error_rate_high": "error_rate_high",
+        "p_best": "p_best",
+        "steady_fit_seconds": "steady_fit_seconds_median",
+        "steady_fit_seconds_at_most": AT_MOST,
+        "start_up_seconds": "start_up_seconds_median",
+        "images_per_second": "images_per_second_median",
+        "peak_memory_gib": "peak_memory_gib_max",
+        "peak_rss_gib": "peak_rss_gib_max",
+    }
+    return [
+        {
+            "model": row["model"],
+            "take_recipe": choice.to_take(str(row["model"])),
+            "tied": bool(row["tied"]),
+            "seeds": int(row["n"]),
+            **{
+                name: None if pd.isna(row[column]) else round(float(row[column]), 6)
+                for name, column in numbers.items()
+            },
+            "fit_time": fit_time(row),
+            "device": None if pd.isna(row["device"]) else row["device"],
+            "doubts": split_doubts(row["doubts"]),
+        }
+        for _, row in choice.within.head(top).iterrows()
+    ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import duration
+from pipeline.core.command import amount, duration
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
@@ -86,7 +86,8 @@ class Way:
         if self.unknown is not None:
             return f"{what}: not known: {self.unknown}."
         times = (self.seconds, self.seconds_least, self.seconds_most)
-        cost, least, most = (f"{self._priced(each):.2f}" for each in times)
+        priced = map(self._priced, times)
+        cost, least, most = (amount(each) for each in priced if each is not None)
         time, low, high = map(duration, times)
         text = (
             f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "

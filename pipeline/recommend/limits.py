@@ -309,18 +309,20 @@ class Asked:
             rows = rows[limit.keeps(rows)]
         return rows
 
-    def of_memory(self) -> list[Limit]:
-        """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated."""
+    def of_memory(self, image_size: int) -> list[Limit]:
+        """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated at this
+        size in pixels.
+        """
         if self.max_memory is None:
             return []
-        bound = gib_of(MEMORY, self.max_memory)
-        return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, "GiB")]
+        bound, unit = gib_of(MEMORY, self.max_memory), f"GiB (at {image_size} pixels)"
+        return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, unit)]
 
-    def of_estimates(self) -> Limit:
-        """--max-fit-time on published rows that have `estimated_seconds`."""
+    def of_estimates(self, image_size: int) -> Limit:
+        """--max-fit-time on published rows that have `estimated_seconds` at this size in pixels."""
         assert self.max_fit_time is not None
         bound = seconds_of(TIME, self.max_fit_time)
-        return Limit(TIME, "estimated_seconds", bound, "s (estimated)")
+        return Limit(TIME, "estimated_seconds", bound, f"s (estimated, at {image_size} pixels)")
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""

@@ -154,7 +154,7 @@ class Judged:
             device = estimator_of(whole).device
             rows = with_memory(study, read_imagenet(imagenet), rows, size, device)
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
-                limits += asked.of_memory()
+                limits += asked.of_memory(size)
                 not_judged.remove(MEMORY)
                 notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
         if asked.max_fit_time is not None:
@@ -164,7 +164,7 @@ class Judged:
             else:
                 seconds = {model: each.steady_seconds for model, each in seen.items()}
                 rows = rows.assign(estimated_seconds=rows["model"].map(seconds))
-                limits.append(asked.of_estimates())
+                limits.append(asked.of_estimates(size))
                 not_judged.remove(TIME)
                 where = asked.fit_on or "this machine"
                 notes.append(judged_by(seen, where, study.recipes[0], size))
@@ -184,7 +184,7 @@ ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see Sugge
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
 BASIS = (
     "Predicted from what is published of {n:,} models, beside their average, with 95 % intervals; "
-    "what it tells of fits is {told}"
+    "how far published numbers foretell fits is {told}"
 )
 
 

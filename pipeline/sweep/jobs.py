@@ -221,6 +221,11 @@ class Options:
             raise PipelineError("--price-per-hour: only --dry-run tells a cost: add it")
         if self.fit_on is not None and not self.dry_run:
             raise PipelineError(f"--fit-on {self.fit_on}: only --dry-run estimates: add it")
+        if self.fit_on is not None and self.gpus_per_run not in (None, 1):
+            raise PipelineError(
+                f"--fit-on {self.fit_on} --gpus-per-run {self.gpus_per_run}: what fits take that "
+                "share a GPU is known only there: leave one out"
+            )
         self._check_share()
         if self.pull and self.dry_run:
             raise PipelineError("--dry-run fetches nothing, --pull does: leave one out")

@@ -29,7 +29,7 @@ from pipeline.sweep.project import Project
 MOST_COMMITS = 100  # of git, that are searched for an old text
 MOST_NAMED = 3  # files of one folder that are named
 CODE = (".py", ".js", ".css", ".j2")
-NEVER = "dvc.lock does not know it yet"
+NEVER = "new: dvc.lock has no entry of it yet"
 ALIKE = "comments, docstrings or formatting alone"
 
 

@@ -127,7 +127,7 @@ def explained(project: Project, stages: list[Stage], found: dict[str, str]) -> l
             reasons[name] = source.of(stage)
     lines = grouped(found)
     if changes := by_reason(reasons):
-        lines += ["because of", *(f"  {line}" for line in changes)]
+        lines += ["reasons:", *(f"  {line}" for line in changes)]
     if same := acceptable(reasons, {name: waits_for(verdict) for name, verdict in found.items()}):
         lines.append(
             f"{len(same):,} of them would compute the same, by the syntax trees of what changed; "
