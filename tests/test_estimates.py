@@ -233,8 +233,11 @@ def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     (project / "data/imagenet.csv").unlink()
     assert f"{why}: `dvc repro merge` makes data/imagenet.csv" in lines(project, [cell(LITE[0], 0)])
     command = "python -m pipeline.dataset dataset=pets image_size=64"
-    assert f"1 not estimated: pets is not prepared yet: run `{command}`" in said
+    needs = f"1 not estimated: pets is not prepared yet: run `{command}`"
+    assert f"{needs}, then: one finished run is a start, or `python -m pipeline.calibrate`" in said
     assert "time" not in said.replace("at a time", "")
+    write_run(project / "data/runs", LITE[0], 0, 0.1)  # now the images alone are missing
+    assert f"{needs}\n" in lines(project, [cell(LITE[0], 0, "pets"), cell(LITE[0], 0)]) + "\n"
 
 
 def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_dependency_that_is_new_to_old_cells_gets_the_lock_that_dvc_would_writ
     assert "8 from DVC's cache" in restored
     assert restored.endswith("Then: dvc repro # tables, figures, report\n")
     assert yaml.safe_load(path.read_bytes()) == yaml.safe_load(whole)
-    assert swept.sweep().stdout == "16 up to date\n"
+    assert swept.sweep().stdout == "stages: 16 up to date\n"
 
 
 def test_a_changed_recipe_is_run_again_and_its_old_runs_come_from_the_cache(
@@ -119,7 +119,15 @@ def test_a_dry_run_tells_and_touches_nothing(swept: Workspace) -> None:
     assert "finetune@digits-tf_efficientnet_lite0.in1k-quickstart-0: run" in said
     assert said.startswith("8 of 16 stages to do\n")
     assert "0 of 8 fits estimated" in said  # of fake runs that took no time
+    assert "frozen baseline" not in said
     assert (swept.records(), swept.lock(), swept.runs()) == before
+
+
+def test_a_dry_run_says_that_baselines_are_not_in_its_estimate(workspace: Workspace) -> None:
+    said = workspace.sweep("--dry-run").stdout
+    n_baselines = said.count("\nbaseline@")
+    assert n_baselines > 0
+    assert f"\n  not in it: {n_baselines} frozen baselines\n" in said
 
 
 def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace) -> None:

@@ -123,7 +123,7 @@ def test_a_sweep_with_nothing_to_do_loads_neither_dvc_nor_numpy(tmp_path: Path) 
     for each in slow:  # would be imported in their place
         each.write_text("raise SystemExit(f'{__name__} was loaded')")
     again = workspace.sweep("finetune")
-    assert (again.returncode, again.stdout) == (0, f"{n_stages} up to date\n")
+    assert (again.returncode, again.stdout) == (0, f"stages: {n_stages} up to date\n")
     dry = workspace.sweep("finetune", "--dry-run")
     assert dry.stdout == f"0 of {n_stages} stages to do\n"
     for each in slow:

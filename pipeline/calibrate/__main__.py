@@ -111,7 +111,8 @@ def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
         if isinstance(outcome, Step):
             steps.append(outcome)
             rate = f"{outcome.batch_size / outcome.seconds:.1f} images/s"
-            print(f"{net.arch}: {rate}, {outcome.steps} steps of {outcome.batch_size}", flush=True)
+            how = f"{outcome.steps} steps of {outcome.batch_size} at {outcome.image_size} pixels"
+            print(f"{net.arch}: {rate}, {how}", flush=True)
         else:
             left_out[net.arch] = outcome
             print(f"{net.arch}: left out: {outcome}", flush=True)

@@ -1,9 +1,8 @@
 """Time, memory and energy of fine-tunes to come, and the order of a sweep: the cheap ones first.
 
-Reads, where they are there, the records, timm's published speeds in data/imagenet.csv and the sizes
-of prepared datasets. For the order only ratios of prices count: a cell without a record gets what
-its model is published to take for one pixel, times its pixels, in the scale of the cells that have
-one. Here a price is the whole fit, its start-up included: that is what a sweep waits for.
+Reads records, timm's published speeds in data/imagenet.csv and sizes of prepared datasets, as far
+as there are any. Only ratios of prices count for the order: a cell without a record gets what its
+model is published to take per pixel, in the scale of the others; start-up is included.
 """
 
 import json
@@ -184,7 +183,9 @@ class Estimator:
         """
         work = work_of(self.root, cell, self.study.image_size, self.records, with_valid)
         if isinstance(work, str):
-            return work
+            one = Work(cell.dataset, cell.model, cell.recipe, self.study.image_size, images=1)
+            known = any(source.speed(one) for source in self.sources)
+            return work if known else f"{work}, then: {self.hint}"
         for source in self.sources:
             if speed := source.speed(work):
                 return self._at_speed(work, speed, source.name)
@@ -309,8 +310,7 @@ def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | No
     watt_hours = f"{sum(energy):.3g} Wh" if complete else "unknown: never measured here"
     lines = [f"time    {_range(ends)}", f"energy  {watt_hours}"]
     if price_per_hour is not None:
-        costs = (amount(seconds * price_per_hour / SECONDS_PER_HOUR) for seconds in ends)
-        cost, least, most = costs
+        cost, least, most = (amount(each * price_per_hour / SECONDS_PER_HOUR) for each in ends)
         lines.append(f"cost    {cost} ({least} to {most}), at {price_per_hour:g} an hour")
     return lines
 

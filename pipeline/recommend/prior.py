@@ -10,7 +10,7 @@ measured by benchmarks/shortlist_replay.py (docs/race.md).
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -150,15 +150,16 @@ class Judged:
         """
         limits, not_judged, notes = asked.of_published(), asked.not_judged(), []
         whole = replace(study, models=tuple(rows["model"]), image_size=size)
+        estimator = cache(partial(estimator_of, whole))  # reads records and tables
         if asked.max_memory is not None:
-            device = estimator_of(whole).device
+            device = estimator().device
             rows = with_memory(study, read_imagenet(imagenet), rows, size, device)
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
                 limits += asked.of_memory(size)
                 not_judged.remove(MEMORY)
                 notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
         if asked.max_fit_time is not None:
-            seen = estimates(estimator_of(whole), dataset)
+            seen = estimates(estimator(), dataset)
             if isinstance(seen, str):
                 notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
             else:
@@ -170,7 +171,7 @@ class Judged:
                 notes.append(judged_by(seen, where, study.recipes[0], size))
         ways = None
         if asked.price_per_hour is not None:
-            ways = FirstWays(estimator_of(whole), dataset, asked.price_per_hour)
+            ways = FirstWays(estimator(), dataset, asked.price_per_hour)
             found = [ways.of([model]) for model in rows["model"]]
             costs = [None if each.guide else each.cost for each in found]
             rows = rows.assign(**{WAY: np.array(costs, dtype=float)})

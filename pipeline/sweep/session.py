@@ -67,6 +67,8 @@ def plan(
     lines += without_weights(study, {cell.model for cell in cells})
     price, device = options.price_per_hour, options.fit_on
     lines += estimate_lines(project.root, cells, threads, jobs, price, device)
+    if cells and (others := sum(name_of(each).startswith("baseline") for each in run)):
+        lines.append(f"  not in it: {others} frozen baseline{'s' * (others != 1)}")
     for line in [*lines, *explained(project, stages, found)]:
         console.print(line, markup=False, soft_wrap=True)
     return found
@@ -265,7 +267,8 @@ def summary(result: Result) -> str:
         "changed meanwhile": result.moved,
         "not finished": result.left,
     }
-    return ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+    told = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+    return f"stages: {told}"
 
 
 def _complain(result: Result, stopped: bool, folder: Path) -> None:
