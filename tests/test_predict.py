@@ -145,7 +145,7 @@ def test_a_table_that_goes_to_no_file_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ([], r"no images \(nothing was given\)"),
+        ([], "no images were named: give image files"),
         (["empty"], "no images .*empty"),
         (["text.jpg"], "none of the 1 files is an image that can be read"),
     ],

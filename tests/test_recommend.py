@@ -31,12 +31,12 @@ from pipeline.recommend import costs, experiment
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.experiment import REST, SWEEP, TABLES
 from pipeline.recommend.limits import gib_of, milliseconds_of, seconds_of
-from pipeline.records import Device
+from pipeline.records import Device, read_record
 from pipeline.report import words as report_words
 from pipeline.results import read_results
 from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
-from pipeline.statistics.validation_images import ImageNoise, paired
+from pipeline.statistics.validation_images import ImageNoise, after_one_more_run, paired
 
 
 @pytest.fixture
@@ -402,7 +402,7 @@ def test_the_noise_after_one_more_run_is_a_covariance_whatever_was_pooled() -> N
         of_alone = np.diag(alone / runs) if rng.random() < 0.5 else 1e-7 * np.eye(n)
         now = ImageNoise("paired", 500, shared + of_alone, 0.1, 0.1, alone)
         for n_valid in (500, 1000):
-            later = experiment._later(now, runs, again, n_valid)
+            later = after_one_more_run(now, runs, again, n_valid)
             np.linalg.cholesky(later.covariance)
             mean = 0.1 + 0.01 * rng.random(n)
             assert likely_best(mean, later.covariance, 10.0).sum() == pytest.approx(1)
@@ -1025,8 +1025,40 @@ def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys
         ask(priced, capsys, price_per_hour=3600.0, fit_on="a100")
     with pytest.raises(PipelineError, match="give --price-per-hour, --max-fit-time or --max-mem"):
         ask(priced, capsys, fit_on="rtx3090")
-    with pytest.raises(PipelineError, match="--max-fit-time goes by this dataset's runs"):
-        ask(priced, capsys, price_per_hour=1.0, max_fit_time="1min", fit_on="rtx3090")
+    with pytest.raises(PipelineError, match="--min-throughput goes by this dataset's runs"):
+        ask(priced, capsys, price_per_hour=1.0, min_throughput=10.0, fit_on="rtx3090")
+
+
+def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_here(
+    priced: Path, capsys
+):
+    (priced / "conf/recipe/quickstart.yaml").write_text(
+        "precision: fp16\nbatch_size: 32\nepochs: 2\nfrozen_epochs: 1\n"
+    )
+    loose = {"max_fit_time": "1h", "max_memory": "8GiB", "price_per_hour": 1.0}
+    told = ask(tables(priced), capsys, fit_on="rtx3090", **loose)
+    assert (told["excluded"], told["excludes_none"]) == (
+        [],
+        ["--max-memory 8GiB", "--max-fit-time"],
+    )
+    memory, time = told["notes"]
+    assert "it is known of 3 of 3 models" in memory
+    assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
+    assert f"{time}." in recommend.answer_text(told)
+    here = ask(priced, capsys, max_fit_time="1h")
+    assert (here["notes"], here["models"]) == ([], told["models"])
+    line = r"--max-fit-time excludes 3 of 3 models; the nearest, .* s \(estimated, at 64 pixels\)"
+    with pytest.raises(PipelineError, match=line):
+        ask(priced, capsys, max_fit_time="0.001s", fit_on="rtx3090")
+
+
+def test_runs_of_a_dataset_that_the_study_has_left_are_told(study: Path, capsys):
+    write_run(study / "data/runs", LITE[0], 0, 0.1, dataset="planet")
+    note = ask(tables(study), capsys, "planet")["note"]
+    assert note.startswith(
+        "params.yaml has no runs of planet (an earlier study has left 1 finished run of it in "
+        "data/runs/planet: with that study in params.yaml, `dvc repro` takes them in)"
+    )
 
 
 def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, capsys):
@@ -1307,20 +1339,47 @@ def test_a_race_is_not_to_go_on_with_more_than_the_rest_of_its_grid_costs(
 @pytest.mark.parametrize(
     ("raced", "left", "said"),
     [
-        (LITE, LITE[:0:-1], f"; {LITE[1]} may be the best as well;"),
-        (LITE, LITE[2:], f"; the race has ruled {LITE[1]} out;"),
-        (LITE[2:], LITE[2:], "1.4 points; 29 were"),  # a limit kept the first out of it
+        (
+            LITE,
+            LITE[:0:-1],
+            f" published numbers, and {LITE[1]} may be the best as well;",
+        ),
+        (LITE, LITE[2:], f" published numbers, and has ruled {LITE[1]} out;"),
+        (LITE[2:], LITE[2:], "by runs and published numbers; 29 were"),  # kept out by a limit
     ],
 )
 def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
     study: Path, capsys, raced: list[str], left: list[str], said: str
 ):
-    models = [asdict(Entrant(model, 1, 0.1, 0.1, 0.3, None, None)) for model in raced]
-    told = {"recommended": LITE[2], "may_be_best": left, "models": models}
+    told = {"recommended": LITE[2], "may_be_best": left, "models": entrants(study, raced)}
     race(study, json.dumps(CERTIFICATE | told))
     told = ask(tables(study), capsys)
     assert told["models"][0]["model"] == LITE[1]
+    assert f"; it takes {LITE[2]}" in told["race"]
     assert said in told["race"]
+
+
+def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Path, capsys):
+    models = entrants(study, LITE)
+    race(study, json.dumps(CERTIFICATE | {"models": models}))
+    assert "gives away at most 1.4 points" in ask(tables(study), capsys)["race"]
+    write_run(study / "data/runs", LITE[2], 1, 0.5)  # made again, with another recipe say
+    told = ask(tables(study), capsys)
+    assert told["race"] == (
+        f"Its race ended on other runs of {LITE[2]} than the tables have now: run `dvc repro`, and "
+        "if they still differ, race again."
+    )
+    assert told["next"]["commands"] == ["dvc repro", "python -m pipeline.race --dataset digits"]
+
+
+def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
+    """As a race of these models has them that ended on the runs of `study`."""
+    found = []
+    for model in models:
+        records = [read_record(path) for path in (study / "data/runs").rglob(f"{model}/*/*.json")]
+        error = float(np.mean([each.metrics.error_rate for each in records]))
+        found.append(asdict(Entrant(model, len(records), error, 0.1, 0.3, None, None)))
+    return found
 
 
 def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):

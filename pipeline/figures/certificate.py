@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.core.command import duration, percent
@@ -183,6 +184,35 @@ class Certificate:
             return f"--max-cost {paid:.3g} --price-per-hour {self.price_per_hour:g}"
         exact = seconds < 600 and seconds % 60
         return f"--budget {seconds}s" if exact else f"--budget {math.ceil(seconds / 60)}min"
+
+    def other_runs(self, runs: pd.DataFrame) -> str | None:
+        """That rows of runs.csv are not the runs that it has seen, in a sentence; by number and
+        mean error of each model.
+        """
+        its = runs[(runs["dataset"] == self.dataset) & (runs["recipe"] == self.recipe)]
+        of_model = its[its["status"] == "ok"].groupby("model")["error_rate"]
+        now = {str(model): (len(errors), errors.mean()) for model, errors in of_model}
+        for each in self.models:
+            n_runs, error = now.get(each.model, (0, math.nan))
+            same = math.isclose(error, each.error_rate or 0, rel_tol=1e-5, abs_tol=1e-8)
+            if each.n_runs and (n_runs != each.n_runs or not same):
+                return (
+                    f"Its race ended on other runs of {each.model} than the tables have now: run "
+                    "`dvc repro`, and if they still differ, race again"
+                )
+        return None
+
+    def beside(self, first: str) -> str | None:
+        """Why it takes another model than `first`, the one of the lowest mean error, as half a
+        sentence; None where it takes the same or none.
+        """
+        if self.recommended in (None, first):
+            return None
+        why = f"takes {self.recommended} by runs and published numbers"
+        if first in self.may_be_best:
+            return f"{why}, and {first} may be the best as well"
+        raced = any(first == each.model for each in self.models)
+        return f"{why}, and has ruled {first} out" if raced else why
 
     def _share_of_grid(self) -> str:
         """What ran beside the whole grid, both by the same prices."""

@@ -107,8 +107,8 @@ def image_files(given: Sequence[Path]) -> list[Path]:
         else:
             raise PipelineError(f"{path}: no such file or folder")
     if not files:
-        where = ", ".join(map(str, given)) or "nothing was given"
-        raise PipelineError(f"no images ({where}): give image files, or folders that hold some")
+        where = f"no images in {', '.join(map(str, given))}" if given else "no images were named"
+        raise PipelineError(f"{where}: give image files, or folders that hold some")
     return list(dict.fromkeys(files))
 
 

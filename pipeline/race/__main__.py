@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 
 from pipeline.change.__main__ import edit_race
@@ -98,8 +99,7 @@ def main(
         dry_run: show the next runs and start none
         json: print the certificate as JSON
     """
-    root = Path.cwd()
-    rules = rules_of(confidence, regret)
+    root, rules = Path.cwd(), rules_of(confidence, regret)
     asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
@@ -123,6 +123,9 @@ def main(
         with rc_context(LOOK):
             save(who_left_when(certificate), root / FOLDER, dataset)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
+    runs = root / "results/runs.csv"
+    if not (json or dry_run) and (not runs.is_file() or certificate.other_runs(pd.read_csv(runs))):
+        print("Then: dvc repro # tables, figures, report")
 
 
 def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:

@@ -28,9 +28,8 @@ from pipeline.recommend.choice import (
     runs_of,
     with_cpu_seconds,
 )
-from pipeline.recommend.costs import Question, Way, way, with_costs
+from pipeline.recommend.costs import Question, Way, way, with_costs, with_estimates
 from pipeline.recommend.experiment import (
-    PLANNED,
     REST,
     SWEEP,
     Experiment,
@@ -41,6 +40,7 @@ from pipeline.recommend.experiment import (
     other_size,
     other_weights,
     outdated,
+    planned_runs,
     prepared_anew,
     raced,
     still_to_make,
@@ -55,6 +55,7 @@ from pipeline.recommend.prior import (
     alike_elsewhere,
     check_name,
     kind_of,
+    made_already,
     not_planned,
     predicted,
     prior_note,
@@ -137,7 +138,7 @@ def main(
         told = _from_runs(asked, done, read_answers(results))
         if dataset in study.raced_datasets:
             first = told["models"][0]["model"]
-            told |= raced(results / "race" / f"{dataset}.json", dataset, first)
+            told |= raced(results / "race" / f"{dataset}.json", dataset, first, done.runs)
     else:
         check_name(study, dataset)
         told = _without_runs(asked, None if done is None else read_pool_table(results))
@@ -157,9 +158,13 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
     ways = _ways(asked, done, ranked, missing)
     if ways:
         ranked = with_costs(ranked, ways)
-    if limits.max_fit_time is not None:
+    notes: list[str] = []
+    if limits.fit_on is not None:
+        ranked, notes = with_estimates(asked, done.rates, ranked)
+    elif limits.max_fit_time is not None:
         ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
-    choice = choose(ranked, runs_of(done, answers, dataset), limits.of_runs(ranked), done.rates)
+    excludes = limits.of_runs(ranked, study.image_size)
+    choice = choose(ranked, runs_of(done, answers, dataset), excludes, done.rates)
     first = choice.rows.iloc[0]
     its_way = ways.get((first["model"], first["recipe"]))
     return {
@@ -172,6 +177,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
         "excludes_none": choice.excludes_none,
+        "notes": notes,
         "next": asdict(_next(asked, done, choice, missing, stale)),
     }
 
@@ -308,7 +314,9 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "serving": served.text(names[0]) if served is not None else None,
         "notes": [*notes, *more],
         "not_judged": found.not_judged,
-        "next": asdict(PLANNED) if planned else first_runs(study, dataset, names),
+        "next": asdict(planned_runs(made_already(study, missing) < len(missing)))
+        if planned
+        else first_runs(study, dataset, names),
     }
 
 
@@ -330,7 +338,7 @@ def answer_text(told: dict[str, Any]) -> str:
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
     lines += _costs_of(told)
-    lines += _limits(told)
+    lines += [*_limits(told), *(f"{text}." for text in told["notes"])]
     if others:
         lines += ["", "Runners-up:"]
         lines += [
@@ -341,7 +349,7 @@ def answer_text(told: dict[str, Any]) -> str:
         ]
     after, hope = told["next"]["tied_after"], ""
     if after is not None and told["next"]["commands"]:
-        hope = f" (models that may be the best: {told['n_tied']}, then about {after:.1f})"
+        hope = f" ({told['n_tied']} models may be the best now, about {after:.1f} after it)"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import Excludes
+from pipeline.recommend.limits import ESTIMATED_SECONDS, Excludes
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
@@ -158,10 +158,11 @@ def _place(choice: Choice, first: pd.Series) -> str:
     best_name += "" if best["recipe"] == first["recipe"] else f" with {best['recipe']}"
     if less >= 10**-DECIMALS:
         points = f"{100 * less:.2f}" if less >= LEAST_SHOWN else "less than 0.01"
-        n = len(choice.within)
-        lowest = f"It has the lowest mean error of the {n} within the limits{also}"
+        n, which = len(choice.within), "within the limits"
+        which = "that no limit excludes" if first["unjudged"] else which
+        lowest = f"It has the lowest mean error of the {n} {which}{also}"
         return (
-            f"{lowest if n > 1 else 'It is the only one within the limits'}; "
+            f"{lowest if n > 1 else f'It is the only one {which}'}; "
             f"{best_name}, which they exclude, has {percent(best['error_rate_mean'])} "
             f"({points} points less)."
         )
@@ -184,11 +185,12 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     """That nothing shows whether the first keeps the limits, and the best model that does."""
     if not first["unjudged"]:
         return []
-    time = f" ({fit_time(first)}{_computed(first)})" if "time" in first["unjudged"] else ""
+    by_runs = "time" in first["unjudged"] and ESTIMATED_SECONDS not in first.index
+    time = f" ({fit_time(first)}{_computed(first)})" if by_runs else ""
     text = f"Whether it keeps {first['unjudged']} is not known{time}"
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
-        return [f"{text}; nor is it of any other."]
+        return [f"{text}; that is known of no model."]
     known = best_row(judged)
     return [
         f"{text}; the best that is known to is {known['model']}, "
@@ -312,8 +314,9 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
     if choice is None:
         known = done.board.loc[done.board["n"] > 0, "dataset"]
         raise PipelineError(
-            f"dataset {dataset!r}: {results}/leaderboard.csv has no finished run of it: "
-            f"`make run` first, or {near_matches(dataset, set(known))}"
+            f"dataset {dataset!r}: {results}/leaderboard.csv has no finished run of it: `make run` "
+            "first, if params.yaml has it (`python -m pipeline.own` writes a study of a dataset), "
+            f"or {near_matches(dataset, set(known))}"
         )
     if model is None:
         first: pd.Series = choice.rows.iloc[0].copy()

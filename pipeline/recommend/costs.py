@@ -7,6 +7,7 @@ speeds are those of one benchmark file, so that no two devices, precisions or ve
 the published image size nearest to the study's.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import (
+    DISTURBED,
     SECONDS_PER_HOUR,
     Estimate,
     Estimator,
@@ -29,15 +31,19 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.choice import CELL
 from pipeline.recommend.limits import (
+    ESTIMATED_SECONDS,
     IPS,
+    MEMORY,
     MEMORY_COLUMN,
     MILLISECONDS,
+    TIME,
     WAY,
     WAY_AT_MOST,
     Asked,
 )
 from pipeline.records import Cost, Data, Device, Record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
+from pipeline.statistics.rates import rate_to_take
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
 
@@ -303,3 +309,52 @@ class Question:
         here = this_device(threads_of(read_yaml(self.study.path)))
         table = read_imagenet(self.imagenet)
         return serving(table, self.limits.serve_on, here, models, image_size)
+
+
+MEMORY_BASIS = (
+    f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
+    "known of {known:,} of {n:,} models, the others stay in"
+)
+
+
+def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> str:
+    """What the estimates of fit times rest on, in a sentence."""
+    factors = {each.source: each.factor for each in seen}
+    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
+    return (
+        f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
+        "model without one stays in"
+    )
+
+
+def with_estimates(
+    asked: "Question", rates: pd.DataFrame, ranked: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of the leaderboard with what their fits take on the device of --fit-on, as far as limits
+    ask for it, and what that rests on; `rates` are those of rates.csv.
+    """
+    study, limits, notes = asked.study, asked.limits, []
+    estimator, size = asked.estimator(study), study.image_size
+    if limits.max_memory is not None:
+        imagenet = read_imagenet(asked.imagenet)
+        ranked = with_memory(study, imagenet, ranked, size, estimator.device)
+        known = int(ranked[MEMORY_COLUMN].notna().sum())
+        notes.append(MEMORY_BASIS.format(known=known, n=len(ranked)))
+    if limits.max_fit_time is not None:
+        cells = [
+            Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
+            for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
+        ]
+        told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
+        seen = [each if isinstance(each, Estimate) else None for each in told]
+        seconds = [math.nan if each is None else each.steady_seconds for each in seen]
+        ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds})
+        known_ones = [each for each in seen if each is not None]
+        recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
+        where = estimator.device.label or str(limits.fit_on)
+        notes.append(
+            judged_by(known_ones, where, recipes, size)
+            if known_ones
+            else f"{TIME} cannot be judged by an estimate: {told[0]}"
+        )
+    return ranked, notes

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,13 @@ from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
-from pipeline.statistics.validation_images import ImageNoise, binomial_sd, independent
+from pipeline.statistics.validation_images import (
+    ImageNoise,
+    after_one_more_run,
+    binomial_sd,
+    independent,
+    lifted,
+)
 from pipeline.study.params import Cell, Study, raced_name
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
@@ -146,8 +152,14 @@ class Experiment:
     tied_after: float | None
 
 
-PLANNED = Experiment("run what the study plans for it", [SWEEP, REST], None)
-THIS_STUDY = Experiment("the runs and tables of the study in params.yaml", [SWEEP, REST], None)
+THIS_STUDY = Experiment("runs and tables of the study as it is now", [SWEEP, REST], None)
+
+
+def planned_runs(lack: bool) -> Experiment:
+    """What the study plans for a dataset without tables; `lack`: not all of its runs are made."""
+    if lack:
+        return Experiment("run what the study plans for it", [SWEEP, REST], None)
+    return Experiment("its runs are all made: take them into the tables", [REST], None)
 
 
 def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
@@ -225,7 +237,7 @@ def this_study(study: Study, dataset: str) -> Experiment:
         return THIS_STUDY
     grid = [each for each in study.datasets if each not in study.raced_datasets]
     back = _change({"grid.datasets": [*grid, dataset]})
-    return Experiment(f"{dataset} in params.yaml again", [back, *THIS_STUDY.commands], None)
+    return Experiment(f"put {dataset} back into params.yaml", [back, *THIS_STUDY.commands], None)
 
 
 def next_experiment(
@@ -249,7 +261,7 @@ def next_experiment(
         return Experiment("no further run: there is no other model to compare it with", [], None)
     if choice.n_tied == 1:
         clear = int(choice.rows["tied"].sum()) == 1
-        why = "the best is clear" if clear else "one that may be the best is within the limits"
+        why = "the best is clear" if clear else "the limits leave only one that may be the best"
         return Experiment(f"no further run of these models: {why}", [], 1.0 if clear else None)
     noise = run_noise(choice.errors, int(first["n_valid"]))
     if noise is None:
@@ -287,10 +299,22 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
         commands = one_more_seed(study, dataset, recipes, choice.within["model"].tolist())
         yield f"{one_run} all {within.sum()} models", commands, within, n_valid
     more = (
-        f"twice as many validation images as the {n_valid:,} there are (change the split in "
-        f"conf/dataset/{dataset}.yaml first); more seeds on these images tell less"
+        f"twice as many validation images as the {n_valid:,} there are (first "
+        f"{_larger_split(study, dataset)}); more seeds on these images tell less"
     )
     yield more, [SWEEP, REST], np.zeros_like(tied), 2 * n_valid
+
+
+def _larger_split(study: Study, dataset: str) -> str:
+    """How a dataset gets twice the validation images, as an order."""
+    root, path = study.path.parent, f"conf/dataset/{dataset}.yaml"
+    config = read_yaml(root / path) if (root / path).is_file() else {}
+    if isinstance(config, dict) and config.get("split") == "given":
+        return "add some: its split is given"
+    share, data = "a larger valid_pct", prepared(root, dataset)
+    if data and data.n_train and data.n_valid:
+        share = f"valid_pct: {min(2 * data.n_valid / (data.n_train + data.n_valid), 0.9):.2g}"
+    return f"write {share} into {path}, which takes them from the training images"
 
 
 def _in_question(choice: Choice) -> np.ndarray:
@@ -314,34 +338,12 @@ def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int
     if choice.images is not None:
         now = choice.images.of(order)
     residual = noise.of_each(noise.residual)
-    later = _later(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
+    later = after_one_more_run(now, np.isfinite(errors).sum(axis=1), again[order], n_valid)
     sizes = [
         (compare(drawn, n_valid, later).tied & within).sum()
         for drawn in _drawn(errors, residual[order], again[order], now, later)
     ]
     return float(np.mean(sizes)) + beyond
-
-
-def _later(now: ImageNoise, runs: np.ndarray, again: np.ndarray, n_valid: int) -> ImageNoise:
-    """The noise of `n_valid` images after one more run of the models `again`.
-
-    `alone` is pooled, so for models that answer alike it may be more than their variance: no
-    variance falls below the share that it would have if it were all of mistakes made alone.
-    """
-    fewer = now.n_valid / n_valid
-    shared = now.alone * (1 / runs - 1 / (runs + again))
-    least = (runs / (runs + again)).min() * np.linalg.eigvalsh(now.covariance)[0]
-    covariance = fewer * _lifted(now.covariance - np.diag(shared), least)
-    return replace(now, n_valid=n_valid, covariance=covariance, alone=fewer * now.alone)
-
-
-def _lifted(covariance: np.ndarray, least: float) -> np.ndarray:
-    """The matrix with eigenvalues of at least `least`; unchanged where it has no smaller one."""
-    values, axes = np.linalg.eigh(covariance)
-    if values[0] >= least:
-        return covariance
-    lifted: np.ndarray = (axes * np.maximum(values, least)) @ axes.T
-    return (lifted + lifted.T) / 2
 
 
 def _drawn(
@@ -354,7 +356,7 @@ def _drawn(
     rng = np.random.default_rng(0)
     mean, runs = np.nanmean(errors, axis=1), np.isfinite(errors).sum(axis=1)
     of_runs = binomial_sd(mean, now.n_valid) * np.sqrt(residual)
-    lasting = _lifted(now.covariance - np.diag(now.alone / runs), 0.0)
+    lasting = lifted(now.covariance - np.diag(now.alone / runs), 0.0)
     moves = rng.multivariate_normal(
         np.zeros(len(mean)), (1 - now.n_valid / later.n_valid) * lasting, DRAWS, "ignore"
     )
@@ -365,31 +367,29 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def raced(path: Path, dataset: str, first: str) -> dict[str, Any]:
+def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
-    budget ended it. The race may take another model than `first`, which has the lowest mean error.
+    budget ended it. The race may take another model than `first`, which has the lowest mean error;
+    of a race that has not seen the `runs` of the tables nothing is quoted.
     """
     from pipeline.figures.certificate import SPENT, read_certificate  # loads matplotlib
 
+    race = f"python -m pipeline.race --dataset {dataset}"
     if not path.is_file():
-        on = Experiment(
-            "race on", [f"python -m pipeline.race --dataset {dataset} --budget 1h"], None
-        )
+        on = Experiment("race on", [f"{race} --budget 1h"], None)
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
+    if other := told.other_runs(runs):
+        on = Experiment("the tables of its race's runs, or a race on these", [REST, race], None)
+        return {"race": f"{other}.", "next": asdict(on)}
     sentence = (
         f"Raced, not run as a whole: with {100 * told.confidence:g} % confidence "
         f"the best of {told.n_candidates} candidates is among {len(told.may_be_best)}"
     )
     if told.recommended is not None:
-        how = f"{told.recommended}, which it takes by runs and published numbers"
         most = 100 * (told.regret_at_most or 0)
-        sentence += f", and {how}, gives away at most {most:.1f} points"
-        if told.recommended != first:
-            if first in told.may_be_best:
-                sentence += f"; {first} may be the best as well"
-            elif any(first == each.model for each in told.models):
-                sentence += f"; the race has ruled {first} out"
+        sentence += f", and {told.recommended} gives away at most {most:.1f} points"
+        sentence += f"; it {why}" if (why := told.beside(first)) else ""
     were = "was" if told.n_never_run == 1 else "were"
     sentence += f"; {told.n_never_run} {were} never fitted."
     on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)

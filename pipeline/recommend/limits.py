@@ -194,6 +194,7 @@ FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST = "whole_way_cost_at_most"
 MEMORY_COLUMN = "fit_memory_gib"
+ESTIMATED_SECONDS = "estimated_seconds"
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 UNITS = {
     SPEED: "images per second",
@@ -274,13 +275,19 @@ class Asked:
             return []
         return [Limit(COST, WAY, self.max_cost, "in all", at_worst=WAY_AT_MOST)]
 
-    def of_runs(self, ranked: pd.DataFrame) -> list[Excludes]:
-        """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's."""
-        if self.fit_on is not None and (told := self._told_by_runs()):
-            raise PipelineError(
-                f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, wherever they "
-                "were made, and not by an estimate: leave one of the two out"
-            )
+    def of_runs(self, ranked: pd.DataFrame, image_size: int) -> list[Excludes]:
+        """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's. With
+        --fit-on time and memory are those of estimates, for which the rows have columns.
+        """
+        if self.fit_on is not None:
+            if told := [each for each in self._told_by_runs() if each not in (TIME, MEMORY)]:
+                raise PipelineError(
+                    f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, wherever they "
+                    "were made, and not by an estimate: leave one of the two out"
+                )
+            estimated = [*self.of_memory(image_size)]
+            estimated += [] if self.max_fit_time is None else [self.of_estimates(image_size)]
+            return [*estimated, *self.of_costs, *self.of_any]
         limits: list[Excludes] = []
         if self.max_memory is not None:
             bound = gib_of(MEMORY, self.max_memory)
@@ -322,7 +329,7 @@ class Asked:
         """--max-fit-time on published rows that have `estimated_seconds` at this size in pixels."""
         assert self.max_fit_time is not None
         bound = seconds_of(TIME, self.max_fit_time)
-        return Limit(TIME, "estimated_seconds", bound, f"s (estimated, at {image_size} pixels)")
+        return Limit(TIME, ESTIMATED_SECONDS, bound, f"s (estimated, at {image_size} pixels)")
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""

@@ -20,13 +20,18 @@ from scipy import stats
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
-from pipeline.estimates.planned import (
-    DISTURBED,
-    Estimate,
-    Estimator,
+from pipeline.estimates.planned import DISTURBED, Estimate, Estimator, readable_records
+from pipeline.recommend.costs import MEMORY_BASIS, Way, judged_by, way, with_memory
+from pipeline.recommend.limits import (
+    COST,
+    ESTIMATED_SECONDS,
+    MEMORY,
+    MEMORY_COLUMN,
+    TIME,
+    WAY,
+    Asked,
+    Limit,
 )
-from pipeline.recommend.costs import Way, way, with_memory
-from pipeline.recommend.limits import COST, MEMORY, MEMORY_COLUMN, TIME, WAY, Asked, Limit
 from pipeline.statistics.fit_times import along_front
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.study.params import RUNS, Cell, Study
@@ -40,13 +45,26 @@ from pipeline.timm_results.imagenet import (
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
+def made_already(study: Study, missing: Sequence[Cell]) -> int:
+    """How many of the study's runs that the tables lack have a record."""
+    return sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
+
+
 def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
     """That the answer is a prior; `missing` are the study's runs that the tables lack."""
-    made = sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
+    made = made_already(study, missing)
     none = f"No fine-tune of {dataset} has finished"
     if made:
         so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
         none = f"The tables have no finished fine-tune of {dataset} ({so_far} takes them in)"
+    elif not missing:  # the study has left the dataset
+        records = readable_records(study.path.parent / RUNS / dataset)
+        if finished := sum(each.status == "ok" for each in records):
+            runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
+            none = (
+                f"params.yaml has no runs of {dataset} (an earlier study has left {runs} of it in "
+                f"{RUNS}/{dataset}: with that study in params.yaml, `dvc repro` takes them in)"
+            )
     return (
         f"{none}: this is a prior from other people's measurements and other datasets, and nothing "
         "more"
@@ -64,22 +82,6 @@ def estimates(estimator: Estimator, dataset: str) -> dict[str, Estimate] | str:
     told = {cell.model: estimator.estimate(cell) for cell in asked}
     found = {model: each for model, each in told.items() if isinstance(each, Estimate)}
     return found or next(each for each in told.values() if isinstance(each, str))
-
-
-def judged_by(seen: dict[str, Estimate], where: str, recipe: str, size: int) -> str:
-    """What the estimates rest on, in a sentence."""
-    factors: dict[str, float] = {each.source: each.factor for each in seen.values()}
-    named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
-    return (
-        f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
-        "model without one stays in"
-    )
-
-
-MEMORY_BASIS = (
-    f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
-    "known of {known:,} of {n:,} models, the others stay in"
-)
 
 
 def kind_of(study: Study, dataset: str) -> str | None:
@@ -164,11 +166,11 @@ class Judged:
                 notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
             else:
                 seconds = {model: each.steady_seconds for model, each in seen.items()}
-                rows = rows.assign(estimated_seconds=rows["model"].map(seconds))
+                rows = rows.assign(**{ESTIMATED_SECONDS: rows["model"].map(seconds)})
                 limits.append(asked.of_estimates(size))
                 not_judged.remove(TIME)
                 where = asked.fit_on or "this machine"
-                notes.append(judged_by(seen, where, study.recipes[0], size))
+                notes.append(judged_by(seen.values(), where, study.recipes[0], size))
         ways = None
         if asked.price_per_hour is not None:
             ways = FirstWays(estimator(), dataset, asked.price_per_hour)
@@ -299,7 +301,7 @@ def shortlist(
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
         if not limit.keeps(rows).any():
-            estimated = limit.column in ("estimated_seconds", MEMORY_COLUMN, WAY)
+            estimated = limit.column in (ESTIMATED_SECONDS, MEMORY_COLUMN, WAY)
             basis = "estimate" if estimated else "published speed"
             raise PipelineError(f"by {basis}, {limit.told(rows)}")
         rows = rows[limit.keeps(rows)]

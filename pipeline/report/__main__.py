@@ -33,6 +33,7 @@ from pipeline.report.mistakes import picture
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import answer, in_script
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
+from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import rates_of
 from pipeline.study.params import MODES, Study, read_study
@@ -184,7 +185,7 @@ def _parts(
                 "small": report_tables.small_and_fast(smaller),
                 "small_note": report_words.small_and_fast(smaller),
                 "curves": _curves(board, history, charts),
-                "race": _race(races, str(dataset), str(recipe)),
+                "race": _race(races / f"{dataset}.json", board, done.runs),
             }
         )
     return parts
@@ -220,16 +221,23 @@ def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[
     }
 
 
-def _race(races: Path, dataset: str, recipe: str) -> dict[str, Any] | None:
-    """What the dataset's race certifies, and the picture of who left when; None without a race."""
-    path = races / f"{dataset}.json"
-    if not path.is_file():
+def _race(path: Path, board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any] | None:
+    """What the race of a leaderboard's dataset certifies, what to know beside it, and the picture
+    of who left when; None without a race with its recipe.
+    """
+    found = read_certificate(path) if path.is_file() else None
+    if found is None or found.recipe != board["recipe"].iloc[0]:
         return None
-    found = read_certificate(path)
-    if found.recipe != recipe:
-        return None
-    again = f"python -m pipeline.race --dataset {dataset}"
-    return {"sentences": found.sentences, "picture": picture(path.with_suffix(".png"), again)}
+    said = found.other_runs(runs)
+    if said is None and (board["n"] > 0).any():
+        first = best_row(board[board["n"] > 0])["model"]
+        if why := found.beside(str(first)):
+            said = f"{first} has the lowest mean error of the table, but the race {why}"
+    again = f"python -m pipeline.race --dataset {found.dataset}"
+    return {
+        "sentences": [*([f"{said}."] if said else []), *found.sentences],
+        "picture": picture(path.with_suffix(".png"), again),
+    }
 
 
 def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]:

@@ -182,3 +182,27 @@ def exact_share(error: float | None, images: int | None, record: Record) -> floa
 def labels_of(record: Record) -> int:
     """How many answers a model gives on an image."""
     return (record.data.n_classes or 1) if record.data.kind == "multi" else 1
+
+
+def after_one_more_run(
+    now: ImageNoise, runs: np.ndarray, again: np.ndarray, n_valid: int
+) -> ImageNoise:
+    """The noise of `n_valid` images after one more run of the models `again`.
+
+    `alone` is pooled, so for models that answer alike it may be more than their variance: no
+    variance falls below the share that it would have if it were all of mistakes made alone.
+    """
+    fewer = now.n_valid / n_valid
+    shared = now.alone * (1 / runs - 1 / (runs + again))
+    least = (runs / (runs + again)).min() * np.linalg.eigvalsh(now.covariance)[0]
+    covariance = fewer * lifted(now.covariance - np.diag(shared), least)
+    return replace(now, n_valid=n_valid, covariance=covariance, alone=fewer * now.alone)
+
+
+def lifted(covariance: np.ndarray, least: float) -> np.ndarray:
+    """The matrix with eigenvalues of at least `least`; unchanged where it has no smaller one."""
+    values, axes = np.linalg.eigh(covariance)
+    if values[0] >= least:
+        return covariance
+    lifted: np.ndarray = (axes * np.maximum(values, least)) @ axes.T
+    return (lifted + lifted.T) / 2
