@@ -312,7 +312,7 @@ class Results:
 def read_results(folder: Path) -> Results:
     """Read the seven tables; a missing or malformed one raises `PipelineError`."""
     return Results(
-        runs=_read(folder / "runs.csv", RUNS),
+        runs=read_runs(folder),
         history=_read(folder / "history.csv", HISTORY),
         board=_read(folder / "leaderboard.csv", LEADERBOARD),
         correlations=_read(folder / "correlations.csv", CORRELATIONS),
@@ -320,6 +320,11 @@ def read_results(folder: Path) -> Results:
         estimates=_read(folder / "estimates.csv", ESTIMATES),
         rates=_read(folder / "rates.csv", RATES),
     )
+
+
+def read_runs(folder: Path) -> pd.DataFrame:
+    """The table of runs alone, where the others are not needed."""
+    return _read(folder / "runs.csv", RUNS)
 
 
 def read_small_and_fast(folder: Path) -> pd.DataFrame:

@@ -58,6 +58,7 @@ from pipeline.race.standing import (
 from pipeline.recommend import costs
 from pipeline.recommend.limits import Asked
 from pipeline.records import Device, read_record
+from pipeline.results import RUNS, write_result
 from pipeline.study.params import Cell, raced_name, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
 
@@ -698,9 +699,31 @@ def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> N
     said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 2min"
     assert text.endswith(f"\nnext: {said}")
     assert "next:" not in replace(told, stopped="no candidate may be better").text()
-    for price, cost in ((2.5, 0.084), (900.0, 30)):  # 120 s
+    for price, cost in ((2.5, 0.084), (900.0, 30), (36000.0, 1200)):  # 120 s
         bought = replace(told, price_per_hour=price).text()
         assert bought.endswith(f"--dataset d --max-cost {cost} --price-per-hour {price:g}")
+
+
+def test_tables_are_of_a_race_if_they_have_its_runs_and_no_others(tmp_path: Path) -> None:
+    race = race_of(3)
+    single = 1 - float(np.float32(1 - 1 / 5000))  # as records have it; tables have 1 / 5000
+    race.saw_run(0, single, (np.arange(5000) < 1).astype(float))
+    told = certificate_of(race, [], **ABOUT, grid_seconds=1.0)
+
+    def is_of(*rows: tuple[str, str, float]) -> bool:
+        cells = [dict(zip(("model", "status", "error_rate"), row, strict=True)) for row in rows]
+        runs = pd.DataFrame(cells).assign(dataset="d", recipe="r")
+        write_result(tmp_path / "runs.csv", runs.reindex(columns=list(RUNS)))
+        return told.is_of(tmp_path)
+
+    assert not told.is_of(tmp_path)  # there are none
+    assert is_of(("model0", "ok", 1 / 5000), ("model1", "failed", np.nan))
+    assert not is_of(("model0", "ok", 2 / 5000))
+    assert not is_of(("model0", "ok", 1 / 5000), ("model0", "ok", 1 / 5000))
+    assert not is_of(("model0", "ok", 1 / 5000), ("model1", "ok", 0.3))  # a later one
+    assert not is_of(("model0", "failed", np.nan))
+    (tmp_path / "runs.csv").write_text("")
+    assert not told.is_of(tmp_path)
 
 
 def test_a_race_without_a_fit_says_that_it_cannot_tell() -> None:

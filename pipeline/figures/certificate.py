@@ -12,8 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.core.command import duration, percent
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
+from pipeline.results import read_runs
 
 FIT, PROBE = "fit", "frozen features"
 SPENT = "the budget is spent"  # of `stopped`: more of it would go on
@@ -181,7 +183,7 @@ class Certificate:
             cost = seconds / 3600 * self.price_per_hour
             place = 10.0 ** (math.floor(math.log10(cost)) - 1)  # rounded up to two digits
             paid = math.ceil(cost / place) * place
-            return f"--max-cost {paid:.3g} --price-per-hour {self.price_per_hour:g}"
+            return f"--max-cost {paid:g} --price-per-hour {self.price_per_hour:g}"
         exact = seconds < 600 and seconds % 60
         return f"--budget {seconds}s" if exact else f"--budget {math.ceil(seconds / 60)}min"
 
@@ -194,13 +196,21 @@ class Certificate:
         now = {str(model): (len(errors), errors.mean()) for model, errors in of_model}
         for each in self.models:
             n_runs, error = now.get(each.model, (0, math.nan))
-            same = math.isclose(error, each.error_rate or 0, rel_tol=1e-5, abs_tol=1e-8)
-            if each.n_runs and (n_runs != each.n_runs or not same):
+            known = each.error_rate or 0  # of single precision, see `exact_share`
+            same = not n_runs or math.isclose(error, known, rel_tol=1e-5, abs_tol=1e-6)
+            if n_runs != each.n_runs or not same:
                 return (
                     f"Its race ended on other runs of {each.model} than the tables have now: run "
                     "`dvc repro`, and if they still differ, race again"
                 )
         return None
+
+    def is_of(self, results: Path) -> bool:
+        """Whether the tables of this folder have the runs that it has seen; not if unreadable."""
+        try:
+            return self.other_runs(read_runs(results)) is None
+        except PipelineError:
+            return False
 
     def beside(self, first: str) -> str | None:
         """Why it takes another model than `first`, the one of the lowest mean error, as half a

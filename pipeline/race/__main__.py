@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib import rc_context
 
 from pipeline.change.__main__ import edit_race
@@ -123,8 +122,7 @@ def main(
         with rc_context(LOOK):
             save(who_left_when(certificate), root / FOLDER, dataset)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
-    runs = root / "results/runs.csv"
-    if not (json or dry_run) and (not runs.is_file() or certificate.other_runs(pd.read_csv(runs))):
+    if not (json or dry_run or certificate.is_of(root / FOLDER.parent)):
         print("Then: dvc repro # tables, figures, report")
 
 
