@@ -37,6 +37,7 @@ from pipeline.results import read_results
 from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, after_one_more_run, paired
+from pipeline.study.params import read_study
 
 
 @pytest.fixture
@@ -1052,6 +1053,44 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
         ask(priced, capsys, max_fit_time="0.001s", fit_on="rtx3090")
 
 
+def test_of_a_device_that_is_not_at_hand_no_time_of_this_one_is_told(priced: Path, capsys):
+    path = tables(priced) / "imagenet.csv"
+    rows = pd.read_csv(path)
+    rows[rows["model"] != LITE[1]].to_csv(path, index=False)
+    told = ask(priced, capsys, max_fit_time="1h", fit_on="rtx3090")
+    assert (told["models"][0]["model"], told["excludes_none"]) == (LITE[1], ["--max-fit-time"])
+    assert (
+        f"Whether it keeps --max-fit-time is not known; the best that is known to is {LITE[2]}, "
+        "error 6.27 %. " in told["reason"]
+    )
+
+
+def test_failed_runs_of_the_study_are_not_taken_for_a_study_without_any(study: Path, capsys):
+    for path in (study / "runs").rglob("*.json"):
+        path.unlink()
+    for model in LITE:
+        for seed in range(3):
+            write_failure(study / "runs", model, seed, "CUDA out of memory")
+    write_run(study / "data/runs", LITE[0], 0, 0.1, recipe="earlier")
+    assert ask(tables(study), capsys)["note"].startswith("No fine-tune of digits has finished:")
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((600, 200, 200), "write valid_pct: 0.4 into conf/dataset/digits.yaml, which takes them"),
+        ((899, 898, 0), "add some: half of its training images are fewer than that"),
+        ((0, 0, 0), "write a larger valid_pct into conf/dataset/digits.yaml, which takes them"),
+    ],
+)
+def test_a_split_is_doubled_as_far_as_its_images_allow(study: Path, parts, said: str):
+    path = study / "data/datasets/digits/meta.json"
+    path.parent.mkdir(parents=True)
+    names = ("n_train", "n_valid", "n_test")
+    path.write_text(json.dumps(dict(zip(names, parts, strict=True))))
+    assert experiment._larger_split(read_study(study / "params.yaml"), "digits").startswith(said)
+
+
 def test_runs_of_a_dataset_that_the_study_has_left_are_told(study: Path, capsys):
     write_run(study / "data/runs", LITE[0], 0, 0.1, dataset="planet")
     note = ask(tables(study), capsys, "planet")["note"]
@@ -1363,7 +1402,7 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     models = entrants(study, LITE)
     race(study, json.dumps(CERTIFICATE | {"models": models}))
     assert "gives away at most 1.4 points" in ask(tables(study), capsys)["race"]
-    write_run(study / "data/runs", LITE[2], 1, 0.5)  # made again, with another recipe say
+    write_run(study / "runs", LITE[2], 1, 0.5)  # made again, with another recipe say
     told = ask(tables(study), capsys)
     assert told["race"] == (
         f"Its race ended on other runs of {LITE[2]} than the tables have now: run `dvc repro`, and "
@@ -1376,7 +1415,7 @@ def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
     """As a race of these models has them that ended on the runs of `study`."""
     found = []
     for model in models:
-        records = [read_record(path) for path in (study / "data/runs").rglob(f"{model}/*/*.json")]
+        records = [read_record(path) for path in (study / "runs").rglob(f"{model}/*/*.json")]
         error = float(np.mean([each.metrics.error_rate for each in records]))
         found.append(asdict(Entrant(model, len(records), error, 0.1, 0.3, None, None)))
     return found

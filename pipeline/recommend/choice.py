@@ -185,16 +185,18 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
     """That nothing shows whether the first keeps the limits, and the best model that does."""
     if not first["unjudged"]:
         return []
-    by_runs = "time" in first["unjudged"] and ESTIMATED_SECONDS not in first.index
-    time = f" ({fit_time(first)}{_computed(first)})" if by_runs else ""
+    by_runs = ESTIMATED_SECONDS not in first.index
+    shown = by_runs and "time" in first["unjudged"]
+    time = f" ({fit_time(first)}{_computed(first)})" if shown else ""
     text = f"Whether it keeps {first['unjudged']} is not known{time}"
     judged = choice.within[choice.within["unjudged"] == ""]
     if judged.empty:
         return [f"{text}; that is known of no model."]
     known = best_row(judged)
+    took = f", {fit_time(known)}" if by_runs else ""
     return [
         f"{text}; the best that is known to is {known['model']}, "
-        f"error {percent(known['error_rate_mean'])}, {fit_time(known)}."
+        f"error {percent(known['error_rate_mean'])}{took}."
     ]
 
 

@@ -328,7 +328,7 @@ def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> s
 
 
 def with_estimates(
-    asked: "Question", rates: pd.DataFrame, ranked: pd.DataFrame
+    asked: Question, rates: pd.DataFrame, ranked: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows of the leaderboard with what their fits take on the device of --fit-on, as far as limits
     ask for it, and what that rests on; `rates` are those of rates.csv.

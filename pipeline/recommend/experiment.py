@@ -298,10 +298,8 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
     if len(names) < within.sum():
         commands = one_more_seed(study, dataset, recipes, choice.within["model"].tolist())
         yield f"{one_run} all {within.sum()} models", commands, within, n_valid
-    more = (
-        f"twice as many validation images as the {n_valid:,} there are (first "
-        f"{_larger_split(study, dataset)}); more seeds on these images tell less"
-    )
+    more = f"twice as many validation images as the {n_valid:,} there are"
+    more += f" (first {_larger_split(study, dataset)}); more seeds on these images tell less"
     yield more, [SWEEP, REST], np.zeros_like(tied), 2 * n_valid
 
 
@@ -313,7 +311,10 @@ def _larger_split(study: Study, dataset: str) -> str:
         return "add some: its split is given"
     share, data = "a larger valid_pct", prepared(root, dataset)
     if data and data.n_train and data.n_valid:
-        share = f"valid_pct: {min(2 * data.n_valid / (data.n_train + data.n_valid), 0.9):.2g}"
+        if data.n_train < 2 * data.n_valid:
+            return "add some: half of its training images are fewer than that"
+        n_images = data.n_train + data.n_valid + (data.n_test or 0)
+        share = f"valid_pct: {2 * data.n_valid / n_images:.2g}"
     return f"write {share} into {path}, which takes them from the training images"
 
 

@@ -317,8 +317,8 @@ class Asked:
         return rows
 
     def of_memory(self, image_size: int) -> list[Limit]:
-        """--max-memory on published rows that have MEMORY_COLUMN, measured or estimated at this
-        size in pixels.
+        """--max-memory on rows that have MEMORY_COLUMN, measured or estimated at this size in
+        pixels.
         """
         if self.max_memory is None:
             return []
@@ -326,7 +326,7 @@ class Asked:
         return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, unit)]
 
     def of_estimates(self, image_size: int) -> Limit:
-        """--max-fit-time on published rows that have `estimated_seconds` at this size in pixels."""
+        """--max-fit-time on rows that have ESTIMATED_SECONDS at this size in pixels."""
         assert self.max_fit_time is not None
         bound = seconds_of(TIME, self.max_fit_time)
         return Limit(TIME, ESTIMATED_SECONDS, bound, f"s (estimated, at {image_size} pixels)")

@@ -57,7 +57,7 @@ def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
     if made:
         so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
         none = f"The tables have no finished fine-tune of {dataset} ({so_far} takes them in)"
-    elif not missing:  # the study has left the dataset
+    elif all(cell.dataset != dataset for cell in study.cells()):
         records = readable_records(study.path.parent / RUNS / dataset)
         if finished := sum(each.status == "ok" for each in records):
             runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
