@@ -1046,11 +1046,25 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     assert "it is known of 3 of 3 models" in memory
     assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
     assert f"{time}." in recommend.answer_text(told)
+    assert "; a model without one stays in; at 64 pixels a " in time  # they wait for the host
     here = ask(priced, capsys, max_fit_time="1h")
     assert (here["notes"], here["models"]) == ([], told["models"])
     line = r"--max-fit-time excludes 3 of 3 models; the nearest, .* s \(estimated, at 64 pixels\)"
     with pytest.raises(PipelineError, match=line):
         ask(priced, capsys, max_fit_time="0.001s", fit_on="rtx3090")
+
+
+def test_models_are_counted_once_whatever_recipes_they_have(priced: Path, capsys):
+    write_study(priced, seeds=[0, 1, 2], recipes=["quickstart", "other"])
+    for recipe in ("quickstart", "other"):
+        (priced / f"conf/recipe/{recipe}.yaml").write_text(
+            "precision: fp16\nbatch_size: 32\nepochs: 2\nfrozen_epochs: 1\n"
+        )
+    for model in LITE:
+        for seed in range(3):
+            write_run(priced / "runs", model, seed, 0.2, recipe="other")
+    [memory] = ask(tables(priced), capsys, max_memory="8GiB", fit_on="rtx3090")["notes"]
+    assert "it is known of 3 of 3 models" in memory
 
 
 def test_of_a_device_that_is_not_at_hand_no_time_of_this_one_is_told(priced: Path, capsys):

@@ -338,8 +338,8 @@ def with_estimates(
     if limits.max_memory is not None:
         imagenet = read_imagenet(asked.imagenet)
         ranked = with_memory(study, imagenet, ranked, size, estimator.device)
-        known = int(ranked[MEMORY_COLUMN].notna().sum())
-        notes.append(MEMORY_BASIS.format(known=known, n=len(ranked)))
+        known = ranked.loc[ranked[MEMORY_COLUMN].notna(), "model"].nunique()
+        notes.append(MEMORY_BASIS.format(known=known, n=ranked["model"].nunique()))
     if limits.max_fit_time is not None:
         cells = [
             Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
@@ -352,9 +352,7 @@ def with_estimates(
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
         where = estimator.device.label or str(limits.fit_on)
-        notes.append(
-            judged_by(known_ones, where, recipes, size)
-            if known_ones
-            else f"{TIME} cannot be judged by an estimate: {told[0]}"
-        )
+        basis = judged_by(known_ones, where, recipes, size)
+        basis += f"; {estimator.caveat}" if estimator.caveat else ""
+        notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")
     return ranked, notes
