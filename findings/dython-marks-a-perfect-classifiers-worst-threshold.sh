@@ -69,8 +69,8 @@ for seed in range(200):
     classes, scores, given, best, nearest = compare(30, 2, seed)
     lost.append(youden(classes, scores, best) - youden(classes, scores, given["youden_j"]["val"]))
     farther.append(distance(classes, scores, given["geo"]["val"]) - distance(classes, scores, nearest))
-print(f"200 sets of 30 images: {np.mean(np.isclose(lost, 0)):.0%} with the best J, {np.mean(lost):.3f} lost on average;")
-print(f"{np.mean(np.isclose(farther, 0)):.0%} with the point nearest to (0,1), {np.mean(farther):.3f} farther on average")
+print(f"200 sets of 30 images: the best J in {np.mean(np.isclose(lost, 0)):.0%}, {np.mean(lost):.3f} lost on average;")
+print(f"the point nearest to (0,1) in {np.mean(np.isclose(farther, 0)):.0%}, {np.mean(farther):.3f} farther on average")
 assert np.mean(np.isclose(lost, 0)) < 0.05 and np.mean(lost) > 0.2
 assert np.mean(np.isclose(farther, 0)) < 0.05
 P
