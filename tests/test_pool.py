@@ -463,12 +463,38 @@ def test_a_dataset_with_the_users_name_is_not_shared(
     monkeypatch.setattr(pool, "identities", lambda: {"anna": "<user>"})
     write_run(tmp_path / "runs", LITE[0], 0, 0.1, dataset="cats_of_anna")
     write_run(tmp_path / "runs", LITE[0], 0, 0.1)
+    params = write_study(tmp_path, datasets=["digits", "cats_of_anna"])
     out = tmp_path / "out.tar.gz"
     with pytest.raises(PipelineError, match="holds 'anna'"):
-        pool.main(share=out, runs=tmp_path / "runs")
+        pool.main(share=out, runs=tmp_path / "runs", params=params)
     assert not out.exists()
-    pool.main(share=out, runs=tmp_path / "runs", datasets="digits")
+    pool.main(share=out, runs=tmp_path / "runs", params=params, datasets="digits")
     assert out.exists()
+
+
+def test_runs_of_earlier_studies_are_shared_only_if_their_dataset_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "out.tar.gz"
+    params = write_study(tmp_path)
+    write_run(runs, LITE[0], 0, 0.1)
+    write_run(runs, LITE[0], 0, 0.1, dataset="secret_project")
+    for other in ({"recipe": "of_before"}, {"seed": 77}, {"model": "resnet50.a1_in1k"}):
+        write_run(runs, **{"model": LITE[0], "seed": 0, "error_rate": 0.1, **other})
+
+    def shared_runs(datasets: str | None = None) -> list[str]:
+        pool.main(share=out, runs=runs, params=params, datasets=datasets)
+        with tarfile.open(out) as tarred:
+            return sorted(name.removeprefix("records/") for name in tarred.getnames())
+
+    of_study = f"digits/{LITE[0]}/quickstart/0.json"
+    assert shared_runs() == [of_study]
+    assert "4 other runs are not shared: not of the study in" in capsys.readouterr().out
+    assert shared_runs("digits") == [of_study]
+    assert shared_runs("secret_project") == [f"secret_project/{LITE[0]}/quickstart/0.json"]
+    (runs / of_study).unlink()
+    with pytest.raises(PipelineError, match="no run of this study here"):
+        shared_runs()
 
 
 def test_gaps_between_strangers_hold_the_true_gap_in_19_of_20_studies_and_say_something() -> None:
