@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
+from test_report import paths
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
@@ -25,6 +26,7 @@ from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
 from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
 from pipeline.records import Data, Device, Record, read_record
+from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
 from pipeline.results import POOL, read_pool_table, read_results
 from pipeline.statistics.comparison import gaps_without_common_seeds
@@ -315,6 +317,26 @@ def test_the_page_marks_them_and_gives_them_no_rank_and_no_time(study: Path) -> 
     alone = report_tables.leaderboard(board, others.head(0))
     assert "from" not in [column.name for column in alone.columns]
     assert report_tables.other_people(others).rows[0].cells[0].shown == "anna"
+
+
+@pytest.mark.parametrize("same_images", [True, False])
+def test_the_page_explains_the_column_behind_only_if_it_is_there(
+    study: Path, same_images: bool
+) -> None:
+    if not same_images:
+        for path in (study / "theirs").rglob("*.json"):
+            record = json.loads(path.read_text())
+            record["data"]["fingerprint"] = "another"
+            path.write_text(json.dumps(record))
+    add(study, study / "theirs")
+    others = read_pool_table(tables(study))
+    columns = [column.name for column in report_tables.other_people(others).columns]
+    assert ("behind" in columns) == same_images
+    report.main(*paths(study))
+    section = (study / "report.html").read_text().split('<section id="other-people">')[1]
+    intro = section.split("<table")[0]
+    assert ("“Behind” names" in intro) == same_images
+    assert ("None of them is compared with this study's" in intro) != same_images
 
 
 def test_only_runs_alike_reach_the_shortlist_and_come_last() -> None:
