@@ -548,6 +548,19 @@ def test_doubts_stand_once_beside_the_leaderboard_with_the_models_that_have_them
     assert report_words.doubts(board({"model": "a", "error_rate_mean": 0.1})) == []
 
 
+def test_a_doubt_about_all_runs_of_each_model_is_one_however_many_runs_they_have():
+    never, few = "the training loss never fell", "only 9 steps were taken"
+    rows = [{"model": name, "error_rate_mean": 0.1} for name in "abc"]
+    rows[0]["doubts"] = f"{never} (2 of 2 runs); {few} (2 of 2 runs)"
+    rows[1]["doubts"] = f"{never} (1 of 1 run); {few} (1 of 2 runs)"
+    rows[2]["doubts"] = f"{never} (12 of 12 runs)"
+    assert report_words.doubts(board(*rows)) == [
+        (f"{never} (all runs)", "every model"),
+        (f"{few} (2 of 2 runs)", "a"),
+        (f"{few} (1 of 2 runs)", "b"),
+    ]
+
+
 def test_a_page_shows_doubts_and_folds_many(study: Path):
     for model in LITE:
         for seed in range(3):
