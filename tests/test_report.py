@@ -227,6 +227,16 @@ def test_a_model_without_a_time_that_counts_is_shown_at_the_most_it_can_be(study
     assert text.count("waited for a core") == 1
     assert "the run waited for a core for 20 to 22 % of its time" in text
     assert text.count("Hollow: no time of this model counts") == 1  # ImageNet's chart has none
+    assert chart["layout"]["xaxis"]["title"]["text"] == "steady fit time (s)"
+
+
+def test_where_all_times_are_upper_bounds_the_charts_axis_says_so(study: Path):
+    for model in LITE:
+        for seed in range(3):
+            write_run(study / "runs", model, seed, 0.2, not_for_speed="a throttled GPU")
+    titles = [each["layout"]["xaxis"]["title"]["text"] for each in figures_of(render(study))]
+    assert "steady fit time, at most (s)" in titles
+    assert "steady fit time (s)" not in titles
 
 
 @pytest.mark.parametrize(("count", "n_colours"), [(3, 3), (8, 8), (9, 1), (40, 1)])
