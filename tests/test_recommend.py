@@ -1363,7 +1363,7 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     models = entrants(study, LITE)
     race(study, json.dumps(CERTIFICATE | {"models": models}))
     assert "gives away at most 1.4 points" in ask(tables(study), capsys)["race"]
-    write_run(study / "data/runs", LITE[2], 1, 0.5)  # made again, with another recipe say
+    write_run(study / "runs", LITE[2], 1, 0.5)  # made again, with another recipe say
     told = ask(tables(study), capsys)
     assert told["race"] == (
         f"Its race ended on other runs of {LITE[2]} than the tables have now: run `dvc repro`, and "
@@ -1376,7 +1376,7 @@ def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
     """As a race of these models has them that ended on the runs of `study`."""
     found = []
     for model in models:
-        records = [read_record(path) for path in (study / "data/runs").rglob(f"{model}/*/*.json")]
+        records = [read_record(path) for path in (study / "runs").rglob(f"{model}/*/*.json")]
         error = float(np.mean([each.metrics.error_rate for each in records]))
         found.append(asdict(Entrant(model, len(records), error, 0.1, 0.3, None, None)))
     return found
