@@ -75,6 +75,27 @@ def test_runs_that_differ_in_no_setting_keep_their_recipes_name(tmp_path: Path) 
     assert aggregate(tmp_path).board["recipe"].tolist() == ["quickstart"]
 
 
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("lr: 1e-2\nepochs: 3\n", "quickstart"),
+        ("lr: 0.01\nepochs: 5\n", "quickstart recipe.epochs=3"),
+        ("lr: 0.02\nepochs: 5\n", "quickstart recipe.lr=0.01 recipe.epochs=3"),
+        ("lr: 0.01\nepochs: 3\nleast_steps: 50\n", "quickstart recipe.least_steps=0"),
+    ],
+)
+def test_an_override_that_all_runs_share_is_in_the_recipes_name(
+    tmp_path: Path, written: str, named: str
+) -> None:
+    write_study(tmp_path)
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    (tmp_path / "conf/recipe/quickstart.yaml").write_text(f"name: quickstart\n{written}")
+    for seed in (0, 1):
+        add(tmp_path, seed, 0.1, lr=0.01)
+    assert aggregate(tmp_path).board["recipe"].tolist() == [named]
+
+
 def test_runs_of_2022_that_differ_in_their_origin_alone_share_a_recipe(tmp_path: Path) -> None:
     write_study(tmp_path)
     write_imagenet(tmp_path / "data/imagenet.csv")

@@ -47,7 +47,7 @@ def pictures(tmp_path: Path) -> Path:
 FOLDERS = {"_target_": "pipeline.dataset.sources.in_class_folders"}
 
 
-def wanted(
+def config_of(
     source: Path, out: Path, image_size: Any = 8, resize: Any = "squish", **keys: Any
 ) -> Any:
     config = hydra_app.compose(
@@ -61,7 +61,11 @@ def wanted(
         "images": FOLDERS,
         **keys,
     }
-    return read_config(config)
+    return config
+
+
+def wanted(source: Path, out: Path, **keys: Any) -> Any:
+    return read_config(config_of(source, out, **keys))
 
 
 def prepared(source: Path, out: Path, **keys: Any) -> Prepared:
@@ -295,7 +299,22 @@ def test_a_class_with_too_few_images_fails_unless_it_may_be_kept_or_dropped(
     dropped = prepared(pictures, tmp_path / "dropped", rare="drop")
     assert dropped.classes == ["cat", "dog"]
     assert dropped.meta["n_rejected"] == 1
+    assert dropped.meta["notes"] == ["class yeti: left out: 1 image, fewer than min_class_images=2"]
     assert len(dropped.array(8)) == 20
+
+
+def test_one_rare_class_and_several_are_told_in_whole_sentences(
+    pictures: Path, tmp_path: Path
+) -> None:
+    add_rare(pictures)
+    one = r"1 class .* leaves it out, .* accepts it\): it is listed in .*out\.faults\.csv"
+    with pytest.raises(PipelineError, match=one):
+        main(config_of(pictures, tmp_path / "out"))
+    (pictures / "yak").mkdir()
+    (pictures / "yak/1.jpg").write_bytes(jpeg(99))
+    two = r"2 classes .* leaves them out, .* accepts them\): all 2 are listed"
+    with pytest.raises(PipelineError, match=two):
+        main(config_of(pictures, tmp_path / "out"))
 
 
 def test_a_class_missing_in_a_part_is_found(pictures: Path, tmp_path: Path) -> None:

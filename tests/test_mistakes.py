@@ -35,6 +35,7 @@ from pipeline.plot import __main__ as plot
 from pipeline.plot import mistakes as figures
 from pipeline.records import pack_counts, pack_predictions
 from pipeline.report import __main__ as report
+from pipeline.report import mistakes as report_mistakes
 from pipeline.statistics.intervals import wilson
 
 CLASSES = ["a", "b", "c"]
@@ -246,11 +247,31 @@ def test_the_report_shows_them_and_loads_nothing(
     page = Page(html)
     assert "Where is the recommended model wrong?" in page.text
     assert "Worst mistakes" in page.text
+    gallery = read_mistakes(mistakes).gallery
+    if (read_mistakes(mistakes).models["kind"] == "single").all():
+        assert "mean probability in only those runs that gave it" in page.text
+        assert f" in {gallery['answer_runs'].iloc[0]} of 2 runs" in page.text
+    else:
+        assert "in the order of the number below each image" in page.text
+        for _, rows in gallery.groupby("group"):
+            assert rows["probability"].is_monotonic_decreasing
     pictures = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
     kinds = ("data:image/png;base64,", "data:image/jpeg;base64,")
     assert all(each.startswith(kinds) for each in pictures)
     shown = sum(each.startswith("data:image/jpeg") for each in pictures)
-    assert shown == len(read_mistakes(mistakes).gallery)
+    assert shown == len(gallery)
+
+
+def test_an_error_of_several_labels_is_a_share_of_the_pairs_of_image_and_label(
+    study: Path,
+) -> None:
+    of = read_mistakes(made(study)).of("squares")
+    first = report_mistakes.sentences(of)[0]
+    if of.models.iloc[0]["kind"] == "multi":
+        pairs = "of the 120 pairs of image and label (40 validation images, 3 labels)."
+        assert first.endswith(f" % {pairs}")
+    else:
+        assert first.endswith(" % of 40 validation images.")
 
 
 def test_records_without_predictions_leave_the_dataset_out(study: Path) -> None:

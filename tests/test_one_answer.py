@@ -109,7 +109,7 @@ def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | No
     """None where no model keeps the limits."""
     ranked = board[board["n"] > 0]
     try:
-        return choose(ranked, runs, asked.of_runs(ranked))
+        return choose(ranked, runs, asked.of_runs(ranked, 64))
     except PipelineError:
         return None
 
@@ -151,7 +151,7 @@ def test_the_recommended_model_breaks_no_limit_that_is_known_of_it(sweep, asked)
     if choice is None:
         return
     first = choice.rows.iloc[0]
-    for limit in asked.of_runs(choice.rows):
+    for limit in asked.of_runs(choice.rows, 64):
         known = first.get(limit.column) if hasattr(limit, "column") else None
         if known is not None and pd.notna(known):
             assert known >= limit.bound if limit.least else known <= limit.bound

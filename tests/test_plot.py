@@ -255,6 +255,22 @@ def test_a_run_whose_time_does_not_count_is_counted_below_and_not_drawn(study: P
     assert note.endswith("Runs whose time does not count: 1.")
 
 
+@pytest.mark.parametrize("n_bounded", [2, 3])
+def test_where_all_times_are_upper_bounds_the_axis_and_the_note_say_so(study: Path, n_bounded: int):
+    for model in LITE[:n_bounded]:
+        for seed in (0, 1):
+            write_run(study / "runs", model, seed, 0.1, not_for_speed="it shared the device")
+    collect(study)
+    done = read_results(study / "results")
+    with mpl.rc_context(LOOK):
+        made = error_against_fit_time(done.board, done.runs)
+    all_bounded = n_bounded == len(LITE)
+    label = "steady fit time, at most (s)" if all_bounded else "steady fit time (s)"
+    assert made.axes[0].get_xlabel() == label
+    note = " ".join(made.texts[1].get_text().split())
+    assert ("mean error and the most its fit time can be; bars" in note) is all_bounded
+
+
 def test_no_axis_of_errors_goes_far_below_0(study: Path):
     for model in LITE:
         for seed in (0, 1):

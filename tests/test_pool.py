@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
+from test_report import paths
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
@@ -25,6 +26,7 @@ from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
 from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
 from pipeline.records import Data, Device, Record, read_record
+from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
 from pipeline.results import POOL, read_pool_table, read_results
 from pipeline.statistics.comparison import gaps_without_common_seeds
@@ -317,6 +319,26 @@ def test_the_page_marks_them_and_gives_them_no_rank_and_no_time(study: Path) -> 
     assert report_tables.other_people(others).rows[0].cells[0].shown == "anna"
 
 
+@pytest.mark.parametrize("same_images", [True, False])
+def test_the_page_explains_the_column_behind_only_if_it_is_there(
+    study: Path, same_images: bool
+) -> None:
+    if not same_images:
+        for path in (study / "theirs").rglob("*.json"):
+            record = json.loads(path.read_text())
+            record["data"]["fingerprint"] = "another"
+            path.write_text(json.dumps(record))
+    add(study, study / "theirs")
+    others = read_pool_table(tables(study))
+    columns = [column.name for column in report_tables.other_people(others).columns]
+    assert ("behind" in columns) == same_images
+    report.main(*paths(study))
+    section = (study / "report.html").read_text().split('<section id="other-people">')[1]
+    intro = section.split("<table")[0]
+    assert ("“Behind” names" in intro) == same_images
+    assert ("None of them is compared with this study's" in intro) != same_images
+
+
 def test_only_runs_alike_reach_the_shortlist_and_come_last() -> None:
     models = [*LITE, "resnet18.a1_in1k"]
     published = pd.DataFrame({"model": models, "top1": 80.0, "img_size": 224, "device": "x"})
@@ -463,12 +485,38 @@ def test_a_dataset_with_the_users_name_is_not_shared(
     monkeypatch.setattr(pool, "identities", lambda: {"anna": "<user>"})
     write_run(tmp_path / "runs", LITE[0], 0, 0.1, dataset="cats_of_anna")
     write_run(tmp_path / "runs", LITE[0], 0, 0.1)
+    params = write_study(tmp_path, datasets=["digits", "cats_of_anna"])
     out = tmp_path / "out.tar.gz"
     with pytest.raises(PipelineError, match="holds 'anna'"):
-        pool.main(share=out, runs=tmp_path / "runs")
+        pool.main(share=out, runs=tmp_path / "runs", params=params)
     assert not out.exists()
-    pool.main(share=out, runs=tmp_path / "runs", datasets="digits")
+    pool.main(share=out, runs=tmp_path / "runs", params=params, datasets="digits")
     assert out.exists()
+
+
+def test_runs_of_earlier_studies_are_shared_only_if_their_dataset_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "out.tar.gz"
+    params = write_study(tmp_path)
+    write_run(runs, LITE[0], 0, 0.1)
+    write_run(runs, LITE[0], 0, 0.1, dataset="secret_project")
+    for other in ({"recipe": "of_before"}, {"seed": 77}, {"model": "resnet50.a1_in1k"}):
+        write_run(runs, **{"model": LITE[0], "seed": 0, "error_rate": 0.1, **other})
+
+    def shared_runs(datasets: str | None = None) -> list[str]:
+        pool.main(share=out, runs=runs, params=params, datasets=datasets)
+        with tarfile.open(out) as tarred:
+            return sorted(name.removeprefix("records/") for name in tarred.getnames())
+
+    of_study = f"digits/{LITE[0]}/quickstart/0.json"
+    assert shared_runs() == [of_study]
+    assert "4 other runs are not shared: not of the study in" in capsys.readouterr().out
+    assert shared_runs("digits") == [of_study]
+    assert shared_runs("secret_project") == [f"secret_project/{LITE[0]}/quickstart/0.json"]
+    (runs / of_study).unlink()
+    with pytest.raises(PipelineError, match="no run of this study here"):
+        shared_runs()
 
 
 def test_gaps_between_strangers_hold_the_true_gap_in_19_of_20_studies_and_say_something() -> None:

@@ -227,6 +227,16 @@ def test_a_model_without_a_time_that_counts_is_shown_at_the_most_it_can_be(study
     assert text.count("waited for a core") == 1
     assert "the run waited for a core for 20 to 22 % of its time" in text
     assert text.count("Hollow: no time of this model counts") == 1  # ImageNet's chart has none
+    assert chart["layout"]["xaxis"]["title"]["text"] == "steady fit time (s)"
+
+
+def test_where_all_times_are_upper_bounds_the_charts_axis_says_so(study: Path):
+    for model in LITE:
+        for seed in range(3):
+            write_run(study / "runs", model, seed, 0.2, not_for_speed="a throttled GPU")
+    titles = [each["layout"]["xaxis"]["title"]["text"] for each in figures_of(render(study))]
+    assert "steady fit time, at most (s)" in titles
+    assert "steady fit time (s)" not in titles
 
 
 @pytest.mark.parametrize(("count", "n_colours"), [(3, 3), (8, 8), (9, 1), (40, 1)])
@@ -546,6 +556,19 @@ def test_doubts_stand_once_beside_the_leaderboard_with_the_models_that_have_them
     rows[0]["doubts"], rows[1]["doubts"] = both, f"{both}; {one}"
     assert report_words.doubts(board(*rows)) == [(both, "every model"), (one, "b")]
     assert report_words.doubts(board({"model": "a", "error_rate_mean": 0.1})) == []
+
+
+def test_a_doubt_about_all_runs_of_each_model_is_one_however_many_runs_they_have():
+    never, few = "the training loss never fell", "only 9 steps were taken"
+    rows = [{"model": name, "error_rate_mean": 0.1} for name in "abc"]
+    rows[0]["doubts"] = f"{never} (2 of 2 runs); {few} (2 of 2 runs)"
+    rows[1]["doubts"] = f"{never} (1 of 1 run); {few} (1 of 2 runs)"
+    rows[2]["doubts"] = f"{never} (12 of 12 runs)"
+    assert report_words.doubts(board(*rows)) == [
+        (f"{never} (all runs)", "every model"),
+        (f"{few} (2 of 2 runs)", "a"),
+        (f"{few} (1 of 2 runs)", "b"),
+    ]
 
 
 def test_a_page_shows_doubts_and_folds_many(study: Path):

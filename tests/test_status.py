@@ -11,8 +11,11 @@ import pytest
 from study_fakes import LITE, write_failure, write_run
 from sweep_workspace import make_workspace
 
+from pipeline.aggregate.__main__ import read_records
+from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
+from pipeline.results import write_result
 from pipeline.status import __main__ as status
 from pipeline.study.params import read_study
 
@@ -92,6 +95,35 @@ def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFix
         status.main()
     assert "Next" not in capsys.readouterr().out
     assert status.following({"done"}, looked=True) is None
+
+
+def test_after_a_sweep_the_next_command_makes_the_tables_that_lack_its_runs(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "nothing_to_do", lambda *_: 1)  # as after a sweep
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("image_size: 48", "image_size: 64"))
+    study = read_study(params)
+    for cell in (cells := list(study.cells())):
+        write_run(runs, cell.model, cell.seed, 0.1, dataset=cell.dataset)
+
+    def following() -> list[str]:
+        status.main()
+        return [line for line in capsys.readouterr().out.splitlines() if "Next" in line]
+
+    makes = "Next: dvc repro # tables, figures and report: those in results/ lack "
+    assert following() == [f"{makes}{len(cells)} runs"]
+    status.TABLE.parent.mkdir()
+    write_result(status.TABLE, runs_table(study, read_records(study, runs)))
+    assert following() == []
+    first = cells[0]
+    later = {"started_at": "2026-12-01T12:00:00+00:00"}
+    write_run(runs, first.model, first.seed, 0.1, dataset=first.dataset, **later)
+    assert following() == [f"{makes}1 run"]
+    first.path(runs).unlink()
+    assert following() == [
+        "Next: python -m pipeline.sweep --dry-run # what would run, and how long it would take"
+    ]
 
 
 def test_a_sweep_that_is_at_work_on_something_else_than_fits_is_told(

@@ -1,18 +1,20 @@
 """`python -m pipeline.adhoc adhoc adhoc/tables`: tables of one-off runs, as those of the study.
 
-Reads every record (*.json) below a folder, params.yaml for the charts and the score, and
-data/imagenet.csv; writes runs.csv, leaderboard.csv and the other tables of stage `aggregate`, and
-prints the leaderboard. Runs whose overrides differ are different recipes, named after what differs:
+Reads every record (*.json) below a folder, params.yaml for the charts and the score, conf/recipe
+beside it, and data/imagenet.csv; writes runs.csv, leaderboard.csv and the other tables of stage
+`aggregate`, and prints the leaderboard. Runs whose overrides differ are different recipes, named
+after what differs between them, and from the recipe as it is in conf/recipe:
 `quickstart recipe.lr=0.01`. There is no grid, so nothing is missing.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +22,8 @@ from pipeline.aggregate.__main__ import write_tables
 from pipeline.aggregate.runs_table import refuse_mixtures
 from pipeline.core.command import console, duration, percent, run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import flat
+from pipeline.core.files import flat, read_yaml
+from pipeline.finetune.recipe import fit_settings
 from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study
@@ -60,7 +63,7 @@ def main(
         raise PipelineError(f"{records}: no record here: `python -m pipeline.finetune` writes some")
     for path, record in found.items():
         check_answers(path, record)
-    cells = cells_of(found)
+    cells = cells_of(found, params.parent / "conf" / "recipe")
     refuse_mixtures({cell: (path, found[path]) for path, cell in cells.items()})
     by_cell = {cell: found[path] for path, cell in cells.items()}
     _, board, _ = write_tables(study_of(params, by_cell), by_cell, imagenet, out)
@@ -69,28 +72,62 @@ def main(
     shown_on.print(f"{len(found)} runs: tables in {out}", markup=False, highlight=False)
 
 
-def cells_of(found: Found) -> dict[Path, Cell]:
-    """The cell of each record, its recipe named after the settings in which it differs."""
+def cells_of(found: Found, recipes: Path) -> dict[Path, Cell]:
+    """The cell of each record, its recipe named after the settings in which it differs.
+
+    `recipes` is the folder with the recipes as they are without overrides.
+    """
+    written = {name: _written(recipes, name) for name in {each.recipe for each in found.values()}}
+    unlike = {path: overridden(record, written[record.recipe]) for path, record in found.items()}
     settings = {path: flat(record.config) for path, record in found.items()}
+    for path, its in settings.items():  # a key that an older record lacks has its default
+        its.update((key, value) for key, value in unlike[path].items() if key not in its)
     cells: dict[Path, Cell] = {}
     paths: dict[Cell, Path] = {}
     for path, record in found.items():
         alike = [settings[each] for each in found if found[each].recipe == record.recipe]
-        recipe = " ".join([record.recipe, *differences(settings[path], alike)])
+        apart = differences(settings[path], alike, unlike[path])
+        recipe = " ".join([record.recipe, *apart])
         cell = cells[path] = Cell(record.dataset, record.model, recipe, record.seed)
         if (other := paths.setdefault(cell, path)) != path:
             raise PipelineError(f"{path} and {other}: records of the same run: keep one of them")
     return cells
 
 
-def differences(settings: dict[str, Any], alike: list[dict[str, Any]]) -> list[str]:
-    """`key=value` for each key of `settings` that has not the same value everywhere in `alike`."""
+def overridden(record: Record, written: dict[str, Any] | None) -> dict[str, Any]:
+    """The settings in which the record's recipe is not as `written`, by dotted key."""
+    recipe = record.config.get("recipe")
+    if written is None or not isinstance(recipe, dict):
+        return {}
+    return {
+        f"recipe.{key}": value
+        for key, value in fit_settings(recipe).items()
+        if written.get(key) != value and "${" not in str(written.get(key))
+    }
+
+
+def _written(folder: Path, recipe: str) -> dict[str, Any] | None:
+    """What the recipe's file says of a fit; None where there is no such file."""
+    file = folder / f"{recipe}.yaml"
+    if not file.is_file():
+        return None
+    read_yaml(file)  # one clear line where it is damaged
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))  # 1e-3 is a number, as for a fit
+    return fit_settings(content) if isinstance(content, dict) else None
+
+
+def differences(
+    settings: dict[str, Any], alike: list[dict[str, Any]], always: Container[str] = ()
+) -> list[str]:
+    """`key=value` for each key of `settings` that has not the same value everywhere in `alike`, or
+    is to be named `always`.
+    """
     return [
         f"{key}={value}"
         for key, value in settings.items()
         if key not in AXES
         and key.partition(".")[0] not in ORIGINS
-        and any(each.get(key) != value for each in alike)
+        and (key in always or any(each.get(key) != value for each in alike))
     ]
 
 

@@ -60,7 +60,9 @@ def main(config: DictConfig) -> None:
         write_table(listing, _fault_table(error.faults))
         for fault in error.faults[:SHOWN_FAULTS]:
             print(f"{fault.file}: {fault.reason}", file=sys.stderr)
-        raise PipelineError(f"{error}: all {len(error.faults)} are listed in {listing}") from None
+        n = len(error.faults)
+        which = "it is" if n == 1 else f"all {n} are"
+        raise PipelineError(f"{error}: {which} listed in {listing}") from None
     listing.unlink(missing_ok=True)
     _tell(wanted.out, meta)
 

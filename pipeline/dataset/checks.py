@@ -107,7 +107,8 @@ def choose(
         raise PipelineError(f"{policy.name}: {only}: there is nothing to tell apart")
     if not {"train", "valid"} <= set(parts):
         raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
-    notes = [f"{fault.file}: {fault.reason}" for fault in class_faults]
+    left = "left out: " if policy.rare == "drop" else ""
+    notes = [f"{fault.file}: {left}{fault.reason}" for fault in class_faults]
     return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
 
 
@@ -124,11 +125,13 @@ def _fail(policy: Policy, found: Sequence[Found], files: list[Fault], classes: l
         listed += [
             Fault(name, "; ".join(each.reason for each in same)) for name, same in reasons.items()
         ]
-        n_classes = f"{len(reasons)} class{'' if len(reasons) == 1 else 'es'}"
+        n_classes, them = (
+            ("1 class", "it") if len(reasons) == 1 else (f"{len(reasons)} classes", "them")
+        )
         remedies.append(
             f"{n_classes} with too few images "
-            f"(`rare: drop` in {config} leaves out them and the images that have no other label, "
-            "`rare: keep` accepts them)"
+            f"(`rare: drop` in {config} leaves {them} out, with the images that have no other "
+            f"label; `rare: keep` accepts {them})"
         )
     if remedies:
         raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", listed)

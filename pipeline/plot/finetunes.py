@@ -22,7 +22,7 @@ from pipeline.figures.look import (
     spans_decades,
     style,
 )
-from pipeline.statistics.fit_times import AT_MOST
+from pipeline.statistics.fit_times import AT_MOST, only_bounds, time_axis
 
 MOST_COLUMNS = 2  # of panels
 PANEL_INCHES = 4.0
@@ -53,7 +53,7 @@ def error_against_fit_time(board: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         _draw_means(axes, part, AT_MOST, hollow=True)
         if part["baseline_error"].notna().any():
             axes.axhline(_baseline_percent(part), color=FAINT, ls=":", lw=1.2, zorder=0)
-        axes.set_xlabel("steady fit time (s)")
+        axes.set_xlabel(time_axis(part))
         if spans_decades(pd.concat([here["steady_fit_seconds"], part[AT_MOST].dropna()])):
             axes.set_xscale("log")
             plain_log(axes.xaxis, TICKS_OF_HALF)
@@ -77,7 +77,9 @@ def _fit_time_note(board: pd.DataFrame, runs: pd.DataFrame, n_timed: int) -> str
     n_not_timed = int(runs["not_timed"].notna().sum())
     return "".join(
         [
-            "Large: a model's mean error and median steady fit time; bars: ",
+            "Large: a model's mean error and ",
+            "the most its fit time can be" if only_bounds(board) else "median steady fit time",
+            "; bars: ",
             INTERVAL_NOTE,
             "; small, tied to it: its runs." if n_timed else ".",
             FRONT_NOTE if (on_fronts > 1).any() else "",  # a front of one model has no line

@@ -3,8 +3,9 @@
 Reads the records of a folder, an archive, a git repository or a DVC remote as untrusted input, and
 keeps them in data/pool/NAME with who and where they are from. `dvc repro` then makes
 results/pool.csv of them. They are marked in the report, compared image by image where the dataset
-is the very same, and add to the prior of `recommend`; their times rank nothing. --share writes this
-study's runs as such an archive, without paths and names of users and machines.
+is the very same, and add to the prior of `recommend`; their times rank nothing. --share writes the
+runs of the study in params.yaml as such an archive, without paths and names of users and machines.
+The surprising fact: data/runs also keeps the runs of earlier studies, whose names may be private.
 """
 
 import getpass
@@ -46,6 +47,7 @@ from pipeline.pool.checked import (
 from pipeline.pool.incoming import Incoming, incoming
 from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
+from pipeline.study.params import Cell, Study, read_study
 
 NEXT = "`dvc repro` puts them beside this study's"
 MOST_WHO = 80  # characters
@@ -93,6 +95,7 @@ def main(
     remove: str | None = None,
     share: Path | None = None,
     datasets: str | None = None,
+    params: Path = Path("params.yaml"),
     runs: Path = Path("data/runs"),
     pool: Path = Path("data/pool"),
 ) -> None:
@@ -106,12 +109,15 @@ def main(
         remote: a DVC remote (path or URL) with the records that the source's dvc.lock names
         remove: the name of a source to take out of the pool
         share: a file to write this study's runs to for others, such as mine.tar.gz
-        datasets: of which datasets to share runs, such as a,b; by default of all
+        datasets: of which datasets to share runs, such as a,b; by default of the study's. Of a
+            dataset that is not in the study, all runs are shared
+        params: the study file, which says what this study's runs are
         runs: the folder with this study's records
         pool: the folder of the pool
     """
     if share is not None:
-        write_shared(share, runs, None if datasets is None else datasets.split(","))
+        names = None if datasets is None else datasets.split(",")
+        write_shared(share, runs, read_study(params), names)
     elif remove is not None:
         _remove(pool, remove)
     elif not sources:
@@ -211,27 +217,39 @@ def _list(pool: list[Pooled]) -> None:
     console().print(table)
 
 
-def write_shared(out: Path, runs: Path, datasets: list[str] | None) -> None:
-    """Write the records below `runs` as an archive for others, and say what is in it."""
+def write_shared(out: Path, runs: Path, study: Study, datasets: list[str] | None) -> None:
+    """Write the study's records below `runs` as an archive for others, and say what is in it.
+
+    `datasets` chooses some; of one that the study does not have, every record is written.
+    """
     if not out.name.endswith((".tar.gz", ".tgz")):
         raise PipelineError(f"{out}: call it something.tar.gz")
     known = identities()
-    records = [read_record(path) for path in sorted(runs.rglob("*.json"))]
-    here = {record.dataset for record in records}
+    found = [read_record(path) for path in sorted(runs.rglob("*.json"))]
+    here = {record.dataset for record in found}
     if missing := sorted(set(datasets or []) - here):
         raise PipelineError(f"{runs}: no run of {missing[0]!r}: {near_matches(missing[0], here)}")
-    records = [each for each in records if datasets is None or each.dataset in datasets]
+    cells, others = set(study.cells()), set(datasets or []) - set(study.datasets)
+    chosen = [each for each in found if datasets is None or each.dataset in datasets]
+    records = [each for each in chosen if cell_of(each) in cells or each.dataset in others]
     if not records:
-        raise PipelineError(f"{runs}: no record here: run `dvc repro` first")
+        raise PipelineError(f"{runs}: no run of this study here: run `dvc repro` first")
     reduced_records = [shared(record, known) for record in records]
     with replacing(out) as temporary:
         temporary.write_bytes(_archive(reduced_records))
     print(f"{out}: {_summary(reduced_records)}")
+    if left_out := len(chosen) - len(records):
+        what = "run is" if left_out == 1 else "runs are"
+        print(f"{left_out} other {what} not shared: not of the study in {study.path}.")
     print("Each with names, seed, status, metrics, history, cost, device, versions, the recipe's")
     print("settings, data (counts, fingerprint) and which validation images it erred on.")
     devices = {each.device.label or "unknown" for each in reduced_records}
     print(f"Devices: {', '.join(sorted(devices))}")
     _print_texts(each.reason for each in reduced_records)
+
+
+def cell_of(record: Record) -> Cell:
+    return Cell(record.dataset, record.model, record.recipe, record.seed)
 
 
 def shared(record: Record, identities: Mapping[str, str]) -> Record:

@@ -26,7 +26,7 @@ from pipeline.figures.look import (
 from pipeline.report.tables import MOST_FAMILIES
 from pipeline.report.words import fit_time, in_script, memory, plain
 from pipeline.statistics.answer import best_row
-from pipeline.statistics.fit_times import AT_MOST
+from pipeline.statistics.fit_times import AT_MOST, time_axis
 
 WIDE, NARROW = (860, 400), (300, 330)  # pixels of the plot's area in a full page and on a phone
 LETTERS = {WIDE: 7.0, NARROW: 6.0}  # pixels per letter of the page's fonts, 13 and 11 pixels high
@@ -73,7 +73,7 @@ def error_against_time(board: pd.DataFrame) -> Figure:
     seconds = rows["steady_fit_seconds_median"]
     decades = float(np.log10(seconds.max() / seconds.min()))
     meta = {**made.layout.meta, "decades": decades}
-    made.update_layout(xaxis_title="steady fit time (s)", meta=meta)
+    made.update_layout(xaxis_title=time_axis(board), meta=meta)
     return made
 
 

@@ -47,7 +47,7 @@ def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
         "classes": table(of.classes, _CLASSES) if len(of.classes) else table(of.tags, _TAGS),
         "overlap": table(of.overlap, _OVERLAP),
         "galleries": [
-            {"title": title, "note": note, "images": images}
+            {"title": title, "note": f"{note} {_ORDER[str(one['kind'])]}", "images": images}
             for title, note, group in _GALLERIES
             if (images := _images(of, group))
         ],
@@ -59,10 +59,16 @@ def sentences(of: Mistakes) -> list[str]:
     one = of.models.iloc[0]
     runs = f"the mean over its {one['n_runs']} runs" if one["n_runs"] > 1 else "its one run"
     what = "image" if one["kind"] == "single" else "image and label"
+    n_images, n_labels = one["n_valid"], one["n_classes"]
+    units = (
+        f"{n_images:,} validation images"
+        if one["kind"] == "single"
+        else f"the {n_images * n_labels:,} pairs of image and label "
+        f"({n_images:,} validation images, {n_labels} labels)"
+    )
     said = [
         f"{one['model']} under recipe {one['recipe']}, {runs}, errs on "
-        f"{percent(one['error_rate'])} of {one['n_valid']:,} validation images"
-        + ("." if one["kind"] == "single" else f" and {one['n_classes']} labels.")
+        f"{percent(one['error_rate'])} of {units}."
     ]
     gap = 100 * float(one["calibration_error"])
     said.append(f"Its probabilities are off by {gap:.1f} points on the mean over answers.")
@@ -90,21 +96,26 @@ def _pairs(of: Mistakes) -> pd.DataFrame:
 
 def _images(of: Mistakes, group: str) -> list[dict[str, str]]:
     rows = of.gallery[of.gallery["group"] == group]
+    kind = str(of.models.iloc[0]["kind"])
     return [
         {
             "address": picture(of.folder / row["thumbnail"], "dvc repro mistakes", "jpeg"),
             "file": row["file"],
             "truth": row["truth"],
             "answer": row["answer"],
-            "said": _said(row),
+            "said": _said(kind, row),
         }
         for row in rows.to_dict("records")
     ]
 
 
-def _said(row: Mapping[Hashable, Any]) -> str:
-    """How sure the answer is and how many runs gave it, and whether others erred otherwise."""
-    text = f"{row['probability']:.2f}, {row['answer_runs']} of {row['runs']} runs"
+def _said(kind: str, row: Mapping[Hashable, Any]) -> str:
+    """How sure the answer is and how many runs gave it, and whether others erred otherwise.
+
+    With one label the number is the mean over the runs that gave the answer, with several over all.
+    """
+    between = " in" if kind == "single" else ","
+    text = f"{row['probability']:.2f}{between} {row['answer_runs']} of {row['runs']} runs"
     others = row["wrong_runs"] - row["answer_runs"]
     return f"{text}; {others} otherwise wrong" if others else text
 
@@ -135,17 +146,16 @@ def _taken_for(row: Any) -> str:
 
 
 _GALLERIES = (
-    (
-        "Worst mistakes",
-        "The surest wrong answers, by the mean over runs of the probability of what was wrong.",
-        WORST,
-    ),
-    (
-        "Wrong in every run of every model",
-        "Are these labels right? The surest first, with the wrong answer that most runs give.",
-        EVERYONE,
-    ),
+    ("Worst mistakes", "The answers that are wrong most surely.", WORST),
+    ("Wrong in every run of every model", "Are these labels right?", EVERYONE),
 )
+_ORDER = {  # of a gallery by the dataset's kind, and what the number below an image is
+    "single": "They are in the order of the probability of a wrong answer, the mean over all runs; "
+    "a run that is right counts as 0. Below each image is the wrong answer given most, and its "
+    "mean probability in only those runs that gave it: so these numbers need not be in order.",
+    "multi": "They are in the order of the number below each image: how far the probability of "
+    "the label is from the truth, the mean over all runs. After it is how many runs are wrong.",
+}
 _PAIRS: Sequence[Column] = (
     Column("true class", lambda row: row.truth),
     Column("taken for", lambda row: row.answer),

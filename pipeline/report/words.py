@@ -25,7 +25,7 @@ from pipeline.statistics.answer import (
     some_others,
 )
 from pipeline.statistics.comparison import IMAGES
-from pipeline.statistics.doubts import split_doubts
+from pipeline.statistics.doubts import models_by_doubt, split_doubts
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
     order_sentence,
@@ -300,14 +300,11 @@ def note(board: pd.DataFrame) -> str:
 
 def doubts(board: pd.DataFrame) -> list[tuple[str, str]]:
     """Each doubt about the models of a leaderboard, and about which of them, best first."""
-    models: dict[str, list[str]] = {}
-    for row in board.itertuples():
-        for text in split_doubts(row.doubts):
-            models.setdefault(text, []).append(str(row.model))
     ranked = int((board["n"] > 0).sum())
+    sentences = {str(row.model): split_doubts(row.doubts) for row in board.itertuples()}
     return [
         (text, "every model" if len(names) == ranked > 1 else ", ".join(names))
-        for text, names in models.items()
+        for text, names in models_by_doubt(sentences).items()
     ]
 
 

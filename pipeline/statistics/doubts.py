@@ -18,6 +18,7 @@ docs/statistics.md has the share of real curves that this fires on.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ STEEP = 0.25  # share of the error that only an unfinished fit loses in its last
 LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; also lp_ft's least
 MOST_SHRUNK = 4.0  # the factor above which 15 of 16 pixels and more are gone
 LEAST_OF_A_CLASS = 5  # validation images; with fewer, one mistake is more than 20 points
+_ALL_RUNS = re.compile(r"\((\d+) of \1 runs?\)$")  # as `doubts` ends a sentence
 Numbers = tuple[float, ...] | None  # the numbers of a sentence, averaged over the runs
 
 
@@ -209,6 +211,21 @@ def doubts_column(
 def split_doubts(cell: Any) -> list[str]:
     """The sentences in a cell of the leaderboard's column."""
     return [] if pd.isna(cell) else str(cell).split(SEPARATOR)
+
+
+def models_by_doubt(sentences: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The models that each doubt is about; `sentences` are those of each model.
+
+    A doubt that holds in all runs of each of its models is one, however many runs they have.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for model, of_model in sentences.items():
+        for sentence in of_model:
+            found.setdefault(_ALL_RUNS.sub("(all runs)", sentence), {})[model] = sentence
+    return {
+        next(iter(texts.values())) if len(set(texts.values())) == 1 else alike: list(texts)
+        for alike, texts in found.items()
+    }
 
 
 def _formatted(rule: Callable[..., Numbers], number: float) -> str | float:

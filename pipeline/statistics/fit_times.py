@@ -27,6 +27,17 @@ KEY = ["dataset", "recipe", "model"]
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
 
 
+def only_bounds(board: pd.DataFrame) -> bool:
+    """Is no steady fit time of these models known, only what it can be at most?"""
+    known = board["steady_fit_seconds_median"].notna().any()
+    return AT_MOST in board and bool(board[AT_MOST].notna().any() and not known)
+
+
+def time_axis(board: pd.DataFrame) -> str:
+    """The title of the axis of a chart on which these models are drawn at their fit times."""
+    return "steady fit time, at most (s)" if only_bounds(board) else "steady fit time (s)"
+
+
 def fronts(found: Comparison, costs: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
     """COLUMNS for each row of `costs`, the compared models in the order of `found`; null if a model
     has no time.

@@ -3,9 +3,11 @@
 Reads params.yaml, the records and the locks of running fine-tunes; takes no lock itself. The state
 `stale` costs a look through DVC's eyes: at the files of one's own datasets always, at all else
 with --stale. Without it, a line says so, unless nothing has changed since a sweep found or made
-everything up to date.
+everything up to date. Whether the tables are of these runs is read from the times at which they
+began: the time of a file says nothing after a checkout.
 """
 
+import csv
 import json
 import re
 import socket
@@ -40,6 +42,7 @@ STATES = {  # state: how the table shows it
     "missing": "dim",
 }
 FINISHED = ("done", "failed", "diverged")
+TABLE = Path("results/runs.csv")
 NOT_LOOKED = (
     "not checked: whether finished runs are of today's code and configuration: "
     "python -m pipeline.status --stale"
@@ -58,6 +61,7 @@ class State:
     reason: str | None = None
     pid: int | None = None
     error_rate: float | None = None
+    started_at: str | None = None
 
 
 def main(*, json: bool = False, stale: bool = False) -> None:
@@ -99,14 +103,14 @@ def main(*, json: bool = False, stale: bool = False) -> None:
         return
     if pid := _maker(HOLDER):
         print(f"A sweep is at work on this study: process {pid}.")
-    elif command := following({state.state for state in states}, looked):
+    elif command := following({state.state for state in states}, looked, not_in(TABLE, states)):
         print(f"Next: {command}")
 
 
-def following(found: set[str], looked: bool) -> str | None:
+def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | None:
     """The next command for cells in these states, and what it is for; None where there is none.
 
-    `looked`: is it known which are stale?
+    `looked`: is it known which are stale? `n_not_in_tables` finished runs are not in the tables.
     """
     if "running" in found:
         return None
@@ -116,7 +120,28 @@ def following(found: set[str], looked: bool) -> str | None:
         return "python -m pipeline.sweep --dry-run # what would run, and how long it would take"
     if not looked:
         return "python -m pipeline.status --stale # are they of today's configuration and code?"
+    if n_not_in_tables and found <= set(FINISHED):
+        lacking = f"{n_not_in_tables} run{'' if n_not_in_tables == 1 else 's'}"
+        return f"dvc repro # tables, figures and report: those in results/ lack {lacking}"
     return None
+
+
+def not_in(table: Path, states: list[State]) -> int:
+    """How many finished runs the table of runs lacks, or has of an earlier time."""
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = {
+                (row["dataset"], row["model"], row["recipe"], row["seed"], row["started_at"])
+                for row in csv.DictReader(file)
+                if row["status"] != "missing"
+            }
+    except (OSError, KeyError):  # not there, or not this project's
+        rows = set()
+    return sum(
+        (each.dataset, each.model, each.recipe, str(each.seed), each.started_at or "") not in rows
+        for each in states
+        if each.state in FINISHED
+    )
 
 
 def state_of(
@@ -146,6 +171,7 @@ def state_of(
         state="stale" if outdated else state,
         reason=record.reason,
         error_rate=record.metrics.error_rate,
+        started_at=record.started_at,
     )
 
 
