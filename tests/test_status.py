@@ -120,6 +120,8 @@ def test_after_a_sweep_the_next_command_makes_the_tables_that_lack_its_runs(
     later = {"started_at": "2026-12-01T12:00:00+00:00"}
     write_run(runs, first.model, first.seed, 0.1, dataset=first.dataset, **later)
     assert following() == [f"{makes}1 run"]
+    status.TABLE.write_bytes(b"dataset,model\n\xff,\xff\n")  # damaged
+    assert following() == [f"{makes}{len(cells)} runs"]
     first.path(runs).unlink()
     assert following() == [
         "Next: python -m pipeline.sweep --dry-run # what would run, and how long it would take"

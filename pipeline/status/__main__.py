@@ -135,7 +135,7 @@ def not_in(table: Path, states: list[State]) -> int:
                 for row in csv.DictReader(file)
                 if row["status"] != "missing"
             }
-    except (OSError, KeyError):  # not there, or not this project's
+    except (OSError, KeyError, ValueError, csv.Error):  # not there, damaged, not this project's
         rows = set()
     return sum(
         (each.dataset, each.model, each.recipe, str(each.seed), each.started_at or "") not in rows
