@@ -381,7 +381,8 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
     if other := told.other_runs(runs):
-        on = Experiment("the tables of its race's runs, or a race on these", [REST, race], None)
+        commands = [REST, told.command or race]
+        on = Experiment("the tables of its race's runs, or a race on these", commands, None)
         return {"race": f"{other}.", "next": asdict(on)}
     sentence = (
         f"Raced, not run as a whole: with {100 * told.confidence:g} % confidence "
@@ -391,8 +392,7 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
         most = 100 * (told.regret_at_most or 0)
         sentence += f", and {told.recommended} gives away at most {most:.1f} points"
         sentence += f"; it {why}" if (why := told.beside(first)) else ""
-    were = "was" if told.n_never_run == 1 else "were"
-    sentence += f"; {told.n_never_run} {were} never fitted."
+    sentence += f"; {told.n_never_run} {'was' if told.n_never_run == 1 else 'were'} never fitted."
     on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)
     if told.stopped.startswith(SPENT):
         words, command = told.going_on()
