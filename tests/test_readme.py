@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_the_sed_of_the_readme_changes_the_recipe() -> None:
     for recipe in (sed[3], "conf/recipe/lp_ft.yaml"):  # the comment names the second
         text = (ROOT / recipe).read_text(encoding="utf-8")
         assert re.search(rf"^{old}", text, flags=re.MULTILINE), recipe
+
+
+def test_the_undo_of_the_readme_undoes_the_sed_and_keeps_edits_of_datasets(tmp_path: Path) -> None:
+    sed = next(line for line in commands() if line.startswith("sed "))
+    undo = next(line for line in commands() if line.startswith("git checkout ")).split(" && ")[0]
+    assert f"Undo the change: `{undo}`." in README
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    who = "git config user.name me && git config user.email me@here"
+    done = f"git init -q && {who} && git add conf && git commit -qm base && {sed}"
+    done += f" && echo '# mine' >> conf/dataset/pets.yaml && {undo} && git status --porcelain"
+    left = subprocess.check_output(done, cwd=tmp_path, shell=True, text=True)
+    assert left == " M conf/dataset/pets.yaml\n"
 
 
 @pytest.mark.slow

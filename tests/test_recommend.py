@@ -1018,8 +1018,8 @@ def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys
     assert (cost["device"], cost["runs"]) == ("rtx3090", 0)
     assert cost["cost_most"] == pytest.approx(10 * cost["cost"])  # no fit of ours ran there
     assert cost["text"].endswith(
-        "on rtx3090. At 64 pixels a GPU waits for its host, and no run there tells for how long: "
-        "expect more."
+        "on rtx3090. At 64 pixels a fit on a GPU is mostly start-up and waiting for the host, "
+        "which no run there has timed: expect many times more."
     )
     assert told["models"] == ask(priced, capsys)["models"]
     with pytest.raises(PipelineError, match="--fit-on a100: no speed of it is known"):

@@ -17,10 +17,11 @@ import psutil
 import pytest
 import yaml
 from dvc.utils.serialize import dumps_yaml
+from study_fakes import INFER, LITE, TRAIN, write_imagenet
 from sweep_workspace import MODELS, Workspace, make_workspace
 
 from benchmarks.project_copy import ROOT
-from pipeline.estimates.calibration import file_of
+from pipeline.estimates.calibration import Calibration, Step, file_of, write_calibration
 from pipeline.estimates.planned import this_device
 from pipeline.sweep.engine import CHECK, commands_of
 from pipeline.sweep.jobs import Job
@@ -211,6 +212,25 @@ def test_a_sweep_needs_no_estimate(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stderr
     assert "no estimate: " in done.stdout
     assert "run `python -m pipeline.calibrate` again" in done.stdout
+
+
+def test_the_time_of_fits_is_told_once_their_datasets_are_prepared(workspace: Workspace) -> None:
+    stage = workspace.folder / "pipeline/dataset/__main__.py"
+    stage.write_text(stage.read_text().replace('{{"', '{{"n_train": 100, "n_valid": 100, "'))
+    threads = yaml.safe_load((workspace.folder / "params.yaml").read_text())["threads"]
+    device = this_device(threads)
+    archs = ["resnet18", *(model.partition(".")[0] for model in LITE)]
+    steps = [Step(arch, 48, 32, 0.1, 10) for arch in archs]
+    write_calibration(
+        file_of(workspace.folder, device), Calibration(device, "quickstart", 32, steps)
+    )
+    write_imagenet(workspace.folder / "data/imagenet.csv", [*LITE, "resnet18"])
+    workspace.change("params.yaml", charts={"infer": INFER, "train": TRAIN})
+    said = workspace.sweep("finetune").stdout.splitlines()
+    told = [line for line in said if " to do" in line]
+    assert told[0].endswith("8 fits among them: how long they take is known once one has ended")
+    assert told[1].startswith("8 fits to do: about ")
+    assert len(told) == 2
 
 
 def test_a_record_made_but_not_committed_is_committed_and_not_run_again(

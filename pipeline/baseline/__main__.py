@@ -92,7 +92,8 @@ def run_of(config: DictConfig) -> Any:
     from pipeline.finetune.speed import Speed
     from pipeline.names.resolve import resolve
 
-    data, model = open_prepared(Path(config.data)), resolve(config.model)
+    data = open_prepared(Path(config.data), config.dataset.name, config.image_size)
+    model = resolve(config.model)
     check_classes(data)
     return training.Run(
         data=data,

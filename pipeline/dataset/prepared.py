@@ -14,6 +14,7 @@ import json
 import random
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError  # of numpy, which reads an array's header as Python
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_yaml
 
 LABEL_SEPARATOR = "|"
 FORMAT = 1
@@ -65,8 +67,8 @@ class Prepared:
         path = self.folder / f"{resize}-{image_size}.npy"
         if not path.is_file():
             raise PipelineError(
-                f"{path}: dataset {self.name} has no {resize} array at {image_size} pixels: run "
-                f"`{self._command_for(image_size, resize)}`"
+                f"{path}: dataset {self.name} has no {resize} array at {image_size} pixels: "
+                f"{_how_to_add(self, resize, image_size)}"
             )
         pixels = _load(path)
         array: np.ndarray | Crops = pixels
@@ -76,18 +78,6 @@ class Prepared:
         if len(array) != len(self.files):
             raise PipelineError(f"{path}: {len(array)} images, but index.csv has {len(self.files)}")
         return array
-
-    def _command_for(self, image_size: int, resize: str) -> str:
-        """What makes that array beside those that are there, which it would otherwise replace."""
-        made = [path.stem.split("-") for path in self.folder.glob("*-*.npy")]
-        there = [(kind, int(size)) for kind, size, *_ in made if size.isdigit()]
-        sizes = sorted({image_size, *(size for _, size in there)})
-        kinds = sorted({resize, *(kind for kind, _ in there)}, reverse=True)
-        given = " ".join(
-            f"'{key}=[{','.join(map(str, values))}]'" if len(values) > 1 else f"{key}={values[0]}"
-            for key, values in (("image_size", sizes), ("resize", kinds))
-        )
-        return f"python -m pipeline.dataset dataset={self.name} {given} out={self.folder}"
 
 
 class Ragged:
@@ -134,22 +124,84 @@ class Crops:
         return image[:, top : top + size, left : left + size]
 
 
-def open_prepared(folder: Path) -> Prepared:
-    """Open what stage `dataset` wrote to `folder`; a damaged one is one clear line."""
-    again = f"run `python -m pipeline.dataset dataset={folder.name} image_size=PIXELS out={folder}`"
-    if not (folder / "meta.json").is_file():
-        raise PipelineError(f"{folder}: no prepared dataset here: {again}")
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if meta.get("format") == FORMAT:
-            return _opened(folder, meta)
-    except (FileNotFoundError, *_DAMAGED) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise PipelineError(f"{folder}: a damaged dataset ({what}): {again}") from None
-    raise PipelineError(
-        f"{folder}: prepared by another version (format {meta.get('format')}, expected "
-        f"{FORMAT}): {again}"
-    )
+def open_prepared(
+    folder: Path, dataset: str | None = None, image_size: int | None = None
+) -> Prepared:
+    """Open what stage `dataset` wrote to `folder`; a damaged one is one clear line.
+
+    Where nothing is there that line says how to prepare `dataset`, by default the one that the
+    folder is named after, at `image_size`, by default the study's.
+    """
+    wrong = "no prepared dataset here"
+    if (folder / "meta.json").is_file():
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            if meta.get("format") == FORMAT:
+                return _opened(folder, meta)
+            wrong = f"prepared by another version (format {meta.get('format')}, expected {FORMAT})"
+        except (FileNotFoundError, *_DAMAGED) as error:
+            wrong = f"a damaged dataset ({type(error).__name__}: {error})"
+    again = _how_to_prepare(folder, dataset or folder.name, image_size)
+    raise PipelineError(f"{folder}: {wrong}: {again}")
+
+
+def _how_to_prepare(folder: Path, dataset: str, image_size: int | None) -> str:
+    study = _study_size(folder)
+    size = image_size or study
+    if size is None:
+        return "prepare it with `python -m pipeline.dataset`"
+    out = folder if study in (None, size) else _outside(folder)
+    return _to_run(f"python -m pipeline.dataset dataset={dataset} image_size={size}", folder, out)
+
+
+def _how_to_add(data: Prepared, resize: str, image_size: int) -> str:
+    """What makes an array that is missing.
+
+    Stage `dataset` would remove it from the study's folder, so there it goes to another one, but
+    for those of a new image size of the study.
+    """
+    command, study = f"python -m pipeline.dataset dataset={data.name}", _study_size(data.folder)
+    is_made = resize in {kind for kind, _ in _arrays_in(data.folder)}
+    if is_made and image_size == study:
+        return _to_run(f"{command} image_size={image_size}", data.folder, data.folder)
+    out = data.folder if study is None else _outside(data.folder)
+    there = _arrays_in(out)  # which the command would otherwise replace
+    sizes = sorted({image_size, *(size for _, size in there)})
+    kinds = sorted({resize, *(kind for kind, _ in there)}, reverse=True)
+    for key, values in (("image_size", sizes), ("resize", kinds)):
+        listed = ",".join(map(str, values))
+        command += f" '{key}=[{listed}]'" if len(values) > 1 else f" {key}={listed}"
+    run = _to_run(command, data.folder, out)
+    if image_size == study:
+        run += "; for a recipe of the study write `resize: [squish, crop]` into conf/dataset.yaml"
+    return run
+
+
+def _arrays_in(folder: Path) -> list[tuple[str, int]]:
+    """The resize and image size of each array."""
+    made = [path.stem.split("-") for path in folder.glob("*-*.npy")]
+    return [(kind, int(size)) for kind, size, *_ in made if size.isdigit()]
+
+
+def _to_run(command: str, folder: Path, out: Path) -> str:
+    run = f"run `{command} out={out}`"
+    return run if out == folder else f"{run}, then repeat your command with `data={out}`"
+
+
+def _study_size(folder: Path) -> int | None:
+    """The image size of the study that the folder is a dataset of; None if it is of none."""
+    if folder.parts[-3:-1] != ("data", "datasets"):
+        return None
+    with suppress(PipelineError):
+        params = read_yaml(folder.parents[2] / "params.yaml")
+        if isinstance(params, dict) and isinstance(params.get("image_size"), int):
+            return int(params["image_size"])
+    return None
+
+
+def _outside(folder: Path) -> Path:
+    """Where a dataset of the study is prepared for one-off runs in another way."""
+    return folder.parents[1] / "adhoc" / folder.name
 
 
 def _opened(folder: Path, meta: dict[str, Any]) -> Prepared:

@@ -171,8 +171,8 @@ class Estimator:
         measured = self.runs or self.calibrated
         if self.device.is_cuda and not measured and self.study.image_size < SMALL_PIXELS:
             return (
-                f"at {self.study.image_size} pixels a GPU waits for its host, and no run there "
-                "tells for how long: expect more"
+                f"at {self.study.image_size} pixels a fit on a GPU is mostly start-up and waiting "
+                "for the host, which no run there has timed: expect many times more"
             )
         return None
 
@@ -264,7 +264,7 @@ def estimate_lines(
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
-        *([f"  {estimator.caveat}"] if estimator.caveat else []),
+        *([f"  {estimator.caveat}"] if estimates and estimator.caveat else []),
     ]
 
 

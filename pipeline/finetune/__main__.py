@@ -81,7 +81,8 @@ def run_of(config: DictConfig) -> Any:
 
     if isinstance(config.seed, bool) or not isinstance(config.seed, int):
         raise PipelineError(f"seed={config.seed}: write a whole number")
-    data, model = open_prepared(Path(config.data)), resolve(config.model)
+    data = open_prepared(Path(config.data), config.dataset.name, config.image_size)
+    model = resolve(config.model)
     check_classes(data)
     recipe = fitted_to(recipe_of(config.recipe), len(data.rows("train")))
     return training.Run(

@@ -97,7 +97,10 @@ def main(
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
-        f"Then: {', and '.join(['make run', *answers])}"
+        f"Then: {', and '.join(['make run', *answers])}\n"
+        "For an estimate of the time before that: "
+        f"dvc repro merge {' '.join(f'dataset@{name}' for name in looks)}, "
+        "python -m pipeline.calibrate, and python -m pipeline.sweep --dry-run"
     )
 
 

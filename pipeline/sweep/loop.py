@@ -214,7 +214,7 @@ class Sweep:
         self._keeps_warm, self._packs = options.keeps_warm, options.gpus_per_run == AUTO
         self._left: list[str | None] = []  # architectures whose runs ended just now
         self.result = Result()
-        self.stopping = False
+        self.stopping, self._time_said = False, ""
         self._unplanned = list(self.stages)
         self._ready: deque[Job] = deque()
         self._finished: set[str] = set()
@@ -226,10 +226,9 @@ class Sweep:
         """Go on until all is made, cannot be made, or `stopping` is set."""
         try:
             self._plan()
-            to_do = [*(job.name for job in self._ready), *self._unplanned]
             if self._ready:
                 self.engine.load()
-            self._say_what_is_to_do([self.stages[name] for name in to_do])
+            self._say_what_is_to_do()
             while not (self.stopping or self.engine.loaded(TICK_SECONDS)):
                 self.view.refresh()
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
@@ -256,10 +255,13 @@ class Sweep:
         self._commit()
         return bool(self._ready)
 
-    def _say_what_is_to_do(self, stages: list[Stage]) -> None:
+    def _say_what_is_to_do(self) -> None:
         """How many stages there are to make, and how long their fits will take here: at most, as
-        those that wait for others may yet be in DVC's cache.
+        those that wait for others may yet be in DVC's cache. Said again when none waits any more,
+        if the time is another: it is known for more fits once their datasets are prepared.
         """
+        jobs = [*self.engine.running, *self._ready]
+        stages = [self.stages[name] for name in (*(job.name for job in jobs), *self._unplanned)]
         cells = [cell for cell in map(self.project.cell_of, stages) if cell is not None]
         if not cells:
             return
@@ -268,7 +270,10 @@ class Sweep:
         what = f"{len(stages):,} stages to do, {fits} among them" if some else f"{fits} to do"
         what = f"up to {what}" if self._unplanned else what
         if self.options.address is None:  # of a cluster's hosts nothing is known yet
-            what += f": {self._time_of_fits(cells, max(map(self.project.threads_of, stages)))}"
+            estimate = self._time_of_fits(cells, max(map(self.project.threads_of, stages)))
+            if estimate == self._time_said:
+                return
+            self._time_said, what = estimate, f"{what}: {estimate}"
         self.view.say(what)
 
     def _time_of_fits(self, cells: list[Cell], threads: int) -> str:
@@ -326,10 +331,7 @@ class Sweep:
         if enough or self.result.streak is not None:
             self.stopping = not self.engine.running
             return
-        while self.engine.free and self._ready and not self.stopping:
-            job = self._next()
-            if job is None:
-                break
+        while self.engine.free and not self.stopping and (job := self._next()):
             remove_outs(self.stages[job.name])
             self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
             self.engine.start(job)
@@ -376,6 +378,8 @@ class Sweep:
             if any(name in needs for needs in self.needs.values()):
                 self.project.inputs.forget()
                 self._plan()
+                if self._time_said and not self._unplanned:
+                    self._say_what_is_to_do()
 
     def _commit_is_due(self) -> bool:
         wait = max(COMMIT_EVERY_SECONDS, self._commit_seconds / COMMIT_SHARE)
