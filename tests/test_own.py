@@ -80,10 +80,11 @@ def test_several_datasets_share_the_size_of_the_largest_images_or_the_one_asked_
     study = read_study(project / "params.yaml")
     assert (study.datasets, study.image_size) == (("photos", "maps"), 192)
     text = said(capsys)
-    assert "192 pixels: the shorter side of its images has a median of photos 104, maps 180" in text
+    assert "192 pixels: the shorter side of their images has a median of photos 104" in text
+    assert "photos 104, maps 180, most weights" in text
     assert text.count("validation images are few") == 2
     assert "--dataset photos, and python -m pipeline.recommend --dataset maps" in text
-    own.main("maps", image_size=64, params=project / "params.yaml")
+    own.main("maps", "maps", image_size=64, params=project / "params.yaml")
     assert read_study(project / "params.yaml").image_size == 64
     assert "64 pixels, as asked: the shorter side of its images has a median of 180" in said(capsys)
 

@@ -89,11 +89,11 @@ def main(
             where = f"kept as {kept}"
         replaced = f"It replaces the study of {', '.join(old['grid']['datasets'])}, {where}.\n"
     sides = ", ".join(f"{name} {look.side:.0f}" for name, look in looks.items())
-    sides = sides if len(looks) > 1 else f"{looks[names[0]].side:.0f}"
+    whose, sides = ("their", sides) if len(looks) > 1 else ("its", f"{looks[names[0]].side:.0f}")
     asked = "" if image_size is None else ", as asked"
     answers = [f"python -m pipeline.recommend --dataset {name}" for name in looks]
     print(
-        f"{size} pixels{asked}: the shorter side of its images has a median of {sides}, most "
+        f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
