@@ -286,7 +286,7 @@ def test_small_and_fast_is_a_limit_and_told_as_one(study: Path, capsys):
     told = ask(tables(study), capsys, smaller_and_faster_than_median=True)
     assert [each["model"] for each in told["models"]] == [LITE[0]]
     assert told["excluded"] == ["--smaller-and-faster-than-median excludes 2 of 3 models"]
-    assert told["reason"].startswith(f"It is the only one within the limits; {LITE[1]}, which they")
+    assert told["reason"].startswith(f"It is the only one within the limits; {LITE[1]}, which the")
     assert ask(study, capsys, "planet", smaller_and_faster_than_median=True)["not_judged"] == [
         "--smaller-and-faster-than-median"
     ]
@@ -311,7 +311,7 @@ def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Pat
     assert told["models"] == [each for each in before["models"] if each["model"] == LITE[0]]
     assert told["excluded"] == ["--max-fit-time excludes 2 of 3 models"]
     assert told["models"][0]["p_best"] == 0
-    assert f"{LITE[1]}, which they exclude, has 6.07 % (24.00 points less)" in told["reason"]
+    assert f"{LITE[1]}, which the limits exclude, has 6.07 % (24.00 points less)" in told["reason"]
     assert "among all 3 models, limits or not" in told["certainty"]
     assert told["next"]["what"].endswith("those that may be the best are outside the limits")
 
@@ -324,7 +324,7 @@ def test_an_error_that_is_lower_by_less_than_is_shown_is_not_called_0_points_les
     board.loc[board["model"] == LITE[2], "error_rate_mean"] = 0.060667 + 0.00002
     board.to_csv(path, index=False)
     told = ask(study, capsys, max_fit_time="1min")["reason"]
-    assert f"{LITE[1]}, which they exclude, has 6.07 % (less than 0.01 points less)." in told
+    assert f"{LITE[1]}, which the limits exclude, has 6.07 % (less than 0.01 points less)." in told
 
 
 @pytest.mark.parametrize(
@@ -870,7 +870,7 @@ def test_only_commercial_licences_are_left_and_no_number_of_theirs_changes(study
         "--licence commercial excludes 2 of 3 models (1 cc-by-nc-4.0, 1 unknown)"
     ]
     assert f"Limits: {told['excluded'][0]}." in recommend.answer_text(told)
-    assert f"{LITE[1]}, which they exclude, has 6.07 %" in told["reason"]
+    assert f"{LITE[1]}, which the limits exclude, has 6.07 %" in told["reason"]
 
 
 def test_where_every_licence_is_commercial_the_limit_changes_nothing_and_says_so(

@@ -241,7 +241,7 @@ def test_help_of_an_option_shows_its_kind_of_value_and_its_default() -> None:
 def test_a_wrong_option_is_one_line(options: list[str], line: str, capsys):
     parser = parser_of(importlib.import_module("pipeline.recommend.__main__").main)
     with pytest.raises(SystemExit) as end:
-        parser.parse_args(["--dataset", "digits", *options])
+        parser.parse_intermixed_args(["--dataset", "digits", *options])
     assert end.value.code == 2
     help_ = "`python -m pipeline.recommend --help` lists the options"
     assert capsys.readouterr().err == f"error: {line}; {help_}\n"
@@ -253,3 +253,9 @@ def test_a_wrong_option_is_one_line(options: list[str], line: str, capsys):
 )
 def test_a_small_amount_of_money_has_two_digits_that_say_something(value: float, text: str):
     assert amount(value) == text
+
+
+def test_names_may_stand_on_both_sides_of_an_option() -> None:
+    parser = parser_of(importlib.import_module("pipeline.own.__main__").main)
+    found = parser.parse_intermixed_args(["photos", "--image-size", "64", "maps"])
+    assert (found.names, found.image_size) == (["photos", "maps"], 64)

@@ -34,7 +34,7 @@ METAVARS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call `main` with the command line's arguments and leave the process with its exit code."""
-    arguments = vars(parser_of(main).parse_args(argv))
+    arguments = vars(parser_of(main).parse_intermixed_args(argv))
     positional = [
         arguments.pop(name)
         for name, parameter in inspect.signature(main).parameters.items()
@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = super().parse_known_args(args, namespace)
-        if option := next((each for each in unknown if each.startswith("-")), None):
+        if option := next((each for each in unknown if re.match("--?[^-]", each)), None):
             known = [each for each in self._option_string_actions if each.startswith("--")]
             self.error(f"unknown option {option}: {near_matches(option, known)}")
         return found, unknown

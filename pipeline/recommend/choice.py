@@ -163,7 +163,7 @@ def _place(choice: Choice, first: pd.Series) -> str:
         lowest = f"It has the lowest mean error of the {n} {which}{also}"
         return (
             f"{lowest if n > 1 else f'It is the only one {which}'}; "
-            f"{best_name}, which they exclude, has {percent(best['error_rate_mean'])} "
+            f"{best_name}, which the limits exclude, has {percent(best['error_rate_mean'])} "
             f"({points} points less)."
         )
     if len(rows) == 1:
