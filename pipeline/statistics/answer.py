@@ -262,7 +262,7 @@ def _own_gain(known: pd.DataFrame, model: str) -> str | None:
             f"{_between(-row['gain_high'], -row['gain_low'])}: take those, or another recipe."
         )
     return (
-        f"Fine-tuning cannot be told apart from a linear head on its frozen features (gain "
+        f"Fine-tuning cannot be told apart from its frozen features with a linear head (gain "
         f"{_points(gain)} points {between}), which took {duration(row['baseline_seconds'])}."
     )
 
