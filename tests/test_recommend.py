@@ -1054,6 +1054,23 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
         ask(priced, capsys, max_fit_time="0.001s", fit_on="rtx3090")
 
 
+@pytest.mark.parametrize("dataset", ["digits", "planet"])
+def test_one_estimator_is_made_however_many_questions_it_answers(
+    priced: Path, capsys, monkeypatch: pytest.MonkeyPatch, dataset: str
+):
+    made = []
+
+    def count(*given):
+        made.append(given)
+        return planned.estimator_for(*given)
+
+    monkeypatch.setattr(costs, "estimator_for", count)
+    ask(tables(priced), capsys, dataset, price_per_hour=1.0, fit_on="rtx3090")
+    assert len(made) == 1
+    ask(priced, capsys, dataset, price_per_hour=1.0, max_fit_time="1h", fit_on="rtx3090")
+    assert len(made) == 2
+
+
 def test_models_are_counted_once_whatever_recipes_they_have(priced: Path, capsys):
     write_study(priced, seeds=[0, 1, 2], recipes=["quickstart", "other"])
     for recipe in ("quickstart", "other"):

@@ -217,7 +217,7 @@ def _ways(
     price, study = asked.limits.price_per_hour, asked.study
     if price is None:
         return {}
-    estimator, found = asked.estimator(study), {}
+    estimator, found = asked.own_estimator, {}
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, asked.dataset, str(recipe), str(model))
         last = Cell(asked.dataset, str(model), taken, study.seeds[0])

@@ -10,6 +10,7 @@ the published image size nearest to the study's.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,11 @@ class Question:
         root, fit_on = self.study.path.parent, self.limits.fit_on
         return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on)
 
+    @cached_property
+    def own_estimator(self) -> Estimator:
+        """Of fits of the study's own models; made once, as it reads all records and tables."""
+        return self.estimator(self.study)
+
     def serving(self, models: Sequence[str], image_size: int) -> Serving | None:
         """The speeds that the models serve with, where that was asked for."""
         if not self.limits.serves:
@@ -334,7 +340,7 @@ def with_estimates(
     ask for it, and what that rests on; `rates` are those of rates.csv.
     """
     study, limits, notes = asked.study, asked.limits, []
-    estimator, size = asked.estimator(study), study.image_size
+    estimator, size = asked.own_estimator, study.image_size
     if limits.max_memory is not None:
         imagenet = read_imagenet(asked.imagenet)
         ranked = with_memory(study, imagenet, ranked, size, estimator.device)
