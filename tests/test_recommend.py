@@ -1140,6 +1140,43 @@ def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, ca
     assert "it is known of 3 of 3 models" in told["notes"][0]
 
 
+@pytest.mark.parametrize("limit", [{"price_per_hour": 1.0}, {"max_fit_time": "1h"}])
+def test_for_a_device_that_is_not_at_hand_each_time_says_where_it_is_of(
+    priced: Path, capsys, limit: dict
+):
+    """lite2 is quicker than lite1 in the runs here, by timm's table of the GPU the other is."""
+    path = tables(priced) / "imagenet.csv"
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows.loc[(rows["model"] == LITE[1]) & (rows["mode"] == "train"), "samples_per_second"] = "2000"
+    rows.to_csv(path, index=False)
+    told = ask(priced, capsys, fit_on="rtx3090", **limit)
+    there = told["fit_on"]["models"]
+    assert told["fit_on"]["device"] == "rtx3090"
+    assert there[LITE[1]]["seconds"] == pytest.approx(there[LITE[2]]["seconds"] * 750 / 2000)
+    assert there[LITE[1]]["most"] == pytest.approx(10 * there[LITE[1]]["seconds"])
+    first, *others = recommend.answer_text(told).splitlines()
+    assert re.fullmatch(
+        rf"digits: take {LITE[1]} \(error 6.07 %; on rtx3090: fit time about \S+ s \(.* to .*\), "
+        r"by estimate; on Some CPU, 2 threads: steady fit time 1 min 30 s\)",
+        first,
+    )
+    assert any(f"  {LITE[2]} (error 6.27 %; on rtx3090: fit time about" in line for line in others)
+    assert (
+        "It is also the quickest to fine-tune of those on rtx3090, by estimate." in told["reason"]
+    )
+    here = ask(priced, capsys)
+    assert here["fit_on"] is None
+    assert f"The quickest that may be the best is {LITE[2]}: steady fit" in here["reason"]
+    rows[rows["model"] != LITE[1]].to_csv(path, index=False)
+    told = ask(priced, capsys, fit_on="rtx3090", max_fit_time="1h")
+    assert told["fit_on"]["models"][LITE[1]] is None
+    assert "on rtx3090: fit time not known; on Some CPU" in recommend.answer_text(told)
+    assert re.search(
+        f"times are known, is {LITE[2]}: about .* on rtx3090, by estimate, for an error of",
+        told["reason"],
+    )
+
+
 def test_speeds_are_shown_without_powers_of_ten():
     assert costs._shown(1522.6, 3) == "1,520"
     assert costs._shown(43210.4, 4) == "43,210"

@@ -14,11 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import percent, run
+from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import (
     Choice,
+    at_asked_times,
     candidates,
     certainty,
     choose,
@@ -26,6 +27,7 @@ from pipeline.recommend.choice import (
     rates_sentence,
     reason,
     runs_of,
+    times_elsewhere,
     with_cpu_seconds,
 )
 from pipeline.recommend.costs import Question, Way, way, with_costs, with_estimates
@@ -232,7 +234,8 @@ def _in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int)
         "recipe": str(choice.rows["recipe"].iloc[0]),
         "take_recipe": choice.to_take(first),
         "models": models_as_json(choice, top),
-        "quickest": quickest_of_equals(choice.rows, choice.within),
+        "fit_on": times_elsewhere(choice, top),
+        "quickest": quickest_of_equals(*map(at_asked_times, (choice.rows, choice.within))),
         "reason": reason(choice),
         "certainty": certainty(choice),
         "test": sentence_of_test(runs, choice.to_take(first), first),
@@ -333,7 +336,7 @@ def answer_text(told: dict[str, Any]) -> str:
     first, *others = told["models"]
     lines = [told["outdated"]] if told["outdated"] else []
     either = f", the lowest error, or {told['quickest']}, the quickest" if told["quickest"] else ""
-    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)}){either}"]
+    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first, told)}){either}"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
@@ -342,7 +345,7 @@ def answer_text(told: dict[str, Any]) -> str:
     if others:
         lines += ["", "Runners-up:"]
         lines += [
-            f"  {each['model']} ({_numbers(each)}"
+            f"  {each['model']} ({_numbers(each, told)}"
             + (f", P(best) {each['p_best']:.2f}" if each["tied"] else ", clearly behind the best")
             + f"{_count(each['doubts'])})"
             for each in others
@@ -370,8 +373,19 @@ def _commands(experiment: dict[str, Any]) -> list[str]:
     return [f"  {command}" for command in experiment["commands"]]
 
 
-def _numbers(model: dict[str, Any]) -> str:
-    return f"error {percent(model['error_rate'])}, {model['fit_time']}"
+def _numbers(model: dict[str, Any], told: dict[str, Any]) -> str:
+    """Error and fit time; with --fit-on the estimate, and where the other time was measured."""
+    error, elsewhere = f"error {percent(model['error_rate'])}", told["fit_on"]
+    if elsewhere is None:
+        return f"{error}, {model['fit_time']}"
+    ends, there = elsewhere["models"][model["model"]], "not known"
+    if ends is not None:
+        time, least, most = map(duration, ends.values())
+        there = f"about {time} ({least} to {most}), by estimate"
+    return (
+        f"{error}; on {elsewhere['device']}: fit time {there}; "
+        f"on {model['device'] or 'an unknown device'}: {model['fit_time']}"
+    )
 
 
 def _count(doubts: list[str]) -> str:

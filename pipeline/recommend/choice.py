@@ -10,7 +10,12 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import ESTIMATED_SECONDS, Excludes
+from pipeline.recommend.limits import (
+    ESTIMATED_FACTOR,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
+    Excludes,
+)
 from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
@@ -223,7 +228,7 @@ def with_cpu_seconds(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> 
 
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     """The quickest of the models that may be the best, as far as times are known."""
-    tied = choice.within[choice.within["tied"]]
+    tied = at_asked_times(choice.within[choice.within["tied"]])
     found = quickest(tied, AT_MOST)
     if len(tied) < 2 or found is None:
         return []
@@ -232,13 +237,16 @@ def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     if found["model"] == first["model"]:
         if pd.isna(found["steady_fit_seconds_median"]):
             return []
-        return [f"It is also the quickest to fine-tune of those{known}."]
+        where = f" on {first[ESTIMATED_ON]}, by estimate" if ESTIMATED_ON in first.index else ""
+        return [f"It is also the quickest to fine-tune of those{where}{known}."]
     comma = "," if unknown else ""
     return [f"The quickest that may be the best{known}{comma} is {_with_error(found, first)}."]
 
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
     time = fit_time(row)
+    if ESTIMATED_ON in row.index:
+        time = f"about {duration(row[ESTIMATED_SECONDS])} on {row[ESTIMATED_ON]}, by estimate"
     comma = "," if ", " in time else ""
     return (
         f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
@@ -254,6 +262,30 @@ def fit_time(row: pd.Series) -> str:
         why = "measured while others used the device" if row["n_shared"] else "as no run's counts"
         return f"steady fit time at most {duration(row[AT_MOST])}, {why}"
     return "steady fit time unknown"
+
+
+def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the steady fit times that the answer is about: of the runs, or with --fit-on of
+    the estimates for that device.
+    """
+    if ESTIMATED_SECONDS not in rows:
+        return rows
+    return rows.assign(**{"steady_fit_seconds_median": rows[ESTIMATED_SECONDS], AT_MOST: np.nan})
+
+
+def times_elsewhere(choice: Choice, top: int) -> dict[str, Any] | None:
+    """Of the first models, the seconds of a steady fit that are estimated on the device of
+    --fit-on, with the least and the most that they may be; None without that option.
+    """
+    rows = choice.within.head(top)
+    if ESTIMATED_ON not in rows:
+        return None
+    found = {}
+    for _, row in rows.iterrows():
+        seconds, factor = float(row[ESTIMATED_SECONDS]), float(row[ESTIMATED_FACTOR])
+        ends = {"seconds": seconds, "least": seconds / factor, "most": seconds * factor}
+        found[str(row["model"])] = None if np.isnan(seconds) else ends
+    return {"device": str(rows[ESTIMATED_ON].iloc[0]), "models": found}
 
 
 def certainty(choice: Choice) -> str:

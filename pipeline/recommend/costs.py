@@ -32,6 +32,8 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.choice import CELL
 from pipeline.recommend.limits import (
+    ESTIMATED_FACTOR,
+    ESTIMATED_ON,
     ESTIMATED_SECONDS,
     IPS,
     MEMORY,
@@ -336,8 +338,8 @@ def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> s
 def with_estimates(
     asked: Question, rates: pd.DataFrame, ranked: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Rows of the leaderboard with what their fits take on the device of --fit-on, as far as limits
-    ask for it, and what that rests on; `rates` are those of rates.csv.
+    """Rows of the leaderboard with the time of their fits on the device of --fit-on and, where a
+    limit asks for it, their memory; and what limits are judged by. `rates` are those of rates.csv.
     """
     study, limits, notes = asked.study, asked.limits, []
     estimator, size = asked.own_estimator, study.image_size
@@ -346,18 +348,23 @@ def with_estimates(
         ranked = with_memory(study, imagenet, ranked, size, estimator.device)
         known = ranked.loc[ranked[MEMORY_COLUMN].notna(), "model"].nunique()
         notes.append(MEMORY_BASIS.format(known=known, n=ranked["model"].nunique()))
+    cells = [
+        Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
+        for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
+    ]
+    told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
+    seen = [each if isinstance(each, Estimate) else None for each in told]
+    where = estimator.device.label or str(limits.fit_on)
+    ranked = ranked.assign(
+        **{
+            ESTIMATED_SECONDS: [math.nan if each is None else each.steady_seconds for each in seen],
+            ESTIMATED_FACTOR: [math.nan if each is None else each.factor for each in seen],
+            ESTIMATED_ON: where,
+        }
+    )
     if limits.max_fit_time is not None:
-        cells = [
-            Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
-            for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
-        ]
-        told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
-        seen = [each if isinstance(each, Estimate) else None for each in told]
-        seconds = [math.nan if each is None else each.steady_seconds for each in seen]
-        ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds})
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        where = estimator.device.label or str(limits.fit_on)
         basis = judged_by(known_ones, where, recipes, size)
         basis += f"; {estimator.caveat}" if estimator.caveat else ""
         notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")

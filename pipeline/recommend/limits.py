@@ -194,7 +194,8 @@ FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST = "whole_way_cost_at_most"
 MEMORY_COLUMN = "fit_memory_gib"
-ESTIMATED_SECONDS = "estimated_seconds"
+ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"
+ESTIMATED_ON = "estimated_on"  # the device that these are of
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 UNITS = {
     SPEED: "images per second",
