@@ -1012,6 +1012,25 @@ def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(pr
     assert "not known;" not in loose["reason"]
 
 
+def test_the_last_fit_is_priced_by_the_run_whose_time_stands_beside_it(priced: Path, capsys):
+    for model, error in zip(LITE, (0.3, 0.060, 0.062), strict=True):
+        for seed, seconds in enumerate((195.0, 276.0, 86.0)):
+            write_run(
+                priced / "runs",
+                model,
+                seed,
+                error,
+                cost={"fit_seconds": seconds, "images_per_second": 8600 / seconds},
+                device={**CPU, "shared": True},
+            )
+    told = ask(tables(priced), capsys, price_per_hour=3600.0)
+    assert told["models"][0]["fit_time"].startswith("steady fit time at most 1 min 26 s")
+    assert told["cost"]["cost"] == pytest.approx(86 * LAST)
+    assert told["cost"]["text"].startswith(
+        "Cost from here, by the quickest run of each model, no run still to make and the last fit: "
+    )
+
+
 def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys):
     told = ask(tables(priced), capsys, price_per_hour=3600.0, fit_on="rtx3090")
     cost = told["cost"]
@@ -1060,9 +1079,9 @@ def test_one_estimator_is_made_however_many_questions_it_answers(
 ):
     made = []
 
-    def count(*given):
+    def count(*given, **named):
         made.append(given)
-        return planned.estimator_for(*given)
+        return planned.estimator_for(*given, **named)
 
     monkeypatch.setattr(costs, "estimator_for", count)
     ask(tables(priced), capsys, dataset, price_per_hour=1.0, fit_on="rtx3090")

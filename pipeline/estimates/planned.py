@@ -207,12 +207,15 @@ def estimator_for(
     threads: int,
     of_tables: Sequence[Record] = (),
     fit_on: str | None = None,
+    quickest: bool = False,
 ) -> Estimator:
     """An estimator for this machine, from the records, tables and calibration that there are.
 
     `root` is the project's folder, `threads` the number of a fit on a CPU. `of_tables`, what tables
     hold of records, count where there are none here, as in a fresh clone. `fit_on` names another
-    device, see `device_named`.
+    device, see `device_named`. With `quickest`, of runs that all shared the device the quickest of
+    each cell counts, which is nearest to what a fit takes alone; else their middle, which is what
+    fits take that share it again.
     """
     records = readable_records(root / "data/runs") or [*of_tables]
     table = read_imagenet(imagenet) if imagenet.is_file() else None
@@ -221,6 +224,11 @@ def estimator_for(
         device = device_named(fit_on, root, records, table)
     alone = runs_by_device(records).get(device, [])
     runs = alone or runs_by_device(records, include_shared=True).get(device, [])
+    disturbed = runs != alone
+    if disturbed and quickest:
+        runs = list(
+            {run.work.cell: run for run in sorted(runs, key=lambda run: run.speed)}.values()
+        )
     calibration = read_calibration(root, device)
     found = sources(study, table, device, runs, calibration)
     factors = {source.name: error_factor(source, runs) for source in found}
@@ -230,7 +238,7 @@ def estimator_for(
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
         hint = ", then ".join([merge, *calibrate])
-    disturbed, calibrated = runs != alone, calibration is not None
+    calibrated = calibration is not None
     return Estimator(
         root, study, device, records, runs, disturbed, calibrated, found, factors, hint
     )

@@ -61,8 +61,8 @@ class Way:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
 
-    A `guide` rests on runs that shared their device, each a bound of what it takes alone; `caveat`
-    is the estimator's.
+    A `guide` rests on runs that shared their device, the quickest of each model: a bound of what a
+    fit takes alone. `caveat` is the estimator's.
     """
 
     runs: int
@@ -91,7 +91,8 @@ class Way:
     def text(self) -> str:
         """One line, with its range."""
         runs = "no run" if not self.runs else f"{self.runs} run{'' if self.runs == 1 else 's'}"
-        what = f"Cost from here, {runs} still to make and the last fit"
+        by = ", by the quickest run of each model" if self.guide else ""
+        what = f"Cost from here{by}, {runs} still to make and the last fit"
         if self.unknown is not None:
             return f"{what}: not known: {self.unknown}."
         times = (self.seconds, self.seconds_least, self.seconds_most)
@@ -299,11 +300,13 @@ class Question:
     done: Results | None
 
     def estimator(self, study: Study) -> Estimator:
-        """Of fits of the models of `study` at its image size, on this machine or where asked."""
+        """Of fits of the models of `study` at its image size, on this machine or where asked. Where
+        all runs shared the device, it goes by the quickest of each cell, as leaderboards do.
+        """
         threads = threads_of(read_yaml(self.study.path))
         of_tables = [] if self.done is None else records_of(self.done, this_device(threads))
         root, fit_on = self.study.path.parent, self.limits.fit_on
-        return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on)
+        return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on, quickest=True)
 
     @cached_property
     def own_estimator(self) -> Estimator:
