@@ -229,6 +229,59 @@ def test_what_a_fit_computed_stands_beside_a_bound_above_the_limit(study: Path, 
     assert "the device; a fit computes for 38.0 s on its one thread)" in told["reason"]
 
 
+def keep_records(folder: Path, **changes: dict) -> None:
+    """The records of `runs` with these changes of their fields, where `recommend` reads them."""
+    for path in sorted((folder / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        for name, values in changes.items():
+            record[name] |= values
+        path.write_text(json.dumps(record))
+    if not (folder / "data/runs").exists():
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "data/runs").symlink_to(folder / "runs")
+
+
+def test_what_a_shared_fit_takes_alone_at_the_least_is_held_against_the_limit(study: Path, capsys):
+    """On two threads lite1 computes for 160 s, of its 90 s: 40 s, if each had half a core."""
+    share_the_device(study, LITE[1], 90.0, 0.060)
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    told = ask(tables(study), capsys, max_fit_time="41s")
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert "Whether it keeps --max-fit-time is not known" in told["reason"]
+    told = ask(study, capsys, max_fit_time="39s")
+    assert told["models"][0]["model"] == LITE[2]
+    assert told["excluded"] == [
+        "--max-fit-time excludes 1 of 3 models (1 by the least that a fit takes alone, as every "
+        "run shared the device)"
+    ]
+    share_the_device(study, LITE[0], 90.0, 0.30)
+    share_the_device(study, LITE[2], 80.0, 0.062)
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    line = f"the device\\); the nearest, {LITE[1]}, has at least 40 s"
+    with pytest.raises(PipelineError, match=line):
+        ask(tables(study), capsys, max_fit_time="30s")
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "excluded"),
+    [
+        ({"gpu_others": 2}, ["2 of 3"]),
+        ({"gpu_others": 2, "cpu_waited_share": 0.1}, []),
+        ({"gpu_others": None}, []),
+    ],
+)
+def test_on_a_gpu_the_time_is_divided_by_the_processes_that_computed_there(
+    study: Path, capsys, telemetry: dict, excluded: list
+):
+    """90 s beside two others are 30 s at the least, or 27 s after a tenth of waiting."""
+    gpu = {"kind": "cuda", "name": "H100", "shared": True}
+    for model in LITE[1:]:
+        share_the_device(study, model, 90.0, 0.060)
+    keep_records(study, device=gpu, telemetry=telemetry)
+    told = ask(tables(study), capsys, max_fit_time="29s")
+    assert [each.partition(" excludes ")[2][:6] for each in told["excluded"]] == excluded
+
+
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
@@ -1010,6 +1063,31 @@ def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(pr
     )
     loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
     assert "not known;" not in loose["reason"]
+
+
+def test_a_cost_that_is_too_high_even_if_fits_alone_are_as_quick_as_can_be_excludes(
+    priced: Path, capsys
+):
+    """A fit alone takes a quarter of its time at the least: it computed for half of it."""
+    for model, fit, error in zip(LITE, (10.0, 90.0, 30.0), (0.3, 0.060, 0.062), strict=True):
+        share_the_device(priced, model, fit, error)
+    for path in sorted((priced / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        record["cost"]["cpu_seconds"] = record["cost"]["fit_seconds"]  # on two threads
+        path.write_text(json.dumps(record))
+    least = 90 * LAST / 1.25 / 4
+    told = ask(tables(priced), capsys, max_cost=least + 0.1, price_per_hour=3600.0)
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert told["cost"]["cost_least"] == pytest.approx(least)
+    assert f"the last fit: {90 * LAST:.2f} ({least:.2f} to " in told["cost"]["text"]
+    told = ask(priced, capsys, max_cost=least - 0.1, price_per_hour=3600.0)
+    assert told["models"][0]["model"] == LITE[2]
+    assert told["excluded"][0].startswith("--max-cost excludes 1 of 3 models (1 by the least")
+    record["cost"]["cpu_seconds"] = None
+    path.write_text(json.dumps(record))
+    told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
+    assert (told["excluded"], told["cost"]["cost_least"]) == ([], None)
+    assert f"the last fit: {90 * LAST:.2f} (at most " in told["cost"]["text"]
 
 
 def test_the_last_fit_is_priced_by_the_run_whose_time_stands_beside_it(priced: Path, capsys):

@@ -158,6 +158,19 @@ class Certificate:
             *([f"next: {': '.join(on)}"] if on else []),
         ]
 
+    def quoted(self, first: str) -> str:
+        """What it certifies, in a sentence, beside `first`, the model of the lowest mean error."""
+        sentence = (
+            f"Raced, not run as a whole: with {100 * self.confidence:g} % confidence "
+            f"the best of {self.n_candidates} candidates is among {len(self.may_be_best)}"
+        )
+        if self.recommended is not None:
+            most = 100 * (self.regret_at_most or 0)
+            sentence += f", and {self.recommended} gives away at most {most:.1f} points"
+            sentence += f"; it {why}" if (why := self.beside(first)) else ""
+        were = "was" if self.n_never_run == 1 else "were"
+        return f"{sentence}; {self.n_never_run} {were} never fitted."
+
     def going_on(self) -> tuple[str, str | None]:
         """How a race that its budget ended goes on: in words, and as a command.
 

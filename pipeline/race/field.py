@@ -383,7 +383,7 @@ def _watts(root: Path) -> float:
     """The median power of earlier fits on this device."""
     here = this_device(threads=1).name
     costs = [each.cost for each in readable_records(root / RUNS) if each.device.name == here]
-    watts = median_watts((cost.energy_wh, cost.fit_seconds) for cost in costs)
+    watts = median_watts(costs)
     if watts is None:
         raise PipelineError("--max-energy: no run has measured energy on this device: use --budget")
     return watts

@@ -16,7 +16,6 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError
-from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import (
     Choice,
     at_asked_times,
@@ -28,19 +27,23 @@ from pipeline.recommend.choice import (
     reason,
     runs_of,
     times_elsewhere,
-    with_cpu_seconds,
 )
-from pipeline.recommend.costs import Question, Way, way, with_costs, with_estimates
+from pipeline.recommend.costs import (
+    Question,
+    Way,
+    way,
+    with_bounds_alone,
+    with_costs,
+    with_estimates,
+)
 from pipeline.recommend.experiment import (
-    REST,
-    SWEEP,
     Experiment,
     edited_recipes,
     first_runs,
     first_size,
+    larger_images,
     next_experiment,
     other_size,
-    other_weights,
     outdated,
     planned_runs,
     prepared_anew,
@@ -59,20 +62,18 @@ from pipeline.recommend.prior import (
     kind_of,
     made_already,
     not_planned,
+    other_weights,
     predicted,
     prior_note,
     published_models,
     shortlist,
     whose,
 )
-from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import MOST_SHRUNK
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
-from pipeline.timm_results.imagenet import USUAL_SIZE
 
 
 def main(
@@ -164,7 +165,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
     if limits.fit_on is not None:
         ranked, notes = with_estimates(asked, done.rates, ranked)
     elif limits.max_fit_time is not None:
-        ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
+        ranked = with_bounds_alone(ranked, study.path.parent / RUNS, of_dataset)
     excludes = limits.of_runs(ranked, study.image_size)
     choice = choose(ranked, runs_of(done, answers, dataset), excludes, done.rates)
     first = choice.rows.iloc[0]
@@ -255,25 +256,7 @@ def _next(
     best = next_experiment(asked.study, choice, telling(missing, done.board, choice), n_missing)
     if best.commands or choice.n_tied < 2:
         return best
-    return _larger_images(asked.study, asked.dataset, best) or best
-
-
-def _larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment | None:
-    """A larger image size for models that nothing else would tell apart, as `nothing` says, where
-    the images are much larger than the study's; None where they are not, or not prepared here, or
-    where the study's is the usual size of weights already.
-    """
-    side = (prepared(study.path.parent, dataset) or Data()).median_side or 0
-    size = min(2 * study.image_size, USUAL_SIZE)
-    if side <= MOST_SHRUNK * study.image_size or size <= study.image_size:
-        return None
-    what = (
-        f"larger images: these were shrunk from {side} to {study.image_size} pixels; at {size} the "
-        f"whole study runs again, about {size**2 / study.image_size**2:.1f} times as long; "
-        + nothing.what.partition(": ")[2]
-    )
-    commands = [f"python -m pipeline.change image_size={size}", SWEEP, REST]
-    return Experiment(what, commands, None)
+    return larger_images(asked.study, asked.dataset, best) or best
 
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:

