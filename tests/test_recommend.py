@@ -849,6 +849,20 @@ def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(
         ask(study, capsys, "planet", max_memory="100MiB")
 
 
+def test_on_a_cpu_the_memory_of_models_without_runs_is_the_processes_and_not_an_estimate(
+    study: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        planned, "this_device", lambda threads: Device(kind="cpu", name="Some CPU", threads=2)
+    )
+    told = ask(prepared(runs_at(study, 160)), capsys, "planet", max_memory="8GiB", top=9)
+    assert told["notes"][0] == (
+        "--max-memory is judged by the process memory of fits on a CPU, as recorded in data/runs "
+        "(pooled and one-off runs do not count), and is not estimated for other models; it is "
+        "known of 3 of 3 models, the others stay in"
+    )
+
+
 def test_a_fit_time_that_cannot_be_estimated_is_said_to_be_unjudged(study: Path, capsys):
     prepared(study)
     (study / "data/datasets/planet/meta.json").unlink()
@@ -1141,6 +1155,10 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     )
     memory, time = told["notes"]
     assert "it is known of 3 of 3 models" in memory
+    assert memory.startswith(
+        "--max-memory is judged by the GPU memory of fits, as recorded in data/runs (pooled and "
+        "one-off runs do not count), else by an estimate; it"
+    )
     assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
     assert f"{time}." in recommend.answer_text(told)
     assert "; a model without one stays in; at 64 pixels a " in time  # they wait for the host

@@ -36,7 +36,6 @@ from pipeline.recommend.limits import (
     ESTIMATED_ON,
     ESTIMATED_SECONDS,
     IPS,
-    MEMORY,
     MEMORY_COLUMN,
     MILLISECONDS,
     TIME,
@@ -44,6 +43,7 @@ from pipeline.recommend.limits import (
     WAY_AT_LEAST,
     WAY_AT_MOST,
     Asked,
+    memory_basis,
 )
 from pipeline.records import Cost, Data, Device, Record, read_record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
@@ -222,7 +222,11 @@ def memory_gib(
 def with_memory(
     study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int, device: Device
 ) -> pd.DataFrame:
-    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on the device; null if unknown."""
+    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on the device; null if unknown.
+
+    Of records it reads those of the study's folder, as `memory_basis` says: other people's ran with
+    other versions and drivers, and one-off runs under another recipe than the name says.
+    """
     records = readable_records(study.path.parent / RUNS)
     whole = replace(study, image_size=image_size)
     found = memory_gib(whole, imagenet, device, records)
@@ -350,12 +354,6 @@ class Question:
         return serving(table, self.limits.serve_on, here, models, image_size)
 
 
-MEMORY_BASIS = (
-    f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
-    "known of {known:,} of {n:,} models, the others stay in"
-)
-
-
 def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> str:
     """What the estimates of fit times rest on, in a sentence."""
     factors = {each.source: each.factor for each in seen}
@@ -378,7 +376,8 @@ def with_estimates(
         imagenet = read_imagenet(asked.imagenet)
         ranked = with_memory(study, imagenet, ranked, size, estimator.device)
         known = ranked.loc[ranked[MEMORY_COLUMN].notna(), "model"].nunique()
-        notes.append(MEMORY_BASIS.format(known=known, n=ranked["model"].nunique()))
+        cuda, n_models = estimator.device.is_cuda, ranked["model"].nunique()
+        notes.append(memory_basis(cuda, known, n_models))
     cells = [
         Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
         for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)

@@ -218,12 +218,23 @@ MEMORY_COLUMN = "fit_memory_gib"
 ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"
 ESTIMATED_ON = "estimated_on"  # the device that these are of
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
+RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 UNITS = {
     SPEED: "images per second",
     COST: "the currency of the price",
     PRICE: "that currency for an hour",
     MIN_IPS: "images per second",
 }
+
+
+def memory_basis(cuda: bool, known: int, n: int) -> str:
+    """What --max-memory is judged by where it is not by the dataset's own runs, in a sentence."""
+    by = f"the process memory of fits on a CPU, {RECORDED}, and is not estimated for other models"
+    if cuda:
+        by = f"the GPU memory of fits, {RECORDED}, else by an estimate"
+    return (
+        f"{MEMORY} is judged by {by}; it is known of {known:,} of {n:,} models, the others stay in"
+    )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import fitted_prior, predict
 from pipeline.estimates.planned import DISTURBED, Estimate, Estimator, readable_records
-from pipeline.recommend.costs import MEMORY_BASIS, Way, judged_by, way, with_memory
+from pipeline.recommend.costs import Way, judged_by, way, with_memory
 from pipeline.recommend.limits import (
     COST,
     ESTIMATED_SECONDS,
@@ -31,6 +31,7 @@ from pipeline.recommend.limits import (
     WAY,
     Asked,
     Limit,
+    memory_basis,
 )
 from pipeline.statistics.fit_times import along_front
 from pipeline.statistics.intervals import CONFIDENCE
@@ -159,7 +160,7 @@ class Judged:
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
                 limits += asked.of_memory(size)
                 not_judged.remove(MEMORY)
-                notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
+                notes.append(memory_basis(device.is_cuda, n_known, len(rows)))
         if asked.max_fit_time is not None:
             seen = estimates(estimator(), dataset)
             if isinstance(seen, str):
