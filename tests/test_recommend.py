@@ -358,6 +358,50 @@ def test_a_prior_of_models_that_no_wheel_carries_asks_for_the_hub(study: Path, c
     assert "weights" not in str(ask(study, capsys, "planet")["notes"])
 
 
+@pytest.mark.parametrize("limit", [{}, {"licence": "commercial"}, {"min_throughput": 1.0}])
+def test_the_studys_own_models_come_first_and_what_others_need_is_said_beside_them(
+    study: Path, capsys, limit: dict
+):
+    """Later models of the table are better on ImageNet, and no wheel has the last two."""
+    models = [*LITE, "resnet18.a1_in1k", "resnet50.a1_in1k"]
+    licences = {LITE[2]: "cc-by-nc-4.0", **dict.fromkeys(models[:2], "mit")}
+    write_imagenet(study / "imagenet.csv", models, licences)
+    told = ask(study, capsys, "planet", top=2, **limit)
+    own = LITE[1::-1] if "licence" in limit else LITE[:0:-1]
+    assert [each["model"] for each in told["own_models"]] == own
+    assert [each["needs"] for each in told["own_models"]] == [None, None]
+    assert told["models"][0]["model"] == models[4]
+    assert told["models"][0]["needs"] == (
+        "not in params.yaml; its weights need weights=hub, which downloads them"
+    )
+    _, _, heading, *lines = recommend.answer_text(told).splitlines()
+    assert heading == "Of the models in params.yaml:"
+    assert [line.split(":")[0] for line in lines[:2]] == [f"  {name}" for name in own]
+    assert lines[3] == "Of all published models:"
+    assert lines[4].endswith(f"; {told['models'][0]['needs']}")
+
+
+def test_a_shortlist_of_the_studys_own_models_names_them_once(study: Path, capsys):
+    told = ask(study, capsys, "planet", licence="commercial")
+    assert told["own_models"] == []
+    assert [each["needs"] for each in told["models"]] == [None, None, None]
+    assert "Of the models in" not in recommend.answer_text(told)
+
+
+def test_without_network_a_model_outside_the_hubs_cache_is_said_to_be_that(
+    study: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("weights: wheel", "weights: hub"))
+    told = ask(study, capsys, "planet")
+    needs = "its weights are not in the hub's cache, and HF_HUB_OFFLINE is set"
+    assert [each["needs"] for each in told["models"]] == [needs] * 3
+    assert told["notes"][-1] == (
+        f"To download the weights of {', '.join(LITE[::-1])}, unset HF_HUB_OFFLINE"
+    )
+
+
 def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Path, capsys):
     before = ask(tables(study), capsys)
     told = ask(study, capsys, max_fit_time="20s")
@@ -746,7 +790,11 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
     assert [each["model"] for each in told["models"]] == LITE[::-1]  # by ImageNet top-1
     for each in told["models"]:
         assert each["error_odds_low"] < each["error_odds"] < each["error_odds_high"]
-        assert f"odds of an error {each['error_odds']:.2f} times the average" in each["why"]
+        assert each["why"].startswith(
+            f"predicted to err {each['error_odds']:.2f} times as often as the average "
+            f"({each['error_odds_low']:.2f} to {each['error_odds_high']:.2f}); ImageNet top-1 "
+        )
+    assert "how often a model errs beside their average (by odds)" in told["prior"]
     assert told["prior"].endswith("assumed, because no other dataset has fits of 4 of these models")
     assert told["prior"] in recommend.answer_text(told)
     change, sweep, _ = told["next"]["commands"]

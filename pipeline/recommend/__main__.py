@@ -16,6 +16,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError
+from pipeline.estimates.belief import predicted
 from pipeline.recommend.choice import (
     Choice,
     at_asked_times,
@@ -60,14 +61,16 @@ from pipeline.recommend.prior import (
     alike_elsewhere,
     check_name,
     kind_of,
+    lacking_weights,
     made_already,
     not_planned,
     other_weights,
-    predicted,
+    own_models,
     prior_note,
     published_models,
     shortlist,
     whose,
+    with_needs,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
@@ -287,11 +290,15 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.ways is None and bool(missing)  # a price is that of these models
-    more = not_planned(study, names) if planned else other_weights(study, dataset, names)
+    own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
+    lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
+    more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
+    more += [error] if error else []
     return {
         "dataset": dataset,
         "basis": "prior",
-        "models": [asdict(each) for each in models],
+        "own_models": [asdict(each) for each in with_needs(study, own, lacking)],
+        "models": [asdict(each) for each in with_needs(study, models, lacking)],
         "note": prior_note(study, dataset, missing),
         "prior": basis,
         "excluded": excluded,
@@ -310,7 +317,10 @@ def answer_text(told: dict[str, Any]) -> str:
     """The answer of `pipeline.recommend`, the dictionary that --json writes, for a person."""
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
-        lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
+        if told["own_models"]:
+            lines += ["Of the models in params.yaml:", *_suggested(told["own_models"]), ""]
+            lines += ["Of all published models:"]
+        lines += _suggested(told["models"])
         notes = [f"{text}." for text in told["notes"]]
         lines += ["", f"{told['prior']}.", *_limits(told), *notes, *_costs_of(told)]
         if told["not_judged"]:
@@ -338,6 +348,14 @@ def answer_text(told: dict[str, Any]) -> str:
         hope = f" ({told['n_tied']} models may be the best now, about {after:.1f} after it)"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _suggested(models: list[dict[str, Any]]) -> list[str]:
+    """The suggestions, each with what the study lacks of it."""
+    needs = [f"; {each['needs']}" if each["needs"] else "" for each in models]
+    return [
+        f"  {each['model']}: {each['why']}{more}" for each, more in zip(models, needs, strict=True)
+    ]
 
 
 def _limits(told: dict[str, Any]) -> list[str]:
