@@ -127,11 +127,12 @@ class Certificate:
         among = f"the best of {self.n_candidates} is among {left}"
         if left == self.n_candidates > 1:
             among = f"none of the {left} candidates is ruled out"
-        bound = f"it gives away at most {100 * (self.regret_at_most or 0):.1f} points"
-        if (self.regret_at_most or 0) > (self.error_rate or 0):
-            bound += ", more than its own error: its images and runs are too few to tell"
-        elif round(self.regret_at_most or 0, 3) == round(self.error_rate or 0, 3):
-            bound += ", its own error: its images and runs are too few to tell"
+        bound, most, own = self._bound(), self.regret_at_most or 0, self.error_rate or 0
+        whole = f"its whole error ({percent(own)}): too few images and runs to tell"
+        if most > own:
+            bound += f", which is more than {whole}"
+        elif round(most, 3) == round(own, 3):
+            bound += f", which is {whole}"
         on = [each for each in self.going_on() if each] if self.stopped.startswith(SPENT) else []
         others = [name for name in self.may_be_best if name != self.recommended]
         apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
@@ -158,6 +159,11 @@ class Certificate:
             *([f"next: {': '.join(on)}"] if on else []),
         ]
 
+    def _bound(self) -> str:
+        """How much the recommended model may err more than the best, as half a sentence."""
+        most = 100 * (self.regret_at_most or 0)
+        return f"{self.recommended} errs at most {most:.1f} points more than the best"
+
     def quoted(self, first: str) -> str:
         """What it certifies, in a sentence, beside `first`, the model of the lowest mean error."""
         sentence = (
@@ -165,8 +171,7 @@ class Certificate:
             f"the best of {self.n_candidates} candidates is among {len(self.may_be_best)}"
         )
         if self.recommended is not None:
-            most = 100 * (self.regret_at_most or 0)
-            sentence += f", and {self.recommended} gives away at most {most:.1f} points"
+            sentence += f", and {self._bound()}"
             sentence += f"; it {why}" if (why := self.beside(first)) else ""
         were = "was" if self.n_never_run == 1 else "were"
         return f"{sentence}; {self.n_never_run} {were} never fitted."
