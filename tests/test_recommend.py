@@ -1647,6 +1647,12 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     asked = json.dumps(CERTIFICATE | {"models": models, "command": f"{again} --licence commercial"})
     (study / "results/race/digits.json").write_text(asked)
     assert ask(study, capsys)["next"]["commands"] == ["dvc repro", f"{again} --licence commercial"]
+    for price, options in ((None, "--budget 200s"), (36.0, "--max-cost 2 --price-per-hour 36")):
+        spent = {"budget_seconds": 400.0, "next_seconds": 60.0, "jobs": 2, "price_per_hour": price}
+        ended = json.dumps(CERTIFICATE | {"models": models} | spent)
+        (study / "results/race/digits.json").write_text(ended)
+        commands = ask(study, capsys)["next"]["commands"]
+        assert commands == ["dvc repro", f"{again} {options} --jobs 2"]
 
 
 def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:

@@ -191,9 +191,20 @@ class Certificate:
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
         budget = self._budget_of(math.ceil(min(more, whole) / self.jobs))
-        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
+        return f"race on, with a {size}", self._with(budget)
+
+    @property
+    def again(self) -> str:
+        """The command to race again: with the budget that ended the race, if one did."""
+        if self.budget_seconds is None:
+            return self._with(None)
+        return self._with(self._budget_of(math.ceil(self.budget_seconds / self.jobs)))
+
+    def _with(self, budget: str | None) -> str:
+        """The command of the race with this budget, for the jobs that it had."""
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
-        return f"race on, with a {size}", f"{command} {budget}{jobs}"
+        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
+        return command if budget is None else f"{command} {budget}{jobs}"
 
     def _budget_of(self, seconds: int) -> str:
         """The option that allows so many seconds per job: a cost if the last one was a cost."""

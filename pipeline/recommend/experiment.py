@@ -378,7 +378,7 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
     if other := told.other_runs(runs):
-        commands = [REST, told.command or race]
+        commands = [REST, told.again]
         on = Experiment("the tables of its race's runs, or a race on these", commands, None)
         return {"race": f"{other}.", "next": asdict(on)}
     on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)
