@@ -32,7 +32,7 @@ from pipeline.estimates.planned import (
     record_at,
     this_device,
 )
-from pipeline.figures.certificate import FIT, PROBE
+from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import fit_settings
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
@@ -322,6 +322,15 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     counts = Counter(reasons)
     each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
+
+
+def tables_differ(root: Path, certificate: Certificate) -> bool:
+    """Would `dvc repro` change the tables? They have other fits than the race has seen, or anything
+    else has changed that they are made of, such as its probes.
+    """
+    from pipeline.sweep.session import would_run
+
+    return not certificate.is_of(root / "results") or bool(would_run(root, ["aggregate"]))
 
 
 def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Asked) -> str:
