@@ -1665,6 +1665,41 @@ def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
     return found
 
 
+def test_before_there_are_tables_the_certificate_of_a_race_is_the_answer(study: Path, capsys):
+    keep_records(study)
+    race(study, json.dumps(CERTIFICATE | {"models": entrants(study, LITE)}))
+    told = ask(study, capsys, max_fit_time="1min", licence="commercial")
+    assert (told["basis"], told["models"][0]["model"]) == ("race", LITE[1])
+    assert told["not_judged"] == ["--max-fit-time", "--licence"]
+    assert told["next"]["commands"] == ["dvc repro"]
+    lines = recommend.answer_text(told).splitlines()
+    path = study / "results/race/digits.json"
+    assert lines[0] == f"digits is in no tables yet; this is what its race says, {path}:"
+    assert lines[2].startswith(f"digits: take {LITE[1]} (error 6.00 %, P(best) 0.70); it cannot be")
+    assert "the best of 40 is among 2" in lines[3]
+    assert lines[-4:] == [
+        "Not judged without tables: --max-fit-time, --licence.",
+        "",
+        "Next: make the tables, figures and report of its runs:",
+        "  dvc repro",
+    ]
+    assert ask(tables(study), capsys)["basis"] == "runs"
+
+
+@pytest.mark.parametrize("why", ["other runs", "no fit", "no race"])
+def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, capsys, why: str):
+    keep_records(study)
+    told = {"models": entrants(study, LITE)}
+    if why == "other runs":
+        write_run(study / "runs", LITE[2], 1, 0.5)
+    if why == "no fit":
+        told |= {"recommended": None}
+    race(study, json.dumps(CERTIFICATE | told))
+    if why == "no race":
+        write_study(study, seeds=[0, 1, 2])
+    assert ask(study, capsys)["basis"] == "prior"
+
+
 def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):
     race(study, json.dumps(CERTIFICATE | {"stopped": "no run would pay"}))
     told = ask(tables(study), capsys)

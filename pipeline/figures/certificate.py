@@ -5,8 +5,10 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,6 +17,7 @@ from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
+from pipeline.records import Record
 from pipeline.results import read_runs
 
 FIT, PROBE = "fit", "frozen features"
@@ -193,6 +196,13 @@ class Certificate:
         budget = self._budget_of(math.ceil(min(more, whole) / self.jobs))
         return f"race on, with a {size}", self._with(budget)
 
+    def what_next(self) -> tuple[str, list[str]]:
+        """What the race could run next, in words and as commands."""
+        if not self.stopped.startswith(SPENT):
+            return f"nothing that the race could run: it stopped as {self.stopped}", []
+        words, command = self.going_on()
+        return words, [command] if command else []
+
     @property
     def again(self) -> str:
         """The command to race again: with the budget that ended the race, if one did."""
@@ -233,6 +243,28 @@ class Certificate:
                     "`dvc repro`, and if they still differ, race again"
                 )
         return None
+
+    def is_of_records(self, records: Sequence[Record]) -> bool:
+        """Whether these are the records of the runs that it has seen."""
+        rows = [
+            (each.dataset, each.recipe, each.model, each.status, each.metrics.error_rate)
+            for each in records
+        ]
+        names = ["dataset", "recipe", "model", "status", "error_rate"]
+        runs = pd.DataFrame(rows, columns=names).astype({"error_rate": float})
+        return self.other_runs(runs) is None
+
+    def as_answer(self, path: Path) -> dict[str, Any]:
+        """The answer of `recommend` before there are tables of its runs; `path` is its own."""
+        tables = {"what": "make the tables, figures and report of its runs", "tied_after": None}
+        return {
+            "dataset": self.dataset,
+            "basis": "race",
+            "note": f"{self.dataset} is in no tables yet; this is what its race says, {path}",
+            "models": [{"model": self.recommended, "error_rate": self.error_rate}],
+            "certificate": self.sentences,
+            "next": tables | {"commands": ["dvc repro"]},
+        }
 
     def is_of(self, results: Path) -> bool:
         """Whether the tables of this folder have the runs that it has seen; not if unreadable."""

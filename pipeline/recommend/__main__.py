@@ -3,7 +3,8 @@
 Reads params.yaml, the tables of `aggregate`, imagenet.csv and, for estimates, records; writes
 nothing. The answer is that of metrics and report, the lowest mean error, or within limits the
 lowest that they leave; the quickest model that cannot be told apart from the best is named as well.
-A dataset without runs gets a shortlist from published numbers, called a prior.
+A dataset without runs in the tables gets the certificate of its race if it was raced, else a
+shortlist from published numbers, called a prior.
 """
 
 import json as json_text
@@ -19,15 +20,10 @@ from pipeline.core.errors import PipelineError
 from pipeline.estimates.belief import predicted
 from pipeline.recommend.choice import (
     Choice,
-    at_asked_times,
     candidates,
-    certainty,
     choose,
-    models_as_json,
-    rates_sentence,
-    reason,
+    in_words,
     runs_of,
-    times_elsewhere,
 )
 from pipeline.recommend.costs import (
     Question,
@@ -49,6 +45,7 @@ from pipeline.recommend.experiment import (
     planned_runs,
     prepared_anew,
     raced,
+    raced_before_tables,
     still_to_make,
     telling,
     this_study,
@@ -73,7 +70,6 @@ from pipeline.recommend.prior import (
     with_needs,
 )
 from pipeline.results import Results, read_answers, read_pool_table, read_results
-from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
@@ -147,7 +143,11 @@ def main(
             told |= raced(results / "race" / f"{dataset}.json", dataset, first, done.runs)
     else:
         check_name(study, dataset)
-        told = _without_runs(asked, None if done is None else read_pool_table(results))
+        told = raced_before_tables(study, dataset, results / f"race/{dataset}.json") or (
+            _without_runs(asked, None if done is None else read_pool_table(results))
+        )
+        if told["basis"] == "race":
+            told["not_judged"] = limits.given
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
 
 
@@ -177,7 +177,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
         "dataset": dataset,
         "basis": "runs",
         "outdated": stale,
-        **_in_words(choice, done.board, of_dataset, asked.top),
+        **in_words(choice, done.board, of_dataset, asked.top),
         "cost": its_way.as_json() if its_way else None,
         "serving": served.text(str(first["model"])) if served is not None else None,
         "n_tied": choice.n_tied,
@@ -229,24 +229,6 @@ def _ways(
         last = Cell(asked.dataset, str(model), taken, study.seeds[0])
         found[model, recipe] = way(estimator, missing, last, price)
     return found
-
-
-def _in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:
-    """The choice, why, and how sure it is; `runs` are the dataset's."""
-    first = str(choice.rows["model"].iloc[0])
-    return {
-        "recipe": str(choice.rows["recipe"].iloc[0]),
-        "take_recipe": choice.to_take(first),
-        "models": models_as_json(choice, top),
-        "fit_on": times_elsewhere(choice, top),
-        "quickest": quickest_of_equals(*map(at_asked_times, (choice.rows, choice.within))),
-        "reason": reason(choice),
-        "certainty": certainty(choice),
-        "test": sentence_of_test(runs, choice.to_take(first), first),
-        "baseline": gain_sentence(choice.rows, first, choice.within),
-        "race": None,
-        "rates": rates_sentence(choice, board),
-    }
 
 
 def _next(
@@ -315,6 +297,11 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
 
 def answer_text(told: dict[str, Any]) -> str:
     """The answer of `pipeline.recommend`, the dictionary that --json writes, for a person."""
+    if told["basis"] == "race":
+        lines = [f"{told['note']}:", "", *told["certificate"]]
+        if told["not_judged"]:
+            lines += ["", f"Not judged without tables: {', '.join(told['not_judged'])}."]
+        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
         if told["own_models"]:
@@ -352,9 +339,9 @@ def answer_text(told: dict[str, Any]) -> str:
 
 def _suggested(models: list[dict[str, Any]]) -> list[str]:
     """The suggestions, each with what the study lacks of it."""
-    needs = [f"; {each['needs']}" if each["needs"] else "" for each in models]
     return [
-        f"  {each['model']}: {each['why']}{more}" for each, more in zip(models, needs, strict=True)
+        f"  {each['model']}: {'; '.join(filter(None, [each['why'], each['needs']]))}"
+        for each in models
     ]
 
 

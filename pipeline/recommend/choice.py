@@ -10,27 +10,32 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import (
-    ESTIMATED_FACTOR,
-    ESTIMATED_ON,
-    ESTIMATED_SECONDS,
-    Excludes,
-)
+from pipeline.recommend.limits import Excludes
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
     best_row,
+    gain_sentence,
     more_likely_best,
     name_list,
     only_model,
     points_more,
     quickest,
+    quickest_of_equals,
     same_error,
+    sentence_of_test,
     some_others,
 )
 from pipeline.statistics.comparison import DECIMALS, IMAGES
 from pipeline.statistics.doubts import split_doubts
-from pipeline.statistics.fit_times import AT_MOST, CPU_SECONDS
+from pipeline.statistics.fit_times import (
+    AT_MOST,
+    CPU_SECONDS,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
+    at_asked_times,
+    times_elsewhere,
+)
 from pipeline.statistics.rates import (
     RUN,
     order_sentence,
@@ -246,31 +251,6 @@ def fit_time(row: pd.Series) -> str:
     return "steady fit time unknown"
 
 
-def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the steady fit times that the answer is about: of the runs, or with --fit-on of
-    the estimates for that device.
-    """
-    if ESTIMATED_SECONDS not in rows:
-        return rows
-    rows = rows.assign(steady_fit_seconds_median=rows[ESTIMATED_SECONDS])
-    return rows.assign(**{AT_MOST: np.nan})
-
-
-def times_elsewhere(choice: Choice, top: int) -> dict[str, Any] | None:
-    """Of the first models, the seconds of a steady fit that are estimated on the device of
-    --fit-on, with the least and the most that they may be; None without that option.
-    """
-    rows = choice.within.head(top)
-    if ESTIMATED_ON not in rows:
-        return None
-    found = {}
-    for _, row in rows.iterrows():
-        seconds, factor = float(row[ESTIMATED_SECONDS]), float(row[ESTIMATED_FACTOR])
-        ends = {"seconds": seconds, "least": seconds / factor, "most": seconds * factor}
-        found[str(row["model"])] = None if np.isnan(seconds) else ends
-    return {"device": str(rows[ESTIMATED_ON].iloc[0]), "models": found}
-
-
 def certainty(choice: Choice) -> str:
     """How sure the answer is, in a sentence or two."""
     first, n = choice.rows.iloc[0], len(choice.rows)
@@ -291,6 +271,24 @@ def certainty(choice: Choice) -> str:
     if first["error_rate_mean"] >= first["chance_error_rate"]:
         text += " It is no better than chance: the recipe is wrong, and the order means nothing."
     return text
+
+
+def in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:
+    """The choice, why, and how sure it is; `runs` are the dataset's."""
+    first = str(choice.rows["model"].iloc[0])
+    return {
+        "recipe": str(choice.rows["recipe"].iloc[0]),
+        "take_recipe": choice.to_take(first),
+        "models": models_as_json(choice, top),
+        "fit_on": times_elsewhere(choice.within.head(top)),
+        "quickest": quickest_of_equals(*map(at_asked_times, (choice.rows, choice.within))),
+        "reason": reason(choice),
+        "certainty": certainty(choice),
+        "test": sentence_of_test(runs, choice.to_take(first), first),
+        "baseline": gain_sentence(choice.rows, first, choice.within),
+        "race": None,
+        "rates": rates_sentence(choice, board),
+    }
 
 
 def rates_sentence(choice: Choice, board: pd.DataFrame) -> str | None:

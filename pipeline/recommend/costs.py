@@ -32,9 +32,6 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.choice import CELL
 from pipeline.recommend.limits import (
-    ESTIMATED_FACTOR,
-    ESTIMATED_ON,
-    ESTIMATED_SECONDS,
     IPS,
     MEMORY_COLUMN,
     MILLISECONDS,
@@ -47,7 +44,14 @@ from pipeline.recommend.limits import (
 )
 from pipeline.records import Cost, Data, Device, Record, read_record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
-from pipeline.statistics.fit_times import least_share_alone, main_devices, with_least_seconds
+from pipeline.statistics.fit_times import (
+    ESTIMATED_FACTOR,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
+    least_share_alone,
+    main_devices,
+    with_least_seconds,
+)
 from pipeline.statistics.rates import rate_to_take
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
@@ -222,11 +226,7 @@ def memory_gib(
 def with_memory(
     study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int, device: Device
 ) -> pd.DataFrame:
-    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on the device; null if unknown.
-
-    Of records it reads those of the study's folder, as `memory_basis` says: other people's ran with
-    other versions and drivers, and one-off runs under another recipe than the name says.
-    """
+    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak by data/runs; null if unknown."""
     records = readable_records(study.path.parent / RUNS)
     whole = replace(study, image_size=image_size)
     found = memory_gib(whole, imagenet, device, records)

@@ -22,7 +22,7 @@ from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
-from pipeline.records import Data
+from pipeline.records import Data, read_record
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.doubts import MOST_SHRUNK
@@ -33,7 +33,7 @@ from pipeline.statistics.validation_images import (
     independent,
     lifted,
 )
-from pipeline.study.params import Cell, Study, raced_name
+from pipeline.study.params import RUNS, Cell, Study, raced_name
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
 SWEEP = "python -m pipeline.sweep"
@@ -365,12 +365,26 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
+def raced_before_tables(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
+    """The certificate at `path` as the answer where no tables have the race's runs yet; None where
+    the dataset was not raced, no fit has finished, or the records are of other runs.
+    """
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+
+    if dataset not in study.raced_datasets or not path.is_file():
+        return None
+    cells = [each.path(study.path.parent / RUNS) for each in study.raced if each.dataset == dataset]
+    told = read_certificate(path)
+    seen = told.is_of_records([read_record(each) for each in cells if each.is_file()])
+    return told.as_answer(path) if seen and told.recommended else None
+
+
 def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
     budget ended it. The race may take another model than `first`, which has the lowest mean error;
     of a race that has not seen the `runs` of the tables nothing is quoted.
     """
-    from pipeline.figures.certificate import SPENT, read_certificate  # loads matplotlib
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
 
     race = f"python -m pipeline.race --dataset {dataset}"
     if not path.is_file():
@@ -381,8 +395,5 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
         commands = [REST, told.again]
         on = Experiment("the tables of its race's runs, or a race on these", commands, None)
         return {"race": f"{other}.", "next": asdict(on)}
-    on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)
-    if told.stopped.startswith(SPENT):
-        words, command = told.going_on()
-        on = Experiment(words, [command] if command else [], None)
+    on = Experiment(*told.what_next(), None)
     return {"race": told.quoted(first), "next": asdict(on)}

@@ -7,7 +7,7 @@ long. What the run computed meanwhile is a lower one, see `least_share_alone`.
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import pandas as pd
@@ -16,6 +16,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.statistics.fit_times import (
     AT_LEAST,
     AT_MOST,
+    ESTIMATED_SECONDS,
     SECONDS_AT_LEAST,
     memory_column,
     small_and_fast,
@@ -215,8 +216,6 @@ FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST, WAY_AT_LEAST = "whole_way_cost_at_most", "whole_way_cost_at_least"
 MEMORY_COLUMN = "fit_memory_gib"
-ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"
-ESTIMATED_ON = "estimated_on"  # the device that these are of
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 UNITS = {
@@ -280,6 +279,15 @@ class Asked:
             raise PipelineError(
                 f"{LICENCE} {self.licence!r}: {COMMERCIAL} is all that can be asked for"
             )
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given, as they are written."""
+        names = [name for name, value in asdict(self).items() if value not in (None, False)]
+        written = {name: f"--{name.replace('_', '-')}" for name in names} | {
+            "small_and_fast": SMALL
+        }
+        return [written[name] for name in names]
 
     @property
     def serves(self) -> bool:

@@ -23,7 +23,6 @@ from pipeline.estimates.planned import DISTURBED, Estimate, Estimator, readable_
 from pipeline.recommend.costs import Way, judged_by, way, with_memory
 from pipeline.recommend.limits import (
     COST,
-    ESTIMATED_SECONDS,
     MEMORY,
     MEMORY_COLUMN,
     TIME,
@@ -32,7 +31,7 @@ from pipeline.recommend.limits import (
     Limit,
     memory_basis,
 )
-from pipeline.statistics.fit_times import along_front
+from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
 from pipeline.timm_results.imagenet import (
     at_nearest_size,

@@ -14,6 +14,7 @@ the process's.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 KEY = ["dataset", "recipe", "model"]
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
 SECONDS_AT_LEAST = "steady_fit_seconds_at_least"
+ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"
+ESTIMATED_ON = "estimated_on"  # the device that these are of
 CPU_SECONDS = "cpu_seconds"  # of runs with one thread
 HALF_PACE = 0.5  # that a thread keeps at the least beside another one on its core
 
@@ -212,3 +215,27 @@ def with_least_seconds(board: pd.DataFrame, records: Iterable[Record]) -> pd.Dat
     names = [CPU_SECONDS, SECONDS_AT_LEAST]
     table = pd.DataFrame(found, columns=[*KEY, *names]).astype(dict.fromkeys(names, float))
     return board.join(table.groupby(KEY)[names].min(), on=KEY)
+
+
+def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the steady fit times that the answer is about: of the runs, or with --fit-on of
+    the estimates for that device.
+    """
+    if ESTIMATED_SECONDS not in rows:
+        return rows
+    rows = rows.assign(steady_fit_seconds_median=rows[ESTIMATED_SECONDS])
+    return rows.assign(**{AT_MOST: np.nan})
+
+
+def times_elsewhere(rows: pd.DataFrame) -> dict[str, Any] | None:
+    """By model, the seconds of a steady fit that are estimated on the device of --fit-on, with the
+    least and the most that they may be; None without that option.
+    """
+    if ESTIMATED_ON not in rows:
+        return None
+    found = {}
+    for _, row in rows.iterrows():
+        seconds, factor = float(row[ESTIMATED_SECONDS]), float(row[ESTIMATED_FACTOR])
+        ends = {"seconds": seconds, "least": seconds / factor, "most": seconds * factor}
+        found[str(row["model"])] = None if np.isnan(seconds) else ends
+    return {"device": str(rows[ESTIMATED_ON].iloc[0]), "models": found}
