@@ -88,6 +88,9 @@ def test_the_tables_are_to_be_made_again_for_fits_and_for_probes_alone(
     workspace.change("params.yaml", charts=charts, grid=grid)
     assert workspace.command("dvc", "repro", "merge").returncode == 0
     assert then in workspace.command(RACE, *DIGITS).stdout
+    told = workspace.command("pipeline.recommend", "--dataset", "digits")
+    assert told.stdout.startswith("digits is in no tables yet; this is what its race says, "), told
+    assert "\n  dvc repro\n" in told.stdout
     done = workspace.command("dvc", "repro", "aggregate")
     assert done.returncode == 0, done.stderr
     assert then not in workspace.command(RACE, *DIGITS).stdout
