@@ -796,7 +796,7 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
             f"predicted to err {each['error_odds']:.2f} times as often as the average "
             f"({each['error_odds_low']:.2f} to {each['error_odds_high']:.2f}); ImageNet top-1 "
         )
-    assert "how often a model errs beside their average (by odds)" in told["prior"]
+    assert "how often a model errs compared with their average (as odds)" in told["prior"]
     assert told["prior"].endswith("assumed, because no other dataset has fits of 4 of these models")
     assert told["prior"] in recommend.answer_text(told)
     change, sweep, _ = told["next"]["commands"]

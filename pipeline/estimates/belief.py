@@ -45,9 +45,9 @@ FAMILY_SCALE = 0.7  # of a family's coefficient, to that of other features
 ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see `predicted`
 UPPER = 0.975  # quantile at the upper end of a 95 % interval
 BASIS = (
-    "Predicted from what is published of {n:,} models: how often a model errs beside their average "
-    "(by odds), with a 95 % interval; one that includes 1 does not tell the model from the "
-    "average. How much published numbers tell of fits is {told}"
+    "Predicted from what is published of {n:,} models: how often a model errs compared with their "
+    "average (as odds), with a 95 % interval; an interval that includes 1 does not tell the model "
+    "from the average. How much published numbers tell of fits is {told}"
 )
 
 
