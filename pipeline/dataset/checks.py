@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
-from pipeline.dataset.image_files import empty_folders, grouped
+from pipeline.dataset.image_files import empty_folders
 from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode
 from pipeline.dataset.prepared import LABEL_SEPARATOR
-from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, listed
+from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
@@ -390,8 +390,8 @@ def _archive(values: Mapping[str, Any]) -> Archive:
 
 
 def _arrays(resizes: Any, sizes: Any) -> list[Array]:
-    resizes = [resizes] if isinstance(resizes, str) else list(resizes)
     sizes = sizes if isinstance(sizes, list) else [sizes]
+    resizes = as_list(resizes)
     for resize in resizes:
         check_resize(resize)
     for size in sizes:

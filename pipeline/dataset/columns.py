@@ -32,7 +32,7 @@ from pipeline.dataset.label_tables import (
     is_number,
     may_be_label,
     one_text,
-    ones,
+    ones_per_row,
     part_of,
 )
 from pipeline.dataset.sources import listed, part_named, words
@@ -142,7 +142,7 @@ def meaning(table: Table) -> Meaning | None:
 
 
 def says_more(table: Table, of_parts: bool = True) -> str:
-    """In words, whether a table without labels splits or groups the images; empty if it does not."""
+    """In words, whether a table without labels splits or groups the images; empty if not."""
     table = replace(table, hints=Hints())  # whose columns are those of the table of the labels
     if of_parts and (part := _part_column(table)):
         return f"its column {part} splits the images"
@@ -251,9 +251,9 @@ def _label_column(
     if named := [each for each in named if (frame[each] != "").any()]:
         return _one_meaning(table, named, evidence)
     flags = [each for each in columns if zeros_and_ones(frame[each])]
-    rest = [c for c in columns if c not in flags and may_be_label(frame[c], len(frame))]
+    rest = [c for c in columns if c not in flags and may_be_label(frame[c])]
     if len(flags) >= 2:
-        sums = ones(frame, flags)
+        sums = ones_per_row(frame, flags)
         strange = [c for c in rest if not is_number(frame[c]) or is_grade(frame[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
@@ -307,7 +307,7 @@ def _one_hot(table: Table, flags: list[str], keys: dict[str, Any], evidence: lis
             f"{table.name}: column {odd[0]} holds {table.different_cells(odd[0])}: a column for "
             "each label holds 0 or 1 in each row"
         )
-    sums = ones(table.frame, flags)
+    sums = ones_per_row(table.frame, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
     return Meaning({**keys, "label": flags}, kind, evidence)

@@ -26,6 +26,7 @@ from pipeline.dataset.sources import (
     Fault,
     Found,
     Source,
+    as_list,
     by_name,
     check_part,
     compiled,
@@ -152,7 +153,7 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     faults = []
     for part, names in lists.items():
         check_part("lists", part)
-        for name in [names] if isinstance(names, str) else names:
+        for name in as_list(names):
             if not (root / name).is_file():
                 raise PipelineError(f"{root / name}: no such file")
             for number, row in enumerate(text_rows(root / name, ","), start=1):

@@ -4,16 +4,16 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
 
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Found, files_below, suffix_of
+from pipeline.dataset.sources import Found, files_below, grouped, suffix_of
 from pipeline.dataset.table_files import (
     NotATable,
     plain_separator,
@@ -27,9 +27,6 @@ RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 
 FOLDER = "the folder of the image"  # a column that no file has
 _PERSON = re.compile(r"(?:patient|subject|sub|person|participant|case)[-_ ]?\d+", re.I)
-
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
 
 
 class ImageFiles:
@@ -236,14 +233,6 @@ def path_in(cell: Any) -> str:
         text = unquote(text)
         text = text.partition("?d=")[2] or text.partition("?")[0]
     return text.replace("\\", "/")
-
-
-def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
-    """The values by their key, keys and values in their order."""
-    groups: dict[K, list[T]] = {}
-    for value in values:
-        groups.setdefault(key_of(value), []).append(value)
-    return groups
 
 
 def empty_folders(root: Path) -> list[str]:

@@ -7,15 +7,17 @@ Tables are read by `label_tables`, datasets saved by Hugging Face's library by `
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
 from pipeline.dataset.images import SUFFIXES
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 PART_NAMES = {
     "train": ("train", "training", "trn"),
     "valid": ("valid", "val", "validation", "dev", "eval", "evaluation"),
@@ -220,6 +222,19 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def as_list(values: str | Sequence[str]) -> list[str]:
+    """A YAML value that is one text or several."""
+    return [values] if isinstance(values, str) else list(values)
+
+
+def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
+    """The values by their key, keys and values in their order."""
+    groups: dict[K, list[T]] = {}
+    for value in values:
+        groups.setdefault(key_of(value), []).append(value)
+    return groups
 
 
 def listed(values: Iterable[Any]) -> str:
