@@ -227,7 +227,7 @@ class LabelTables:
 
     @property
     def named(self) -> frozenset[str]:
-        return frozenset[str]().union(*(each.files for each in self.group))
+        return images_named_by(self.group)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -277,8 +277,7 @@ def _of_one_shape(tables: Sequence[ImageTable]) -> list[ImageTable] | None:
     columns = {tuple(each.frame.columns) for each in tables}
     if len(tables) == 1:
         return list(tables)
-    files = sum(len(each.files) for each in tables)
-    if len(columns) > 1 or files > len(frozenset().union(*(t.files for t in tables))):
+    if len(columns) > 1 or sum(len(t.files) for t in tables) > len(images_named_by(tables)):
         return None
     keys = ("file", "label", "part", "group", "separator", "header", "suffix", "case", "prefix")
     shapes = [
@@ -341,7 +340,7 @@ def _combined(
                 if each.meaning and key in each.meaning.keys:
                     images[key] = each.meaning.keys[key]
         images |= _tables_and_paths(group, "part" in images, hints)
-    files = frozenset[str]().union(*(each.files for each in group))
+    files = images_named_by(group)
     split = "part" in images or isinstance(images["table"], dict)
     if not split and (said := parts_of_paths(files, in_names=hints.part != "none")):
         images["part_of_path"] = True
@@ -394,3 +393,7 @@ def in_order(tables: Iterable[ImageTable]) -> list[ImageTable]:
     return sorted(
         tables, key=lambda each: (order.index(each.part_of_list), len(each.name), each.name)
     )
+
+
+def images_named_by(tables: Iterable[ImageTable]) -> frozenset[str]:
+    return frozenset[str]().union(*(each.files for each in tables))

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -24,7 +23,6 @@ from pipeline.dataset.beside_labels import (
     refuse_unread_parts,
     said_by_folders,
     unread_parts,
-    with_lists,
 )
 from pipeline.dataset.columns import doubt, groups_in, says_more
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
@@ -186,9 +184,8 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
         rule += f"; of other images the folders do: {hints.layout}"
     source = find_images(images, index.root)
     tables = [*found.same, *found.others]
-    lists, agreeing = lists_beside(images, source, tables, index, hints)
-    used = {*chain(*lists.values()), *agreeing}
-    left = [each for each in found.others if each.name not in used]
+    lists = lists_beside(images, source, tables, index, hints)
+    left = [each for each in found.others if each.name not in lists.names]
     if hints.table is None:
         refuse_lost_columns(left, hints)
     if unlabelled := [each for each in left if each.files - found.named]:
@@ -197,7 +194,7 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
         other = len(each.files - found.named)
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
-    rule += with_lists(images, lists)
+    rule += lists.add_to(images)
     beside = ""
     if hints.table is None and hints.label is None:
         beside = said_by_folders(found, index.files, hints)
@@ -206,8 +203,8 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
     rule += beside
     if unlabelled:
         source = find_images(images, index.root)
-    elif lists:
-        source = in_listed_parts(source, index.root, lists)
+    elif "lists" in images:
+        source = in_listed_parts(source, index.root, images["lists"])
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
     return _recognised(images, source, found.kind, rule, notes)
@@ -253,15 +250,14 @@ def _by_folders(
     """Labels as folders or names of files give them; no table gives any."""
     notes = []
     source = find_images(reading.images, index.root)
-    lists, agreeing = lists_beside(reading.images, source, tables, index, hints)
-    used = {*chain(*lists.values()), *agreeing}
-    if silent := [each.name for each in tables if each.name not in used]:
+    lists = lists_beside(reading.images, source, tables, index, hints)
+    if silent := [each.name for each in tables if each.name not in lists.names]:
         said = "name images and give" if len(silent) > 1 else "names images and gives"
         to_split = f": {TO_SPLIT}" if len(silent) > 1 else ""
         notes.append(f"{listed(silent)} {said} no label{to_split}")
-    rule = reading.evidence + with_lists(reading.images, lists)
-    if lists:
-        source = in_listed_parts(source, index.root, lists)
+    rule = reading.evidence + lists.add_to(reading.images)
+    if "lists" in reading.images:
+        source = in_listed_parts(source, index.root, reading.images["lists"])
     chosen = hints.part is not None or hints.layout is not None
     if not chosen and not any(image.part for image in source.images):
         refuse_unread_parts([image.file for image in source.images])
