@@ -43,7 +43,13 @@ from pipeline.dataset.folders import (
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles, any_stem
-from pipeline.dataset.image_tables import ImageTable, LabelTables, image_table, labels_in_tables
+from pipeline.dataset.image_tables import (
+    ImageTable,
+    LabelTables,
+    image_table,
+    is_split,
+    labels_in_tables,
+)
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import (
     Source,
@@ -178,8 +184,7 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
     images, rule = found.images, found.rule
     if hints.layout is not None:
         images["layout"] = hints.layout
-        split = "part" in images or isinstance(images["table"], dict)
-        if not split and parts_of_paths(index.files, in_names=False):
+        if not is_split(images) and parts_of_paths(index.files, in_names=False):
             images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
     source = find_images(images, index.root)
