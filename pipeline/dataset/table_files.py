@@ -125,10 +125,9 @@ def _with_further_cells_as_list(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
-    """The rows of a text file, without empty ones and what stands above the first.
+    """The rows of a text file, without empty ones, comments (#) above and a first row that counts.
 
-    That is a comment (#), or the number of rows above the columns' names. Where blanks separate the
-    cells, the last of `n_cells` holds the rest of the line.
+    Where blanks separate the cells, the last of `n_cells` holds the rest of the line.
     """
     lines = text_of(path).splitlines(keepends=True)
     lines = list(dropwhile(lambda line: not line.strip() or line.startswith("#"), lines))
