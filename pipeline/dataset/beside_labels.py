@@ -178,7 +178,7 @@ def _one_per_part(lists: Sequence[ImageTable]) -> list[str]:
 
 
 def _refuse_part_of_a_split(lists: Sequence[ImageTable], labelled: Collection[str]) -> None:
-    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
+    """Raise where lists leave nothing for train, or those of train do not say what the rest is."""
     parts = {each.part_of_list for each in lists}
     named = images_named_by(lists).intersection(labelled)
     if parts == {"train"} or ("train" not in parts and len(named) == len(labelled)):
@@ -191,7 +191,7 @@ def _refuse_part_of_a_split(lists: Sequence[ImageTable], labelled: Collection[st
 
 
 def _refuse_unread(each: ImageTable, index: ImageFiles) -> None:
-    """Lists are read as lines of text that begin with a name."""
+    """Raise where a list is not lines of text that begin with names, which alone is read."""
     unread = ""
     if suffix_of(each.name) not in TEXT:
         unread = "which is read from lists of text"
@@ -228,7 +228,7 @@ def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> s
 
 
 def _names_folders(table: LabelTables, folder_labels: dict[str, str]) -> bool:
-    """Whether another column than that of the labels names the folders: patients, or paths."""
+    """Whether a column other than that of the labels names the folders: patients, or paths."""
     label = table.images["label"]
     columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
     names = {name for cell in chain(*columns) for name in str(cell).split("/")}
@@ -242,7 +242,7 @@ def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
 
 
 def _beside_nested(table: LabelTables, files: Sequence[str], nested: Nested) -> str:
-    """Folders that may be classes are left aside only for a column that is called as labels are."""
+    """Raise where folders in folders may be classes and the column is not called like labels."""
     label = table.images["label"]
     choices = []
     for layout in nested.layouts:
@@ -290,10 +290,7 @@ def _counts_of_pairs(
 
 
 def refuse_unread_parts(files: Sequence[str]) -> None:
-    """Raise where the names of all files begin with parts, train_1.jpg, or deep folders are some.
-
-    Neither is read.
-    """
+    """Raise where names of files (train_1.jpg) or deep folders seem to be parts, unread."""
     if said := parts_of_paths(files):
         in_folders = parts_of_paths(files, in_names=False)
         what = "the files lie in folders" if in_folders else "the files' names begin with"
@@ -313,7 +310,7 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
 
 
 def refuse_lost_columns(tables: Sequence[ImageTable], hints: Hints) -> None:
-    """A table without labels that splits or groups the images is not left aside."""
+    """Raise where a table without labels splits or groups the images."""
     for each in tables:
         if more := says_more(each, of_parts=hints.part != "none"):
             raise Unclear(
@@ -325,7 +322,7 @@ def refuse_lost_columns(tables: Sequence[ImageTable], hints: Hints) -> None:
 def refuse_not_understood(
     tables: Sequence[ImageTable], unread: Sequence[str], index: ImageFiles, otherwise: str
 ) -> None:
-    """No file that says something of the images is left aside; `otherwise` says how it could be."""
+    """Raise where an unread file names the images; `otherwise` says how to ignore it."""
     step = max(1, len(index.files) // 40)
     names = [file.rpartition("/")[2].encode() for file in index.files[::step]][:40]
     for path, data in _contents(index.root, unread):
@@ -338,7 +335,7 @@ def refuse_not_understood(
 def _refuse_keyed_lists(
     root: Path, tables: Sequence[ImageTable], paths: Sequence[str], otherwise: str
 ) -> None:
-    """Files that refer to images by ids that a table gives them are not left aside."""
+    """Raise where unread files refer to images by ids that a table gives them."""
     ids_of: dict[str, list[set[Any]]] = {}
     for each in tables:
         columns = [each.frame[name] for name in each.others]
@@ -364,7 +361,7 @@ def _refuse_keyed_lists(
 
 
 def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> None:
-    """A list of images that is no table is not left aside because another one can be read."""
+    """Raise where a text file lists images and cannot be read as a table."""
     for path, data in _contents(index.root, [each for each in paths if suffix_of(each) in TEXT]):
         lines = _words_of_lines(data)[:LINES_LOOKED_AT]
         firsts = [words[0] for words in lines] if len(lines) > 1 else [*chain(*lines)]

@@ -106,8 +106,8 @@ FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     """Call the function that `recipe` names with its other keys; `root` holds the files.
 
-    Two keys are of any function that reads files: `lists` names lists of the images of each part,
-    `group_pattern` finds in a path the group of its image, see `in_groups`.
+    Two keys work with any function that reads files: `lists` names lists of the images of each
+    part, `group_pattern` finds in a path the group of its image, see `in_groups`.
     """
     target = str(recipe.get("_target_", ""))
     if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
@@ -264,7 +264,7 @@ def _globs_of_parts(files: Sequence[str], hints: Hints) -> dict[str | None, str]
 
 
 def refuse_masks(files: Sequence[str]) -> None:
-    """Raise where many images lie beside others of their name, as masks and copies do."""
+    """Raise where many images have the name of another and an ending, as masks and copies do."""
     masks, end = masks_among(files)
     if len(masks) > 0.2 * len(files):
         raise Unclear(
@@ -292,7 +292,7 @@ def _plausible(labels: Counter[str], n_files: int) -> bool:
 
 
 def _part_below(folder: str) -> str | None:
-    """The part that the folders of a path name, if they name one alone."""
+    """The part that the folders of a path name, if they name exactly one."""
     parts = {part for name in folder.split("/") if (part := part_in_words(name))}
     return parts.pop() if len(parts) == 1 else None
 

@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def layout(self) -> str:
-        """As --layout has it."""
+        """The value of --layout that reads them so."""
         plain = "{part}/{label}" if "parts" in self.images else "{label}"
         return str(self.images.get("layout", plain))
 
@@ -147,7 +147,7 @@ class _Tree:
         return cls(above, level, parts, bare, inner, labelled)
 
     def layout(self, *below: str) -> str:
-        """As --layout has it, given what the levels of `labelled` mean."""
+        """The value of --layout, given what the levels of `labelled` mean."""
         levels = [*self.inner, *below]
         if self.part_level is not None:
             levels.insert(self.part_level, "{part}")
@@ -204,7 +204,7 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
 
 
 def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
-    """A part without the class folders of the others is not left aside; a flat one of test is."""
+    """Raise where a part lacks the class folders of others; test may hold images side by side."""
     deep = sorted({each[0] for each in folders if not {*map(str.lower, each[1:])} <= NO_CLASSES})
     for each, count in folders.items():
         flat = len(each) == 1
@@ -239,7 +239,7 @@ def _refuse_copies(tree: _Tree) -> None:
 
 
 def _levels_below_classes(tree: _Tree, beside_table: bool) -> tuple[list[str], str]:
-    """What follows the class's own folder in the layout, and a word about it."""
+    """The levels of the layout below the class folders, and in words what they mean."""
     deep = {rest for rest in tree.labelled if len(rest) > 1}
     if not deep:
         return [], ""
@@ -281,7 +281,7 @@ def _levels_below_classes(tree: _Tree, beside_table: bool) -> tuple[list[str], s
 
 
 def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
-    """Folders that are no class by their names never become one in silence."""
+    """Raise where folders are called like something other than classes."""
     generic = [name for name in classes if name.lower() in NO_CLASSES]
     part_of = _parts_in_words(classes)
     parts = [name for name in part_of if part_of_folder(name)]
@@ -310,9 +310,9 @@ def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> N
 
 
 def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:
-    """What stands before the numbers of cases, such as tumor_1, tumor_2, normal_1, normal_2.
+    """What precedes the numbers in names of cases, such as tumor_1, tumor_2, normal_1, normal_2.
 
-    Classes are numbered too: cases are called like an outcome, or many in a row have few images.
+    Classes are numbered too. Cases are called like an outcome, or are many in a row of few images.
     """
     matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
     found = [(match[1], match[2]) for match in matches if match]

@@ -1,4 +1,4 @@
-"""The image files of a folder, and how a table or list is read that names them."""
+"""The image files of a folder, and how tables and lists that name them are read."""
 
 import os
 import re
@@ -150,7 +150,7 @@ def stem_path(file: str) -> str:
 
 
 def any_stem(path: str) -> str:
-    """A file's name without its suffix, which an image and its own text file share."""
+    """A file's name without its suffix, in small letters: an image's, and that of a file on it."""
     name = path.rpartition("/")[2].lower()
     return name.rpartition(".")[0] or name
 
@@ -161,7 +161,7 @@ def folder_of(file: str) -> str:
 
 
 def path_in(cell: Any) -> str:
-    """The path that a cell holds, with / between its parts: of a URL what it points at."""
+    """The path that a cell holds, with / between names; of a URL, the path of what it points at."""
     text = str(cell).strip()
     if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
         text = unquote(text)
@@ -260,7 +260,7 @@ def separators_in(path: Path) -> list[str]:
 def table_and_keys(
     path: Path, separator: str | None, index: ImageFiles, delimiter: str | None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """A table, and the keys by which `in_table` reads it so again."""
+    """The keys of `in_table` that read a table with this separator, and the table."""
     if separator is None:
         return {}, read_table(path)
     plain = separator == plain_separator(path)
@@ -354,7 +354,7 @@ def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
 
 
 def why_not_read(path: str, data: bytes) -> str:
-    """Of a file that names the images and is no table, that it is not read, and what to do."""
+    """Why a file that names the images but is no table is not read, and what to do."""
     if path.lower().endswith(".mat") or (b"<image " in data and b"<tag " in data):
         return "is not read: docs/datasets.md#to-a-csv has commands that turn such files into a CSV"
     of_objects = any(

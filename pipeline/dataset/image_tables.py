@@ -155,10 +155,7 @@ def _is_of_ids(path: Path) -> bool:
 def _of_folders(
     name: str, frame: pd.DataFrame, format_keys: dict[str, Any], index: ImageFiles, hints: Hints
 ) -> ImageTable | None:
-    """A table whose rows name folders of images; None where those are the classes themselves.
-
-    Of classes each has a label of its own.
-    """
+    """A table whose rows name folders of images; None where these are the classes themselves."""
     if (found := folder_column(frame, index, name, hints)) is None:
         return None
     column, sure = found
@@ -220,7 +217,7 @@ class LabelTables:
 
     @property
     def names(self) -> str:
-        """Of the tables, as --table has them."""
+        """The value of --table that chooses them."""
         return quote(",".join(each.name for each in in_order(self.group)))
 
     @property
@@ -292,7 +289,7 @@ def _are_of_one_shape(tables: Sequence[ImageTable]) -> bool:
 
 
 def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
-    """Of tables that say the same the one that names the most; else `Unclear`."""
+    """The table that names most images, where all say the same of them; else `Unclear`."""
     ordered = sorted(tables, key=lambda each: (-len(each.files), each.name))
     first = ordered[0].labels()
     flags = [each.name for each in ordered if set(each.labels().values()) <= {"-1", "0", "1"}]
@@ -317,7 +314,7 @@ def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
 
 
 def _with_its_parts(table: ImageTable, tables: Sequence[ImageTable]) -> str:
-    """As --table has it, with the tables beside it that are called alike but for the part."""
+    """The value of --table for a table and those that are called like it but for the part."""
     alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
     parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
     together = len(parts) > 1 and len({each.part for each in parts}) == len(parts)
@@ -353,7 +350,7 @@ def is_split(images: dict[str, Any]) -> bool:
 
 
 def _tables_and_paths(group: Sequence[ImageTable], split: bool, hints: Hints) -> dict[str, Any]:
-    """Several tables, by their parts where their names say them; and how images lie."""
+    """The keys `table` and `path` for several tables, by part where their names say the part."""
     by_part = grouped(in_order(group), lambda each: each.part or "")
     tables = {part: [each.name for each in same] for part, same in by_part.items()}
     paths = {part: {each.keys["path"] for each in same} for part, same in by_part.items()}

@@ -114,11 +114,7 @@ def in_table(
         where = fitting[0] if len(fitting) == 1 else wanted
         if part_of_path:
             part_of_row = part_on_the_way(where)
-        labels, reason = (
-            (_labels_in_cell(row[label], delimiter, not_labels), "")
-            if isinstance(label, str)
-            else _labels_in_flags(row, label)
-        )
+        labels, reason = _labels_in_row(row, label, delimiter, not_labels)
         reason = reason or path_fault(root, where, fitting)
         if part is not None and part_of_row is None and not reason:
             reason = f"{part} is {row[part]!r}, which names no part"
@@ -236,13 +232,20 @@ def _parts_by_cell(parts: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {str(cell): part for part, cells in parts.items() for cell in as_list(cells)}
 
 
-def _labels_in_cell(cell: Any, delimiter: str | None, no_label: Collection[str]) -> tuple[str, ...]:
-    """The labels in a cell, each once."""
-    words: Sequence[str] = cell if isinstance(cell, tuple) else [cell]
-    if delimiter is not None and not isinstance(cell, tuple):
-        words = cell.split(delimiter)
+def _labels_in_row(
+    row: Mapping[Any, Any],
+    label: str | Sequence[str],
+    delimiter: str | None,
+    no_label: Collection[str],
+) -> tuple[tuple[str, ...], str]:
+    """The labels of a row, each once, and what is wrong with a cell that is neither yes nor no."""
+    if not isinstance(label, str):
+        return _labels_in_flags(row, label)
+    words: Sequence[str] = row[label] if isinstance(row[label], tuple) else [row[label]]
+    if delimiter is not None and not isinstance(row[label], tuple):
+        words = row[label].split(delimiter)
     stripped = (word.strip() for word in words)
-    return tuple(dict.fromkeys(word for word in stripped if word and word not in no_label))
+    return tuple(dict.fromkeys(word for word in stripped if word and word not in no_label)), ""
 
 
 def _labels_in_flags(row: Mapping[Any, Any], columns: Sequence[str]) -> tuple[tuple[str, ...], str]:

@@ -109,7 +109,7 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A collector of cycles would walk all rows again and again, for a third of the time."""
+    """Without the collector of cycles, which takes a third of the time to walk all rows again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -120,7 +120,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _in_files(root: Path, hints: Hints) -> Recognised:
-    """By tables before folders, and by those before the names of files, where no option chooses."""
+    """By tables, else by folders, else by the names of files, where no option chooses."""
     index, others, sidecars = _files(root, hints)
     tables = _tables_in(others, index, hints)
     read = {each.name for each in tables}
@@ -216,7 +216,7 @@ def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[I
 
 
 def _refuse_unnamed(labels: LabelTables, index: ImageFiles, notes: list[str]) -> None:
-    """Images in no table are left aside with a note; class folders of them are not."""
+    """Add a note on images in no table; raise where they lie in class folders of their own."""
     named, first = labels.named, labels.group[0].name
     n_rows = sum(len(each.frame) for each in labels.group)
     few = len(named) < 0.5 * len(index.files)
@@ -299,7 +299,7 @@ def _refuse_doubtful(found: LabelTables) -> None:
 
 
 def _not_used(table: ImageTable) -> str:
-    """What a table without labels says of parts or groups, where a person left it aside."""
+    """What is not used of a table without labels: its parts or groups, in brackets."""
     with suppress(Unclear):
         if more := says_more(table):
             return f" ({more}, which is not used)"
@@ -307,7 +307,7 @@ def _not_used(table: ImageTable) -> str:
 
 
 def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> None:
-    """A layout that labels nothing, or without a label of the table, was meant in another way."""
+    """Raise where a layout labels no image, or none with a label of the table."""
     of_table, of_folders = set[str](), set[str]()
     for image in source.images:
         (of_table if image.file in table.named else of_folders).update(image.labels)
@@ -384,7 +384,7 @@ def _refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequenc
 
 
 def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
-    """With a note on files that are called like parts, where nothing else splits the images."""
+    """Add a note on files that are called like parts, where nothing else splits the images."""
     if found.split != "given" and hints.part is None:
         found.notes.extend(unread_parts(unread))
     return found

@@ -244,9 +244,9 @@ class FolderReader:
 
 
 def files_below(folder: Path) -> list[str]:
-    """The paths of the files below a folder, from there, with / between names, sorted.
+    """The paths of the files below a folder, relative to it, with / between names, sorted.
 
-    Hidden ones and what file managers leave are not data.
+    Hidden files and what file managers leave are left out.
     """
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
