@@ -70,7 +70,7 @@ def main(config: DictConfig) -> None:
 def prepare(wanted: Preparation) -> dict[str, Any]:
     """Find, decode, check, split and write one dataset; returns its meta.json."""
     if wanted.source is not None and not wanted.source.exists():
-        return _keep(wanted, wanted.source)
+        return _keep_prepared(wanted, wanted.source)
     root, archive_sha256 = wanted.root()
     source = find_images(wanted.images, root)
     with replacing_folder(wanted.out) as folder:
@@ -94,37 +94,7 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
     return meta
 
 
-def _notes_of_labels(
-    source: Source, chosen: Chosen, alike: Sequence[Sequence[int]]
-) -> Iterator[str]:
-    """What to say of images without a label, labels alike, and pictures with several labels."""
-    if source.unlabelled:
-        first = source.unlabelled[0]
-        yield f"{len(source.unlabelled)} images have no label and are not used (first: {first})"
-    yield from odd_labels(set(chosen.classes))
-    images = [[chosen.images[row] for row in rows] for rows in alike]
-    unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
-    if unlike:
-        said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
-        yield f"{len(unlike)} pictures are there under different labels ({said})"
-
-
-def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
-    """What to say of images of 16 bits that leave the upper ones empty; too dark is an error."""
-    found = dim(each.peculiar for each in facts)
-    if found is None or found[1] == 16:
-        return []
-    n_images, bits = found
-    said = f"{n_images} images of 16 bits hold at most {2**bits - 1:,} of 65,535"
-    if bits > DARK_BITS:
-        return [f"{said}, so they are dark"]
-    raise PipelineError(
-        f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "
-        f"multiply the pixels by {2 ** (16 - bits)}, or convert the files to 8 bits"
-    )
-
-
-def _keep(wanted: Preparation, source: Path) -> dict[str, Any]:
+def _keep_prepared(wanted: Preparation, source: Path) -> dict[str, Any]:
     """Where the source is gone, what was prepared of it is as good as ever."""
     meta = kept(wanted)
     if meta is None:
@@ -169,6 +139,36 @@ def _leave_out(
     if not all(keep):
         for array in arrays:
             keep_rows(folder, array, keep)
+
+
+def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
+    """What to say of images of 16 bits that leave the upper ones empty; too dark is an error."""
+    found = dim(each.peculiar for each in facts)
+    if found is None or found[1] == 16:
+        return []
+    n_images, bits = found
+    said = f"{n_images} images of 16 bits hold at most {2**bits - 1:,} of 65,535"
+    if bits > DARK_BITS:
+        return [f"{said}, so they are dark"]
+    raise PipelineError(
+        f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "
+        f"multiply the pixels by {2 ** (16 - bits)}, or convert the files to 8 bits"
+    )
+
+
+def _notes_of_labels(
+    source: Source, chosen: Chosen, alike: Sequence[Sequence[int]]
+) -> Iterator[str]:
+    """What to say of images without a label, labels alike, and pictures with several labels."""
+    if source.unlabelled:
+        first = source.unlabelled[0]
+        yield f"{len(source.unlabelled)} images have no label and are not used (first: {first})"
+    yield from odd_labels(set(chosen.classes))
+    images = [[chosen.images[row] for row in rows] for rows in alike]
+    unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
+    if unlike:
+        said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
+        yield f"{len(unlike)} pictures are there under different labels ({said})"
 
 
 def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:

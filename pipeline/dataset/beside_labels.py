@@ -1,14 +1,15 @@
-"""Checks what lies beside the labels: lists of the images of each part, class folders, other files.
+"""What lies beside the labels: lists of the images of each part, class folders, other files.
 
-Lists, `train.txt` and `test.txt`, are read, or they say what folders or table say; where several
-splits are listed, or something contradicts the labels or their parts, a person chooses. No file
-that names the images is left aside in silence.
+Lists such as `train.txt` and `test.txt` give the parts, or agree with folders or table. Where there
+are lists of several splits, or something contradicts the labels or their parts, `Unclear` says so.
+No file that names the images is left aside in silence.
 """
 
 import re
 import zipfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
 from shlex import quote
@@ -18,11 +19,18 @@ from pipeline.dataset.columns import LABEL_NAMES, says_more
 from pipeline.dataset.file_column import Hints, Unclear, find_file_column
 from pipeline.dataset.folders import Nested, may_be_class, read_folders
 from pipeline.dataset.image_files import ImageFiles, why_not_read
-from pipeline.dataset.image_tables import ImageTable, LabelTables, image_table, in_order
+from pipeline.dataset.image_tables import (
+    ImageTable,
+    LabelTables,
+    image_table,
+    images_named_by,
+    in_order,
+)
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import (
     Layout,
     Source,
+    grouped,
     listed,
     named_files,
     part_in_words,
@@ -39,74 +47,99 @@ SAME = "; the folders say the same"
 FEWEST_LISTED = 0.02  # of the images, in lists of valid and test alone
 
 
+@dataclass(frozen=True)
+class PartLists:
+    """The lists of the images of each part, which give the parts or agree with folders or table."""
+
+    lists: list[ImageTable]
+    give_parts: bool
+
+    @property
+    def names(self) -> list[str]:
+        return [each.name for each in self.lists]
+
+    def add_to(self, images: dict[str, Any]) -> str:
+        """Put the key `lists` into `images` where they give the parts, and say so in words."""
+        if not self.lists or not self.give_parts:
+            return ""
+        by_part = grouped(self.lists, lambda each: str(each.part_of_list)).items()
+        named = {part: [each.name for each in same] for part, same in by_part}
+        images["lists"] = {part: names if names[1:] else names[0] for part, names in named.items()}
+        return f"; {listed(self.names)} {'give' if len(self.lists) > 1 else 'gives'} the parts"
+
+
 def lists_beside(
     images: dict[str, Any],
     source: Source,
     tables: Sequence[ImageTable],
     index: ImageFiles,
     hints: Hints,
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The lists that give the parts; and those that say the same as folders or table do.
+) -> PartLists:
+    """The lists of the images of each part, `train.txt` and `test.txt`.
 
-    Raises `Unclear` where lists differ from them and none of option --lists chooses.
+    Raises `Unclear` where they contradict folders or table and none of option --lists chooses.
     """
     if hints.lists is None and not any(each.part_of_list for each in tables):
-        return {}, []
+        return PartLists([], give_parts=False)
     part_of = {image.file: image.part for image in source.images}
-    lists = lists_of_parts(tables, part_of.keys(), index, hints)
+    lists = _chosen_lists(tables, part_of.keys(), index, hints)
     if hints.lists is not None or not any(part_of.values()):
         _refuse_part_of_a_split(lists, part_of.keys())
-        for each in chain(*lists.values()):
+        for each in lists:
             _refuse_unread(each, index)
-        return {part: [each.name for each in same] for part, same in lists.items()}, []
+        return PartLists(lists, give_parts=True)
     in_names = "part_of_path" in images and not parts_of_paths(part_of, in_names=False)
     otherwise = "to split the images anew" if in_names else "for the second"
-    for part, same in lists.items():
-        for each in same:
-            fitting = {"train", "valid"} if each.of_both else {part}
-            for file in sorted(each.files & part_of.keys()):
-                if part_of[file] not in fitting:
-                    names = ",".join(one.name for of_part in lists.values() for one in of_part)
-                    raise Unclear(
-                        f"two readings: {file} is in {part} by {each.name}, and in {part_of[file]} "
-                        f"without it: write --lists {quote(names)} for the first, "
-                        f"--part {quote(images.get('part', 'none'))} {otherwise}"
-                    )
-    return {}, [each.name for same in lists.values() for each in same]
+    for each in lists:
+        fitting = {"train", "valid"} if each.of_both else {each.part_of_list}
+        for file in sorted(each.files & part_of.keys()):
+            if part_of[file] not in fitting:
+                names = ",".join(one.name for one in lists)
+                raise Unclear(
+                    f"two readings: {file} is in {each.part_of_list} by {each.name}, and in "
+                    f"{part_of[file]} without it: write --lists {quote(names)} for the first, "
+                    f"--part {quote(images.get('part', 'none'))} {otherwise}"
+                )
+    return PartLists(lists, give_parts=False)
 
 
-def lists_of_parts(
+def _chosen_lists(
     tables: Sequence[ImageTable], labelled: Collection[str], index: ImageFiles, hints: Hints
-) -> dict[str, list[ImageTable]]:
-    """The lists that name the images of each part, `train.txt` and `test.txt`, by the part.
+) -> list[ImageTable]:
+    """The lists of option --lists, whatever they name, else those that lie there; train first.
 
-    Those of option --lists, whatever they name, else those that lie there.
+    Lists of different parts that name one image are `Unclear`.
     """
     if hints.lists is not None:
         names = named_files(index.root, hints.lists)
         lists = in_order(_list_asked(name, index, hints) for name in names)
     elif hints.part is not None:
-        return {}
+        return []
     else:
         lists = _lists_among(tables, labelled)
     for one, other in combinations(lists, 2):
         if one.part_of_list != other.part_of_list and one.files & other.files:
-            both = f"{one.name} and {other.name} both name"
-            both = f"{both} {min(one.files & other.files)}"
+            both = f"{one.name} and {other.name} both name {min(one.files & other.files)}"
             if hints.lists is not None:
                 raise Unclear(f"--lists: {both}: give lists of one split, such as train2, test2")
             raise Unclear(
                 f"{both}: write --lists {quote(','.join(_one_per_part(lists)))} (or other lists, "
                 "one per part), or --part none to split the images anew"
             )
-    found: dict[str, list[ImageTable]] = {}
-    for each in lists:
-        found.setdefault(str(each.part_of_list), []).append(each)
-    return found
+    return lists
+
+
+def _list_asked(name: str, index: ImageFiles, hints: Hints) -> ImageTable:
+    found = image_table(name, index, hints)
+    if found is None:
+        raise Unclear(f"--lists: {name} names no images")
+    if found.part_of_list is None:
+        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
+    return found.as_list()
 
 
 def _lists_among(tables: Sequence[ImageTable], labelled: Collection[str]) -> list[ImageTable]:
-    """Of tables the lists of parts, which name images of which most are `labelled`.
+    """The lists of parts among the tables: most images that they name are `labelled`.
 
     None where one of train names all, or lists without one of train name next to none.
     """
@@ -119,7 +152,7 @@ def _lists_among(tables: Sequence[ImageTable], labelled: Collection[str]) -> lis
     if {"train", "valid"} <= {each.part_of_list for each in lists if not each.of_both}:
         lists = [each for each in lists if not each.of_both]
     parts = {each.part_of_list for each in lists}
-    named = frozenset[str]().union(*(each.files for each in lists))
+    named = images_named_by(lists)
     few = "train" not in parts and len(named) < FEWEST_LISTED * len(labelled)
     every = parts == {"train"} and named.issuperset(labelled)
     return [] if few or every else lists
@@ -133,8 +166,32 @@ def _is_plain(each: ImageTable) -> bool:
         return False
 
 
+def _one_per_part(lists: Sequence[ImageTable]) -> list[str]:
+    """The first list of each part that names none of the images of those before it."""
+    found: dict[str | None, ImageTable] = {}
+    for each in lists:
+        if each.part_of_list not in found and each.files.isdisjoint(
+            images_named_by(found.values())
+        ):
+            found[each.part_of_list] = each
+    return [each.name for each in found.values()]
+
+
+def _refuse_part_of_a_split(lists: Sequence[ImageTable], labelled: Collection[str]) -> None:
+    """Raise where lists leave nothing for train, or those of train do not say what the rest is."""
+    parts = {each.part_of_list for each in lists}
+    named = images_named_by(lists).intersection(labelled)
+    if parts == {"train"} or ("train" not in parts and len(named) == len(labelled)):
+        missing, name = ("the others", "test") if "train" in parts else ("train", "train")
+        raise Unclear(
+            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in lists)}, "
+            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
+            "the images anew"
+        )
+
+
 def _refuse_unread(each: ImageTable, index: ImageFiles) -> None:
-    """Lists are read as lines of text that begin with a name."""
+    """Raise where a list is not lines of text that begin with names, which alone is read."""
     unread = ""
     if suffix_of(each.name) not in TEXT:
         unread = "which is read from lists of text"
@@ -156,54 +213,84 @@ def _begins_with_names(each: ImageTable, index: ImageFiles) -> bool:
     return found is not None and found.of_row == each.file_column.of_row
 
 
-def _refuse_part_of_a_split(lists: dict[str, list[ImageTable]], labelled: Collection[str]) -> None:
-    """Lists that leave nothing for train, or one of train alone, do not say what the rest is."""
-    each_list = [each for same in lists.values() for each in same]
-    named = set[str]().union(*(each.files for each in each_list)).intersection(labelled)
-    if lists.keys() == {"train"} or ("train" not in lists and len(named) == len(labelled)):
-        missing, name = ("the others", "test") if "train" in lists else ("train", "train")
-        raise Unclear(
-            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in each_list)}, "
-            f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
-            "the images anew"
-        )
-
-
-def _one_per_part(lists: Sequence[ImageTable]) -> list[str]:
-    """The first list of each part that names none of the images of those before it."""
-    found: dict[str | None, ImageTable] = {}
-    for each in lists:
-        apart = all(each.files.isdisjoint(one.files) for one in found.values())
-        if each.part_of_list not in found and apart:
-            found[each.part_of_list] = each
-    return [each.name for each in found.values()]
-
-
-def _list_asked(name: str, index: ImageFiles, hints: Hints) -> ImageTable:
-    found = image_table(name, index, hints)
-    if found is None:
-        raise Unclear(f"--lists: {name} names no images")
-    if found.part_of_list is None:
-        raise Unclear(f"--lists: {name} is not called like a part: train, valid or test")
-    return found.as_list()
-
-
-def with_lists(images: dict[str, Any], lists: dict[str, list[str]]) -> str:
-    """Put the key `lists` into `images`, where there are any; what to add to the rule in words."""
-    if not lists:
+def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
+    """What the folders say beside a table, in words; `Unclear` where that is something else."""
+    try:
+        reading = read_folders(files, hints, beside_table=True)
+    except Nested as error:
+        return _beside_nested(table, files, error)
+    except Unclear:  # their names are no classes
         return ""
-    images["lists"] = {
-        part: names[0] if len(names) == 1 else names for part, names in lists.items()
-    }
-    names = list(chain(*lists.values()))
-    return f"; {listed(names)} {'give' if len(names) > 1 else 'gives'} the parts"
+    folder_labels = _labels_by_folder(files, reading.layout) if reading else {}
+    if table.images.get("rows") == "folder" and _names_folders(table, folder_labels):
+        return ""
+    return _agreement(table, folder_labels)
+
+
+def _names_folders(table: LabelTables, folder_labels: dict[str, str]) -> bool:
+    """Whether a column other than that of the labels names the folders: patients, or paths."""
+    label = table.images["label"]
+    columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
+    names = {name for cell in chain(*columns) for name in str(cell).split("/")}
+    return names.issuperset(folder_labels.values())
+
+
+def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
+    levels = Layout.of(layout)
+    said = ((file, levels.read(tuple(file.split("/")[:-1]))) for file in files)
+    return {file: each["label"] for file, each in said if isinstance(each, dict)}
+
+
+def _beside_nested(table: LabelTables, files: Sequence[str], nested: Nested) -> str:
+    """Raise where folders in folders may be classes and the column is not called like labels."""
+    label = table.images["label"]
+    choices = []
+    for layout in nested.layouts:
+        counts = _counts_of_pairs(_labels_by_folder(files, layout), table.labels)
+        folders, texts = ({pair[place] for pair in counts} for place in (0, 1))
+        if len(counts) == len(folders) == len(texts) > 1:
+            return SAME
+        if len(folders) > 1 and all(may_be_class(name) and name.isalpha() for name in folders):
+            choices.append(listed(sorted(texts)))
+    called = not isinstance(label, str) or label.startswith("column ")
+    if choices and not called and column_key(label) not in LABEL_NAMES:
+        raise Unclear(
+            f"two readings: column {label} of {table.names} says {choices[0]} (write --table "
+            f"{table.names}), or {nested}"
+        )
+    return "; the folders in folders are not used"
+
+
+def _agreement(table: LabelTables, folder_labels: dict[str, str]) -> str:
+    """Whether the folders say the same as the table; `Unclear` where they do not."""
+    counts = _counts_of_pairs(folder_labels, table.labels)
+    folders, texts = ({pair[place] for pair in counts} for place in (0, 1))
+    if len(folders) < 2:
+        return ""
+    if len(counts) == len(folders) == len(texts):
+        return SAME
+    by_folder = grouped(counts, lambda pair: pair[0])
+    agreeing = sum(max(map(counts.__getitem__, pairs)) for pairs in by_folder.values())
+    differ = ""
+    if len(texts) == len(folders) and agreeing > 0.5 * counts.total():
+        differ = f" ({counts.total() - agreeing} images differ)"
+    raise Unclear(
+        f"two readings: the table says {listed(sorted(texts))}, the folders say "
+        f"{listed(sorted(folders))}{differ}: write --table {table.names} for the first, --table "
+        "none for the second"
+    )
+
+
+def _counts_of_pairs(
+    folder_labels: dict[str, str], labels: dict[str, str]
+) -> Counter[tuple[str, str]]:
+    """How many images have each pair of a folder's label and the table's."""
+    pairs = ((folder, labels[file]) for file, folder in folder_labels.items() if file in labels)
+    return Counter(pairs)
 
 
 def refuse_unread_parts(files: Sequence[str]) -> None:
-    """Raise where the names of all files begin with parts, train_1.jpg, or deep folders are some.
-
-    Neither is read.
-    """
+    """Raise where names of files (train_1.jpg) or deep folders seem to be parts, unread."""
     if said := parts_of_paths(files):
         in_folders = parts_of_paths(files, in_names=False)
         what = "the files lie in folders" if in_folders else "the files' names begin with"
@@ -223,7 +310,7 @@ def unread_parts(paths: Sequence[str]) -> Iterator[str]:
 
 
 def refuse_lost_columns(tables: Sequence[ImageTable], hints: Hints) -> None:
-    """A table without labels that splits or groups the images is not left aside."""
+    """Raise where a table without labels splits or groups the images."""
     for each in tables:
         if more := says_more(each, of_parts=hints.part != "none"):
             raise Unclear(
@@ -235,41 +322,34 @@ def refuse_lost_columns(tables: Sequence[ImageTable], hints: Hints) -> None:
 def refuse_not_understood(
     tables: Sequence[ImageTable], unread: Sequence[str], index: ImageFiles, otherwise: str
 ) -> None:
-    """No file that says something of the images is left aside; `otherwise` says how it could be."""
-    _refuse_other_files(unread, index, otherwise)
-    _refuse_keyed_lists(index.root, tables, unread, otherwise)
-
-
-def _refuse_other_files(others: Sequence[str], index: ImageFiles, otherwise: str) -> None:
-    """A file of another kind that names the images is not left aside."""
+    """Raise where an unread file names the images; `otherwise` says how to ignore it."""
     step = max(1, len(index.files) // 40)
     names = [file.rpartition("/")[2].encode() for file in index.files[::step]][:40]
-    for path, data in _contents(index.root, others):
+    for path, data in _contents(index.root, unread):
         named = sum(name in data for name in names)
         if named >= max(2, 0.3 * len(names)) or (suffix_of(path) == ".mat" and not otherwise):
             raise Unclear(f"{path} {why_not_read(path, data)}{otherwise}")
+    _refuse_keyed_lists(index.root, tables, unread, otherwise)
 
 
 def _refuse_keyed_lists(
     root: Path, tables: Sequence[ImageTable], paths: Sequence[str], otherwise: str
 ) -> None:
-    """Files that refer to images by ids that a table gives them are not left aside."""
-    keys_of: dict[str, list[set[Any]]] = {}
+    """Raise where unread files refer to images by ids that a table gives them."""
+    ids_of: dict[str, list[set[Any]]] = {}
     for each in tables:
-        others = [each.frame[name] for name in each.frame if name != each.file_column.column]
-        keys = [set(cells) for cells in others if cells.nunique() == len(cells) > 1]
-        if keys:
-            keys_of[each.name] = keys
-    lists = [path for path in paths if suffix_of(path) in TEXT] if keys_of else []
-    firsts_of = {}
-    for path, data in _contents(root, lists):
-        lines = data.decode("utf-8", errors="replace").splitlines()
-        firsts_of[path] = {re.split(r"[\s,;|]", line.strip())[0] for line in lines}
-    for table, keys in keys_of.items():
+        columns = [each.frame[name] for name in each.others]
+        if ids := [set(cells) for cells in columns if cells.nunique() == len(cells) > 1]:
+            ids_of[each.name] = ids
+    lists = [path for path in paths if suffix_of(path) in TEXT] if ids_of else []
+    firsts_of = {
+        path: {words[0] for words in _words_of_lines(data)} for path, data in _contents(root, lists)
+    }
+    for table, columns_of_ids in ids_of.items():
         keyed = [
             path
             for path, firsts in firsts_of.items()
-            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in keys)
+            if any(len(firsts & ids) >= 0.9 * max(len(firsts), len(ids)) for ids in columns_of_ids)
         ]
         if keyed:
             refer = "refer" if len(keyed) > 1 else "refers"
@@ -281,11 +361,10 @@ def _refuse_keyed_lists(
 
 
 def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> None:
-    """A list of images that is no table is not left aside because another one can be read."""
+    """Raise where a text file lists images and cannot be read as a table."""
     for path, data in _contents(index.root, [each for each in paths if suffix_of(each) in TEXT]):
-        lines = data.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
-        split = [re.split(r"[\s,;|]+", line.strip()) for line in lines]
-        firsts = [words[0] for words in split] if len(split) > 1 else [*chain(*split)]
+        lines = _words_of_lines(data)[:LINES_LOOKED_AT]
+        firsts = [words[0] for words in lines] if len(lines) > 1 else [*chain(*lines)]
         named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
             raise Unclear(
@@ -294,96 +373,25 @@ def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> 
             )
 
 
+def _words_of_lines(data: bytes) -> list[list[str]]:
+    lines = data.decode("utf-8", errors="replace").splitlines()
+    return [re.split(r"[\s,;|]+", line.strip()) for line in lines]
+
+
 def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The first files with their bytes, without very large ones."""
     for path in paths[:MOST_FILES]:
         if (root / path).stat().st_size <= MOST_BYTES:
-            yield path, _searchable(root / path, MOST_BYTES)
+            yield path, _searchable(root / path)
 
 
-def _searchable(path: Path, most: int) -> bytes:
-    """A file's bytes; of a spreadsheet its texts, `most` bytes of each."""
+def _searchable(path: Path) -> bytes:
+    """A file's bytes; of a spreadsheet those of its texts."""
     if path.suffix.lower() in (".xlsx", ".ods"):
         try:
             with zipfile.ZipFile(path) as opened:
                 inner = [n for n in opened.namelist() if n.endswith(".xml")]
-                return b"".join(opened.open(name).read(most) for name in inner[:20])
+                return b"".join(opened.open(name).read(MOST_BYTES) for name in inner[:20])
         except (zipfile.BadZipFile, OSError, RuntimeError):
             return b""
     return path.read_bytes()
-
-
-def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
-    """What the folders say beside a table, in words; `Unclear` where that is something else."""
-    try:
-        reading = read_folders(files, hints, beside_table=True)
-    except Nested as error:
-        return _beside_nested(table, files, error)
-    except Unclear:  # their names are no classes
-        return ""
-    said = _labels_by_folder(files, reading.layout) if reading else {}
-    if table.images.get("rows") == "folder" and _names_those(table, said):
-        return ""
-    return _agreement(table, said)
-
-
-def _names_those(table: LabelTables, said: dict[str, str]) -> bool:
-    """Whether another column than that of the labels names the folders: patients, or paths."""
-    label = table.images["label"]
-    columns = [each.frame[name] for each in table.group for name in each.frame if name != label]
-    names = {name for cell in chain(*columns) for name in str(cell).split("/")}
-    return names.issuperset(said.values())
-
-
-def _labels_by_folder(files: Sequence[str], layout: str) -> dict[str, str]:
-    levels = Layout.of(layout)
-    said = ((file, levels.read(tuple(file.split("/")[:-1]))) for file in files)
-    return {file: each["label"] for file, each in said if isinstance(each, dict)}
-
-
-def _beside_nested(table: LabelTables, files: Sequence[str], nested: Nested) -> str:
-    """Folders that may be classes are left aside only for a column that is called as labels are."""
-    label, labels = table.images["label"], table.labels
-    choices = []
-    for layout in nested.layouts:
-        said = _labels_by_folder(files, layout)
-        pairs = {(folder, labels[file]) for file, folder in said.items() if file in labels}
-        folders, texts = ({pair[place] for pair in pairs} for place in (0, 1))
-        if len(pairs) == len(folders) == len(texts) > 1:
-            return SAME
-        if len(folders) > 1 and all(may_be_class(name) and name.isalpha() for name in folders):
-            choices.append(listed(sorted(texts)))
-    called = not isinstance(label, str) or label.startswith("column ")
-    if choices and not called and column_key(label) not in LABEL_NAMES:
-        raise Unclear(
-            f"two readings: column {label} of {table.names} says {choices[0]} (write --table "
-            f"{table.names}), or {nested}"
-        )
-    return "; the folders in folders are not used"
-
-
-def _agreement(table: LabelTables, folder_labels: dict[str, str]) -> str:
-    """Whether the folders say the same as the table; `Unclear` where they do not."""
-    labels = table.labels
-    pairs = [(folder, labels[file]) for file, folder in folder_labels.items() if file in labels]
-    if not pairs:
-        return ""
-    folders_of: dict[str, Counter[str]] = defaultdict(Counter)
-    label_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for folder, label in pairs:
-        folders_of[label][folder] += 1
-        label_of[folder][label] += 1
-    if len(label_of) < 2:
-        return ""
-    agreeing = sum(counts.most_common(1)[0][1] for counts in label_of.values())
-    one_to_one = all(len(counts) == 1 for counts in [*folders_of.values(), *label_of.values()])
-    if one_to_one:
-        return SAME
-    folders, texts = listed(sorted(label_of)), listed(sorted(folders_of))
-    differ = ""
-    if len(folders_of) == len(label_of) and agreeing > 0.5 * len(pairs):
-        differ = f" ({len(pairs) - agreeing} images differ)"
-    raise Unclear(
-        f"two readings: the table says {texts}, the folders say {folders}{differ}: write --table "
-        f"{table.names} for the first, --table none for the second"
-    )

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
-from pipeline.dataset.image_files import empty_folders, grouped
+from pipeline.dataset.image_files import empty_folders
 from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode
 from pipeline.dataset.prepared import LABEL_SEPARATOR
-from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, listed
+from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
@@ -101,7 +102,7 @@ def choose(
         for reasons in (rare, missing)
         for label, reason in reasons.items()
     ]
-    _fail(policy, found, file_faults, class_faults)
+    _raise_faults(policy, found, file_faults, class_faults)
     if len(classes) < 2:
         only = f"one class, {classes[0]}" if classes else "no class"
         raise PipelineError(f"{policy.name}: {only}: there is nothing to tell apart")
@@ -110,41 +111,6 @@ def choose(
     left = "left out: " if policy.rare == "drop" else ""
     notes = [f"{fault.file}: {left}{fault.reason}" for fault in class_faults]
     return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
-
-
-def _fail(policy: Policy, found: Sequence[Found], files: list[Fault], classes: list[Fault]) -> None:
-    """Fail in one line with every fault that the policy does not allow for, a class named once."""
-    listed, remedies = [], []
-    config = f"conf/dataset/{policy.name}.yaml"
-    if files and policy.bad == "fail":
-        listed += files
-        n_files = f"{len(files)} bad file{'' if len(files) == 1 else 's'}"
-        remedies.append(f"{n_files} (`bad: drop` in {config} leaves out such files)")
-    if classes and policy.rare == "fail":
-        reasons = grouped(classes, lambda fault: fault.file)
-        listed += [
-            Fault(name, "; ".join(each.reason for each in same)) for name, same in reasons.items()
-        ]
-        n_classes, them = (
-            ("1 class", "it") if len(reasons) == 1 else (f"{len(reasons)} classes", "them")
-        )
-        remedies.append(
-            f"{n_classes} with too few images "
-            f"(`rare: drop` in {config} leaves {them} out, with the images that have no other "
-            f"label; `rare: keep` accepts {them})"
-        )
-    if remedies:
-        raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", listed)
-
-
-def _renamed(policy: Policy, found: Sequence[Found]) -> str:
-    """That classes seem to have another name than in the YAML, with its end; else empty."""
-    labels, classes = {label for image in found for label in image.labels}, policy.classes or []
-    new, gone = sorted(labels.difference(classes)), [each for each in classes if each not in labels]
-    if not (new and gone):
-        return ""
-    wrong = f"`classes` has {listed(gone)}, which no image has, but not {listed(new)}"
-    return f"{wrong}: correct conf/dataset/{policy.name}.yaml; or else "
 
 
 def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
@@ -159,53 +125,6 @@ def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
         if classes is not None and label not in classes:
             return f"unknown label {label!r}"
     return ""
-
-
-def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, str]:
-    """The rows of equal files with different labels, and a word about each.
-
-    `hashes` are the files' SHA-256; an empty one is unknown.
-    """
-    known = (row for row, digest in enumerate(hashes) if digest)
-    reasons = {}
-    for rows in grouped(known, hashes.__getitem__).values():
-        for row in rows:
-            labels = frozenset(found[row].labels)
-            other = next((r for r in rows if frozenset(found[r].labels) != labels), None)
-            if other is not None:
-                said = ", ".join(found[other].labels) or "no label"
-                reasons[row] = f"the same file as {found[other].file}, whose label is {said}"
-    return reasons
-
-
-_MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
-
-
-def odd_labels(labels: set[str]) -> Iterator[str]:
-    """Labels that differ in spelling only, and such as look like a missing one."""
-    alike = grouped(sorted(labels), _spelling)
-    if twins := [each for each in alike.values() if len(each) > 1]:
-        yield "classes that differ in spelling only: " + "; ".join(
-            " and ".join(repr(label) for label in each) for each in twins[:5]
-        )
-    if missing := sorted(label for label in labels if label.strip().lower() in _MISSING):
-        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
-
-
-def _spelling(label: str) -> str:
-    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
-    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
-    try:
-        return str(float(text)) if text.replace(".", "").isdigit() else text
-    except ValueError:
-        return text
-
-
-def _numbered(labels: set[str]) -> Iterator[str]:
-    alike = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
-    if len(alike) > 1 and (numbered := [each for each in alike.values() if len(each) > 1]):
-        shown = listed(" and ".join(each[:2]) for each in numbered)
-        yield f"classes that differ in a number only: {shown}: call them alike if they are one"
 
 
 def sorted_classes(labels: set[str]) -> list[str]:
@@ -240,30 +159,113 @@ def without_classes(
     return kept, [label for label in classes if label not in reasons], faults
 
 
+def _raise_faults(
+    policy: Policy, found: Sequence[Found], of_files: list[Fault], of_classes: list[Fault]
+) -> None:
+    """Raise with every fault that the policy does not allow for, a class named once."""
+    faults, remedies = [], []
+    config = f"conf/dataset/{policy.name}.yaml"
+    if of_files and policy.bad == "fail":
+        faults += of_files
+        n_files = f"{len(of_files)} bad file{'' if len(of_files) == 1 else 's'}"
+        remedies.append(f"{n_files} (`bad: drop` in {config} leaves out such files)")
+    if of_classes and policy.rare == "fail":
+        by_class = grouped(of_classes, lambda fault: fault.file)
+        faults += [Fault(c, "; ".join(each.reason for each in f)) for c, f in by_class.items()]
+        one = len(by_class) == 1
+        n_classes, them = ("1 class", "it") if one else (f"{len(by_class)} classes", "them")
+        remedies.append(
+            f"{n_classes} with too few images "
+            f"(`rare: drop` in {config} leaves {them} out, with the images that have no other "
+            f"label; `rare: keep` accepts {them})"
+        )
+    if remedies:
+        raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", faults)
+
+
+def _renamed(policy: Policy, found: Sequence[Found]) -> str:
+    """What begins a message where the images have other labels than the YAML; else empty."""
+    labels, classes = {label for image in found for label in image.labels}, policy.classes or []
+    new, gone = sorted(labels.difference(classes)), [each for each in classes if each not in labels]
+    if not (new and gone):
+        return ""
+    wrong = f"`classes` has {listed(gone)}, which no image has, but not {listed(new)}"
+    return f"{wrong}: correct conf/dataset/{policy.name}.yaml; or else "
+
+
+def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, str]:
+    """The rows of equal files with different labels, each with the reason that it is one.
+
+    `hashes` are the files' SHA-256; an empty one is unknown.
+    """
+    known = (row for row, digest in enumerate(hashes) if digest)
+    reasons = {}
+    for rows in grouped(known, hashes.__getitem__).values():
+        for row in rows:
+            labels = frozenset(found[row].labels)
+            other = next((r for r in rows if frozenset(found[r].labels) != labels), None)
+            if other is not None:
+                said = ", ".join(found[other].labels) or "no label"
+                reasons[row] = f"the same file as {found[other].file}, whose label is {said}"
+    return reasons
+
+
+_MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
+
+
+def odd_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in spelling only, and such as look like a missing one."""
+    by_spelling = grouped(sorted(labels), _spelling)
+    if twins := [each for each in by_spelling.values() if len(each) > 1]:
+        yield "classes that differ in spelling only: " + "; ".join(
+            " and ".join(repr(label) for label in each) for each in twins[:5]
+        )
+    if missing := sorted(label for label in labels if label.strip().lower() in _MISSING):
+        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
+
+
+def _spelling(label: str) -> str:
+    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
+    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
+    try:
+        return str(float(text)) if text.replace(".", "").isdigit() else text
+    except ValueError:
+        return text
+
+
 def suspicious(source: Source, root: Path) -> Iterator[str]:
     """What may be a mistake in the data, in words."""
-    yield from odd_labels({label for image in source.images for label in image.labels})
-    yield from _numbered({label for image in source.images for label in image.labels})
-    yield from _parts(source.images)
+    labels = {label for image in source.images for label in image.labels}
+    yield from odd_labels(labels)
+    yield from _numbered_labels(labels)
+    yield from _classes_and_groups_in_parts(source.images)
     yield from _equal_pictures(source, root)
     if empty := empty_folders(root):
         yield f"empty folders: {listed(empty)}"
-    yield from _pixels(source)
+    yield from _peculiar_pixels(source)
 
 
-def _parts(images: Sequence[Found]) -> Iterator[str]:
+def _numbered_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in the number at their end only."""
+    by_text = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
+    if len(by_text) > 1 and (numbered := [each for each in by_text.values() if len(each) > 1]):
+        shown = listed(" and ".join(each[:2]) for each in numbered)
+        yield f"classes that differ in a number only: {shown}: call them alike if they are one"
+
+
+def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
     """Classes that are in one part only; groups that are in several."""
-    by_part: dict[str, set[str]] = defaultdict(set)
+    labels_of: dict[str, set[str]] = defaultdict(set)
     parts_of_group: dict[str, set[str]] = defaultdict(set)
     for image in images:
         if image.part is not None:
-            by_part[image.part].update(image.labels)
+            labels_of[image.part].update(image.labels)
             if image.group is not None:
                 parts_of_group[image.group].add(image.part)
-    if len(by_part) > 1:
-        for part in (part for part in PART_NAMES if part in by_part):
-            others = set().union(*(each for other, each in by_part.items() if other != part))
-            if alone := sorted(by_part[part] - others):
+    if len(labels_of) > 1:
+        for part in (part for part in PART_NAMES if part in labels_of):
+            others = set().union(*(each for other, each in labels_of.items() if other != part))
+            if alone := sorted(labels_of[part] - others):
                 yield f"classes only in {part}: {listed(alone)}"
     if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
         yield (
@@ -277,40 +279,35 @@ def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
 
     Stage `dataset` compares all.
     """
-    by_size: dict[int, list[Found]] = defaultdict(list)
-    for image in source.images[:MOST_COMPARED]:
-        path = root / image.file
-        if path.is_file():
-            by_size[path.stat().st_size].append(image)
-    by_content: dict[str, list[Found]] = defaultdict(list)
-    read = 0
+    files = [each for each in source.images[:MOST_COMPARED] if (root / each.file).is_file()]
+    by_size = grouped(files, lambda image: (root / image.file).stat().st_size)
+    to_read: list[Found] = []
+    n_bytes = 0
     for size, same in sorted(by_size.items()):
-        if len(same) > 1 and (read := read + size * len(same)) < MOST_READ:
-            for image in same:
-                digest = hashlib.sha256(source.read(image.file)).hexdigest()
-                by_content[digest].append(image)
+        if len(same) > 1 and (n_bytes := n_bytes + size * len(same)) < MOST_READ:
+            to_read += same
+    by_content = grouped(to_read, lambda each: hashlib.sha256(source.read(each.file)).digest())
     equal = [each for each in by_content.values() if len(each) > 1]
     contradictory = [each for each in equal if len({frozenset(i.labels) for i in each}) > 1]
     if contradictory:
-        first = list({frozenset(i.labels): i for i in contradictory[0]}.values())
-        yield (
-            f"{_pictures(contradictory, 'has', 'have')} different labels in different files "
-            f"({' and '.join(f'{i.file}: {chr(43).join(i.labels)}' for i in first[:2])})"
-        )
+        different = {frozenset(image.labels): image for image in contradictory[0]}.values()
+        labels = [f"{image.file}: {'+'.join(image.labels)}" for image in different]
+        has = _n_pictures(contradictory, "has", "have")
+        yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
     across = [each for each in equal if len({image.part for image in each}) > 1]
     if across:
-        files = listed(i.file for i in across[0])
-        yield f"{_pictures(across, 'is', 'are')} in several parts ({files})"
+        files_across = listed(image.file for image in across[0])
+        yield f"{_n_pictures(across, 'is', 'are')} in several parts ({files_across})"
     elif len(equal) > len(contradictory):
-        files = listed(i.file for i in equal[0])
-        yield f"{_pictures(equal, 'is', 'are')} there several times ({files})"
+        equal_files = listed(image.file for image in equal[0])
+        yield f"{_n_pictures(equal, 'is', 'are')} there several times ({equal_files})"
 
 
-def _pictures(found: Sequence[object], one: str, several: str) -> str:
+def _n_pictures(found: Sequence[object], one: str, several: str) -> str:
     return f"1 picture {one}" if len(found) == 1 else f"{len(found)} pictures {several}"
 
 
-def _pixels(source: Source) -> Iterator[str]:
+def _peculiar_pixels(source: Source) -> Iterator[str]:
     """What a few of the images have in common that is worth knowing."""
     found = Counter[str]()
     chosen = source.images[:: max(1, len(source.images) // LOOKED_AT)][:LOOKED_AT]
@@ -390,11 +387,11 @@ def _archive(values: Mapping[str, Any]) -> Archive:
 
 
 def _arrays(resizes: Any, sizes: Any) -> list[Array]:
-    resizes = [resizes] if isinstance(resizes, str) else list(resizes)
     sizes = sizes if isinstance(sizes, list) else [sizes]
+    resizes = as_list(resizes)
     for resize in resizes:
         check_resize(resize)
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 4096:
             raise PipelineError(f"image_size={size}: give whole pixels from 1 to 4096")
-    return [(resize, size) for resize in dict.fromkeys(resizes) for size in dict.fromkeys(sizes)]
+    return list(product(dict.fromkeys(resizes), dict.fromkeys(sizes)))

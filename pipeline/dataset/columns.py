@@ -1,13 +1,14 @@
-"""What the columns of a table mean: which names the images, the labels, the parts, the groups.
+"""What the columns of a table mean: which hold labels, parts (train, valid, test) and groups.
 
-Every answer comes with its evidence in words, or the question stops with what is possible and the
-option to write. Names of columns decide where they are plain; what the cells hold decides the rest.
+A column's name decides where it is a usual one, else its cells do. Each answer comes with evidence
+in words; where there are several, `Unclear` says so and names the option that chooses.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -31,13 +32,13 @@ from pipeline.dataset.label_tables import (
     is_number,
     may_be_label,
     one_text,
-    ones,
+    ones_per_row,
     part_of,
 )
 from pipeline.dataset.sources import listed, part_named, words
 from pipeline.dataset.table_files import BOX
 
-LABEL_NAMES = (  # of several of them in a table, names come before numbers: see `_one_meaning`
+LABEL_NAMES = (  # in order of preference: see `_one_meaning`
     *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
     *("class_name", "label_name", "category_name", "species", "breed", "diagnosis", "dx", "y"),
     *("choice", "choices", "finding_labels", "disease", "finding", "ground_truth", "display_name"),
@@ -68,7 +69,7 @@ DELIMITERS = ("|", ";", ",", "/", " ")
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a table says: the keys of `in_table` and, in words, why."""
+    """What the columns of a table mean: the keys of `in_table` and, in words, why."""
 
     keys: dict[str, Any]
     kind: str
@@ -77,7 +78,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of which column `file_column` names the images; `name` is that of its file."""
+    """A table with a column that names images; `name` is its file's, below the root."""
 
     name: str
     frame: pd.DataFrame
@@ -86,29 +87,29 @@ class Table:
 
     @property
     def others(self) -> list[str]:
-        """The columns but for that of the images' names."""
+        """The columns other than that of the images' names."""
         return [column for column in self.frame.columns if column != self.file_column.column]
 
     def different_cells(self, column: str) -> str:
-        """The first few of them, in words."""
+        """The first few different cells, in words."""
         return listed(dict.fromkeys(map(str, self.frame[column])))
 
     def check_column(self, name: str) -> None:
-        """Raise where it has no column of a name that an option gave."""
+        """Raise `NoColumn` where an option names a column that it does not have."""
         if name not in self.frame.columns:
             raise NoColumn(f"{self.name}: no column {name!r}: {listed(self.frame.columns)}")
 
 
 def meaning(table: Table) -> Meaning | None:
-    """What the other columns say; None where the table has no label, `Unclear` where it may."""
-    frame, found, hints, rest = table.frame, table.file_column, table.hints, table.others
-    keys: dict[str, Any] = {"file": found.column, **found.rule}
-    evidence = [f"column {found.column} names {found.count} of {len(frame)} rows' images"]
-    part = _part_column(table, rest)
+    """What its columns mean; None where the table has no label, `Unclear` where it may have one."""
+    frame, names, hints = table.frame, table.file_column, table.hints
+    keys: dict[str, Any] = {"file": names.column, **names.rule}
+    evidence = [f"column {names.column} names {names.count} of {len(frame)} rows' images"]
+    part = _part_column(table)
     if part is not None:
-        rest.remove(part)
         keys["part"] = part
         evidence.append(f"column {part} names the part")
+    rest = [column for column in table.others if column != part]
     groups = [column for column in groups_in(rest) if column != hints.label]
     if group := _group_column(table, groups, evidence):
         keys["group"] = group
@@ -116,8 +117,7 @@ def meaning(table: Table) -> Meaning | None:
     rest = without_box(frame, rest)
     asked = (hints.group, *(hints.label or "").split(","))
     unused = [each for each in rest if column_key(each) in NO_LABELS and each not in asked]
-    rest = [each for each in rest if each not in unused]
-    label = _label_column(table, rest, evidence)
+    label = _label_column(table, [each for each in rest if each not in unused], evidence)
     splits = part is None and splits_by_name(table.name, str(label))
     if label is None or (hints.part == "none" and splits):
         return None
@@ -134,16 +134,31 @@ def meaning(table: Table) -> Meaning | None:
     evidence.append(f"column {label} gives the label")
     kind = _one_or_several(table, label, keys, evidence)
     cells = {cell for cell in frame[label] if isinstance(cell, str)}
-    numbers = {cell for cell in cells if re.fullmatch(r"-?\d+", cell)}
-    if "-1" in cells and len(numbers) == len(cells - {""}) and len(cells) > 2:
+    whole_numbers = all(re.fullmatch(r"-?\d+|", cell) for cell in cells)
+    if "-1" in cells and whole_numbers and len(cells) > 2:
         keys["no_label"] = ["-1"]
         evidence.append("-1 is no label")
     return Meaning(keys, kind, evidence)
 
 
+def says_more(table: Table, of_parts: bool = True) -> str:
+    """In words, whether a table without labels splits or groups the images; empty if not."""
+    table = replace(table, hints=Hints())  # whose columns are those of the table of the labels
+    if of_parts and (part := _part_column(table)):
+        return f"its column {part} splits the images"
+    if group := _group_column(table, groups_in(table.others), []):
+        return f"its column {group} groups the images"
+    return ""
+
+
+def groups_in(columns: Sequence[str]) -> list[str]:
+    """The columns that are called like a group: `patient_id`, `video`."""
+    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
+
+
 def doubt(table: pd.DataFrame, label: str) -> str:
     """In words, why labels may not be of whole images, or no classes; empty where all is well."""
-    if box := _boxes(table, label):
+    if box := _box_columns(table, label):
         return f"may be of an object in the image, whose box is in {listed(box)}"
     cells, key = set(map(one_text, table[label])) - {""}, column_key(label)
     if not is_number(cells) or len(cells) < 3 or _NUMBERS_OF_CLASSES.fullmatch(key):
@@ -151,45 +166,14 @@ def doubt(table: pd.DataFrame, label: str) -> str:
     numbers = sorted(map(float, cells))
     measured = COUNTS.fullmatch(key) or not _MEASURES.isdisjoint(key.split("_"))
     in_a_row = numbers[-1] - numbers[0] < 2 * len(numbers) and not measured
-    called = _rank(label) < len(LABEL_NAMES) or label.startswith("column ")
-    if all(map(float.is_integer, numbers)) and (called or in_a_row):
+    called_label = _label_rank(label) < len(LABEL_NAMES) or label.startswith("column ")
+    if all(map(float.is_integer, numbers)) and (called_label or in_a_row):
         return ""
     return f"holds numbers ({listed(sorted(cells, key=float))}), which may be measured"
 
 
-def _boxes(table: pd.DataFrame, label: str) -> list[str]:
-    """The columns of a box, by their names, their objects of JSON, or behind a label."""
-    said = [column for column in table.columns if column != label and (table[column] != "").any()]
-    others = {column_key(column): column for column in said}
-    corners = [each for each in others if _CORNER.fullmatch(each)]
-    of_tile = {"x", "y"} <= set(corners) and not {"width", "w"} & others.keys()
-    if corners and not of_tile and (len(corners) > 1 or "box" in corners[0]):
-        return [others[each] for each in corners]
-    first = {each: str(next(filter(None, table[each]), "")) for each in others.values()}
-    objects = [each for each, text in first.items() if re.match(r"\('\{.*" + _IN_BOX, text)]
-    objects += [each for each in BOX if f"{label.rpartition('.')[0]}.{each}" in table]
-    if objects or not label.startswith("column "):
-        return objects
-    behind = table.iloc[:, list(table.columns).index(label) + 1 :]
-    full = [table[each] for each in behind if (table[each] != "").any()]
-    numbers = [str(cells.name) for cells in full if is_number(cells) and not zeros_and_ones(cells)]
-    return numbers if len(full) == len(numbers) and 4 <= len(full) <= 8 else []  # not features
-
-
-def says_more(table: Table, of_parts: bool = True) -> str:
-    """What a table without labels says of groups or parts, in words; empty if nothing.
-
-    No option chooses columns here: those were meant for the table of the labels.
-    """
-    table = replace(table, hints=Hints())
-    if of_parts and (part := _part_column(table, table.others)):
-        return f"its column {part} splits the images"
-    if group := _group_column(table, groups_in(table.others), []):
-        return f"its column {group} groups the images"
-    return ""
-
-
-def _part_column(table: Table, columns: Sequence[str]) -> str | None:
+def _part_column(table: Table) -> str | None:
+    """The column that splits the images; `Unclear` where one seems to, but names no parts."""
     name, frame, hints = table.name, table.frame, table.hints
     if hints.part == "none":
         return None
@@ -198,65 +182,64 @@ def _part_column(table: Table, columns: Sequence[str]) -> str | None:
         if hints.part == table.file_column.column:
             raise Unclear(f"{name}: column {hints.part} names the images, so it names no part")
         return hints.part
-    found = []
-    for column in columns:
-        if column in (hints.label, hints.group):
-            continue
-        cells = set(map(one_text, frame[column]))
-        meant = {cell: part_of(cell, column) for cell in cells if cell}
-        key = column_key(column)
-        named = key in PART_COLUMNS
-        said = {part_named(cell) for cell in cells} - {None}
-        if key in MAY_BE_PARTS and not said and not any(map(_SPLITS.fullmatch, cells)):
-            continue
-        if not named and ("train" not in said or len(said) < 2):
-            continue
-        if {cell.lower() for cell in cells} <= {"unassigned", ""}:
-            continue
-        odd = sorted(cell for cell in cells if not meant.get(cell))
-        why = "names no part (train, valid or test)"
-        if not odd and len(meant) > 1 and set(meant.values()) == {"valid"}:
-            odd, why = sorted(meant), "are the same part"
-        if odd:
-            raise Unclear(
-                f"{name}: column {column} seems to split the images, but {listed(odd)} {why}: "
-                "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
-            )
-        found.append(column)
+    columns = [each for each in table.others if each not in (hints.label, hints.group)]
+    found = [each for each in columns if _names_parts(table, each)]
     different = {tuple(part_of(one_text(c), col) or "" for c in frame[col]) for col in found}
     if len(different) > 1:
         raise Unclear(f"{name}: columns {listed(found)} each name parts: write --part COLUMN")
     return found[0] if found else None
 
 
-def groups_in(columns: Sequence[str]) -> list[str]:
-    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
+def _names_parts(table: Table, column: str) -> bool:
+    """Whether a column splits the images, by its name or by cells such as train and test."""
+    key, cells = column_key(column), set(map(one_text, table.frame[column]))
+    named = {part_named(cell) for cell in cells} - {None}
+    by_cells = "train" in named and len(named) > 1
+    by_name = key in PART_COLUMNS
+    if key in MAY_BE_PARTS and not any(map(_SPLITS.fullmatch, cells)):
+        by_name = bool(named)
+    unassigned = {cell.lower() for cell in cells} <= {"unassigned", ""}
+    if unassigned or not (by_name or by_cells):
+        return False
+    part_of_cell = {cell: part_of(cell, column) for cell in cells}
+    odd = sorted(cell for cell, part in part_of_cell.items() if not part)
+    why = "names no part (train, valid or test)"
+    if len(cells) > 1 and set(part_of_cell.values()) == {"valid"}:
+        odd, why = sorted(cells), "are the same part"
+    if odd:
+        raise Unclear(
+            f"{table.name}: column {column} seems to split the images, but {listed(odd)} {why}: "
+            "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
+        )
+    return True
 
 
 def _group_column(table: Table, groups: Sequence[str], evidence: list[str]) -> str | None:
-    """Of the columns called so the first in GROUP_NAMES' order that repeats."""
+    """Of the columns called like groups the first, in GROUP_NAMES' order, whose cells repeat."""
     if table.hints.group == "none":
         return None
     if table.hints.group is not None:
         table.check_column(table.hints.group)
         return table.hints.group
-
-    def place(column: str) -> int:
-        match = _GROUP.fullmatch(column_key(column))
-        return GROUP_NAMES.index(match[1]) if match else len(GROUP_NAMES)
-
-    for column in sorted(groups, key=place):
-        values = [str(cell).strip() for cell in table.frame[column]]
-        n_values = len(set(values) - {""})
-        if 1 < n_values < len([value for value in values if value]):
-            evidence.append(f"column {column} keeps its {n_values} groups of images whole")
+    for column in sorted(groups, key=_group_rank):
+        cells = [text for cell in table.frame[column] if (text := str(cell).strip())]
+        if 1 < len(set(cells)) < len(cells):
+            evidence.append(f"column {column} keeps its {len(set(cells))} groups of images whole")
             return column
     return None
+
+
+def _group_rank(column: str) -> int:
+    """The place in GROUP_NAMES of the name that a column of groups has."""
+    match = _GROUP.fullmatch(column_key(column))
+    assert match is not None
+    return GROUP_NAMES.index(match[1])
 
 
 def _label_column(
     table: Table, columns: Sequence[str], evidence: list[str]
 ) -> str | list[str] | None:
+    """The column of the labels, or those of zeros and ones; None where no column may be one."""
     name, frame, hints = table.name, table.frame, table.hints
     if hints.label is not None:
         wanted = [each.strip() for each in hints.label.split(",")]
@@ -264,14 +247,13 @@ def _label_column(
         for each in wanted:
             table.check_column(each)
         return wanted[0] if len(wanted) == 1 else wanted
-    named = [column for column in columns if _rank(column) < len(LABEL_NAMES)]
-    named = [column for column in named if (frame[column] != "").any()]
-    if named:
+    named = [each for each in columns if _label_rank(each) < len(LABEL_NAMES)]
+    if named := [each for each in named if (frame[each] != "").any()]:
         return _one_meaning(table, named, evidence)
-    flags = [c for c in columns if zeros_and_ones(frame[c])]
-    rest = [c for c in columns if c not in flags and may_be_label(frame[c], len(frame))]
+    flags = [each for each in columns if zeros_and_ones(frame[each])]
+    rest = [c for c in columns if c not in flags and may_be_label(frame[c])]
     if len(flags) >= 2:
-        sums = ones(frame, flags)
+        sums = ones_per_row(frame, flags)
         strange = [c for c in rest if not is_number(frame[c]) or is_grade(frame[c], sums)]
         if (sums == 1).all() or not strange:
             return flags
@@ -283,11 +265,10 @@ def _label_column(
     rest += flags
     if not rest:
         return None
-    texts = [[str(cell) for cell in frame[column]] for column in rest]
     names = [column for column in rest if not is_number(frame[column])] or rest
     one_thing = len({column_key(column).partition("_")[0] for column in names}) == 1
-    say_the_same = len({len(set(each)) for each in (*texts, zip(*texts, strict=True))}) == 1
-    if one_thing and say_the_same:
+    texts = frame[rest].astype(str)
+    if one_thing and len({*texts.nunique(), len(texts.drop_duplicates())}) == 1:
         evidence.extend(f"column {each} says the same" for each in rest if each != names[0])
         return names[0]
     shown = ", ".join(f"{column} ({table.different_cells(column)})" for column in rest)
@@ -298,12 +279,12 @@ def _label_column(
 
 
 def _one_meaning(table: Table, named: Sequence[str], evidence: list[str]) -> str:
-    """Of columns called as labels are, the one that the others follow from; names win."""
+    """Of columns called like labels, the one that determines the others; names before numbers."""
     frame = table.frame
-    first, *others = sorted(named, key=lambda column: (is_number(frame[column]), _rank(column)))
+    first, *others = sorted(named, key=lambda each: (is_number(frame[each]), _label_rank(each)))
     for other in others:
-        pairs = set(zip(map(str, frame[first]), map(str, frame[other]), strict=True))
-        if len(pairs) > len({pair[0] for pair in pairs}):
+        texts = frame[[first, other]].astype(str)
+        if len(texts.drop_duplicates()) > texts[first].nunique():
             raise Unclear(
                 f"{table.name}: columns {listed(named)} could each be the label "
                 f"({first}: {table.different_cells(first)}; {other}: "
@@ -314,13 +295,19 @@ def _one_meaning(table: Table, named: Sequence[str], evidence: list[str]) -> str
     return first
 
 
+def _label_rank(column: str) -> int:
+    """Its place in LABEL_NAMES; their number where it is not called like a label."""
+    key = column_key(str(column).rpartition(".")[2])
+    return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
+
+
 def _one_hot(table: Table, flags: list[str], keys: dict[str, Any], evidence: list[str]) -> Meaning:
     if odd := [column for column in flags if not zeros_and_ones(table.frame[column])]:
         raise PipelineError(
             f"{table.name}: column {odd[0]} holds {table.different_cells(odd[0])}: a column for "
             "each label holds 0 or 1 in each row"
         )
-    sums = ones(table.frame, flags)
+    sums = ones_per_row(table.frame, flags)
     kind = "single" if (sums <= 1).all() and (sums == 1).any() else "multi"
     evidence.append(f"{len(flags)} columns of zeros and ones are the labels: {listed(flags)}")
     return Meaning({**keys, "label": flags}, kind, evidence)
@@ -336,15 +323,13 @@ def _one_or_several(table: Table, label: str, keys: dict[str, Any], evidence: li
         keys["delimiter"] = delimiter
         evidence.append(f"its cells are split at {delimiter!r}")
         return "multi"
-    labels_of = defaultdict(set)
-    for file, cell in zip(table.file_column.of_row, frame[label], strict=True):
-        if file is not None and cell:
-            labels_of[file].add(cell)
-    several = sum(len(each) > 1 for each in labels_of.values())
-    if not several or several < 0.1 * len(labels_of):
+    rows = zip(table.file_column.of_row, frame[label], strict=True)
+    n_labels = Counter(file for file, cell in set(rows) if file is not None and cell)
+    several = sum(count > 1 for count in n_labels.values())
+    if not several or several < 0.1 * len(n_labels):
         return "single"
-    columns = {column_key(column) for column in frame.columns}
-    if (boxes := _boxes(frame, label)) or columns & _ANNOTATORS:
+    boxes = _box_columns(frame, label)
+    if boxes or not _ANNOTATORS.isdisjoint(map(column_key, frame.columns)):
         what = "boxes of objects" if boxes else "several people's answers"
         raise Unclear(
             f"{name}: {several} images have rows with different labels, and its columns speak of "
@@ -364,29 +349,29 @@ def _one_or_several(table: Table, label: str, keys: dict[str, Any], evidence: li
 
 
 def _delimiter(table: Table, label: str) -> str | None:
-    """What separates several labels in one cell, by the column's name and by evidence."""
+    """What separates several labels in one cell, by the column's name and by its cells."""
     if (asked := table.hints.delimiter) is not None:
         return None if asked == "none" else asked
     cells = {cell.strip() for cell in table.frame[label]} - {""}
-    several = SEVERAL.fullmatch(column_key(label)) is not None
+    called_several = SEVERAL.fullmatch(column_key(label)) is not None
     for delimiter in DELIMITERS:
-        split = {cell: [w.strip() for w in cell.split(delimiter)] for cell in cells}
-        joined = {cell: each for cell, each in split.items() if len(each) > 1}
-        if not joined or not all(all(each) for each in joined.values()):
+        words_of = {cell: [word.strip() for word in cell.split(delimiter)] for cell in cells}
+        joined = {cell: words for cell, words in words_of.items() if len(words) > 1}
+        if not joined or not all(chain(*joined.values())):
             continue
-        different = {word for each in split.values() for word in each}
+        words = set(chain(*words_of.values()))
         alone = cells - joined.keys()
-        known = [c for c, each in joined.items() if all(w in alone for w in each)]
-        same_length = len({len(each) for each in split.values()}) == 1
-        numbers = delimiter == " " and all(map(str.isdecimal, different))
-        repeats = several and len(different) < len(cells) + bool(alone)
-        if (repeats or numbers) and not same_length:
+        n_known = sum(alone.issuperset(each) for each in joined.values())
+        one_length = len(set(map(len, words_of.values()))) == 1
+        numbers = delimiter == " " and all(map(str.isdecimal, words))
+        fewer_words = called_several and len(words) < len(cells) + bool(alone)
+        if (fewer_words or numbers) and not one_length:
             return delimiter
-        if delimiter in "|;" and (several or len(known) == len(joined)):
+        if delimiter in "|;" and (called_several or n_known == len(joined)):
             return delimiter
-        shared = len(different) < len(cells)
-        repeated = len(different) < sum(len(set(each)) for each in split.values())
-        if delimiter in "|;" or (known and shared) or (several and repeated):
+        shared = n_known > 0 and len(words) < len(cells)
+        repeated = called_several and len(words) < sum(len(set(w)) for w in words_of.values())
+        if delimiter in "|;" or shared or repeated:
             raise Unclear(
                 f"{table.name}: column {label} holds {listed(sorted(joined))}: one label each, or "
                 f"several? Write --delimiter none, or --delimiter {delimiter!r}"
@@ -394,7 +379,20 @@ def _delimiter(table: Table, label: str) -> str | None:
     return None
 
 
-def _rank(column: str) -> int:
-    """Its place in LABEL_NAMES; their number where it is not called as labels are."""
-    key = column_key(str(column).rpartition(".")[2])
-    return LABEL_NAMES.index(key) if key in LABEL_NAMES else len(LABEL_NAMES)
+def _box_columns(table: pd.DataFrame, label: str) -> list[str]:
+    """The columns of an object's box: by their names, as objects of JSON, or behind a label."""
+    others = [column for column in table.columns if column != label and (table[column] != "").any()]
+    by_key = {column_key(column): column for column in others}
+    corners = [key for key in by_key if _CORNER.fullmatch(key)]
+    of_tile = {"x", "y"} <= set(corners) and not {"width", "w"} & by_key.keys()
+    if corners and not of_tile and (len(corners) > 1 or "box" in corners[0]):
+        return [by_key[key] for key in corners]
+    first = {each: str(next(filter(None, table[each]), "")) for each in by_key.values()}
+    objects = [each for each, text in first.items() if re.match(r"\('\{.*" + _IN_BOX, text)]
+    objects += [each for each in BOX if f"{label.rpartition('.')[0]}.{each}" in table]
+    if objects or not label.startswith("column "):
+        return objects
+    behind = table.iloc[:, list(table.columns).index(label) + 1 :]
+    full = [table[each] for each in behind if (table[each] != "").any()]
+    numbers = [str(cells.name) for cells in full if is_number(cells) and not zeros_and_ones(cells)]
+    return numbers if len(full) == len(numbers) and 4 <= len(full) <= 8 else []  # not features

@@ -1,13 +1,14 @@
 """Which column of a table names the images, and by which rule its cells become files.
 
-Also what the modules behind `--new` share: its options (`Hints`), and the error that a person must
-choose (`Unclear`).
+Also what the modules behind `--new` share: its options (`Hints`), and the error that says that a
+person must choose (`Unclear`).
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import Any
@@ -47,7 +48,7 @@ LOOKED_AT = 100  # cells on which a rule is tried before it is tried on all
 
 
 class Unclear(PipelineError):
-    """There are several readings, and a person must choose."""
+    """The images can be read in several ways or in none; the message says what to write."""
 
 
 class NoColumn(Unclear):
@@ -56,7 +57,7 @@ class NoColumn(Unclear):
 
 @dataclass(frozen=True)
 class Hints:
-    """What the command line says about a table: names of columns; "none" says there is none."""
+    """The options of `--new`, most of them names of columns; "none" says that there is none."""
 
     file: str | None = None
     label: str | None = None
@@ -80,13 +81,14 @@ class FileColumn:
     of_row: tuple[str | None, ...]  # the file of each row
     strength: int  # 3: by name and suffix, 2: by a stem, 1: by a bare number
 
-    @property
-    def count(self) -> int:
-        return sum(file is not None for file in self.of_row)
-
     @cached_property
     def files(self) -> frozenset[str]:
         return frozenset(file for file in self.of_row if file is not None)
+
+    @property
+    def count(self) -> int:
+        """How many rows name a file."""
+        return sum(file is not None for file in self.of_row)
 
 
 def find_file_column(
@@ -96,18 +98,19 @@ def find_file_column(
     columns = [hints.file] if hints.file else list(table.columns)
     if hints.file and hints.file not in table.columns:
         raise NoColumn(f"{name}: no column {hints.file!r}: it has {listed(table.columns)}")
-    found = [each for column in columns if (each := _names(table, column, index, name, hints))]
+    found = [
+        each for column in columns if (each := _file_column(table[column], index, name, hints))
+    ]
     if not found:
         return None
     best = max(each.strength for each in found)
     found = [each for each in found if each.strength == best]
     named = [each for each in found if column_key(each.column) in FILE_NAMES]
-    found = named if named and best == 3 else found
-    if len(named) == 1:
+    if len(named) == 1 or (named and best == 3):
         found = named
     most = max(each.count for each in found)
     found = [each for each in found if each.count >= 0.5 * most]
-    if len({each.files for each in found}) > 1 or len({each.of_row for each in found}) > 1:
+    if len({each.of_row for each in found}) > 1:
         raise Unclear(
             f"{name}: columns {listed(each.column for each in found)} each name images, and not "
             f"the same ones in each row: write --file {found[0].column!r} (or another)"
@@ -119,53 +122,36 @@ def find_file_column(
     return found[0]
 
 
-def folder_column(
-    table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints
-) -> tuple[str, bool] | None:
-    """The column whose rows each name a folder of images, and whether they are no classes.
-
-    That is sure of paths, and of a column that is called like studies or patients; it is unclear
-    of numbered folders. None where no column names folders, or by plain words. Of several columns
-    the one of the deepest folders.
-    """
-    found: list[tuple[int, bool, str]] = []
-    for column in [hints.file] if hints.file else table.columns:
-        named = [index.folders_named(cell) for cell in table[column]]
-        folders = [each[0] for each in named if len(each) == 1]
-        if len(set(folders)) < max(2, 0.9 * len(table)):
-            continue
-        called = not _OF_FOLDERS.isdisjoint(column_key(column).split("_"))
-        paths = all("/" in path_in(cell).strip("/") for cell in table[column])
-        sure = called or paths or name in (hints.table or "").split(",")
-        if sure or all(any(map(str.isdigit, cell)) for cell in table[column]):
-            found.append((folders[0].count("/"), sure, column))
-    return max(found)[:0:-1] if found else None
-
-
-def _names(
-    table: pd.DataFrame, column: str, index: ImageFiles, name: str, hints: Hints
+def _file_column(
+    column: pd.Series, index: ImageFiles, name: str, hints: Hints
 ) -> FileColumn | None:
-    cells = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in table[column]]
-    wanted = [cell for cell in dict.fromkeys(cells) if cell and len(cell) < 1000]
-    if not wanted:
-        return None
+    """A column as one that names images; None where it names none."""
+    paths = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in column]
+    different = [path for path in dict.fromkeys(paths) if path and len(path) < 1000]
     for remove in (None, r"^[0-9a-f]{8}-"):  # Label Studio's, before the name of an upload
-        if rule := _rule(wanted, index, name, remove, hints):
-            break
-    else:
-        return None
-    of_cell, keys, strength = rule
-    return FileColumn(column, keys, tuple(of_cell.get(cell) for cell in cells), strength)
+        if rule := _rule(different, index, name, remove, hints):
+            of_row = tuple(rule.file_of.get(path) for path in paths)
+            return FileColumn(str(column.name), rule.keys, of_row, rule.strength)
+    return None
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How cells become files: the file of each, and the keys of `in_table` that say so."""
+
+    file_of: dict[str, str]
+    keys: dict[str, Any]
+    strength: int  # see `FileColumn`
 
 
 def _rule(
     cells: Sequence[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
-) -> tuple[dict[str, str], dict[str, Any], int] | None:
-    """How cells become files: the file of each, the keys that say so, and how strong it is."""
+) -> _Rule | None:
+    """The rule for cells of table `name` that name images; None where they name none."""
     folder = folder_of(name)
     fitting: dict[str, list[str]] = {}
-    level = {"suffix": "same", "case": "same"}
-    by_stem = 0
+    any_case = False
+    n_by_stem = 0
     for cell in cells:
         place, _, own = cell.rpartition("/")
         if remove:
@@ -174,30 +160,26 @@ def _rule(
                 continue
         found = index.by_name.get(alike(own), [])
         exact = [file for file in found if file.rpartition("/")[2] == own]
-        if exact:
-            found = exact
-        elif found:
-            level["case"] = "any"
-        else:
+        any_case |= bool(found and not exact)
+        if not found:
             found = index.by_stem.get(alike(stem(own)), [])
-            by_stem += bool(found)
+            n_by_stem += bool(found)
         if found:
-            fitting[cell] = nearest(found, place)
+            fitting[cell] = nearest(exact or found, place)
     if not fitting:
         return None
-    bare = by_stem == len(fitting) and all(stem(cell) == cell for cell in fitting)
-    if by_stem and not bare:
-        level["suffix"] = "any"
+    bare = n_by_stem == len(fitting) and all(stem(cell) == cell for cell in fitting)
     numbers = bare and all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in fitting)
-    strength = 1 if numbers else 2 if bare else 3
     fitting = _of_chosen_folder(fitting, folder, name, hints)
-    of_cell = {cell: files[0] for cell, files in fitting.items()}
-    if len(set(of_cell.values())) < len(of_cell):
-        of_cell = with_parents(of_cell)
-        if not of_cell:
+    file_of = {cell: files[0] for cell, files in fitting.items()}
+    if len(set(file_of.values())) < len(file_of):
+        file_of = with_parents(file_of)
+        if not file_of:
             return None
-    keys = _path_keys(index, of_cell, folder, bare, level, remove, hints)
-    return of_cell, keys, strength
+    keys = {"suffix": "any"} if n_by_stem and not bare else {}
+    keys |= {"case": "any"} if any_case else {}
+    keys = _path_keys(index, file_of, folder, bare, keys, remove, hints)
+    return _Rule(file_of, keys, 1 if numbers else 2 if bare else 3)
 
 
 def _of_chosen_folder(
@@ -206,34 +188,32 @@ def _of_chosen_folder(
     """Choose among files of one name in several folders, or raise `Unclear`."""
     if hints.images is not None:
         inside = hints.images.strip("/")
-        kept = {
-            cell: [f for f in files if f == inside or f.startswith(f"{inside}/")]
-            for cell, files in fitting.items()
-        }
+        kept = _only(fitting, lambda file: file == inside or file.startswith(f"{inside}/"))
         fitting = {cell: files for cell, files in kept.items() if files}
-    elif folder and not any(place.lower() in NO_IMAGES for place in folder.split("/")):
-        beside = [files for files in fitting.values() if any(_in(f, folder) for f in files)]
-        if len(beside) == len(fitting):
-            fitting = {c: [f for f in files if _in(f, folder)] for c, files in fitting.items()}
-    twice = {cell: files for cell, files in fitting.items() if len(files) > 1}
-    if twice and (part := part_in_name(name)):
-        kept = {
-            cell: [f for f in files if any(part_in_words(p) == part for p in f.split("/")[:-1])]
-            for cell, files in fitting.items()
-        }
-        if all(kept.values()):
-            fitting, twice = kept, {c: files for c, files in kept.items() if len(files) > 1}
-    if twice:
-        cell, files = next(iter(twice.items()))
+    elif folder and NO_IMAGES.isdisjoint(folder.lower().split("/")):
+        beside = _only(fitting, lambda file: file.startswith(f"{folder}/"))
+        fitting = beside if all(beside.values()) else fitting
+    several = [cell for cell, files in fitting.items() if len(files) > 1]
+    if several and (part := part_in_name(name)):
+        of_part = _only(fitting, lambda file: part in map(part_in_words, file.split("/")[:-1]))
+        if all(of_part.values()):
+            fitting = of_part
+            several = [cell for cell, files in fitting.items() if len(files) > 1]
+    if several:
+        cell, files = several[0], fitting[several[0]]
         hint = choice_of_folders(folder_of(files[0]), folder_of(files[1]))
         hint += ", or write the folder into each cell"
         if cell.isdecimal():
             hint += "; --table none, if they are numbers of something else than images"
         raise Unclear(
-            f"{name}: {len(twice)} of its {len(fitting)} names fit several files ({cell}: "
+            f"{name}: {len(several)} of its {len(fitting)} names fit several files ({cell}: "
             f"{listed(files)}): {hint}"
         )
     return fitting
+
+
+def _only(fitting: dict[str, list[str]], fits: Callable[[str], bool]) -> dict[str, list[str]]:
+    return {cell: list(filter(fits, files)) for cell, files in fitting.items()}
 
 
 def choice_of_folders(first: str, second: str) -> str:
@@ -254,23 +234,22 @@ def choice_of_folders(first: str, second: str) -> str:
 
 def _path_keys(
     index: ImageFiles,
-    of_cell: dict[str, str],
+    file_of: dict[str, str],
     folder: str,
     bare: bool,
-    level: dict[str, str],
+    keys: dict[str, str],
     remove: str | None,
     hints: Hints,
 ) -> dict[str, Any]:
-    """The plainest rule that gives these files, tried as `in_table` will use it."""
-    suffixes = {file[len(stem(file)) :] for file in of_cell.values()}
+    """`keys` with the plainest rule for paths that gives these files, tried as `in_table` does."""
+    suffixes = {file[len(stem(file)) :] for file in file_of.values()}
     ending = suffixes.pop() if bare and len(suffixes) == 1 else ""
-    keys = {key: value for key, value in level.items() if value != "same"}
     if bare and not ending:
         keys["suffix"] = "any"
-    best: tuple[int, dict[str, Any]] = (-1, {})
-    pairs = list(of_cell.items())
+    most, best = -1, dict[str, str]()
+    pairs = list(file_of.items())
     some = pairs[:: max(1, len(pairs) // LOOKED_AT)]
-    for path, prefix in _rules(of_cell, folder, ending, bare, hints):
+    for path, prefix in _rules(file_of, folder, ending, bare, hints):
 
         def gives(pair: tuple[str, str], path: str = path, prefix: str = prefix) -> bool:
             wanted = wanted_path(path, pair[0], folder, prefix or None, remove)
@@ -279,11 +258,11 @@ def _path_keys(
         if sum(map(gives, some)) < 0.1 * len(some):
             continue
         hits = sum(map(gives, pairs))
-        if hits > best[0]:
-            best = (hits, {"path": path, **({"prefix": prefix} if prefix else {}), **keys})
-        if hits == len(of_cell):
+        if hits > most:
+            most, best = hits, {"path": path, **({"prefix": prefix} if prefix else {})}
+        if hits == len(pairs):
             break
-    return best[1] | ({"remove": remove} if remove else {})
+    return best | (keys if best else {}) | ({"remove": remove} if remove else {})
 
 
 def _rules(
@@ -310,19 +289,37 @@ def _rules(
         yield f"{above}**/{{name}}{ending}", ""
 
 
-def common_folders(cells: Sequence[str]) -> str:
+def folder_column(
+    table: pd.DataFrame, index: ImageFiles, name: str, hints: Hints
+) -> tuple[str, bool] | None:
+    """The column whose rows each name a folder of images, and whether these are surely no classes.
+
+    They are none where the cells are paths, or the column is called like studies or patients; it
+    is unclear of numbered folders, and a column of other words is no such column. Of several the
+    one of the deepest folders.
+    """
+    found: list[tuple[int, bool, str]] = []
+    for column in [hints.file] if hints.file else table.columns:
+        named = [index.folders_named(cell) for cell in table[column]]
+        folders = [each[0] for each in named if len(each) == 1]
+        if len(set(folders)) < max(2, 0.9 * len(table)):
+            continue
+        called = not _OF_FOLDERS.isdisjoint(column_key(column).split("_"))
+        paths = all("/" in path_in(cell).strip("/") for cell in table[column])
+        sure = called or paths or name in (hints.table or "").split(",")
+        if sure or all(any(map(str.isdigit, cell)) for cell in table[column]):
+            found.append((folders[0].count("/"), sure, column))
+    if not found:
+        return None
+    _, sure, column = max(found)
+    return column, sure
+
+
+def common_folders(paths: Sequence[str]) -> str:
     """The folders that all paths begin with, and a slash; empty where there are none."""
-    folders = [cell.split("/")[:-1] for cell in cells]
-    common = []
-    for level in zip(*folders, strict=False):
-        if len(set(level)) > 1:
-            break
-        common.append(level[0])
-    return "/".join(common) + "/" if common else ""
-
-
-def _in(file: str, folder: str) -> bool:
-    return file.startswith(f"{folder}/")
+    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    common = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    return "/".join([*common, ""])
 
 
 def part_in_name(name: str) -> str | None:
@@ -334,14 +331,14 @@ def part_in_name(name: str) -> str | None:
 
 
 def splits_by_name(name: str, label: str) -> bool:
-    """Whether a table without header is, by its name, no table of labels but of parts."""
+    """Whether a table without a header is, by its name, one of parts and not of labels."""
     split = SPLITS.search(name.lower())
     of_a_part = part_in_name(name) and split and split[2] != "partition"  # train_split.txt
     return label.startswith("column ") and split is not None and not of_a_part
 
 
 def are_paths(cells: pd.Series) -> bool:
-    """A further column of paths, such as a mask's."""
+    """Whether they are paths of further files, such as masks."""
     texts = [str(cell) for cell in cells if cell != ""]
     return bool(texts) and all("/" in text and "." in text for text in texts)
 
@@ -352,7 +349,7 @@ def zeros_and_ones(cells: pd.Series) -> bool:
 
 
 def without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Without the corners of a box, in the last four columns of a table without header."""
+    """Without the last four columns, where they are a box's corners in a table without header."""
     last = columns[-4:]
     if len(last) < 4 or not all(column.startswith("column ") for column in last):
         return columns
@@ -363,7 +360,7 @@ def without_box(table: pd.DataFrame, columns: list[str]) -> list[str]:
 
 
 def refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hints) -> None:
-    """Raise for objects of JSON, and for boxes behind a label."""
+    """Raise where labels are objects of JSON, or have boxes behind them."""
     texts = [str(each) for cell in cells for each in (cell if isinstance(cell, tuple) else [cell])]
     texts = [text for text in texts if text.strip()]
     for what, pattern in (
@@ -380,9 +377,8 @@ def refuse_what_is_no_label(cells: pd.Series, label: str, name: str, hints: Hint
 
 def refuse_words(cells: pd.Series, name: str) -> None:
     """Raise where blanks may stand between labels, or between the words of one."""
-    lists = [cell for cell in cells if isinstance(cell, tuple)]
-    several = [cell for cell in lists if len(cell) > 1]
-    alone = {cell[0] for cell in lists if len(cell) == 1}
+    several = [cell for cell in cells if isinstance(cell, tuple) and len(cell) > 1]
+    alone = {cell[0] for cell in cells if isinstance(cell, tuple) and len(cell) == 1}
     if any(word not in alone and not word.isdigit() for cell in several for word in cell):
         raise Unclear(
             f"{name} holds {' '.join(several[0])}: one label of several words, or several labels? "

@@ -26,6 +26,7 @@ from pipeline.dataset.sources import (
     Fault,
     Found,
     Source,
+    as_list,
     by_name,
     check_part,
     compiled,
@@ -105,8 +106,8 @@ FINDER_OF = {each.__name__: target for target, each in FINDERS.items()}
 def find_images(recipe: Mapping[str, Any], root: Path | None) -> Source:
     """Call the function that `recipe` names with its other keys; `root` holds the files.
 
-    Two keys are of any function that reads files: `lists` names lists of the images of each part,
-    `group_pattern` finds in a path the group of its image, see `in_groups`.
+    Two keys work with any function that reads files: `lists` names lists of the images of each
+    part, `group_pattern` finds in a path the group of its image, see `in_groups`.
     """
     target = str(recipe.get("_target_", ""))
     if target.startswith("pipeline.dataset") and target.endswith(".in_csv"):  # its earlier name
@@ -148,24 +149,24 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     part has a list.
     """
     index = ImageFiles(root, [image.file for image in source.images])
-    lists_of: dict[str, dict[str, str]] = {}  # of each file the lists that name it, and their parts
+    parts_by_list: dict[str, dict[str, str]] = {}  # of each file: the lists that name it
     faults = []
     for part, names in lists.items():
         check_part("lists", part)
-        for name in [names] if isinstance(names, str) else names:
+        for name in as_list(names):
             if not (root / name).is_file():
                 raise PipelineError(f"{root / name}: no such file")
             for number, row in enumerate(text_rows(root / name, ","), start=1):
-                fitting = _named_by(row, index)
+                fitting = _named_by_line(row, index)
                 if len(fitting) == 1:
-                    lists_of.setdefault(fitting[0], {})[name] = part
+                    parts_by_list.setdefault(fitting[0], {})[name] = part
                 elif fitting or number > 1:  # the first line may be a heading
                     reason = f"{len(fitting)} images fit" if fitting else "names no labelled image"
                     faults.append(Fault(f"{name} row {number}: {row[0]}", reason))
     images = []
     for image in source.images:
         own = image.part or "train"
-        named = lists_of.get(image.file, {} if own in lists else {"": own})
+        named = parts_by_list.get(image.file, {} if own in lists else {"": own})
         parts = set(named.values())
         if len(parts) == 1:
             images.append(replace(image, part=parts.pop()))
@@ -175,16 +176,16 @@ def in_listed_parts(source: Source, root: Path, lists: Mapping[str, str | Sequen
     return replace(source, images=images, faults=[*source.faults, *faults])
 
 
-def _named_by(row: Sequence[str], index: ImageFiles) -> list[str]:
+def _named_by_line(row: Sequence[str], index: ImageFiles) -> list[str]:
     """The images that a line of a list may mean: as a whole, or else by what it begins with."""
     line, first = ",".join(row).strip(), row[0].strip()
     if line and (found := index.find(f"**/{line}", any_suffix=True, any_case=True)):
         return found
     texts = dict.fromkeys((line, first, re.split(r"[\s;|]", first)[0]))
-    return list(dict.fromkeys(file for text in texts for file in _ending_so(text, index)))
+    return list(dict.fromkeys(file for text in texts for file in _named_by_path(text, index)))
 
 
-def _ending_so(text: str, index: ImageFiles) -> list[str]:
+def _named_by_path(text: str, index: ImageFiles) -> list[str]:
     """The images that a path, or else its end, may mean."""
     levels = text.replace("\\", "/").split("/")
     for start in range(len(levels)):  # what is above the dataset's folder fits nothing
@@ -208,57 +209,62 @@ _CAMERAS = words(
 
 
 def read_names(files: Sequence[str], hints: Hints) -> Reading | None:
-    """A rule under which labels in the files' names repeat; images of parts may lie apart."""
-    parts = {folder: _part_below(folder) for folder in map(folder_of, files)}
-    folders = list(parts)
-    of_part: dict[str | None, str] = {}
-    for folder, part in parts.items():
-        if part in of_part and hints.pattern is None:
-            return None
-        if part in of_part and part is not None:
-            raise Unclear(
-                f"{of_part[part]} and {folder}/* are both of part {part} by their names: rename one"
-            )
-        of_part[part] = f"{folder}/*" if folder else "*"
-    if len(folders) > 1 and None in of_part:
-        if hints.pattern is None:
-            return None
-        if len(of_part) > 1:
-            raise Unclear(
-                f"{of_part[None]} is of no part by its name, and others are: rename it, or write "
-                "--images with the folder that holds the images"
-            )
-        of_part = {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
-    known = [file for file in files if parts[folder_of(file)] != "test"] or list(files)
-    names = [file.rpartition("/")[2] for file in known]
+    """Labels in the names of files, where they repeat; the images of each part may lie apart."""
+    globs = _globs_of_parts(files, hints)
+    if globs is None:
+        return None
+    tests = {folder for folder in set(map(folder_of, files)) if _part_below(folder) == "test"}
+    names_in_test = [file.rpartition("/")[2] for file in files if folder_of(file) in tests]
+    names = [file.rpartition("/")[2] for file in files if folder_of(file) not in tests]
+    names = names or names_in_test
     for pattern in [hints.pattern] if hints.pattern else NAME_PATTERNS:
         try:
-            matches = [re.fullmatch(pattern, name) for name in names]
+            labels = _labels_in_names(pattern, names)
         except re.error as error:
             raise Unclear(f"--pattern {pattern}: {error}") from None
-        labels = Counter(match["label"] for match in matches if match)
         if hints.pattern is None and not _plausible(labels, len(names)):
             continue
         evidence = f"the label is in the file's name: {listed(sorted(labels))}"
-        tests = [file.rpartition("/")[2] for file in files if parts[folder_of(file)] == "test"]
-        found = {match["label"] for name in tests if (match := re.fullmatch(pattern, name))}
-        if hints.pattern is None and "train" in of_part and not found <= labels.keys():
-            left = of_part.pop("test")
+        unknown = _labels_in_names(pattern, names_in_test).keys() - labels.keys()
+        if hints.pattern is None and "train" in globs and unknown:
+            left = globs.pop("test")
             evidence += f"; those in {left} say something else and are left aside"
-        globs: Any = dict(of_part) if None not in of_part else of_part[None]
-        return Reading(
-            {
-                "_target_": "pipeline.dataset.sources.by_name",
-                "files": globs,
-                "pattern": pattern,
-            },
-            evidence,
-        )
+        images = {
+            "_target_": "pipeline.dataset.sources.by_name",
+            "files": globs.get(None, globs),
+            "pattern": pattern,
+        }
+        return Reading(images, evidence)
     return None
 
 
+def _globs_of_parts(files: Sequence[str], hints: Hints) -> dict[str | None, str] | None:
+    """The glob of each part, or of all images under None; None where folders are not parts."""
+    globs: dict[str | None, str] = {}
+    folders = list(dict.fromkeys(map(folder_of, files)))
+    for folder in folders:
+        part = _part_below(folder)
+        if part in globs and hints.pattern is None:
+            return None
+        if part in globs and part is not None:
+            raise Unclear(
+                f"{globs[part]} and {folder}/* are both of part {part} by their names: rename one"
+            )
+        globs[part] = f"{folder}/*" if folder else "*"
+    if len(folders) > 1 and None in globs:
+        if hints.pattern is None:
+            return None
+        if len(globs) > 1:
+            raise Unclear(
+                f"{globs[None]} is of no part by its name, and others are: rename it, or write "
+                "--images with the folder that holds the images"
+            )
+        return {None: f"{hints.images.strip('/')}/**/*" if hints.images else "**/*"}
+    return globs
+
+
 def refuse_masks(files: Sequence[str]) -> None:
-    """Raise where many images lie beside others of their name, as masks and copies do."""
+    """Raise where many images have the name of another and an ending, as masks and copies do."""
     masks, end = masks_among(files)
     if len(masks) > 0.2 * len(files):
         raise Unclear(
@@ -270,14 +276,15 @@ def refuse_masks(files: Sequence[str]) -> None:
 def pattern_of_few(files: Sequence[str]) -> str:
     """How to read labels before numbers that are too few to be sure: cat_1.jpg and dog_1.jpg."""
     names = [file.rpartition("/")[2] for file in files]
-    matches = [re.fullmatch(NAME_PATTERNS[0], name) for name in names]
-    labels = sorted({match["label"] for match in matches if match})
-    if None in matches or not 1 < len(labels) < len(names) or not _CAMERAS.isdisjoint(labels):
+    labels = _labels_in_names(NAME_PATTERNS[0], names)
+    few = labels.total() == len(names) and 1 < len(labels) < len(names)
+    if not few or not _CAMERAS.isdisjoint(labels):
         return "--pattern says where they are"
-    return f"--pattern {quote(NAME_PATTERNS[0])} for {listed(labels)}"
+    return f"--pattern {quote(NAME_PATTERNS[0])} for {listed(sorted(labels))}"
 
 
 def _plausible(labels: Counter[str], n_files: int) -> bool:
+    """Whether nearly all files have a label, each label repeats, and none is a camera's word."""
     if len(labels) < 2 or labels.total() < 0.95 * n_files or n_files < 2 * len(labels):
         return False
     words = {re.sub(r"[^a-z]", "", label.lower()) for label in labels}
@@ -285,8 +292,15 @@ def _plausible(labels: Counter[str], n_files: int) -> bool:
 
 
 def _part_below(folder: str) -> str | None:
+    """The part that the folders of a path name, if they name exactly one."""
     parts = {part for name in folder.split("/") if (part := part_in_words(name))}
     return parts.pop() if len(parts) == 1 else None
+
+
+def _labels_in_names(pattern: str, names: Sequence[str]) -> Counter[str]:
+    """How often each label is found."""
+    matches = (re.fullmatch(pattern, name) for name in names)
+    return Counter(match["label"] for match in matches if match)
 
 
 _FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"

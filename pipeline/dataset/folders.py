@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def layout(self) -> str:
-        """As --layout has it."""
+        """The value of --layout that reads them so."""
         plain = "{part}/{label}" if "parts" in self.images else "{label}"
         return str(self.images.get("layout", plain))
 
@@ -80,43 +80,46 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
     Raises `Unclear` where folders may mean several things; where a table gives the labels, to be
     compared with them, folders of numbers in folders keep images together.
     """
-    target = "pipeline.dataset.sources.in_class_folders"
+    target = {"_target_": "pipeline.dataset.sources.in_class_folders"}
     if hints.layout is not None:
         Layout.of(hints.layout)
-        return Reading({"_target_": target, "layout": hints.layout}, f"folders: {hints.layout}")
+        return Reading(target | {"layout": hints.layout}, f"folders: {hints.layout}")
     tree = _Tree.of(files)
     if not tree.labelled:
         return None
     if not beside_table:
         _refuse_copies(tree)
-    tail, deeper = _label_level(tree, beside_table)
+    inner_levels, evidence_of_inner = _levels_below_classes(tree, beside_table)
     classes = sorted({rest[0] for rest in tree.labelled})
     if len(classes) < 2:
         return None
-    layout = tree.layout("{label}", *(["**"] if tail else []))
-    _refuse_odd_classes(classes, tree.labelled.total(), layout)
-    told = [f"{len(classes)} folders name the classes ({listed(classes)})"]
-    told += [f"folders {', '.join(tree.parts)} are the parts"] if tree.parts else []
-    evidence = "; ".join([*told, deeper] if deeper else told)
-    levels = tree.layout("{label}", *tail)
-    part_of = {folder: str(part_in_words(folder)) for folder in tree.parts}
-    plain = levels in ("{label}", "{part}/{label}") and not (tree.parts and tree.bare)
-    if not plain or len(set(part_of.values())) < len(part_of):
-        return Reading({"_target_": target, "layout": levels}, evidence)
-    parts = {"parts": {part: folder for folder, part in part_of.items()}} if part_of else {}
-    return Reading({"_target_": target, **parts}, evidence)
+    _refuse_odd_classes(
+        classes, tree.labelled.total(), tree.layout("{label}", *["**"] * bool(inner_levels))
+    )
+    evidence = [f"{len(classes)} folders name the classes ({listed(classes)})"]
+    if tree.parts:
+        evidence.append(f"folders {', '.join(tree.parts)} are the parts")
+    if evidence_of_inner:
+        evidence.append(evidence_of_inner)
+    layout = tree.layout("{label}", *inner_levels)
+    folder_of_part = {str(part_in_words(folder)): folder for folder in tree.parts}
+    plain = layout in ("{label}", "{part}/{label}") and not (tree.parts and tree.bare)
+    images: dict[str, Any] = {**target, "layout": layout}
+    if plain and len(folder_of_part) == len(tree.parts):
+        images = {**target, **({"parts": folder_of_part} if tree.parts else {})}
+    return Reading(images, "; ".join(evidence))
 
 
 @dataclass(frozen=True)
 class _Tree:
     """The levels of folders: those that all images share, that of the parts, and the rest."""
 
-    above: list[str]
+    above: list[str]  # shared by all images
     part_level: int | None  # below those
     parts: list[str]
     bare: bool  # whether images lie in the folder of a part itself
     inner: list[str]  # below the parts, shared by all images
-    labelled: Counter[tuple[str, ...]]  # what is left, of images that lie so deep
+    labelled: Counter[tuple[str, ...]]  # the folders that are left, and how many images they hold
 
     @classmethod
     def of(cls, files: Sequence[str]) -> "_Tree":
@@ -126,32 +129,30 @@ class _Tree:
         parts: list[str] = []
         if level is not None:
             parts = sorted({each[level] for each in folders if len(each) > level})
-            folders = Counter(
-                {each: count for each, count in folders.items() if len(each) > level or not each}
-            )
+            folders = Counter({f: n for f, n in folders.items() if len(f) > level or not f})
         inner: list[str] = []
         if level == 0 and all(each[:1] == each[1:2] for each in folders):  # as archives leave it
             folders = Counter({each[1:]: count for each, count in folders.items()})
             inner = ["*"]
-        rests = Counter[tuple[str, ...]]()
+        labelled = Counter[tuple[str, ...]]()
         for each, count in folders.items():
-            rests[each if level is None else each[:level] + each[level + 1 :]] += count
+            labelled[each if level is None else each[:level] + each[level + 1 :]] += count
         if level == 0:
             _refuse_bare_parts(folders, above)
-        labelled = Counter({rest: count for rest, count in rests.items() if rest})
+        del labelled[()]
         if level in (None, 0):
             labelled = _descend(labelled, inner, to_classes=True)
-            labelled = Counter({rest: count for rest, count in labelled.items() if rest})
+            del labelled[()]
         bare = any(len(each) == 1 for each in folders)
         return cls(above, level, parts, bare, inner, labelled)
 
     def layout(self, *below: str) -> str:
-        """As --layout has it, given what the levels of `labelled` mean."""
-        said = [*self.inner, *below]
+        """The value of --layout, given what the levels of `labelled` mean."""
+        levels = [*self.inner, *below]
         if self.part_level is not None:
-            said.insert(self.part_level, "{part}")
-        levels = ["*" if each == "**" else each for each in said[:-1]]
-        return "/".join([*self.above, *levels, said[-1]])
+            levels.insert(self.part_level, "{part}")
+        upper = ["*" if each == "**" else each for each in levels[:-1]]
+        return "/".join([*self.above, *upper, levels[-1]])
 
 
 def _descend(
@@ -159,8 +160,7 @@ def _descend(
 ) -> Counter[tuple[str, ...]]:
     """Without the folders that all images have in common, which go to `levels`.
 
-    The last folders on a way stay, if they are all there is; with `to_classes`, folders that
-    could be a class of their own stay too.
+    With `to_classes`, folders that could be a class of their own stay.
     """
     while folders and all(folders) and len({each[0] for each in folders}) == 1:
         first = next(iter(folders))[0]
@@ -179,36 +179,32 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
     """
     deepest = max(map(len, folders), default=0)
     for level in range(min(deepest, 3)):
-        names = Counter[str]()
+        n_images = Counter[str]()
         for each, count in folders.items():
             if len(each) > level:
-                names[each[level]] += count
-        said = {name: part for name in names if (part := part_in_words(name))}
-        if "train" not in said.values() or not len(set(said.values())) == len(said) > 1:
-            said = {name: part for name in said if (part := part_of_folder(name))}
-        known = said.keys()
-        if not known:
-            continue
-        strange = sorted(names.keys() - known)
-        if strange and level > 0:
+                n_images[each[level]] += count
+        part_of = _parts_in_words(n_images)
+        if "train" not in part_of.values() or not len(set(part_of.values())) == len(part_of) > 1:
+            part_of = {name: part for name in part_of if (part := part_of_folder(name))}
+        strange = sorted(n_images.keys() - part_of.keys())
+        if not part_of or (strange and level > 0):
             continue
         if strange:
             raise Unclear(
-                f"folders {listed(sorted(known))} look like parts, but {listed(strange)} beside "
-                f"them ({sum(names[name] for name in strange)} images) does not: write --layout "
+                f"folders {listed(sorted(part_of))} look like parts, but {listed(strange)} beside "
+                f"them ({sum(n_images[name] for name in strange)} images) does not: write --layout "
                 f"'{'/'.join([*above, '{label}', '**'])}' if all of them are classes, --images "
                 "FOLDER to use one folder alone, or move or rename what is no part"
             )
-        if "train" not in said.values() and len(known) > 1:
-            raise Unclear(f"folders {listed(sorted(known))} look like parts, and none is train")
-        if len(known) == 1 and len({each[level:] for each in folders}) < 2:
-            continue
-        return level
+        if "train" not in part_of.values() and len(part_of) > 1:
+            raise Unclear(f"folders {listed(sorted(part_of))} look like parts, and none is train")
+        if len(part_of) > 1 or len({each[level:] for each in folders}) > 1:
+            return level
     return None
 
 
 def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
-    """A part without the class folders of the others is not left aside; a flat one of test is."""
+    """Raise where a part lacks the class folders of others; test may hold images side by side."""
     deep = sorted({each[0] for each in folders if not {*map(str.lower, each[1:])} <= NO_CLASSES})
     for each, count in folders.items():
         flat = len(each) == 1
@@ -226,63 +222,116 @@ def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) 
 
 def _refuse_copies(tree: _Tree) -> None:
     """Raise where a folder beside the class folders holds folders that are called like them."""
-    names = {rest[0] for rest in tree.labelled}
     below: dict[str, set[str]] = defaultdict(set)
     for rest in tree.labelled:
         below[rest[0]].update(rest[1:2])
-    for name in sorted(below):
-        alike = [each for each in sorted(below[name] & names) if not each.isdecimal()]
-        if alike and name not in below[name]:
+    for name, inner in sorted(below.items()):
+        copies = [each for each in sorted(inner & below.keys()) if not each.isdecimal()]
+        if copies and name not in inner:
             place = tree.layout(name)
             alone = f"write --images {quote(place)} to use it alone, "
             alone = "" if "{" in place or name.lower() in NO_IMAGES else alone
             raise Unclear(
-                f"{place} holds folders that are called like those beside it ({listed(alike)}), "
+                f"{place} holds folders that are called like those beside it ({listed(copies)}), "
                 f"as a second copy does: {alone}move it away to use the others, or write --layout "
                 f"'{tree.layout('{label}', '**')}' if it is a class"
             )
 
 
-def _label_level(tree: _Tree, beside_table: bool) -> tuple[list[str], str]:
-    """What follows the class's own folder in the layout, and a word about it."""
+def _levels_below_classes(tree: _Tree, beside_table: bool) -> tuple[list[str], str]:
+    """The levels of the layout below the class folders, and in words what they mean."""
     deep = {rest for rest in tree.labelled if len(rest) > 1}
     if not deep:
         return [], ""
-    owners: dict[str, set[str]] = defaultdict(set)  # of each folder in one that may be a class
+    uppers_of: dict[str, set[str]] = defaultdict(set)  # of each lower folder, those that hold one
     for rest in deep:
-        owners[rest[1]].add(rest[0])
-    names, upper = sorted(owners), sorted({rest[0] for rest in tree.labelled})
-    beside = any(len(rest) == 1 for rest in tree.labelled)  # files beside those folders
-    depth = max(map(len, deep))
-    one_each = len(names) == 1 and len(owners[names[0]]) == len(upper) and min(map(len, deep)) > 2
+        uppers_of[rest[1]].add(rest[0])
+    lower, upper = sorted(uppers_of), sorted({rest[0] for rest in tree.labelled})
+    files_beside = any(len(rest) == 1 for rest in tree.labelled)
+    shallowest, deepest = min(map(len, deep)), max(map(len, deep))
+    mean_nothing = f"folders below them ({listed(lower)}) mean nothing"
+    one_in_each = len(lower) == 1 and len(uppers_of[lower[0]]) == len(upper) and shallowest > 2
     own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
-    generic = all(name.lower() in _SAYS_NOTHING for name in names)  # images/ in each
-    if generic or (not beside and (one_each or own_name)):
+    say_nothing = all(name.lower() in _SAYS_NOTHING for name in lower)  # images/ in each
+    if say_nothing or (not files_beside and (one_in_each or own_name)):
         if inner := sorted({rest[2] for rest in deep if len(rest) > 2}):
-            lower = ["*", "*", "{label}", *["**"] * (depth > 3)]
-            raise Nested(upper, inner, (tree.layout("{label}", "**"), tree.layout(*lower)))
-        return ["**"], f"folders below them ({listed(names)}) mean nothing"
-    of_ones = all(map(_OF_ONE.fullmatch, names))  # patients, never classes
-    repeated = any(len(each) > 1 for each in owners.values())
-    bare = not beside_table and all(map(str.isdecimal, names))  # patients, or iNaturalist's
-    groups = (depth == 2 or of_ones) and not beside
-    lower = ["{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*", "{label}"]
-    lower += ["**"] * (depth > 2)
-    named = bare or not all(map(_NUMBERED.fullmatch, names))
-    if not of_ones and (repeated or (named and not beside)):
-        below = "{group}" if groups and bare and not repeated else "**"
+            of_inner = tree.layout("*", "*", "{label}", *["**"] * (deepest > 3))
+            raise Nested(upper, inner, (tree.layout("{label}", "**"), of_inner))
+        return ["**"], mean_nothing
+    of_ones = all(map(_OF_ONE.fullmatch, lower))  # patients, never classes
+    repeated = any(len(each) > 1 for each in uppers_of.values())
+    numbers = not beside_table and all(map(str.isdecimal, lower))  # patients, or iNaturalist's
+    named = numbers or not all(map(_NUMBERED.fullmatch, lower))
+    may_be_groups = (deepest == 2 or of_ones) and not files_beside
+    above = "{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*"
+    layout_of_lower = tree.layout(above, "{label}", *["**"] * (deepest > 2))
+    if not of_ones and (repeated or (named and not files_beside)):
+        below = "{group}" if may_be_groups and numbers and not repeated else "**"
         place = tree.layout(upper[0])
+        crossed = all(len(each) == len(upper) for each in uppers_of.values())
         alone = f", and --images {quote(place)} for one of those above alone"
-        crossed = all(len(each) == len(upper) for each in owners.values())
         alone = alone if crossed and "{" not in place else ""
-        layouts = tree.layout("{label}", below), tree.layout(*lower)
-        raise Nested(upper, names, layouts, alone)
-    if groups:
-        return ["{group}"] + ["**"] * (depth > 2), (
-            f"folders below them ({listed(names)}) keep their images together (if they are the "
-            f"classes, write --layout '{tree.layout(*lower)}')"
+        raise Nested(upper, lower, (tree.layout("{label}", below), layout_of_lower), alone)
+    if not may_be_groups:
+        return ["**"], mean_nothing
+    return ["{group}"] + ["**"] * (deepest > 2), (
+        f"folders below them ({listed(lower)}) keep their images together (if they are the "
+        f"classes, write --layout '{layout_of_lower}')"
+    )
+
+
+def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
+    """Raise where folders are called like something other than classes."""
+    generic = [name for name in classes if name.lower() in NO_CLASSES]
+    part_of = _parts_in_words(classes)
+    parts = [name for name in part_of if part_of_folder(name)]
+    if {"train"} < set(part_of.values()):
+        parts = list(part_of)
+    if odd := generic + parts:
+        others = [name for name in classes if name not in odd]
+        instead = "--images FOLDER for the folder that holds the images"
+        if len(others) > 1:
+            instead = f"move them away to use the others alone ({listed(others)})"
+        raise Unclear(
+            f"classes would be made of folders {listed(odd)}, which are called like something "
+            f"else: write --layout '{layout}' if they are classes, or {instead}"
         )
-    return ["**"], f"folders below them ({listed(names)}) mean nothing"
+    look = ""
+    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
+        look = "look like volumes, groups, dates or ids"
+    if before := _numbered_cases(classes, n_images):
+        look = f"are {listed(before)} and a number, as slides or patients are"
+    if look:
+        raise Unclear(
+            f"classes would be made of folders {listed(classes)}, which {look}: write --layout "
+            f"'{layout}' if they are classes, or give a table with a column of file names and one "
+            "of labels"
+        )
+
+
+def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:
+    """What precedes the numbers in names of cases, such as tumor_1, tumor_2, normal_1, normal_2.
+
+    Classes are numbered too. Cases are called like an outcome, or are many in a row of few images.
+    """
+    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
+    found = [(match[1], match[2]) for match in matches if match]
+    numbers_of: dict[str, list[int]] = defaultdict(list)
+    for text, number in sorted(found):
+        numbers_of[text].append(int(number))
+    rows = list(map(sorted, numbers_of.values()))
+    if len(found) < len(classes) or len(rows) < 2 or min(map(len, rows)) < 2:
+        return []
+    padded = any(number.startswith("0") and len(number) > 1 for _, number in found)
+    in_a_row = padded and all(of[-1] - of[0] + 1 == len(of) >= MANY_IN_A_ROW for of in rows)
+    few_images = n_images < FEW_IMAGES * len(classes)
+    outcomes = {text.lower() for text in numbers_of} <= _OUTCOMES
+    return list(numbers_of) if outcomes or (in_a_row and few_images) else []
+
+
+def _parts_in_words(folders: Iterable[str]) -> dict[str, str]:
+    """The part of each folder that is called like one by a word of its name."""
+    return {folder: part for folder in folders if (part := part_in_words(folder))}
 
 
 def may_be_class(folder: str) -> bool:
@@ -299,50 +348,6 @@ def class_folders(files: Sequence[str]) -> dict[str, str]:
         if names := [name for name in file[n_common:].split("/")[:-1] if may_be_class(name)]:
             found[file] = names[-1]
     return found
-
-
-def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
-    """Folders that are no class by their names never become one in silence."""
-    generic = [name for name in classes if name.lower() in NO_CLASSES]
-    said = {name: part for name in classes if (part := part_in_words(name))}
-    parts = [name for name in said if part_of_folder(name)]
-    if {"train"} < set(said.values()):
-        parts = list(said)
-    if odd := generic + parts:
-        others = [name for name in classes if name not in odd]
-        instead = "--images FOLDER for the folder that holds the images"
-        if len(others) > 1:
-            instead = f"move them away to use the others alone ({listed(others)})"
-        raise Unclear(
-            f"classes would be made of folders {listed(odd)}, which are called like something "
-            f"else: write --layout '{layout}' if they are classes, or {instead}"
-        )
-    look = "look like volumes, groups, dates or ids"
-    if before := _numbered_alike(classes, n_images):
-        look = f"are {listed(before)} and a number, as slides or patients are"
-    if before or any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
-        raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which {look}: write --layout "
-            f"'{layout}' if they are classes, or give a table with a column of file names and one "
-            "of labels"
-        )
-
-
-def _numbered_alike(classes: Sequence[str], n_images: int) -> list[str]:
-    """What stands before the numbers of cases, such as tumor_1, tumor_2, normal_1, normal_2.
-
-    Classes are numbered too: cases are called like an outcome, or many in a row have few images.
-    """
-    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
-    found = sorted(match.groups() for match in matches if match)
-    texts = sorted({text for text, _ in found})
-    each = [sorted(int(number) for text, number in found if text == one) for one in texts]
-    if len(found) < len(classes) or len(each) < 2 or min(map(len, each)) < 2:
-        return []
-    padded = any(number.startswith("0") and len(number) > 1 for _, number in found)
-    in_a_row = padded and all(of[-1] - of[0] + 1 == len(of) >= MANY_IN_A_ROW for of in each)
-    cases = in_a_row and n_images < FEW_IMAGES * len(classes)
-    return texts if cases or {*map(str.lower, texts)} <= _OUTCOMES else []
 
 
 def why_no_classes(root: Path, files: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.file_column import Hints, Unclear
-from pipeline.dataset.sources import Found, Source, listed, part_named, without_test
+from pipeline.dataset.sources import Found, Source, grouped, listed, part_named, without_test
 
 LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
 
@@ -85,11 +85,11 @@ def load_splits(root: Path) -> dict[str, Any]:
     """The datasets of a folder by the name of their split; one without splits is called ''."""
     datasets = _library()
     if files := _with_images(root):
-        by_split: dict[str, list[str]] = {}
-        for path in files:
-            by_split.setdefault(part_named(path.stem.partition("-")[0]) or "", []).append(str(path))
+        by_split = grouped(files, lambda path: part_named(path.stem.partition("-")[0]) or "")
         return {
-            split: datasets.Dataset.from_parquet(paths, cache_dir=None, keep_in_memory=False)
+            split: datasets.Dataset.from_parquet(
+                list(map(str, paths)), cache_dir=None, keep_in_memory=False
+            )
             for split, paths in by_split.items()
         }
     try:

@@ -1,19 +1,20 @@
-"""The image files of a folder, and how a table or list is read that names them."""
+"""The image files of a folder, and how tables and lists that name them are read."""
 
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate, takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
 
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Found, files_below, suffix_of
+from pipeline.dataset.sources import Found, files_below, grouped, suffix_of
 from pipeline.dataset.table_files import (
     NotATable,
     plain_separator,
@@ -27,9 +28,6 @@ RARER_SEPARATORS = (";", "\t", "|")  # than the comma; a blank too, in lists
 
 FOLDER = "the folder of the image"  # a column that no file has
 _PERSON = re.compile(r"(?:patient|subject|sub|person|participant|case)[-_ ]?\d+", re.I)
-
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
 
 
 class ImageFiles:
@@ -65,11 +63,10 @@ class ImageFiles:
     @cached_property
     def below(self) -> dict[str, list[str]]:
         """The files in or below each folder, by its path."""
-        found: dict[str, list[str]] = {}
+        found = defaultdict[str, list[str]](list)
         for file in self.files:
-            for place, letter in enumerate(file):
-                if letter == "/":
-                    found.setdefault(file[:place], []).append(file)
+            for folder in accumulate(file.split("/")[:-1], "{}/{}".format):
+                found[folder].append(file)
         return found
 
     @cached_property
@@ -92,20 +89,20 @@ class ImageFiles:
         A file of just this name comes before one in other letters, and that before one with
         another suffix.
         """
-        if "**/" not in wanted and (wanted in self.known or (self.root / wanted).is_file()):
-            return [wanted]
-        if "**/" not in wanted and not any_suffix and not any_case:
-            return []
         head, deep, tail = wanted.rpartition("**/")
+        if not deep and (wanted in self.known or (self.root / wanted).is_file()):
+            return [wanted]
+        if not deep and not any_suffix and not any_case:
+            return []
         name = tail.rpartition("/")[2]
         named = self.by_name.get(alike(name), [])
-        if len(named) == 1 and deep and not head and _below(named[0], tail):
+        if len(named) == 1 and deep and not head and named[0].endswith(f"/{tail}"):
             return list(named)
 
         def fits(file: str, tail: str) -> bool:
             if not deep:
                 return file == tail
-            return file.startswith(head) and (file[len(head) :] == tail or _below(file, tail))
+            return file == head + tail or (file.startswith(head) and file.endswith(f"/{tail}"))
 
         found = [file for file in named if fits(file, tail)]
         if not found and any_case:
@@ -123,8 +120,7 @@ class ImageFiles:
 
     def are_named(self, cell: str) -> bool:
         """Whether a table's cell is the name of a file; a word without digits is none."""
-        name = cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0]
-        name = alike(name)
+        name = alike(cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0])
         if name in self.by_name:
             return True
         known = name in self.by_stem or stem(name) in self.by_stem
@@ -147,16 +143,109 @@ def stem(name: str) -> str:
     return name[:place] if place > 0 and name[place:].lower() in SUFFIXES else name
 
 
-def any_stem(path: str) -> str:
-    """A file's name without its suffix, which an image and its own text file share."""
-    name = path.rpartition("/")[2].lower()
-    return name.rpartition(".")[0] or name
-
-
 def stem_path(file: str) -> str:
     """A path without the suffix of an image."""
     place, _, own = file.rpartition("/")
     return f"{place}/{stem(own)}" if place else stem(own)
+
+
+def any_stem(path: str) -> str:
+    """A file's name without its suffix, in small letters: an image's, and that of a file on it."""
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
+
+
+def folder_of(file: str) -> str:
+    """The folder of a file, empty at the root."""
+    return file.rpartition("/")[0]
+
+
+def path_in(cell: Any) -> str:
+    """The path that a cell holds, with / between names; of a URL, the path of what it points at."""
+    text = str(cell).strip()
+    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
+        text = unquote(text)
+        text = text.partition("?d=")[2] or text.partition("?")[0]
+    return text.replace("\\", "/")
+
+
+def wanted_path(
+    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
+) -> str:
+    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
+    text = path_in(cell)
+    if prefix and text.startswith(prefix):
+        text = text[len(prefix) :]
+    text = text.removeprefix("./")
+    if not rule.startswith("{}"):
+        text = text.removeprefix("/")
+    place, _, name = text.rpartition("/")
+    if remove:
+        name = re.sub(remove, "", name)
+        text = f"{place}/{name}" if place else name
+    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
+    return path.replace("{name}", name).replace("{}", text)
+
+
+def nearest(files: Sequence[str], place: str) -> list[str]:
+    """Of files with the right name, those whose folders agree longest with the cell's."""
+    if len(files) == 1:
+        return list(files)
+    said = place.lower().split("/")[::-1]
+
+    def n_agreeing(file: str) -> int:
+        pairs = zip(file.lower().split("/")[-2::-1], said, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    best = max(map(n_agreeing, files))
+    return [file for file in files if n_agreeing(file) == best]
+
+
+def with_parents(file_of: dict[str, str]) -> dict[str, str]:
+    """Where two cells mean one file, the one whose folders agree is right."""
+    kept = {}
+    for file, cells in grouped(file_of, file_of.__getitem__).items():
+        exact = [cell for cell in cells if f"/{file}".endswith(f"/{cell}")]
+        if len(cells) == 1 or len(exact) == 1:
+            kept[(exact or cells)[0]] = file
+    return kept
+
+
+def path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
+    """Why the path of a row is none of an image, given the files that fit; empty if it is."""
+    if len(fitting) > 1:
+        return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
+    if not _inside(root, where):
+        return "lies outside the dataset's folder"
+    if fitting:
+        return ""
+    path = root / PurePosixPath(where.replace("**/", ""))
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    near = [each.name for each in beside if stem(each.name).lower() == stem(path.name).lower()]
+    return f"no such file; there is {near[0]}" if near else "no such file"
+
+
+def _inside(root: Path, where: str) -> bool:
+    """Whether a path stays below the root, links followed; folders are looked up once."""
+    place, _, name = where.rpartition("/")
+    if name == ".." or where.startswith("/") or not _resolves_inside(root, place):
+        return False
+    return name not in _links_in(root, place) or _resolves_inside(root, where)
+
+
+@lru_cache(maxsize=4096)
+def _resolves_inside(root: Path, place: str) -> bool:
+    return (root / place).resolve().is_relative_to(root.resolve())
+
+
+@lru_cache(maxsize=4096)
+def _links_in(root: Path, place: str) -> frozenset[str]:
+    """The names in a folder that are links."""
+    try:
+        with os.scandir(root / place) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:  # no such folder: no such file either
+        return frozenset()
 
 
 def separators_in(path: Path) -> list[str]:
@@ -171,7 +260,7 @@ def separators_in(path: Path) -> list[str]:
 def table_and_keys(
     path: Path, separator: str | None, index: ImageFiles, delimiter: str | None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """A table, and the keys by which `in_table` reads it so again."""
+    """The keys of `in_table` that read a table with this separator, and the table."""
     if separator is None:
         return {}, read_table(path)
     plain = separator == plain_separator(path)
@@ -211,43 +300,8 @@ def rows_of_folders(table: pd.DataFrame, column: str, index: ImageFiles) -> pd.D
     return table.iloc[places].assign(**{column: files, FOLDER: owners})
 
 
-def wanted_path(
-    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
-) -> str:
-    """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
-    text = path_in(cell)
-    if prefix and text.startswith(prefix):
-        text = text[len(prefix) :]
-    text = text.removeprefix("./")
-    if not rule.startswith("{}"):
-        text = text.removeprefix("/")
-    place, _, name = text.rpartition("/")
-    if remove:
-        name = re.sub(remove, "", name)
-        text = f"{place}/{name}" if place else name
-    path = rule.replace("{folder}/", f"{folder}/" if folder else "")
-    return path.replace("{name}", name).replace("{}", text)
-
-
-def path_in(cell: Any) -> str:
-    """The path that a cell holds, with / between its parts: of a URL what it points at."""
-    text = str(cell).strip()
-    if "://" in text or text.startswith("/data/"):  # the latter: Label Studio's own
-        text = unquote(text)
-        text = text.partition("?d=")[2] or text.partition("?")[0]
-    return text.replace("\\", "/")
-
-
-def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
-    """The values by their key, keys and values in their order."""
-    groups: dict[K, list[T]] = {}
-    for value in values:
-        groups.setdefault(key_of(value), []).append(value)
-    return groups
-
-
 def empty_folders(root: Path) -> list[str]:
-    """The folders without a file in or below them, save those in one that is listed."""
+    """The topmost folders without a file in or below them."""
     folders: list[Path] = []
     full = {Path()}
     for place, inner, files in os.walk(root):
@@ -259,8 +313,8 @@ def empty_folders(root: Path) -> list[str]:
 
 
 def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str, str] | None:
-    """Two folders that hold files of the same stems, the first of them `called` so."""
-    stems: dict[str, set[str]] = defaultdict(set)
+    """Two folders that hold files of the same stems, the first of which has a name in `called`."""
+    stems: dict[str, set[str]] = defaultdict(set)  # below each folder
     for file in files:
         levels = stem_path(file).split("/")
         for depth in range(len(levels)):
@@ -285,102 +339,22 @@ def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str,
 
 
 def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
-    """The files beside one of their name but for `_mask`, or but for the suffix; and that end."""
+    """The files beside one of their name but for `_mask` or the suffix, and that ending."""
     known = Counter(map(stem_path, files))
     masks = defaultdict[str, list[str]](list)
     for file in files:
-        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", stem_path(file))
+        path = stem_path(file)
+        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", path)
         if match and match[1] in known:
             masks[match[2]].append(file)
-        elif known[stem_path(file)] > 1:
-            masks[file[len(stem_path(file)) :]].append(file)
-    end = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
-    return masks[end], end
-
-
-def folder_of(file: str) -> str:
-    """The folder of a file, empty at the root."""
-    return file.rpartition("/")[0]
-
-
-def _below(file: str, tail: str) -> bool:
-    return file.endswith(f"/{tail}")
-
-
-def path_fault(root: Path, where: str, fitting: Sequence[str]) -> str:
-    """Why the path of a row is none of an image, given the files that fit; empty if it is."""
-    if len(fitting) > 1:
-        return f"{len(fitting)} files fit: {', '.join(fitting[:3])}"
-    if not _inside(root, where):
-        return "lies outside the dataset's folder"
-    if not fitting:
-        same = root / PurePosixPath(where.replace("**/", ""))
-        near = _of_other_letters(same) if same.parent.is_dir() else None
-        return f"no such file; there is {near}" if near else "no such file"
-    return ""
-
-
-def _inside(root: Path, where: str) -> bool:
-    """Whether a path stays below the root, links followed; folders are looked up once."""
-    place, _, name = where.rpartition("/")
-    if name == ".." or where.startswith("/") or not _folder_inside(root, place):
-        return False
-    if name not in _links_in(root, place):
-        return True
-    return (root / where).resolve().is_relative_to(root.resolve())
-
-
-@lru_cache(maxsize=4096)
-def _links_in(root: Path, place: str) -> frozenset[str]:
-    """The names in a folder that are links."""
-    try:
-        with os.scandir(root / place) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:  # no such folder: no such file either
-        return frozenset()
-
-
-@lru_cache(maxsize=4096)
-def _folder_inside(root: Path, place: str) -> bool:
-    return (root / place).resolve().is_relative_to(root.resolve())
-
-
-def _of_other_letters(path: Path) -> str | None:
-    """A file beside, called the same but for letters' case or the suffix."""
-    wanted = stem(path.name).lower()
-    return next(
-        (p.name for p in sorted(path.parent.iterdir()) if stem(p.name).lower() == wanted), None
-    )
-
-
-def nearest(files: Sequence[str], place: str) -> list[str]:
-    """Of files with the right name those whose folders agree longest with the cell's."""
-    if len(files) == 1:
-        return list(files)
-
-    def agreeing(file: str) -> int:
-        own, said = file.split("/")[:-1][::-1], place.split("/")[::-1]
-        count = 0
-        while count < min(len(own), len(said)) and own[count].lower() == said[count].lower():
-            count += 1
-        return count
-
-    best = max(map(agreeing, files))
-    return [file for file in files if agreeing(file) == best]
-
-
-def with_parents(of_cell: dict[str, str]) -> dict[str, str]:
-    """Where two cells mean one file, the one whose folders agree is right."""
-    kept = {}
-    for file, cells in grouped(of_cell, of_cell.__getitem__).items():
-        exact = [cell for cell in cells if file == cell or file.endswith(f"/{cell}")]
-        if len(cells) == 1 or len(exact) == 1:
-            kept[(exact or cells)[0]] = file
-    return kept
+        elif known[path] > 1:
+            masks[file[len(path) :]].append(file)
+    ending = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
+    return masks[ending], ending
 
 
 def why_not_read(path: str, data: bytes) -> str:
-    """Of a file that names the images and is no table, that it is not read, and what to do."""
+    """Why a file that names the images but is no table is not read, and what to do."""
     if path.lower().endswith(".mat") or (b"<image " in data and b"<tag " in data):
         return "is not read: docs/datasets.md#to-a-csv has commands that turn such files into a CSV"
     of_objects = any(

@@ -32,31 +32,32 @@ from pipeline.dataset.label_tables import column_key, no_list, with_lists
 from pipeline.dataset.sources import (
     MOST_SHOWN,
     PART_NAMES,
+    as_list,
+    grouped,
     listed,
     parts_of_paths,
     suffix_of,
     without_part,
 )
-from pipeline.dataset.table_files import (
-    BY_ID,
-    NotATable,
-    is_by_id,
-)
+from pipeline.dataset.table_files import BY_ID, NotATable, is_by_id
 
 IN_TABLE = "pipeline.dataset.label_tables.in_table"
-
-
 # WordNet's synsets, class_7 and CUB's 001.Black_footed_Albatross
 _CLASSES = re.compile(r"n\d{8}|class[-_ ]?\d+|\d+\.[a-z].*", re.I)
 
 
 @dataclass(frozen=True)
 class ImageTable(Table):
-    """A table that names images."""
+    """A table that names images, and what else it says of them."""
 
-    keys: dict[str, Any]  # of `in_table`: separator and header, where they are not the plain ones
+    format_keys: dict[str, Any]  # separator and header, where they are not the usual ones
     meaning: Meaning | None = None
     unclear: Unclear | None = None
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of `in_table` that read it."""
+        return (self.meaning.keys if self.meaning else {}) | self.format_keys
 
     @property
     def files(self) -> frozenset[str]:
@@ -92,51 +93,38 @@ class ImageTable(Table):
 
     def labels(self) -> dict[str, str]:
         """The label of each file, as text."""
-        assert self.meaning is not None
-        label = self.meaning.keys["label"]
-        columns = [label] if isinstance(label, str) else label
-        cells = (map(_text, self.frame[column]) for column in columns)
+        cells = (map(_text, self.frame[column]) for column in as_list(self.keys["label"]))
         texts = ("|".join(row) for row in zip(*cells, strict=True))
         rows = zip(self.file_column.of_row, texts, strict=True)
         return {file: text for file, text in rows if file is not None}
 
 
-def _text(cell: object) -> str:
-    return ", ".join(cell) if isinstance(cell, tuple) else str(cell)
-
-
-def _is_of_ids(path: Path) -> bool:
-    """Whether it says something of the ids in an `images.txt` beside it."""
-    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
-    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
-
-
 def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None:
-    """A table read in the way in which it names the most images; None if it names none."""
+    """A table read with the separator with which it names most images; None if it names none."""
     path = index.root / name
     if _is_of_ids(path):
         return None  # its ids are no names, though images may be called so too
     suffix = suffix_of(name)
-    ways: Sequence[str | None] = [None]
+    separators: Sequence[str | None] = [None]
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
-        ways = [",", *separators_in(path), *blanks]
+        separators = [",", *separators_in(path), *blanks]
     best: ImageTable | None = None
     folders: ImageTable | None = None
     unclear: Unclear | None = None
-    for separator in ways:
+    for separator in separators:
         try:
-            keys, frame = table_and_keys(path, separator, index, hints.delimiter)
-            names = find_file_column(frame, index, name, hints)
+            format_keys, frame = table_and_keys(path, separator, index, hints.delimiter)
+            file_column = find_file_column(frame, index, name, hints)
         except NotATable:
             continue
         except Unclear as error:
             unclear = unclear or error
             continue
-        if names is None:
-            folders = folders or _of_folders(name, frame, keys, index, hints)
+        if file_column is None:
+            folders = folders or _of_folders(name, frame, format_keys, index, hints)
             continue
-        found = ImageTable(name, frame, names, hints, keys)
+        found = ImageTable(name, frame, file_column, hints, format_keys)
         if best is None or found.named_and_columns > best.named_and_columns:
             best = found
     if best is None:
@@ -147,39 +135,41 @@ def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None
         return None  # words in a text that happen to be names
     best = replace(best, frame=with_lists(best.frame, _may_be_labels(best)))
     try:
-        if best.keys.get("separator") == " " and hints.delimiter is None:
+        if best.format_keys.get("separator") == " " and hints.delimiter is None:
             refuse_words(best.frame.iloc[:, -1], name)
-        said = meaning(best)
-        label = said.keys["label"] if said and hints.delimiter != "none" else None
+        best = replace(best, meaning=meaning(best))
+        label = best.keys.get("label") if hints.delimiter != "none" else None
         if isinstance(label, str) and (odd := no_list(best.frame, label)):
             raise Unclear(f"{name}: {odd}, or --delimiter none if it is a name")
-        return replace(best, meaning=said)
+        return best
     except Unclear as error:
-        return replace(best, unclear=error)
+        return replace(best, meaning=None, unclear=error)
+
+
+def _is_of_ids(path: Path) -> bool:
+    """Whether it says something of the ids in an `images.txt` beside it."""
+    beside = {*BY_ID[1:], "classes.txt", "bounding_boxes.txt"}
+    return path.name in beside and is_by_id(path.with_name(BY_ID[0]))
 
 
 def _of_folders(
-    name: str, frame: pd.DataFrame, keys: dict[str, Any], index: ImageFiles, hints: Hints
+    name: str, frame: pd.DataFrame, format_keys: dict[str, Any], index: ImageFiles, hints: Hints
 ) -> ImageTable | None:
-    """A table whose rows name folders of images; None where those are the classes themselves.
-
-    Of classes each has a label of its own.
-    """
+    """A table whose rows name folders of images; None where these are the classes themselves."""
     if (found := folder_column(frame, index, name, hints)) is None:
         return None
     column, sure = found
     rows = rows_of_folders(frame, column, index)
     of_row = tuple(file if file in index.known else None for file in rows[column])
     files = FileColumn(column, {"path": "{}"}, of_row, 3)
-    named = ImageTable(name, frame.loc[rows.index], files, hints, keys)
+    table = ImageTable(name, frame.loc[rows.index], files, hints, format_keys)
     try:
-        said = meaning(named)
+        said = meaning(table)
     except Unclear as error:
-        return replace(named, unclear=error) if sure else None
+        return replace(table, unclear=error) if sure else None
     if said is None:
         return None
     label = said.keys["label"]
-    called = not isinstance(label, str) or column_key(label) in LABEL_NAMES or "header" in keys
     folders = listed(dict.fromkeys(frame[column]))
     numbers = sorted(int(cell) for cell in frame[column] if str(cell).isdecimal())
     in_a_row = numbers in (list(range(len(frame))), list(range(1, 1 + len(frame))))
@@ -187,17 +177,18 @@ def _of_folders(
         return None  # as classes are called
     said.keys["rows"] = "folder"
     said.evidence[0] = f"column {column} names folders ({folders}), whose images stay together"
-    named = replace(named, meaning=said)
-    if len(set(named.labels().values())) > 0.7 * len(frame) or column_key(column) in LABEL_NAMES:
+    table = replace(table, meaning=said)
+    if len(set(table.labels().values())) > 0.7 * len(frame) or column_key(column) in LABEL_NAMES:
         return None
-    if not hints.table and not (sure and called):
-        asks = Unclear(
-            f"{name} names folders ({folders}) and may give the labels of their images in column "
-            f"{label}: write --table {quote(name)} if it does, or --table none if the folders are "
-            "the classes, or lie in those"
-        )
-        return replace(named, meaning=None, unclear=asks)
-    return named
+    plain = not isinstance(label, str) or column_key(label) in LABEL_NAMES
+    if hints.table or (sure and (plain or "header" in format_keys)):
+        return table
+    asks = Unclear(
+        f"{name} names folders ({folders}) and may give the labels of their images in column "
+        f"{label}: write --table {quote(name)} if it does, or --table none if the folders are "
+        "the classes, or lie in those"
+    )
+    return replace(table, meaning=None, unclear=asks)
 
 
 def _may_be_labels(table: ImageTable) -> list[str]:
@@ -207,6 +198,10 @@ def _may_be_labels(table: ImageTable) -> list[str]:
         return [hints.label]
     others = {table.file_column.column, hints.part, hints.group, *groups_in(columns)}
     return [each for each in columns if each not in others and column_key(each) not in PART_COLUMNS]
+
+
+def _text(cell: object) -> str:
+    return ", ".join(cell) if isinstance(cell, tuple) else str(cell)
 
 
 @dataclass(frozen=True)
@@ -222,12 +217,12 @@ class LabelTables:
 
     @property
     def names(self) -> str:
-        """Of the tables, as --table has them."""
+        """The value of --table that chooses them."""
         return quote(",".join(each.name for each in in_order(self.group)))
 
     @property
     def named(self) -> frozenset[str]:
-        return frozenset[str]().union(*(each.files for each in self.group))
+        return images_named_by(self.group)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -239,7 +234,7 @@ def labels_in_tables(
 ) -> LabelTables | None:
     """The tables that give the labels; None where none does. Two that disagree are `Unclear`."""
     lacking = [each.name for each in tables if isinstance(each.unclear, NoColumn)]
-    if len(lacking) < len([each for each in tables if each.meaning or each.unclear]):
+    if len(lacking) < sum(bool(each.meaning or each.unclear) for each in tables):
         tables = [each.as_list() if each.name in lacking else each for each in tables]
     labelled = [each for each in tables if each.meaning is not None]
     if unclear := next((each.unclear for each in tables if each.unclear), None):
@@ -249,17 +244,26 @@ def labels_in_tables(
             raise Unclear(f"{unclear}; or --table {other} for the labels there")
         raise unclear
     others = [each for each in tables if each.meaning is None]
-    drafts = [each for each in labelled if _is_placeholder(each, labelled)]
-    labelled = [each for each in labelled if each not in drafts]
-    others += drafts
+    placeholders = [each for each in labelled if _is_placeholder(each, labelled)]
+    labelled = [each for each in labelled if each not in placeholders]
     if not labelled:
         return None
-    group = _of_one_shape(labelled)
-    if group is None:
+    group = labelled
+    if not _are_of_one_shape(labelled):
         group = [_of_one_content(labelled)]
         notes += [f"{each.name} says the same" for each in labelled if each not in group]
-    same = [each.as_list() for each in labelled if each not in group]
-    return LabelTables(*_combined(group, hints, notes), group, same, others)
+    images = _keys_together(group, hints, notes)
+    meanings = [each.meaning for each in group if each.meaning]
+    evidence = "; ".join(meanings[0].evidence)
+    ends = ", cells end with ;" if images.get("separator") == ";" else ""
+    return LabelTables(
+        images=images,
+        kind="multi" if any(each.kind == "multi" for each in meanings) else "single",
+        rule=f"{', '.join(each.name for each in group)}{ends}: {evidence}",
+        group=group,
+        same=[each.as_list() for each in labelled if each not in group],
+        others=others + placeholders,
+    )
 
 
 def _is_placeholder(table: ImageTable, all_of_them: Sequence[ImageTable]) -> bool:
@@ -272,27 +276,20 @@ def _is_placeholder(table: ImageTable, all_of_them: Sequence[ImageTable]) -> boo
     return bool(others) and apart and one and table.part == "test"
 
 
-def _of_one_shape(tables: Sequence[ImageTable]) -> list[ImageTable] | None:
-    """Tables with the same columns for different images: one per part, or one per folder."""
-    columns = {tuple(each.frame.columns) for each in tables}
+def _are_of_one_shape(tables: Sequence[ImageTable]) -> bool:
+    """Whether they have the same columns for different images: one per part, or one per folder."""
     if len(tables) == 1:
-        return list(tables)
-    files = sum(len(each.files) for each in tables)
-    if len(columns) > 1 or files > len(frozenset().union(*(t.files for t in tables))):
-        return None
-    keys = ("file", "label", "part", "group", "separator", "header", "suffix", "case", "prefix")
-    shapes = [
-        {key: value for key, value in {**each.keys, **each.meaning.keys}.items() if key in keys}
-        for each in tables
-        if each.meaning is not None
-    ]
-    if any(shape != shapes[0] for shape in shapes):
-        return None
-    return list(tables)
+        return True
+    columns = {tuple(each.frame.columns) for each in tables}
+    if len(columns) > 1 or sum(len(t.files) for t in tables) > len(images_named_by(tables)):
+        return False
+    alike = ("file", "label", "part", "group", "separator", "header", "suffix", "case", "prefix")
+    shapes = [{key: each.keys.get(key) for key in alike} for each in tables]
+    return all(shape == shapes[0] for shape in shapes)
 
 
 def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
-    """Of tables that say the same the one that names the most; else `Unclear`."""
+    """The table that names most images, where all say the same of them; else `Unclear`."""
     ordered = sorted(tables, key=lambda each: (-len(each.files), each.name))
     first = ordered[0].labels()
     flags = [each.name for each in ordered if set(each.labels().values()) <= {"-1", "0", "1"}]
@@ -317,52 +314,46 @@ def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
 
 
 def _with_its_parts(table: ImageTable, tables: Sequence[ImageTable]) -> str:
-    """As --table has it, with the tables beside it that are called alike but for the part."""
+    """The value of --table for a table and those that are called like it but for the part."""
     alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
     parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
     together = len(parts) > 1 and len({each.part for each in parts}) == len(parts)
-    if together and _of_one_shape(parts):
+    if together and _are_of_one_shape(parts):
         return ",".join(each.name for each in parts)
     return table.name
 
 
-def _combined(
-    group: Sequence[ImageTable], hints: Hints, notes: list[str]
-) -> tuple[dict[str, Any], str, str]:
+def _keys_together(group: Sequence[ImageTable], hints: Hints, notes: list[str]) -> dict[str, Any]:
     """The keys of `in_table` for one table, or several of one shape."""
-    first = group[0]
-    assert first.meaning is not None
-    images: dict[str, Any] = {"_target_": IN_TABLE, "table": first.name}
-    images |= first.meaning.keys | first.keys
-    kinds = {each.meaning.kind for each in group if each.meaning}
+    images = {"_target_": IN_TABLE, "table": group[0].name, **group[0].keys}
     if len(group) > 1 or hints.layout is not None:
-        for key in ("delimiter", "rows", "no_label"):
-            for each in group:
-                if each.meaning and key in each.meaning.keys:
-                    images[key] = each.meaning.keys[key]
+        images |= {
+            key: each.keys[key]
+            for key in ("delimiter", "rows", "no_label")
+            for each in group
+            if key in each.keys
+        }
         images |= _tables_and_paths(group, "part" in images, hints)
-    files = frozenset[str]().union(*(each.files for each in group))
-    split = "part" in images or isinstance(images["table"], dict)
-    if not split and (said := parts_of_paths(files, in_names=hints.part != "none")):
+    if not is_split(images) and (
+        said := parts_of_paths(images_named_by(group), in_names=hints.part != "none")
+    ):
         images["part_of_path"] = True
         notes.append(f"the folders or names {listed(said)} give the part")
     if images["path"] == "{}":
         del images["path"]
-    evidence = "; ".join(first.meaning.evidence)
-    names = ", ".join(each.name for each in group)
-    ends = ", cells end with ;" if images.get("separator") == ";" else ""
-    rule = f"{names}{ends}: {evidence}"
-    return images, "multi" if "multi" in kinds else "single", rule
+    return images
+
+
+def is_split(images: dict[str, Any]) -> bool:
+    """Whether a column or the tables themselves give the parts."""
+    return "part" in images or isinstance(images["table"], dict)
 
 
 def _tables_and_paths(group: Sequence[ImageTable], split: bool, hints: Hints) -> dict[str, Any]:
-    """Several tables, by their parts where their names say them; and how images lie."""
-    tables: dict[str, list[str]] = {}
-    paths: dict[str, set[str]] = {}
-    for each in in_order(group):
-        assert each.meaning is not None
-        tables.setdefault(each.part or "", []).append(each.name)
-        paths.setdefault(each.part or "", set()).add(each.meaning.keys["path"])
+    """The keys `table` and `path` for several tables, by part where their names say the part."""
+    by_part = grouped(in_order(group), lambda each: each.part or "")
+    tables = {part: [each.name for each in same] for part, same in by_part.items()}
+    paths = {part: {each.keys["path"] for each in same} for part, same in by_part.items()}
     of_rest = [part for part in ("valid", "test") if part in tables]
     if "" in tables and of_rest and not split and hints.part != "none":
         raise Unclear(
@@ -386,6 +377,10 @@ def _tables_and_paths(group: Sequence[ImageTable], split: bool, hints: Hints) ->
         "table": {part: names[0] if len(names) == 1 else names for part, names in tables.items()},
         "path": next(iter(path.values())) if one else path,
     }
+
+
+def images_named_by(tables: Iterable[ImageTable]) -> frozenset[str]:
+    return frozenset[str]().union(*(each.files for each in tables))
 
 
 def in_order(tables: Iterable[ImageTable]) -> list[ImageTable]:

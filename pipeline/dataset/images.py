@@ -21,22 +21,8 @@ from PIL import __version__ as pillow_version
 from pipeline.core.errors import PipelineError
 
 FILTER = "bilinear"
-SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".avif",
-        ".jp2",
-    )
-).union((".ppm", ".pgm", ".pbm", ".pnm"))
+_USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff")
+SUFFIXES = frozenset((*_USUAL_SUFFIXES, ".webp", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"))
 # No format that starts another program (EPS), none without a signature (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit

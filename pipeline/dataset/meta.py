@@ -1,4 +1,4 @@
-"""What is known about a prepared dataset (meta.json), and what an earlier preparation saves.
+"""What is known about a prepared dataset (meta.json), and what is reused of an earlier one.
 
 An image whose bytes, size, resize, filter and decoder are the same is not decoded again, so a new
 split or a second size costs only itself.
@@ -22,7 +22,7 @@ from pipeline.dataset.arrays import Array, Decoded, array_files, array_name, str
 from pipeline.dataset.checks import Chosen, Preparation
 from pipeline.dataset.images import decoder
 from pipeline.dataset.prepared import FORMAT, PARTS, label_array
-from pipeline.dataset.sources import Source
+from pipeline.dataset.sources import Source, grouped
 
 
 def describe(name: str, kind: str, chosen: Chosen, facts: Sequence[Decoded]) -> dict[str, Any]:
@@ -96,9 +96,8 @@ def images_per_class(chosen: Chosen) -> dict[str, dict[str, int]]:
 
 def same_pixels(chosen: Chosen, folder: Path, array: Array) -> list[list[int]]:
     """The rows that give the same pixels at the size learned from, where there are several."""
-    alike: dict[bytes, list[int]] = {}
-    for row, pixels in enumerate(stream_rows(folder, array)):
-        alike.setdefault(hashlib.sha256(pixels.data).digest(), []).append(row)
+    hashes = [hashlib.sha256(pixels.data).digest() for pixels in stream_rows(folder, array)]
+    alike = grouped(range(len(hashes)), hashes.__getitem__)
     return [rows for rows in alike.values() if len(rows) > 1]
 
 

@@ -35,73 +35,6 @@ COLUMNS, MAX_TILES = 8, 64
 TILE, CAPTION, GAP, HEAD = 150, 46, 10, 60  # pixels
 T = TypeVar("T")
 _FONTS = Path(matplotlib.get_data_path()) / "fonts/ttf"
-
-
-def draw_sheet(source: Source, title: Sequence[str], path: Path) -> None:
-    """Write a PNG of up to 64 images, sorted by label, under two lines of title."""
-    shown = examples(source.images)
-    rows = -(-len(shown) // COLUMNS)
-    size = (GAP + COLUMNS * (TILE + GAP), HEAD + rows * (TILE + CAPTION + GAP))
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for line, (text, face) in enumerate(zip(title, ("DejaVuSans-Bold", "DejaVuSans"), strict=True)):
-        draw.text((GAP, GAP + 22 * line), text, "black", _font(face, 15 - 2 * line))
-    for place, image in enumerate(shown):
-        left = GAP + place % COLUMNS * (TILE + GAP)
-        top = HEAD + place // COLUMNS * (TILE + CAPTION + GAP)
-        sheet.paste(_tile(source, image), (left, top))
-        caption = textwrap.wrap(", ".join(image.labels) or "(no label)", 25, max_lines=2)
-        draw.multiline_text((left, top + TILE + 2), "\n".join(caption), "black", _font(size=11))
-        below = f"{image.part}: " if image.part else ""
-        below = _shortened(below + image.file.rpartition("/")[2])
-        draw.text((left, top + TILE + 31), below, "#666666", _font(size=10))
-    with replacing(path) as beside:
-        sheet.save(beside, "PNG")
-
-
-def examples(images: Sequence[Found]) -> list[Found]:
-    """Up to 64 images with as many labels among them as possible, evenly taken from each."""
-    of_label: dict[str, list[Found]] = {}
-    for image in images:
-        for label in image.labels or ("",):
-            of_label.setdefault(label, []).append(image)
-    labels = _evenly(sorted(of_label), MAX_TILES)
-    each = max(1, MAX_TILES // max(1, len(labels)))
-    chosen = [image for label in labels for image in _evenly(of_label[label], each)]
-    return list(dict.fromkeys(chosen))
-
-
-def _evenly(values: Sequence[T], count: int) -> list[T]:
-    if len(values) <= count:
-        return list(values)
-    return [values[place * len(values) // count] for place in range(count)]
-
-
-def _tile(source: Source, image: Found) -> Image.Image:
-    tile = Image.new("RGB", (TILE, TILE), "#eeeeee")
-    try:
-        pixels = decode(source.read(image.file)).pixels
-    except (NotAnImage, OSError) as error:
-        tile.paste("#c62828", (0, 0, TILE, TILE))
-        text = "\n".join(textwrap.wrap(f"{image.file}: {error}", 22)[:9])
-        ImageDraw.Draw(tile).multiline_text((4, 4), text, "white", _font(size=11))
-        return tile
-    scale = TILE / max(pixels.size)
-    size = [max(1, round(side * scale)) for side in pixels.size]
-    shrunk = pixels.resize((size[0], size[1]), Image.Resampling.BILINEAR)
-    tile.paste(shrunk, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
-    return tile
-
-
-def _shortened(text: str, most: int = 27) -> str:
-    """The text, or its beginning and its end where it is long."""
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}...{text[-most // 2 + 2 :]}"
-
-
-def _font(face: str = "DejaVuSans", size: int = 13) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(_FONTS / f"{face}.ttf", size)
-
-
 SHEETS = Path("data/contact_sheets")
 
 
@@ -161,8 +94,8 @@ def main(
     recognised = recognise(root, hints)
     _check_classes(path, recognised)
     sheet = SHEETS / f"{name}.png"
-    title = (f"{name}: {summary(recognised)}", f"{recognised.rule}.")
-    draw_sheet(recognised.source, title, sheet)
+    title = f"{name}: {summary(recognised)}"
+    _draw_sheet(recognised.source, title, f"{recognised.rule}.", sheet)
     _write(config, dataset_yaml(name, path, recognised))
     print(f"{config}: {summary(recognised)}.")
     for line in (*told(recognised, root), *rare_classes(name, recognised.source)):
@@ -185,7 +118,7 @@ def _check_name(name: str, config: Path, replace: bool) -> None:
 
 def _check_classes(path: Path, recognised: Recognised) -> None:
     """Raise where there is nothing to tell apart, or no class has a second image."""
-    counts = _counts(recognised.source.images)
+    counts = _images_per_class(recognised.source.images)
     if len(counts) < 2:
         only = f"one class, {next(iter(counts))}" if counts else "no labels"
         raise PipelineError(
@@ -208,30 +141,10 @@ def _write(config: Path, text: str) -> None:
     write_text(config, text)
 
 
-def rare_classes(name: str, source: Source) -> Iterator[str]:
-    """What stage `dataset` would refuse about the classes, and what to write against it.
-
-    The dataset's YAML has been written.
-    """
-    config = hydra_app.CONF / "dataset" / f"{name}.yaml"
-    asked = read_config(hydra_app.compose("dataset", [f"dataset={name}", "image_size=64"]))
-    policy = replace(asked.policy, bad="drop")
-    try:
-        choose(source.images, [""] * len(source.images), [], policy, asked.split)
-    except Faulty as error:
-        few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
-        yield (
-            f"warning: too few images: {few}: write `rare: drop` into {config} to leave out such "
-            "classes and the images that have no other label, or `rare: keep` to accept them"
-        )
-    except PipelineError as error:
-        yield f"warning: stage dataset will refuse this: {error}"
-
-
 def summary(recognised: Recognised) -> str:
     """`370 images, 37 classes of 8 to 12 images, single-label, 2 faults`."""
     source = recognised.source
-    counts = _counts(source.images)
+    counts = _images_per_class(source.images)
     few, many = min(counts.values(), default=0), max(counts.values(), default=0)
     each = f"{few}" if few == many else f"{few} to {many}"
     n_faults = len(source.faults)
@@ -244,7 +157,7 @@ def summary(recognised: Recognised) -> str:
 
 def dataset_yaml(name: str, path: Path, recognised: Recognised) -> str:
     """The text of conf/dataset/NAME.yaml, with the classes and how many images each has."""
-    counts = _counts(recognised.source.images)
+    counts = _images_per_class(recognised.source.images)
     inside = path.resolve().is_relative_to(Path.cwd())
     folder = path.resolve().relative_to(Path.cwd()) if inside else path.resolve()
     lines = [
@@ -253,24 +166,25 @@ def dataset_yaml(name: str, path: Path, recognised: Recognised) -> str:
         *(f"# {' '.join(note.split())}." for note in recognised.notes),
         f"name: {name}",
         f"kind: {recognised.kind}",
-        f"source: {_text(str(folder))}",
+        f"source: {_yaml_value(str(folder))}",
         "images:",
-        *(f"  {key}: {_text(value)}" for key, value in recognised.images.items()),
+        *(f"  {key}: {_yaml_value(value)}" for key, value in recognised.images.items()),
         f"split: {recognised.split}",
         "classes: # and how many images each has",
-        *(f"  - {_text(label)} # {counts[label]}" for label in sorted_classes(set(counts))),
+        *(f"  - {_yaml_value(label)} # {counts[label]}" for label in sorted_classes(set(counts))),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _text(value: Any) -> str:
+def _yaml_value(value: Any) -> str:
     """A value as one line of YAML that OmegaConf reads back as it is: `no` and `2e-3` as text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_text, value)) + "]"
+        return "[" + ", ".join(map(_yaml_value, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_text(each)}" for key, each in value.items()) + "}"
+        pairs = (f"{_yaml_value(key)}: {_yaml_value(each)}" for key, each in value.items())
+        return "{" + ", ".join(pairs) + "}"
     text = str(value).replace("${", r"\${")
     if re.fullmatch(r"[A-Za-z_][\w./ -]*", text) and yaml.safe_load(text) == text:
         return text
@@ -281,7 +195,7 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
     """Lines that a person can check in ten seconds."""
     source = recognised.source
     yield f"read: {recognised.rule}."
-    yield f"classes: {_classes(source.images)}"
+    yield f"classes: {_largest_classes(source.images)}"
     parts = Counter(image.part for image in source.images)
     if parts.keys() - {None}:
         counts = [f"{count} {part or 'of no part'}" for part, count in parts.items()]
@@ -303,7 +217,7 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
             f"suspicious: {len(none)} images have no label ({listed(none)}): write `bad: drop` "
             "into the YAML to leave them out"
         )
-    yield from _videos(recognised)
+    yield from _videos_across_parts(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
     for fault in source.faults[:10]:
@@ -317,14 +231,13 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
         )
 
 
-def _videos(recognised: Recognised) -> Iterator[str]:
+def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
     """That a split may part images that look like frames of one video, or does."""
     images = [image for image in recognised.source.images if image.group is None]
     pattern, videos = frames_of_videos(images)
+    parted = list(videos)
     if recognised.split == "given":
-        parted = [name for name, same in videos.items() if len({each.part for each in same}) > 1]
-    else:
-        parted = list(videos)
+        parted = [name for name in videos if len({each.part for each in videos[name]}) > 1]
     if parted:
         yield (
             f"suspicious: {sum(len(videos[name]) for name in parted)} images look like frames of "
@@ -333,15 +246,100 @@ def _videos(recognised: Recognised) -> Iterator[str]:
         )
 
 
-def _counts(images: Sequence[Found]) -> Counter[str]:
+def _images_per_class(images: Sequence[Found]) -> Counter[str]:
     """How many images each class has."""
     return Counter(label for image in images for label in image.labels)
 
 
-def _classes(images: Sequence[Found]) -> str:
-    counts = _counts(images)
+def _largest_classes(images: Sequence[Found]) -> str:
+    counts = _images_per_class(images)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
     return ", ".join(shown) + (f", ... ({len(counts)})" if len(counts) > len(shown) else "")
+
+
+def rare_classes(name: str, source: Source) -> Iterator[str]:
+    """What stage `dataset` would refuse about the classes, and what to write against it.
+
+    The dataset's YAML has been written.
+    """
+    config = hydra_app.CONF / "dataset" / f"{name}.yaml"
+    asked = read_config(hydra_app.compose("dataset", [f"dataset={name}", "image_size=64"]))
+    policy = replace(asked.policy, bad="drop")
+    try:
+        choose(source.images, [""] * len(source.images), [], policy, asked.split)
+    except Faulty as error:
+        few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
+        yield (
+            f"warning: too few images: {few}: write `rare: drop` into {config} to leave out such "
+            "classes and the images that have no other label, or `rare: keep` to accept them"
+        )
+    except PipelineError as error:
+        yield f"warning: stage dataset will refuse this: {error}"
+
+
+def _draw_sheet(source: Source, title: str, rule: str, path: Path) -> None:
+    """Write a PNG of up to 64 images, sorted by label, under the title and the rule."""
+    shown = examples(source.images)
+    rows = -(-len(shown) // COLUMNS)
+    size = (GAP + COLUMNS * (TILE + GAP), HEAD + rows * (TILE + CAPTION + GAP))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, GAP), title, "black", _font("DejaVuSans-Bold", 15))
+    draw.text((GAP, GAP + 22), rule, "black", _font(size=13))
+    for place, image in enumerate(shown):
+        left = GAP + place % COLUMNS * (TILE + GAP)
+        top = HEAD + place // COLUMNS * (TILE + CAPTION + GAP)
+        sheet.paste(_tile(source, image), (left, top))
+        caption = textwrap.wrap(", ".join(image.labels) or "(no label)", 25, max_lines=2)
+        draw.multiline_text((left, top + TILE + 2), "\n".join(caption), "black", _font(size=11))
+        below = f"{image.part}: " if image.part else ""
+        below = _shortened(below + image.file.rpartition("/")[2])
+        draw.text((left, top + TILE + 31), below, "#666666", _font(size=10))
+    with replacing(path) as beside:
+        sheet.save(beside, "PNG")
+
+
+def examples(images: Sequence[Found]) -> list[Found]:
+    """Up to 64 images with as many labels among them as possible, evenly taken from each."""
+    of_label: dict[str, list[Found]] = {}
+    for image in images:
+        for label in image.labels or ("",):
+            of_label.setdefault(label, []).append(image)
+    labels = _evenly(sorted(of_label), MAX_TILES)
+    each = max(1, MAX_TILES // max(1, len(labels)))
+    chosen = [image for label in labels for image in _evenly(of_label[label], each)]
+    return list(dict.fromkeys(chosen))
+
+
+def _evenly(values: Sequence[T], count: int) -> list[T]:
+    if len(values) <= count:
+        return list(values)
+    return [values[place * len(values) // count] for place in range(count)]
+
+
+def _tile(source: Source, image: Found) -> Image.Image:
+    tile = Image.new("RGB", (TILE, TILE), "#eeeeee")
+    try:
+        pixels = decode(source.read(image.file)).pixels
+    except (NotAnImage, OSError) as error:
+        tile.paste("#c62828", (0, 0, TILE, TILE))
+        text = "\n".join(textwrap.wrap(f"{image.file}: {error}", 22)[:9])
+        ImageDraw.Draw(tile).multiline_text((4, 4), text, "white", _font(size=11))
+        return tile
+    scale = TILE / max(pixels.size)
+    size = [max(1, round(side * scale)) for side in pixels.size]
+    shrunk = pixels.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+    tile.paste(shrunk, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    return tile
+
+
+def _shortened(text: str, most: int = 27) -> str:
+    """The text, or its beginning and its end where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}...{text[-most // 2 + 2 :]}"
+
+
+def _font(face: str = "DejaVuSans", size: int = 13) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_FONTS / f"{face}.ttf", size)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""How a user's folder of images is to be read: it is understood, with evidence, or that stops.
+"""How a user's folder of images is to be read, with evidence; or an error that says what to write.
 
 Tables that name images come first, then folders, then the files' names. No table that names images
-is ignored; two readings that disagree are an error that names both and what to write.
+is ignored; two readings that disagree are an error that names both.
 """
 
 import gc
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -24,7 +23,6 @@ from pipeline.dataset.beside_labels import (
     refuse_unread_parts,
     said_by_folders,
     unread_parts,
-    with_lists,
 )
 from pipeline.dataset.columns import doubt, groups_in, says_more
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
@@ -45,7 +43,14 @@ from pipeline.dataset.folders import (
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
 from pipeline.dataset.image_files import ImageFiles, any_stem
-from pipeline.dataset.image_tables import ImageTable, LabelTables, image_table, labels_in_tables
+from pipeline.dataset.image_tables import (
+    ImageTable,
+    LabelTables,
+    image_table,
+    images_named_by,
+    is_split,
+    labels_in_tables,
+)
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import (
     Source,
@@ -70,10 +75,17 @@ class Recognised:
 
     images: dict[str, Any]
     kind: str
-    split: str
     rule: str
     source: Source
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def split(self) -> str:
+        """Given, where images of train and of another part are known; else stratified."""
+        parts = {image.part for image in self.source.images}
+        unlabelled_test = self.source.unlabelled and None not in parts  # as contests have it
+        given = "train" in parts and (unlabelled_test or parts & {"valid", "test"})
+        return "given" if given else "stratified"
 
 
 def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
@@ -83,24 +95,21 @@ def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:
     try:
         if is_saved(root):
             images, kind, rule = read_saved(root, hints)
-            return _recognised(images, find_images(images, root), kind, rule, [])
+            return Recognised(images, kind, rule, find_images(images, root))
         with _no_garbage_collection():
-            return _in_own_groups(_in_files(root, hints), hints)
+            found = _in_files(root, hints)
+            if hints.group_pattern is None:
+                return found
+            images = {**found.images, "group_pattern": hints.group_pattern}
+            source = in_groups(found.source, hints.group_pattern)
+            return replace(found, images=images, source=source)
     except Unclear as error:
         raise PipelineError(f"{root}: {error}") from None
 
 
-def _in_own_groups(found: Recognised, hints: Hints) -> Recognised:
-    """With the groups that option --group-pattern finds in paths."""
-    if hints.group_pattern is None:
-        return found
-    images = {**found.images, "group_pattern": hints.group_pattern}
-    return replace(found, images=images, source=in_groups(found.source, hints.group_pattern))
-
-
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A collector of cycles would walk all rows again and again, for a third of the time."""
+    """Without the collector of cycles, which takes a third of the time to walk all rows again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -108,6 +117,46 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _in_files(root: Path, hints: Hints) -> Recognised:
+    """By tables, else by folders, else by the names of files, where no option chooses."""
+    index, others, sidecars = _files(root, hints)
+    tables = _tables_in(others, index, hints)
+    read = {each.name for each in tables}
+    unread = [path for path in others if path not in read]
+    use_tables = hints.table != "none" and not hints.pattern
+    if hints.layout and hints.table is None:
+        use_tables = False
+    notes: list[str] = []
+    if use_tables and (found := labels_in_tables(tables, index, hints, notes)):
+        if hints.table is None:
+            _refuse_unnamed(found, index, notes)
+            refuse_other_lists(unread, index, found.names)
+        return _with_unread_parts(_by_tables(found, index, hints, notes), unread, hints)
+    if use_tables:
+        if hints.table is not None:
+            raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
+        refuse_lost_columns(tables, hints)
+    if not hints.images and not hints.layout:
+        refuse_parallel(index.files)
+        refuse_masks(index.files)
+    reading = None if hints.pattern is not None else read_folders(index.files, hints)
+    alone = "the files' names" if reading is None else "the folders"
+    try:
+        reading = reading or _by_names(index, sidecars, tables, hints)
+    except Unclear:
+        if use_tables:
+            refuse_not_understood(tables, unread, index, "")
+        raise
+    if use_tables:
+        otherwise = f", or --table none to use {alone} alone"
+        refuse_not_understood(tables, unread, index, otherwise)
+    by_paths = _by_paths(reading, tables, index, hints)
+    if use_tables:
+        classes = {label for image in by_paths.source.images for label in image.labels}
+        _refuse_groups_as_classes(root, unread, sorted(classes))
+    return _with_unread_parts(by_paths, unread, hints)
 
 
 def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
@@ -129,50 +178,77 @@ def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
     return ImageFiles(root, files), others, sidecars
 
 
-def _in_files(root: Path, hints: Hints) -> Recognised:
-    """Tables before folders, and those before the names of files, where no option chooses."""
-    index, others, sidecars = _files(root, hints)
-    tables = _tables_in(others, index, hints)
-    read = {each.name for each in tables}
-    unread = [path for path in others if path not in read]
-    by_paths = hints.pattern or (hints.layout and hints.table is None)
-    tables_count = hints.table != "none" and not by_paths
-    notes: list[str] = []
-    if tables_count and (found := labels_in_tables(tables, index, hints, notes)):
-        if hints.table is None:
-            _refuse_unnamed(found, index, notes)
-            refuse_other_lists(unread, index, found.names)
-        return _with_unread_parts(_by_tables(found, index, hints, notes), unread, hints)
-    if tables_count:
-        if hints.table is not None:
-            raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
-        refuse_lost_columns(tables, hints)
-    if not hints.images and not hints.layout:
-        refuse_parallel(index.files)
-        refuse_masks(index.files)
-    reading = None if hints.pattern is not None else read_folders(index.files, hints)
-    alone = "the files' names" if reading is None else "the folders"
-    try:
-        reading = reading or _by_names(index, sidecars, tables, hints)
-    except Unclear:
-        if tables_count:
-            refuse_not_understood(tables, unread, index, "")
-        raise
-    if tables_count:
-        otherwise = f", or --table none to use {alone} alone"
-        refuse_not_understood(tables, unread, index, otherwise)
-    by_folders = _by_folders(reading, tables, index, hints)
-    if tables_count:
-        classes = sorted({label for image in by_folders.source.images for label in image.labels})
-        _refuse_grouped(root, unread, classes)
-    return _with_unread_parts(by_folders, unread, hints)
+def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
+    """The tables that name images; with --table those, and what may be lists of parts."""
+    wanted = [path for path in others if suffix_of(path) in TABLES]
+    asked = wanted
+    if hints.table is not None:
+        asked = [] if hints.table == "none" else named_files(index.root, hints.table)
+        maybe_lists = [path for path in wanted if part_in_name(path) and hints.part is None]
+        wanted = list(dict.fromkeys([*asked, *maybe_lists]))
+    elif len(wanted) > MOST_TABLES:
+        raise Unclear(
+            f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
+        )
+    found: list[ImageTable] = []
+    lists: list[ImageTable] = []  # without labels and without the column of option --file
+    without: list[NoColumn] = []
+    for path in wanted[:MOST_TABLES]:
+        try:
+            each = image_table(path, index, hints)
+        except NoColumn as error:
+            without.append(error)
+            with suppress(Unclear):
+                each = image_table(path, index, replace(hints, file=None))
+                if each is not None and each.meaning is each.unclear is None:
+                    lists.append(each)
+        except Unclear:
+            if path in asked or part_in_words(path.rpartition("/")[2]):
+                raise
+        else:
+            if each is None and path in asked and hints.table is not None:
+                raise Unclear(f"--table {path} names no images")
+            if each is not None:
+                found.append(each if path in asked else each.as_list())
+    if without and not found:
+        raise without[0]
+    return [*found, *lists]
 
 
-def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
-    """With a note on files that are called like parts, where nothing else splits the images."""
-    if found.split != "given" and hints.part is None:
-        found.notes.extend(unread_parts(unread))
-    return found
+def _refuse_unnamed(labels: LabelTables, index: ImageFiles, notes: list[str]) -> None:
+    """Add a note on images in no table; raise where they lie in class folders of their own."""
+    named, first = labels.named, labels.group[0].name
+    n_rows = sum(len(each.frame) for each in labels.group)
+    few = len(named) < 0.5 * len(index.files)
+    odd = few or any(each.file_column.count < 0.5 * len(each.frame) for each in labels.group)
+    if odd and len(named) < 0.5 * n_rows:
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images in {n_rows} rows: write "
+            f"--table {quote(first)} to use it all the same, or --table none for the folders"
+        )
+    known = named | images_named_by(each for each in labels.others if each.part != "train")
+    unnamed = [file for file in index.files if file not in known]
+    class_of = class_folders(unnamed)
+    classes = sorted(set(class_of.values()))
+    if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
+        third = ""
+        stems, place = set(map(any_stem, named)), common_folders(list(named)).rstrip("/")
+        if sum(any_stem(file) in stems for file in class_of) > 0.5 * len(class_of):
+            third = f", or --images {quote(place)} for the images there" if place else ""
+        elif not any(each.is_submission for each in labels.group):
+            with suppress(Unclear):
+                if reading := read_folders(list(class_of), Hints()):
+                    layout = quote(reading.layout)
+                    third = f", or --table {labels.names} --layout {layout} for both"
+        raise Unclear(
+            f"{first} names {len(named)} of {len(index.files)} images, and {len(class_of)} others "
+            f"lie in folders of their own ({listed(classes)}): write --table {labels.names} "
+            f"to use the table alone, --table none for the folders alone{third}"
+        )
+    if unnamed:
+        notes.append(
+            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
+        )
 
 
 def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
@@ -180,15 +256,13 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
     images, rule = found.images, found.rule
     if hints.layout is not None:
         images["layout"] = hints.layout
-        split = "part" in images or isinstance(images["table"], dict)
-        if not split and parts_of_paths(index.files, in_names=False):
+        if not is_split(images) and parts_of_paths(index.files, in_names=False):
             images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
     source = find_images(images, index.root)
     tables = [*found.same, *found.others]
-    lists, agreeing = lists_beside(images, source, tables, index, hints)
-    used = {*chain(*lists.values()), *agreeing}
-    left = [each for each in found.others if each.name not in used]
+    lists = lists_beside(images, source, tables, index, hints)
+    left = [each for each in found.others if each.name not in lists.names]
     if hints.table is None:
         refuse_lost_columns(left, hints)
     if unlabelled := [each for each in left if each.files - found.named]:
@@ -197,7 +271,7 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
         other = len(each.files - found.named)
         what = f"{other} other images and gives them" if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
-    rule += with_lists(images, lists)
+    rule += lists.add_to(images)
     beside = ""
     if hints.table is None and hints.label is None:
         beside = said_by_folders(found, index.files, hints)
@@ -206,11 +280,11 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
     rule += beside
     if unlabelled:
         source = find_images(images, index.root)
-    elif lists:
-        source = in_listed_parts(source, index.root, lists)
+    elif "lists" in images:
+        source = in_listed_parts(source, index.root, images["lists"])
     if hints.layout is not None:
         _refuse_other_labels(source, found, hints.layout)
-    return _recognised(images, source, found.kind, rule, notes)
+    return Recognised(images, found.kind, rule, source, notes)
 
 
 def _refuse_doubtful(found: LabelTables) -> None:
@@ -225,7 +299,7 @@ def _refuse_doubtful(found: LabelTables) -> None:
 
 
 def _not_used(table: ImageTable) -> str:
-    """What a table without labels says of parts or groups, where a person left it aside."""
+    """What is not used of a table without labels: its parts or groups, in brackets."""
     with suppress(Unclear):
         if more := says_more(table):
             return f" ({more}, which is not used)"
@@ -233,7 +307,7 @@ def _not_used(table: ImageTable) -> str:
 
 
 def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> None:
-    """A layout that labels nothing, or without a label of the table, was meant in another way."""
+    """Raise where a layout labels no image, or none with a label of the table."""
     of_table, of_folders = set[str](), set[str]()
     for image in source.images:
         (of_table if image.file in table.named else of_folders).update(image.labels)
@@ -244,72 +318,6 @@ def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> Non
             f"the table says {listed(sorted(of_table))}, the folders say "
             f"{listed(sorted(of_folders))}, and no label is the same: rename the folders, or write "
             "the labels of the table as they say them"
-        )
-
-
-def _by_folders(
-    reading: Reading, tables: Sequence[ImageTable], index: ImageFiles, hints: Hints
-) -> Recognised:
-    """Labels as folders or names of files give them; no table gives any."""
-    notes = []
-    source = find_images(reading.images, index.root)
-    lists, agreeing = lists_beside(reading.images, source, tables, index, hints)
-    used = {*chain(*lists.values()), *agreeing}
-    if silent := [each.name for each in tables if each.name not in used]:
-        said = "name images and give" if len(silent) > 1 else "names images and gives"
-        to_split = f": {TO_SPLIT}" if len(silent) > 1 else ""
-        notes.append(f"{listed(silent)} {said} no label{to_split}")
-    rule = reading.evidence + with_lists(reading.images, lists)
-    if lists:
-        source = in_listed_parts(source, index.root, lists)
-    chosen = hints.part is not None or hints.layout is not None
-    if not chosen and not any(image.part for image in source.images):
-        refuse_unread_parts([image.file for image in source.images])
-    return _recognised(reading.images, source, "single", rule, notes)
-
-
-def _recognised(
-    images: dict[str, Any], source: Source, kind: str, rule: str, notes: list[str]
-) -> Recognised:
-    parts = {image.part for image in source.images}
-    others = bool(parts & {"valid", "test"}) or bool(source.unlabelled and None not in parts)
-    given = "train" in parts and others
-    return Recognised(images, kind, "given" if given else "stratified", rule, source, notes)
-
-
-def _refuse_unnamed(read: LabelTables, index: ImageFiles, notes: list[str]) -> None:
-    """Images in no table are left aside with a note; class folders of them are not."""
-    named, first = read.named, read.group[0].name
-    rows = sum(len(each.frame) for each in read.group)
-    few = len(named) < 0.5 * len(index.files)
-    odd = few or any(each.file_column.count < 0.5 * len(each.frame) for each in read.group)
-    if odd and len(named) < 0.5 * rows:
-        raise Unclear(
-            f"{first} names {len(named)} of {len(index.files)} images in {rows} rows: write "
-            f"--table {quote(first)} to use it all the same, or --table none for the folders"
-        )
-    unlabelled = [each.files for each in read.others if each.part != "train"]
-    known = named.union(*unlabelled)
-    unnamed = [file for file in index.files if file not in known]
-    class_of = class_folders(unnamed)
-    classes = sorted(set(class_of.values()))
-    if len(class_of) > 0.1 * len(index.files) and len(classes) > 1:
-        third = ""
-        stems, place = set(map(any_stem, named)), common_folders(list(named)).rstrip("/")
-        if sum(any_stem(file) in stems for file in class_of) > 0.5 * len(class_of):
-            third = f", or --images {quote(place)} for the images there" if place else ""
-        elif not any(each.is_submission for each in read.group):
-            with suppress(Unclear):
-                if reading := read_folders(list(class_of), Hints()):
-                    third = f", or --table {read.names} --layout {quote(reading.layout)} for both"
-        raise Unclear(
-            f"{first} names {len(named)} of {len(index.files)} images, and {len(class_of)} others "
-            f"lie in folders of their own ({listed(classes)}): write --table {read.names} "
-            f"to use the table alone, --table none for the folders alone{third}"
-        )
-    if unnamed:
-        notes.append(
-            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
         )
 
 
@@ -339,7 +347,27 @@ def _counted(kinds: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
 
 
-def _refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) -> None:
+def _by_paths(
+    reading: Reading, tables: Sequence[ImageTable], index: ImageFiles, hints: Hints
+) -> Recognised:
+    """Labels as folders or names of files give them; no table gives any."""
+    notes = []
+    source = find_images(reading.images, index.root)
+    lists = lists_beside(reading.images, source, tables, index, hints)
+    if silent := [each.name for each in tables if each.name not in lists.names]:
+        said = "name images and give" if len(silent) > 1 else "names images and gives"
+        to_split = f": {TO_SPLIT}" if len(silent) > 1 else ""
+        notes.append(f"{listed(silent)} {said} no label{to_split}")
+    rule = reading.evidence + lists.add_to(reading.images)
+    if "lists" in reading.images:
+        source = in_listed_parts(source, index.root, reading.images["lists"])
+    chosen = hints.part is not None or hints.layout is not None
+    if not chosen and not any(image.part for image in source.images):
+        refuse_unread_parts([image.file for image in source.images])
+    return Recognised(reading.images, "single", rule, source, notes)
+
+
+def _refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
     """Raise where the class folders are called like the patients, or other groups, of a table."""
     for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
         try:
@@ -355,39 +383,8 @@ def _refuse_grouped(root: Path, paths: Sequence[str], classes: Collection[str]) 
                 )
 
 
-def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
-    """The tables that name images; with --table those, and what may be lists of parts."""
-    wanted = [path for path in others if suffix_of(path) in TABLES]
-    asked = wanted
-    if hints.table is not None:
-        asked = [] if hints.table == "none" else named_files(index.root, hints.table)
-    wanted = list(dict.fromkeys([*asked, *(path for path in wanted if part_in_name(path))]))
-    if hints.table is not None and hints.part is not None:
-        wanted = asked
-    if hints.table is None and len(wanted) > MOST_TABLES:
-        raise Unclear(
-            f"{len(wanted)} tables or lists: write --table TABLE, or none for the folders"
-        )
-    found: list[ImageTable] = []
-    lists: list[ImageTable] = []  # without labels and without the column of option --file
-    without: list[NoColumn] = []
-    for path in wanted[:MOST_TABLES]:
-        try:
-            each = image_table(path, index, hints)
-        except NoColumn as error:
-            without.append(error)
-            with suppress(Unclear):
-                each = image_table(path, index, replace(hints, file=None))
-                if each is not None and each.meaning is each.unclear is None:
-                    lists.append(each)
-        except Unclear:
-            if path in asked or part_in_words(path.rpartition("/")[2]):
-                raise
-        else:
-            if each is None and path in asked and hints.table is not None:
-                raise Unclear(f"--table {path} names no images")
-            if each is not None:
-                found.append(each if path in asked else each.as_list())
-    if without and not found:
-        raise without[0]
-    return [*found, *lists]
+def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
+    """Add a note on files that are called like parts, where nothing else splits the images."""
+    if found.split != "given" and hints.part is None:
+        found.notes.extend(unread_parts(unread))
+    return found

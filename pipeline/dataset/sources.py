@@ -7,15 +7,17 @@ Tables are read by `label_tables`, datasets saved by Hugging Face's library by `
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
 from pipeline.dataset.images import SUFFIXES
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 PART_NAMES = {
     "train": ("train", "training", "trn"),
     "valid": ("valid", "val", "validation", "dev", "eval", "evaluation"),
@@ -82,17 +84,36 @@ def in_class_folders(
                 images.append(Found(file, (path.parent.name,), part))
             else:
                 others.append(file)
-    return Source(images, FolderReader(root), _no_images(others, images))
+    return Source(images, FolderReader(root), _faults_of_other_files(others, images))
 
 
-def _no_images(files: Sequence[str], images: Sequence[Found]) -> list[Fault]:
-    """Faults for the files that are no images; lists in a folder of their own are none."""
-    folders = {image.file.rpartition("/")[0] for image in images}
-    return [
-        Fault(file, "not an image by its name")
-        for file in files
-        if suffix_of(file) not in BESIDE or file.rpartition("/")[0] in folders
-    ]
+def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
+    """The label is what the regular expression `pattern` finds as `label` in the file's name.
+
+    `files` is a glob below the root, `images/*.jpg`, or one per part. A `group` in the pattern
+    keeps images together: `(?P<label>.+)_(?P<group>patient[0-9]+)_.*`.
+    """
+    expression = compiled("pattern", pattern, "label")
+    images, faults, unlabelled = [], [], []
+    for part, glob in ({None: files} if isinstance(files, str) else files).items():
+        check_part("files", part)
+        for path in data_files(root, glob):
+            file = path.relative_to(root).as_posix()
+            if path.suffix.lower() in BESIDE:
+                continue  # beside the images: a README, a list
+            if match := expression.fullmatch(path.name):
+                labels = (match["label"],) if match["label"] else ()
+                images.append(Found(file, labels, part, match.groupdict().get("group")))
+            elif part == "test" and path.suffix.lower() in SUFFIXES:
+                unlabelled.append(file)
+            else:
+                faults.append(Fault(file, f"the name does not match {pattern}"))
+    if not images and faults:
+        raise PipelineError(
+            f"{root}: pattern '{pattern}' fits none of {len(faults)} names, such as "
+            f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
+        )
+    return Source(images, FolderReader(root), faults, unlabelled)
 
 
 @dataclass(frozen=True)
@@ -137,34 +158,33 @@ class Layout:
 
 def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> Source:
     images, others, faults, unlabelled = [], [], [], []
-    named = {folder: part for part, folder in (parts or {}).items()}
+    part_of = {folder: part for part, folder in (parts or {}).items()}
     for file in files_below(root):
         said = layout.read(PurePosixPath(file).parts[:-1])
         if suffix_of(file) not in SUFFIXES:
             if isinstance(said, dict):
                 others.append(file)
-            continue
-        if said is None:
+        elif said is None:
             unlabelled.append(file)
         elif isinstance(said, str):
             faults.append(Fault(file, said))
         else:
-            part = said.get("part")
-            meant = None if part is None else named.get(part) or part_in_words(part)
-            if part is not None and meant is None:
-                faults.append(Fault(file, f"folder {part}/ names no part: write images.parts"))
+            folder = said.get("part")
+            part = None if folder is None else part_of.get(folder) or part_in_words(folder)
+            if folder is not None and part is None:
+                faults.append(Fault(file, f"folder {folder}/ names no part: write images.parts"))
             else:
-                images.append(Found(file, (said["label"],), meant, said.get("group")))
+                images.append(Found(file, (said["label"],), part, said.get("group")))
     if not images and (astray := sorted([*unlabelled, *(fault.file for fault in faults)])):
         raise PipelineError(f"{root}: layout '{'/'.join(layout.levels)}' {_unfit(astray)}")
-    faults += _no_images(others, images)
+    faults += _faults_of_other_files(others, images)
     return Source(images, FolderReader(root), faults, unlabelled)
 
 
 def _unfit(files: Sequence[str]) -> str:
-    """That a layout fits none of these images, and one that fits some of them."""
-    usual, _ = Counter(file.count("/") for file in files).most_common(1)[0]
-    example = next(file for file in files if file.count("/") == usual)
+    """In words, that a layout fits none of these images, with one that fits some of them."""
+    usual_depth, _ = Counter(file.count("/") for file in files).most_common(1)[0]
+    example = next(file for file in files if file.count("/") == usual_depth)
     folders = example.split("/")[:-1]
     if not folders:
         what = "it lies in no folder: use a table of labels, or a pattern for the files' names"
@@ -178,6 +198,16 @@ def _unfit(files: Sequence[str]) -> str:
     return f"fits none of {len(files)} images, such as {example}: {what}"
 
 
+def _faults_of_other_files(files: Sequence[str], images: Sequence[Found]) -> list[Fault]:
+    """Faults for the files that are no images; lists in a folder of their own are none."""
+    folders = {image.file.rpartition("/")[0] for image in images}
+    return [
+        Fault(file, "not an image by its name")
+        for file in files
+        if suffix_of(file) not in BESIDE or file.rpartition("/")[0] in folders
+    ]
+
+
 def compiled(key: str, pattern: str, group: str) -> re.Pattern[str]:
     """The regular expression that `images.KEY` gives; raises without a `group` of that name."""
     try:
@@ -189,46 +219,6 @@ def compiled(key: str, pattern: str, group: str) -> re.Pattern[str]:
     return expression
 
 
-def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
-    """The label is what the regular expression `pattern` finds as `label` in the file's name.
-
-    `files` is a glob below the root, `images/*.jpg`, or one per part. A `group` in the pattern
-    keeps images together: `(?P<label>.+)_(?P<group>patient[0-9]+)_.*`.
-    """
-    expression = compiled("pattern", pattern, "label")
-    images, faults, unlabelled = [], [], []
-    for part, glob in ({None: files} if isinstance(files, str) else files).items():
-        check_part("files", part)
-        for path in data_files(root, glob):
-            file = path.relative_to(root).as_posix()
-            if path.suffix.lower() in BESIDE:
-                continue  # beside the images: a README, a list
-            if match := expression.fullmatch(path.name):
-                labels = (match["label"],) if match["label"] else ()
-                images.append(Found(file, labels, part, match.groupdict().get("group")))
-            elif part == "test" and path.suffix.lower() in SUFFIXES:
-                unlabelled.append(file)
-            else:
-                faults.append(Fault(file, f"the name does not match {pattern}"))
-    if not images and faults:
-        raise PipelineError(
-            f"{root}: pattern '{pattern}' fits none of {len(faults)} names, such as "
-            f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
-        )
-    return Source(images, FolderReader(root), faults, unlabelled)
-
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-def listed(values: Iterable[Any]) -> str:
-    """The first few values in words."""
-    texts = [str(value) or "(empty)" for value in values]
-    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
-    return ", ".join(texts[:MOST_SHOWN]) + more
-
-
 def check_part(key: str, part: str | None) -> None:
     """Raise where the key `images.KEY` names a part that is none; None is no part."""
     if part is not None and part not in PART_NAMES:
@@ -236,17 +226,27 @@ def check_part(key: str, part: str | None) -> None:
 
 
 def without_test(images: list[Found]) -> tuple[list[Found], list[str]]:
-    """Without a test part that has no label at all, as contests give it; and its files."""
+    """The images without a test part that has no label at all, as contests give it; its files."""
     test = [image for image in images if image.part == "test"]
     if any(image.labels for image in test):
         return images, []
     return [image for image in images if image.part != "test"], [image.file for image in test]
 
 
-def files_below(folder: Path) -> list[str]:
-    """The paths of the files below a folder, from there, with / between names, sorted.
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads files below a folder (a class, because workers receive it pickled)."""
 
-    Hidden ones and what file managers leave are not data.
+    root: Path
+
+    def __call__(self, file: str) -> bytes:
+        return (self.root / file).read_bytes()
+
+
+def files_below(folder: Path) -> list[str]:
+    """The paths of the files below a folder, relative to it, with / between names, sorted.
+
+    Hidden files and what file managers leave are left out.
     """
     if not folder.is_dir():
         raise PipelineError(f"{folder}: no such folder")
@@ -289,6 +289,17 @@ def data_files(folder: Path, files: str = "**/*") -> list[Path]:
     return found
 
 
+def named_files(root: Path, names: str) -> list[str]:
+    """The files below the root that an option names, with commas between them."""
+    found = [names] if (root / names).is_file() else names.split(",")
+    for name in found:
+        if not (root / name).is_file():
+            named = [each for each in files_below(root) if each.endswith(f"/{Path(name).name}")]
+            there = f"; there is {' and '.join(named[:2])}" if named else ""
+            raise PipelineError(f"{root / name}: no such file{there}")
+    return found
+
+
 def _check_utf8(path: Path) -> None:
     try:
         str(path).encode()
@@ -296,14 +307,8 @@ def _check_utf8(path: Path) -> None:
         raise PipelineError(f"{str(path)!a}: the name is not UTF-8: rename it") from None
 
 
-@dataclass(frozen=True)
-class FolderReader:
-    """Reads files below a folder (a class, because workers receive it pickled)."""
-
-    root: Path
-
-    def __call__(self, file: str) -> bytes:
-        return (self.root / file).read_bytes()
+def _not_data(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def suffix_of(file: str) -> str:
@@ -331,49 +336,58 @@ def part_in_words(name: str) -> str | None:
 
 def part_on_the_way(file: str) -> str | None:
     """The part that a folder on the way to a file names, or else its name's first word."""
-    folders, words = _said_of_parts(file)
+    folders, words = _names_of_parts(file)
     return next((part_of_folder(each) for each in folders or words), None)
 
 
-def _said_of_parts(file: str) -> tuple[list[str], list[str]]:
+def parts_of_paths(files: Iterable[str], in_names: bool = True) -> list[str]:
+    """The folders or first words of names that give each file its part, of which one is train.
+
+    The folders alone without `in_names`; empty where a file has no part, or two.
+    """
+    found = set()
+    for file in files:
+        folders, words = _names_of_parts(file)
+        named = folders or (words if in_names else [])
+        if len(named) != 1:
+            return []
+        found.update(named)
+    parts = set(map(part_of_folder, found))
+    return sorted(found) if "train" in parts and len(parts) > 1 else []
+
+
+def _names_of_parts(file: str) -> tuple[list[str], list[str]]:
     """The folders on the way that name parts, and the first word of the name if it does."""
     *folders, name = file.split("/")
     word = re.split(r"[^a-zA-Z]", name)[0]
     return [each for each in folders if part_of_folder(each)], [word] if part_named(word) else []
 
 
-def parts_of_paths(files: Iterable[str], in_names: bool = True) -> list[str]:
-    """The folders or first words of names that give each file its part, of which one is train.
-
-    The folders alone without `in_names`.
-    """
-    found = set()
-    for file in files:
-        folders, words = _said_of_parts(file)
-        said = folders or (words if in_names else [])
-        if len(said) != 1:
-            return []
-        found.update(said)
-    meant = set(map(part_of_folder, found))
-    return sorted(found) if "train" in meant and len(meant) > 1 else []
-
-
 def without_part(name: str) -> str:
-    """A file's name without the words in it that say a part, in small letters."""
+    """A file's name in small letters, without the words in it that name a part."""
     name = re.sub(r"train[-_ ]?val", "train", name.lower())
     return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
 
 
-def named_files(root: Path, names: str) -> list[str]:
-    """The files below the root that an option names, with commas between them."""
-    found = [names] if (root / names).is_file() else names.split(",")
-    for name in found:
-        if not (root / name).is_file():
-            named = [each for each in files_below(root) if each.endswith(f"/{Path(name).name}")]
-            there = f"; there is {' and '.join(named[:2])}" if named else ""
-            raise PipelineError(f"{root / name}: no such file{there}")
-    return found
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
-def _not_data(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+def as_list(values: str | Sequence[str]) -> list[str]:
+    """A YAML value that is one text or several."""
+    return [values] if isinstance(values, str) else list(values)
+
+
+def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
+    """The values by their key, keys and values in their order."""
+    groups: dict[K, list[T]] = {}
+    for value in values:
+        groups.setdefault(key_of(value), []).append(value)
+    return groups
+
+
+def listed(values: Iterable[Any]) -> str:
+    """The first few values, with commas between them and how many there are."""
+    texts = [str(value) or "(empty)" for value in values]
+    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
+    return ", ".join(texts[:MOST_SHOWN]) + more

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import Found
+from pipeline.dataset.sources import PART_NAMES, Found, grouped
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,12 @@ SPLITS: dict[str, Callable[[Sequence[Found], Split], list[str]]] = {
 
 def _units(images: Sequence[Found]) -> list[list[int]]:
     """The rows that must stay together: one group, or one image that has none."""
-    units: dict[tuple[str, str], list[int]] = {}
-    for row, image in enumerate(images):
-        key = ("file", image.file) if image.group is None else ("group", image.group)
-        units.setdefault(key, []).append(row)
-    return list(units.values())
+
+    def unit(row: int) -> tuple[str, str]:
+        image = images[row]
+        return ("file", image.file) if image.group is None else ("group", image.group)
+
+    return list(grouped(range(len(images)), unit).values())
 
 
 def _wanted(labels: list[Counter[str]], shares: dict[str, float]) -> dict[str, dict[str, float]]:
@@ -176,9 +177,8 @@ def missing_in_part(
     images: Sequence[Found], parts: Sequence[str], classes: Sequence[str]
 ) -> dict[str, str]:
     """The classes with no image in some part, and which."""
-    present: dict[str, set[str]] = {part: set() for part in ("train", "valid", "test")}
+    present: dict[str, set[str]] = {part: set() for part in PART_NAMES if part in parts}
     for image, part in zip(images, parts, strict=True):
         present[part].update(image.labels)
-    used = [part for part in present if part in set(parts)]
-    absent = {label: [p for p in used if label not in present[p]] for label in classes}
+    absent = {label: [p for p in present if label not in present[p]] for label in classes}
     return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}

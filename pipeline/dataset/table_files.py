@@ -1,15 +1,15 @@
 """A file that lists labels, of whatever format, as one table of text.
 
-CSV and its kin in any encoding and with any separator; JSON, JSON lines and Parquet. A cell is
-text, or a tuple of texts where the file itself holds a list. Nested JSON becomes columns with
-dotted names, and where it holds several lists, column `list` has the name of each row's. The
-exports of Label Studio, FiftyOne and SageMaker, COCO's classification files, and the files of
-CUB-200-2011 are turned into rows here, so that everything behind sees one shape.
+CSV in any encoding and with any separator, JSON, JSON lines, Parquet, and the exports of Label
+Studio, FiftyOne, SageMaker, COCO and CUB-200-2011. A cell is text, or a tuple of texts where the
+file itself holds a list. Nested JSON becomes columns with dotted names; where it holds several
+lists, column `list` has the name of each row's.
 """
 
 import csv
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain, count, dropwhile
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -46,7 +46,7 @@ def read_table(
     if path.suffix.lower() in JSON:
         return _json_table(path)
     if separator is None and header is True and is_by_id(path):
-        return _by_id(path)
+        return _table_by_id(path)
     n_cells = 0 if isinstance(header, bool) else len(header)
     return table_of(path, text_rows(path, separator or plain_separator(path), n_cells), header)
 
@@ -56,29 +56,18 @@ def is_by_id(path: Path) -> bool:
     return path.name == BY_ID[0] and all(path.with_name(name).is_file() for name in BY_ID)
 
 
-def _by_id(path: Path) -> pd.DataFrame:
+def _table_by_id(path: Path) -> pd.DataFrame:
     """Files that give each image's path, class and part by its id; 1 is train, 0 is test."""
-
-    def read(name: str) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for number, row in enumerate(text_rows(path.with_name(name), " ", 2), start=1):
-            if len(row) < 2 or row[0] in found:
-                raise PipelineError(
-                    f"{path.with_name(name)}: row {number} ({' '.join(row)}) has no id of its own: "
-                    "write an id, a blank and the rest in each line"
-                )
-            found[row[0]] = row[1]
-        return found
-
-    file_of, class_of, part_of = map(read, BY_ID)
+    file_of, class_of, part_of = (_values_by_id(path.with_name(name)) for name in BY_ID)
     for name, other in zip(BY_ID[1:], (class_of, part_of), strict=True):
         if odd := file_of.keys() ^ other.keys():
             raise PipelineError(f"{path.parent}: {BY_ID[0]} or {name} lacks the id {min(odd)}")
-    names = read("classes.txt") if path.with_name("classes.txt").is_file() else {}
+    classes = path.with_name("classes.txt")
+    names = _values_by_id(classes) if classes.is_file() else {}
     used = set(class_of.values())
     if names and used.isdisjoint(names):
         raise PipelineError(
-            f"{path.with_name('classes.txt')}: its lines begin with {min(names)!r} and so on, and "
+            f"{classes}: its lines begin with {min(names)!r} and so on, and "
             f"{BY_ID[1]} has {min(used)!r} and so on: begin each line with such an id and a blank, "
             "or rename the file to call the classes by their ids"
         )
@@ -92,6 +81,18 @@ def _by_id(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "class", "train_test_split"], dtype=object)
 
 
+def _values_by_id(path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, row in enumerate(text_rows(path, " ", 2), start=1):
+        if len(row) < 2 or row[0] in found:
+            raise PipelineError(
+                f"{path}: row {number} ({' '.join(row)}) has no id of its own: "
+                "write an id, a blank and the rest in each line"
+            )
+        found[row[0]] = row[1]
+    return found
+
+
 def plain_separator(path: Path) -> str:
     """What separates cells, by the file's suffix."""
     return "\t" if path.suffix in (".tsv", ".tab") else ","
@@ -100,10 +101,10 @@ def plain_separator(path: Path) -> str:
 def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) -> pd.DataFrame:
     """The rows of a text file as a table; see `read_table`. `rows` is used up."""
     if header is True:
-        names = _unique([name.strip() for name in rows.pop(0)]) if rows else []
+        names = _unique_names([name.strip() for name in rows.pop(0)]) if rows else []
     elif header is False:
-        rows, n_columns = _gathered(rows)
-        names = [f"column {number}" for number in range(1, 1 + n_columns)]
+        rows = _with_further_cells_as_list(rows)
+        names = [f"column {number}" for number in range(1, 1 + max(map(len, rows), default=0))]
     else:
         names = list(header)
     for number, row in enumerate(rows, start=1):
@@ -113,26 +114,23 @@ def table_of(path: Path, rows: list[list[Any]], header: Sequence[str] | bool) ->
     return _without_empty(pd.DataFrame(filled, columns=names, dtype=object))
 
 
-def _gathered(rows: Sequence[Sequence[str]]) -> tuple[list[list[Any]], int]:
-    """Rows without a header, of different lengths: the further cells are a list in the last."""
+def _with_further_cells_as_list(rows: list[list[Any]]) -> list[list[Any]]:
+    """Rows as long as the shortest; where they differ, the last cell is a list of what follows."""
     lengths = {len(row) for row in rows}
-    least = max(2, min(lengths, default=0))
-    if len(lengths) < 2 or max(lengths) <= least:
-        return [list(row) for row in rows], max(lengths, default=0)
-    last = least - 1
-    found = [[*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows]
-    return found, least
+    shortest = max(2, min(lengths, default=0))
+    if len(lengths) < 2 or max(lengths) <= shortest:
+        return rows
+    last = shortest - 1
+    return [[*row[:last], tuple(cell for cell in row[last:] if cell.strip())] for row in rows]
 
 
 def text_rows(path: Path, separator: str, n_cells: int = 0) -> list[list[Any]]:
-    """The rows of a text file, without empty ones and what stands above the first.
+    """The rows of a text file, without empty ones, comments (#) above and a first row that counts.
 
-    That is a comment (#), or the number of rows above the columns' names. Of cells with blanks
-    between them, the last of `n_cells` holds the rest of the line.
+    Where blanks separate the cells, the last of `n_cells` holds the rest of the line.
     """
     lines = text_of(path).splitlines(keepends=True)
-    while lines and (not lines[0].strip() or lines[0].startswith("#")):
-        del lines[0]
+    lines = list(dropwhile(lambda line: not line.strip() or line.startswith("#"), lines))
     limit = csv.field_size_limit(1 << 24)  # of the whole process
     try:
         rows: Iterable[list[str]] = (line.strip().split(None, n_cells - 1) for line in lines)
@@ -196,32 +194,23 @@ def _json_table(path: Path) -> pd.DataFrame:
 
 
 def _rows_of_list(value: Any) -> list[dict[str, Any]] | None:
-    """Of a list of objects, or of lists as long as each other, whose columns are numbered."""
+    """The rows in a list of objects, or of lists of one length, whose columns get numbers."""
     given = value if isinstance(value, list) else []
     if given and all(isinstance(row, dict) for row in given):
         tasks = [each for row in given if (each := _label_studio(row)) is not None]
-        if len(tasks) == len(given):
-            return [row for rows in tasks for row in rows]
-        return [_flat(row) for row in given]
+        return list(chain(*tasks)) if len(tasks) == len(given) else list(map(_flat, given))
     if given and all(isinstance(row, list) and len(row) == len(given[0]) > 1 for row in given):
         return [{f"column {n}": cell for n, cell in enumerate(row, start=1)} for row in given]
     return None
 
 
-def _are(rows: Any, **of: Any) -> bool:
-    """Whether it is a list of objects that have these names with values of these kinds."""
-    return isinstance(rows, list) and all(
-        isinstance(row, dict) and all(isinstance(row.get(k), of[k]) for k in of) for row in rows
-    )
-
-
 def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Of COCO's, FiftyOne's and pandas' objects, of lists of rows, and of an object per file."""
+    """The rows in COCO's, FiftyOne's and pandas' objects, and in lists or objects by a name."""
     if {"images", "annotations", "categories"} <= value.keys():
         return _coco(path, value)
     if isinstance(value.get("labels"), dict):
-        return _mapped(path, value["labels"], value.get("classes"))  # FiftyOne
-    if rows := _split(value.get("columns"), value.get("data")):
+        return _rows_by_file(path, value["labels"], value.get("classes"))  # FiftyOne
+    if rows := _rows_of_split(value.get("columns"), value.get("data")):
         return rows
     tables = {key: rows for key, each in value.items() if (rows := _rows_of_list(each))}
     if len(tables) == 1:
@@ -234,84 +223,26 @@ def _rows_of_object(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] |
     if not value or (inner and len(inner) < len(value)):
         return None
     if not inner:
-        return _lists_by_name(value) or _mapped(path, value, None)
+        return _rows_of_lists(value) or _rows_by_file(path, value, None)
     if _are_columns(value):
         return [{key: each[row] for key, each in value.items()} for row in inner[0]]
     return [{"image": key, **_flat(each)} for key, each in value.items()]
 
 
-def _split(names: Any, rows: Any) -> list[dict[str, Any]] | None:
-    """Of the columns' names and the rows' cells, as pandas writes them."""
-    if not isinstance(names, list) or not isinstance(rows, list):
-        return None
-    alike = all(isinstance(row, list) and len(row) == len(names) for row in rows)
-    alike = alike and all(isinstance(name, str) for name in names)
-    return [dict(zip(names, row, strict=True)) for row in rows] if alike else None
-
-
-def _are_columns(value: dict[str, dict[str, Any]]) -> bool:
-    """Whether objects are columns by the rows' numbers, as pandas writes; not of a file each."""
-    first = next(iter(value.values()))
-    if not all(each.keys() == first.keys() and "0" in each for each in value.values()):
-        return False
-    ends = tuple(IMAGES)
-    cells = ([str(cell).lower() for cell in each.values()] for each in value.values())
-    if any(all(cell.endswith(ends) for cell in column) for column in cells):
-        return True
-    return len(first) >= len(value) and not any(key.lower().endswith(ends) for key in value)
-
-
-def _lists_by_name(value: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Of an object of plain lists: the columns of a table, or the files of each class or part.
-
-    In a column of labels something repeats, and no file is in two classes; the labels of each
-    file, which are lists too, are neither.
-    """
-    lists = list(value.values())
-    if len(lists) < 2 or not all(isinstance(each, list) for each in lists):
-        return None
-    cells = [[str(cell) for cell in each] for each in lists]
-    if len(set(map(len, cells))) == 1 and any(len(set(each)) < len(each) for each in cells):
-        return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
-    every = [cell for each in cells for cell in each]
-    if len(set(every)) == len(every) > len(lists):
-        return [{"image": cell, "list": key} for key, each in value.items() for cell in each]
-    return None
-
-
-def _mapped(path: Path, labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
-    """`{file: label}`; the label may be a place in `classes`, or a list of labels."""
-
-    def name(label: Any) -> Any:
-        if isinstance(label, list):
-            return [name(each) for each in label]
-        if isinstance(label, dict):
-            if "bounding_box" in label:
-                raise _of_objects(path)
-            return name(label.get("label", label.get("labels")))
-        if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
-            return classes[label]
-        return label
-
-    return [{"image": file, "label": name(label)} for file, label in labels.items()]
-
-
-def _of_objects(path: Path) -> PipelineError:
-    what = "its annotations are boxes or outlines of objects, not labels of whole images"
-    return PipelineError(f"{path}: {what}: write a CSV with the labels of each image")
-
-
 def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """COCO's three lists, of annotations that say what an image shows and not where."""
-    of = {"images": "id file_name", "categories": "id name", "annotations": "image_id category_id"}
-    for key, names in of.items():
-        if not _are(value[key], **dict.fromkeys(names.split(), (int, str))):
-            return None
+    """The rows in COCO's lists, where annotations say what an image shows and not where."""
+    key = (int, str)
+    if not (
+        _are_objects(value["images"], id=key, file_name=key)
+        and _are_objects(value["categories"], id=key, name=key)
+        and _are_objects(value["annotations"], image_id=key, category_id=key)
+    ):
+        return None
     name_of = {each["id"]: each["name"] for each in value["categories"]}
     labels: dict[Any, list[str]] = {each["id"]: [] for each in value["images"]}
     for each in value["annotations"]:
         if each.get("bbox") or each.get("segmentation"):
-            raise _of_objects(path)
+            raise _not_of_whole_images(path)
         if each["image_id"] not in labels or each["category_id"] not in name_of:
             return None
         labels[each["image_id"]].append(name_of[each["category_id"]])
@@ -322,14 +253,16 @@ def _coco(path: Path, value: dict[str, Any]) -> list[dict[str, Any]] | None:
 def _label_studio(task: dict[str, Any]) -> list[dict[str, Any]] | None:
     """One row per annotator of a task: the image, and the choices under their name."""
     done = task.get("annotations", task.get("completions", "none"))
-    if not isinstance(task.get("data"), dict) or not _are(done or [], result=(list, NoneType)):
+    if not isinstance(task.get("data"), dict) or not _are_objects(
+        done or [], result=(list, NoneType)
+    ):
         return None
     data = {key: each for key, each in task["data"].items() if isinstance(each, (str, int, float))}
     rows = []
     for annotation in [each for each in done or [] if not each.get("was_cancelled")] or [{}]:
         row: dict[str, Any] = dict(data)
         for each in annotation.get("result") or []:
-            value = each["value"] if _are([each], value=dict) else {}
+            value = each["value"] if _are_objects([each], value=dict) else {}
             found = value.get("choices") or value.get("taxonomy")
             if not isinstance(found, list):
                 continue
@@ -340,11 +273,79 @@ def _label_studio(task: dict[str, Any]) -> list[dict[str, Any]] | None:
     return rows
 
 
+def _rows_of_split(names: Any, rows: Any) -> list[dict[str, Any]] | None:
+    """The rows in what pandas writes as `split`: the columns' names, and the cells of each row."""
+    lists = isinstance(names, list) and isinstance(rows, list)
+    if not lists or not all(isinstance(name, str) for name in names):
+        return None
+    alike = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+    return [dict(zip(names, row, strict=True)) for row in rows] if alike else None
+
+
+def _rows_of_lists(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows in an object of plain lists: a table's columns, or the files of each class or part.
+
+    Columns are as long as each other, and one repeats values; no file is in two classes.
+    """
+    lists = list(value.values())
+    if len(lists) < 2 or not all(isinstance(each, list) for each in lists):
+        return None
+    cells = [[str(cell) for cell in each] for each in lists]
+    if len(set(map(len, cells))) == 1 and any(len(set(each)) < len(each) for each in cells):
+        return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
+    every = list(chain(*cells))
+    if len(set(every)) == len(every) > len(lists):
+        return [{"image": cell, "list": key} for key, each in value.items() for cell in each]
+    return None
+
+
+def _rows_by_file(path: Path, labels: dict[str, Any], classes: Any) -> list[dict[str, Any]]:
+    """`{file: label}`; the label may be a place in `classes`, or a list of labels."""
+
+    def name(label: Any) -> Any:
+        if isinstance(label, list):
+            return [name(each) for each in label]
+        if isinstance(label, dict):
+            if "bounding_box" in label:
+                raise _not_of_whole_images(path)
+            return name(label.get("label", label.get("labels")))
+        if isinstance(classes, list) and isinstance(label, int) and 0 <= label < len(classes):
+            return classes[label]
+        return label
+
+    return [{"image": file, "label": name(label)} for file, label in labels.items()]
+
+
+def _not_of_whole_images(path: Path) -> PipelineError:
+    what = "its annotations are boxes or outlines of objects, not labels of whole images"
+    return PipelineError(f"{path}: {what}: write a CSV with the labels of each image")
+
+
+def _are_objects(rows: Any, **types: Any) -> bool:
+    """Whether it is a list of objects that have these names with values of these types."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(row.get(k), types[k]) for k in types)
+        for row in rows
+    )
+
+
+def _are_columns(value: dict[str, dict[str, Any]]) -> bool:
+    """Whether they are columns by the rows' numbers, as pandas writes them; not one per file."""
+    first = next(iter(value.values()))
+    if not all(each.keys() == first.keys() and "0" in each for each in value.values()):
+        return False
+    ends = tuple(IMAGES)
+    cells = ([str(cell).lower() for cell in each.values()] for each in value.values())
+    if any(all(cell.endswith(ends) for cell in column) for column in cells):
+        return True
+    return len(first) >= len(value) and not any(key.lower().endswith(ends) for key in value)
+
+
 def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested objects as columns with dotted names; SageMaker's class map as its names."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
-        if key.endswith("-metadata") and _are([value], **{"class-map": dict}):
+        if key.endswith("-metadata") and _are_objects([value], **{"class-map": dict}):
             flat[f"{prefix}{key}.class-name"] = list(value["class-map"].values())
         elif isinstance(value, dict) and list(value) == ["choices"]:
             flat[prefix + key] = value["choices"]  # Label Studio's short form of several choices
@@ -356,8 +357,8 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _frame(rows: Sequence[dict[Any, Any]]) -> pd.DataFrame:
-    names = list(dict.fromkeys(str(key) for row in rows for key in row))
     texts = [{str(key): _cell(value) for key, value in row.items()} for row in rows]
+    names = list(dict.fromkeys(chain.from_iterable(texts)))
     cells = [[row.get(name, "") for name in names] for row in texts]
     return _without_empty(pd.DataFrame(cells, columns=names, dtype=object))
 
@@ -366,11 +367,11 @@ def _cell(value: Any) -> str | tuple[str, ...]:
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, (list, tuple)):
-        return tuple(_part(each) for each in value if each is not None)
+        return tuple(_item(each) for each in value if each is not None)
     return str(value)
 
 
-def _part(value: Any) -> str:
+def _item(value: Any) -> str:
     """One of a list's values; of an object with one name, that name, where it is no box."""
     if isinstance(value, dict):
         names = [each for key, each in value.items() if "name" in key.lower() or key == "label"]
@@ -389,12 +390,11 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[:, kept]
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def _unique_names(names: Sequence[str]) -> list[str]:
     """Every column with a name of its own: `unnamed 1`, and `label.1` for a second `label`."""
     found: list[str] = []
     for number, name in enumerate(names, start=1):
-        name, copies = name or f"unnamed {number}", 0
-        while (unique := f"{name}.{copies}" if copies else name) in found:
-            copies += 1
-        found.append(unique)
+        name = name or f"unnamed {number}"
+        candidates = chain([name], (f"{name}.{copy}" for copy in count(1)))
+        found.append(next(each for each in candidates if each not in found))
     return found
