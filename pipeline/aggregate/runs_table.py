@@ -74,7 +74,7 @@ def read_records(study: Study, folder: Path) -> Records:
         if not path.is_file():
             continue
         record = records[cell] = read_record(path)
-        if (holds := Cell(record.dataset, record.model, record.recipe, record.seed)) != cell:
+        if (holds := Cell.of(record)) != cell:
             raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
         _check_image_size(study, path, record)
         check_answers(path, record)
