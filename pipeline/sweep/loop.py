@@ -165,7 +165,6 @@ def how_far(job: Job) -> str:
 TICK_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 2.0
 COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
-PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
 ATTEMPTS = 2  # of a run that is killed or asks for another try
 
 
@@ -247,7 +246,7 @@ class Sweep:
 
     def _plan(self) -> bool:
         """Look at each stage whose needs are all there; is there anything to start now?"""
-        with self.project.locked(PATIENCE_SECONDS):
+        with self.project.locked():
             while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
                 self._look([self.stages[name] for name in self._unplanned if name in batch])
                 self._unplanned = [name for name in self._unplanned if name not in batch]
@@ -389,7 +388,7 @@ class Sweep:
         if not self._uncommitted:
             return
         begin = time.monotonic()
-        with self.project.locked(PATIENCE_SECONDS):
+        with self.project.locked():
             moved = self.project.commit(self._uncommitted, list(self.stages))
         for stage in moved:
             self.result.moved.append(name_of(stage))

@@ -87,7 +87,6 @@ class Project(Workspace):
     def job(self, stage: Stage) -> Job:
         """How to make the stage, as its inputs are now (after `inputs_changed`)."""
         name = name_of(stage)
-        plain = name.replace("/", "_")
         return Job(
             name=name,
             command=command_of(stage),
@@ -95,8 +94,8 @@ class Project(Workspace):
             deps=deps_of(stage),
             outs=outs_of(stage),
             root=self.root,
-            log=self.folder / "logs" / f"{plain}.log",
-            receipt=self.folder / "receipts" / f"{plain}.json",
+            log=self.folder / "logs" / f"{_file_name(name)}.log",
+            receipt=self._receipt(name),
             cell=self.cell_of(stage),
             threads=self.threads_of(stage),
             checked_params=None if self._snapshot is None else self._snapshot.first(PARAMS),
@@ -150,8 +149,11 @@ class Project(Workspace):
             if self._snapshot is not None:
                 self._snapshot.wrote(["dvc.lock"])
         for name in entries:
-            (self.folder / "receipts" / f"{name.replace('/', '_')}.json").unlink(missing_ok=True)
+            self._receipt(name).unlink(missing_ok=True)
         return moved
+
+    def _receipt(self, name: str) -> Path:
+        return self.folder / "receipts" / f"{_file_name(name)}.json"
 
     def _note_files(self, stage: Stage) -> None:
         """Keep the list of files of each folder that the stage depends on, by the folder's hash."""
@@ -159,6 +161,10 @@ class Project(Workspace):
             if not self.noted(value).exists():
                 write_json(self.noted(value), files)
             self._noted.add(value)
+
+
+def _file_name(stage: str) -> str:
+    return stage.replace("/", "_")
 
 
 class LockFile:

@@ -29,7 +29,7 @@ from pipeline.sweep.dvc_private import (
 )
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import AUTO, LIMIT, Engine, Options
-from pipeline.sweep.loop import PATIENCE_SECONDS, Result, Sweep, View
+from pipeline.sweep.loop import Result, Sweep, View
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
 from pipeline.sweep.snapshot import Snapshot
@@ -204,7 +204,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         if options.address is not None:
             device = options.fit_on or "this machine"
             console.print(f"{options.address} is not asked: the estimate is for {device}")
-        with project.locked(PATIENCE_SECONDS):
+        with project.locked():
             found = plan(project, study, stages, needs, console, n_jobs, options)
         if not found and not faults:
             snapshot.keep(targets, len(stages))
@@ -214,7 +214,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
             console.print(line, markup=False, soft_wrap=True)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
-            with project.locked(PATIENCE_SECONDS):
+            with project.locked():
                 project.pull_run_cache()
         engine = engine_for(options, project.root, n_jobs, threads, view)
         sweep = Sweep(project, engine, view, stages, needs, options)
