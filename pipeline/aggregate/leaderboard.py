@@ -317,6 +317,14 @@ def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
     return wide.astype(float)
 
 
+def _their_columns(ok: pd.DataFrame) -> pd.Series:
+    """What tells apart the runs of each model of one source: their seeds. Where a seed is there
+    twice, made by other code for instance, their numbers: then nothing is paired.
+    """
+    twice = ok.duplicated(["model", "seed"]).any()
+    return ok.groupby("model").cumcount() if twice else ok["seed"]
+
+
 def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per model of a group of one source, compared with each other alone."""
     first, ok = runs.iloc[0], runs[runs["status"] == "ok"]
@@ -326,9 +334,7 @@ def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     board = board.fillna(0).astype(int)
     board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean()
     if len(ok) and pd.notna(first["n_valid"]) and first["n_valid"] > 0:
-        twice = ok.duplicated(["model", "seed"]).any()  # by other code, say: then nothing is paired
-        column = ok.groupby("model").cumcount() if twice else ok["seed"]
-        errors = _best_first(_errors(ok, column))
+        errors = _best_first(_errors(ok, _their_columns(ok)))
         images = image_noise(ok, errors.index)
         found = compare(errors.to_numpy(), int(first["n_valid"]), images)
         ends = {"error_rate_low": found.low, "error_rate_high": found.high}
@@ -352,23 +358,20 @@ def _beside(
     runs: pd.DataFrame, here: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame
 ) -> pd.DataFrame:
     """By model of a group of one source: how it stands to this study's best on the same images."""
-    print_there, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
-    same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == print_there)]
-    finished = board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)]
-    ranked = without_single_rates(finished, rates)
+    not_compared = pd.DataFrame(index=pd.Index([], dtype=object))
+    fingerprint, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
+    same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == fingerprint)]
     if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
-        return pd.DataFrame(index=pd.Index([], dtype=object))
-    best = best_row(ranked)
+        return not_compared
+    finished = board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)]
+    best = best_row(without_single_rates(finished, rates))
     ours = same[(same["dataset"] == best["dataset"]) & (same["recipe"] == best["recipe"])]
     if (ours["labels"].dropna() != ok["labels"].iloc[0]).any():
-        return pd.DataFrame(index=pd.Index([], dtype=object))
+        return not_compared
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    twice = ok.duplicated(["model", "seed"]).any()
-    of_theirs = ok.groupby("model").cumcount() if twice else ok["seed"]
-    errors = _errors(
-        both, pd.Series([f"seed {each}" for each in ours["seed"]] + of_theirs.tolist())
-    )
+    our_columns = [f"seed {each}" for each in ours["seed"]]  # none of theirs: nothing is paired
+    errors = _errors(both, pd.Series(our_columns + _their_columns(ok).tolist()))
     found = gaps_without_common_seeds(
         errors.to_numpy(),
         int(best["n_valid"]),
