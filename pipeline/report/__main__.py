@@ -28,10 +28,16 @@ from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
-from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
+from pipeline.report.charts import (
+    Figure,
+    height_of,
+    in_script,
+    loss_curves,
+    rank_correlations,
+)
 from pipeline.report.mistakes import picture
 from pipeline.report.tables import MOST_FAMILIES
-from pipeline.report.words import answer, in_script
+from pipeline.report.words import answer
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
 from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import AT_MOST
