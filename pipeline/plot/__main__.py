@@ -1,9 +1,8 @@
 """Stage `plot`: the figures of the study and of timm's tables, each as SVG and PNG.
 
 Reads params.yaml, imagenet.csv and the tables of `aggregate`, with --mistakes also those of stage
-`mistakes`; writes a folder of figures. Charts of
-published speed use the two benchmark files that params.yaml names under `charts`, and no other:
-no panel mixes the speeds of two devices.
+`mistakes`; writes a folder of figures. Charts of published speed use the two benchmark files that
+params.yaml names under `charts`, and no other: no panel mixes the speeds of two devices.
 """
 
 from collections.abc import Callable
