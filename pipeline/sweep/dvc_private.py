@@ -274,11 +274,6 @@ def command_changed(stage: Stage) -> bool:
     return bool(stage.cmd_changed)
 
 
-def outs_changed(stage: Stage) -> bool:
-    """Are outputs missing, or other than dvc.lock says?"""
-    return any(out.workspace_status() for out in stage.outs)
-
-
 def remove_outs(stage: Stage) -> None:
     """As DVC does before it runs a stage."""
     for out in stage.outs:

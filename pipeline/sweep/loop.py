@@ -22,7 +22,7 @@ from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.study.params import Cell
-from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
+from pipeline.sweep.dvc_private import Stage, changed_outs, is_cached, name_of, remove_outs, restore
 from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, Streak, last_line
 from pipeline.sweep.project import Project
 
@@ -303,7 +303,7 @@ class Sweep:
         for stage in stages:
             inputs_changed = project.inputs_changed(stage)
             job = project.job(stage)
-            if not inputs_changed and not outs_changed(stage):
+            if not inputs_changed and not changed_outs(stage):
                 self._finish(stage, self.result.fresh)
             elif project.is_made(job):
                 self._finish(stage, self.result.kept)

@@ -234,11 +234,7 @@ class Packing:
         return True
 
     def _first_known(self, records: list[Path]) -> Alone | None:
-        for path in records:
-            try:
-                record = read_record(path)
-            except (OSError, PipelineError):  # it is made anew
-                continue
+        for record in filter(None, map(_readable, records)):
             if self._device in (None, record.device.name) and (alone := alone_of(record)):
                 return alone
         return None
@@ -303,9 +299,13 @@ def _folder(job: Job) -> Path:
 
 def record_of(job: Job) -> Record | None:
     """What a fine-tune recorded; None for another stage, or where there is nothing to read."""
+    return None if job.cell is None else _readable(job.root / job.outs[0])
+
+
+def _readable(path: Path) -> Record | None:
     try:
-        return None if job.cell is None else read_record(job.root / job.outs[0])
-    except (OSError, PipelineError):
+        return read_record(path)
+    except (OSError, PipelineError):  # it is made anew
         return None
 
 

@@ -20,11 +20,11 @@ from pipeline.source import __main__ as links
 from pipeline.study.params import Study, read_study, refuse_odd_words, refuse_unknown_names
 from pipeline.sweep.dvc_private import (
     Stage,
+    changed_outs,
     inputs_of,
     missing_inputs,
     name_of,
     one_line,
-    outs_changed,
     outs_of,
 )
 from pipeline.sweep.engine import LocalEngine
@@ -176,7 +176,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
     if missing_inputs(stage):
         return RUN
     inputs_changed = project.inputs_changed(stage)
-    if not inputs_changed and not outs_changed(stage):
+    if not inputs_changed and not changed_outs(stage):
         return None
     if project.is_made(project.job(stage)):
         return "commit"
