@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
 from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
-from pipeline.report.tables import EMPTY, Column, table
+from pipeline.report.tables import EMPTY, Column, share, table
 
 SURE = ("reliability", "Is 0.9 right nine times of ten?")
 FIGURES = {  # of stage `plot` by the dataset's kind, in the page's order
@@ -137,10 +137,6 @@ def _interval(mean: str, low: str, high: str) -> Any:
     return show
 
 
-def _share(key: str) -> Any:
-    return lambda row: percent(getattr(row, key))
-
-
 def _taken_for(row: Any) -> str:
     return EMPTY if pd.isna(row.taken_for) else f"{row.taken_for} ({percent(row.taken_for_share)})"
 
@@ -160,7 +156,7 @@ _PAIRS: Sequence[Column] = (
     Column("true class", lambda row: row.truth),
     Column("taken for", lambda row: row.answer),
     Column("images", lambda row: f"{row.images:.1f} of {row.of}", "images"),
-    Column("share of its class", _share("share"), "share"),
+    share("share of its class", "share"),
 )
 _CLASSES: Sequence[Column] = (
     Column("class", lambda row: row.label),
@@ -179,8 +175,8 @@ _TAGS: Sequence[Column] = (
 )
 _OVERLAP: Sequence[Column] = (
     Column("beside", lambda row: "itself, another run" if row.other == row.model else row.other),
-    Column("error", _share("error_rate"), "error_rate"),
-    Column("both wrong", _share("both"), "both"),
-    Column("by luck", _share("both_if_independent"), "both_if_independent"),
-    Column("shared, of all mistakes of the two", _share("overlap"), "overlap"),
+    share("error", "error_rate"),
+    share("both wrong", "both"),
+    share("by luck", "both_if_independent"),
+    share("shared, of all mistakes of the two", "overlap"),
 )

@@ -159,6 +159,11 @@ def identities(runs: pd.DataFrame) -> Table:
     return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
 
 
+def share(name: str, key: str, more: bool = False) -> Column:
+    """A column of shares, in percent."""
+    return Column(name, lambda row: percent(getattr(row, key)), key, more=more)
+
+
 def _listed(seeds: pd.Series) -> str:
     return ", ".join(str(seed) for seed in seeds)
 
@@ -266,9 +271,9 @@ _LEADERBOARD = (
     _number("GPU GiB", "peak_memory_gib_max", ".2f"),
     _number("host GiB", "peak_rss_gib_max", ".2f"),
     _number("seeds", "n", "d"),
-    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd", more=True),
+    share("± SD", "error_rate_sd", more=True),
     Column("behind best, points [95 %]", _gap, "gap_to_best", more=True),
-    Column("frozen features", lambda row: percent(row.baseline_error), "baseline_error", more=True),
+    share("frozen features", "baseline_error", more=True),
     Column("gain over them, points [95 %]", _gain, "gain", more=True),
     _seconds("start-up", "start_up_seconds_median", more=True),
     Column("times not counted", _not_timed, more=True),
@@ -298,11 +303,11 @@ _RATES = (
     _number("lr", "lr", "g"),
     _number("lr_mult", "lr_mult", "g"),
     _number("seeds", "n", "d"),
-    Column("error there", lambda row: percent(row.error_rate_mean), "error_rate_mean"),
+    share("error there", "error_rate_mean"),
     Column("chosen", lambda row: f"{row.n_chosen} of {row.n_choices}", "n_chosen"),
     Column("to take", lambda row: "yes" if row.taken else EMPTY),
-    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
-    Column("time of all rates", lambda row: duration(row.choice_seconds), "choice_seconds"),
+    _seconds("fit time", "fit_seconds_median"),
+    _seconds("time of all rates", "choice_seconds"),
     Column("does not count", _text("left_out"), long=True),
 )
 _CORRELATIONS = (
