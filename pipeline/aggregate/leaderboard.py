@@ -19,7 +19,7 @@ from scipy import stats
 from pipeline.finetune.recipe import fit_settings
 from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
-from pipeline.results import LEADERBOARD, POOL, RECIPES
+from pipeline.results import KEY, LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns, best_row
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_common_seeds, mean_of
 from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
@@ -30,7 +30,6 @@ from pipeline.statistics.validation_images import image_noise, labels_of
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family
 
-GROUP = ["dataset", "recipe", "model"]
 COUNTS = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
 TRUTHS = ["tied", "tied_here", "on_front"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
@@ -64,7 +63,7 @@ def leaderboard(
     """
     board = _unfinished(_with(runs, own))
     ok = runs[runs["status"] == "ok"]
-    ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
+    ok = ok.merge(answers, how="left", on=[*KEY, "seed"], validate="one_to_one")
     timed = ok[ok["not_timed"].isna()]
     devices = main_devices(timed).combine_first(main_devices(ok))
     if own is not None:
@@ -95,7 +94,7 @@ def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
 
 def _unfinished(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each group of the grid, in its order: how many runs failed or are missing."""
-    return runs.groupby(GROUP, sort=False).agg(
+    return runs.groupby(KEY, sort=False).agg(
         n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
         n_missing=("status", lambda status: int((status == "missing").sum())),
     )
@@ -109,7 +108,7 @@ def _with_doubts(board: pd.DataFrame, doubts: pd.Series | None) -> pd.DataFrame:
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
-    found = ok.groupby(GROUP).agg(
+    found = ok.groupby(KEY).agg(
         n=("error_rate", "count"),
         error_rate_mean=("error_rate", "mean"),
         error_rate_sd=("error_rate", "std"),
@@ -119,7 +118,7 @@ def _quality(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _times(timed: pd.DataFrame) -> pd.DataFrame:
-    return timed.groupby(GROUP).agg(
+    return timed.groupby(KEY).agg(
         steady_fit_seconds_median=("steady_fit_seconds", "median"),
         steady_fit_seconds_sd=("steady_fit_seconds", "std"),
         start_up_seconds_median=("start_up_seconds", "median"),
@@ -131,7 +130,7 @@ def _times(timed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
-    return ok.groupby(GROUP).agg(
+    return ok.groupby(KEY).agg(
         n_not_timed=("not_timed", "count"),
         not_timed=("not_timed", lambda why: "; ".join(sorted(set(why.dropna()))) or None),
         n_shared=("shared", lambda shared: int((shared == True).sum())),  # noqa: E712 - may be null
@@ -139,7 +138,7 @@ def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
-    return on_device.groupby(GROUP).agg(
+    return on_device.groupby(KEY).agg(
         peak_memory_gib_max=("peak_memory_gib", "max"),
         peak_rss_gib_max=("peak_rss_gib", "max"),
     )
@@ -148,7 +147,7 @@ def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
 def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
     """The comparison and fronts of each dataset's and recipe's models; needs `n_valid`."""
     tables = []
-    for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
+    for (dataset, recipe), runs in ok.groupby(KEY[:2], sort=False):
         if dataset in n_valid:
             errors = _best_first(runs.pivot(index="model", columns="seed", values="error_rate"))
             images = image_noise(runs, errors.index)
@@ -159,12 +158,12 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
                 for apart, (_, of_model) in zip(found.less_stable, errors.iterrows(), strict=True)
             ]
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
-            table = table.assign(**names).set_index(GROUP)
+            table = table.assign(**names).set_index(KEY)
             cost = costs.reindex(table.index)
             tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
     if not tables:
-        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
-        return pd.DataFrame(**names).set_index(GROUP)
+        names = {"columns": [*KEY, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
+        return pd.DataFrame(**names).set_index(KEY)
     return pd.concat(tables)
 
 
@@ -177,7 +176,7 @@ def _best_first(errors: pd.DataFrame) -> pd.DataFrame:
 def _ranks(board: pd.DataFrame) -> pd.Series:
     """1 for the tied, the others by mean error behind them; null without a finished run."""
     place = board["error_rate_mean"].where(~board["tied"].fillna(False).astype(bool), -1.0)
-    ranks = board.assign(place=place).groupby(GROUP[:2])["place"].rank(method="min")
+    ranks = board.assign(place=place).groupby(KEY[:2])["place"].rank(method="min")
     return ranks.astype("Int64")
 
 

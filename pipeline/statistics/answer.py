@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.records import Record, unpack_counts
-from pipeline.results import BASELINE
+from pipeline.results import BASELINE, KEY
 from pipeline.statistics.comparison import DECIMALS, run_noise, t_quantile, variance_of_a_run
 from pipeline.statistics.intervals import wilson
 from pipeline.statistics.validation_images import binomial_sd, independent, labels_of, paired
@@ -183,8 +183,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
                     "gain_high": gain.high,
                 }
             )
-    names = ["dataset", "recipe", "model"]
-    return pd.DataFrame(rows, columns=[*names, *BASELINE]).set_index(names)
+    return pd.DataFrame(rows, columns=[*KEY, *BASELINE]).set_index(KEY)
 
 
 def baseline_interval(record: Record) -> tuple[float, float]:

@@ -24,13 +24,13 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.records import Record, pack_counts, unpack_counts
-from pipeline.results import RATES
+from pipeline.results import KEY, RATES
 from pipeline.statistics.comparison import DECIMALS
 from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
 FOLDS = 10
 OWN_RATE = ".own_rate"  # behind the recipe's name: a plain word in files, tables and pages
-RUN = ["dataset", "recipe", "model", "seed"]
+RUN = [*KEY, "seed"]
 
 
 @dataclass(frozen=True)
