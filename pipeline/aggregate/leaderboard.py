@@ -1,11 +1,10 @@
 """Runs as a leaderboard, what a recipe changes, and other people's runs beside this study's.
 
-Three tables over the same runs. A leaderboard has a row per dataset, recipe and model. Of a
-recipe's effects, in pairs, the first recipe of params.yaml is what the others are held against: a
-model's effect is its mean difference over the seeds that finished under both; a family's is the
-mean over its models with a t interval between models, because other models of the family are what
-one wants to know about. Two models are the least for an interval. Steady fit times are compared as
-ratios, of runs whose times count.
+Three tables over the same runs. A leaderboard has a row per dataset, recipe and model. What a
+recipe changes is seen in pairs with the first recipe of params.yaml. Its effect on a model is the
+mean difference over the seeds that finished under both; on a family, the mean over its models, with
+a t interval between them, because the family's other models are what one wants to know about. An
+interval needs two models. Steady fit times are compared as ratios, of runs whose times count.
 """
 
 import json

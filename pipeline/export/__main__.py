@@ -239,8 +239,8 @@ def _check_out(out: Path) -> None:
 
 
 def _check_replaced(out: Path, model: str) -> None:
-    """Say so where another model's export is replaced; the stage replaces none that was made by
-    hand with options, which nothing else would make again.
+    """Say so where another model's export is replaced. The stage does not replace one that was made
+    by hand with options, because nothing would make that again.
     """
     from pipeline.predict.exported import CONFIG
 

@@ -288,8 +288,8 @@ def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | N
 
 
 def _same_inputs(record: Record, runs: pd.DataFrame) -> bool:
-    """Is the baseline of the images, image size and weights of these runs? Of a raced dataset there
-    may be one from before the study changed.
+    """Was the baseline made with the images, image size and weights of these runs? That of a raced
+    dataset may be older than the last change of the study.
     """
     own = {
         "data_fingerprint": record.data.fingerprint,

@@ -40,7 +40,7 @@ _KINDS: dict[Any, str] = {
 
 
 def refuse_odd_words(path: Path) -> None:
-    """Raise for what DVC would misread in the file at `path`: odd values, aliases that bite."""
+    """Raise for values and aliases in the file at `path` that DVC would misread or lose."""
     params = read_yaml(path)
     refuse_odd_values(path, params)
     refuse_aliased_mappings(path)
@@ -70,8 +70,8 @@ def refuse_aliased_mappings(path: Path) -> None:
 
 
 def refuse_other_models_to_time(path: Path, params: Any) -> None:
-    """Raise for models of `benchmark` that the grid has not, as an override of the grid leaves them
-    where `benchmark.models` was an alias of its list.
+    """Raise for models of `benchmark` that are not in the grid. An override of the grid leaves them
+    there if `benchmark.models` was an alias of its list.
     """
     to_time, of_grid = (_list(params, part, "models") for part in ("benchmark", "grid"))
     if others := [str(each) for each in to_time if each not in of_grid]:

@@ -1,6 +1,6 @@
-"""What this project uses of DVC, here and in `dvc_loading`: DVC promises none of it to others.
+"""The functions of DVC that this project calls, here and in `dvc_loading`. None of them is public.
 
-They were proved with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
+They were tested with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
 fails where one of them is gone or takes other arguments. To move to a newer DVC, change PROVED and
 pyproject.toml, then run that test and those of the sweep.
 """

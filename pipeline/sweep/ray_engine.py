@@ -244,7 +244,7 @@ class RayEngine(Engine):
         return ended
 
     def _give_up(self, host: RemoteHost, error: Exception) -> None:
-        """Take a host's runs back; one that has lost its host too often is told as ended."""
+        """Take a host's runs back; one that has lost its host too often is reported as ended."""
         said = str(error).strip().splitlines() or [repr(error)]
         reason = said[-1].partition(". ")[0].strip()
         names = ", ".join(host.jobs) or "no run"

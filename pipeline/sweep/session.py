@@ -1,8 +1,8 @@
 """One call of the sweep: hold the workspace, run the loop, end cleanly on signals, sum up.
 
-A dry run leaves the workspace to others: it prints what would become of each stage and how long
-that would take. All that it writes are links to sources that have come or gone, which would stop
-DVC, and the snapshot.
+A dry run does not hold the workspace: it prints what would become of each stage and how long that
+would take. It writes only the snapshot, and links to sources that have come or gone, because DVC
+would stop at these.
 """
 
 import signal
@@ -75,7 +75,7 @@ def plan(
 
 
 def new_models(project: Project, stages: list[Stage]) -> set[str]:
-    """The models of the fits among these stages of which no fit was ever made."""
+    """The models of the fits among these stages that were never fitted before."""
     made = filter(project.was_made, stages)
     models, before = (
         {cell.model for cell in map(project.cell_of, each) if cell} for each in (stages, made)
