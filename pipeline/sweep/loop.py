@@ -302,7 +302,7 @@ class Sweep:
         """Find what is done already; the rest is ready to start."""
         project, to_do = self.project, []
         for stage in stages:
-            inputs_changed = project.inputs_changed(stage)
+            inputs_changed = project.inputs.changed(stage)
             job = project.job(stage)
             if not inputs_changed and not changed_outs(stage):
                 self._finish(stage, self.result.fresh)

@@ -80,12 +80,8 @@ class Project(Workspace):
         """Does dvc.lock know outputs of it, from whatever inputs?"""
         return any(out.hash_info for out in stage.outs)
 
-    def inputs_changed(self, stage: Stage) -> bool:
-        """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage."""
-        return self.inputs.changed(stage)
-
     def job(self, stage: Stage) -> Job:
-        """How to make the stage, as its inputs are now (after `inputs_changed`)."""
+        """How to make the stage, as its inputs are now (after `inputs.changed`)."""
         name = name_of(stage)
         return Job(
             name=name,
@@ -136,7 +132,7 @@ class Project(Workspace):
         self.inputs.forget()
         moved, entries = [], {}
         for stage in stages:
-            self.inputs_changed(stage)
+            self.inputs.changed(stage)
             if self.inputs.key(stage) != keys[name_of(stage)]:
                 moved.append(stage)
                 continue

@@ -175,7 +175,7 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
     """What a sweep would do to the stage as things are; None if it is up to date."""
     if missing_inputs(stage):
         return RUN
-    inputs_changed = project.inputs_changed(stage)
+    inputs_changed = project.inputs.changed(stage)
     if not inputs_changed and not changed_outs(stage):
         return None
     if project.is_made(project.job(stage)):
