@@ -32,6 +32,7 @@ from pipeline.finetune import speed, training
 from pipeline.predict.__main__ import centre_crop
 from pipeline.predict.exported import open_exported
 from pipeline.records import pack_predictions
+from pipeline.study.params import read_study
 
 KINDS = [  # one of every kind that vision_learner fits, and the size it takes
     ("resnet18.a1_in1k", 64),
@@ -413,6 +414,18 @@ def test_files_that_have_changed_since_are_not_fitted_as_they_were(
     with pytest.raises(PipelineError, match=f"{said}: put them back, or run `dvc repro`"):
         export(study, tmp_path / "out", monkeypatch)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_is_not_prepared_is_named_with_its_size_wherever_it_belongs(
+    study: Path, tmp_path: Path
+) -> None:
+    size = read_study(study / "params.yaml").image_size
+    prepare = f"python -m pipeline.dataset dataset=squares image_size={size} out={tmp_path}/squares"
+    paths = {name: study / name for name in ("results", "runs")}
+    with pytest.raises(
+        PipelineError, match=re.escape(f"no prepared dataset here: run `{prepare}`")
+    ):
+        stage.main(dataset="squares", params=study / "params.yaml", datasets=tmp_path, **paths)
 
 
 def test_an_error_on_other_images_is_not_the_exported_models(

@@ -124,3 +124,25 @@ def test_the_same_study_on_another_machine_is_no_change_of_its_metrics(workspace
     changed = git(workspace, "status", "--porcelain", "results", "metrics").split()
     assert "results/leaderboard.csv" in changed  # the times did change
     assert not [path for path in changed if path.startswith("metrics")]
+
+
+def test_queued_experiments_compare_learning_rates_without_a_commit(workspace: Workspace):
+    git(workspace, "checkout", "-q", ".")
+    rates = (0.04, 0.08)
+    for rate in rates:
+        rate_of_recipe = f"conf/recipe/quickstart.yaml:lr={rate}"
+        named = ("--name", f"lr-{rate}", "-S", rate_of_recipe)
+        dvc(workspace, "exp", "run", "--queue", *named, "aggregate")
+    git(workspace, "config", "user.name", "t")
+    git(workspace, "config", "user.email", "t@localhost")
+    dvc(workspace, "exp", "run", "--run-all", fit_seconds=20)
+    (commit,) = [
+        each for each in json.loads(dvc(workspace, "exp", "show", "--json")) if each["experiments"]
+    ]
+    found = {
+        revision["name"]: revision["data"]["metrics"]["metrics/digits.json"]["data"]["error_rate"]
+        for experiment in commit["experiments"]
+        for revision in experiment["revs"]
+    }
+    assert found == {f"lr-{rate}": pytest.approx(rate + 0.0005) for rate in rates}
+    assert git(workspace, "status", "--porcelain", "-uno") == "", "queued experiments run elsewhere"

@@ -1,6 +1,7 @@
 """Stage `mistakes`: what a model gets wrong, from what its runs answered, and how it is shown."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -211,6 +212,18 @@ def written(folder: Path, kind: str) -> Path:
 def made(folder: Path) -> Path:
     stage.main(*(folder / name for name in ("params.yaml", "runs", "data", "results", "mistakes")))
     return folder / "mistakes"
+
+
+def test_a_dataset_that_is_not_prepared_is_named_with_its_size_wherever_it_belongs(
+    study: Path,
+) -> None:
+    folder = study / "data/squares"
+    shutil.rmtree(folder)
+    prepare = f"python -m pipeline.dataset dataset=squares image_size={SIZE} out={folder}"
+    with pytest.raises(
+        PipelineError, match=re.escape(f"no prepared dataset here: run `{prepare}`")
+    ):
+        made(study)
 
 
 def test_the_stage_tells_the_error_of_the_leaderboard(study: Path) -> None:

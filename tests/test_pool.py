@@ -21,10 +21,11 @@ from test_report import paths
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
+from pipeline.estimates.belief import ODDS
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
-from pipeline.recommend.prior import ODDS, alike_elsewhere, shortlist
+from pipeline.recommend.prior import alike_elsewhere, shortlist
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables

@@ -677,11 +677,15 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     said = "spent 40.0 s; by estimate 4 min 00 s of the grid's 12 min 00 s, 33 % (prices: p)"
     assert said in told.text()  # not 40 s of 12 min: a fit is estimated at 60 s
     assert "the grid is estimated at 12 min 00 s" in replace(told, priced_seconds=None).text()
-    assert ", more than its own error" not in replace(told, regret_at_most=0.01).text()
+    narrow = replace(told, regret_at_most=0.01).text()
+    assert ", and model0 errs at most 1.0 points more than the best (" in narrow
     wide = replace(told, error_rate=0.1, regret_at_most=0.52).text()
-    assert "at most 52.0 points, more than its own error: its images and runs are too few" in wide
     assert (
-        "points, its own error: its" in replace(told, error_rate=0.1, regret_at_most=0.0998).text()
+        "and model0 errs at most 52.0 points more than the best, which is more than its whole "
+        "error (10.00 %): too few images and runs to tell ("
+    ) in wide
+    assert "points more than the best, which is its whole error (10.00 %): too few" in (
+        replace(told, error_rate=0.1, regret_at_most=0.0998).text()
     )
     assert plain(told)["steps"][-1]["recommended"] == "model0"
 

@@ -78,6 +78,32 @@ def test_after_a_race_dvc_has_nothing_to_do(raced: Workspace) -> None:
     assert raced.runs() == before
 
 
+@pytest.mark.slow
+def test_the_tables_are_to_be_made_again_for_fits_and_for_probes_alone(
+    raced: Workspace, root: Path, tmp_path: Path
+) -> None:
+    workspace, then = raced.copy(tmp_path / "workspace"), "Then: dvc repro # tables"
+    charts = yaml.safe_load((root / "params.yaml").read_text())["charts"]
+    grid = params_of(workspace)["grid"] | {"datasets": []}
+    workspace.change("params.yaml", charts=charts, grid=grid)
+    assert workspace.command("dvc", "repro", "merge").returncode == 0
+    assert then in workspace.command(RACE, *DIGITS).stdout
+    told = workspace.command("pipeline.recommend", "--dataset", "digits")
+    assert told.stdout.startswith("digits is in no tables yet; this is what its race says, "), told
+    assert "\n  dvc repro\n" in told.stdout
+    done = workspace.command("dvc", "repro", "aggregate")
+    assert done.returncode == 0, done.stderr
+    assert then not in workspace.command(RACE, *DIGITS).stdout
+    params = params_of(workspace)
+    probed = {each["model"] for each in params["race"]["probes"].values()}
+    model = next(each for each in LITE if each not in probed)
+    probes = params["race"]["probes"] | {f"digits-{model}": {"dataset": "digits", "model": model}}
+    workspace.change("params.yaml", race=params["race"] | {"probes": probes})
+    done = workspace.command(RACE, *DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert then in done.stdout
+
+
 def test_tables_of_raced_datasets_without_a_probe_have_all_that_they_depend_on(
     raced: Workspace, tmp_path: Path
 ) -> None:

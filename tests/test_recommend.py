@@ -229,6 +229,59 @@ def test_what_a_fit_computed_stands_beside_a_bound_above_the_limit(study: Path, 
     assert "the device; a fit computes for 38.0 s on its one thread)" in told["reason"]
 
 
+def keep_records(folder: Path, **changes: dict) -> None:
+    """The records of `runs` with these changes of their fields, where `recommend` reads them."""
+    for path in sorted((folder / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        for name, values in changes.items():
+            record[name] |= values
+        path.write_text(json.dumps(record))
+    if not (folder / "data/runs").exists():
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "data/runs").symlink_to(folder / "runs")
+
+
+def test_what_a_shared_fit_takes_alone_at_the_least_is_held_against_the_limit(study: Path, capsys):
+    """On two threads lite1 computes for 160 s, of its 90 s: 40 s, if each had half a core."""
+    share_the_device(study, LITE[1], 90.0, 0.060)
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    told = ask(tables(study), capsys, max_fit_time="41s")
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert "Whether it keeps --max-fit-time is not known" in told["reason"]
+    told = ask(study, capsys, max_fit_time="39s")
+    assert told["models"][0]["model"] == LITE[2]
+    assert told["excluded"] == [
+        "--max-fit-time excludes 1 of 3 models (1 by the least that a fit takes alone, as every "
+        "run shared the device)"
+    ]
+    share_the_device(study, LITE[0], 90.0, 0.30)
+    share_the_device(study, LITE[2], 80.0, 0.062)
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    line = f"the device\\); the nearest, {LITE[1]}, has at least 40 s"
+    with pytest.raises(PipelineError, match=line):
+        ask(tables(study), capsys, max_fit_time="30s")
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "excluded"),
+    [
+        ({"gpu_others": 2}, ["2 of 3"]),
+        ({"gpu_others": 2, "cpu_waited_share": 0.1}, []),
+        ({"gpu_others": None}, []),
+    ],
+)
+def test_on_a_gpu_the_time_is_divided_by_the_processes_that_computed_there(
+    study: Path, capsys, telemetry: dict, excluded: list
+):
+    """90 s beside two others are 30 s at the least, or 27 s after a tenth of waiting."""
+    gpu = {"kind": "cuda", "name": "H100", "shared": True}
+    for model in LITE[1:]:
+        share_the_device(study, model, 90.0, 0.060)
+    keep_records(study, device=gpu, telemetry=telemetry)
+    told = ask(tables(study), capsys, max_fit_time="29s")
+    assert [each.partition(" excludes ")[2][:6] for each in told["excluded"]] == excluded
+
+
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
@@ -303,6 +356,50 @@ def test_a_prior_of_models_that_no_wheel_carries_asks_for_the_hub(study: Path, c
     assert ask(study, capsys, "planet")["notes"][-1].startswith("conf/weights/folder.yaml: path")
     params.write_text(params.read_text().replace("weights: folder", "weights: hub"))
     assert "weights" not in str(ask(study, capsys, "planet")["notes"])
+
+
+@pytest.mark.parametrize("limit", [{}, {"licence": "commercial"}, {"min_throughput": 1.0}])
+def test_the_studys_own_models_come_first_and_what_others_need_is_said_beside_them(
+    study: Path, capsys, limit: dict
+):
+    """Later models of the table are better on ImageNet, and no wheel has the last two."""
+    models = [*LITE, "resnet18.a1_in1k", "resnet50.a1_in1k"]
+    licences = {LITE[2]: "cc-by-nc-4.0", **dict.fromkeys(models[:2], "mit")}
+    write_imagenet(study / "imagenet.csv", models, licences)
+    told = ask(study, capsys, "planet", top=2, **limit)
+    own = LITE[1::-1] if "licence" in limit else LITE[:0:-1]
+    assert [each["model"] for each in told["own_models"]] == own
+    assert [each["needs"] for each in told["own_models"]] == [None, None]
+    assert told["models"][0]["model"] == models[4]
+    assert told["models"][0]["needs"] == (
+        "not in params.yaml; its weights need weights=hub, which downloads them"
+    )
+    _, _, heading, *lines = recommend.answer_text(told).splitlines()
+    assert heading == "Of the models in params.yaml:"
+    assert [line.split(":")[0] for line in lines[:2]] == [f"  {name}" for name in own]
+    assert lines[3] == "Of all published models:"
+    assert lines[4].endswith(f"; {told['models'][0]['needs']}")
+
+
+def test_a_shortlist_of_the_studys_own_models_names_them_once(study: Path, capsys):
+    told = ask(study, capsys, "planet", licence="commercial")
+    assert told["own_models"] == []
+    assert [each["needs"] for each in told["models"]] == [None, None, None]
+    assert "Of the models in" not in recommend.answer_text(told)
+
+
+def test_without_network_a_model_outside_the_hubs_cache_is_said_to_be_that(
+    study: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("weights: wheel", "weights: hub"))
+    told = ask(study, capsys, "planet")
+    needs = "its weights are not in the hub's cache, and HF_HUB_OFFLINE is set"
+    assert [each["needs"] for each in told["models"]] == [needs] * 3
+    assert told["notes"][-1] == (
+        f"To download the weights of {', '.join(LITE[::-1])}, unset HF_HUB_OFFLINE"
+    )
 
 
 def test_a_limit_takes_models_out_and_changes_no_number_of_the_others(study: Path, capsys):
@@ -540,7 +637,9 @@ def test_where_nothing_is_separated_the_quickest_stands_beside_the_lowest_error(
     assert first.endswith(f", the lowest error, or {LITE[0]}, the quickest")
     said = report_words.answer("digits", read_results(study / "results").board)
     assert (said.model, said.quickest) == (LITE[1], LITE[0])
-    assert said.choice[0].endswith("so let cost decide.")
+    assert (
+        said.choice[0] == "By these runs any of the 3 models may be the best, so let cost decide."
+    )
 
 
 def test_tied_models_that_are_not_played_through_count_as_tied(study: Path, capsys, monkeypatch):
@@ -693,7 +792,11 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
     assert [each["model"] for each in told["models"]] == LITE[::-1]  # by ImageNet top-1
     for each in told["models"]:
         assert each["error_odds_low"] < each["error_odds"] < each["error_odds_high"]
-        assert f"odds of an error {each['error_odds']:.2f} times the average" in each["why"]
+        assert each["why"].startswith(
+            f"predicted to err {each['error_odds']:.2f} times as often as the average "
+            f"({each['error_odds_low']:.2f} to {each['error_odds_high']:.2f}); ImageNet top-1 "
+        )
+    assert "how often a model errs compared with their average (as odds)" in told["prior"]
     assert told["prior"].endswith("assumed, because no other dataset has fits of 4 of these models")
     assert told["prior"] in recommend.answer_text(told)
     change, sweep, _ = told["next"]["commands"]
@@ -794,6 +897,20 @@ def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(
     assert "it is known of 3 of 3 models" in told["notes"][0]
     with pytest.raises(PipelineError, match="by estimate, --max-memory 100MiB excludes 3 of 3"):
         ask(study, capsys, "planet", max_memory="100MiB")
+
+
+def test_on_a_cpu_the_memory_of_models_without_runs_is_the_processes_and_not_an_estimate(
+    study: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        planned, "this_device", lambda threads: Device(kind="cpu", name="Some CPU", threads=2)
+    )
+    told = ask(prepared(runs_at(study, 160)), capsys, "planet", max_memory="8GiB", top=9)
+    assert told["notes"][0] == (
+        "--max-memory is judged by the process memory of fits on a CPU, as recorded in data/runs "
+        "(pooled and one-off runs do not count), and is not estimated for other models; it is "
+        "known of 3 of 3 models, the others stay in"
+    )
 
 
 def test_a_fit_time_that_cannot_be_estimated_is_said_to_be_unjudged(study: Path, capsys):
@@ -1012,6 +1129,50 @@ def test_times_of_runs_that_shared_the_device_leave_no_model_out_for_its_cost(pr
     assert "not known;" not in loose["reason"]
 
 
+def test_a_cost_that_is_too_high_even_if_fits_alone_are_as_quick_as_can_be_excludes(
+    priced: Path, capsys
+):
+    """A fit alone takes a quarter of its time at the least: it computed for half of it."""
+    for model, fit, error in zip(LITE, (10.0, 90.0, 30.0), (0.3, 0.060, 0.062), strict=True):
+        share_the_device(priced, model, fit, error)
+    for path in sorted((priced / "runs").rglob("*.json")):
+        record = json.loads(path.read_text())
+        record["cost"]["cpu_seconds"] = record["cost"]["fit_seconds"]  # on two threads
+        path.write_text(json.dumps(record))
+    least = 90 * LAST / 1.25 / 4
+    told = ask(tables(priced), capsys, max_cost=least + 0.1, price_per_hour=3600.0)
+    assert (told["models"][0]["model"], told["excluded"]) == (LITE[1], [])
+    assert told["cost"]["cost_least"] == pytest.approx(least)
+    assert f"the last fit: {90 * LAST:.2f} ({least:.2f} to " in told["cost"]["text"]
+    told = ask(priced, capsys, max_cost=least - 0.1, price_per_hour=3600.0)
+    assert told["models"][0]["model"] == LITE[2]
+    assert told["excluded"][0].startswith("--max-cost excludes 1 of 3 models (1 by the least")
+    record["cost"]["cpu_seconds"] = None
+    path.write_text(json.dumps(record))
+    told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
+    assert (told["excluded"], told["cost"]["cost_least"]) == ([], None)
+    assert f"the last fit: {90 * LAST:.2f} (at most " in told["cost"]["text"]
+
+
+def test_the_last_fit_is_priced_by_the_run_whose_time_stands_beside_it(priced: Path, capsys):
+    for model, error in zip(LITE, (0.3, 0.060, 0.062), strict=True):
+        for seed, seconds in enumerate((195.0, 276.0, 86.0)):
+            write_run(
+                priced / "runs",
+                model,
+                seed,
+                error,
+                cost={"fit_seconds": seconds, "images_per_second": 8600 / seconds},
+                device={**CPU, "shared": True},
+            )
+    told = ask(tables(priced), capsys, price_per_hour=3600.0)
+    assert told["models"][0]["fit_time"].startswith("steady fit time at most 1 min 26 s")
+    assert told["cost"]["cost"] == pytest.approx(86 * LAST)
+    assert told["cost"]["text"].startswith(
+        "Cost from here, by the quickest run of each model, no run still to make and the last fit: "
+    )
+
+
 def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys):
     told = ask(tables(priced), capsys, price_per_hour=3600.0, fit_on="rtx3090")
     cost = told["cost"]
@@ -1044,6 +1205,10 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     )
     memory, time = told["notes"]
     assert "it is known of 3 of 3 models" in memory
+    assert memory.startswith(
+        "--max-memory is judged by the GPU memory of fits, as recorded in data/runs (pooled and "
+        "one-off runs do not count), else by an estimate; it"
+    )
     assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
     assert f"{time}." in recommend.answer_text(told)
     assert "; a model without one stays in; at 64 pixels a " in time  # they wait for the host
@@ -1052,6 +1217,23 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     line = r"--max-fit-time excludes 3 of 3 models; the nearest, .* s \(estimated, at 64 pixels\)"
     with pytest.raises(PipelineError, match=line):
         ask(priced, capsys, max_fit_time="0.001s", fit_on="rtx3090")
+
+
+@pytest.mark.parametrize("dataset", ["digits", "planet"])
+def test_one_estimator_is_made_however_many_questions_it_answers(
+    priced: Path, capsys, monkeypatch: pytest.MonkeyPatch, dataset: str
+):
+    made = []
+
+    def count(*given, **named):
+        made.append(given)
+        return planned.estimator_for(*given, **named)
+
+    monkeypatch.setattr(costs, "estimator_for", count)
+    ask(tables(priced), capsys, dataset, price_per_hour=1.0, fit_on="rtx3090")
+    assert len(made) == 1
+    ask(priced, capsys, dataset, price_per_hour=1.0, max_fit_time="1h", fit_on="rtx3090")
+    assert len(made) == 2
 
 
 def test_models_are_counted_once_whatever_recipes_they_have(priced: Path, capsys):
@@ -1121,6 +1303,43 @@ def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, ca
     (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
     told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
     assert "it is known of 3 of 3 models" in told["notes"][0]
+
+
+@pytest.mark.parametrize("limit", [{"price_per_hour": 1.0}, {"max_fit_time": "1h"}])
+def test_for_a_device_that_is_not_at_hand_each_time_says_where_it_is_of(
+    priced: Path, capsys, limit: dict
+):
+    """lite2 is quicker than lite1 in the runs here, by timm's table of the GPU the other is."""
+    path = tables(priced) / "imagenet.csv"
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows.loc[(rows["model"] == LITE[1]) & (rows["mode"] == "train"), "samples_per_second"] = "2000"
+    rows.to_csv(path, index=False)
+    told = ask(priced, capsys, fit_on="rtx3090", **limit)
+    there = told["fit_on"]["models"]
+    assert told["fit_on"]["device"] == "rtx3090"
+    assert there[LITE[1]]["seconds"] == pytest.approx(there[LITE[2]]["seconds"] * 750 / 2000)
+    assert there[LITE[1]]["most"] == pytest.approx(10 * there[LITE[1]]["seconds"])
+    first, *others = recommend.answer_text(told).splitlines()
+    assert re.fullmatch(
+        rf"digits: take {LITE[1]} \(error 6.07 %; on rtx3090: fit time about \S+ s \(.* to .*\), "
+        r"by estimate; on Some CPU, 2 threads: steady fit time 1 min 30 s\)",
+        first,
+    )
+    assert any(f"  {LITE[2]} (error 6.27 %; on rtx3090: fit time about" in line for line in others)
+    assert (
+        "It is also the quickest to fine-tune of those on rtx3090, by estimate." in told["reason"]
+    )
+    here = ask(priced, capsys)
+    assert here["fit_on"] is None
+    assert f"The quickest that may be the best is {LITE[2]}: steady fit" in here["reason"]
+    rows[rows["model"] != LITE[1]].to_csv(path, index=False)
+    told = ask(priced, capsys, fit_on="rtx3090", max_fit_time="1h")
+    assert told["fit_on"]["models"][LITE[1]] is None
+    assert "on rtx3090: fit time not known; on Some CPU" in recommend.answer_text(told)
+    assert re.search(
+        f"times are known, is {LITE[2]}: about .* on rtx3090, by estimate, for an error of",
+        told["reason"],
+    )
 
 
 def test_speeds_are_shown_without_powers_of_ten():
@@ -1361,7 +1580,8 @@ def test_of_a_raced_dataset_the_certificate_is_said_and_to_race_on_is_next(study
     race(study, json.dumps(CERTIFICATE))
     told = ask(tables(study), capsys)
     assert "the best of 40 candidates is among 2" in told["race"]
-    assert "gives away at most 1.4 points; 29 were never fitted" in told["race"]
+    said = f"{LITE[1]} errs at most 1.4 points more than the best; 29 were never fitted"
+    assert said in told["race"]
     assert told["next"]["commands"] == ["python -m pipeline.race --dataset digits --budget 2min"]
 
 
@@ -1415,7 +1635,7 @@ def test_where_a_race_takes_another_model_it_is_said_of_the_first_too(
 def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Path, capsys):
     models = entrants(study, LITE)
     race(study, json.dumps(CERTIFICATE | {"models": models}))
-    assert "gives away at most 1.4 points" in ask(tables(study), capsys)["race"]
+    assert "errs at most 1.4 points more than the best" in ask(tables(study), capsys)["race"]
     write_run(study / "runs", LITE[2], 1, 0.5)  # made again, with another recipe say
     told = ask(tables(study), capsys)
     assert told["race"] == (
@@ -1427,6 +1647,12 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     asked = json.dumps(CERTIFICATE | {"models": models, "command": f"{again} --licence commercial"})
     (study / "results/race/digits.json").write_text(asked)
     assert ask(study, capsys)["next"]["commands"] == ["dvc repro", f"{again} --licence commercial"]
+    for price, options in ((None, "--budget 200s"), (36.0, "--max-cost 2 --price-per-hour 36")):
+        spent = {"budget_seconds": 400.0, "next_seconds": 60.0, "jobs": 2, "price_per_hour": price}
+        ended = json.dumps(CERTIFICATE | {"models": models} | spent)
+        (study / "results/race/digits.json").write_text(ended)
+        commands = ask(study, capsys)["next"]["commands"]
+        assert commands == ["dvc repro", f"{again} {options} --jobs 2"]
 
 
 def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
@@ -1437,6 +1663,41 @@ def entrants(study: Path, models: list[str]) -> list[dict[str, object]]:
         error = float(np.mean([each.metrics.error_rate for each in records]))
         found.append(asdict(Entrant(model, len(records), error, 0.1, 0.3, None, None)))
     return found
+
+
+def test_before_there_are_tables_the_certificate_of_a_race_is_the_answer(study: Path, capsys):
+    keep_records(study)
+    race(study, json.dumps(CERTIFICATE | {"models": entrants(study, LITE)}))
+    told = ask(study, capsys, max_fit_time="1min", licence="commercial")
+    assert (told["basis"], told["models"][0]["model"]) == ("race", LITE[1])
+    assert told["not_judged"] == ["--max-fit-time", "--licence"]
+    assert told["next"]["commands"] == ["dvc repro"]
+    lines = recommend.answer_text(told).splitlines()
+    path = study / "results/race/digits.json"
+    assert lines[0] == f"digits is in no tables yet; this is what its race says, {path}:"
+    assert lines[2].startswith(f"digits: take {LITE[1]} (error 6.00 %, P(best) 0.70); it cannot be")
+    assert "the best of 40 is among 2" in lines[3]
+    assert lines[-4:] == [
+        "Not judged without tables: --max-fit-time, --licence.",
+        "",
+        "Next: make the tables, figures and report of its runs:",
+        "  dvc repro",
+    ]
+    assert ask(tables(study), capsys)["basis"] == "runs"
+
+
+@pytest.mark.parametrize("why", ["other runs", "no fit", "no race"])
+def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, capsys, why: str):
+    keep_records(study)
+    told = {"models": entrants(study, LITE)}
+    if why == "other runs":
+        write_run(study / "runs", LITE[2], 1, 0.5)
+    if why == "no fit":
+        told |= {"recommended": None}
+    race(study, json.dumps(CERTIFICATE | told))
+    if why == "no race":
+        write_study(study, seeds=[0, 1, 2])
+    assert ask(study, capsys)["basis"] == "prior"
 
 
 def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):

@@ -13,13 +13,21 @@ shortlist of `recommend` rests on level 0 alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.special import expit
 
+from pipeline.study.params import Study
 from pipeline.timm_results.families import family, pretraining
-from pipeline.timm_results.imagenet import ACCURACIES, pretraining_scale
+from pipeline.timm_results.imagenet import (
+    ACCURACIES,
+    pretraining_scale,
+    published,
+    read_imagenet,
+)
 
 LOWEST_RATE, HIGHEST_RATE = 1e-4, 1 - 1e-4  # error rates are clipped to, for finite log-odds
 IMAGENET_ERROR = 0  # its column among the features
@@ -34,6 +42,13 @@ SLOPE_SPREAD = 0.4  # spread of the slope on a rung's log-odds around 1
 UNEXPLAINED = 0.8  # share of the residual variance that a rung leaves: it may say little
 OFFSET = 1.0  # spread of a dataset's mean fit around its mean rung
 FAMILY_SCALE = 0.7  # of a family's coefficient, to that of other features
+ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see `predicted`
+UPPER = 0.975  # quantile at the upper end of a 95 % interval
+BASIS = (
+    "Predicted from what is published of {n:,} models: how often a model errs compared with their "
+    "average (as odds), with a 95 % interval; an interval that includes 1 does not tell the model "
+    "from the average. How much published numbers tell of fits is {told}"
+)
 
 
 def log_odds(error: np.ndarray) -> np.ndarray:
@@ -347,3 +362,25 @@ def _speed(published: pd.DataFrame) -> np.ndarray:
             value = value - (np.nanmean(value) if np.isfinite(value).any() else 0)
             found = np.where(np.isfinite(found), found, value)
     return found
+
+
+def predicted(
+    study: Study, imagenet: Path, rows: pd.DataFrame, board: pd.DataFrame, image_size: int
+) -> tuple[pd.DataFrame, str]:
+    """`rows`, one per published model, with the columns ODDS, its predicted odds of an error over
+    those of the average model and their interval; and what they rest on: the rows of the
+    leaderboard `board` that say something of other images, of the study's first recipe.
+    """
+    whole = replace(study, models=tuple(rows["model"]), image_size=image_size)
+    table = published(whole, read_imagenet(imagenet), imagenet)
+    fits: dict[str, dict[str, float]] = {}
+    for _, row in board.iterrows():
+        if row["n"] > 0 and row["recipe"] == study.recipes[0]:
+            fits.setdefault(row["dataset"], {})[row["model"]] = float(row["error_rate_mean"])
+    features, prior, told = fitted_prior(table, fits, {})
+    nothing = np.full(len(rows), np.nan)
+    seen = predict(prior, features, nothing[:, None], nothing)
+    reach = stats.t.ppf(UPPER, seen.freedom) * seen.scale
+    middle = seen.mean - seen.mean.mean()
+    odds = [np.exp(middle + way * reach) for way in (0, -1, 1)]
+    return rows.assign(**dict(zip(ODDS, odds, strict=True))), BASIS.format(n=len(rows), told=told)

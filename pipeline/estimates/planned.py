@@ -33,7 +33,7 @@ from pipeline.estimates.estimate import (
 )
 from pipeline.hardware import nvml
 from pipeline.hardware.machine import cpu_name, visible_gpus
-from pipeline.records import Data, Device, Record, read_record
+from pipeline.records import Cost, Data, Device, Record, read_record
 from pipeline.study.params import Cell, Study, read_study
 from pipeline.timm_results.imagenet import published, read_imagenet
 
@@ -195,7 +195,7 @@ class Estimator:
         steady = work.megapixels / speed
         seconds = steady + start_up_of(work.model, self.runs)
         of_model = [run for run in self.runs if run.work.model == work.model]
-        watts = _watts(of_model) or _watts(self.runs)
+        watts = median_watts(of_model) or median_watts(self.runs)
         energy_wh = None if watts is None else watts * seconds / SECONDS_PER_HOUR
         return Estimate(source, seconds, steady, self.factors[source][0], energy_wh)
 
@@ -207,12 +207,14 @@ def estimator_for(
     threads: int,
     of_tables: Sequence[Record] = (),
     fit_on: str | None = None,
+    quickest: bool = False,
 ) -> Estimator:
     """An estimator for this machine, from the records, tables and calibration that there are.
 
     `root` is the project's folder, `threads` the number of a fit on a CPU. `of_tables`, what tables
     hold of records, count where there are none here, as in a fresh clone. `fit_on` names another
-    device, see `device_named`.
+    device, see `device_named`. If all runs shared the device, with `quickest` that of each cell
+    counts, the nearest to a fit alone; else their middle, as of fits that share it again.
     """
     records = readable_records(root / "data/runs") or [*of_tables]
     table = read_imagenet(imagenet) if imagenet.is_file() else None
@@ -221,6 +223,10 @@ def estimator_for(
         device = device_named(fit_on, root, records, table)
     alone = runs_by_device(records).get(device, [])
     runs = alone or runs_by_device(records, include_shared=True).get(device, [])
+    disturbed = runs != alone
+    if disturbed and quickest:
+        by_speed = sorted(runs, key=lambda run: run.speed)
+        runs = list({run.work.cell: run for run in by_speed}.values())
     calibration = read_calibration(root, device)
     found = sources(study, table, device, runs, calibration)
     factors = {source.name: error_factor(source, runs) for source in found}
@@ -230,19 +236,16 @@ def estimator_for(
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
         hint = ", then ".join([merge, *calibrate])
-    disturbed, calibrated = runs != alone, calibration is not None
+    calibrated = calibration is not None
     return Estimator(
         root, study, device, records, runs, disturbed, calibrated, found, factors, hint
     )
 
 
-def _watts(runs: Iterable[TimedRun]) -> float | None:
-    return median_watts((run.energy_wh, run.fit_seconds) for run in runs)
-
-
-def median_watts(fits: Iterable[tuple[float | None, float | None]]) -> float | None:
-    """The median power of fits, given their watt-hours and seconds; None where no fit has both."""
-    watts = [energy * SECONDS_PER_HOUR / seconds for energy, seconds in fits if energy and seconds]
+def median_watts(fits: Iterable[TimedRun | Cost]) -> float | None:
+    """The median power of fits; None where no fit has both energy and time."""
+    both = [(fit.energy_wh, fit.fit_seconds) for fit in fits]
+    watts = [energy * SECONDS_PER_HOUR / seconds for energy, seconds in both if energy and seconds]
     return float(np.median(watts)) if watts else None
 
 
@@ -392,9 +395,6 @@ def per_pixel(params: Path, path: Path) -> dict[str, float]:
     ]
     prices = pd.Series(np.nan, table.index)
     for measure in [*measures, table["params_m"]]:
-        prices = prices.fillna(_median_or_one(prices / measure) * measure)
-    return dict(zip(table["model"], prices.fillna(_median_or_one(prices)), strict=True))
-
-
-def _median_or_one(values: pd.Series) -> float:
-    return 1.0 if values.isna().all() else float(values.median())
+        scale = (prices / measure).median()
+        prices = prices.fillna(measure if pd.isna(scale) else scale * measure)
+    return dict(zip(table["model"], prices.fillna(prices.median()).fillna(1.0), strict=True))

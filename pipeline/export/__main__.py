@@ -70,7 +70,7 @@ def main(
         end_with_parent(signal.SIGTERM)
     study = read_study(params)
     row = recommended_row(results, dataset, model)
-    data = open_prepared(datasets / dataset)
+    data = open_prepared(datasets / dataset, dataset, study.image_size)
     _check_source(study, dataset)
     _check_tables(data, results, dataset)
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)

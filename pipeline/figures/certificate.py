@@ -5,8 +5,10 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,6 +17,7 @@ from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
+from pipeline.records import Record
 from pipeline.results import read_runs
 
 FIT, PROBE = "fit", "frozen features"
@@ -138,7 +141,7 @@ class Certificate:
         return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
             f"P(best) {self.p_best or 0:.2f}){apart if others else ''}",
-            f"with {100 * self.confidence:g} % confidence {self._among()}, and {self._bound()} "
+            f"with {100 * self.confidence:g} % confidence {self._among()}, and {self._regret()} "
             f"({self.covers})",
             *([f"may be the best as well: {self._named(others)}"] if others else []),
             f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
@@ -156,15 +159,15 @@ class Certificate:
             return f"none of the {left} candidates is ruled out"
         return f"the best of {self.n_candidates} is among {left}"
 
-    def _bound(self) -> str:
-        """What the recommended model may give away, as a clause."""
-        regret, error = self.regret_at_most or 0, self.error_rate or 0
-        bound = f"it gives away at most {100 * regret:.1f} points"
-        if regret > error:
-            return f"{bound}, more than its own error: its images and runs are too few to tell"
-        if round(regret, 3) == round(error, 3):
-            return f"{bound}, its own error: its images and runs are too few to tell"
-        return bound
+    def _regret(self) -> str:
+        """`_bound`, with a remark where that is all of the model's error."""
+        most, own = self.regret_at_most or 0, self.error_rate or 0
+        whole = f"its whole error ({percent(own)}): too few images and runs to tell"
+        if most > own:
+            return f"{self._bound()}, which is more than {whole}"
+        if round(most, 3) == round(own, 3):
+            return f"{self._bound()}, which is {whole}"
+        return self._bound()
 
     def _named(self, models: list[str]) -> str:
         """The first of these models by name, with a word for those that were never run."""
@@ -177,6 +180,23 @@ class Certificate:
         if not self.stopped.startswith(SPENT):
             return []
         return [f"next: {': '.join(filter(None, self.going_on()))}"]
+
+    def _bound(self) -> str:
+        """How much the recommended model may err more than the best, as half a sentence."""
+        most = 100 * (self.regret_at_most or 0)
+        return f"{self.recommended} errs at most {most:.1f} points more than the best"
+
+    def quoted(self, first: str) -> str:
+        """What it certifies, in a sentence, beside `first`, the model of the lowest mean error."""
+        sentence = (
+            f"Raced, not run as a whole: with {100 * self.confidence:g} % confidence "
+            f"the best of {self.n_candidates} candidates is among {len(self.may_be_best)}"
+        )
+        if self.recommended is not None:
+            sentence += f", and {self._bound()}"
+            sentence += f"; it {why}" if (why := self.beside(first)) else ""
+        were = "was" if self.n_never_run == 1 else "were"
+        return f"{sentence}; {self.n_never_run} {were} never fitted."
 
     def going_on(self) -> tuple[str, str | None]:
         """How a race that its budget ended goes on: in words, and as a command.
@@ -193,9 +213,27 @@ class Certificate:
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
         budget = self._budget_of(math.ceil(min(more, whole) / self.jobs))
-        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
+        return f"race on, with a {size}", self._with(budget)
+
+    def what_next(self) -> tuple[str, list[str]]:
+        """What the race could run next, in words and as commands."""
+        if not self.stopped.startswith(SPENT):
+            return f"nothing that the race could run: it stopped as {self.stopped}", []
+        words, command = self.going_on()
+        return words, [command] if command else []
+
+    @property
+    def again(self) -> str:
+        """The command to race again: with the budget that ended the race, if one did."""
+        if self.budget_seconds is None:
+            return self._with(None)
+        return self._with(self._budget_of(math.ceil(self.budget_seconds / self.jobs)))
+
+    def _with(self, budget: str | None) -> str:
+        """The command of the race with this budget, for the jobs that it had."""
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
-        return f"race on, with a {size}", f"{command} {budget}{jobs}"
+        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
+        return command if budget is None else f"{command} {budget}{jobs}"
 
     def _budget_of(self, seconds: int) -> str:
         """The option that allows so many seconds per job: a cost if the last one was a cost."""
@@ -224,6 +262,28 @@ class Certificate:
                     "`dvc repro`, and if they still differ, race again"
                 )
         return None
+
+    def is_of_records(self, records: Sequence[Record]) -> bool:
+        """Whether these are the records of the runs that it has seen."""
+        rows = [
+            (each.dataset, each.recipe, each.model, each.status, each.metrics.error_rate)
+            for each in records
+        ]
+        names = ["dataset", "recipe", "model", "status", "error_rate"]
+        runs = pd.DataFrame(rows, columns=names).astype({"error_rate": float})
+        return self.other_runs(runs) is None
+
+    def as_answer(self, path: Path) -> dict[str, Any]:
+        """The answer of `recommend` before there are tables of its runs; `path` is its own."""
+        tables = {"what": "make the tables, figures and report of its runs", "tied_after": None}
+        return {
+            "dataset": self.dataset,
+            "basis": "race",
+            "note": f"{self.dataset} is in no tables yet; this is what its race says, {path}",
+            "models": [{"model": self.recommended, "error_rate": self.error_rate}],
+            "certificate": self.sentences,
+            "next": tables | {"commands": ["dvc repro"]},
+        }
 
     def is_of(self, results: Path) -> bool:
         """Whether the tables of this folder have the runs that it has seen; not if unreadable."""

@@ -104,7 +104,9 @@ def _of_dataset(runs: Path, datasets: Path, done: Results, choice: Choice) -> Da
     records = _records(runs, done, choice)
     if str(first["model"]) not in records:
         return None
-    data = open_prepared(datasets / str(first["dataset"]))
+    _, example = records[str(first["model"])][0]
+    dataset = str(first["dataset"])
+    data = open_prepared(datasets / dataset, dataset, example.image_size)
     rows = data.rows("valid")
     for each in records.values():
         for path, record in each:
@@ -116,7 +118,6 @@ def _of_dataset(runs: Path, datasets: Path, done: Results, choice: Choice) -> Da
         model: answers_of(data.kind, data.labels[rows], [predictions_of(r) for _, r in each])
         for model, each in records.items()
     }
-    _, example = records[str(first["model"])][0]
     return DatasetAnswers(data, example.config, choice, models)
 
 

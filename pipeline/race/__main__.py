@@ -39,6 +39,7 @@ from pipeline.race.field import (
     records_of,
     rules_of,
     runs_at_a_time,
+    tables_differ,
     told_not_counted,
 )
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
@@ -122,7 +123,7 @@ def main(
         with rc_context(LOOK):
             save(who_left_when(certificate), root / FOLDER, dataset)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
-    if not (json or dry_run or certificate.is_of(root / FOLDER.parent)):
+    if not (json or dry_run) and tables_differ(root, certificate):
         print("Then: dvc repro # tables, figures, report")
 
 

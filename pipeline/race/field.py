@@ -32,7 +32,7 @@ from pipeline.estimates.planned import (
     record_at,
     this_device,
 )
-from pipeline.figures.certificate import FIT, PROBE
+from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import fit_settings
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
@@ -334,6 +334,15 @@ def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
     return f"{dataset}: {' and '.join(each)} do{'es' * (counts.total() == 1)} not count"
 
 
+def tables_differ(root: Path, certificate: Certificate) -> bool:
+    """Would `dvc repro` change the tables? They have other fits than the race has seen, or anything
+    else has changed that they are made of, such as its probes.
+    """
+    from pipeline.sweep.session import would_run
+
+    return not certificate.is_of(root / "results") or bool(would_run(root, ["aggregate"]))
+
+
 def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Asked) -> str:
     """The race's command without its budget, jobs and defaults."""
     limits = {name: getattr(asked, name) for name in ("licence", "min_throughput", "max_memory")}
@@ -393,7 +402,7 @@ def _watts(root: Path) -> float:
     """The median power of earlier fits on this device."""
     here = this_device(threads=1).name
     costs = [each.cost for each in readable_records(root / RUNS) if each.device.name == here]
-    watts = median_watts((cost.energy_wh, cost.fit_seconds) for cost in costs)
+    watts = median_watts(costs)
     if watts is None:
         raise PipelineError("--max-energy: no run has measured energy on this device: use --budget")
     return watts

@@ -3,7 +3,8 @@
 Reads params.yaml, the tables of `aggregate`, imagenet.csv and, for estimates, records; writes
 nothing. The answer is that of metrics and report, the lowest mean error, or within limits the
 lowest that they leave; the quickest model that cannot be told apart from the best is named as well.
-A dataset without runs gets a shortlist from published numbers, called a prior.
+A dataset without runs in the tables gets the certificate of its race if it was raced, else a
+shortlist from published numbers, called a prior.
 """
 
 import json as json_text
@@ -14,35 +15,37 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import percent, run
+from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError
-from pipeline.estimates.planned import prepared
+from pipeline.estimates.belief import predicted
 from pipeline.recommend.choice import (
     Choice,
     candidates,
-    certainty,
     choose,
-    models_as_json,
-    rates_sentence,
-    reason,
+    in_words,
     runs_of,
-    with_cpu_seconds,
 )
-from pipeline.recommend.costs import Question, Way, way, with_costs, with_estimates
+from pipeline.recommend.costs import (
+    Question,
+    Way,
+    way,
+    with_bounds_alone,
+    with_costs,
+    with_estimates,
+)
 from pipeline.recommend.experiment import (
-    REST,
-    SWEEP,
     Experiment,
     edited_recipes,
     first_runs,
     first_size,
+    larger_images,
     next_experiment,
     other_size,
-    other_weights,
     outdated,
     planned_runs,
     prepared_anew,
     raced,
+    raced_before_tables,
     still_to_make,
     telling,
     this_study,
@@ -55,22 +58,21 @@ from pipeline.recommend.prior import (
     alike_elsewhere,
     check_name,
     kind_of,
+    lacking_weights,
     made_already,
     not_planned,
-    predicted,
+    other_weights,
+    own_models,
     prior_note,
     published_models,
     shortlist,
     whose,
+    with_needs,
 )
-from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
-from pipeline.statistics.answer import gain_sentence, quickest_of_equals, sentence_of_test
-from pipeline.statistics.doubts import MOST_SHRUNK
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
-from pipeline.timm_results.imagenet import USUAL_SIZE
 
 
 def main(
@@ -141,7 +143,11 @@ def main(
             told |= raced(results / "race" / f"{dataset}.json", dataset, first, done.runs)
     else:
         check_name(study, dataset)
-        told = _without_runs(asked, None if done is None else read_pool_table(results))
+        told = raced_before_tables(study, dataset, results / f"race/{dataset}.json") or (
+            _without_runs(asked, None if done is None else read_pool_table(results))
+        )
+        if told["basis"] == "race":
+            told["not_judged"] = limits.given
     print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
 
 
@@ -162,7 +168,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
     if limits.fit_on is not None:
         ranked, notes = with_estimates(asked, done.rates, ranked)
     elif limits.max_fit_time is not None:
-        ranked = with_cpu_seconds(ranked, study.path.parent / RUNS, of_dataset)
+        ranked = with_bounds_alone(ranked, study.path.parent / RUNS, of_dataset)
     excludes = limits.of_runs(ranked, study.image_size)
     choice = choose(ranked, runs_of(done, answers, dataset), excludes, done.rates)
     first = choice.rows.iloc[0]
@@ -171,7 +177,7 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
         "dataset": dataset,
         "basis": "runs",
         "outdated": stale,
-        **_in_words(choice, done.board, of_dataset, asked.top),
+        **in_words(choice, done.board, of_dataset, asked.top),
         "cost": its_way.as_json() if its_way else None,
         "serving": served.text(str(first["model"])) if served is not None else None,
         "n_tied": choice.n_tied,
@@ -217,29 +223,12 @@ def _ways(
     price, study = asked.limits.price_per_hour, asked.study
     if price is None:
         return {}
-    estimator, found = asked.estimator(study), {}
+    estimator, found = asked.own_estimator, {}
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, asked.dataset, str(recipe), str(model))
         last = Cell(asked.dataset, str(model), taken, study.seeds[0])
         found[model, recipe] = way(estimator, missing, last, price)
     return found
-
-
-def _in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:
-    """The choice, why, and how sure it is; `runs` are the dataset's."""
-    first = str(choice.rows["model"].iloc[0])
-    return {
-        "recipe": str(choice.rows["recipe"].iloc[0]),
-        "take_recipe": choice.to_take(first),
-        "models": models_as_json(choice, top),
-        "quickest": quickest_of_equals(choice.rows, choice.within),
-        "reason": reason(choice),
-        "certainty": certainty(choice),
-        "test": sentence_of_test(runs, choice.to_take(first), first),
-        "baseline": gain_sentence(choice.rows, first, choice.within),
-        "race": None,
-        "rates": rates_sentence(choice, board),
-    }
 
 
 def _next(
@@ -252,25 +241,7 @@ def _next(
     best = next_experiment(asked.study, choice, telling(missing, done.board, choice), n_missing)
     if best.commands or choice.n_tied < 2:
         return best
-    return _larger_images(asked.study, asked.dataset, best) or best
-
-
-def _larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment | None:
-    """A larger image size for models that nothing else would tell apart, as `nothing` says, where
-    the images are much larger than the study's; None where they are not, or not prepared here, or
-    where the study's is the usual size of weights already.
-    """
-    side = (prepared(study.path.parent, dataset) or Data()).median_side or 0
-    size = min(2 * study.image_size, USUAL_SIZE)
-    if side <= MOST_SHRUNK * study.image_size or size <= study.image_size:
-        return None
-    what = (
-        f"larger images: these were shrunk from {side} to {study.image_size} pixels; at {size} the "
-        f"whole study runs again, about {size**2 / study.image_size**2:.1f} times as long; "
-        + nothing.what.partition(": ")[2]
-    )
-    commands = [f"python -m pipeline.change image_size={size}", SWEEP, REST]
-    return Experiment(what, commands, None)
+    return larger_images(asked.study, asked.dataset, best) or best
 
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
@@ -301,11 +272,15 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.ways is None and bool(missing)  # a price is that of these models
-    more = not_planned(study, names) if planned else other_weights(study, dataset, names)
+    own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
+    lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
+    more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
+    more += [error] if error else []
     return {
         "dataset": dataset,
         "basis": "prior",
-        "models": [asdict(each) for each in models],
+        "own_models": [asdict(each) for each in with_needs(study, own, lacking)],
+        "models": [asdict(each) for each in with_needs(study, models, lacking)],
         "note": prior_note(study, dataset, missing),
         "prior": basis,
         "excluded": excluded,
@@ -322,9 +297,17 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
 
 def answer_text(told: dict[str, Any]) -> str:
     """The answer of `pipeline.recommend`, the dictionary that --json writes, for a person."""
+    if told["basis"] == "race":
+        lines = [f"{told['note']}:", "", *told["certificate"]]
+        if told["not_judged"]:
+            lines += ["", f"Not judged without tables: {', '.join(told['not_judged'])}."]
+        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     if told["basis"] == "prior":
         lines = [f"{told['note']}.", ""]
-        lines += [f"  {each['model']}: {each['why']}" for each in told["models"]]
+        if told["own_models"]:
+            lines += ["Of the models in params.yaml:", *_suggested(told["own_models"]), ""]
+            lines += ["Of all published models:"]
+        lines += _suggested(told["models"])
         notes = [f"{text}." for text in told["notes"]]
         lines += ["", f"{told['prior']}.", *_limits(told), *notes, *_costs_of(told)]
         if told["not_judged"]:
@@ -333,7 +316,7 @@ def answer_text(told: dict[str, Any]) -> str:
     first, *others = told["models"]
     lines = [told["outdated"]] if told["outdated"] else []
     either = f", the lowest error, or {told['quickest']}, the quickest" if told["quickest"] else ""
-    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first)}){either}"]
+    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first, told)}){either}"]
     lines += [told["reason"], told["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
     lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
@@ -342,7 +325,7 @@ def answer_text(told: dict[str, Any]) -> str:
     if others:
         lines += ["", "Runners-up:"]
         lines += [
-            f"  {each['model']} ({_numbers(each)}"
+            f"  {each['model']} ({_numbers(each, told)}"
             + (f", P(best) {each['p_best']:.2f}" if each["tied"] else ", clearly behind the best")
             + f"{_count(each['doubts'])})"
             for each in others
@@ -352,6 +335,14 @@ def answer_text(told: dict[str, Any]) -> str:
         hope = f" ({told['n_tied']} models may be the best now, about {after:.1f} after it)"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
+
+
+def _suggested(models: list[dict[str, Any]]) -> list[str]:
+    """The suggestions, each with what the study lacks of it."""
+    return [
+        f"  {each['model']}: {'; '.join(filter(None, [each['why'], each['needs']]))}"
+        for each in models
+    ]
 
 
 def _limits(told: dict[str, Any]) -> list[str]:
@@ -370,8 +361,19 @@ def _commands(experiment: dict[str, Any]) -> list[str]:
     return [f"  {command}" for command in experiment["commands"]]
 
 
-def _numbers(model: dict[str, Any]) -> str:
-    return f"error {percent(model['error_rate'])}, {model['fit_time']}"
+def _numbers(model: dict[str, Any], told: dict[str, Any]) -> str:
+    """Error and fit time; with --fit-on the estimate, and where the other time was measured."""
+    error, elsewhere = f"error {percent(model['error_rate'])}", told["fit_on"]
+    if elsewhere is None:
+        return f"{error}, {model['fit_time']}"
+    ends, there = elsewhere["models"][model["model"]], "not known"
+    if ends is not None:
+        time, least, most = map(duration, ends.values())
+        there = f"about {time} ({least} to {most}), by estimate"
+    return (
+        f"{error}; on {elsewhere['device']}: fit time {there}; "
+        f"on {model['device'] or 'an unknown device'}: {model['fit_time']}"
+    )
 
 
 def _count(doubts: list[str]) -> str:

@@ -10,23 +10,32 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import ESTIMATED_SECONDS, Excludes
-from pipeline.records import read_record
+from pipeline.recommend.limits import Excludes
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
     best_row,
+    gain_sentence,
     more_likely_best,
     name_list,
     only_model,
     points_more,
     quickest,
+    quickest_of_equals,
     same_error,
+    sentence_of_test,
     some_others,
 )
 from pipeline.statistics.comparison import DECIMALS, IMAGES
 from pipeline.statistics.doubts import split_doubts
-from pipeline.statistics.fit_times import AT_MOST
+from pipeline.statistics.fit_times import (
+    AT_MOST,
+    CPU_SECONDS,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
+    at_asked_times,
+    times_elsewhere,
+)
 from pipeline.statistics.rates import (
     RUN,
     order_sentence,
@@ -37,10 +46,8 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
-from pipeline.study.params import Cell
 
 CELL = ["dataset", "model", "recipe", "seed"]
-CPU_SECONDS = "cpu_seconds"
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 
@@ -206,24 +213,9 @@ def _computed(row: pd.Series) -> str:
     return "" if pd.isna(seconds) else f"; a fit computes for {duration(seconds)} on its one thread"
 
 
-def with_cpu_seconds(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """`ranked` with CPU_SECONDS, the least of the model's runs of one thread, by their records."""
-    found = []
-    for cell in map(Cell, *(runs.loc[runs["status"] == "ok", name] for name in CELL)):
-        path = cell.path(folder)
-        record = read_record(path) if path.is_file() else None
-        if record is not None and record.device.kind == "cpu" and record.device.threads == 1:
-            found.append((cell.recipe, cell.model, record.cost.cpu_seconds))
-    table = pd.DataFrame(found, columns=["recipe", "model", CPU_SECONDS]).astype(
-        {CPU_SECONDS: float}
-    )
-    least = table.groupby(["recipe", "model"])[CPU_SECONDS].min()
-    return ranked.join(least, on=["recipe", "model"])
-
-
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     """The quickest of the models that may be the best, as far as times are known."""
-    tied = choice.within[choice.within["tied"]]
+    tied = at_asked_times(choice.within[choice.within["tied"]])
     found = quickest(tied, AT_MOST)
     if len(tied) < 2 or found is None:
         return []
@@ -232,13 +224,16 @@ def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
     if found["model"] == first["model"]:
         if pd.isna(found["steady_fit_seconds_median"]):
             return []
-        return [f"It is also the quickest to fine-tune of those{known}."]
+        where = f" on {first[ESTIMATED_ON]}, by estimate" if ESTIMATED_ON in first.index else ""
+        return [f"It is also the quickest to fine-tune of those{where}{known}."]
     comma = "," if unknown else ""
     return [f"The quickest that may be the best{known}{comma} is {_with_error(found, first)}."]
 
 
 def _with_error(row: pd.Series, first: pd.Series) -> str:
     time = fit_time(row)
+    if ESTIMATED_ON in row.index:
+        time = f"about {duration(row[ESTIMATED_SECONDS])} on {row[ESTIMATED_ON]}, by estimate"
     comma = "," if ", " in time else ""
     return (
         f"{row['model']}: {time}{comma} for an error of {percent(row['error_rate_mean'])} "
@@ -276,6 +271,24 @@ def certainty(choice: Choice) -> str:
     if first["error_rate_mean"] >= first["chance_error_rate"]:
         text += " It is no better than chance: the recipe is wrong, and the order means nothing."
     return text
+
+
+def in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:
+    """The choice, why, and how sure it is; `runs` are the dataset's."""
+    first = str(choice.rows["model"].iloc[0])
+    return {
+        "recipe": str(choice.rows["recipe"].iloc[0]),
+        "take_recipe": choice.to_take(first),
+        "models": models_as_json(choice, top),
+        "fit_on": times_elsewhere(choice.within.head(top)),
+        "quickest": quickest_of_equals(*map(at_asked_times, (choice.rows, choice.within))),
+        "reason": reason(choice),
+        "certainty": certainty(choice),
+        "test": sentence_of_test(runs, choice.to_take(first), first),
+        "baseline": gain_sentence(choice.rows, first, choice.within),
+        "race": None,
+        "rates": rates_sentence(choice, board),
+    }
 
 
 def rates_sentence(choice: Choice, board: pd.DataFrame) -> str | None:

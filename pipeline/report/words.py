@@ -86,8 +86,9 @@ def answer(
     ranked = without_single_rates(board[board["n"] > 0], rates)
     ranked = ranked.sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
-        none = "No run has finished: there is no answer yet."
-        return Answer(dataset, None, "", "", [], [none], [])
+        return Answer(
+            dataset, None, "", "", [], ["No run has finished: there is no answer yet."], []
+        )
     best = best_row(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     every = pd.concat([best.to_frame().T, rivals])
@@ -168,8 +169,9 @@ def told_apart(best: pd.Series, rivals: pd.DataFrame) -> list[str]:
     sentences = [f"It {also}cannot be told apart from {which}: {sure}, {next_one}."]
     if len(tied) == len(rivals) > 1:
         known = quickest(pd.concat([best.to_frame().T, tied]), AT_MOST) is not None
-        then = "so let cost decide" if known else "nor show which is the quickest"
-        sentences.insert(0, f"These runs separate no model from another, {then}.")
+        then = "so let cost decide" if known else "and which is the quickest is not known"
+        any_of = f"By these runs any of the {len(rivals) + 1} models may be the best"
+        sentences.insert(0, f"{any_of}, {then}.")
     return [*sentences, *quicker(best, tied)]
 
 

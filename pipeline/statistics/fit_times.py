@@ -3,7 +3,8 @@
 Where no time of a model counts, `with_bounds` gives an upper bound: others on the device, a halved
 batch, and a start-up that is part of the time only make it longer, so the shortest of the model's
 runs is the tightest bound. A run on another device than most runs of the dataset gives no bound,
-and bounds do not say which of two models is quicker.
+and bounds do not say which of two models is quicker. `with_least_seconds` gives a lower bound, by
+what the runs computed while they shared the device.
 
 `fronts` gives each model's probability of being on the front. `small_and_fast` are the models below
 the median in memory and in steady fit time, best error first, as the 2022 study printed them with
@@ -12,9 +13,13 @@ each dataset's and recipe's timed models. Memory is the GPU's where it is known 
 the process's.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from pipeline.records import Record
 from pipeline.results import KEY, SMALL_FAST
 from pipeline.statistics.comparison import Comparison
 from pipeline.statistics.intervals import draw_truths, pooled_noise
@@ -24,6 +29,11 @@ MOST_DRAWS = 1000  # with memory, which compares every pair of models
 TIME = "steady_fit_seconds"  # of a run
 GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
+SECONDS_AT_LEAST = "steady_fit_seconds_at_least"
+ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"
+ESTIMATED_ON = "estimated_on"  # the device that these are of
+CPU_SECONDS = "cpu_seconds"  # of runs with one thread
+HALF_PACE = 0.5  # that a thread keeps at the least beside another one on its core
 
 
 def only_bounds(board: pd.DataFrame) -> bool:
@@ -172,3 +182,59 @@ def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
         for name, (bound, counts) in found.items()
     }
     return board.assign(**bounds)
+
+
+def least_share_alone(record: Record) -> float | None:
+    """The share of its time that a fit that shared its device takes alone at the least; None where
+    its record does not tell.
+
+    On a CPU that is half of what its threads computed. On a GPU it is the time in which it did not
+    wait for a core, divided by the processes that computed there.
+    """
+    cost, device, telemetry = record.cost, record.device, record.telemetry
+    if device.kind == "cpu" and device.threads and cost.cpu_seconds and cost.fit_seconds:
+        return min(HALF_PACE * cost.cpu_seconds / device.threads / cost.fit_seconds, 1.0)
+    others, waited = telemetry.get("gpu_others"), telemetry.get("cpu_waited_share")
+    if device.is_cuda and isinstance(others, int) and others > 0:
+        return (1 - (waited if isinstance(waited, float) else 0.0)) / (others + 1)
+    return None
+
+
+def with_least_seconds(board: pd.DataFrame, records: Iterable[Record]) -> pd.DataFrame:
+    """The models' rows with what these runs tell of a fit alone: CPU_SECONDS and SECONDS_AT_LEAST,
+    the least of a model's runs; null where nothing does.
+    """
+    found = []
+    for each in records:
+        share, steady = least_share_alone(each), each.steady_fit_seconds
+        one_thread = each.device.kind == "cpu" and each.device.threads == 1
+        computed = each.cost.cpu_seconds if one_thread else None
+        least = None if share is None or steady is None else share * steady
+        found.append((each.dataset, each.recipe, each.model, computed, least))
+    names = [CPU_SECONDS, SECONDS_AT_LEAST]
+    table = pd.DataFrame(found, columns=[*KEY, *names]).astype(dict.fromkeys(names, float))
+    return board.join(table.groupby(KEY)[names].min(), on=KEY)
+
+
+def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the steady fit times that the answer is about: of the runs, or with --fit-on of
+    the estimates for that device.
+    """
+    if ESTIMATED_SECONDS not in rows:
+        return rows
+    rows = rows.assign(steady_fit_seconds_median=rows[ESTIMATED_SECONDS])
+    return rows.assign(**{AT_MOST: np.nan})
+
+
+def times_elsewhere(rows: pd.DataFrame) -> dict[str, Any] | None:
+    """By model, the seconds of a steady fit that are estimated on the device of --fit-on, with the
+    least and the most that they may be; None without that option.
+    """
+    if ESTIMATED_ON not in rows:
+        return None
+    found = {}
+    for _, row in rows.iterrows():
+        seconds, factor = float(row[ESTIMATED_SECONDS]), float(row[ESTIMATED_FACTOR])
+        ends = {"seconds": seconds, "least": seconds / factor, "most": seconds * factor}
+        found[str(row["model"])] = None if np.isnan(seconds) else ends
+    return {"device": str(rows[ESTIMATED_ON].iloc[0]), "models": found}
