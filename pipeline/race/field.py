@@ -159,9 +159,15 @@ def _prices(
 ) -> tuple[np.ndarray, str, bool]:
     """Seconds of a fit of each candidate, what they rest on, and whether any fit was timed here.
 
-    Those without an estimate cost what they do by published numbers, in the scale of the others.
+    Where some are unknown, those go by size, in the scale of the others.
     """
-    relative = _relative_prices(table)
+    size = table["params_m"].to_numpy(float)
+    speed = table["train_samples_per_second"].to_numpy(float)
+    relative = np.where(np.isfinite(speed), 1 / speed, np.nan)
+    both = np.isfinite(relative) & np.isfinite(size)
+    ratio = float(np.median(relative[both] / size[both])) if both.any() else 1.0
+    relative = np.where(np.isfinite(relative), relative, size * ratio)
+    relative = np.where(np.isfinite(relative), relative, np.nanmedian(relative))
     whole, threads = replace(study, models=tuple(table["model"])), threads_of(read_yaml(study.path))
     estimator = estimator_for(root, whole, root / IMAGENET, threads)
     found = [
@@ -177,19 +183,6 @@ def _prices(
         basis += f"; {DISTURBED}"
     scale = float(np.median(seconds[there] / relative[there]))
     return np.where(there, seconds, scale * relative), basis, True
-
-
-def _relative_prices(table: pd.DataFrame) -> np.ndarray:
-    """What fits cost beside each other: by published training speed, without it by size, and
-    without either the median.
-    """
-    size = table["params_m"].to_numpy(float)
-    speed = table["train_samples_per_second"].to_numpy(float)
-    relative = np.where(np.isfinite(speed), 1 / speed, np.nan)
-    both = np.isfinite(relative) & np.isfinite(size)
-    ratio = float(np.median(relative[both] / size[both])) if both.any() else 1.0
-    relative = np.where(np.isfinite(relative), relative, size * ratio)
-    return np.where(np.isfinite(relative), relative, np.nanmedian(relative))
 
 
 def _probe_share(root: Path, fits: Sequence[Record]) -> float:
