@@ -52,11 +52,9 @@ ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed o
 
 @dataclass(frozen=True)
 class Field:
-    """The candidates, and what is known of them before the race.
-
-    `left_out` has the models that cannot race, with the reasons, `not_judged` the limits that
-    cannot be judged for some models. `priced` says what prices rest on, `told` what the prior rests
-    on. `timed`: is the time of any candidate known or estimated?
+    """`left_out` has the models that cannot race, with the reasons, `not_judged` the limits that
+    cannot be judged for some models. `priced` and `told` say what prices and the prior rest on.
+    `timed`: is the time of any candidate known or estimated?
     """
 
     candidates: Candidates

@@ -86,9 +86,8 @@ def answer(
     ranked = without_single_rates(board[board["n"] > 0], rates)
     ranked = ranked.sort_values("error_rate_mean", kind="stable")
     if ranked.empty:
-        return Answer(
-            dataset, None, "", "", [], ["No run has finished: there is no answer yet."], []
-        )
+        none = "No run has finished: there is no answer yet."
+        return Answer(dataset, None, "", "", [], [none], [])
     best = best_row(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
     every = pd.concat([best.to_frame().T, rivals])
@@ -119,7 +118,6 @@ def _remarks(
     doubted, few = split_doubts(best["doubts"]), few_images(best["n_valid"], best["data_kind"])
     taken, own = rate_to_take(rates, dataset, recipe, model), rates_of(rates, dataset, recipe)
     n_recipes = ranked["recipe"].nunique()
-    over_all = f"Best over {n_recipes} recipes; the comparison is within {recipe}."
     remarks = [
         f"There are doubts about its fits: {'; '.join(doubted)}." if doubted else None,
         gain_sentence(ranked[ranked["recipe"] == recipe], model),
@@ -129,7 +127,7 @@ def _remarks(
         f"{few}." if few else None,
         take_sentence(own, model),
         order_sentence(board, own) if len(own) else None,
-        over_all if n_recipes > 1 else None,
+        f"Best over {n_recipes} recipes; the comparison is within {recipe}." * (n_recipes > 1),
     ]
     return [text for text in remarks if text]
 
