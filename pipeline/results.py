@@ -14,7 +14,8 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_table
 
-CELL = ("dataset", "recipe", "model", "family", "seed")
+KEY = ["dataset", "recipe", "model"]  # of a row of the leaderboard
+CELL = (*KEY, "family", "seed")
 RUNS = (
     *CELL,
     "status",
@@ -168,7 +169,7 @@ SMALL_FAST = (
     "n_timed",
     "device",
 )
-ANSWERS = ("dataset", "recipe", "model", "seed", "labels", "valid_wrong")
+ANSWERS = (*KEY, "seed", "labels", "valid_wrong")
 RECIPES = (
     "dataset",
     "recipe",
@@ -184,9 +185,7 @@ RECIPES = (
     "steady_fit_time_ratio_high",
 )
 RATES = (
-    "dataset",
-    "recipe",
-    "model",
+    *KEY,
     "rate",
     "lr",
     "lr_mult",
@@ -200,9 +199,7 @@ RATES = (
     "choice_seconds",
 )
 ESTIMATES = (
-    "dataset",
-    "recipe",
-    "model",
+    *KEY,
     "seed",
     "device",
     "source",

@@ -487,12 +487,17 @@ def board(*rows: dict) -> pd.DataFrame:
 
 def test_what_the_tables_show_as_zero_has_no_sign():
     little = {"low": -2e-5, "high": 4e-5}
-    names = ("gap", "gain", "error_difference", "slope")
+    names = ("gap", "gain", "error_difference", "spearman", "kendall", "pairs_lower", "ratio")
     ends = {f"{name}_{end}": value for name in names for end, value in little.items()}
-    middles = {"gap_to_best": -1e-5, "gain": -1e-5, "error_difference": -1e-5, "slope": -1e-5}
+    middles = dict.fromkeys(("gap_to_best", *names), -1e-5)
     row = SimpleNamespace(**middles, **ends)
-    shown = [show(row) for show in (report_tables._gap, report_tables._gain, report_tables._change)]
-    shown.append(report_tables._coefficient("slope", "slope").show(row))
+    tables = (
+        *(report_tables._LEADERBOARD, report_tables._RECIPES),
+        *(report_tables._CORRELATIONS, report_tables._ESTIMATES),
+    )
+    columns = [column for table in tables for column in table if column.key in middles]
+    assert len(columns) == len(names)
+    shown = [column.show(row) for column in columns]
     assert {text.replace("\u00a0", " ") for text in shown} == {"0.00 [0.00, 0.00]"}
 
 

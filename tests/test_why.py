@@ -10,7 +10,6 @@ import pytest
 import yaml
 from sweep_workspace import MODELS, Workspace, make_workspace
 
-from pipeline.sweep.loop import PATIENCE_SECONDS
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import History, folder_hash
 from pipeline.sweep.session import explained, verdicts
@@ -50,7 +49,7 @@ def git(folder: Path, *words: str) -> None:
 def why(workspace: Workspace, *stages: str) -> str:
     project = Project(workspace.folder)
     wanted, needs = project.collect(stages or ("finetune",))
-    with project.locked(PATIENCE_SECONDS):
+    with project.locked():
         return "\n".join(explained(project, wanted, verdicts(project, wanted, needs)))
 
 

@@ -38,7 +38,7 @@ from pipeline.core.files import replacing_folder, write_json
 from pipeline.estimates.estimate import estimates_table
 from pipeline.pool.checked import Pooled, read_pool
 from pipeline.records import Record, read_record
-from pipeline.results import write_result
+from pipeline.results import KEY, write_result
 from pipeline.statistics.answer import Baselines, best_row
 from pipeline.statistics.doubts import doubts_column
 from pipeline.statistics.fit_times import small_and_fast
@@ -144,7 +144,7 @@ def _with_own(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:
     if taken.empty:
         return doubts
     own = doubts.reindex(pd.MultiIndex.from_frame(taken[["dataset", "rate", "model"]]))
-    own.index = pd.MultiIndex.from_frame(taken[["dataset", "recipe", "model"]])
+    own.index = pd.MultiIndex.from_frame(taken[KEY])
     return pd.concat([doubts, own])
 
 

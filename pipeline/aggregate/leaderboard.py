@@ -1,11 +1,10 @@
 """Runs as a leaderboard, what a recipe changes, and other people's runs beside this study's.
 
-Three tables over the same runs. A leaderboard has a row per dataset, recipe and model. Of a
-recipe's effects, in pairs, the first recipe of params.yaml is what the others are held against: a
-model's effect is its mean difference over the seeds that finished under both; a family's is the
-mean over its models with a t interval between models, because other models of the family are what
-one wants to know about. Two models are the least for an interval. Steady fit times are compared as
-ratios, of runs whose times count.
+Three tables over the same runs. A leaderboard has a row per dataset, recipe and model. What a
+recipe changes is seen in pairs with the first recipe of params.yaml. Its effect on a model is the
+mean difference over the seeds that finished under both; on a family, the mean over its models, with
+a t interval between them, because the family's other models are what one wants to know about. An
+interval needs two models. Steady fit times are compared as ratios, of runs whose times count.
 """
 
 import json
@@ -19,7 +18,7 @@ from scipy import stats
 from pipeline.finetune.recipe import fit_settings
 from pipeline.pool.checked import Pooled, reduced
 from pipeline.records import Record
-from pipeline.results import LEADERBOARD, POOL, RECIPES
+from pipeline.results import KEY, LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns, best_row
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_common_seeds, mean_of
 from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
@@ -30,7 +29,6 @@ from pipeline.statistics.validation_images import image_noise, labels_of
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family
 
-GROUP = ["dataset", "recipe", "model"]
 COUNTS = ["n", "n_timed", "n_not_timed", "n_shared", "n_common"]
 TRUTHS = ["tied", "tied_here", "on_front"]
 COMPARED = (  # columns of leaderboard.csv that are a comparison's fields of another name
@@ -64,7 +62,7 @@ def leaderboard(
     """
     board = _unfinished(_with(runs, own))
     ok = runs[runs["status"] == "ok"]
-    ok = ok.merge(answers, how="left", on=[*GROUP, "seed"], validate="one_to_one")
+    ok = ok.merge(answers, how="left", on=[*KEY, "seed"], validate="one_to_one")
     timed = ok[ok["not_timed"].isna()]
     devices = main_devices(timed).combine_first(main_devices(ok))
     if own is not None:
@@ -95,7 +93,7 @@ def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
 
 def _unfinished(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each group of the grid, in its order: how many runs failed or are missing."""
-    return runs.groupby(GROUP, sort=False).agg(
+    return runs.groupby(KEY, sort=False).agg(
         n_failed=("status", lambda status: int(status.isin(["failed", "diverged"]).sum())),
         n_missing=("status", lambda status: int((status == "missing").sum())),
     )
@@ -109,7 +107,7 @@ def _with_doubts(board: pd.DataFrame, doubts: pd.Series | None) -> pd.DataFrame:
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
-    found = ok.groupby(GROUP).agg(
+    found = ok.groupby(KEY).agg(
         n=("error_rate", "count"),
         error_rate_mean=("error_rate", "mean"),
         error_rate_sd=("error_rate", "std"),
@@ -119,7 +117,7 @@ def _quality(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _times(timed: pd.DataFrame) -> pd.DataFrame:
-    return timed.groupby(GROUP).agg(
+    return timed.groupby(KEY).agg(
         steady_fit_seconds_median=("steady_fit_seconds", "median"),
         steady_fit_seconds_sd=("steady_fit_seconds", "std"),
         start_up_seconds_median=("start_up_seconds", "median"),
@@ -131,7 +129,7 @@ def _times(timed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
-    return ok.groupby(GROUP).agg(
+    return ok.groupby(KEY).agg(
         n_not_timed=("not_timed", "count"),
         not_timed=("not_timed", lambda why: "; ".join(sorted(set(why.dropna()))) or None),
         n_shared=("shared", lambda shared: int((shared == True).sum())),  # noqa: E712 - may be null
@@ -139,7 +137,7 @@ def _not_timed(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
-    return on_device.groupby(GROUP).agg(
+    return on_device.groupby(KEY).agg(
         peak_memory_gib_max=("peak_memory_gib", "max"),
         peak_rss_gib_max=("peak_rss_gib", "max"),
     )
@@ -148,7 +146,7 @@ def _memory(on_device: pd.DataFrame) -> pd.DataFrame:
 def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> pd.DataFrame:
     """The comparison and fronts of each dataset's and recipe's models; needs `n_valid`."""
     tables = []
-    for (dataset, recipe), runs in ok.groupby(GROUP[:2], sort=False):
+    for (dataset, recipe), runs in ok.groupby(KEY[:2], sort=False):
         if dataset in n_valid:
             errors = _best_first(runs.pivot(index="model", columns="seed", values="error_rate"))
             images = image_noise(runs, errors.index)
@@ -159,12 +157,12 @@ def compared(ok: pd.DataFrame, costs: pd.DataFrame, n_valid: dict[Any, int]) -> 
                 for apart, (_, of_model) in zip(found.less_stable, errors.iterrows(), strict=True)
             ]
             names: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "model": errors.index}
-            table = table.assign(**names).set_index(GROUP)
+            table = table.assign(**names).set_index(KEY)
             cost = costs.reindex(table.index)
             tables.append(table.join(fronts(found, cost, runs[runs["not_timed"].isna()])))
     if not tables:
-        names = {"columns": [*GROUP, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
-        return pd.DataFrame(**names).set_index(GROUP)
+        names = {"columns": [*KEY, *(name for name, _ in COMPARED), "stability_doubt", *COLUMNS]}
+        return pd.DataFrame(**names).set_index(KEY)
     return pd.concat(tables)
 
 
@@ -177,7 +175,7 @@ def _best_first(errors: pd.DataFrame) -> pd.DataFrame:
 def _ranks(board: pd.DataFrame) -> pd.Series:
     """1 for the tied, the others by mean error behind them; null without a finished run."""
     place = board["error_rate_mean"].where(~board["tied"].fillna(False).astype(bool), -1.0)
-    ranks = board.assign(place=place).groupby(GROUP[:2])["place"].rank(method="min")
+    ranks = board.assign(place=place).groupby(KEY[:2])["place"].rank(method="min")
     return ranks.astype("Int64")
 
 
@@ -317,6 +315,14 @@ def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
     return wide.astype(float)
 
 
+def _their_columns(ok: pd.DataFrame) -> pd.Series:
+    """What tells apart the runs of each model of one source: their seeds. Where a seed is there
+    twice, made by other code for instance, their numbers: then nothing is paired.
+    """
+    twice = ok.duplicated(["model", "seed"]).any()
+    return ok.groupby("model").cumcount() if twice else ok["seed"]
+
+
 def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per model of a group of one source, compared with each other alone."""
     first, ok = runs.iloc[0], runs[runs["status"] == "ok"]
@@ -326,9 +332,7 @@ def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     board = board.fillna(0).astype(int)
     board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean()
     if len(ok) and pd.notna(first["n_valid"]) and first["n_valid"] > 0:
-        twice = ok.duplicated(["model", "seed"]).any()  # by other code, say: then nothing is paired
-        column = ok.groupby("model").cumcount() if twice else ok["seed"]
-        errors = _best_first(_errors(ok, column))
+        errors = _best_first(_errors(ok, _their_columns(ok)))
         images = image_noise(ok, errors.index)
         found = compare(errors.to_numpy(), int(first["n_valid"]), images)
         ends = {"error_rate_low": found.low, "error_rate_high": found.high}
@@ -352,23 +356,20 @@ def _beside(
     runs: pd.DataFrame, here: pd.DataFrame, board: pd.DataFrame, rates: pd.DataFrame
 ) -> pd.DataFrame:
     """By model of a group of one source: how it stands to this study's best on the same images."""
-    print_there, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
-    same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == print_there)]
-    finished = board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)]
-    ranked = without_single_rates(finished, rates)
+    not_compared = pd.DataFrame(index=pd.Index([], dtype=object))
+    fingerprint, ok = runs["data_fingerprint"].iloc[0], runs[runs["status"] == "ok"]
+    same = here[here["data_fingerprint"].notna() & (here["data_fingerprint"] == fingerprint)]
     if ok.empty or same["n_valid"].iloc[:1].tolist() != ok["n_valid"].iloc[:1].tolist():
-        return pd.DataFrame(index=pd.Index([], dtype=object))
-    best = best_row(ranked)
+        return not_compared
+    finished = board[board["dataset"].isin(same["dataset"]) & (board["n"] > 0)]
+    best = best_row(without_single_rates(finished, rates))
     ours = same[(same["dataset"] == best["dataset"]) & (same["recipe"] == best["recipe"])]
     if (ours["labels"].dropna() != ok["labels"].iloc[0]).any():
-        return pd.DataFrame(index=pd.Index([], dtype=object))
+        return not_compared
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    twice = ok.duplicated(["model", "seed"]).any()
-    of_theirs = ok.groupby("model").cumcount() if twice else ok["seed"]
-    errors = _errors(
-        both, pd.Series([f"seed {each}" for each in ours["seed"]] + of_theirs.tolist())
-    )
+    our_columns = [f"seed {each}" for each in ours["seed"]]  # none of theirs: nothing is paired
+    errors = _errors(both, pd.Series(our_columns + _their_columns(ok).tolist()))
     found = gaps_without_common_seeds(
         errors.to_numpy(),
         int(best["n_valid"]),

@@ -6,6 +6,7 @@ refused: an average over them would be a number about nothing.
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def read_records(study: Study, folder: Path) -> Records:
         if not path.is_file():
             continue
         record = records[cell] = read_record(path)
-        if (holds := Cell(record.dataset, record.model, record.recipe, record.seed)) != cell:
+        if (holds := Cell.of(record)) != cell:
             raise PipelineError(f"{path}: holds the record of {holds}: delete it to run again")
         _check_image_size(study, path, record)
         check_answers(path, record)
@@ -116,10 +117,7 @@ def history_table(records: Records) -> pd.DataFrame:
     """One row per run and epoch; `run` names model and seed, for a curve's legend."""
     rows = [
         {
-            "dataset": cell.dataset,
-            "recipe": cell.recipe,
-            "model": cell.model,
-            "seed": cell.seed,
+            **asdict(cell),
             "run": f"{cell.model}, seed {cell.seed}",
             "status": record.status,
             **{name: epoch.get(name) for name in EPOCH},
@@ -136,17 +134,11 @@ def _with_family(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
-    named = {
-        "dataset": cell.dataset,
-        "model": cell.model,
-        "recipe": cell.recipe,
-        "seed": cell.seed,
-    }
     if record is None:
-        return {**named, "status": "missing"}
+        return {**asdict(cell), "status": "missing"}
     versions = sorted((name, value) for name, value in record.versions.items() if value)
     return {
-        **named,
+        **asdict(cell),
         "status": record.status,
         "reason": record.reason,
         **{name: getattr(record.metrics, name) for name in METRICS},

@@ -33,7 +33,7 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
-from pipeline.results import read_results
+from pipeline.results import read_runs
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
@@ -113,7 +113,7 @@ def _check_source(study: Study, dataset: str) -> None:
 
 def _check_tables(data: Prepared, results: Path, dataset: str) -> None:
     """Raise where the tables, which say how often the model errs, are of other images or labels."""
-    runs = read_results(results).runs
+    runs = read_runs(results)
     made_of = set(runs.loc[runs["dataset"] == dataset, "data_fingerprint"].dropna())
     if not made_of <= {data.fingerprint}:
         raise PipelineError(
@@ -239,8 +239,8 @@ def _check_out(out: Path) -> None:
 
 
 def _check_replaced(out: Path, model: str) -> None:
-    """Say so where another model's export is replaced; the stage replaces none that was made by
-    hand with options, which nothing else would make again.
+    """Say so where another model's export is replaced. The stage does not replace one that was made
+    by hand with options, because nothing would make that again.
     """
     from pipeline.predict.exported import CONFIG
 

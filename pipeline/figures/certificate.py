@@ -68,20 +68,30 @@ class Rung:
     explains_high: float
     n_fits: int
 
+    @property
+    def sentence(self) -> str:
+        """What it explains, in words."""
+        return (
+            f"{self.name} explain {100 * self.explains:.0f} % "
+            f"[{100 * self.explains_low:.0f}, {100 * self.explains_high:.0f}] of what "
+            f"published numbers leave open ({self.n_fits} fit{'s' * (self.n_fits != 1)})"
+        )
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a race claims, what that cost, and who left when. Seconds are those of fits and probes:
-    `seconds` as they were, `grid_seconds` by the prices of fits, and so `priced_seconds` (None in
-    older certificates), what ran. Only the last two compare: a busy machine takes longer.
-    `rest_seconds` is the price of the fits that the grid still lacks. Of a race that its budget
-    ended, `budget_seconds` is that budget and `next_seconds` the price of the next run, for `jobs`
-    runs at a time together; `command` is its command, without these, and `price_per_hour` that of a
-    budget that was a cost.
+    """What a race claims, what that cost, and who left when.
 
-    The best candidate is among `may_be_best` with `confidence`. `regret_at_most` is how much more
-    the recommended one may err than the best, as a fraction; None without a fit. `covers` says what
-    noise the claims allow for.
+    confidence      that the best candidate is among `may_be_best`
+    covers          what noise the claims allow for
+    regret_at_most  how much more the recommended one may err than the best, a fraction; None
+                    without a fit
+    seconds         what fits and probes took; on a busy machine that is longer
+    priced_seconds  the same by the prices of fits; None in older certificates
+    grid_seconds    the whole grid by these prices, and `rest_seconds` the fits that it still lacks
+    budget_seconds  of a race that its budget ended, with `next_seconds`, the price of the next run,
+                    and `price_per_hour`, if the budget was a cost; for `jobs` runs at a time in all
+    command         the race's own, without budget and jobs
     """
 
     dataset: str
@@ -126,41 +136,50 @@ class Certificate:
                 f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}.",
                 *self._not_raced(),
             ]
-        left = len(self.may_be_best)
-        among = f"the best of {self.n_candidates} is among {left}"
-        if left == self.n_candidates > 1:
-            among = f"none of the {left} candidates is ruled out"
-        bound, most, own = self._bound(), self.regret_at_most or 0, self.error_rate or 0
-        whole = f"its whole error ({percent(own)}): too few images and runs to tell"
-        if most > own:
-            bound += f", which is more than {whole}"
-        elif round(most, 3) == round(own, 3):
-            bound += f", which is {whole}"
-        on = [each for each in self.going_on() if each] if self.stopped.startswith(SPENT) else []
         others = [name for name in self.may_be_best if name != self.recommended]
         apart = f"; it cannot be told apart from {len(others)} other{'s' * (len(others) > 1)}"
-        verdict = apart if others else ""
-        unrun = {each.model for each in self.models if not each.n_runs}
-        named = [f"{name} (never run)" if name in unrun else name for name in others[:MOST_SHOWN]]
-        shown = ", ".join(named) + (", ..." if len(others) > MOST_SHOWN else "")
         return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
-            f"P(best) {self.p_best or 0:.2f}){verdict}",
-            f"with {100 * self.confidence:g} % confidence {among}, and {bound} ({self.covers})",
-            *([f"may be the best as well: {shown}"] if others else []),
+            f"P(best) {self.p_best or 0:.2f}){apart if others else ''}",
+            f"with {100 * self.confidence:g} % confidence {self._among()}, and {self._regret()} "
+            f"({self.covers})",
+            *([f"may be the best as well: {self._named(others)}"] if others else []),
             f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
-            *(
-                f"{each.name} explain {100 * each.explains:.0f} % "
-                f"[{100 * each.explains_low:.0f}, {100 * each.explains_high:.0f}] of what "
-                f"published numbers leave open ({each.n_fits} fit{'s' * (each.n_fits != 1)})"
-                for each in self.rungs
-                if each.n_fits
-            ),
+            *(each.sentence for each in self.rungs if each.n_fits),
             *self._not_raced(),
             f"stopped: {self.stopped}",
-            *([f"next: {': '.join(on)}"] if on else []),
+            *self._next(),
         ]
+
+    def _among(self) -> str:
+        """How many candidates may be the best, as a clause."""
+        left = len(self.may_be_best)
+        if left == self.n_candidates > 1:
+            return f"none of the {left} candidates is ruled out"
+        return f"the best of {self.n_candidates} is among {left}"
+
+    def _regret(self) -> str:
+        """`_bound`, with a remark where that is all of the model's error."""
+        most, own = self.regret_at_most or 0, self.error_rate or 0
+        whole = f"its whole error ({percent(own)}): too few images and runs to tell"
+        if most > own:
+            return f"{self._bound()}, which is more than {whole}"
+        if round(most, 3) == round(own, 3):
+            return f"{self._bound()}, which is {whole}"
+        return self._bound()
+
+    def _named(self, models: list[str]) -> str:
+        """The first of these models by name, with a word for those that were never run."""
+        unrun = {each.model for each in self.models if not each.n_runs}
+        named = [f"{name} (never run)" if name in unrun else name for name in models[:MOST_SHOWN]]
+        return ", ".join(named) + (", ..." if len(models) > MOST_SHOWN else "")
+
+    def _next(self) -> list[str]:
+        """How a race that its budget ended goes on, if it does."""
+        if not self.stopped.startswith(SPENT):
+            return []
+        return [f"next: {': '.join(filter(None, self.going_on()))}"]
 
     def _bound(self) -> str:
         """How much the recommended model may err more than the best, as half a sentence."""

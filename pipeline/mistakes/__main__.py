@@ -32,10 +32,10 @@ from pipeline.mistakes.answers import (
     write_thumbnail,
     wrong_for_all,
 )
-from pipeline.mistakes.tables import COLUMNS, KEY, write_mistakes
+from pipeline.mistakes.tables import COLUMNS, write_mistakes
 from pipeline.recommend.choice import Choice, recommended
 from pipeline.records import Record, read_record
-from pipeline.results import Results, read_answers, read_results
+from pipeline.results import KEY, Results, read_answers, read_results
 from pipeline.statistics.validation_images import check_predictions, predictions_of
 from pipeline.study.params import Cell, read_study
 

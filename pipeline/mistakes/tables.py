@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.results import read_result, write_result
+from pipeline.results import KEY, read_result, write_result
 
-KEY = ("dataset", "recipe", "model")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "models": (
         *KEY,

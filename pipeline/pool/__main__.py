@@ -231,7 +231,7 @@ def write_shared(out: Path, runs: Path, study: Study, datasets: list[str] | None
         raise PipelineError(f"{runs}: no run of {missing[0]!r}: {near_matches(missing[0], here)}")
     cells, others = set(study.cells()), set(datasets or []) - set(study.datasets)
     chosen = [each for each in found if datasets is None or each.dataset in datasets]
-    records = [each for each in chosen if cell_of(each) in cells or each.dataset in others]
+    records = [each for each in chosen if Cell.of(each) in cells or each.dataset in others]
     if not records:
         raise PipelineError(f"{runs}: no run of this study here: run `dvc repro` first")
     reduced_records = [shared(record, known) for record in records]
@@ -246,10 +246,6 @@ def write_shared(out: Path, runs: Path, study: Study, datasets: list[str] | None
     devices = {each.device.label or "unknown" for each in reduced_records}
     print(f"Devices: {', '.join(sorted(devices))}")
     _print_texts(each.reason for each in reduced_records)
-
-
-def cell_of(record: Record) -> Cell:
-    return Cell(record.dataset, record.model, record.recipe, record.seed)
 
 
 def shared(record: Record, identities: Mapping[str, str]) -> Record:
@@ -368,8 +364,7 @@ def _archive(records: list[Record]) -> bytes:
     ):
         for each in records:
             content = bytes_of(each)
-            path = f"records/{each.dataset}/{each.model}/{each.recipe}/{each.seed}.json"
-            member = tarfile.TarInfo(path)
+            member = tarfile.TarInfo(Cell.of(each).path(Path("records")).as_posix())
             member.size = len(content)
             tarred.addfile(member, io.BytesIO(content))
     return packed.getvalue()

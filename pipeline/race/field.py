@@ -52,8 +52,8 @@ ASSUMED_SECONDS = 60.0  # of the median candidate, where no fit has been timed o
 
 @dataclass(frozen=True)
 class Field:
-    """`left_out` maps models that cannot race to the reason, `not_judged` says of which limits
-    nothing is known for some; `priced` says what prices rest on and `told` what the prior does.
+    """`left_out` has the models that cannot race, with the reasons, `not_judged` the limits that
+    cannot be judged for some models. `priced` and `told` say what prices and the prior rest on.
     `timed`: is the time of any candidate known or estimated?
     """
 
@@ -124,8 +124,9 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
 def _left_out(
     study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
 ) -> tuple[dict[str, str], list[str]]:
-    """Why models cannot race: no weights here, an input of another size, or a limit; and which
-    limits cannot be judged for how many, which stay: a fit that fails is recorded and costs little.
+    """The models that cannot race, each with the reason: no weights here, an input of another size,
+    or a limit. And a sentence for each limit that cannot be judged for some models, which stay: a
+    fit that fails is recorded and costs little.
     """
     found: dict[str, str] = {}
     reason = f"weights={study.weights} has none of it"
@@ -197,7 +198,7 @@ def _elsewhere(
     root: Path, study: Study, dataset: str, records: Sequence[Record]
 ) -> dict[str, dict[str, float]]:
     """Mean error rates by other dataset and model, at this image size and, of fits, with the
-    study's first recipe. Of datasets with another kind of labels nothing is taken.
+    study's first recipe. Datasets with another kind of labels do not count.
     """
     here = prepared(root, dataset)
     kind = None if here is None else here.kind
@@ -215,7 +216,7 @@ def _elsewhere(
 
 
 def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
-    """Of the study's records of the dataset, those that do not count in its race, and why."""
+    """The study's records of the dataset that do not count in its race, and why."""
     paths = [cell.path(RUNS) for cell in study.cells() if cell.dataset == dataset]
     paths += [probe_path(data, model) for data, model in study.probed if data == dataset]
     recipe, here = _recipe_now(root, study.recipes[0]), prepared(root, dataset)
@@ -241,8 +242,8 @@ def probe_path(dataset: str, model: str) -> Path:
 def _why_not(
     record: Record, study: Study, recipe: dict[str, Any], fingerprint: str | None
 ) -> str | None:
-    """Why a record is none of the race's present study, whose recipe says `recipe` now; a record
-    without image size, images or recipe counts as of the same.
+    """Why a record does not count in the study as it is now, whose recipe says `recipe`. What the
+    record does not say counts as the same.
     """
     if record.recipe not in (FROZEN, study.recipes[0]):
         return "of other recipes"

@@ -258,10 +258,8 @@ class Race:
     def as_it_is(self) -> "Race":
         """A copy that what is seen from now on does not change."""
         race = copy(self)
-        race.runs, race.answers = (
-            [[*each] for each in self.runs],
-            [[*each] for each in self.answers],
-        )
+        race.runs = [[*each] for each in self.runs]
+        race.answers = [[*each] for each in self.answers]
         race.rungs = self.rungs.copy()
         race.failed, race.unprobed = self.failed.copy(), self.unprobed.copy()
         return race
@@ -277,45 +275,67 @@ class Race:
         self, seen: Prediction, mean: np.ndarray, sd: np.ndarray, seconds: float
     ) -> list[tuple[float, Action]]:
         """Every run that can be paid, with its gain per second."""
-        found: list[tuple[float, Action]] = []
-        n_runs, costs = self.n_runs, self.candidates
-        rank = np.where(n_runs > 0, mean, np.inf)
-        best = int(rank.argmin()) if (n_runs > 0).any() else None
-        second = float(np.delete(rank, best).min()) if best is not None else np.inf
-        target = np.full(len(mean), float(mean.min()) if best is None else rank[best])
-        if best is not None:
-            target[best] = second
-        reached = np.isfinite(self.rungs).sum(axis=1)
+        found = self._fits(mean, sd, seconds)
+        for rung in range(self.rungs.shape[1]):
+            found += self._cheap_runs(rung, seen, mean, sd, seconds)
+        return found
+
+    def _fits(self, mean: np.ndarray, sd: np.ndarray, seconds: float) -> list[tuple[float, Action]]:
+        """The full fits that can be paid: of models without one, and further seeds."""
+        n_runs, fit_seconds = self.n_runs, self.candidates.fit_seconds
         run_sd = self.spread.sd(mean)
         of_runs = np.where(n_runs > 0, np.minimum(sd, run_sd / np.sqrt(np.maximum(n_runs, 1))), sd)
         after_run = of_runs**2 / np.sqrt(of_runs**2 + run_sd**2 + 1e-12)
-        gain = knowledge_gradient(mean - target, after_run)
-        fit = costs.fit_seconds[np.arange(len(mean)), reached]
-        again = costs.fit_seconds[:, 0]
-        price = np.where(n_runs > 0, again, fit)
+        gain = knowledge_gradient(mean - self._to_beat(mean), after_run)
+        from_rung = fit_seconds[np.arange(len(mean)), self._reached]
+        price = np.where(n_runs > 0, fit_seconds[:, 0], from_rung)
         may = ~self.failed & (n_runs < (1 if self.rules.exact_runs else self.rules.most_runs))
         may &= (price <= seconds) & (gain > 0)
-        found += [
+        return [
             (gain[m] / price[m], Action(int(m), RUN, float(price[m]), float(gain[m])))
             for m in np.flatnonzero(may)
         ]
-        for rung in range(self.rungs.shape[1]):
-            here = ~self.failed & ~self.unprobed & (n_runs == 0) & (reached == rung)
-            told = np.sqrt(
-                np.clip(1 - seen.unexplained[rung + 1] / seen.unexplained[rung], 0.02, 1)
+
+    def _cheap_runs(
+        self, rung: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray, seconds: float
+    ) -> list[tuple[float, Action]]:
+        """The runs of a cheap rung that can be paid together with the fits they may lead to; these
+        count in the price as far as they are likely.
+        """
+        told = np.sqrt(np.clip(1 - seen.unexplained[rung + 1] / seen.unexplained[rung], 0.02, 1))
+        behind = mean - self._to_beat(mean)
+        gain = knowledge_gradient(behind, sd * told)
+        likely = stats.norm.cdf(-behind / np.maximum(sd * told, 1e-9))
+        first = self.candidates.rung_seconds[:, rung]
+        then = self.candidates.fit_seconds[:, rung + 1]
+        may = ~self.failed & ~self.unprobed & (self.n_runs == 0) & (self._reached == rung)
+        may &= (first + then <= seconds) & (gain > 0)
+        return [
+            (
+                gain[m] / (first[m] + likely[m] * then[m]),
+                Action(int(m), rung, float(first[m]), float(gain[m])),
             )
-            gains = knowledge_gradient(mean - target, sd * told)
-            likely = stats.norm.cdf((target - mean) / np.maximum(sd * told, 1e-9))
-            first, then = costs.rung_seconds[:, rung], costs.fit_seconds[:, rung + 1]
-            here &= (first + then <= seconds) & (gains > 0)
-            found += [
-                (
-                    gains[m] / (first[m] + likely[m] * then[m]),
-                    Action(int(m), rung, float(first[m]), float(gains[m])),
-                )
-                for m in np.flatnonzero(here)
-            ]
-        return found
+            for m in np.flatnonzero(may)
+        ]
+
+    @property
+    def _reached(self) -> np.ndarray:
+        """How many cheap rungs of each model were made [models]."""
+        reached: np.ndarray = np.isfinite(self.rungs).sum(axis=1)
+        return reached
+
+    def _to_beat(self, mean: np.ndarray) -> np.ndarray:
+        """The error that each model [models] must be below to be recommended, or to stay so: that
+        of the best fitted model, for that one the second; without a fit the lowest of all.
+        """
+        fitted = self.n_runs > 0
+        if not fitted.any():
+            return np.full(len(mean), mean.min())
+        rank = np.where(fitted, mean, np.inf)
+        best = int(rank.argmin())
+        target = np.full(len(mean), rank[best])
+        target[best] = np.delete(rank, best).min()
+        return target
 
 
 def knowledge_gradient(behind: np.ndarray, sd: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from pipeline.core.command import run
@@ -28,10 +29,6 @@ from pipeline.report import charts as report_charts
 from pipeline.report import mistakes as report_mistakes
 from pipeline.report import tables as report_tables
 from pipeline.report import words as report_words
-from pipeline.report.charts import Figure, height_of, loss_curves, rank_correlations
-from pipeline.report.mistakes import picture
-from pipeline.report.tables import MOST_FAMILIES
-from pipeline.report.words import answer, in_script
 from pipeline.results import Results, read_pool_table, read_results, read_small_and_fast
 from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import AT_MOST
@@ -112,7 +109,7 @@ def main(
     charts = Charts()
     page = {
         "answers": [
-            answer(name, _of(done.board, name), done.rates, _of(done.runs, name))
+            report_words.answer(name, _of(done.board, name), done.rates, _of(done.runs, name))
             for name in study.datasets
         ],
         "summary": report_words.summary(study, done.runs),
@@ -121,7 +118,9 @@ def main(
         "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
-        "pictures": [(text, picture(figures / f"{name}.png")) for name, text in PICTURES],
+        "pictures": [
+            (text, report_mistakes.picture(figures / f"{name}.png")) for name, text in PICTURES
+        ],
         "correlations": report_tables.correlations(done.correlations),
         "forests": _forests(done.correlations, charts),
         "recipes": report_tables.recipes(done.recipes),
@@ -215,7 +214,7 @@ def _curves(board: pd.DataFrame, history: pd.DataFrame, charts: Charts) -> dict[
     best = board["model"].head(MOST_CURVES).tolist()
     which = "" if len(board) <= MOST_CURVES else f" of the best {MOST_CURVES} models"
     return {
-        "number": charts.add(loss_curves(history, best)),
+        "number": charts.add(report_charts.loss_curves(history, best)),
         "caption": f"Validation loss after each epoch, one line per run{which}. A click in the "
         "legend hides a model, a double click shows it alone.",
     }
@@ -235,7 +234,7 @@ def _race(path: Path, board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]
             said = f"{first} has the lowest mean error of the table, but the race {why}"
     return {
         "sentences": [*([f"{said}."] if said else []), *found.sentences],
-        "picture": picture(path.with_suffix(".png"), found.again),
+        "picture": report_mistakes.picture(path.with_suffix(".png"), found.again),
     }
 
 
@@ -244,10 +243,10 @@ def _forests(correlations: pd.DataFrame, charts: Charts) -> list[dict[str, Any]]
     known = correlations.dropna(subset="spearman")
     return [
         {
-            "number": charts.add(rank_correlations(known, outcome)),
+            "number": charts.add(report_charts.rank_correlations(known, outcome)),
             "title": f"What goes with {name_of(outcome)}?",
             "caption": FOREST,
-            "height": height_of(known, outcome),
+            "height": report_charts.height_of(known, outcome),
         }
         for outcome in known["outcome"].unique()
     ]
@@ -281,7 +280,7 @@ def explorer(study: Study, imagenet: pd.DataFrame) -> str:
     """JSON for `explorer.js`, safe inside a script; it starts at the study's inference chart."""
     pairs = imagenet.drop_duplicates(PAIR).reset_index(drop=True)
     families = list(dict.fromkeys(pairs["family"]))
-    in_legend = legend_families(pairs["family"], MOST_FAMILIES)
+    in_legend = legend_families(pairs["family"], report_tables.MOST_FAMILIES)
     families.sort(key=lambda name: in_legend.index(name) if name in in_legend else len(in_legend))
     files = _files(imagenet, pairs)
     names = [file["name"] for file in files]
@@ -301,7 +300,7 @@ def explorer(study: Study, imagenet: pd.DataFrame) -> str:
         "files": files,
         "start": names.index(study.charts["infer"]),
     }
-    return in_script(json.dumps(data, separators=(",", ":"), allow_nan=False))
+    return report_charts.in_script(json.dumps(data, separators=(",", ":"), allow_nan=False))
 
 
 def _files(imagenet: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:

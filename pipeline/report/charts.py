@@ -4,6 +4,7 @@ Names are placed by the rules of all figures (`figures/labels.py`), for a wide a
 those without room are shown on hover.
 """
 
+import html
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from pipeline.figures.look import (
     style,
 )
 from pipeline.report.tables import MOST_FAMILIES
-from pipeline.report.words import fit_time, in_script, memory, plain
+from pipeline.report.words import fit_time, memory
 from pipeline.statistics.answer import best_row
 from pipeline.statistics.fit_times import AT_MOST, time_axis
 
@@ -88,6 +89,16 @@ def error_against_imagenet(board: pd.DataFrame) -> Figure:
 def as_json(figures: Sequence[Figure]) -> list[str]:
     """Each figure as JSON that cannot end the `<script>` around it."""
     return [in_script(figure.to_json()) for figure in figures]
+
+
+def plain(text: object) -> str:
+    """`text` escaped for plotly, which reads HTML tags."""
+    return html.escape(str(text), quote=False)
+
+
+def in_script(json: str) -> str:
+    """The same JSON, escaped so that it cannot end the `<script>` around it."""
+    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def is_logarithmic(figure: Figure) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
 from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
-from pipeline.report.tables import EMPTY, Column, table
+from pipeline.report.tables import EMPTY, Column, share, table
 
 SURE = ("reliability", "Is 0.9 right nine times of ten?")
 FIGURES = {  # of stage `plot` by the dataset's kind, in the page's order
@@ -127,18 +127,16 @@ def picture(path: Path, made_by: str = "dvc repro plot", kind: str = "png") -> s
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _interval(mean: str, low: str, high: str) -> Any:
+def _with_interval(name: str, key: str, ends: str) -> Column:
+    """A column of shares in percent with their intervals, in the columns ENDS_low and ENDS_high."""
+
     def show(row: Any) -> str:
-        if pd.isna(getattr(row, low)):
-            return percent(getattr(row, mean))
-        ends = f"{100 * getattr(row, low):.1f}, {100 * getattr(row, high):.1f}"
-        return f"{100 * getattr(row, mean):.1f} % [{ends}]"
+        mean, low, high = (getattr(row, each) for each in (key, f"{ends}_low", f"{ends}_high"))
+        if pd.isna(low):
+            return percent(mean)
+        return f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
-    return show
-
-
-def _share(key: str) -> Any:
-    return lambda row: percent(getattr(row, key))
+    return Column(name, show, key)
 
 
 def _taken_for(row: Any) -> str:
@@ -160,27 +158,27 @@ _PAIRS: Sequence[Column] = (
     Column("true class", lambda row: row.truth),
     Column("taken for", lambda row: row.answer),
     Column("images", lambda row: f"{row.images:.1f} of {row.of}", "images"),
-    Column("share of its class", _share("share"), "share"),
+    share("share of its class", "share"),
 )
 _CLASSES: Sequence[Column] = (
     Column("class", lambda row: row.label),
     Column("images", lambda row: f"{row.images}", "images"),
-    Column("error", _interval("error_rate", "error_low", "error_high"), "error_rate"),
+    _with_interval("error", "error_rate", "error"),
     Column("mostly taken for", _taken_for),
 )
 _TAGS: Sequence[Column] = (
     Column("label", lambda row: row.label),
     Column("images", lambda row: f"{row.images}", "images"),
     Column("given", lambda row: f"{row.answered:.1f}", "answered"),
-    Column("precision", _interval("precision", "precision_low", "precision_high"), "precision"),
-    Column("recall", _interval("recall", "recall_low", "recall_high"), "recall"),
-    Column("F2", _interval("f2", "f2_low", "f2_high"), "f2"),
+    _with_interval("precision", "precision", "precision"),
+    _with_interval("recall", "recall", "recall"),
+    _with_interval("F2", "f2", "f2"),
     Column("threshold of most F2", lambda row: f"{row.threshold_f2:.2f}", "threshold_f2"),
 )
 _OVERLAP: Sequence[Column] = (
     Column("beside", lambda row: "itself, another run" if row.other == row.model else row.other),
-    Column("error", _share("error_rate"), "error_rate"),
-    Column("both wrong", _share("both"), "both"),
-    Column("by luck", _share("both_if_independent"), "both_if_independent"),
-    Column("shared, of all mistakes of the two", _share("overlap"), "overlap"),
+    share("error", "error_rate"),
+    share("both wrong", "both"),
+    share("by luck", "both_if_independent"),
+    share("shared, of all mistakes of the two", "overlap"),
 )

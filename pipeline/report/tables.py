@@ -15,6 +15,7 @@ from pipeline.timm_results.licences import shown
 
 MOST_FAMILIES = 18  # with a legend entry of their own
 EMPTY = "–"
+POINTS = 100  # of an error rate
 SHA256_DIGITS = 16  # of 64; runs.csv has them all
 _IDENTITY = ["name", "origin", "SHA256"]
 
@@ -134,8 +135,8 @@ def estimates(rows: pd.DataFrame) -> Table:
     summed = ratios.agg(
         runs="count",
         ratio="median",
-        low=lambda each: each.quantile(0.1),
-        high=lambda each: each.quantile(0.9),
+        ratio_low=lambda each: each.quantile(0.1),
+        ratio_high=lambda each: each.quantile(0.9),
     )
     return table(summed.reset_index(), _ESTIMATES)
 
@@ -157,6 +158,11 @@ def identities(runs: pd.DataFrame) -> Table:
     rows = pd.concat([weights, data])
     rows["SHA256"] = rows["SHA256"].str[:SHA256_DIGITS]
     return table(rows, [Column(name, _text(name)) for name in _IDENTITY])
+
+
+def share(name: str, key: str, more: bool = False) -> Column:
+    """A column of shares, in percent."""
+    return Column(name, lambda row: percent(getattr(row, key)), key, more=more)
 
 
 def _listed(seeds: pd.Series) -> str:
@@ -194,42 +200,17 @@ def _error(row: Any) -> str:
     return percent(row.error_rate_mean) + interval
 
 
-def _difference(middle: Any, low: Any, high: Any) -> str:
-    """A number with a sign and its interval, with a minus and no sign of zero."""
-    return f"{middle:z.2f}".replace("-", "−") + _between(low, high)
+def _difference(name: str, key: str, ends: str = "", scale: int = 1, more: bool = False) -> Column:
+    """A column of numbers with their intervals, in the columns ENDS_low and ENDS_high (by default
+    KEY_low and KEY_high), times `scale`: with a minus, and no sign of zero.
+    """
+    keys = key, f"{ends or key}_low", f"{ends or key}_high"
 
-
-def _gain(row: Any) -> str:
-    if pd.isna(row.gain):
-        return ""
-    return _difference(100 * row.gain, 100 * row.gain_low, 100 * row.gain_high)
-
-
-def _gap(row: Any) -> str:
-    return _difference(100 * row.gap_to_best, 100 * row.gap_low, 100 * row.gap_high)
-
-
-def _change(row: Any) -> str:
-    ends = 100 * row.error_difference_low, 100 * row.error_difference_high
-    return _difference(100 * row.error_difference, *ends)
-
-
-def _ratio(row: Any) -> str:
-    return f"{row.steady_fit_time_ratio:.2f}" + _between(
-        row.steady_fit_time_ratio_low, row.steady_fit_time_ratio_high
-    )
-
-
-def _off(row: Any) -> str:
-    return f"{row.ratio:.2f}" + _between(row.low, row.high)
-
-
-def _coefficient(title: str, name: str) -> Column:
     def show(row: Any) -> str:
-        ends = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-        return _difference(getattr(row, name), *ends)
+        middle, low, high = (scale * getattr(row, each) for each in keys)
+        return f"{middle:z.2f}".replace("-", "−") + _between(low, high)
 
-    return Column(title, show, name)
+    return Column(name, show, key, more=more)
 
 
 def _seconds(title: str, name: str, more: bool = False) -> Column:
@@ -266,10 +247,10 @@ _LEADERBOARD = (
     _number("GPU GiB", "peak_memory_gib_max", ".2f"),
     _number("host GiB", "peak_rss_gib_max", ".2f"),
     _number("seeds", "n", "d"),
-    Column("± SD", lambda row: percent(row.error_rate_sd), "error_rate_sd", more=True),
-    Column("behind best, points [95 %]", _gap, "gap_to_best", more=True),
-    Column("frozen features", lambda row: percent(row.baseline_error), "baseline_error", more=True),
-    Column("gain over them, points [95 %]", _gain, "gain", more=True),
+    share("± SD", "error_rate_sd", more=True),
+    _difference("behind best, points [95 %]", "gap_to_best", "gap", POINTS, more=True),
+    share("frozen features", "baseline_error", more=True),
+    _difference("gain over them, points [95 %]", "gain", scale=POINTS, more=True),
     _seconds("start-up", "start_up_seconds_median", more=True),
     Column("times not counted", _not_timed, more=True),
     _number("images/s", "images_per_second_median", ",.0f", more=True),
@@ -298,11 +279,11 @@ _RATES = (
     _number("lr", "lr", "g"),
     _number("lr_mult", "lr_mult", "g"),
     _number("seeds", "n", "d"),
-    Column("error there", lambda row: percent(row.error_rate_mean), "error_rate_mean"),
+    share("error there", "error_rate_mean"),
     Column("chosen", lambda row: f"{row.n_chosen} of {row.n_choices}", "n_chosen"),
     Column("to take", lambda row: "yes" if row.taken else EMPTY),
-    Column("fit time", lambda row: duration(row.fit_seconds_median), "fit_seconds_median"),
-    Column("time of all rates", lambda row: duration(row.choice_seconds), "choice_seconds"),
+    _seconds("fit time", "fit_seconds_median"),
+    _seconds("time of all rates", "choice_seconds"),
     Column("does not count", _text("left_out"), long=True),
 )
 _CORRELATIONS = (
@@ -311,9 +292,9 @@ _CORRELATIONS = (
     Column("of", lambda row: name_of(row.outcome)),
     Column("with", lambda row: name_of(row.predictor)),
     _number("models", "n", "d"),
-    _coefficient("Spearman ρ", "spearman"),
-    _coefficient("Kendall τ", "kendall"),
-    _coefficient("pairs with less", "pairs_lower"),
+    _difference("Spearman ρ", "spearman"),
+    _difference("Kendall τ", "kendall"),
+    _difference("pairs with less", "pairs_lower"),
     Column("remark", _text("reason"), long=True),
 )
 _RECIPES = (
@@ -323,14 +304,14 @@ _RECIPES = (
     Column("family", _text("family")),
     _number("models", "n_models", "d"),
     _number("pairs of runs", "n_pairs", "d"),
-    Column("error, points [95 %]", _change, "error_difference"),
-    Column("steady fit time, ratio [95 %]", _ratio, "steady_fit_time_ratio"),
+    _difference("error, points [95 %]", "error_difference", scale=POINTS),
+    _difference("steady fit time, ratio [95 %]", "steady_fit_time_ratio"),
 )
 _ESTIMATES = (
     Column("device", _text("device")),
     Column("estimated from", _text("source")),
     _number("runs", "runs", "d"),
-    Column("measured / estimated, median [10 %, 90 %]", _off, "ratio"),
+    _difference("measured / estimated, median [10 %, 90 %]", "ratio"),
 )
 _OTHER_PEOPLE = (
     Column("from", _text("from_")),
@@ -342,7 +323,7 @@ _OTHER_PEOPLE = (
     _number("runs", "n", "d"),
     Column("settings", _settings),
     Column("behind", _text("model_here")),
-    Column("by points [95 %]", _gap, "gap_to_best"),
+    _difference("by points [95 %]", "gap_to_best", "gap", POINTS),
     _seconds("their fit time", "steady_fit_seconds_there"),
     Column("their device", _text("device_there")),
     Column("where from", _text("where"), long=True),

@@ -1,6 +1,5 @@
 """The report's text: answers, notes on columns, limits, provenance."""
 
-import html
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -57,16 +56,6 @@ STATES = ("ok", "failed", "diverged", "missing")
 WAITED = re.compile(r"waited for a core for (\d+)%")
 
 
-def plain(text: object) -> str:
-    """`text` escaped for plotly, which reads HTML tags."""
-    return html.escape(str(text), quote=False)
-
-
-def in_script(json: str) -> str:
-    """The same JSON, escaped so that it cannot end the `<script>` around it."""
-    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 @dataclass(frozen=True)
 class Answer:
     """One dataset's answer; `model` is None where no run finished.
@@ -101,30 +90,46 @@ def answer(
         return Answer(dataset, None, "", "", [], [none], [])
     best = best_row(ranked)
     rivals = ranked[(ranked["recipe"] == best["recipe"]) & (ranked["model"] != best["model"])]
-    group = ranked[ranked["recipe"] == best["recipe"]]
-    remarks = [*single_runs(best), *against_chance(best)]
-    if few := few_images(best["n_valid"], best["data_kind"]):
-        remarks.append(f"{few}.")
-    taken = rate_to_take(rates, dataset, best["recipe"], best["model"])
-    if runs is not None and (tested := sentence_of_test(runs, taken, best["model"])):
-        remarks.insert(0, tested)
-    if gained := gain_sentence(group, best["model"]):
-        remarks.insert(0, gained)
-    if doubted := split_doubts(best["doubts"]):
-        remarks.insert(0, f"There are doubts about its fits: {'; '.join(doubted)}.")
-    own = rates_of(rates, dataset, best["recipe"])
-    if len(own):
-        take = take_sentence(own, best["model"])
-        remarks += [text for text in (take, order_sentence(board, own)) if text]
-    if (others := ranked["recipe"].nunique()) > 1:
-        remarks.append(f"Best over {others} recipes; the comparison is within {best['recipe']}.")
     every = pd.concat([best.to_frame().T, rivals])
     other = quickest_of_equals(every, every)
     whose = f"{best['model']}'s" if other else "Its"
-    cost = f"{whose} error is {_error(best)}, its steady fit time {fit_time(best)}."
-    choice = told_apart(best, rivals)
-    named = (best["model"], best["recipe"], cost, choice, remarks, _facts(best), other)
-    return Answer(dataset, *named, data=_data(best, runs))
+    return Answer(
+        dataset=dataset,
+        model=best["model"],
+        recipe=best["recipe"],
+        cost=f"{whose} error is {_error(best)}, its steady fit time {fit_time(best)}.",
+        choice=told_apart(best, rivals),
+        remarks=_remarks(best, ranked, board, rates, runs),
+        facts=_facts(best),
+        quickest=other,
+        data=_data(best, runs),
+    )
+
+
+def _remarks(
+    best: pd.Series,
+    ranked: pd.DataFrame,
+    board: pd.DataFrame,
+    rates: pd.DataFrame | None,
+    runs: pd.DataFrame | None,
+) -> list[str]:
+    """What to know beside the choice of `best`, the weightiest first."""
+    dataset, recipe, model = best["dataset"], best["recipe"], best["model"]
+    doubted, few = split_doubts(best["doubts"]), few_images(best["n_valid"], best["data_kind"])
+    taken, own = rate_to_take(rates, dataset, recipe, model), rates_of(rates, dataset, recipe)
+    n_recipes = ranked["recipe"].nunique()
+    remarks = [
+        f"There are doubts about its fits: {'; '.join(doubted)}." if doubted else None,
+        gain_sentence(ranked[ranked["recipe"] == recipe], model),
+        None if runs is None else sentence_of_test(runs, taken, model),
+        *single_runs(best),
+        *against_chance(best),
+        f"{few}." if few else None,
+        take_sentence(own, model),
+        order_sentence(board, own) if len(own) else None,
+        f"Best over {n_recipes} recipes; the comparison is within {recipe}." * (n_recipes > 1),
+    ]
+    return [text for text in remarks if text]
 
 
 def _data(best: pd.Series, runs: pd.DataFrame | None) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.records import Record, unpack_counts
-from pipeline.results import BASELINE
+from pipeline.results import BASELINE, KEY
 from pipeline.statistics.comparison import DECIMALS, run_noise, t_quantile, variance_of_a_run
 from pipeline.statistics.intervals import wilson
 from pipeline.statistics.validation_images import binomial_sd, independent, labels_of, paired
@@ -183,8 +183,7 @@ def baseline_columns(ok: pd.DataFrame, baselines: Baselines) -> pd.DataFrame:
                     "gain_high": gain.high,
                 }
             )
-    names = ["dataset", "recipe", "model"]
-    return pd.DataFrame(rows, columns=[*names, *BASELINE]).set_index(names)
+    return pd.DataFrame(rows, columns=[*KEY, *BASELINE]).set_index(KEY)
 
 
 def baseline_interval(record: Record) -> tuple[float, float]:
@@ -289,8 +288,8 @@ def _best_probe(known: pd.DataFrame, board: pd.DataFrame, model: str) -> str | N
 
 
 def _same_inputs(record: Record, runs: pd.DataFrame) -> bool:
-    """Is the baseline of the images, image size and weights of these runs? Of a raced dataset there
-    may be one from before the study changed.
+    """Was the baseline made with the images, image size and weights of these runs? That of a raced
+    dataset may be older than the last change of the study.
     """
     own = {
         "data_fingerprint": record.data.fingerprint,

@@ -28,6 +28,7 @@ import pandas as pd
 
 from pipeline.core.command import percent
 from pipeline.records import Record, unpack_counts
+from pipeline.results import KEY
 from pipeline.statistics.validation_images import binomial_sd, labels_of, paired
 from pipeline.study.params import Cell
 
@@ -204,7 +205,7 @@ def doubts_column(
         runs.setdefault((cell.dataset, cell.recipe, cell.model), []).append(record)
     sentences = {key: doubts(each, metas.get(key[0])) for key, each in runs.items()}
     found = {key: SEPARATOR.join(each) for key, each in sentences.items() if each}
-    index = pd.MultiIndex.from_tuples(list(found), names=["dataset", "recipe", "model"])
+    index = pd.MultiIndex.from_tuples(list(found), names=KEY)
     return pd.Series(list(found.values()), index=index, name="doubts", dtype=object)
 
 

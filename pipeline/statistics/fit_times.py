@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.records import Record
-from pipeline.results import SMALL_FAST
+from pipeline.results import KEY, SMALL_FAST
 from pipeline.statistics.comparison import Comparison
 from pipeline.statistics.intervals import draw_truths, pooled_noise
 
@@ -28,7 +28,6 @@ COLUMNS = ("on_front", "p_front", "p_front_memory")
 MOST_DRAWS = 1000  # with memory, which compares every pair of models
 TIME = "steady_fit_seconds"  # of a run
 GPU, PROCESS = "peak_memory_gib_max", "peak_rss_gib_max"
-KEY = ["dataset", "recipe", "model"]
 AT_MOST, AT_LEAST = "steady_fit_seconds_at_most", "images_per_second_at_least"
 SECONDS_AT_LEAST = "steady_fit_seconds_at_least"
 ESTIMATED_SECONDS, ESTIMATED_FACTOR = "estimated_seconds", "estimated_factor"

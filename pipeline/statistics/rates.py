@@ -24,13 +24,13 @@ import pandas as pd
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.records import Record, pack_counts, unpack_counts
-from pipeline.results import RATES
+from pipeline.results import KEY, RATES
 from pipeline.statistics.comparison import DECIMALS
 from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
 FOLDS = 10
 OWN_RATE = ".own_rate"  # behind the recipe's name: a plain word in files, tables and pages
-RUN = ["dataset", "recipe", "model", "seed"]
+RUN = [*KEY, "seed"]
 
 
 @dataclass(frozen=True)
@@ -274,9 +274,10 @@ def order_sentence(board: pd.DataFrame, rates: pd.DataFrame) -> str:
     """How often the rate decides the order, and which models lack some of the rates."""
     changed, pairs = changed_order(board, rates)
     first, n = rates["rate"].iloc[0], rates["rate"].nunique()
+    change = "changes its order" if changed == 1 else "change their order"
     text = (
         f"With each model at its own best of {n} rates, {changed} of {pairs} "
-        f"pair{'' if pairs == 1 else 's'} of models {_change(changed)} against {first} alone."
+        f"pair{'' if pairs == 1 else 's'} of models {change} against {first} alone."
     )
     fewer = rates.dropna(subset="left_out")
     for model, rows in fewer.groupby("model", sort=False):
@@ -284,10 +285,6 @@ def order_sentence(board: pd.DataFrame, rates: pd.DataFrame) -> str:
         judged_at = f"judged at {n - len(rows)} of {n} rates" if len(rows) < n else "not ranked"
         text += f" {model} is {judged_at} ({why})."
     return text
-
-
-def _change(changed: int) -> str:
-    return "changes its order" if changed == 1 else "change their order"
 
 
 def take_sentence(rates: pd.DataFrame, model: str) -> str | None:

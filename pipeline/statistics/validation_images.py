@@ -6,7 +6,7 @@ models again, and a fresh clone has no records.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,7 @@ def answers_table(records: dict[Cell, Record]) -> pd.DataFrame:
     """One row per finished run whose record has its answers, in the grid's order."""
     rows = [
         {
-            "dataset": cell.dataset,
-            "recipe": cell.recipe,
-            "model": cell.model,
-            "seed": cell.seed,
+            **asdict(cell),
             "labels": labels_of(record),
             "valid_wrong": record.valid_wrong,
         }

@@ -12,12 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
+
+if TYPE_CHECKING:
+    from pipeline.records import Record
 
 _WORD = re.compile(r"-|[\w./~][\w.:/@%+,=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -37,7 +40,7 @@ _KINDS: dict[Any, str] = {
 
 
 def refuse_odd_words(path: Path) -> None:
-    """Raise for what DVC would misread in the file at `path`: odd values, aliases that bite."""
+    """Raise for values and aliases in the file at `path` that DVC would misread or lose."""
     params = read_yaml(path)
     refuse_odd_values(path, params)
     refuse_aliased_mappings(path)
@@ -67,8 +70,8 @@ def refuse_aliased_mappings(path: Path) -> None:
 
 
 def refuse_other_models_to_time(path: Path, params: Any) -> None:
-    """Raise for models of `benchmark` that the grid has not, as an override of the grid leaves them
-    where `benchmark.models` was an alias of its list.
+    """Raise for models of `benchmark` that are not in the grid. An override of the grid leaves them
+    there if `benchmark.models` was an alias of its list.
     """
     to_time, of_grid = (_list(params, part, "models") for part in ("benchmark", "grid"))
     if others := [str(each) for each in to_time if each not in of_grid]:
@@ -113,9 +116,10 @@ def refuse_odd_values(path: Path, params: Any) -> None:
     for key, text in _texts(params, ""):
         rule = _NAME if key.startswith(("grid.", "race.", "benchmark.", "export.")) else _WORD
         if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
+            shown = text if len(text) <= 60 else f"{text[:60]}..."
             allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
             raise PipelineError(
-                f"{path}: {key} has {_shown(text)}, which becomes part of a shell command: write "
+                f"{path}: {key} has {shown!r}, which becomes part of a shell command: write "
                 f"{allowed} only, {MAX_CHARACTERS} of them at most"
             )
 
@@ -134,10 +138,6 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
 @dataclass(frozen=True)
 class Cell:
     """One fine-tune of the grid."""
@@ -146,6 +146,11 @@ class Cell:
     model: str
     recipe: str
     seed: int
+
+    @classmethod
+    def of(cls, record: "Record") -> "Cell":
+        """The cell that this record is of."""
+        return cls(record.dataset, record.model, record.recipe, record.seed)
 
     def path(self, runs: Path) -> Path:
         """The path of its record in the folder of runs."""
@@ -189,13 +194,10 @@ class Study:
 
     def cells(self) -> Iterator[Cell]:
         """Every cell: the grid's in params.yaml's order, then what races have decided."""
-        for dataset in self.datasets:
-            if dataset in self.raced_datasets:
-                continue
-            for model in self.grid_models or self.models:
-                for recipe in self.recipes:
-                    for seed in self.seeds:
-                        yield Cell(dataset, model, recipe, seed)
+        datasets = [each for each in self.datasets if each not in self.raced_datasets]
+        models = self.grid_models or self.models
+        for values in itertools.product(datasets, models, self.recipes, self.seeds):
+            yield Cell(*values)
         yield from self.raced
 
 
@@ -341,10 +343,9 @@ def _raced(
     for kind in ("fits", "probes"):
         for name, values in _value(path, params, f"race.{kind}", dict).items():
             _check_raced(path, f"race.{kind}.{name}", values, datasets)
-    fits = params["race"]["fits"].values()
-    cells = [Cell(each["dataset"], each["model"], each["recipe"], each["seed"]) for each in fits]
+    cells = tuple(Cell(**each) for each in params["race"]["fits"].values())
     probes = tuple((each["dataset"], each["model"]) for each in params["race"]["probes"].values())
-    return datasets, tuple(cells), probes
+    return datasets, cells, probes
 
 
 def _check_raced(path: Path, key: str, values: Any, datasets: tuple[str, ...]) -> None:
@@ -374,8 +375,7 @@ def _grid_list(
     values = _items(path, params, f"grid.{key}", kind)
     if not values and not (may_be_empty and key in ("datasets", "models")):
         raise PipelineError(f"{path}: grid.{key} is empty: name at least one")
-    if len(set(values)) < len(values):
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice := sorted({str(value) for value in values if values.count(value) > 1}):
         raise PipelineError(f"{path}: grid.{key} names {', '.join(twice)} twice")
     return values
 

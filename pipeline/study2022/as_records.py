@@ -15,6 +15,7 @@ from rich.progress import track
 
 from pipeline.core.errors import PipelineError
 from pipeline.records import Cost, Data, Device, Metrics, Record, write_record
+from pipeline.study.params import Cell
 from pipeline.study2022.corrected import IMAGES
 from pipeline.study2022.printed import IMAGE_SIZE, LEARNING_RATES
 
@@ -41,7 +42,7 @@ def write_records(runs: pd.DataFrame, folder: Path, source: str) -> int:
     written: set[Path] = set()
     for row in track(runs.to_dict("records"), "writing records", transient=True):
         record = record_of(row, source)
-        path = folder / record.dataset / record.model / record.recipe / f"{record.seed}.json"
+        path = Cell.of(record).path(folder)
         for name in (record.dataset, record.model):
             if not _FILE_NAME.fullmatch(name):
                 raise PipelineError(f"{source}: {name!r} cannot be the name of a folder")

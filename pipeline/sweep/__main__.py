@@ -1,7 +1,7 @@
 """`python -m pipeline.sweep`: the study's fine-tunes, many at a time, committed to DVC.
 
-Afterwards `dvc repro` finds them done. Ended or killed at any moment, the next call goes on from
-there. Imports stay inside the function: each run's process imports this module once more.
+Afterwards `dvc repro` finds them done. A sweep may be ended or killed at any moment: the next call
+goes on from there. Imports stay inside the function: each run's process imports this module again.
 """
 
 from pipeline.core.command import run

@@ -1,6 +1,6 @@
-"""What this project uses of DVC, here and in `dvc_loading`: DVC promises none of it to others.
+"""The functions of DVC that this project calls, here and in `dvc_loading`. None of them is public.
 
-They were proved with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
+They were tested with DVC 3.67.1, and pyproject.toml allows no other. tests/test_dvc_private.py
 fails where one of them is gone or takes other arguments. To move to a newer DVC, change PROVED and
 pyproject.toml, then run that test and those of the sweep.
 """
@@ -34,6 +34,7 @@ from pipeline.sweep.dvc_loading import loading_stages
 
 __all__ = ["YAMLFileCorruptedError", "dumps_yaml", "parse_yaml_for_update"]
 PROVED = "3.67.1"
+PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
 MOST_CHARACTERS = 500  # of what DVC says of an error
 PROGRESS_BARS = ("dvc.progress", "dvc_data.callbacks")
 Stage = Any  # dvc.stage.PipelineStage; DVC has no types for others
@@ -53,7 +54,7 @@ class Workspace:
         self.folder = Path(str(self.repo.tmp_dir)) / "sweep"
 
     @contextmanager
-    def locked(self, patience_seconds: float) -> Iterator[None]:
+    def locked(self, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
         """DVC's own lock; `TryAgain` if another DVC keeps it longer than that."""
         until = time.monotonic() + patience_seconds
         while True:
@@ -156,7 +157,7 @@ class Workspace:
         """Commit the stage's outputs to DVC's caches; its part of dvc.lock, YAML by `text_of`."""
         stage.save_outs()
         entry: Entry = to_single_stage_lockfile(stage)
-        if all(out.use_cache or out.metric or out.plot for out in stage.outs):
+        if _can_hash(stage) and all(out.use_cache or out.metric or out.plot for out in stage.outs):
             self._remember(stage, entry, text_of)
         for out in stage.outs:
             out.commit()
@@ -165,8 +166,6 @@ class Workspace:
     def _remember(self, stage: Stage, entry: Entry, text_of: Callable[[Entry], str]) -> None:
         """Put it into the run-cache, as `StageCache.save` does."""
         runs, cache = self.repo.stage_cache, self.repo.cache.legacy
-        if not _can_hash(stage):
-            return
         value = _get_cache_hash(entry)
         path = Path(runs._get_cache_path(_get_cache_hash(dict(entry), key=True), value))
         if path.exists() or not all(out.use_cache for out in stage.outs):
@@ -273,11 +272,6 @@ def changed_outs(stage: Stage) -> dict[str, str]:
 def command_changed(stage: Stage) -> bool:
     """Has dvc.yaml another command than dvc.lock? False of a stage that dvc.lock does not know."""
     return bool(stage.cmd_changed)
-
-
-def outs_changed(stage: Stage) -> bool:
-    """Are outputs missing, or other than dvc.lock says?"""
-    return any(out.workspace_status() for out in stage.outs)
 
 
 def remove_outs(stage: Stage) -> None:

@@ -23,7 +23,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
@@ -38,7 +38,7 @@ from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
 from pipeline.hardware.nvml import PCI_ORDER
-from pipeline.sweep.jobs import Ended, Job, said_by
+from pipeline.sweep.jobs import Ended, Engine, Job, said_by
 from pipeline.sweep.snapshot import signature
 from pipeline.sweep.warm import Settings, can_go_on
 
@@ -204,7 +204,7 @@ class Worker:
         self.process.join()
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Runs up to `jobs` jobs of `threads` threads each at once on this machine.
 
     `warm`: a worker makes one fine-tune of an architecture after another.
@@ -229,12 +229,6 @@ class LocalEngine:
     @property
     def running(self) -> list[Job]:
         return [job for job, _ in self._jobs.values()]
-
-    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
-        return list(jobs)
-
-    def admits(self, job: Job) -> bool:
-        return True
 
     def load(self) -> None:
         """Have the fork server import what runs need; it ends with the thread that starts it."""

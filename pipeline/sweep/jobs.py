@@ -29,10 +29,11 @@ LOG_END = 16_000  # bytes of a log that are looked at
 class Job:
     """One stage's command (of several, a line each), and the files that tell of it.
 
-    `key` is what the stage's inputs were when the job was planned. After success the worker writes
-    it into `receipt`, with the SHA-256 of every output: proof that the outputs are this key's.
-    `cell` is the one that a fine-tune makes, None for other stages; `threads` it computes with.
-    `checked_params` is params.yaml's signature when the sweep found no odd word in it.
+    `key` identifies the stage's inputs when the job was planned. After success the worker writes it
+    into `receipt`, with the SHA-256 of every output: proof that the outputs are of these inputs.
+    `cell` is the one that a fine-tune makes, None for other stages; `threads` is how many threads
+    the job computes with. `checked_params` is the signature of params.yaml when the sweep found no
+    odd word in it.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended; `reason` is what it printed last (`said_by`), None where it printed none.
+    """How a job ended; `reason` is what it printed last (`said_by`), None if it printed nothing.
 
     An exit code below zero is the signal that killed it.
     """
@@ -91,10 +92,21 @@ class Engine(Protocol):
     def free(self) -> int: ...
     @property
     def running(self) -> list[Job]: ...
-    def ordered(self, jobs: Iterable[Job]) -> list[Job]: ...
-    def admits(self, job: Job) -> bool: ...
+
+    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
+        """In which order to start these; by default the given one."""
+        return list(jobs)
+
+    def admits(self, job: Job) -> bool:
+        """Whether this job may start now, where the engine is free."""
+        return True
+
     def load(self) -> None: ...
-    def loaded(self, seconds: float) -> bool: ...
+
+    def loaded(self, seconds: float) -> bool:
+        """Whether `load` has come to an end, after at most so many seconds."""
+        return True
+
     def start(self, job: Job) -> None: ...
     def wait(self, seconds: float) -> list[Ended]: ...
     def stop(self) -> None: ...
@@ -106,7 +118,9 @@ def last_line(log: Path) -> str | None:
 
 
 def said_by(job: Job, exit_code: int) -> str | None:
-    """The last line of its log; of a finished job that is no fit also what its notes belong to."""
+    """The last line of a job's log. If the job is no fit and went well, notes do not count: it is
+    the last other line, with the notes after it.
+    """
     lines = _last_lines(job.log)
     if exit_code != 0 or job.cell is not None:
         return next(reversed(lines), None)
@@ -258,8 +272,9 @@ class Options:
         return self.warm == YES or (self.warm == AUTO and bool(visible_gpus()))
 
     def runs_at_a_time(self, threads: int) -> int:
-        """How many runs of so many threads go at a time on this machine; on that of `fit_on` one,
-        if nothing was asked for."""
+        """How many runs of so many threads this machine makes at a time. With `fit_on` it is one,
+        unless `jobs` says otherwise.
+        """
         from pipeline.hardware.machine import default_jobs, visible_gpus
 
         if self.fit_on is not None:

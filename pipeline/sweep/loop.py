@@ -22,7 +22,7 @@ from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import last_progress
 from pipeline.study.params import Cell
-from pipeline.sweep.dvc_private import Stage, is_cached, name_of, outs_changed, remove_outs, restore
+from pipeline.sweep.dvc_private import Stage, changed_outs, is_cached, name_of, remove_outs, restore
 from pipeline.sweep.jobs import AUTO, CHEAP, Ended, Engine, Job, Options, Streak, last_line
 from pipeline.sweep.project import Project
 
@@ -35,7 +35,7 @@ MOST_ROWS = 16  # of running runs in the table
 class View(AbstractContextManager["View"]):
     """Counts what is done and shows what runs.
 
-    `waiting` is what each run that has not started is thought to cost, in any unit.
+    `waiting` has the estimated cost, in any unit, of each run that has not started.
     """
 
     def __init__(self, console: Console, jobs: int) -> None:
@@ -94,8 +94,8 @@ class View(AbstractContextManager["View"]):
         self.say(f"{end.job.name}: to be tried again: {end.why}")
 
     def refresh(self) -> None:
-        """Show the running jobs anew, twice a second at most; without a terminal a few of them,
-        after minutes in which nothing was said.
+        """Show the running jobs again, twice a second at most; without a terminal a few of them,
+        after minutes without any other line.
         """
         now = time.monotonic()
         if self._live and now - self._shown_at >= REFRESH_SECONDS:
@@ -106,10 +106,11 @@ class View(AbstractContextManager["View"]):
                 self.say(row.plain.rstrip())
 
     def seconds_left(self, now: float) -> float | None:
-        """If the rest takes as long for its price as what has ended; None before anything has.
+        """The time left if the rest takes as long for its price as the runs that have ended; None
+        before one has.
 
-        A run that has taken longer than that needs what its remaining epochs take, at the pace of
-        those it has told of; 0 before it has.
+        A run that has already taken longer needs the time of its remaining epochs, at the pace of
+        those that it has reported; 0 before it has reported any.
         """
         if not self._ended_price:
             return None
@@ -165,12 +166,11 @@ def how_far(job: Job) -> str:
 TICK_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 2.0
 COMMIT_SHARE = 0.1  # of the time at most goes into commits, as long as runs are under way
-PATIENCE_SECONDS = 600.0  # for another DVC command that holds the workspace
 ATTEMPTS = 2  # of a run that is killed or asks for another try
 
 
 def together(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs of each architecture side by side, where its first one stands."""
+    """The jobs, those of one architecture together, in the order of each one's first job."""
     jobs = list(jobs)
     kinds = list(dict.fromkeys(job.architecture for job in jobs))
     return sorted(jobs, key=lambda job: kinds.index(job.architecture))
@@ -247,7 +247,7 @@ class Sweep:
 
     def _plan(self) -> bool:
         """Look at each stage whose needs are all there; is there anything to start now?"""
-        with self.project.locked(PATIENCE_SECONDS):
+        with self.project.locked():
             while batch := {each for each in self._unplanned if self.needs[each] <= self._finished}:
                 self._look([self.stages[name] for name in self._unplanned if name in batch])
                 self._unplanned = [name for name in self._unplanned if name not in batch]
@@ -256,9 +256,9 @@ class Sweep:
         return bool(self._ready)
 
     def _say_what_is_to_do(self) -> None:
-        """How many stages there are to make, and how long their fits will take here: at most, as
-        those that wait for others may yet be in DVC's cache. Said again when none waits any more,
-        if the time is another: it is known for more fits once their datasets are prepared.
+        """Say how many stages there are to make, and how long their fits will take here: at most,
+        while some wait for others, as DVC's cache may have them. Say it again when none waits any
+        more, if the time has changed: once their datasets are prepared it is known for more fits.
         """
         jobs = [*self.engine.running, *self._ready]
         stages = [self.stages[name] for name in (*(job.name for job in jobs), *self._unplanned)]
@@ -302,9 +302,9 @@ class Sweep:
         """Find what is done already; the rest is ready to start."""
         project, to_do = self.project, []
         for stage in stages:
-            inputs_changed = project.inputs_changed(stage)
+            inputs_changed = project.inputs.changed(stage)
             job = project.job(stage)
-            if not inputs_changed and not outs_changed(stage):
+            if not inputs_changed and not changed_outs(stage):
                 self._finish(stage, self.result.fresh)
             elif project.is_made(job):
                 self._finish(stage, self.result.kept)
@@ -339,8 +339,9 @@ class Sweep:
         self._left.clear()
 
     def _next(self) -> Job | None:
-        """The next in line that the engine can take now; where processes stay warm, rather one for
-        which such a process waits, then one of an architecture that no process runs."""
+        """The next in line that the engine can take now. Where processes stay warm, one for which
+        such a process waits comes first, then one of an architecture that no process runs.
+        """
         job = next(filter(self.engine.admits, self._ready), None)
         if job is not None and job.cell and self._keeps_warm and not self._packs:
             kinds = [each.architecture for each in self._ready]
@@ -389,7 +390,7 @@ class Sweep:
         if not self._uncommitted:
             return
         begin = time.monotonic()
-        with self.project.locked(PATIENCE_SECONDS):
+        with self.project.locked():
             moved = self.project.commit(self._uncommitted, list(self.stages))
         for stage in moved:
             self.result.moved.append(name_of(stage))

@@ -57,7 +57,7 @@ class Alone:
 
 
 def alone_of(record: Record) -> Alone | None:
-    """Of a finished run that shared its GPU with none; None where anything needed is unknown."""
+    """What a finished run took that shared its GPU with none; None where any of it is unknown."""
     told, cost = record.telemetry, record.cost
     busy_percent = told.get("gpu_utilisation_mean_percent")
     steady, start_up = record.steady_fit_seconds, record.start_up_seconds
@@ -80,10 +80,10 @@ def alone_of(record: Record) -> Alone | None:
 class Running:
     """A run on a GPU. `alone` is set where it may share.
 
-    lead_seconds  from the job's start to that of its fit; None where no lone run has told
-    epoch         the last one heard of, with the run's clock then, and when that was heard
-    first         the first one heard of, with that clock, which runs before the fit starts
-    overlap       runs on the GPU, itself included, integrated over seconds
+    lead_seconds  from the job's start to that of its fit; None where no lone run has shown it
+    epoch         the last one reported, with the run's clock then, and when that was heard
+    first         the first one reported, with that clock, which runs before the fit starts
+    overlap       the number of runs on the GPU, itself included, integrated over seconds
     """
 
     job: Job
@@ -98,7 +98,7 @@ class Running:
     overlap: float = 0.0
 
     def most_rate(self, now: float) -> float:
-        """At most this share of a lone run's speed: its present epoch has not ended yet."""
+        """Its speed as a share of a lone run's, at most: its present epoch has not ended yet."""
         if self.alone is None:
             return 1.0
         progress = last_progress(self.job.progress)
@@ -155,7 +155,7 @@ class Packing:
         self._outdated: set[Path] = set()  # records
 
     def will_make(self, jobs: Iterable[Job]) -> None:
-        """These are to run: a record that one of them has was made from other inputs."""
+        """Note that these are to run: if one of them has a record, it is of other inputs."""
         self._outdated |= {job.root / job.outs[0] for job in jobs if job.cell is not None}
 
     def gpu_for(self, job: Job) -> int | None:
@@ -190,7 +190,9 @@ class Packing:
         gpu.running.append(Running(job, alone, warm, now, lead))
 
     def ended(self, job: Job, record: Record | None, now: float) -> list[Job]:
-        """Learn from a run that ended (`record`: None where it made none); who may go on now."""
+        """Learn from a run that ended, whose record is None if it made none; returns the jobs that
+        may go on now.
+        """
         gpu, run = self._where(job)
         gpu.count(now)
         gpu.running.remove(run)
@@ -206,7 +208,9 @@ class Packing:
         return [each.job for each in gpu.running[:1]]
 
     def look(self, now: float) -> list[Job]:
-        """Take packs apart that are slower than one run after another; who is to stop for now."""
+        """Take apart packs that are slower than one run after another; returns the jobs that are to
+        stop for now.
+        """
         stop: list[Job] = []
         for gpu in self.gpus:
             going = [each for each in gpu.running if each.alone is not None and not each.paused]
@@ -234,11 +238,7 @@ class Packing:
         return True
 
     def _first_known(self, records: list[Path]) -> Alone | None:
-        for path in records:
-            try:
-                record = read_record(path)
-            except (OSError, PipelineError):  # it is made anew
-                continue
+        for record in filter(None, map(_readable, records)):
             if self._device in (None, record.device.name) and (alone := alone_of(record)):
                 return alone
         return None
@@ -303,9 +303,13 @@ def _folder(job: Job) -> Path:
 
 def record_of(job: Job) -> Record | None:
     """What a fine-tune recorded; None for another stage, or where there is nothing to read."""
+    return None if job.cell is None else _readable(job.root / job.outs[0])
+
+
+def _readable(path: Path) -> Record | None:
     try:
-        return None if job.cell is None else read_record(job.root / job.outs[0])
-    except (OSError, PipelineError):
+        return read_record(path)
+    except (OSError, PipelineError):  # it is made anew
         return None
 
 

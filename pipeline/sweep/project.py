@@ -80,14 +80,9 @@ class Project(Workspace):
         """Does dvc.lock know outputs of it, from whatever inputs?"""
         return any(out.hash_info for out in stage.outs)
 
-    def inputs_changed(self, stage: Stage) -> bool:
-        """Are command, parameters or dependencies other than dvc.lock says? Asked once a stage."""
-        return self.inputs.changed(stage)
-
     def job(self, stage: Stage) -> Job:
-        """How to make the stage, as its inputs are now (after `inputs_changed`)."""
+        """How to make the stage, as its inputs are now (after `inputs.changed`)."""
         name = name_of(stage)
-        plain = name.replace("/", "_")
         return Job(
             name=name,
             command=command_of(stage),
@@ -95,8 +90,8 @@ class Project(Workspace):
             deps=deps_of(stage),
             outs=outs_of(stage),
             root=self.root,
-            log=self.folder / "logs" / f"{plain}.log",
-            receipt=self.folder / "receipts" / f"{plain}.json",
+            log=self.folder / "logs" / f"{_file_name(name)}.log",
+            receipt=self._receipt(name),
             cell=self.cell_of(stage),
             threads=self.threads_of(stage),
             checked_params=None if self._snapshot is None else self._snapshot.first(PARAMS),
@@ -137,7 +132,7 @@ class Project(Workspace):
         self.inputs.forget()
         moved, entries = [], {}
         for stage in stages:
-            self.inputs_changed(stage)
+            self.inputs.changed(stage)
             if self.inputs.key(stage) != keys[name_of(stage)]:
                 moved.append(stage)
                 continue
@@ -150,8 +145,11 @@ class Project(Workspace):
             if self._snapshot is not None:
                 self._snapshot.wrote(["dvc.lock"])
         for name in entries:
-            (self.folder / "receipts" / f"{name.replace('/', '_')}.json").unlink(missing_ok=True)
+            self._receipt(name).unlink(missing_ok=True)
         return moved
+
+    def _receipt(self, name: str) -> Path:
+        return self.folder / "receipts" / f"{_file_name(name)}.json"
 
     def _note_files(self, stage: Stage) -> None:
         """Keep the list of files of each folder that the stage depends on, by the folder's hash."""
@@ -159,6 +157,10 @@ class Project(Workspace):
             if not self.noted(value).exists():
                 write_json(self.noted(value), files)
             self._noted.add(value)
+
+
+def _file_name(stage: str) -> str:
+    return stage.replace("/", "_")
 
 
 class LockFile:

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from pipeline.finetune import weights
 from pipeline.finetune.weights import Weights, find, weights_config
 from pipeline.sweep import ray_host
 from pipeline.sweep.engine import GRACE_SECONDS, LocalEngine, write_receipt
-from pipeline.sweep.jobs import Ended, Job, Options
+from pipeline.sweep.jobs import Ended, Engine, Job, Options
 from pipeline.sweep.ray_host import Parcels
 
 CODE = ("conf", "params.yaml", "pipeline")
@@ -80,7 +80,7 @@ class RemoteHost:
         self.calls.add(start.remote(for_host(job), *luggage))
 
 
-class RayEngine:
+class RayEngine(Engine):
     """Runs jobs of `threads` threads each on all nodes, on each as `options` would have them there.
 
     `say` tells the user of hosts that come and go.
@@ -114,17 +114,8 @@ class RayEngine:
         away = [job for host in self._hosts.values() for job in host.jobs.values()]
         return [*self._waiting, *away, *self._here.running, *(end.job for end in self._ended)]
 
-    def ordered(self, jobs: Iterable[Job]) -> list[Job]:
-        return list(jobs)
-
-    def admits(self, job: Job) -> bool:
-        return True
-
     def load(self) -> None:
         """Each host has a fork server of its own."""
-
-    def loaded(self, seconds: float) -> bool:
-        return True
 
     def start(self, job: Job) -> None:
         _begin_log(job, "waits for a host")
@@ -253,7 +244,7 @@ class RayEngine:
         return ended
 
     def _give_up(self, host: RemoteHost, error: Exception) -> None:
-        """Take a host's runs back; one that has lost its host too often is told as ended."""
+        """Take a host's runs back; one that has lost its host too often is reported as ended."""
         said = str(error).strip().splitlines() or [repr(error)]
         reason = said[-1].partition(". ")[0].strip()
         names = ", ".join(host.jobs) or "no run"

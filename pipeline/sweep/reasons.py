@@ -49,7 +49,7 @@ class Reasons:
         self._known: dict[str, list[Reason]] = {}
 
     def of(self, stage: Stage) -> list[Reason]:
-        """Why the stage is stale, after `project.inputs_changed(stage)`; empty where it is not."""
+        """Why the stage is stale, after `project.inputs.changed(stage)`; empty where it is not."""
         found = list(self._of_inputs(stage))
         if not self.project.was_made(stage) and all(
             each.before is None for each in self._differences(stage)

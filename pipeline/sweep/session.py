@@ -1,8 +1,8 @@
 """One call of the sweep: hold the workspace, run the loop, end cleanly on signals, sum up.
 
-A dry run leaves the workspace to others: it prints what would become of each stage and how long
-that would take. All that it writes are links to sources that have come or gone, which would stop
-DVC, and the snapshot.
+A dry run does not hold the workspace: it prints what would become of each stage and how long that
+would take. It writes only the snapshot, and links to sources that have come or gone, because DVC
+would stop at these.
 """
 
 import signal
@@ -20,16 +20,16 @@ from pipeline.source import __main__ as links
 from pipeline.study.params import Study, read_study, refuse_odd_words, refuse_unknown_names
 from pipeline.sweep.dvc_private import (
     Stage,
+    changed_outs,
     inputs_of,
     missing_inputs,
     name_of,
     one_line,
-    outs_changed,
     outs_of,
 )
 from pipeline.sweep.engine import LocalEngine
 from pipeline.sweep.jobs import AUTO, LIMIT, Engine, Options
-from pipeline.sweep.loop import PATIENCE_SECONDS, Result, Sweep, View
+from pipeline.sweep.loop import Result, Sweep, View
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
 from pipeline.sweep.snapshot import Snapshot
@@ -75,7 +75,7 @@ def plan(
 
 
 def new_models(project: Project, stages: list[Stage]) -> set[str]:
-    """The models of the fits among these stages of which no fit was ever made."""
+    """The models of the fits among these stages that were never fitted before."""
     made = filter(project.was_made, stages)
     models, before = (
         {cell.model for cell in map(project.cell_of, each) if cell} for each in (stages, made)
@@ -175,8 +175,8 @@ def verdict_of(project: Project, stage: Stage) -> str | None:
     """What a sweep would do to the stage as things are; None if it is up to date."""
     if missing_inputs(stage):
         return RUN
-    inputs_changed = project.inputs_changed(stage)
-    if not inputs_changed and not outs_changed(stage):
+    inputs_changed = project.inputs.changed(stage)
+    if not inputs_changed and not changed_outs(stage):
         return None
     if project.is_made(project.job(stage)):
         return "commit"
@@ -204,7 +204,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         if options.address is not None:
             device = options.fit_on or "this machine"
             console.print(f"{options.address} is not asked: the estimate is for {device}")
-        with project.locked(PATIENCE_SECONDS):
+        with project.locked():
             found = plan(project, study, stages, needs, console, n_jobs, options)
         if not found and not faults:
             snapshot.keep(targets, len(stages))
@@ -214,7 +214,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
             console.print(line, markup=False, soft_wrap=True)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
-            with project.locked(PATIENCE_SECONDS):
+            with project.locked():
                 project.pull_run_cache()
         engine = engine_for(options, project.root, n_jobs, threads, view)
         sweep = Sweep(project, engine, view, stages, needs, options)

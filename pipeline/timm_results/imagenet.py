@@ -28,13 +28,9 @@ SPEED_COLUMNS = [
     "peak_rss_gib",
     "joules_per_image",  # of own benchmarks alone
 ]
+NAME_COLUMNS = ["model", "arch", "tag", "family", "pretraining", "licence"]  # "" for unknown
 COLUMNS = [
-    "model",
-    "arch",
-    "tag",
-    "family",
-    "pretraining",
-    "licence",  # "" for unknown
+    *NAME_COLUMNS,
     "fixed_size",  # pixels, of models that take no other input
     "img_size",
     "top1",
@@ -47,17 +43,7 @@ COLUMNS = [
     *SPEED_COLUMNS,
     "commit",
 ]
-TEXT_COLUMNS = [
-    "model",
-    "arch",
-    "tag",
-    "family",
-    "pretraining",
-    "licence",
-    "interpolation",
-    "commit",
-    *SETUP_COLUMNS,
-]
+TEXT_COLUMNS = [*NAME_COLUMNS, "interpolation", "commit", *SETUP_COLUMNS]
 ACCURACIES = {  # column of `published`: that of imagenet.csv
     "imagenet_top1": "top1",
     **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},

@@ -24,7 +24,6 @@ def main(*stages: str) -> None:
     from rich.console import Console
 
     from pipeline.study.params import read_study, refuse_unknown_names
-    from pipeline.sweep.loop import PATIENCE_SECONDS
     from pipeline.sweep.project import Project
     from pipeline.sweep.session import explained, verdicts
 
@@ -32,7 +31,7 @@ def main(*stages: str) -> None:
     refuse_unknown_names(study)
     project, console = Project(Path.cwd()), Console(highlight=False)
     wanted, needs = project.collect(stages or study.stages)
-    with project.locked(PATIENCE_SECONDS):
+    with project.locked():
         found = verdicts(project, wanted, needs)
         lines = explained(project, wanted, found)
     for line in lines or [f"{len(wanted)} stages up to date"]:

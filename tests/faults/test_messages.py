@@ -38,7 +38,7 @@ from pipeline.recommend import __main__ as recommend
 from pipeline.recommend.limits import Limit, above_0
 from pipeline.recommend.prior import shortlist
 from pipeline.records import Record
-from pipeline.report import __main__ as report
+from pipeline.report.mistakes import picture
 from pipeline.results import read_results
 from pipeline.study.params import read_study
 from pipeline.study2022 import as_records
@@ -186,7 +186,7 @@ def _kill_me(file: str) -> bytes:
 def test_what_an_earlier_stage_should_have_made_is_named(tmp_path: Path) -> None:
     one_line(lambda: read_results(tmp_path), str(tmp_path), "dvc repro aggregate")
     one_line(lambda: merge.accuracy_of(tmp_path), str(tmp_path), "fetch")
-    one_line(lambda: report.picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
+    one_line(lambda: picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
     one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "not a whole file of timings")
     (tmp_path / "source.json").write_text("[]")
     one_line(lambda: read_source(tmp_path), "source.json", "fetch")
