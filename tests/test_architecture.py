@@ -9,7 +9,7 @@ import pytest
 
 from docs.architecture import cycle_in, drawing, imports, modules, packages, reduced, with_drawing
 
-MOST_MODULES = 142
+MOST_MODULES = 143
 MOST_LINES = 400
 MOST_FILES = 3  # to change for one purpose
 SAME_NAME = {

@@ -123,6 +123,15 @@ def test_one_class_alone_and_an_empty_folder_are_told(tmp_path: Path) -> None:
         recognise(root)
 
 
+@pytest.mark.parametrize("parts", [(), ("train", "valid")])
+def test_images_outside_the_class_folders_are_told(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    folders = [f"{part}/{label}" for part in parts or (".",) for label in "ab"]
+    images = [f"{folder}/{n}.jpg" for folder in folders for n in (1, 2)]
+    found = recognise(pictures(tmp_path / "photos", *images, "cover.jpg"))
+    assert len(found.source.images) == len(images)
+    assert found.source.unlabelled == ["cover.jpg"]
+
+
 def test_a_folder_that_is_no_class_is_none(tmp_path: Path) -> None:
     for folder in ("images", "train"):
         with pytest.raises(PipelineError, match="no class folders"):

@@ -17,7 +17,8 @@ from typing import Any
 
 from pipeline.dataset.columns import LABEL_NAMES, says_more
 from pipeline.dataset.file_column import Hints, Unclear, find_file_column
-from pipeline.dataset.folders import Nested, may_be_class, read_folders
+from pipeline.dataset.folder_names import may_be_class
+from pipeline.dataset.folders import Nested, read_folders
 from pipeline.dataset.image_files import ImageFiles, why_not_read
 from pipeline.dataset.image_tables import (
     ImageTable,

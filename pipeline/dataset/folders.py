@@ -1,8 +1,7 @@
 """What a tree of folders says, where no table does: which level names parts, classes, groups."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,35 +15,17 @@ from pipeline.dataset.file_column import (
     choice_of_folders,
     common_folders,
 )
+from pipeline.dataset.folder_names import (
+    NO_CLASSES,
+    NUMBERED,
+    OF_ONE,
+    SAYS_NOTHING,
+    may_be_class,
+    parts_in_words,
+    refuse_odd_classes,
+)
 from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
-from pipeline.dataset.sources import Layout, listed, part_in_words, part_of_folder, words
-
-NO_CLASSES = NO_IMAGES | words(
-    "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
-    "jpegimages data dataset raw original originals input inputs output outputs files "
-    "frames crops thumbnails thumbs resized unlabeled unlabelled tmp temp export exports"
-)
-_SAYS_NOTHING = NO_CLASSES | {"cropped", "frame", "all"}
-_OUTCOMES = words(  # of which there are numbered cases, seldom numbered classes
-    "normal abnormal tumor tumour cancer benign malignant healthy sick diseased control controls "
-    "positive negative pos neg covid infected uninfected"
-)
-_ONES = "patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|clip"
-_ONES += "|study|specimen"
-_VOLUMES = re.compile(
-    r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
-    rf"set|dir|tile|patch|slice|{_ONES})"
-    r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
-    re.I,
-)
-_OF_ONE = re.compile(rf"(?:{_ONES})[-_ ]?\d+", re.I)  # whose images go together
-_DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*|.*_20\d{6}T\d{6}(_.*)?")
-_ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
-    r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
-    re.I,
-)
-_NUMBERED = re.compile(r".*\d.*")
-MANY_IN_A_ROW, FEW_IMAGES = 5, 20
+from pipeline.dataset.sources import Layout, listed, part_in_words, part_of_folder
 
 
 class Nested(Unclear):
@@ -93,7 +74,7 @@ def read_folders(files: Sequence[str], hints: Hints, beside_table: bool = False)
     classes = sorted({rest[0] for rest in tree.labelled})
     if len(classes) < 2:
         return None
-    _refuse_odd_classes(
+    refuse_odd_classes(
         classes, tree.labelled.total(), tree.layout("{label}", *["**"] * bool(inner_levels))
     )
     evidence = [f"{len(classes)} folders name the classes ({listed(classes)})"]
@@ -183,7 +164,7 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
         for each, count in folders.items():
             if len(each) > level:
                 n_images[each[level]] += count
-        part_of = _parts_in_words(n_images)
+        part_of = parts_in_words(n_images)
         if "train" not in part_of.values() or not len(set(part_of.values())) == len(part_of) > 1:
             part_of = {name: part for name in part_of if (part := part_of_folder(name))}
         strange = sorted(n_images.keys() - part_of.keys())
@@ -204,9 +185,13 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
 
 
 def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> None:
-    """Raise where a part lacks the class folders of others; test may hold images side by side."""
-    deep = sorted({each[0] for each in folders if not {*map(str.lower, each[1:])} <= NO_CLASSES})
-    for each, count in folders.items():
+    """Raise where a part lacks the class folders of others; test may hold images side by side.
+
+    Images beside the folders of the parts have no label.
+    """
+    in_parts = {each: count for each, count in folders.items() if each}
+    deep = sorted({each[0] for each in in_parts if not {*map(str.lower, each[1:])} <= NO_CLASSES})
+    for each, count in in_parts.items():
         flat = len(each) == 1
         if deep and each[0] not in deep and not (flat and part_in_words(each[0]) == "test"):
             to_leave_out = ""
@@ -252,18 +237,18 @@ def _levels_below_classes(tree: _Tree, beside_table: bool) -> tuple[list[str], s
     mean_nothing = f"folders below them ({listed(lower)}) mean nothing"
     one_in_each = len(lower) == 1 and len(uppers_of[lower[0]]) == len(upper) and shallowest > 2
     own_name = all(rest[0] == rest[1] for rest in deep)  # as archives leave it
-    say_nothing = all(name.lower() in _SAYS_NOTHING for name in lower)  # images/ in each
+    say_nothing = all(name.lower() in SAYS_NOTHING for name in lower)  # images/ in each
     if say_nothing or (not files_beside and (one_in_each or own_name)):
         if inner := sorted({rest[2] for rest in deep if len(rest) > 2}):
             of_inner = tree.layout("*", "*", "{label}", *["**"] * (deepest > 3))
             raise Nested(upper, inner, (tree.layout("{label}", "**"), of_inner))
         return ["**"], mean_nothing
-    of_ones = all(map(_OF_ONE.fullmatch, lower))  # patients, never classes
+    of_ones = all(map(OF_ONE.fullmatch, lower))  # patients, never classes
     repeated = any(len(each) > 1 for each in uppers_of.values())
     numbers = not beside_table and all(map(str.isdecimal, lower))  # patients, or iNaturalist's
-    named = numbers or not all(map(_NUMBERED.fullmatch, lower))
+    named = numbers or not all(map(NUMBERED.fullmatch, lower))
     may_be_groups = (deepest == 2 or of_ones) and not files_beside
-    above = "{group}" if all(map(_OF_ONE.fullmatch, upper)) else "*"
+    above = "{group}" if all(map(OF_ONE.fullmatch, upper)) else "*"
     layout_of_lower = tree.layout(above, "{label}", *["**"] * (deepest > 2))
     if not of_ones and (repeated or (named and not files_beside)):
         below = "{group}" if may_be_groups and numbers and not repeated else "**"
@@ -278,66 +263,6 @@ def _levels_below_classes(tree: _Tree, beside_table: bool) -> tuple[list[str], s
         f"folders below them ({listed(lower)}) keep their images together (if they are the "
         f"classes, write --layout '{layout_of_lower}')"
     )
-
-
-def _refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
-    """Raise where folders are called like something other than classes."""
-    generic = [name for name in classes if name.lower() in NO_CLASSES]
-    part_of = _parts_in_words(classes)
-    parts = [name for name in part_of if part_of_folder(name)]
-    if {"train"} < set(part_of.values()):
-        parts = list(part_of)
-    if odd := generic + parts:
-        others = [name for name in classes if name not in odd]
-        instead = "--images FOLDER for the folder that holds the images"
-        if len(others) > 1:
-            instead = f"move them away to use the others alone ({listed(others)})"
-        raise Unclear(
-            f"classes would be made of folders {listed(odd)}, which are called like something "
-            f"else: write --layout '{layout}' if they are classes, or {instead}"
-        )
-    look = ""
-    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
-        look = "look like volumes, groups, dates or ids"
-    if before := _numbered_cases(classes, n_images):
-        look = f"are {listed(before)} and a number, as slides or patients are"
-    if look:
-        raise Unclear(
-            f"classes would be made of folders {listed(classes)}, which {look}: write --layout "
-            f"'{layout}' if they are classes, or give a table with a column of file names and one "
-            "of labels"
-        )
-
-
-def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:
-    """What precedes the numbers in names of cases, such as tumor_1, tumor_2, normal_1, normal_2.
-
-    Classes are numbered too. Cases are called like an outcome, or are many in a row of few images.
-    """
-    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
-    found = [(match[1], match[2]) for match in matches if match]
-    numbers_of: dict[str, list[int]] = defaultdict(list)
-    for text, number in sorted(found):
-        numbers_of[text].append(int(number))
-    rows = list(map(sorted, numbers_of.values()))
-    if len(found) < len(classes) or len(rows) < 2 or min(map(len, rows)) < 2:
-        return []
-    padded = any(number.startswith("0") and len(number) > 1 for _, number in found)
-    in_a_row = padded and all(of[-1] - of[0] + 1 == len(of) >= MANY_IN_A_ROW for of in rows)
-    few_images = n_images < FEW_IMAGES * len(classes)
-    outcomes = {text.lower() for text in numbers_of} <= _OUTCOMES
-    return list(numbers_of) if outcomes or (in_a_row and few_images) else []
-
-
-def _parts_in_words(folders: Iterable[str]) -> dict[str, str]:
-    """The part of each folder that is called like one by a word of its name."""
-    return {folder: part for folder in folders if (part := part_in_words(folder))}
-
-
-def may_be_class(folder: str) -> bool:
-    """Whether a folder's name may be a class's."""
-    odd = _VOLUMES.fullmatch(folder) or _DATE.fullmatch(folder) or part_in_words(folder)
-    return bool(folder) and folder.lower() not in NO_CLASSES and not odd
 
 
 def class_folders(files: Sequence[str]) -> dict[str, str]:

@@ -72,19 +72,23 @@ def in_class_folders(
     """
     if layout is not None:
         return _in_layout(root, Layout.of(layout), parts)
-    images, others = [], []
+    images, others, unlabelled = [], [], []
     folders = {None: root} if parts is None else {p: root / f for p, f in parts.items()}
     for part, folder in folders.items():
         check_part("parts", part)
         for path in data_files(folder):
             file = path.relative_to(root).as_posix()
-            if path.parent == folder:
-                continue  # beside the class folders: a README, a list
-            if path.suffix.lower() in SUFFIXES:
+            is_image, outside = path.suffix.lower() in SUFFIXES, path.parent == folder
+            if is_image and not outside:
                 images.append(Found(file, (path.parent.name,), part))
-            else:
+            elif is_image:
+                unlabelled.append(file)
+            elif not outside:  # those outside are a README, a list
                 others.append(file)
-    return Source(images, FolderReader(root), _faults_of_other_files(others, images))
+    if parts is not None:
+        beside = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+        unlabelled = [path.name for path in beside if path.is_file()] + unlabelled
+    return Source(images, FolderReader(root), _faults_of_other_files(others, images), unlabelled)
 
 
 def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:

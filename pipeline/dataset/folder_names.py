@@ -1,0 +1,95 @@
+"""What the names of folders say: which may be classes, and which are parts, cases, dates or ids."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pipeline.dataset.file_column import NO_IMAGES, Unclear
+from pipeline.dataset.sources import listed, part_in_words, part_of_folder, words
+
+NO_CLASSES = NO_IMAGES | words(
+    "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
+    "jpegimages data dataset raw original originals input inputs output outputs files "
+    "frames crops thumbnails thumbs resized unlabeled unlabelled tmp temp export exports"
+)
+SAYS_NOTHING = NO_CLASSES | {"cropped", "frame", "all"}
+_OUTCOMES = words(  # of which there are numbered cases, seldom numbered classes
+    "normal abnormal tumor tumour cancer benign malignant healthy sick diseased control controls "
+    "positive negative pos neg covid infected uninfected"
+)
+_ONES = "patient|subject|sub|case|session|ses|slide|video|scene|site|user|group|seq|sequence|clip"
+_ONES += "|study|specimen"
+_VOLUMES = re.compile(
+    r"(?:.*[-_ ])?(?:part|batch|chunk|folder|shard|split|fold|vol|volume|disk|images?|imgs?|data|"
+    rf"set|dir|tile|patch|slice|{_ONES})"
+    r"[-_ ]?\d+(?:[-_ ][a-z]*[-_ ]?\d+)*",  # patient_004_node_2
+    re.I,
+)
+OF_ONE = re.compile(rf"(?:{_ONES})[-_ ]?\d+", re.I)  # whose images go together
+_DATE = re.compile(r"(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d.*|.*_20\d{6}T\d{6}(_.*)?")
+_ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
+    r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
+    re.I,
+)
+NUMBERED = re.compile(r".*\d.*")
+MANY_IN_A_ROW, FEW_IMAGES = 5, 20
+
+
+def may_be_class(folder: str) -> bool:
+    """Whether a folder's name may be a class's."""
+    odd = _VOLUMES.fullmatch(folder) or _DATE.fullmatch(folder) or part_in_words(folder)
+    return bool(folder) and folder.lower() not in NO_CLASSES and not odd
+
+
+def parts_in_words(folders: Iterable[str]) -> dict[str, str]:
+    """The part of each folder that is called like one by a word of its name."""
+    return {folder: part for folder in folders if (part := part_in_words(folder))}
+
+
+def refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
+    """Raise where folders are called like something other than classes."""
+    generic = [name for name in classes if name.lower() in NO_CLASSES]
+    part_of = parts_in_words(classes)
+    parts = [name for name in part_of if part_of_folder(name)]
+    if {"train"} < set(part_of.values()):
+        parts = list(part_of)
+    if odd := generic + parts:
+        others = [name for name in classes if name not in odd]
+        instead = "--images FOLDER for the folder that holds the images"
+        if len(others) > 1:
+            instead = f"move them away to use the others alone ({listed(others)})"
+        raise Unclear(
+            f"classes would be made of folders {listed(odd)}, which are called like something "
+            f"else: write --layout '{layout}' if they are classes, or {instead}"
+        )
+    look = ""
+    if any(all(map(each.fullmatch, classes)) for each in (_VOLUMES, _DATE, _ID)):
+        look = "look like volumes, groups, dates or ids"
+    if before := _numbered_cases(classes, n_images):
+        look = f"are {listed(before)} and a number, as slides or patients are"
+    if look:
+        raise Unclear(
+            f"classes would be made of folders {listed(classes)}, which {look}: write --layout "
+            f"'{layout}' if they are classes, or give a table with a column of file names and one "
+            "of labels"
+        )
+
+
+def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:
+    """What precedes the numbers in names of cases, such as tumor_1, tumor_2, normal_1, normal_2.
+
+    Classes are numbered too. Cases are called like an outcome, or are many in a row of few images.
+    """
+    matches = [re.fullmatch(r"(.*[^\W\d_])[-_ ]?(\d+)", name) for name in classes]
+    found = [(match[1], match[2]) for match in matches if match]
+    numbers_of: dict[str, list[int]] = defaultdict(list)
+    for text, number in sorted(found):
+        numbers_of[text].append(int(number))
+    rows = list(map(sorted, numbers_of.values()))
+    if len(found) < len(classes) or len(rows) < 2 or min(map(len, rows)) < 2:
+        return []
+    padded = any(number.startswith("0") and len(number) > 1 for _, number in found)
+    in_a_row = padded and all(of[-1] - of[0] + 1 == len(of) >= MANY_IN_A_ROW for of in rows)
+    few_images = n_images < FEW_IMAGES * len(classes)
+    outcomes = {text.lower() for text in numbers_of} <= _OUTCOMES
+    return list(numbers_of) if outcomes or (in_a_row and few_images) else []
