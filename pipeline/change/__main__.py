@@ -224,11 +224,12 @@ def _mappings(content: Any) -> Iterator[Any]:
 
 
 def _keys(content: Any, before: str = "") -> Iterator[str]:
-    """Every key, dotted; of the cells of a race only the section that holds them."""
+    """Every key that holds a value, dotted; of a race's cells the section that holds them."""
     for key, value in content.items():
-        yield f"{before}{key}"
         if isinstance(value, dict) and before != "race.":
             yield from _keys(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
 
 
 if __name__ == "__main__":

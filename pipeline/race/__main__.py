@@ -207,13 +207,11 @@ class Contest:
                 return self._certificate(now, stopped)
             targets = self._decide(study, field, actions)
             models = [field.candidates.names[each.model] for each in actions]
-            left_none = self._try(targets, models)
-            broken |= left_none
+            broken |= (left_none := self._try(targets, models))
             in_vain = in_vain + 1 if left_none == set(models) else 0
             if in_vain == MOST_FAILED:
-                raise PipelineError(
-                    f"no run of {', '.join(sorted(broken))} left a record: see above"
-                )
+                names = ", ".join(sorted(broken))
+                raise PipelineError(f"no run of {names} left a record: see above")
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
