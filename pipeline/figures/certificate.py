@@ -326,6 +326,16 @@ def read_certificate(path: Path) -> Certificate:
     return read_json(path, lambda value: build(Certificate, value), "certificate", again)
 
 
+def race_on(races: Path, dataset: str) -> str:
+    """The command by which a race that is not over goes on; its certificate, if it has been that
+    far, is in the folder `races`.
+    """
+    path = races / f"{dataset}.json"
+    if path.is_file():
+        return read_certificate(path).again
+    return f"python -m pipeline.race --dataset {dataset} --budget 1h"
+
+
 def who_left_when(certificate: Certificate) -> Figure:
     """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
     ran = {step.model for step in certificate.steps}

@@ -46,9 +46,19 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
+from pipeline.study.params import Cell
 
 CELL = ["dataset", "model", "recipe", "seed"]
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
+
+
+def cells_of(runs: pd.DataFrame) -> list[Cell]:
+    """The cells of these rows of runs.csv."""
+    columns = [runs[name] for name in CELL]
+    return [
+        Cell(str(dataset), str(model), str(recipe), int(seed))
+        for dataset, model, recipe, seed in zip(*columns, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
