@@ -37,7 +37,7 @@ from pipeline.estimates.estimate import (
     start_up_of,
     timed_run,
 )
-from pipeline.estimates.planned import estimate_lines, time_of_fits, work_of
+from pipeline.estimates.planned import estimate_lines, not_prepared, time_of_fits, work_of
 from pipeline.records import Device, read_record
 from pipeline.results import read_results
 from pipeline.study.params import Cell, read_study
@@ -238,6 +238,15 @@ def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     assert "time" not in said.replace("at a time", "")
     write_run(project / "data/runs", LITE[0], 0, 0.1)  # now the images alone are missing
     assert f"{needs}\n" in lines(project, [cell(LITE[0], 0, "pets"), cell(LITE[0], 0)]) + "\n"
+
+
+def test_a_dataset_of_the_study_is_prepared_by_its_stage(project: Path) -> None:
+    study = read_study(project / "params.yaml")
+    raced = replace(study, datasets=("digits", "pets"), raced_datasets=("pets",))
+    command = "python -m pipeline.dataset dataset=pets image_size=64"
+    assert not_prepared(study, "pets") == f"pets is not prepared yet: run `{command}`"
+    assert not_prepared(raced, "pets").endswith("run `dvc repro merge dataset_raced@pets`")
+    assert not_prepared(raced, "digits").endswith("run `dvc repro merge dataset@digits`")
 
 
 def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> None:

@@ -307,3 +307,16 @@ def test_a_race_at_another_image_size_begins_anew(raced: Workspace, tmp_path: Pa
     assert "next: " in looked.stdout
     assert "Stopped: a dry run (no budget)." in looked.stdout
     assert len(workspace.runs()) == before
+
+
+def test_a_dry_run_says_that_what_follows_is_older_than_runs_to_be_made_again(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    workspace.change("params.yaml", weights="hub")
+    done = workspace.command(RACE, *DIGITS, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    first, then, answer = done.stdout.splitlines()[:3]
+    assert f"digits: {len(raced.runs())} runs to make first" in first
+    assert then == "Until they are made, this is what the earlier runs say:"
+    assert answer.startswith("digits: take ")

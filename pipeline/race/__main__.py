@@ -116,7 +116,7 @@ def main(
             _prepare(contest, study, contest.cells(study, other))
         data = prepared(root, dataset)
         if data is None or not data.n_valid:
-            raise PipelineError(not_prepared(dataset, study.image_size))
+            raise PipelineError(not_prepared(study, dataset))
         contest.rules = replace(rules, n_valid=data.n_valid)
         certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
@@ -217,10 +217,10 @@ class Contest:
         """Where the race stands, and what would run next."""
         study, field, *_ = now = self._now(set())
         actions, stopped = self._next(*now[1:])
-        if self.dataset in study.raced_datasets:
-            first = self._to_make(self._decided(study)[0])
-            if any(first):
-                print(self.budget.told_to_make(self.dataset, *first))
+        begun = self.dataset in study.raced_datasets
+        if begun and any(first := self._to_make(self._decided(study)[0])):
+            print(self.budget.told_to_make(self.dataset, *first))
+            print("Until they are made, this is what the earlier runs say:")
         for each in actions:
             kind, takes = FIT if each.rung == RUN else PROBE, duration(each.seconds)
             name, assumed = field.candidates.names[each.model], "" if field.timed else " assumed"
