@@ -251,6 +251,13 @@ def test_a_model_without_a_complete_rate_is_judged_at_the_one_with_most_seeds(
     assert f"{LITE[2]} is judged at 1 of 3 rates (lp_ft: 1 of 3 seeds finished" in said
 
 
+def test_one_model_has_no_order_that_a_rate_could_change(study: Path, capsys):
+    write_study(study, recipes=RATES, models=LITE[:1])
+    run(study)
+    assert "pairs of models" not in (said := told(study, capsys)["rates"])
+    assert said.endswith("The model is at its own best of 3 rates.")
+
+
 def test_one_rate_alone_has_no_such_leaderboard_and_others_change_nothing_in_its_rows(study: Path):
     at_all = boards(study)
     write_study(study, recipes=["lp_ft"])

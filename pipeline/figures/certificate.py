@@ -195,8 +195,13 @@ class Certificate:
         if self.recommended is not None:
             sentence += f", and {self._bound()}"
             sentence += f"; it {why}" if (why := self.beside(first)) else ""
-        were = "was" if self.n_never_run == 1 else "were"
-        return f"{sentence}; {self.n_never_run} {were} never fitted."
+        return f"{sentence}; {self._never_fitted()}."
+
+    def _never_fitted(self) -> str:
+        """How many candidates no fit was made of, as half a sentence."""
+        if not self.n_never_run:
+            return "each was fitted"
+        return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
     def going_on(self) -> tuple[str, str | None]:
         """How a race that its budget ended goes on: in words, and as a command.
@@ -346,7 +351,7 @@ def who_left_when(certificate: Certificate) -> Figure:
     fig, (axes,) = figure(
         f"{certificate.dataset}: who left the race when",
         f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
-        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
+        f"candidates; {certificate._never_fitted()}. Stopped: {certificate.stopped}.",
         1.4 + 0.24 * max(len(rows), 4),
     )
     for place, each in enumerate(rows):

@@ -281,7 +281,9 @@ def print_table(study: Study, states: list[State]) -> None:
             line = f"{name}: {state.state}: {state.reason}"
             shown_on.print(line, markup=False, highlight=False, soft_wrap=True)
     total = Counter(state.state for state in states)
-    shown_on.print(f"{len(states)} runs: {_shown(total)}" if states else "0 runs")
+    shown_on.print(
+        f"{len(states)} run{'s' * (len(states) != 1)}: {_shown(total)}" if states else "0 runs"
+    )
 
 
 def _shown(counts: Counter[str]) -> str:
