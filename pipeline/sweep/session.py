@@ -105,20 +105,23 @@ def refuse_runs_without_weights(
     stages: list[Stage],
     needs: dict[str, set[str]],
     console: Console,
+    pulled: bool,
 ) -> None:
-    """Print which models have no weights here; raise if there is no fit to make of any other."""
+    """Print which models have no weights here; raise if no fit of any other is to be made, unless
+    runs may be `pulled` from a remote: those need no weights.
+    """
     found = missing_weights(study, new_models(project, stages))
     if found is None:
         return
     models, told = found
     with project.locked():
         to_do = verdicts(project, stages, needs)
-    fits = [each for each in stages if name_of(each) in to_do and project.cell_of(each)]
-    if fits and all(
-        to_do[name_of(each)].startswith((RUN, AFTER)) and cell.model in models
-        for each in fits
-        if (cell := project.cell_of(each))
-    ):
+    cells = [
+        (cell, to_do[name].startswith((RUN, AFTER)))
+        for name, cell in ((name_of(each), project.cell_of(each)) for each in stages)
+        if cell is not None and name in to_do
+    ]
+    if cells and not pulled and all(runs and cell.model in models for cell, runs in cells):
         raise told
     console.print(str(told), markup=False, soft_wrap=True)
 
@@ -262,7 +265,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
             snapshot.keep(targets, len(stages))
         return
     if options.address is None:  # else its hosts may have other packages
-        refuse_runs_without_weights(project, study, stages, needs, console)
+        refuse_runs_without_weights(project, study, stages, needs, console, options.pull)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked():
