@@ -122,10 +122,10 @@ def refuse_all(models: Sequence[str], left_out: Mapping[str, str]) -> None:
     """Raise where none of these models can race."""
     if all(model in left_out for model in models):
         counts = Counter(left_out[model] for model in models)
-        reasons = "; ".join(f"{n}: {why}" for why, n in counts.most_common())
+        reasons = "; ".join(f"{why} ({n} of {len(models)})" for why, n in counts.most_common())
         limited = any(why.startswith("--") for why in counts)
         told = "no candidate within the limits" if limited else "none of the candidates can run"
-        raise PipelineError(f"{told}: of {len(models)}, {reasons}")
+        raise PipelineError(f"{told}: {reasons}")
 
 
 def _left_out(
