@@ -44,6 +44,7 @@ from pipeline.race.search import (
     Rules,
     knowledge_gradient,
     run_spread,
+    spent,
 )
 from pipeline.race.standing import (
     Event,
@@ -51,7 +52,6 @@ from pipeline.race.standing import (
     counted_seconds,
     least_difference,
     replay,
-    spent,
     standing,
     worse_by,
 )
@@ -508,6 +508,25 @@ def test_a_model_that_is_far_worse_leaves_and_a_close_one_stays() -> None:
         saw(race, 1, 0.06, 0)
         saw(race, 2, 0.60, seed)
     assert standing(race).may_be_best.tolist() == [True, True, False]
+
+
+def test_runs_that_confirm_what_was_seen_loosen_no_bound() -> None:
+    race = Race(candidates(np.zeros((2, 1))), assumed_prior(1, 1), Rules(n_valid=60))
+    perfect, bounds = np.zeros(60), []
+    for _ in range(5):
+        for model in (0, 1):
+            race.saw_run(model, 0.0, perfect)
+        bounds.append(standing(race).regret_at_most)
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[-1] < 0.2
+
+
+def test_no_further_run_is_made_of_a_model_that_is_far_behind() -> None:
+    race = race_of(2)
+    for seed in range(2):
+        saw(race, 0, 0.0, seed)
+        saw(race, 1, 0.4, seed)
+    assert race.choose(1e6, 3) == []
 
 
 def test_a_single_pair_of_fits_on_few_images_tells_nothing() -> None:
