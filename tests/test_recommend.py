@@ -282,6 +282,20 @@ def test_on_a_gpu_the_time_is_divided_by_the_processes_that_computed_there(
     assert [each.partition(" excludes ")[2][:6] for each in told["excluded"]] == excluded
 
 
+def test_what_a_fit_takes_on_another_device_than_the_timed_runs_excludes_nothing(
+    study: Path, capsys
+):
+    for model in LITE[1:]:
+        share_the_device(study, model, 90.0, 0.060)
+        for seed in range(3):
+            path = study / f"runs/digits/{model}/quickstart/{seed}.json"
+            record = json.loads(path.read_text())
+            record["device"]["name"] = "Other CPU"
+            path.write_text(json.dumps(record))
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    assert ask(tables(study), capsys, max_fit_time="39s")["excluded"] == []
+
+
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
