@@ -1661,8 +1661,14 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     asked = json.dumps(CERTIFICATE | {"models": models, "command": f"{again} --licence commercial"})
     (study / "results/race/digits.json").write_text(asked)
     assert ask(study, capsys)["next"]["commands"] == ["dvc repro", f"{again} --licence commercial"]
-    for price, options in ((None, "--budget 200s"), (36.0, "--max-cost 2 --price-per-hour 36")):
-        spent = {"budget_seconds": 400.0, "next_seconds": 60.0, "jobs": 2, "price_per_hour": price}
+    for seconds, price, options in (
+        (400.0, None, "--budget 200s"),
+        (400.0, 36.0, "--max-cost 2 --price-per-hour 36"),
+        (1800.0, None, "--budget 15min"),
+        (1502.0, None, "--budget 751s"),
+        (36000.0, 2.5, "--max-cost 12.5 --price-per-hour 2.5"),
+    ):
+        spent = {"budget_seconds": seconds, "next_seconds": 9.0, "jobs": 2, "price_per_hour": price}
         ended = json.dumps(CERTIFICATE | {"models": models} | spent)
         (study / "results/race/digits.json").write_text(ended)
         commands = ask(study, capsys)["next"]["commands"]

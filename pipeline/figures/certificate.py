@@ -227,7 +227,14 @@ class Certificate:
         """The command to race again: with the budget that ended the race, if one did."""
         if self.budget_seconds is None:
             return self._with(None)
-        return self._with(self._budget_of(math.ceil(self.budget_seconds / self.jobs)))
+        seconds = self.budget_seconds / self.jobs
+        if self.price_per_hour is not None:
+            paid = f"{seconds / 3600 * self.price_per_hour:.5g}"
+            return self._with(f"--max-cost {paid} --price-per-hour {self.price_per_hour:g}")
+        whole = seconds % 60 == 0 and seconds >= 600
+        return self._with(
+            f"--budget {seconds / 60:g}min" if whole else f"--budget {round(seconds, 1):.9g}s"
+        )
 
     def _with(self, budget: str | None) -> str:
         """The command of the race with this budget, for the jobs that it had."""
