@@ -1706,7 +1706,7 @@ def test_before_there_are_tables_the_certificate_of_a_race_is_the_answer(study: 
     assert ask(tables(study), capsys)["basis"] == "runs"
 
 
-@pytest.mark.parametrize("why", ["other runs", "no fit", "no race"])
+@pytest.mark.parametrize("why", ["other runs", "no fit", "no race", "other size", "other images"])
 def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, capsys, why: str):
     keep_records(study)
     told = {"models": entrants(study, LITE)}
@@ -1717,6 +1717,13 @@ def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, 
     race(study, json.dumps(CERTIFICATE | told))
     if why == "no race":
         write_study(study, seeds=[0, 1, 2])
+    if why == "other size":
+        params = study / "params.yaml"
+        params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    if why == "other images":
+        meta = study / "data/datasets/digits/meta.json"
+        meta.parent.mkdir(parents=True)
+        meta.write_text(json.dumps({"n_train": 100, "n_valid": 10, "fingerprint": "new"}))
     assert ask(study, capsys)["basis"] == "prior"
 
 

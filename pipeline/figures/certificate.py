@@ -270,8 +270,16 @@ class Certificate:
                 )
         return None
 
-    def is_of_records(self, records: Sequence[Record]) -> bool:
-        """Whether these are the records of the runs that it has seen."""
+    def is_of_records(
+        self, records: Sequence[Record], image_size: int, fingerprint: str | None
+    ) -> bool:
+        """Whether these are the records of the runs that it has seen, and none is known to be at
+        another image size than this or on other images than those of this fingerprint.
+        """
+        sizes = {each.image_size for each in records} - {None, image_size}
+        prints = {each.data.fingerprint for each in records} - {None, fingerprint}
+        if sizes or (fingerprint is not None and prints):
+            return False
         rows = [
             (each.dataset, each.recipe, each.model, each.status, each.metrics.error_rate)
             for each in records
