@@ -163,10 +163,10 @@ class Certificate:
         """`_bound`, with a remark where that is all of the model's error."""
         most, own = self.regret_at_most or 0, self.error_rate or 0
         whole = f"its whole error ({percent(own)}): too few images and runs to tell"
-        if most > own:
-            return f"{self._bound()}, which is more than {whole}"
         if round(most, 3) == round(own, 3):
             return f"{self._bound()}, which is {whole}"
+        if most > own:
+            return f"{self._bound()}, which is more than {whole}"
         return self._bound()
 
     def _named(self, models: list[str]) -> str:
