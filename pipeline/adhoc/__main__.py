@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 from rich.table import Table
 from rich.text import Text
 
@@ -22,8 +21,8 @@ from pipeline.aggregate.__main__ import write_tables
 from pipeline.aggregate.runs_table import refuse_mixtures
 from pipeline.core.command import console, duration, percent, run
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import flat, read_yaml
-from pipeline.finetune.recipe import fit_settings
+from pipeline.core.files import flat
+from pipeline.finetune.recipe import changed_settings, fit_settings, written_recipe
 from pipeline.records import Record, read_record
 from pipeline.statistics.validation_images import check_answers
 from pipeline.study.params import Cell, Study, read_study
@@ -77,7 +76,8 @@ def cells_of(found: Found, recipes: Path) -> dict[Path, Cell]:
 
     `recipes` is the folder with the recipes as they are without overrides.
     """
-    written = {name: _written(recipes, name) for name in {each.recipe for each in found.values()}}
+    names = {each.recipe for each in found.values()}
+    written = {name: written_recipe(recipes / f"{name}.yaml") for name in names}
     unlike = {path: overridden(record, written[record.recipe]) for path, record in found.items()}
     settings = {path: flat(record.config) for path, record in found.items()}
     for path, its in settings.items():  # a key that an older record lacks has its default
@@ -99,21 +99,8 @@ def overridden(record: Record, written: dict[str, Any] | None) -> dict[str, Any]
     recipe = record.config.get("recipe")
     if written is None or not isinstance(recipe, dict):
         return {}
-    return {
-        f"recipe.{key}": value
-        for key, value in fit_settings(recipe).items()
-        if written.get(key) != value and "${" not in str(written.get(key))
-    }
-
-
-def _written(folder: Path, recipe: str) -> dict[str, Any] | None:
-    """What the recipe's file says of a fit; None where there is no such file."""
-    file = folder / f"{recipe}.yaml"
-    if not file.is_file():
-        return None
-    read_yaml(file)  # one clear line where it is damaged
-    content: Any = OmegaConf.to_container(OmegaConf.load(file))  # 1e-3 is a number, as for a fit
-    return fit_settings(content) if isinstance(content, dict) else None
+    its = fit_settings(recipe)
+    return {f"recipe.{key}": its.get(key) for key in changed_settings(recipe, written)}
 
 
 def differences(

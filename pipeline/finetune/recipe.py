@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.core.errors import PipelineError, first_line, near_matches
+from pipeline.core.files import read_yaml
 
 CHOICES = {
     "features": ("fastai", "timm"),
@@ -94,6 +96,28 @@ def fit_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if each.type is float and isinstance(said.get(each.name), int):
             said[each.name] = float(said[each.name])  # 100 is 100.0, also as text
     return said
+
+
+def written_recipe(path: Path) -> dict[str, Any] | None:
+    """What a recipe's file says, with numbers as in a fit (1e-3 is one); None without the file.
+
+    An interpolation stays as it is written. A damaged file raises `PipelineError`.
+    """
+    if not path.is_file():
+        return None
+    read_yaml(path)  # refuses what OmegaConf would not, in one clear line
+    said: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return said if isinstance(said, dict) else {}
+
+
+def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings of a fit in which two recipes differ; one that `now` interpolates is unknown."""
+    then, today = fit_settings(was), fit_settings(now)
+    return [
+        key
+        for key in today | then
+        if today.get(key) != then.get(key) and "${" not in str(today.get(key))
+    ]
 
 
 def recipe_of(config: DictConfig) -> Recipe:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
@@ -33,7 +32,7 @@ from pipeline.estimates.planned import (
     this_device,
 )
 from pipeline.figures.certificate import FIT, PROBE, Certificate
-from pipeline.finetune.recipe import fit_settings
+from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.finetune.weights import weights_config
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
@@ -219,7 +218,8 @@ def not_counted(root: Path, study: Study, dataset: str) -> dict[Path, str]:
     """The study's records of the dataset that do not count in its race, and why."""
     paths = [cell.path(RUNS) for cell in study.cells() if cell.dataset == dataset]
     paths += [probe_path(data, model) for data, model in study.probed if data == dataset]
-    recipe, here = _recipe_now(root, study.recipes[0]), prepared(root, dataset)
+    recipe = written_recipe(root / f"conf/recipe/{study.recipes[0]}.yaml") or {}
+    here = prepared(root, dataset)
     known = None if here is None else here.fingerprint
     found: dict[Path, str] = {}
     for path in paths:
@@ -254,23 +254,8 @@ def _why_not(
     had = record.config.get("recipe")
     if record.recipe == FROZEN or not isinstance(had, dict) or not recipe:
         return None
-    then, now = fit_settings(had), fit_settings(recipe)
-    changed = [
-        key
-        for key in now | then
-        if now.get(key) != then.get(key) and "${" not in str(now.get(key))  # what that is: unknown
-    ]
+    changed = changed_settings(had, recipe)
     return f"at another {', '.join(changed)} of {record.recipe}" if changed else None
-
-
-def _recipe_now(root: Path, recipe: str) -> dict[str, Any]:
-    """What the recipe's file says; nothing without it. Interpolations stay as they are."""
-    path = root / f"conf/recipe/{recipe}.yaml"
-    if not path.is_file():
-        return {}
-    read_yaml(path)  # one clear line where it is damaged
-    said: Any = OmegaConf.to_container(OmegaConf.load(path))
-    return said if isinstance(said, dict) else {}
 
 
 def cells_of(

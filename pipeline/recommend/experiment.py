@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
+from pipeline.finetune.recipe import written_recipe
 from pipeline.recommend.choice import Choice
 from pipeline.recommend.costs import cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
@@ -186,24 +187,17 @@ def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, 
     found = {}
     for recipe, its in runs.groupby("recipe", sort=False):
         file = f"conf/recipe/{recipe}.yaml"
-        if not (project / file).is_file():
+        if (now := written_recipe(project / file)) is None:
             continue
         locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells_of(its))
         section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
-        read_yaml(project / file)  # one clear line where it is damaged
-        now = _as_written(OmegaConf.load(project / file))
         for text in sorted(set(re.findall(section, locked, re.MULTILINE))):
-            then = _as_written(OmegaConf.create(text))
+            then: Any = OmegaConf.to_container(OmegaConf.create(text))
             keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
             if keys:
                 how = ", ".join(_was_and_is(key, then, now) for key in keys)
                 found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
     return found
-
-
-def _as_written(recipe: Any) -> Any:
-    """Its values, of an interpolation the text: only a fit knows what that stands for."""
-    return OmegaConf.to_container(recipe)
 
 
 def _was_and_is(key: Any, then: Any, now: Any) -> str:
