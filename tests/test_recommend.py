@@ -1706,7 +1706,9 @@ def test_before_there_are_tables_the_certificate_of_a_race_is_the_answer(study: 
     assert ask(tables(study), capsys)["basis"] == "runs"
 
 
-@pytest.mark.parametrize("why", ["other runs", "no fit", "no race", "other size", "other images"])
+@pytest.mark.parametrize(
+    "why", ["other runs", "no fit", "no race", "other size", "other images", "other recipe"]
+)
 def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, capsys, why: str):
     keep_records(study)
     told = {"models": entrants(study, LITE)}
@@ -1724,6 +1726,9 @@ def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, 
         meta = study / "data/datasets/digits/meta.json"
         meta.parent.mkdir(parents=True)
         meta.write_text(json.dumps({"n_train": 100, "n_valid": 10, "fingerprint": "new"}))
+    if why == "other recipe":
+        (study / "conf/recipe").mkdir(parents=True)
+        (study / "conf/recipe/quickstart.yaml").write_text("lr: 0.004\n")
     assert ask(study, capsys)["basis"] == "prior"
 
 
