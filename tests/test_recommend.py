@@ -282,6 +282,20 @@ def test_on_a_gpu_the_time_is_divided_by_the_processes_that_computed_there(
     assert [each.partition(" excludes ")[2][:6] for each in told["excluded"]] == excluded
 
 
+def test_what_a_fit_takes_on_another_device_than_the_timed_runs_excludes_nothing(
+    study: Path, capsys
+):
+    for model in LITE[1:]:
+        share_the_device(study, model, 90.0, 0.060)
+        for seed in range(3):
+            path = study / f"runs/digits/{model}/quickstart/{seed}.json"
+            record = json.loads(path.read_text())
+            record["device"]["name"] = "Other CPU"
+            path.write_text(json.dumps(record))
+    keep_records(study, cost={"cpu_seconds": 160.0})
+    assert ask(tables(study), capsys, max_fit_time="39s")["excluded"] == []
+
+
 def test_a_void_time_above_the_limit_is_called_unknown_not_too_slow(study: Path, capsys):
     share_the_device(study, LITE[1], 41.0, 0.060)
     told = ask(tables(study), capsys, max_fit_time="35s")
@@ -1647,8 +1661,14 @@ def test_a_race_that_has_not_seen_the_runs_of_the_tables_is_not_quoted(study: Pa
     asked = json.dumps(CERTIFICATE | {"models": models, "command": f"{again} --licence commercial"})
     (study / "results/race/digits.json").write_text(asked)
     assert ask(study, capsys)["next"]["commands"] == ["dvc repro", f"{again} --licence commercial"]
-    for price, options in ((None, "--budget 200s"), (36.0, "--max-cost 2 --price-per-hour 36")):
-        spent = {"budget_seconds": 400.0, "next_seconds": 60.0, "jobs": 2, "price_per_hour": price}
+    for seconds, price, options in (
+        (400.0, None, "--budget 200s"),
+        (400.0, 36.0, "--max-cost 2 --price-per-hour 36"),
+        (1800.0, None, "--budget 15min"),
+        (1502.0, None, "--budget 751s"),
+        (36000.0, 2.5, "--max-cost 12.5 --price-per-hour 2.5"),
+    ):
+        spent = {"budget_seconds": seconds, "next_seconds": 9.0, "jobs": 2, "price_per_hour": price}
         ended = json.dumps(CERTIFICATE | {"models": models} | spent)
         (study / "results/race/digits.json").write_text(ended)
         commands = ask(study, capsys)["next"]["commands"]
@@ -1686,7 +1706,9 @@ def test_before_there_are_tables_the_certificate_of_a_race_is_the_answer(study: 
     assert ask(tables(study), capsys)["basis"] == "runs"
 
 
-@pytest.mark.parametrize("why", ["other runs", "no fit", "no race"])
+@pytest.mark.parametrize(
+    "why", ["other runs", "no fit", "no race", "other size", "other images", "other recipe"]
+)
 def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, capsys, why: str):
     keep_records(study)
     told = {"models": entrants(study, LITE)}
@@ -1697,6 +1719,16 @@ def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, 
     race(study, json.dumps(CERTIFICATE | told))
     if why == "no race":
         write_study(study, seeds=[0, 1, 2])
+    if why == "other size":
+        params = study / "params.yaml"
+        params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    if why == "other images":
+        meta = study / "data/datasets/digits/meta.json"
+        meta.parent.mkdir(parents=True)
+        meta.write_text(json.dumps({"n_train": 100, "n_valid": 10, "fingerprint": "new"}))
+    if why == "other recipe":
+        (study / "conf/recipe").mkdir(parents=True)
+        (study / "conf/recipe/quickstart.yaml").write_text("lr: 0.004\n")
     assert ask(study, capsys)["basis"] == "prior"
 
 

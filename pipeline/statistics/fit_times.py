@@ -165,6 +165,11 @@ def main_devices(runs: pd.DataFrame) -> pd.Series:
     return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
+def devices_of_times(ok: pd.DataFrame) -> pd.Series:
+    """Per dataset, the device that its times are of: of most runs whose times count, if any do."""
+    return main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
+
+
 def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
     """The models' rows, indexed by KEY, with AT_MOST and AT_LEAST; null where a time counts.
 
