@@ -720,6 +720,9 @@ def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> N
     assert "none of the 3 candidates is ruled out" in text
     assert "model2 (never run)" in text
     assert "frozen features explain" not in text  # nobody has both them and a fit
+    of_fits = {n: replace(told, rungs=[replace(told.rungs[0], n_fits=n)]).text() for n in (2, 3)}
+    assert "frozen features explain" not in of_fits[2]
+    assert "frozen features explain" in of_fits[3]
     said = "race on, with a larger budget: python -m pipeline.race --dataset d --budget 2min"
     assert text.endswith(f"\nnext: {said}")
     assert "next:" not in replace(told, stopped="no candidate may be better").text()

@@ -20,6 +20,7 @@ from pipeline.figures.look import COLOURS, GREY, INK, figure
 from pipeline.records import Record
 from pipeline.results import read_runs
 
+FEWEST_FITS = 3  # that say what a probe explains; with fewer it is mostly assumed
 FIT, PROBE = "fit", "frozen features"
 SPENT = "the budget is spent"  # of `stopped`: more of it would go on
 MOST_SHOWN = 5  # models that a sentence names
@@ -146,7 +147,7 @@ class Certificate:
             *([f"may be the best as well: {self._named(others)}"] if others else []),
             f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
-            *(each.sentence for each in self.rungs if each.n_fits),
+            *(each.sentence for each in self.rungs if each.n_fits >= FEWEST_FITS),
             *self._not_raced(),
             f"stopped: {self.stopped}",
             *self._next(),
