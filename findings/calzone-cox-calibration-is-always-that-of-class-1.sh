@@ -5,10 +5,11 @@
 # directly, cox_regression_analysis(class_to_calculate=2) does compare the labels with class 2, but with the
 # probabilities of class 1.
 #
-# Seen: 5,000 images of three classes, exact probabilities for class 1, overconfident ones for 0 and 2, where the slope
-# is 0.46. For each of the three: slope 1.03, interval 0.97 to 1.10, ICI 0.009, as of a well-calibrated model; the ECE,
-# Spiegelhalter's Z and the smoothed ICI of the same call do see it. Exact probabilities for all three, called directly:
-# slope 1.03 for class 1, -0.37 and -0.33 for 0 and 2: the more probable a class, the less often it is there. No warning.
+# Seen: 5,000 images of three classes, exact probabilities for class 1, overconfident ones for 0 and 2, where the
+# slope is 0.46. For each of the three: slope 1.03, interval 0.97 to 1.10, ICI 0.009, as of a well-calibrated model;
+# the ECE, Spiegelhalter's Z and the smoothed ICI of the same call do see it. Exact probabilities for all three,
+# called directly: slope 1.03 for class 1, -0.37 and -0.33 for 0 and 2: the more probable a class, the less often it
+# is there. No warning.
 # Expected: per class a logistic regression of "is the class" on the logit of its probability.
 # It matters because "Multiclass extension by 1-vs-rest" is a feature of the package and the slope is what tells
 # overconfidence from bad luck: the classes to be recalibrated pass.

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # hypothetical 0.3.0, McNemarTest(table): whether the off-diagonal cells, the images that only one of two models got
-# right, differ: by its documentation (n12 - n21)^2 / (n12 + n21). The code subtracts n22 from n11, the images that both
-# models got wrong from those that both got right. WilcoxonTest(y1, y2) sums the ranks of the differences that are above 0;
-# the code tests whether the rank is above 0, which it always is, so that p depends on the number of pairs only.
+# right, differ: by its documentation (n12 - n21)^2 / (n12 + n21). The code subtracts n22 from n11, the images that
+# both models got wrong from those that both got right. WilcoxonTest(y1, y2) sums the ranks of the differences that
+# are above 0; the code tests whether the rank is above 0, which it always is, so that p depends on the number of
+# pairs only.
 #
 # Seen: 1,000 images, 10 right by the first model only and 10 by the second only: p = 0. 60 and 10: p = 0.97. Of 500
-# pairs of equally good models 500 differ at 0.05. The exact p of McNemar is 2.0 if the models are swapped. Wilcoxon on
-# 20 scores of each model: p = 0.00009, with a difference, without and with the reverse. The documentation's own
+# pairs of equally good models 500 differ at 0.05. The exact p of McNemar is 2.0 if the models are swapped. Wilcoxon
+# on 20 scores of each model: p = 0.00009, with a difference, without and with the reverse. The documentation's own
 # example of McNemar gives 20.05 where 4.55 is printed there. No warning.
 # Expected: statsmodels' mcnemar and scipy's wilcoxon: p = 1 and p < 0.000001; about 25 of 500; at most 1.
 # It matters because these are the two tests for two models on one test set: each pair of models that is right more

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# scikit-optimize 0.10.2, initial_point_generator="grid": "a uniform grid sequence"; of Grid: "a full factorial design is
-# generated and missing points are taken from the next larger full factorial design". The number of values per
-# dimension is the square root of the number of points, whatever the number of dimensions. With one dimension the grid is
-# too coarse and a second one that shares its values is added, which leaves too few points, some of which are then tried
-# again; with three and more the grid has too many points, of which some are drawn at random.
+# scikit-optimize 0.10.2, initial_point_generator="grid": "a uniform grid sequence"; of Grid: "a full factorial design
+# is generated and missing points are taken from the next larger full factorial design". The number of values per
+# dimension is the square root of the number of points, whatever the number of dimensions. With one dimension the grid
+# is too coarse and a second one that shares its values is added, which leaves too few points, some of which are then
+# tried again; with three and more the grid has too many points, of which some are drawn at random.
 #
 # Seen: 16 initial points for a learning rate are 6 values, four of them tried three or four times: 10 of 16 trainings
-# are repeats. 25 points: 13 values. Three dimensions and 64 points, which is 4 x 4 x 4: 64 drawn from 8 x 8 x 8, so that
-# of the 64 pairs of the first two values 25 are missing and others are there up to 4 times. Four dimensions and 16: drawn
-# from 4 x 4 x 4 x 4. Two dimensions are right. No warning.
+# are repeats. 25 points: 13 values. Three dimensions and 64 points, which is 4 x 4 x 4: 64 drawn from 8 x 8 x 8, so
+# that of the 64 pairs of the first two values 25 are missing and others are there up to 4 times. Four dimensions and
+# 16: drawn from 4 x 4 x 4 x 4. Two dimensions are right. No warning.
 # Expected: 16 and 25 values; the 4 x 4 x 4 and the 2 x 2 x 2 x 2 points.
-# It matters because a grid is asked for so that each value is tried once: of the budget for the start, most is spent on
-# trainings whose result is known.
+# It matters because a grid is asked for so that each value is tried once: of the budget for the start, most is spent
+# on trainings whose result is known.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
