@@ -13,6 +13,7 @@ from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml
 from pipeline.dataset.recognise import recognise
+from pipeline.dataset.sources import in_class_folders
 
 
 def pictures(root: Path, *files: str) -> Path:
@@ -130,6 +131,18 @@ def test_images_outside_the_class_folders_are_told(tmp_path: Path, parts: tuple[
     found = recognise(pictures(tmp_path / "photos", *images, "cover.jpg"))
     assert len(found.source.images) == len(images)
     assert found.source.unlabelled == ["cover.jpg"]
+
+
+def test_an_image_beside_one_part_is_no_test_part(tmp_path: Path) -> None:
+    images = [f"train/{label}/{n}.jpg" for label in "ab" for n in (1, 2)]
+    found = recognise(pictures(tmp_path / "photos", *images, "cover.jpg"))
+    assert (found.split, found.source.unlabelled) == ("stratified", ["cover.jpg"])
+
+
+def test_images_beside_parts_are_counted_as_others_are(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "photos", "train/a/1.jpg", "cover.jpg", "._cover.jpg")
+    assert in_class_folders(root, {"train": "train"}).unlabelled == ["cover.jpg"]
+    assert in_class_folders(root, {"train": "."}).unlabelled == ["cover.jpg"]
 
 
 def test_a_folder_that_is_no_class_is_none(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pipeline.results import KEY, LEADERBOARD, POOL, RECIPES
 from pipeline.statistics.answer import Baselines, baseline_columns, best_row
 from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_common_seeds, mean_of
 from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
-from pipeline.statistics.fit_times import COLUMNS, fronts, main_devices, with_bounds
+from pipeline.statistics.fit_times import COLUMNS, devices_of_times, fronts, with_bounds
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import without_single_rates
 from pipeline.statistics.validation_images import image_noise, labels_of
@@ -63,12 +63,11 @@ def leaderboard(
     board = _unfinished(_with(runs, own))
     ok = runs[runs["status"] == "ok"]
     ok = ok.merge(answers, how="left", on=[*KEY, "seed"], validate="one_to_one")
-    timed = ok[ok["not_timed"].isna()]
-    devices = main_devices(timed).combine_first(main_devices(ok))
+    devices = devices_of_times(ok)
     if own is not None:
         score = own["error_rate"] * (own["steady_fit_seconds"] + study.overhead_seconds)
         ok = _with(ok, own[own["status"] == "ok"].assign(score=score))
-        timed = ok[ok["not_timed"].isna()]
+    timed = ok[ok["not_timed"].isna()]
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
     board = with_bounds(board, on_device)

@@ -10,7 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -364,7 +364,7 @@ def _refuse_keyed_lists(
 def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> None:
     """Raise where a text file lists images and cannot be read as a table."""
     for path, data in _contents(index.root, [each for each in paths if suffix_of(each) in TEXT]):
-        lines = _words_of_lines(data)[:LINES_LOOKED_AT]
+        lines = list(islice(_words_of_lines(data), LINES_LOOKED_AT))
         firsts = [words[0] for words in lines] if len(lines) > 1 else [*chain(*lines)]
         named = sum(index.are_named(first) and not first.isdigit() for first in firsts)
         if named >= max(2, 0.5 * len(firsts)):
@@ -374,9 +374,9 @@ def refuse_other_lists(paths: Sequence[str], index: ImageFiles, tables: str) -> 
             )
 
 
-def _words_of_lines(data: bytes) -> list[list[str]]:
-    lines = data.decode("utf-8", errors="replace").splitlines()
-    return [re.split(r"[\s,;|]+", line.strip()) for line in lines]
+def _words_of_lines(data: bytes) -> Iterator[list[str]]:
+    for line in data.decode("utf-8", errors="replace").splitlines():
+        yield re.split(r"[\s,;|]+", line.strip())
 
 
 def _contents(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:

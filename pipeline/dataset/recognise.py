@@ -83,9 +83,17 @@ class Recognised:
     def split(self) -> str:
         """Given, where images of train and of another part are known; else stratified."""
         parts = {image.part for image in self.source.images}
-        unlabelled_test = self.source.unlabelled and None not in parts  # as contests have it
+        unlabelled_test = self._has_unlabelled_test and None not in parts  # as contests have it
         given = "train" in parts and (unlabelled_test or parts & {"valid", "test"})
         return "given" if given else "stratified"
+
+    @property
+    def _has_unlabelled_test(self) -> bool:
+        """Whether images without a label are a test part; beside class folders any may lie."""
+        files = self.source.unlabelled
+        if self.images["_target_"] != "pipeline.dataset.sources.in_class_folders":
+            return bool(files)
+        return any("test" in map(part_in_words, file.split("/")[:-1]) for file in files)
 
 
 def recognise(root: Path, hints: Hints = _NO_HINTS) -> Recognised:

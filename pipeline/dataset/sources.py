@@ -86,8 +86,8 @@ def in_class_folders(
             elif not outside:  # those outside are a README, a list
                 others.append(file)
     if parts is not None:
-        beside = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
-        unlabelled = [path.name for path in beside if path.is_file()] + unlabelled
+        beside = [path.name for path in data_files(root, "*") if path.suffix.lower() in SUFFIXES]
+        unlabelled = list(dict.fromkeys([*beside, *unlabelled]))  # a part may be the root itself
     return Source(images, FolderReader(root), _faults_of_other_files(others, images), unlabelled)
 
 

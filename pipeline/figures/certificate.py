@@ -20,6 +20,7 @@ from pipeline.figures.look import COLOURS, GREY, INK, figure
 from pipeline.records import Record
 from pipeline.results import read_runs
 
+FEWEST_FITS = 3  # that say what a probe explains; with fewer it is mostly assumed
 FIT, PROBE = "fit", "frozen features"
 SPENT = "the budget is spent"  # of `stopped`: more of it would go on
 MOST_SHOWN = 5  # models that a sentence names
@@ -146,7 +147,7 @@ class Certificate:
             *([f"may be the best as well: {self._named(others)}"] if others else []),
             f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
-            *(each.sentence for each in self.rungs if each.n_fits),
+            *(each.sentence for each in self.rungs if each.n_fits >= FEWEST_FITS),
             *self._not_raced(),
             f"stopped: {self.stopped}",
             *self._next(),
@@ -163,10 +164,10 @@ class Certificate:
         """`_bound`, with a remark where that is all of the model's error."""
         most, own = self.regret_at_most or 0, self.error_rate or 0
         whole = f"its whole error ({percent(own)}): too few images and runs to tell"
-        if most > own:
-            return f"{self._bound()}, which is more than {whole}"
         if round(most, 3) == round(own, 3):
             return f"{self._bound()}, which is {whole}"
+        if most > own:
+            return f"{self._bound()}, which is more than {whole}"
         return self._bound()
 
     def _named(self, models: list[str]) -> str:
@@ -232,7 +233,14 @@ class Certificate:
         """The command to race again: with the budget that ended the race, if one did."""
         if self.budget_seconds is None:
             return self._with(None)
-        return self._with(self._budget_of(math.ceil(self.budget_seconds / self.jobs)))
+        seconds = self.budget_seconds / self.jobs
+        if self.price_per_hour is not None:
+            paid = f"{seconds / 3600 * self.price_per_hour:.5g}"
+            return self._with(f"--max-cost {paid} --price-per-hour {self.price_per_hour:g}")
+        whole = seconds % 60 == 0 and seconds >= 600
+        return self._with(
+            f"--budget {seconds / 60:g}min" if whole else f"--budget {round(seconds, 1):.9g}s"
+        )
 
     def _with(self, budget: str | None) -> str:
         """The command of the race with this budget, for the jobs that it had."""
@@ -268,8 +276,16 @@ class Certificate:
                 )
         return None
 
-    def is_of_records(self, records: Sequence[Record]) -> bool:
-        """Whether these are the records of the runs that it has seen."""
+    def is_of_records(
+        self, records: Sequence[Record], image_size: int, fingerprint: str | None
+    ) -> bool:
+        """Whether these are the records of the runs that it has seen, and none is known to be at
+        another image size than this or on other images than those of this fingerprint.
+        """
+        sizes = {each.image_size for each in records} - {None, image_size}
+        prints = {each.data.fingerprint for each in records} - {None, fingerprint}
+        if sizes or (fingerprint is not None and prints):
+            return False
         rows = [
             (each.dataset, each.recipe, each.model, each.status, each.metrics.error_rate)
             for each in records

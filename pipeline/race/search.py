@@ -22,6 +22,7 @@ from pipeline.estimates.belief import Prediction, Prior, log_odds, predict
 SPREAD = 0.8  # a run's standard deviation, as a multiple of the binomial one: at most 0.79 in 2022
 MOST_IMAGES = 20_000  # of more, real runs do not spread less (docs/race.md)
 FREEDOM_OF_RUNS = 10.0  # what that is worth: the ratio was 0.6 to 0.8 on Pets, below 0.2 on Planet
+LEAST_GAIN = 1e-6  # of error, that a run is expected to bring: less is not worth its time
 RUN = -1  # the action of a full fit; others are numbers of cheap rungs from 0
 
 
@@ -49,6 +50,29 @@ def run_spread(runs: list[list[float]], n_valid: int) -> RunSpread:
             squares += float(np.var(of_model)) * len(of_model) / (p * (1 - p))
             freedom += len(of_model) - 1
     return RunSpread(squares / freedom, freedom)
+
+
+def spent(runs: np.ndarray | int) -> np.ndarray:
+    """The share of a level that the look at this number of runs may use; they sum to one."""
+    t = np.asarray(runs, dtype=float)
+    found: np.ndarray = 1 / (t * (t + 1))
+    return found
+
+
+def run_radius(
+    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
+) -> np.ndarray:
+    """How far the differences [models] of mean errors to model i may be off by their runs.
+
+    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
+    """
+    if spread.phi == 0:
+        return np.zeros(len(errors))
+    sd = spread.sd(errors)
+    looks = level * spent(runs) * spent(runs[i])
+    reach = stats.t.ppf(1 - looks, spread.freedom)
+    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
+    return found
 
 
 @dataclass(frozen=True)
@@ -191,9 +215,9 @@ class Race:
             return RunSpread(0.0, 1e6)
         return run_spread(self.runs, self.rules.n_valid)
 
-    def means(self) -> np.ndarray:
-        """Mean error rates [models], NaN without a run."""
-        return np.array([np.mean(each) if each else np.nan for each in self.runs])
+    def means(self, first: int | None = None) -> np.ndarray:
+        """Mean error rates [models] of all runs, or of the `first` ones; NaN without a run."""
+        return np.array([np.mean(each[:first]) if each else np.nan for each in self.runs])
 
     def prediction(self) -> Prediction:
         fits = log_odds(self.means())
@@ -214,9 +238,9 @@ class Race:
         beside: np.ndarray = (answers - answers.mean(axis=0)).var(axis=1) / n
         return beside + 1 / n**2
 
-    def mean_answers(self, models: np.ndarray) -> np.ndarray:
-        """The share of answers wrong over each model's runs [models, images]."""
-        return np.stack([np.mean(self.answers[m], axis=0) for m in models])
+    def mean_answers(self, models: np.ndarray, first: int | None = None) -> np.ndarray:
+        """The share of answers wrong over each model's runs, or its `first` [models, images]."""
+        return np.stack([np.mean(self.answers[m][:first], axis=0) for m in models])
 
     def belief(self, seen: Prediction) -> tuple[np.ndarray, np.ndarray]:
         """Errors [models] and their standard deviations, runs and predictions together."""
@@ -290,7 +314,7 @@ class Race:
         from_rung = fit_seconds[np.arange(len(mean)), self._reached]
         price = np.where(n_runs > 0, fit_seconds[:, 0], from_rung)
         may = ~self.failed & (n_runs < (1 if self.rules.exact_runs else self.rules.most_runs))
-        may &= (price <= seconds) & (gain > 0)
+        may &= (price <= seconds) & (gain > LEAST_GAIN)
         return [
             (gain[m] / price[m], Action(int(m), RUN, float(price[m]), float(gain[m])))
             for m in np.flatnonzero(may)
@@ -309,7 +333,7 @@ class Race:
         first = self.candidates.rung_seconds[:, rung]
         then = self.candidates.fit_seconds[:, rung + 1]
         may = ~self.failed & ~self.unprobed & (self.n_runs == 0) & (self._reached == rung)
-        may &= (first + then <= seconds) & (gain > 0)
+        may &= (first + then <= seconds) & (gain > LEAST_GAIN)
         return [
             (
                 gain[m] / (first[m] + likely[m] * then[m]),

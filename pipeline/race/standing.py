@@ -13,8 +13,9 @@ at once, so that one may stop whenever one likes, for whatever reason:
 - Each further seed is another look, and the look at t runs may use 1 / (t (t + 1)) of the risk,
   which sums to one: a confidence sequence by a union over looks (Howard, Ramdas, McAuliffe and
   Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics
-  49(2), 2021, stitch the same for long sequences; at two to six runs nothing is gained). Runs are
-  taken as normal around their model's mean, with a spread pooled over the models.
+  49(2), 2021, stitch the same for long sequences; at two to six runs nothing is gained). All looks
+  hold at once, so the tightest counts: what the first runs have shown, later ones do not undo. Runs
+  are taken as normal around their model's mean, with a spread pooled over the models.
 - The best of m models is lost only if one of its m - 1 comparisons fails, so the risk is divided by
   m - 1 and not by the number of pairs.
 
@@ -23,17 +24,18 @@ chances together stay within the share. A posterior probability holds at any sto
 prior is right on average over datasets; benchmarks/race_replay.py measures how far it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.special import logsumexp
 
 from pipeline.estimates.belief import Prediction, Prior, log_odds
 from pipeline.figures.certificate import FIT, PROBE, Certificate, Entrant, Rung, Step
-from pipeline.race.search import Candidates, Race, Rules, RunSpread
+from pipeline.race.search import Candidates, Race, Rules, run_radius, spent
 from pipeline.records import Record, unpack_counts
 from pipeline.statistics.validation_images import labels_of
 
@@ -97,47 +99,60 @@ def _left_by_runs(
     left = np.zeros(len(mean), dtype=bool)
     models = np.flatnonzero(done)
     rivals = models[np.argsort(mean[models], kind="stable")][:RIVALS]
-    errors, runs = race.means()[models], race.n_runs[models]
     for rival in rivals if against is None else [against]:
         i = int(np.flatnonzero(models == rival)[0])
-        radius = run_radius(errors, runs, i, race.spread, _level_of_pairs(race))
-        if race.rules.covers_images:
-            apart = _apart(race, models, i, margin + radius)
-        else:
-            apart = errors - errors[i] > margin + radius
-        apart[i] = False
-        left[models] |= apart
+        for look in _looks(race, models, i):
+            if look.answers is None:
+                apart = look.errors - look.errors[i] > margin + look.radius
+            else:
+                beside = look.answers - look.answers[i]
+                apart = worse_by(beside, margin + look.radius, look.level)
+            apart[i] = False
+            left[models] |= apart
     return left
-
-
-def _apart(race: Race, models: np.ndarray, i: int, margin: np.ndarray) -> np.ndarray:
-    answers = race.mean_answers(models)
-    level = _level_of_pairs(race) * _looks(race, models, i)
-    return worse_by(answers - answers[i], margin, level)
-
-
-def _looks(race: Race, models: np.ndarray, i: int) -> np.ndarray:
-    runs = race.n_runs[models]
-    found: np.ndarray = spent(runs) * spent(runs[i])
-    return found
 
 
 def _regret_of_runs(race: Race, best: int, models: np.ndarray) -> float:
     """The most by which a fitted model may be better than the recommended one."""
     rows = np.flatnonzero(models)
     i = int(np.flatnonzero(rows == best)[0])
-    errors = race.means()[rows]
-    radius = run_radius(errors, race.n_runs[rows], i, race.spread, _level_of_pairs(race))
-    if not race.rules.covers_images:
-        bound = errors[i] - errors + radius
-    else:
-        answers, level = race.mean_answers(rows), _level_of_pairs(race) * _looks(race, rows, i)
-        least = [
-            least_difference(answers[j] - answers[i], float(level[j])) for j in range(len(rows))
-        ]
-        bound = radius - np.array(least)
+    bounds = []
+    for look in _looks(race, rows, i):
+        least = look.errors - look.errors[i]
+        if look.answers is not None:
+            beside = look.answers - look.answers[i]
+            least = np.array(list(map(least_difference, beside, look.level)))
+        bounds.append(look.radius - least)
+    bound = np.min(bounds, axis=0)
     bound[i] = 0
     return float(np.clip(bound.max(), 0.0, 1.0))  # a spread has no such end on few images
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Some models beside one of them, `i`, at so many of their runs.
+
+    `errors` [models] and `answers` [models, images] are means over the runs, the latter None where
+    images do not count; `radius` [models] is how far the differences of errors to `i` may be off by
+    the runs, and `level` [models] what a test by images may use.
+    """
+
+    errors: np.ndarray
+    answers: np.ndarray | None
+    radius: np.ndarray
+    level: np.ndarray
+
+
+def _looks(race: Race, models: np.ndarray, i: int) -> Iterator[_Look]:
+    """At the first run of each of `models`, at the first two, and so on up to today's."""
+    runs, errors, level = race.n_runs[models], race.means()[models], _level_of_pairs(race)
+    for first in range(1, int(runs.max()) + 1):
+        seen = np.minimum(runs, first)
+        answers = race.mean_answers(models, first) if race.rules.covers_images else None
+        radius = run_radius(errors, seen, i, race.spread, level)
+        yield _Look(
+            race.means(first)[models], answers, radius, level * spent(seen) * spent(seen[i])
+        )
 
 
 def _tails(
@@ -345,29 +360,6 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def spent(runs: np.ndarray | int) -> np.ndarray:
-    """The share of a level that the look at this number of runs may use; they sum to one."""
-    t = np.asarray(runs, dtype=float)
-    found: np.ndarray = 1 / (t * (t + 1))
-    return found
-
-
-def run_radius(
-    errors: np.ndarray, runs: np.ndarray, i: int, spread: RunSpread, level: float
-) -> np.ndarray:
-    """How far the differences [models] of mean errors to model i may be off by their runs.
-
-    One-sided, at every number of runs at once, with probability 1 - `level` for each model.
-    """
-    if spread.phi == 0:
-        return np.zeros(len(errors))
-    sd = spread.sd(errors)
-    looks = level * spent(runs) * spent(runs[i])
-    reach = stats.t.ppf(1 - looks, spread.freedom)
-    found: np.ndarray = reach * np.sqrt(sd**2 / runs + sd[i] ** 2 / runs[i])
-    return found
-
-
 def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Bool [models]: is the mean of these differences [models, images], each within -1 and 1, above
     `margin` [models], at level `level` [models]?
@@ -385,9 +377,11 @@ def worse_by(differences: np.ndarray, margin: np.ndarray, level: np.ndarray) -> 
 
 def least_difference(differences: np.ndarray, level: float) -> float:
     """The largest margin that the mean of `differences` [images] is above, at that level."""
+    values, counts = np.unique(differences, return_counts=True)
     low, high = -1.0, float(np.clip(differences.mean(), -1, 1))
     for _ in range(14):
         middle = (low + high) / 2
-        above = worse_by(differences[None], np.array([middle]), np.array([level]))[0]
-        low, high = (middle, high) if above else (low, middle)
+        bets = np.log1p(np.outer(STAKES / (1 + np.clip(middle, -0.999, 0.999)), values - middle))
+        wealth = logsumexp(bets @ counts) - np.log(len(STAKES))
+        low, high = (middle, high) if wealth >= np.log(1 / level) else (low, middle)
     return low

@@ -48,8 +48,8 @@ from pipeline.statistics.fit_times import (
     ESTIMATED_FACTOR,
     ESTIMATED_ON,
     ESTIMATED_SECONDS,
+    devices_of_times,
     least_share_alone,
-    main_devices,
     with_least_seconds,
 )
 from pipeline.statistics.rates import rate_to_take
@@ -187,10 +187,10 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
 
 def with_bounds_alone(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """`with_least_seconds` by the records in `folder` of these rows of runs.csv, of one dataset, as
-    far as they ran on the device of most.
+    far as they ran on the device that its times are of.
     """
     ok = runs[runs["status"] == "ok"]
-    cells = cells_of(ok[ok["device"] == ok["dataset"].map(main_devices(ok))])
+    cells = cells_of(ok[ok["device"] == ok["dataset"].map(devices_of_times(ok))])
     paths = [cell.path(folder) for cell in cells]
     return with_least_seconds(ranked, [read_record(path) for path in paths if path.is_file()])
 

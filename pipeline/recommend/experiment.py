@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
-from pipeline.finetune.recipe import written_recipe
+from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.recommend.choice import Choice, cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.records import Data, read_record
@@ -363,15 +363,21 @@ def _drawn(
 
 def raced_before_tables(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
     """The certificate at `path` as the answer where no tables have the race's runs yet; None where
-    the dataset was not raced, no fit has finished, or the records are of other runs.
+    the dataset was not raced, no fit has finished, or the records are of other runs or images, or
+    of a recipe that was edited since.
     """
     from pipeline.figures.certificate import read_certificate  # loads matplotlib
 
     if dataset not in study.raced_datasets or not path.is_file():
         return None
     cells = [each.path(study.path.parent / RUNS) for each in study.raced if each.dataset == dataset]
-    told = read_certificate(path)
-    seen = told.is_of_records([read_record(each) for each in cells if each.is_file()])
+    told, here = read_certificate(path), prepared(study.path.parent, dataset) or Data()
+    records = [read_record(each) for each in cells if each.is_file()]
+    recipe = written_recipe(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
+    had = [each.config.get("recipe") for each in records]
+    if recipe and any(isinstance(each, dict) and changed_settings(each, recipe) for each in had):
+        return None
+    seen = told.is_of_records(records, study.image_size, here.fingerprint)
     return told.as_answer(path) if seen and told.recommended else None
 
 

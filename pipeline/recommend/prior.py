@@ -382,7 +382,7 @@ def _suggestion(row: pd.Series) -> Suggestion:
     odds = [float(f"{row[name]:.4g}") for name in ODDS]
     middle, low, high = (f"{each:.2f}" for each in odds)
     why = (
-        f"predicted to err {middle} times as often as the average ({low} to {high}); "
+        f"predicted odds of an error {middle} times the average model's ({low} to {high}); "
         f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, "
         f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}"
     )

@@ -165,6 +165,11 @@ def main_devices(runs: pd.DataFrame) -> pd.Series:
     return ordered.drop_duplicates("dataset").set_index("dataset")["device"]
 
 
+def devices_of_times(ok: pd.DataFrame) -> pd.Series:
+    """Per dataset, the device that its times are of: of most runs whose times count, if any do."""
+    return main_devices(ok[ok["not_timed"].isna()]).combine_first(main_devices(ok))
+
+
 def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
     """The models' rows, indexed by KEY, with AT_MOST and AT_LEAST; null where a time counts.
 
@@ -185,18 +190,13 @@ def with_bounds(board: pd.DataFrame, on_device: pd.DataFrame) -> pd.DataFrame:
 
 
 def least_share_alone(record: Record) -> float | None:
-    """The share of its time that a fit that shared its device takes alone at the least; None where
-    its record does not tell.
-
-    On a CPU that is half of what its threads computed. On a GPU it is the time in which it did not
-    wait for a core, divided by the processes that computed there.
+    """The share of its time that a fit that shared its CPU takes alone at the least: half of what
+    each of its threads computed. None on a GPU, where not all processes need be known that computed
+    there, and where the record does not tell.
     """
-    cost, device, telemetry = record.cost, record.device, record.telemetry
+    cost, device = record.cost, record.device
     if device.kind == "cpu" and device.threads and cost.cpu_seconds and cost.fit_seconds:
         return min(HALF_PACE * cost.cpu_seconds / device.threads / cost.fit_seconds, 1.0)
-    others, waited = telemetry.get("gpu_others"), telemetry.get("cpu_waited_share")
-    if device.is_cuda and isinstance(others, int) and others > 0:
-        return (1 - (waited if isinstance(waited, float) else 0.0)) / (others + 1)
     return None
 
 
@@ -206,14 +206,22 @@ def with_least_seconds(board: pd.DataFrame, records: Iterable[Record]) -> pd.Dat
     """
     found = []
     for each in records:
-        share, steady = least_share_alone(each), each.steady_fit_seconds
         one_thread = each.device.kind == "cpu" and each.device.threads == 1
         computed = each.cost.cpu_seconds if one_thread else None
-        least = None if share is None or steady is None else share * steady
+        least = _least_steady_seconds(each)
         found.append((each.dataset, each.recipe, each.model, computed, least))
     names = [CPU_SECONDS, SECONDS_AT_LEAST]
     table = pd.DataFrame(found, columns=[*KEY, *names]).astype(dict.fromkeys(names, float))
     return board.join(table.groupby(KEY)[names].min(), on=KEY)
+
+
+def _least_steady_seconds(record: Record) -> float | None:
+    """What a fit takes alone, at the least, after a start-up that may have been at full pace."""
+    share, steady = least_share_alone(record), record.steady_fit_seconds
+    whole = record.cost.fit_seconds
+    if share is None or whole is None or steady is None:
+        return None
+    return max(share * whole - (whole - steady), 0.0)
 
 
 def at_asked_times(rows: pd.DataFrame) -> pd.DataFrame:

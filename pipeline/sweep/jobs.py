@@ -7,6 +7,7 @@ nothing to do imports this, so NumPy, which the machine's description needs, com
 import json
 import re
 import signal
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,10 @@ class Engine(Protocol):
     """Where jobs run. Whatever happens to this process, no job may outlive it."""
 
     @property
+    @abstractmethod
     def free(self) -> int: ...
     @property
+    @abstractmethod
     def running(self) -> list[Job]: ...
 
     def ordered(self, jobs: Iterable[Job]) -> list[Job]:
@@ -101,14 +104,18 @@ class Engine(Protocol):
         """Whether this job may start now, where the engine is free."""
         return True
 
+    @abstractmethod
     def load(self) -> None: ...
 
     def loaded(self, seconds: float) -> bool:
         """Whether `load` has come to an end, after at most so many seconds."""
         return True
 
+    @abstractmethod
     def start(self, job: Job) -> None: ...
+    @abstractmethod
     def wait(self, seconds: float) -> list[Ended]: ...
+    @abstractmethod
     def stop(self) -> None: ...
 
 
