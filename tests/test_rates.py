@@ -176,8 +176,10 @@ def test_metrics_recommendation_and_export_take_the_model_at_its_own_rate(study:
     assert answer["models"][1]["take_recipe"] == "lp_ft"
     assert "Fit it with recipe lp_ft_high" in answer["rates"]
     assert "own best of 3 rates, 1 of 3 pairs of models changes its order" in answer["rates"]
-    assert recommended_row(results, "digits")["recipe"] == "lp_ft_high"
-    assert recommended_row(results, "digits", LITE[0])["recipe"] == "lp_ft"
+    taken = recommended_row(results, "digits")
+    assert (taken["recipe"], taken["ranked_as"]) == ("lp_ft_high", OWN)
+    other = recommended_row(results, "digits", LITE[0])
+    assert (other["recipe"], other["ranked_as"]) == ("lp_ft", OWN)
 
 
 @pytest.mark.slow
@@ -247,6 +249,13 @@ def test_a_model_without_a_complete_rate_is_judged_at_the_one_with_most_seeds(
     assert own.loc[LITE[2], "error_rate_mean"] == alone
     said = told(study, capsys)["rates"]
     assert f"{LITE[2]} is judged at 1 of 3 rates (lp_ft: 1 of 3 seeds finished" in said
+
+
+def test_one_model_has_no_order_that_a_rate_could_change(study: Path, capsys):
+    write_study(study, recipes=RATES, models=LITE[:1])
+    run(study)
+    assert "pairs of models" not in (said := told(study, capsys)["rates"])
+    assert said.endswith("The model is at its own best of 3 rates.")
 
 
 def test_one_rate_alone_has_no_such_leaderboard_and_others_change_nothing_in_its_rows(study: Path):

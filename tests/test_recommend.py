@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from pipeline.figures.certificate import Entrant
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend import costs, experiment
 from pipeline.recommend.choice import Choice
-from pipeline.recommend.experiment import REST, SWEEP, TABLES
+from pipeline.recommend.experiment import REST, SWEEP, TABLES, planned_runs
 from pipeline.recommend.limits import gib_of, milliseconds_of, seconds_of
 from pipeline.records import Device, read_record
 from pipeline.report import words as report_words
@@ -887,6 +887,28 @@ def test_the_fit_time_of_models_without_runs_is_judged_by_the_estimate(
     assert "--max-fit-time is judged by an estimate for this machine" in told["notes"][0]
     with pytest.raises(PipelineError, match="by estimate, --max-fit-time excludes 3 of 3 models"):
         ask(study, capsys, "planet", max_fit_time="1min")
+
+
+def test_of_what_the_study_plans_only_the_models_within_the_limits_are_run(
+    study: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        planned, "this_device", lambda threads: Device(kind="cpu", name="Some CPU", threads=2)
+    )
+    tables(prepared(study))
+    write_study(study, datasets=["digits", "planet"], seeds=[0, 1, 2])
+    assert ask(study, capsys, "planet", max_fit_time="2h")["next"]["commands"] == [SWEEP, REST]
+    told = ask(study, capsys, "planet", max_fit_time="7min")
+    models = json.dumps([LITE[0], LITE[2]])
+    change = f"python -m pipeline.change 'grid.models={models}'"
+    assert told["next"]["commands"] == [change, SWEEP, REST]
+
+
+def test_what_runs_of_a_raced_dataset_without_tables_its_race_decides(study: Path):
+    whole = replace(read_study(study / "params.yaml"), raced_datasets=("planet",))
+    assert planned_runs(whole, "planet", True, {LITE[0]}).commands == [
+        "python -m pipeline.race --dataset planet --budget 1h"
+    ]
 
 
 def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(

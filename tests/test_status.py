@@ -5,7 +5,9 @@ import os
 import shutil
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from study_fakes import LITE, write_failure, write_run
@@ -13,11 +15,12 @@ from sweep_workspace import make_workspace
 
 from pipeline.aggregate.__main__ import read_records
 from pipeline.aggregate.runs_table import runs_table
+from pipeline.change.__main__ import edit_race
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
 from pipeline.results import write_result
 from pipeline.status import __main__ as status
-from pipeline.study.params import read_study
+from pipeline.study.params import Cell, read_study
 
 
 @pytest.fixture
@@ -95,6 +98,28 @@ def test_the_last_line_is_the_next_command(runs: Path, capsys: pytest.CaptureFix
         status.main()
     assert "Next" not in capsys.readouterr().out
     assert status.following({"done"}, looked=True) is None
+
+
+def test_a_race_that_was_ended_is_what_comes_next(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = {f"digits-{LITE[0]}-quickstart-0": asdict(Cell("digits", LITE[0], "quickstart", 0))}
+
+    def race(content: Any) -> None:
+        content["grid"]["datasets"] = []
+        content["race"] |= {"datasets": ["digits"], "fits": cells}
+
+    edit_race(Path("params.yaml"), race)
+    onward = "\nNext: python -m pipeline.race --dataset digits --budget 1h # its race goes on"
+    status.main()
+    assert onward in capsys.readouterr().out
+    write_run(runs, LITE[0], 0, 0.1)  # ended before it could decide
+    status.main()
+    assert onward in capsys.readouterr().out
+    Path("results/race").mkdir(parents=True)
+    Path("results/race/digits.json").write_text("{}")
+    status.main()
+    assert "\nNext: python -m pipeline.status --stale # " in capsys.readouterr().out
 
 
 def test_after_a_sweep_the_next_command_makes_the_tables_that_lack_its_runs(

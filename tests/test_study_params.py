@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml
+from pipeline.study.__main__ import main as check_study
 from pipeline.study.params import (
     read_study,
     refuse_aliased_mappings,
@@ -173,6 +174,18 @@ def test_an_override_of_the_grid_by_dvc_times_no_other_models(tmp_path: Path, ro
     assert ran.returncode != 0
     assert "benchmark.models has tf_efficientnet_lite0.in1k and 2 more" in ran.stdout + ran.stderr
     assert read_yaml(params)["grid"]["models"] == ["a.b", "c.d"]
+
+
+def test_what_a_sweep_would_refuse_is_refused_before_each_stage(tmp_path: Path, root: Path) -> None:
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("seeds: [0, 1]", "seeds: [0, one]"), encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"grid\.seeds has 'one', not a whole number"):
+        check_study(path)
+    (tmp_path / "conf/recipe").mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"grid\.recipes: unknown recipe 'quickstart'"):
+        check_study(path)
 
 
 RACED = {"dataset": "photos", "model": "resnet18.a1_in1k", "recipe": "quickstart", "seed": 0}

@@ -157,6 +157,27 @@ def test_a_misspelt_name_of_the_study_is_one_line_before_anything_is_done(
         assert says in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lr: 0.001 #", "lr: fast #", "recipe.lr: Value 'fast' of type 'str' could not be"),
+        ("lr: 0.001 #", "lr: -0.001 #", "recipe.lr=-0.001: write a number above 0"),
+        ("\nlr: 0.001 #", "\n#", "lr missing: see the other recipes there"),
+    ],
+)
+def test_a_recipe_that_a_fit_would_refuse_is_one_line_before_anything_is_done(
+    workspace: Workspace, old: str, new: str, says: str
+) -> None:
+    recipe = workspace.folder / RECIPE
+    text = recipe.read_text()
+    assert text.count(old) == 1
+    recipe.write_text(text.replace(old, new))
+    for words in (["--dry-run"], []):
+        done = workspace.sweep(*words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert f"{RECIPE}: {says}" in done.stderr
+
+
 def test_models_whose_weights_are_not_here_are_told_before_a_run_fails(
     workspace: Workspace,
 ) -> None:
@@ -168,8 +189,13 @@ def test_models_whose_weights_are_not_here_are_told_before_a_run_fails(
     assert dry.returncode == 0, dry.stderr
     assert dry.stdout.splitlines()[1].startswith(says)
     assert "use weights=hub or weights=folder" in dry.stdout
-    real = workspace.sweep("finetune@digits-resnet18.a1_in1k-quickstart-0")  # a fake run
+    alone = workspace.sweep("finetune@digits-resnet18.a1_in1k-quickstart-0")
+    assert (alone.returncode, alone.stdout, workspace.runs()) == (1, "", [])
+    assert alone.stderr.startswith(f"error: {says}")
+    both = [f"finetune@digits-{model}-quickstart-0" for model in (MODELS[0], "resnet18.a1_in1k")]
+    real = workspace.sweep(*both)  # fake runs
     assert (real.returncode, real.stdout.startswith(says)) == (0, True)
+    assert workspace.sweep(both[1]).returncode == 0  # it is there
     params.write_text(params.read_text().replace("weights: wheel", "weights: hub"))
     assert "weights of" not in workspace.sweep("--dry-run").stdout
 

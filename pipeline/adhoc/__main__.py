@@ -68,7 +68,9 @@ def main(
     _, board, _ = write_tables(study_of(params, by_cell), by_cell, imagenet, out)
     shown_on = console()
     shown_on.print(shown(board))
-    shown_on.print(f"{len(found)} runs: tables in {out}", markup=False, highlight=False)
+    shown_on.print(
+        f"{len(found)} run{'s' * (len(found) != 1)}: tables in {out}", markup=False, highlight=False
+    )
 
 
 def cells_of(found: Found, recipes: Path) -> dict[Path, Cell]:

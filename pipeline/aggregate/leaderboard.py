@@ -249,7 +249,7 @@ def _mean(values: pd.Series) -> np.ndarray:
     if len(values) > 1:
         width = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
         half = width * values.std() / np.sqrt(len(values))
-    return np.array([mean, mean - half, mean + half], dtype=float)
+    return np.array([mean, mean - half, mean + half], dtype=float).round(DECIMALS)
 
 
 _THEIR_GROUP = (  # what runs of one source must share to be compared with each other

@@ -170,6 +170,8 @@ def _parsed(change: str, value: str) -> Any:
     """`value` as YAML that is written back as it was given."""
     from pipeline.sweep.dvc_private import YAMLFileCorruptedError, parse_yaml_for_update
 
+    if value.strip() == "-":  # the word that some keys have for none; to YAML it begins a list
+        value = "'-'"
     try:
         return parse_yaml_for_update(f"value: {value}", change)["value"]
     except (YAMLFileCorruptedError, TypeError, KeyError):
@@ -187,6 +189,8 @@ def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
         parent = parent[folder]
     if isinstance(parent[last], list) and not isinstance(value, list):
         raise PipelineError(f"{key} is a list: write '{key}=[{given.strip() or 'A, B'}]'")
+    if isinstance(parent[last], dict) and not isinstance(value, dict):
+        raise PipelineError(f"{key} holds names with values: change one of them, or '{key}={{}}'")
     _replace(content, parent, last, value)
 
 
@@ -220,9 +224,9 @@ def _mappings(content: Any) -> Iterator[Any]:
 
 
 def _keys(content: Any, before: str = "") -> Iterator[str]:
-    """Every key that holds a value, dotted."""
+    """Every key that holds a value, dotted; of a race's cells the section that holds them."""
     for key, value in content.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and before != "race.":
             yield from _keys(value, f"{before}{key}.")
         else:
             yield f"{before}{key}"

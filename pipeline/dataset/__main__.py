@@ -168,7 +168,11 @@ def _notes_of_labels(
     unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
     if unlike:
         said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
-        yield f"{len(unlike)} pictures are there under different labels ({said})"
+        yield f"{_pictures(unlike)} there under different labels ({said})"
+
+
+def _pictures(found: Sequence[object]) -> str:
+    return "1 picture is" if len(found) == 1 else f"{len(found)} pictures are"
 
 
 def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:
@@ -197,7 +201,7 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
         print(f"note: {note}")
     if alike := meta["duplicates_across_parts"]:
         print(
-            f"warning: {len(alike)} pictures are in more than one part, which flatters the error: "
+            f"warning: {_pictures(alike)} in more than one part, which flatters the error: "
             f"see duplicates_across_parts in {out}/meta.json (first: {' = '.join(alike[0][:2])})"
         )
 

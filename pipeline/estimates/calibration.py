@@ -107,6 +107,9 @@ def device_named(
     said = ["no speed of it is known"] + ([near_matches(name, found)] if found else [])
     if imagenet is None:
         said.append("`dvc repro merge` brings the GPUs of timm's benchmark files")
+    said.append(
+        f"`python -m pipeline.calibrate` on such a machine writes a file for {FOLDER}/ here"
+    )
     raise PipelineError(f"--fit-on {name}: {'; '.join(said)}")
 
 

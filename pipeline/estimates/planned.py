@@ -42,29 +42,29 @@ DISTURBED = "others used the device during each run known here: a guide at best"
 SMALL_PIXELS = 128  # below, steps on a GPU wait for its host, which no published speed tells of
 
 
-def not_prepared(dataset: str, image_size: int) -> str:
-    command = f"python -m pipeline.dataset dataset={dataset} image_size={image_size}"
+def not_prepared(study: Study, dataset: str) -> str:
+    command = f"python -m pipeline.dataset dataset={dataset} image_size={study.image_size}"
+    if dataset in study.datasets:
+        command = f"dvc repro merge dataset{'_raced' * (dataset in study.raced_datasets)}@{dataset}"
     return f"{dataset} is not prepared yet: run `{command}`"
 
 
 def work_of(
     root: Path, cell: Cell, image_size: int, records: Sequence[Record], with_valid: bool
-) -> Work | str:
-    """What a fine-tune has to compute, or why that is not known.
+) -> Work | None:
+    """What a fine-tune has to compute; None where the dataset is neither prepared nor in records.
 
     `with_valid`: it learns from the validation images as well, as the fit of `export` does.
     """
-    dataset = cell.dataset
-    data = prepared(root, dataset)
-    if data is None:
-        data = next((each.data for each in records if each.dataset == dataset), Data())
+    seen = (each.data for each in records if each.dataset == cell.dataset)
+    data = prepared(root, cell.dataset) or next(seen, Data())
     if not data.n_train:
-        return not_prepared(dataset, image_size)
+        return None
     n_valid = data.n_valid or 0
     n_train = data.n_train + (n_valid if with_valid else 0)
     epochs = epochs_of(root / f"conf/recipe/{cell.recipe}.yaml", n_train)
     images = images_of(n_train, n_valid, epochs)
-    return Work(dataset, cell.model, cell.recipe, image_size, images)
+    return Work(cell.dataset, cell.model, cell.recipe, image_size, images)
 
 
 def epochs_of(path: Path, n_train: int | None) -> int:
@@ -182,10 +182,10 @@ class Estimator:
         `with_valid`: of the fit of `export`, which learns from the validation images as well.
         """
         work = work_of(self.root, cell, self.study.image_size, self.records, with_valid)
-        if isinstance(work, str):
+        if work is None:
             one = Work(cell.dataset, cell.model, cell.recipe, self.study.image_size, images=1)
-            known = any(source.speed(one) for source in self.sources)
-            return work if known else f"{work}, then: {self.hint}"
+            then = "" if any(each.speed(one) for each in self.sources) else f", then: {self.hint}"
+            return not_prepared(self.study, cell.dataset) + then
         for source in self.sources:
             if speed := source.speed(work):
                 return self._at_speed(work, speed, source.name)

@@ -196,8 +196,13 @@ class Certificate:
         if self.recommended is not None:
             sentence += f", and {self._bound()}"
             sentence += f"; it {why}" if (why := self.beside(first)) else ""
-        were = "was" if self.n_never_run == 1 else "were"
-        return f"{sentence}; {self.n_never_run} {were} never fitted."
+        return f"{sentence}; {self._never_fitted()}."
+
+    def _never_fitted(self) -> str:
+        """How many candidates no fit was made of, as half a sentence."""
+        if not self.n_never_run:
+            return "each was fitted"
+        return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
     def going_on(self) -> tuple[str, str | None]:
         """How a race that its budget ended goes on: in words, and as a command.
@@ -342,6 +347,16 @@ def read_certificate(path: Path) -> Certificate:
     return read_json(path, lambda value: build(Certificate, value), "certificate", again)
 
 
+def race_on(races: Path, dataset: str) -> str:
+    """The command by which a race that is not over goes on; its certificate, if it has been that
+    far, is in the folder `races`.
+    """
+    path = races / f"{dataset}.json"
+    if path.is_file():
+        return read_certificate(path).again
+    return f"python -m pipeline.race --dataset {dataset} --budget 1h"
+
+
 def who_left_when(certificate: Certificate) -> Figure:
     """A line per candidate that was run, as long as it stayed, with a mark at each of its runs."""
     ran = {step.model for step in certificate.steps}
@@ -352,7 +367,7 @@ def who_left_when(certificate: Certificate) -> Figure:
     fig, (axes,) = figure(
         f"{certificate.dataset}: who left the race when",
         f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
-        f"candidates; {certificate.n_never_run} were never fitted. Stopped: {certificate.stopped}.",
+        f"candidates; {certificate._never_fitted()}. Stopped: {certificate.stopped}.",
         1.4 + 0.24 * max(len(rows), 4),
     )
     for place, each in enumerate(rows):

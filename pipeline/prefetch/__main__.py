@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline.core.command import console, run
-from pipeline.core.errors import PipelineError, TryAgain
+from pipeline.core.errors import PipelineError, TryAgain, first_line
 from pipeline.finetune.weights import WHEELS, find, weights_config
 from pipeline.study.params import read_study
 
@@ -36,6 +36,10 @@ class Found:
     file: str
     bytes: int
     sha256: str
+
+
+class Damaged(PipelineError):
+    """A file of weights that is there, and that no fit could load."""
 
 
 def main(*, json: bool = False) -> None:
@@ -65,6 +69,7 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
     for model in track(models, "weights", console=console, disable=not console.is_terminal):
         try:
             weights = find(config, resolve(model))
+            check_file(weights.file)
         except PipelineError as error:
             missing[model] = error
             if isinstance(error, TryAgain):
@@ -74,6 +79,22 @@ def find_all(models: tuple[str, ...], config: Any) -> tuple[list[Found], dict[st
         file = str(weights.file)
         found.append(Found(model, weights.source, weights.origin, file, size, weights.sha256))
     return found, missing
+
+
+def check_file(file: Path) -> None:
+    """Raise `Damaged` where a file of safetensors is none by its header and its size."""
+    from safetensors import SafetensorError, safe_open
+
+    if file.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(file, "np"):
+            pass
+    except SafetensorError as error:
+        raise Damaged(
+            f"{file}: damaged, or not a file of weights ({first_line(error)[:120]}): delete it and "
+            "get it again from a source that you trust"
+        ) from None
 
 
 def surely_missing(models: Iterable[str], config: Any) -> dict[str, PipelineError]:
@@ -121,9 +142,12 @@ def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
     first = next(iter(missing.values()))
     others = list(missing)[1:]
     more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-    also = f"; also missing: {', '.join(others[:MOST_NAMED])}{more}" if others else ""
     kind = TryAgain if isinstance(first, TryAgain) else PipelineError
-    return kind(f"weights of {len(missing)} of {n_models} models are missing: {first}{also}")
+    what = "missing"
+    if damaged := sum(isinstance(each, Damaged) for each in missing.values()):
+        what = "damaged" if damaged == len(missing) else "missing or damaged"
+    also = f"; also {what}: {', '.join(others[:MOST_NAMED])}{more}" if others else ""
+    return kind(f"weights of {len(missing)} of {n_models} models are {what}: {first}{also}")
 
 
 def print_json(found: list[Found]) -> None:
@@ -131,7 +155,7 @@ def print_json(found: list[Found]) -> None:
     print()
 
 
-def print_table(found: list[Found], missing: Iterable[str]) -> None:
+def print_table(found: list[Found], missing: dict[str, PipelineError]) -> None:
     shown_on = console()
     if not shown_on.is_terminal:
         shown_on.width = UNBROKEN
@@ -143,8 +167,8 @@ def print_table(found: list[Found], missing: Iterable[str]) -> None:
     for each in found:
         size = f"{each.bytes / 1e6:.1f}"
         table.add_row(each.model, each.source, each.origin, each.sha256[:12], size, each.file)
-    for model in missing:
-        table.add_row(model, "missing")
+    for model, error in missing.items():
+        table.add_row(model, "damaged" if isinstance(error, Damaged) else "missing")
     total = sum(each.bytes for each in found)
     shown_on.print(table)
     shown_on.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)

@@ -37,6 +37,7 @@ from pipeline.race.field import (
     not_counted,
     probe_path,
     records_of,
+    refuse_all,
     rules_of,
     runs_at_a_time,
     tables_differ,
@@ -115,7 +116,7 @@ def main(
             _prepare(contest, study, contest.cells(study, other))
         data = prepared(root, dataset)
         if data is None or not data.n_valid:
-            raise PipelineError(not_prepared(dataset, study.image_size))
+            raise PipelineError(not_prepared(study, dataset))
         contest.rules = replace(rules, n_valid=data.n_valid)
         certificate = contest.dry_run() if dry_run else contest.run()
     if not dry_run:
@@ -183,7 +184,8 @@ class Contest:
 
     def check(self) -> None:
         """Raise where no candidate is within the limits or the budget, before anything changes."""
-        study, _, race, events, spent = now = self._now(set())
+        study, field, race, events, spent = now = self._now(set())
+        refuse_all(self.models, field.left_out)
         if self._next(*now[1:])[1] == SPENT and self.dataset not in study.raced_datasets:
             from pipeline.sweep.session import would_run
 
@@ -205,8 +207,7 @@ class Contest:
                 return self._certificate(now, stopped)
             targets = self._decide(study, field, actions)
             models = [field.candidates.names[each.model] for each in actions]
-            left_none = self._try(targets, models)
-            broken |= left_none
+            broken |= (left_none := self._try(targets, models))
             in_vain = in_vain + 1 if left_none == set(models) else 0
             if in_vain == MOST_FAILED:
                 names = ", ".join(sorted(broken))
@@ -216,10 +217,10 @@ class Contest:
         """Where the race stands, and what would run next."""
         study, field, *_ = now = self._now(set())
         actions, stopped = self._next(*now[1:])
-        if self.dataset in study.raced_datasets:
-            first = self._to_make(self._decided(study)[0])
-            if any(first):
-                print(self.budget.told_to_make(self.dataset, *first))
+        begun = self.dataset in study.raced_datasets
+        if begun and any(first := self._to_make(self._decided(study)[0])):
+            print(self.budget.told_to_make(self.dataset, *first))
+            print("Until they are made, this is what the earlier runs say:")
         for each in actions:
             kind, takes = FIT if each.rung == RUN else PROBE, duration(each.seconds)
             name, assumed = field.candidates.names[each.model], "" if field.timed else " assumed"

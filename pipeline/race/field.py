@@ -7,7 +7,7 @@ published numbers; a model that cannot race is named with the reason.
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain, count
@@ -106,9 +106,7 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
     table = published(replace(study, models=tuple(models)), imagenet, path)
     left_out, not_judged = _left_out(study, table, imagenet, asked)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
-    if table.empty:
-        model, why = next(iter(left_out.items()))
-        raise PipelineError(f"no candidate within the limits: of {len(models)}, {model}: {why}")
+    refuse_all(models, left_out)
     records = readable_records(root / RUNS)
     seconds, priced, timed = _prices(root, study, dataset, table)
     probe = seconds * _probe_share(root, records)
@@ -118,6 +116,16 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
     costs = probe[:, None], np.stack([seconds, seconds], axis=1)
     candidates = Candidates(tuple(table["model"]), features, *costs)
     return Field(candidates, prior, left_out, not_judged, priced, timed, told)
+
+
+def refuse_all(models: Sequence[str], left_out: Mapping[str, str]) -> None:
+    """Raise where none of these models can race."""
+    if all(model in left_out for model in models):
+        counts = Counter(left_out[model] for model in models)
+        reasons = "; ".join(f"{why} ({n} of {len(models)})" for why, n in counts.most_common())
+        limited = any(why.startswith("--") for why in counts)
+        told = "no candidate within the limits" if limited else "none of the candidates can run"
+        raise PipelineError(f"{told}: {reasons}")
 
 
 def _left_out(

@@ -28,6 +28,7 @@ from pipeline.recommend.choice import (
 from pipeline.recommend.costs import (
     Question,
     Way,
+    still_to_make,
     way,
     with_bounds_alone,
     with_costs,
@@ -46,11 +47,10 @@ from pipeline.recommend.experiment import (
     prepared_anew,
     raced,
     raced_before_tables,
-    still_to_make,
     telling,
     this_study,
 )
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import Asked, within_all
 from pipeline.recommend.prior import (
     Judged,
     affordable,
@@ -256,7 +256,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     rows, basis = predicted(study, imagenet, rows, board, size)
     excluded = [each.told(rows) for each in limits.of_any if not each.keeps(rows).all()]
     excludes_none = [each.option for each in limits.of_any if each.keeps(rows).all()]
-    rows = limits.kept(rows)
+    known, rows = set(rows["model"]), limits.kept(rows)
     if rows.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
     found = Judged.of(study, imagenet, dataset, rows, limits, size, asked.estimator)
@@ -276,6 +276,8 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
     more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
     more += [error] if error else []
+    lack, kept = made_already(study, missing) < len(missing), within_all(found.rows, found.limits)
+    refused = (known - set(kept["model"])) & set(study.models)
     return {
         "dataset": dataset,
         "basis": "prior",
@@ -289,7 +291,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "serving": served.text(names[0]) if served is not None else None,
         "notes": [*notes, *more],
         "not_judged": found.not_judged,
-        "next": asdict(planned_runs(made_already(study, missing) < len(missing)))
+        "next": asdict(planned_runs(study, dataset, lack, refused))
         if planned
         else first_runs(study, dataset, names),
     }

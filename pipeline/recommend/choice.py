@@ -46,9 +46,19 @@ from pipeline.statistics.rates import (
     without_single_rates,
 )
 from pipeline.statistics.validation_images import ImageNoise, image_noise
+from pipeline.study.params import Cell
 
 CELL = ["dataset", "model", "recipe", "seed"]
 LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
+
+
+def cells_of(runs: pd.DataFrame) -> list[Cell]:
+    """The cells of these rows of runs.csv."""
+    columns = [runs[name] for name in CELL]
+    return [
+        Cell(str(dataset), str(model), str(recipe), int(seed))
+        for dataset, model, recipe, seed in zip(*columns, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -323,6 +333,7 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
     """The leaderboard's row of the recommended model, or of `model` under its best recipe.
 
     Its `recipe` is one to fit with: where models are compared at their own rates, that rate.
+    `ranked_as` is the recipe by which the leaderboard has the row.
     """
     done = read_results(results)
     choice = recommended(done, read_answers(results), dataset)
@@ -335,6 +346,7 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
         )
     if model is None:
         first: pd.Series = choice.rows.iloc[0].copy()
+        first["ranked_as"] = first["recipe"]
         first["recipe"] = choice.to_take(str(first["model"]))
         return first
     ranked = candidates(done, dataset)
@@ -344,6 +356,7 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
             f"model {model!r}: no finished run on {dataset}: {near_matches(model, ranked['model'])}"
         )
     row: pd.Series = its.iloc[0].copy()
+    row["ranked_as"] = row["recipe"]
     row["recipe"] = rate_to_take(done.rates, dataset, str(row["recipe"]), str(row["model"]))
     return row
 

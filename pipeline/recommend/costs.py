@@ -30,7 +30,7 @@ from pipeline.estimates.planned import (
     this_device,
     total_seconds,
 )
-from pipeline.recommend.choice import CELL
+from pipeline.recommend.choice import CELL, cells_of
 from pipeline.recommend.limits import (
     IPS,
     MEMORY_COLUMN,
@@ -119,13 +119,12 @@ def _range(told: Sequence[str | None]) -> str:
     return f"{middle} (at most {most})" if least is None else f"{middle} ({least} to {most})"
 
 
-def cells_of(runs: pd.DataFrame) -> list[Cell]:
-    """The cells of these rows of runs.csv."""
-    columns = [runs[name] for name in CELL]
-    return [
-        Cell(str(dataset), str(model), str(recipe), int(seed))
-        for dataset, model, recipe, seed in zip(*columns, strict=True)
-    ]
+def still_to_make(study: Study, runs: pd.DataFrame | None, dataset: str) -> list[Cell]:
+    """The study's runs of a dataset that `runs` lack: rows of runs.csv, maybe of an earlier study,
+    or None where there are no tables.
+    """
+    made = set() if runs is None else set(cells_of(runs[runs["status"] != "missing"]))
+    return [cell for cell in study.cells() if cell.dataset == dataset and cell not in made]
 
 
 def records_of(done: Results, here: Device) -> list[Record]:

@@ -8,7 +8,7 @@ that come out are counted.
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from omegaconf import OmegaConf
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
 from pipeline.finetune.recipe import changed_settings, written_recipe
-from pipeline.recommend.choice import Choice
-from pipeline.recommend.costs import cells_of
+from pipeline.recommend.choice import Choice, cells_of
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.records import Data, read_record
 from pipeline.statistics.answer import few_images
@@ -37,6 +36,7 @@ from pipeline.statistics.validation_images import (
 from pipeline.study.params import RUNS, Cell, Study, raced_name
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
+RACES = "results/race"  # certificates
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
@@ -97,14 +97,6 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> dict[str, A
     return {"what": what, "commands": [_change(changes), SWEEP, REST]}
 
 
-def still_to_make(study: Study, runs: pd.DataFrame | None, dataset: str) -> list[Cell]:
-    """The study's runs of a dataset that `runs` lack: rows of runs.csv, maybe of an earlier study,
-    or None where there are no tables.
-    """
-    made = set() if runs is None else set(cells_of(runs[runs["status"] != "missing"]))
-    return [cell for cell in study.cells() if cell.dataset == dataset and cell not in made]
-
-
 def first_size(study: Study) -> int:
     """The image size for a new dataset: the study's, unless it is a miniature's."""
     return study.image_size if study.image_size >= LEAST_SIZE else USUAL_SIZE
@@ -135,11 +127,21 @@ class Experiment:
 THIS_STUDY = Experiment("runs and tables of the study as it is now", [SWEEP, REST], None)
 
 
-def planned_runs(lack: bool) -> Experiment:
-    """What the study plans for a dataset without tables; `lack`: not all of its runs are made."""
-    if lack:
+def planned_runs(study: Study, dataset: str, lack: bool, refused: Collection[str]) -> Experiment:
+    """What the study plans for a dataset without tables; `lack`: not all of its runs are made. Its
+    models that a limit refuses leave the grid; what of a raced dataset runs, its race decides.
+    """
+    if lack and dataset in study.raced_datasets:
+        from pipeline.figures.certificate import race_on  # loads matplotlib
+
+        return Experiment("race on", [race_on(study.path.parent / RACES, dataset)], None)
+    if not lack:
+        return Experiment("its runs are all made: take them into the tables", [REST], None)
+    kept = [model for model in study.grid_models or study.models if model not in refused]
+    if not kept or not refused:
         return Experiment("run what the study plans for it", [SWEEP, REST], None)
-    return Experiment("its runs are all made: take them into the tables", [REST], None)
+    what = "run what the study plans for it, of the models that keep the limits"
+    return Experiment(what, [_change({"grid.models": kept}), SWEEP, REST], None)
 
 
 def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
@@ -384,11 +386,10 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
     budget ended it. The race may take another model than `first`, which has the lowest mean error;
     of a race that has not seen the `runs` of the tables nothing is quoted.
     """
-    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+    from pipeline.figures.certificate import race_on, read_certificate  # loads matplotlib
 
-    race = f"python -m pipeline.race --dataset {dataset}"
     if not path.is_file():
-        on = Experiment("race on", [f"{race} --budget 1h"], None)
+        on = Experiment("race on", [race_on(path.parent, dataset)], None)
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     told = read_certificate(path)
     if other := told.other_runs(runs):

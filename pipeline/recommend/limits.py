@@ -7,6 +7,7 @@ long. What the run computed meanwhile is a lower one, see `least_share_alone`.
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -236,6 +237,13 @@ def memory_basis(cuda: bool, known: int, n: int) -> str:
     )
 
 
+def within_all(rows: pd.DataFrame, limits: Iterable[Excludes]) -> pd.DataFrame:
+    """The rows that keep each of the limits."""
+    for limit in limits:
+        rows = rows[limit.keeps(rows)]
+    return rows
+
+
 @dataclass(frozen=True)
 class Asked:
     """The options; what was not given is None or False. Bad units are told when it is made."""
@@ -355,9 +363,7 @@ class Asked:
 
     def kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that the limits keep for which no run is needed."""
-        for limit in self.of_any:
-            rows = rows[limit.keeps(rows)]
-        return rows
+        return within_all(rows, self.of_any)
 
     def of_memory(self, image_size: int) -> list[Limit]:
         """--max-memory on rows that have MEMORY_COLUMN, measured or estimated at this size in

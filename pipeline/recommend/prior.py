@@ -30,6 +30,7 @@ from pipeline.recommend.limits import (
     Asked,
     Limit,
     memory_basis,
+    within_all,
 )
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
@@ -302,9 +303,7 @@ def with_needs(
 
 def own_models(study: Study, found: Judged, top: int) -> list[Suggestion]:
     """The study's own models that keep the limits, at most `top`, the lowest predicted first."""
-    rows = found.rows[found.rows["model"].isin(study.models)]
-    for limit in found.limits:
-        rows = rows[limit.keeps(rows)]
+    rows = within_all(found.rows[found.rows["model"].isin(study.models)], found.limits)
     rows = rows.dropna(subset=["top1", "samples_per_second"]).sort_values([ODDS[0], "model"])
     return [_suggestion(row) for _, row in rows.head(top).iterrows()]
 

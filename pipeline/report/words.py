@@ -280,7 +280,7 @@ def summary(study: Study, runs: pd.DataFrame) -> str:
     sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
     pixels = f"images at {study.image_size} pixels"
     if not study.raced_datasets:
-        made = f"{' × '.join(sizes)}, {pixels}: {len(runs):,} runs"
+        made = f"{' × '.join(sizes)}, {pixels}: {len(runs):,} run{'s' * (len(runs) != 1)}"
     else:
         n_raced = int(runs["dataset"].isin(study.raced_datasets).sum())
         n_grid = len(runs) - n_raced
@@ -396,5 +396,5 @@ def provenance(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[tu
 
 def _counted(values: pd.Series) -> str:
     """Each value and in how many runs it occurs."""
-    counts = values.value_counts()
-    return "; ".join(f"{value} ({counts[value]:,} runs)" for value in sorted(counts.index)) or "–"
+    counts = {value: f"{n:,} run{'s' * (n != 1)}" for value, n in values.value_counts().items()}
+    return "; ".join(f"{value} ({counts[value]})" for value in sorted(counts, key=str)) or "–"

@@ -279,6 +279,8 @@ def order_sentence(board: pd.DataFrame, rates: pd.DataFrame) -> str:
         f"With each model at its own best of {n} rates, {changed} of {pairs} "
         f"pair{'' if pairs == 1 else 's'} of models {change} against {first} alone."
     )
+    if not pairs:
+        text = f"The model is at its own best of {n} rates."
     fewer = rates.dropna(subset="left_out")
     for model, rows in fewer.groupby("model", sort=False):
         why = ", ".join(f"{row.rate}: {row.left_out}" for row in rows.itertuples())

@@ -42,7 +42,7 @@ STATES = {  # state: how the table shows it
     "missing": "dim",
 }
 FINISHED = ("done", "failed", "diverged")
-TABLE = Path("results/runs.csv")
+TABLE, RACES = Path("results/runs.csv"), Path("results/race")
 NOT_LOOKED = (
     "not checked: whether finished runs are of today's code and configuration: "
     "python -m pipeline.status --stale"
@@ -103,8 +103,25 @@ def main(*, json: bool = False, stale: bool = False) -> None:
         return
     if pid := _maker(HOLDER):
         print(f"A sweep is at work on this study: process {pid}.")
-    elif command := following({state.state for state in states}, looked, not_in(TABLE, states)):
+    elif command := race_that_goes_on(study, states) or following(
+        {state.state for state in states}, looked, not_in(TABLE, states)
+    ):
         print(f"Next: {command}")
+
+
+def race_that_goes_on(study: Study, states: list[State]) -> str | None:
+    """The command of a race that was ended before it was over, and what it is for; None where there
+    is none, or other runs come first.
+    """
+    todo = {each.dataset for each in states if each.state not in FINISHED}
+    if not todo <= set(study.raced_datasets) or {"running", "stale"} & {s.state for s in states}:
+        return None
+    for name in study.raced_datasets:
+        if name in todo or not (RACES / f"{name}.json").is_file():
+            from pipeline.figures.certificate import race_on  # loads matplotlib
+
+            return f"{race_on(RACES, name)} # its race goes on: it is not over"
+    return None
 
 
 def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | None:
@@ -264,7 +281,9 @@ def print_table(study: Study, states: list[State]) -> None:
             line = f"{name}: {state.state}: {state.reason}"
             shown_on.print(line, markup=False, highlight=False, soft_wrap=True)
     total = Counter(state.state for state in states)
-    shown_on.print(f"{len(states)} runs: {_shown(total)}" if states else "0 runs")
+    shown_on.print(
+        f"{len(states)} run{'s' * (len(states) != 1)}: {_shown(total)}" if states else "0 runs"
+    )
 
 
 def _shown(counts: Counter[str]) -> str:

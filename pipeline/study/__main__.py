@@ -1,4 +1,4 @@
-"""`python -m pipeline.study params.yaml`: check that DVC reads its values as they are meant.
+"""`python -m pipeline.study params.yaml`: check the study, and that DVC reads its values as meant.
 
 DVC inserts these values into shell commands and file names unquoted, and studies may come from
 others. Every stage that uses one runs this command first, so DVC's shell never sees a value with a
@@ -8,19 +8,20 @@ space, quote, `$`, `;`, newline, leading dash, or `..` in a folder.
 from pathlib import Path
 
 from pipeline.core.command import run
-from pipeline.study.params import refuse_odd_words
+from pipeline.study.params import read_study, refuse_odd_words, refuse_unknown_names
 
 
 def main(params: Path) -> None:
-    """Refuse a study file with values that DVC cannot hand on, or that it would lose.
+    """Refuse a study file that no sweep would run, or with values that DVC cannot hand on or loses.
 
-    That is a value which is more than a word, a number or a list, or one in which an override by
-    `dvc exp run -S` would be lost.
+    DVC cannot hand on a value which is more than a word, a number or a list. It loses an override
+    by `dvc exp run -S` of what an alias repeats.
 
     Args:
         params: the study file, params.yaml
     """
     refuse_odd_words(params)
+    refuse_unknown_names(read_study(params))
 
 
 if __name__ == "__main__":

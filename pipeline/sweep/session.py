@@ -8,6 +8,7 @@ would stop at these.
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import FrameType
 
@@ -64,7 +65,8 @@ def plan(
             resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     lines = [f"{len(found)} of {len(stages)} stages to do"]
-    lines += without_weights(study, {cell.model for cell in cells})
+    if missing := missing_weights(study, {cell.model for cell in cells}):
+        lines.append(str(missing[1]))
     price, device = options.price_per_hour, options.fit_on
     lines += estimate_lines(project.root, cells, threads, jobs, price, device)
     if cells and (others := sum(name_of(each).startswith("baseline") for each in run)):
@@ -83,16 +85,68 @@ def new_models(project: Project, stages: list[Stage]) -> set[str]:
     return models - before
 
 
-def without_weights(study: Study, models: set[str]) -> list[str]:
-    """A line if weights of some of these models are surely not here: each of their runs fails."""
+def missing_weights(study: Study, models: set[str]) -> tuple[set[str], PipelineError] | None:
+    """Which of these models surely have no weights here, so that each of their runs fails, and the
+    error that says so; None where there are none such.
+    """
     if not models:
-        return []
+        return None
     from pipeline.finetune.weights import weights_config  # loads Hydra
     from pipeline.prefetch.__main__ import shortage, surely_missing
 
     ordered = [model for model in study.models if model in models]
     missing = surely_missing(ordered, weights_config(study.path))
-    return [str(shortage(missing, len(study.models)))] if missing else []
+    return (set(missing), shortage(missing, len(study.models))) if missing else None
+
+
+def refuse_runs_without_weights(
+    project: Project,
+    study: Study,
+    stages: list[Stage],
+    needs: dict[str, set[str]],
+    console: Console,
+    pulled: bool,
+) -> None:
+    """Print which models have no weights here; raise if no fit of any other is to be made, unless
+    runs may be `pulled` from a remote: those need no weights.
+    """
+    found = missing_weights(study, new_models(project, stages))
+    if found is None:
+        return
+    models, told = found
+    with project.locked():
+        to_do = verdicts(project, stages, needs)
+    cells = [
+        (cell, to_do[name].startswith((RUN, AFTER)))
+        for name, cell in ((name_of(each), project.cell_of(each)) for each in stages)
+        if cell is not None and name in to_do
+    ]
+    if cells and not pulled and all(runs and cell.model in models for cell, runs in cells):
+        raise told
+    console.print(str(told), markup=False, soft_wrap=True)
+
+
+def refuse_broken_recipes(study: Study) -> None:
+    """Raise for a recipe of the study that a fit would refuse, before anything runs."""
+    from omegaconf import OmegaConf
+
+    from pipeline.finetune.recipe import Recipe, recipe_of, written_recipe
+
+    needed = [each.name for each in fields(Recipe) if each.default is MISSING]
+
+    for name in dict.fromkeys([*study.recipes, *(cell.recipe for cell in study.raced)]):
+        path = study.path.parent / "conf" / "recipe" / f"{name}.yaml"
+        said = written_recipe(path)
+        if said is None or any("${" in str(value) for value in said.values()):
+            continue  # what is interpolated is known in a fit alone
+        if missing := [key for key in needed if key not in said]:
+            raise PipelineError(
+                f"{path}: {', '.join(missing)} missing: see the other recipes there"
+            )
+        try:
+            recipe_of(OmegaConf.create(said))
+        except PipelineError as error:
+            raise PipelineError(f"{path}: {error}") from None
 
 
 def verdicts(project: Project, stages: list[Stage], needs: dict[str, set[str]]) -> dict[str, str]:
@@ -193,6 +247,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     refuse_odd_words(root / "params.yaml")  # before any of its values is in a command
     study = read_study(root / "params.yaml")
     refuse_unknown_names(study)
+    refuse_broken_recipes(study)
     faults = links.mend(root, study.datasets)
     for line in faults:
         console.print(line, markup=False, soft_wrap=True)
@@ -210,8 +265,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
             snapshot.keep(targets, len(stages))
         return
     if options.address is None:  # else its hosts may have other packages
-        for line in without_weights(study, new_models(project, stages)):
-            console.print(line, markup=False, soft_wrap=True)
+        refuse_runs_without_weights(project, study, stages, needs, console, options.pull)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked():
