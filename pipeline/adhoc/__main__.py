@@ -102,7 +102,7 @@ def overridden(record: Record, written: dict[str, Any] | None) -> dict[str, Any]
     if written is None or not isinstance(recipe, dict):
         return {}
     its = fit_settings(recipe)
-    return {f"recipe.{key}": its.get(key) for key in changed_settings(recipe, written)}
+    return {f"recipe.{key}": its[key] for key in changed_settings(recipe, written) if key in its}
 
 
 def differences(

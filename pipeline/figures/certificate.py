@@ -196,9 +196,9 @@ class Certificate:
         if self.recommended is not None:
             sentence += f", and {self._bound()}"
             sentence += f"; it {why}" if (why := self.beside(first)) else ""
-        return f"{sentence}; {self._never_fitted()}."
+        return f"{sentence}; {self.never_fitted()}."
 
-    def _never_fitted(self) -> str:
+    def never_fitted(self) -> str:
         """How many candidates no fit was made of, as half a sentence."""
         if not self.n_never_run:
             return "each was fitted"
@@ -367,7 +367,7 @@ def who_left_when(certificate: Certificate) -> Figure:
     fig, (axes,) = figure(
         f"{certificate.dataset}: who left the race when",
         f"Filled: a fit, hollow: frozen features. {len(rows)} of {certificate.n_candidates} "
-        f"candidates; {certificate._never_fitted()}. Stopped: {certificate.stopped}.",
+        f"candidates; {certificate.never_fitted()}. Stopped: {certificate.stopped}.",
         1.4 + 0.24 * max(len(rows), 4),
     )
     for place, each in enumerate(rows):
