@@ -96,7 +96,7 @@ def study(finished: Path, tmp_path: Path) -> Study:
 def test_what_has_not_changed_runs_nothing_again(study: Study) -> None:
     assert study.repro() == []
     assert "up to date" in study.dvc_status()
-    assert "1 runs: 1 done" in study.status().splitlines()
+    assert "1 run: 1 done" in study.status().splitlines()
 
 
 def added(study: Study) -> None:
@@ -139,13 +139,13 @@ def test_a_changed_file_is_noticed_by_all(
     assert changed_source(read, "digits") is None  # another study's
     assert "modified:           data/sources/birds" in study.dvc_status()
     said = study.status()
-    assert "1 runs: 1 stale" in said
+    assert "1 run: 1 stale" in said
     assert "birds: files in ../birds have changed since it was prepared" in said
     assert "dataset@birds: after source@birds" in study.sweep("--dry-run", "finetune").stdout
     assert study.repro() == ["source", "dataset", "finetune"]
     assert study.n_images() - n_before == {added: 1, removed: -1, replaced: 0}[change]
     assert "up to date" in study.dvc_status()
-    assert "1 runs: 1 done" in study.status()
+    assert "1 run: 1 done" in study.status()
 
 
 def test_a_sweep_prepares_changed_files_anew_and_dvc_has_nothing_left_to_do(study: Study) -> None:
@@ -207,7 +207,7 @@ def test_a_source_that_is_gone_is_said_in_one_line_and_breaks_nothing(study: Stu
     shutil.rmtree(study.source)
     said = study.status()
     assert "birds: its source ../birds: not there: what was prepared of it stays in use" in said
-    assert "1 runs: 1 done" in said
+    assert "1 run: 1 done" in said
     assert study.repro() == ["source", "dataset"]
     assert "up to date" in study.dvc_status()
     done = study.sweep("finetune")
