@@ -920,7 +920,7 @@ def test_the_memory_of_models_without_runs_is_judged_by_the_estimate(
     told = ask(study, capsys, "planet", max_memory="8GiB", top=9)
     assert {each["model"] for each in told["models"]} == set(LITE)
     assert told["not_judged"] == []
-    assert "it is known of 3 of 3 models" in told["notes"][0]
+    assert "it is known of all 3 models" in told["notes"][0]
     with pytest.raises(PipelineError, match="by estimate, --max-memory 100MiB excludes 3 of 3"):
         ask(study, capsys, "planet", max_memory="100MiB")
 
@@ -935,7 +935,7 @@ def test_on_a_cpu_the_memory_of_models_without_runs_is_the_processes_and_not_an_
     assert told["notes"][0] == (
         "--max-memory is judged by the process memory of fits on a CPU, as recorded in data/runs "
         "(pooled and one-off runs do not count), and is not estimated for other models; it is "
-        "known of 3 of 3 models, the others stay in"
+        "known of all 3 models"
     )
 
 
@@ -1230,7 +1230,7 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
         ["--max-memory 8GiB", "--max-fit-time"],
     )
     memory, time = told["notes"]
-    assert "it is known of 3 of 3 models" in memory
+    assert "it is known of all 3 models" in memory
     assert memory.startswith(
         "--max-memory is judged by the GPU memory of fits, as recorded in data/runs (pooled and "
         "one-off runs do not count), else by an estimate; it"
@@ -1272,7 +1272,7 @@ def test_models_are_counted_once_whatever_recipes_they_have(priced: Path, capsys
         for seed in range(3):
             write_run(priced / "runs", model, seed, 0.2, recipe="other")
     [memory] = ask(tables(priced), capsys, max_memory="8GiB", fit_on="rtx3090")["notes"]
-    assert "it is known of 3 of 3 models" in memory
+    assert "it is known of all 3 models" in memory
 
 
 def test_of_a_device_that_is_not_at_hand_no_time_of_this_one_is_told(priced: Path, capsys):
@@ -1328,7 +1328,7 @@ def test_a_shortlist_is_judged_for_a_device_that_is_not_at_hand(priced: Path, ca
     assert "--max-fit-time is judged by an estimate for rtx3090, " in told["notes"][0]
     (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
     told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
-    assert "it is known of 3 of 3 models" in told["notes"][0]
+    assert "it is known of all 3 models" in told["notes"][0]
 
 
 @pytest.mark.parametrize("limit", [{"price_per_hour": 1.0}, {"max_fit_time": "1h"}])
@@ -1384,7 +1384,7 @@ def test_a_gpu_is_known_by_the_tables_alone_as_it_is_by_the_records(priced: Path
     (priced / "conf/recipe/quickstart.yaml").write_text("precision: fp16\nbatch_size: 32\n")
     told = ask(priced, capsys, "planet", max_memory="8GiB", fit_on="rtx3090")
     assert told["not_judged"] == []
-    assert "it is known of 3 of 3 models" in told["notes"][0]
+    assert "it is known of all 3 models" in told["notes"][0]
 
 
 def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, monkeypatch):

@@ -232,9 +232,10 @@ def memory_basis(cuda: bool, known: int, n: int) -> str:
     by = f"the process memory of fits on a CPU, {RECORDED}, and is not estimated for other models"
     if cuda:
         by = f"the GPU memory of fits, {RECORDED}, else by an estimate"
-    return (
-        f"{MEMORY} is judged by {by}; it is known of {known:,} of {n:,} models, the others stay in"
-    )
+    whose = f"of all {n:,} models"
+    if known < n:
+        whose = f"of {known:,} of {n:,} models, the others stay in"
+    return f"{MEMORY} is judged by {by}; it is known {whose}"
 
 
 def within_all(rows: pd.DataFrame, limits: Iterable[Excludes]) -> pd.DataFrame:
