@@ -375,6 +375,6 @@ def read_result(
     if missing := [name for name in columns if name not in table]:
         raise PipelineError(f"{path}: no column {missing[0]}: {again}")
     for name in [name for name, kind in types.items() if kind == "str" and name in table]:
-        quoted = table[name].str.match(_QUOTED_FORMULA).fillna(False).astype(bool)
+        quoted = table[name].str.match(_QUOTED_FORMULA, na=False).astype(bool)
         table.loc[quoted, name] = table.loc[quoted, name].str[1:]
     return table
