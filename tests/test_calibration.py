@@ -230,7 +230,7 @@ def test_small_nets_are_timed_as_a_fine_tune_trains_them_and_a_failing_one_is_le
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["test_resnet", "test_convnext", "test_efficientnet", "test_byobnet"]
-    names.append("vit_tiny_patch16_224")
+    names.append("levit_128s")
     nets = tuple(calibrate.Net(name, 0.01, 1.0) for name in names)
     monkeypatch.setattr(calibrate, "NETS", nets)
     monkeypatch.setattr(calibrate, "LONGEST_TIMING", 0.2)
@@ -238,7 +238,7 @@ def test_small_nets_are_timed_as_a_fine_tune_trains_them_and_a_failing_one_is_le
     params.write_text((root / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     calibrate.main(params=params)
     said = capsys.readouterr().out
-    assert "vit_tiny_patch16_224: left out: AssertionError" in said  # it takes 224 pixels alone
+    assert "levit_128s: left out: RuntimeError" in said  # it takes 224 pixels alone
     assert "test_resnet: " in said
     (path,) = (tmp_path / "data/calibration").glob("*-cpu1.json")
     assert path.name in said

@@ -45,6 +45,7 @@ KINDS = [  # one of every kind that vision_learner fits, and the size it takes
     ("levit_128s.fb_dist_in1k", 224),
     ("mobilevit_xxs.cvnets_in1k", 256),
     ("vit_small_patch16_dinov3.lvd1689m", 224),
+    ("test_vit.r160_in1k", 64),  # built for another size than that of its weights
 ]
 needs_onnx = pytest.mark.skipif(
     bool(missing_packages()), reason=f"needs {', '.join(missing_packages())}: the extra `export`"
@@ -116,6 +117,22 @@ def test_every_head_and_pooling_that_a_recipe_can_ask_for(
     (tmp_path / "out").mkdir()
     write_folder(tmp_path / "out", learn, about(run))
     check(tmp_path / "out", learn, data, SIZE)
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_a_model_built_for_another_size_is_opened_at_that_size_also_by_the_cards_lines(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, learn = learner_of(data, "test_vit.r160_in1k")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    write_folder(folder, learn, about(run))
+    check(folder, learn, data, SIZE)
+    assert config_of(folder)["timm_options"] == {"img_size": SIZE}
+    pixels = write_picture(folder / "image.jpg", "single")
+    monkeypatch.chdir(folder)
+    exec(card_code(folder, "torch"), {})
+    check_printed(capsys.readouterr().out, folder, pixels)
 
 
 @pytest.mark.usefixtures("without_onnx")

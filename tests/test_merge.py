@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.fetch.__main__ import main as fetch
-from pipeline.merge.__main__ import fixed_size, main, merge
+from pipeline.merge.__main__ import main, merge
+from pipeline.names.resolve import fixed_size
 from pipeline.timm_results.imagenet import COLUMNS, TEXT_COLUMNS, read_imagenet
 from pipeline.timm_results.published_tables import OTHER_SETS
 
@@ -407,6 +408,6 @@ def test_the_sample_quotes_the_published_tables_character_by_character(
 
 
 def test_a_fixed_input_size_is_known_and_none_where_other_sizes_run() -> None:
-    assert fixed_size("beit_large_patch16_512.in22k_ft_in22k_in1k") == 512
-    assert fixed_size("crossvit_9_240.in1k") is None
-    assert fixed_size("resnet18.a1_in1k") is None
+    assert fixed_size("levit_128") == 224  # a name of 2022
+    assert fixed_size("beit_large_patch16_512.in22k_ft_in22k_in1k") is None
+    assert fixed_size("vit_of_tomorrow.in1k") is None

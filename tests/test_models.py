@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,19 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.merge.__main__ import merge
 from pipeline.models.__main__ import TABLE, main, print_json, print_table, rows_of, since_2022
-from pipeline.names.resolve import NAMES_2022, defaults, meaning_of, resolve, weights
-from pipeline.names.vision_learner import features_of_model, fit_of, left_out
+from pipeline.names.resolve import (
+    BUILT_FOR_A_SIZE,
+    NAMES_2022,
+    RUN_AT_ANY_SIZE,
+    defaults,
+    fixed_size,
+    meaning_of,
+    module_of,
+    resolve,
+    size_options,
+    weights,
+)
+from pipeline.names.vision_learner import body_of, features_of_model, fit_of, left_out
 from pipeline.timm_results.imagenet import COLUMNS
 
 
@@ -405,3 +417,76 @@ def test_torchs_warning_at_the_import_of_fastai_is_shown_by_no_command() -> None
     code = "import pipeline.core.command; import fastai.vision.all"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stderr == ""
+
+
+def test_a_model_is_built_for_the_images_size_only_where_it_must_be() -> None:
+    assert size_options("vit_tiny_patch16_224.augreg_in21k", 160) == {"img_size": 160}
+    assert size_options("vit_tiny_patch16_224.augreg_in21k", 224) == {}  # that of its weights
+    assert size_options("vit_tiny_patch16_224", 160) == {"img_size": 160}  # an architecture
+    assert size_options("resnet18.a1_in1k", 160) == {}
+    assert size_options("crossvit_9_240.in1k", 160) == {}
+    assert size_options("levit_128s.fb_dist_in1k", 160) == {}  # and fails
+
+
+RESIZABLE = [  # the smallest of each module of timm, a second one of those that differ most
+    "beit_base_patch16_224.in22k_ft_in22k_in1k",
+    "coat_lite_tiny.in1k",
+    "deit_tiny_patch16_224.fb_in1k",
+    "eva02_tiny_patch14_224.mim_in22k",
+    "vit_small_patch16_dinov3.lvd1689m",
+    "maxvit_rmlp_pico_rw_256.sw_in1k",
+    "coatnet_nano_rw_224.sw_in1k",
+    "mvitv2_tiny.fb_in1k",
+    "swin_tiny_patch4_window7_224.ms_in1k",
+    "swinv2_tiny_window8_256.ms_in1k",
+    "swinv2_cr_tiny_ns_224.sw_in1k",
+    "tnt_s_patch16_224.in1k",
+    "test_vit.r160_in1k",
+    "vit_small_patch14_dinov2.lvd142m",
+    "vit_tiny_r_s16_p8_224.augreg_in21k",
+    "vit_relpos_small_patch16_224.sw_in1k",
+    "vitamin_small_224.datacomp1b_clip",
+    "efficientvit_m0.r224_in1k",
+    "resnet50_clip.openai",
+    "sequencer2d_s.in1k",
+    "swiftformer_xs.dist_in1k",
+    "twins_svt_small.in1k",
+    "xcit_nano_12_p8_224.fb_in1k",
+    "crossvit_tiny_240.in1k",
+]
+
+
+def test_of_each_module_of_any_size_a_model_is_tried() -> None:
+    assert {module_of(model) for model in RESIZABLE} == BUILT_FOR_A_SIZE | RUN_AT_ANY_SIZE
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(m, marks=[] if "test" in m else pytest.mark.slow) for m in RESIZABLE]
+)
+def test_pretrained_weights_are_all_loaded_at_another_size(model: str, tmp_path: Path) -> None:
+    import safetensors.torch
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    saved = timm.create_model(model).state_dict()
+    file = tmp_path / "weights.safetensors"
+    safetensors.torch.save_model(timm.create_model(model), str(file))
+    overlay = {"file": str(file), "custom_load": False}
+    for size in (96, 128, 288):
+        bodies = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            bodies.append(body_of(model, "timm", True, overlay, size).eval())
+        one, other = (body.state_dict() for body in bodies)
+        drawn = [name for name in one if not torch.equal(one[name], other[name])]
+        assert drawn == []  # nothing was left to chance: all of it is in the file
+        resized = [
+            name
+            for name, value in one.items()
+            if value.shape != saved[name.removeprefix("model.")].shape
+        ]
+        assert all(re.search("pos|bias|rel_|rope", name) for name in resized)
+        with torch.inference_mode():
+            assert bodies[0](torch.zeros(1, 3, size, size)).ndim == 2
+    assert fixed_size(model) is None

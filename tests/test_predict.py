@@ -258,8 +258,8 @@ def test_a_size_that_the_model_cannot_take_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.export.folder.missing_packages", lambda: ["onnx"])
-    vit = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-    exported(tmp_path / "model", squares(tmp_path / "squares", 224), vit, 224)
+    levit = "levit_128s.fb_dist_in1k"
+    exported(tmp_path / "model", squares(tmp_path / "squares", 224), levit, 224)
     other_size(96)(tmp_path / "model")
     with pytest.raises(PipelineError, match="does not take images of 96 pixels"):
         open_exported(tmp_path / "model")

@@ -23,6 +23,7 @@ from pipeline.hardware import machine
 from pipeline.hardware.faults import DoesNotFit, lacks_memory, models_fault
 from pipeline.hardware.nvml import GIB
 from pipeline.hardware.telemetry import JOULES_PER_WH, Watch, finish_work
+from pipeline.names.resolve import size_options
 
 SAMPLE_EVERY_SECONDS = 0.25
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -65,7 +66,7 @@ def _timing(
     arch: str, mode: Mode, img_size: int, batch_size: int, asked: int, setup: Setup
 ) -> Timing:
     forget_peak_memory(setup.device)
-    model = timm.create_model(arch)
+    model = timm.create_model(arch, **size_options(arch, img_size))
     step = (_train_step if mode == "train" else _infer_step)(model, img_size, batch_size, setup)
     for _ in range(setup.warm_up_steps):
         step()

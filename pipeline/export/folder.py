@@ -30,7 +30,7 @@ from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import sha256, write_json, write_text
 from pipeline.finetune.training import Run
 from pipeline.hardware import machine
-from pipeline.names.resolve import weights
+from pipeline.names.resolve import size_options, weights
 from pipeline.names.vision_learner import PooledFeatures
 from pipeline.predict.exported import (
     CARD,
@@ -247,6 +247,7 @@ def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[s
     return {
         "format": FORMAT,
         "model": run.model,
+        "timm_options": size_options(run.model, run.image_size),
         "features": features,
         "kind": data.kind,
         "classes": data.classes,

@@ -57,7 +57,7 @@ def frozen_features(run: "Run") -> tuple[np.ndarray, float]:
     Rows are in the dataset's order. Raises what the model raises where it cannot take the images.
     """
     with readable(run.weights.file):
-        model = body_of(run.model, "timm", True, run.weights.overlay)
+        model = body_of(run.model, "timm", True, run.weights.overlay, run.image_size)
     if run.speed.channels_last and gains_from_channels_last(model, run.device):
         model.to(memory_format=torch.channels_last)
     config: Any = model.model.pretrained_cfg

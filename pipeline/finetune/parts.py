@@ -32,15 +32,17 @@ from pipeline.names.vision_learner import body_of
 
 
 def network(
-    model: str, weights: Weights, recipe: Recipe, n_classes: int
+    model: str, weights: Weights, recipe: Recipe, n_classes: int, image_size: int | None = None
 ) -> tuple[nn.Sequential, dict[str, Any]]:
     """[body, head], and timm's configuration of the weights; seed just before this call.
+
+    `image_size` is that of the images in pixels, by default the one of the pretraining.
 
     With `features: fastai` and `head: fastai` it is what fastai's `vision_learner` builds, drawn
     in the same order from torch's generator.
     """
     with readable(weights.file):
-        body = body_of(model, recipe.features, True, weights.overlay)
+        body = body_of(model, recipe.features, True, weights.overlay, image_size)
     pools = recipe.features == "fastai" and body.needs_pool
     width = features_width(body, recipe)
     if recipe.head == "linear":

@@ -94,7 +94,7 @@ def seeded_learner(run: Run, parts: int = 1) -> Learner:
     seed_everything(run.seed)
     dls = loaders(run.data, run.recipe, run.image_size, run.device, run.speed, parts)
     seed_everything(run.seed)
-    learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed)
+    learn = learner(dls, run.data, run.recipe, run.model, run.weights, run.speed, run.image_size)
     if parts > 1:
         learn.add_cb(GradientAccumulation(run.recipe.batch_size))
     if run.speed.whole_step and run.device.type == "cuda":
@@ -118,13 +118,14 @@ def learner(
     model: str,
     weights: Weights,
     speed: Speed,
+    image_size: int | None = None,
 ) -> Learner:
     """What fastai's `vision_learner` makes of timm's `model`, and the recipe's own parts.
 
     Seed again just before this call. `learner.precision` is what it computes in.
     """
     single = data.kind == "single"
-    net, pretrained = network(model, weights, recipe, len(data.classes))
+    net, pretrained = network(model, weights, recipe, len(data.classes), image_size)
     mean, std = pretrained["mean"], pretrained["std"]
     dls.add_tfms([_normalize(mean, std, dls.device)], "after_batch")
     learn = Learner(

@@ -19,7 +19,7 @@ from pipeline.benchmark.timings import ModelTimings, Timing, read_timings
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml, replacing_folder, write_json, write_table
-from pipeline.names.resolve import names_2022, weights
+from pipeline.names.resolve import fixed_size, names_2022, weights
 from pipeline.timm_results.families import arch_of, family, pretraining, tag_of
 from pipeline.timm_results.imagenet import COLUMNS, OWN, SETUP_COLUMNS, TIMM
 from pipeline.timm_results.licences import stated
@@ -37,7 +37,6 @@ from pipeline.timm_results.published_tables import (
 LEFT_OUT = "left_out.csv"
 LEFT_OUT_COLUMNS = ["file", "model", "img_size", "reason"]
 PRECISIONS = {"fp32": "fp32", "fp16": "amp", "bf16": "amp_bf16"}  # ours -> timm's, with autocast
-TAKE_ANY_SIZE = {"crossvit", "efficientvit", "mvitv2", "resnet", "sequencer", "twins", "xcit"}
 OWN_COLUMNS = [  # of this machine's tables, besides timm's
     "batch_size_asked",
     "peak_memory_allocated_gib",
@@ -235,17 +234,6 @@ def licence(model: str) -> str:
     """The licence that the installed timm states for weights, which may have a name of 2022."""
     config = weights().get(names_2022().get(model) or model)
     return "" if config is None else stated(config.license)
-
-
-def fixed_size(model: str) -> int | None:
-    """The only image size that a model takes, by the installed timm; None where it takes any.
-
-    Of the families TAKE_ANY_SIZE timm calls the size fixed, but they run at others.
-    """
-    config = weights().get(names_2022().get(model) or model)
-    if config is None or not config.fixed_input_size or family(model) in TAKE_ANY_SIZE:
-        return None
-    return int(config.input_size[-1])
 
 
 def _joined(accuracy: pd.DataFrame, speed: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -17,7 +17,14 @@ from rich.table import Table
 
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.names.resolve import defaults, meaning_of, names_2022, no_model, weights
+from pipeline.names.resolve import (
+    defaults,
+    fixed_size,
+    meaning_of,
+    names_2022,
+    no_model,
+    weights,
+)
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.licences import shown as licence_shown
 from pipeline.timm_results.licences import stated
@@ -147,7 +154,7 @@ def _row(model: str, params: dict[str, float], published: pd.DataFrame, share: f
         model=model,
         params_m=params.get(model),
         input_size=config.input_size[-1],
-        input_fixed=config.fixed_input_size,
+        input_fixed=fixed_size(model) is not None,
         bare_name_loads_it=defaults().get(architecture) == model,
         bare_name_in_2022=bare.in_2022,
         bare_name_changed=bare.changed,

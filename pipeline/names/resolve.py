@@ -1,4 +1,4 @@
-"""From a model's name to exact weights, `arch.tag`.
+"""From a model's name to exact weights, `arch.tag`, and to the image sizes that they take.
 
 Reads timm's registry (imported on first use: it costs seconds) and `names2022.csv`, what each name
 loaded in June 2022. 41 names of 2022 are still valid and load other weights today, among them the
@@ -16,6 +16,33 @@ import pandas as pd
 from pipeline.core.errors import PipelineError, near_matches
 
 NAMES_2022 = Path(__file__).parent / "names2022.csv"
+# Modules of timm whose models have a fixed input size by their configuration. Of each, models were
+# built and their saved weights loaded at other sizes (timm 1.0.31, tests/test_models.py):
+RUN_AT_ANY_SIZE = {
+    "byobnet",
+    "crossvit",
+    "efficientvit_msra",
+    "sequencer",
+    "swiftformer",
+    "twins",
+    "xcit",
+}
+BUILT_FOR_A_SIZE = {  # with `img_size`, timm resamples the position embeddings of the weights
+    "beit",
+    "coat",
+    "deit",
+    "eva",
+    "maxxvit",
+    "mvitv2",
+    "swin_transformer",
+    "swin_transformer_v2",
+    "swin_transformer_v2_cr",
+    "tnt",
+    "vision_transformer",
+    "vision_transformer_hybrid",
+    "vision_transformer_relpos",
+    "vitamin",
+}
 _PREFIXES = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # of a name as the hub has it
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
@@ -80,6 +107,36 @@ def weights() -> dict[str, Any]:
     """timm's configuration of every `arch.tag` that has pretrained weights."""
     models = _timm_models()
     return {name: models.get_pretrained_cfg(name) for name in models.list_pretrained()}
+
+
+def fixed_size(model: str) -> int | None:
+    """The only image size, in pixels, that weights take, by the installed timm; None where they
+    take others as well, or timm does not know them. `model` may be a name of 2022.
+    """
+    model = names_2022().get(model) or model
+    config = weights().get(model)
+    if config is None or not config.fixed_input_size:
+        return None
+    resizable = module_of(model) in RUN_AT_ANY_SIZE | BUILT_FOR_A_SIZE
+    return None if resizable else int(config.input_size[-1])
+
+
+def size_options(model: str, image_size: int | None) -> dict[str, int]:
+    """What `timm.create_model` must be told to build `model` for images of `image_size` pixels.
+
+    Nothing for most models, and at the size that the weights were trained at.
+    """
+    config = _timm_models().get_pretrained_cfg(model)
+    if image_size is None or config is None or not config.fixed_input_size:
+        return {}
+    if module_of(model) not in BUILT_FOR_A_SIZE or image_size == config.input_size[-1]:
+        return {}
+    return {"img_size": image_size}
+
+
+def module_of(model: str) -> str:
+    """The module of timm that builds a model: `swin_transformer`."""
+    return str(_timm_models().model_entrypoint(model).__module__).rpartition(".")[2]
 
 
 @cache

@@ -18,6 +18,7 @@ from fastai.vision.learner import TimmBody
 from torch import nn
 
 from pipeline.hardware.faults import DoesNotFit
+from pipeline.names.resolve import module_of, size_options
 
 
 class PooledFeatures(nn.Module):
@@ -56,15 +57,26 @@ class Features:
     left_out: float
 
 
-def body_of(model: str, features: str, pretrained: bool, overlay: dict[str, Any]) -> Any:
+def body_of(
+    model: str,
+    features: str,
+    pretrained: bool,
+    overlay: dict[str, Any],
+    image_size: int | None = None,
+) -> Any:
     """timm's `model` without its classifier, for `features` "fastai" or "timm".
 
-    `overlay` is timm's `pretrained_cfg_overlay`.
+    `overlay` is timm's `pretrained_cfg_overlay`, `image_size` that of the images in pixels, by
+    default the one that the weights were trained at.
     """
     if features == "fastai" and fit_of(model) is NEEDS_OVERLAY:
         overlay = {**overlay, "pool_size": None}
     net = timm.create_model(
-        model, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay
+        model,
+        pretrained=pretrained,
+        num_classes=0,
+        pretrained_cfg_overlay=overlay,
+        **size_options(model, image_size),
     )
     return TimmBody(net, pretrained) if features == "fastai" else PooledFeatures(net)
 
@@ -137,8 +149,3 @@ def fit_of(model: str) -> Fit:
     if config is None or config.pool_size is None:
         return TIMM_POOLS
     return NEEDS_OVERLAY if module in CHANNELS_LAST else FASTAI_POOLS
-
-
-def module_of(model: str) -> str:
-    """The module of timm that builds a model: `swin_transformer`."""
-    return str(timm.models.model_entrypoint(model).__module__).rpartition(".")[2]

@@ -34,6 +34,7 @@ from pipeline.estimates.planned import (
 from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.finetune.weights import weights_config
+from pipeline.names.resolve import weights
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.costs import with_memory
@@ -81,7 +82,11 @@ def runs_at_a_time(root: Path, jobs: int | None) -> int:
 
 
 def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) -> list[str]:
-    """The weights that the patterns match among timm's published ones; without any, the study's."""
+    """The weights that the patterns match; without any pattern, the study's.
+
+    A pattern selects among the models of imagenet.csv, or, where it matches none of these, among
+    all pretrained weights of timm: DINOv2, CLIP and others have no published ImageNet accuracy.
+    """
     if not patterns:
         if not study.models:
             raise PipelineError(
@@ -91,10 +96,12 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
     known = list(dict.fromkeys(imagenet["model"]))
     found: list[str] = []
     for pattern in patterns:
-        matching = [name for name in known if fnmatchcase(name, pattern)]
+        matching = [name for name in known if fnmatchcase(name, pattern)] or [
+            name for name in weights() if fnmatchcase(name, pattern)
+        ]
         if not matching:
-            said = near_matches(pattern.replace("*", ""), known)
-            raise PipelineError(f"{pattern}: none of {IMAGENET}'s models: {said}")
+            said = near_matches(pattern.replace("*", ""), weights())
+            raise PipelineError(f"{pattern}: none of timm's pretrained models: {said}")
         found += matching
     return list(dict.fromkeys(found))
 

@@ -34,11 +34,7 @@ from pipeline.recommend.limits import (
 )
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
-from pipeline.timm_results.imagenet import (
-    at_nearest_size,
-    chart_rows,
-    read_imagenet,
-)
+from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
@@ -203,8 +199,7 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     """The published models that take images of `size` pixels, one row each; a note on the others,
     if there are any.
     """
-    rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    rows = at_nearest_size(rows, size).drop_duplicates("model")
+    rows = with_training_speed(study, read_imagenet(imagenet), imagenet, size)
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if not others.any():
         return rows, []
@@ -381,10 +376,11 @@ def _spread(front: pd.DataFrame, count: int) -> list[Suggestion]:
 def _suggestion(row: pd.Series) -> Suggestion:
     odds = [float(f"{row[name]:.4g}") for name in ODDS]
     middle, low, high = (f"{each:.2f}" for each in odds)
+    basis = ", by its inference speed" if row["speed_from"] == "infer" else ""
     why = (
         f"predicted odds of an error {middle} times the average model's ({low} to {high}); "
         f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, "
-        f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}"
+        f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}{basis}"
     )
     return Suggestion(str(row["model"]), why, odds[0], odds[1], odds[2])
 

@@ -49,6 +49,7 @@ ACCURACIES = {  # column of `published`: that of imagenet.csv
     **{f"imagenet_{name}_top1": f"{name}_top1" for name in OTHER_SETS},
 }
 USUAL_SIZE = 224  # pixels: what most published weights were trained at
+LARGER = 1.5  # times the images' size: an accuracy at still larger ones says little of these
 SCALES = {"in1k": 1, "in12k": 2, "in21k": 2}  # of pretraining: 1.3, 12 and 14 million images
 WEB = 3  # every other collection: 15 million images and more, from the web
 
@@ -114,6 +115,32 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     sizes = [column for column in table.columns if column.endswith("img_size")]
     table[sizes] = table[sizes].astype("Int64")
     return table
+
+
+def with_training_speed(
+    study: Study, imagenet: pd.DataFrame, path: Path, size: int
+) -> pd.DataFrame:
+    """One row per published model, at the image size nearest to `size` pixels, with the training
+    speed in `samples_per_second` and `device`.
+
+    timm's training benchmark is of 2022. The speed of a later model is estimated: its inference
+    speed, times the median ratio of the two speeds of the other models at equal image sizes.
+    `speed_from` names the mode that was measured. Models are left out whose accuracy is published
+    only at images more than LARGER times as large as `size` and as USUAL_SIZE.
+    """
+    near = imagenet[imagenet["img_size"] <= LARGER * max(size, USUAL_SIZE)]
+    train, infer = (
+        at_nearest_size(chart_rows(study, near, path, mode), size)
+        .drop_duplicates("model")
+        .assign(speed_from=mode)
+        for mode in ("train", "infer")
+    )
+    both = train.merge(infer, on=["model", "img_size"], validate="one_to_one")
+    ratio = (both["samples_per_second_x"] / both["samples_per_second_y"]).median()
+    later = infer[~infer["model"].isin(train["model"])]
+    speed = {"samples_per_second": ratio * later["samples_per_second"]}
+    rows = pd.concat([train, later.assign(**speed, device=train["device"].iloc[0])])
+    return rows.sort_values("model", kind="stable", ignore_index=True)
 
 
 def pretraining_scale(collection: str) -> float:
