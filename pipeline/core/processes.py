@@ -137,7 +137,7 @@ def _is_still_at(file: Path, opened: TextIO) -> bool:
         return False
 
 
-FILE = "WB_PROGRESS"
+PROGRESS_FILE = "WB_PROGRESS"
 LINE_BYTES = 1000  # longer than any line
 
 
@@ -168,7 +168,7 @@ class Progress:
 
 def report_progress(progress: Progress) -> None:
     """Append to the progress file, if `WB_PROGRESS` names one."""
-    if path := os.environ.get(FILE):
+    if path := os.environ.get(PROGRESS_FILE):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
 

@@ -23,7 +23,7 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.core.processes import FILE, Progress, end_with_parent, hold, report_progress
+from pipeline.core.processes import PROGRESS_FILE, Progress, end_with_parent, hold, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.hardware import machine
@@ -195,7 +195,7 @@ def _title(config: DictConfig) -> str:
 
 def _place_in_grid(config: DictConfig) -> str:
     """`[5/12] ` under DVC: the run's number within the study. A sweep counts runs itself."""
-    if "DVC_ROOT" not in os.environ or FILE in os.environ:
+    if "DVC_ROOT" not in os.environ or PROGRESS_FILE in os.environ:
         return ""
     params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
     grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]
