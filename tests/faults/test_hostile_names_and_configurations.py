@@ -121,7 +121,7 @@ DATA_THAT_ACTS = {
     "name: ${oc.env:HOME}\n": "calls a resolver",
     "name: x\nsource: ${ oc.decode:'[1]' }\n": "calls a resolver",
     "- a\n- b\n": "contains a list, expected `key: value` lines",
-    "": "holds NoneType",
+    "": "contains a NoneType",
     "name: [": "not YAML",
     "a: &a [*a, *a]\nb: *c\n": "not YAML",
 }
