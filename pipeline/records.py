@@ -1,7 +1,7 @@
-"""A record is the truth of one fine-tune: one JSON file, written whole or not at all.
+"""A record is the complete result of one fine-tune: one JSON file, written whole or not at all.
 
-What is unknown is null, never a guess. A run that failed or diverged has no metrics at all. To add
-a field, add it below with a default: it is then written, read and checked, and older records have
+Unknown values are null, never guesses. A run that failed or diverged has no metrics at all. To add
+a field, add it below with a default. It is then written, read and checked, and older records get
 the default.
 """
 
@@ -20,17 +20,18 @@ from pipeline.core.files import WrongType, build, checked, plain, read_json, wri
 
 FORMAT = 2
 MOST_IMAGES = 10_000_000
-MOST_BYTES = 32 << 20  # of a record's file; a larger one is not read
-MOST_PREDICTED = 4 << 20  # characters of valid_predictions; what packs to more is left out
-FEWEST_EPOCHS = 3  # of a phase, to say what its first one took beyond the others
+MOST_BYTES = 32 << 20  # size of a record's file; a larger one is not read
+MOST_PREDICTED = 4 << 20  # characters of valid_predictions; longer ones are left out
+FEWEST_EPOCHS = 3  # of a phase, to tell how much longer its first one took than the others
 Status = Literal["ok", "failed", "diverged"]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of the last epoch. For several labels error_rate = 1 - accuracy over all (image, tag) pairs.
+    """Metrics of the last epoch.
 
-    fbeta2 is of several labels only.
+    If images have several labels, error_rate is 1 - accuracy over all (image, tag) pairs; only then
+    is there an fbeta2.
     """
 
     error_rate: float | None = None
@@ -42,11 +43,12 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took. Reserved and allocated memory are CUDA's, rss is the host's.
+    """The cost of a run. Reserved and allocated memory are on the GPU; rss is that of the host.
 
-    fit_seconds is start_up_seconds, what the first steps took beyond the pace of later ones, and
-    steady_fit_seconds, the rest, which models are ranked by. warm: the process had made a run of
-    the architecture before, so its start-up is not the model's and the peak of its rss not known.
+    fit_seconds is the sum of start_up_seconds, the extra time that the first steps took compared
+    with later ones, and steady_fit_seconds, by which models are ranked. If warm, the process had
+    run a fit of the architecture before, so its start-up time is not typical of the model and its
+    peak rss is unknown.
     """
 
     fit_seconds: float | None = None
@@ -59,12 +61,12 @@ class Cost:
     peak_memory_allocated_gib: float | None = None
     peak_rss_gib: float | None = None
     energy_wh: float | None = None
-    warm: bool | None = None  # of older records: they were not
+    warm: bool | None = None  # older records lack it: their runs were not warm
 
 
 @dataclass(frozen=True)
 class Device:
-    """What a run was on; of a GPU also its driver, limits and whether it is a slice (MIG)."""
+    """What a run was made on; for a GPU, also its driver, limits and whether it is a MIG slice."""
 
     kind: str | None = None  # cpu or cuda
     name: str | None = None
@@ -79,8 +81,8 @@ class Device:
     cores_allowed: int | None = None
     threads: int | None = None
     precision: str | None = None
-    step: str | None = None  # CUDA: captured (as a graph), or uncaptured and why
-    shared: bool | None = None  # were others on it during the run?
+    step: str | None = None  # on CUDA: captured (as a CUDA graph), or uncaptured and why
+    shared: bool | None = None  # whether others used it during the run
 
     @property
     def is_cuda(self) -> bool:
@@ -88,13 +90,13 @@ class Device:
 
     @property
     def compared(self) -> "Device":
-        """What times can be compared on: the name, of a CPU also the number of threads."""
+        """What must be equal for times to be compared: the name, and on a CPU the threads."""
         threads = self.threads if self.kind == "cpu" else None
         return Device(kind=self.kind, name=self.name, threads=threads)
 
     @property
     def label(self) -> str | None:
-        """`compared` in words: `AMD EPYC, 2 threads`; None where nothing is known."""
+        """`compared` in words: `AMD EPYC, 2 threads`; None if nothing is known."""
         name = self.name or self.kind
         if name is None or self.kind != "cpu" or self.threads is None:
             return name
@@ -103,10 +105,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Data:
-    """What was learned from, and what a constant guess would score on it.
+    """The dataset, and the error rate of a constant guess on it.
 
-    median_side     pixels of the source images' shorter side
-    n_valid_rarest  validation images of the class that has the fewest
+    median_side     median of the source images' shorter sides, in pixels
+    n_valid_rarest  number of validation images of the class that has the fewest
     """
 
     fingerprint: str | None = None
@@ -124,19 +126,23 @@ class Data:
 
 @dataclass(frozen=True)
 class Record:
-    """One fine-tune: which cell of the study it is, how it went, what it cost and on what.
+    """One fine-tune: which cell of the study it is, how it ended, its cost and its device.
 
-    test_metrics  on the test part, where the dataset has one; never used to choose
-    history       one row per epoch: epoch, train_loss, valid_loss, error_rate, seconds
-    telemetry     what the hardware did meanwhile: utilisation, clocks, temperature, load, others
-    not_for_speed why its times rank nothing (the device was shared, the batch halved); else None
+    test_metrics  on the test part, if the dataset has one; never used to choose a model
+    history       one row per epoch: epoch, train_loss, valid_loss, error_rate, train_seconds,
+                  seconds
+    telemetry     what the hardware did during the fit: utilisation, clocks, temperature, load,
+                  other processes
+    not_for_speed why its times are not used to rank models (the device was shared, the batch was
+                  halved), or None
     valid_wrong   wrong answers on each validation image, in index order: see `pack_counts`
-    valid_predictions  what was predicted on each of them, in index order: see `pack_predictions`
-    weights       source, origin (a file or a repository), sha256, and left_out: the share of
+    valid_predictions  predictions for each validation image, in index order: see
+                  `pack_predictions`
+    weights       source, origin (for example a repository), sha256, and left_out: the share of
                   pretrained parameters (without the classifier's) that the features leave out
-    fit           batch_size, epochs and steps, as the recipe and the training part's size gave them
-    probe         of a baseline: the head's l2, seconds of the pass and of the head, the error rate
-                  of the nearest neighbours
+    fit           batch_size, epochs and steps, from the recipe and the size of the training part
+    probe         for a baseline: the head's l2, the seconds of the pass and of the head, and the
+                  error rate of the nearest neighbours
     config        the resolved configuration of the run
     """
 
@@ -166,13 +172,16 @@ class Record:
 
     @property
     def image_size(self) -> int | None:
-        """Pixels, as the configuration says."""
+        """The image size of the configuration, in pixels."""
         size: int | None = self.config.get("image_size")
         return size
 
     @property
     def start_up_seconds(self) -> float | None:
-        """As measured per batch; of an older record by its epochs, or None where they are few."""
+        """As measured per batch; for older records, estimated from the epochs.
+
+        None if there are too few epochs for that.
+        """
         if self.cost.start_up_seconds is not None or self.cost.fit_seconds is None:
             return self.cost.start_up_seconds
         recipe = self.config.get("recipe")
@@ -182,7 +191,7 @@ class Record:
 
     @property
     def steady_fit_seconds(self) -> float | None:
-        """The fit without its start-up; None where that is unknown."""
+        """The time of the fit without its start-up; None if that is unknown."""
         if self.cost.steady_fit_seconds is not None:
             return self.cost.steady_fit_seconds
         if self.cost.fit_seconds is None or self.start_up_seconds is None:
@@ -191,11 +200,12 @@ class Record:
 
 
 def start_up_of_epochs(history: list[dict[str, Any]], frozen: int) -> float | None:
-    """What the first epoch of each phase took beyond the phase's median, in seconds.
+    """How much longer than its phase's median the first epoch of each phase took, in seconds.
 
-    Phases are the training of `frozen` epochs, of the others, and validation; where only whole
-    epochs were timed, frozen and other ones. A frozen phase of few epochs is held against the
-    others' median, and is no slower. None where the others are few.
+    The phases are training in the `frozen` epochs, training in the other epochs, and validation. If
+    only whole epochs were timed, they are the frozen epochs and the others. A phase with few epochs
+    is compared with the median of the training of the other epochs, because frozen epochs are no
+    slower. None if there are few other epochs.
     """
     whole: list[Any] = [each.get("seconds") for each in history]
     train: list[Any] = [each.get("train_seconds") for each in history]
@@ -215,7 +225,7 @@ def start_up_of_epochs(history: list[dict[str, Any]], frozen: int) -> float | No
 
 
 def _is_time(value: Any) -> bool:
-    """Whether it is a number of seconds; others may have written anything."""
+    """Whether `value` is a valid number of seconds; records from elsewhere may contain anything."""
     return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
@@ -223,25 +233,25 @@ METRICS = tuple(each.name for each in dataclasses.fields(Metrics))
 
 
 def pack_counts(counts: np.ndarray) -> str:
-    """Wrong answers of each image (0 or 1; of several labels, how many), [images], as text.
+    """Pack the number of wrong answers on each image (0 or 1 with one label), [images], as text.
 
-    It is compressed: 1,478 images with one label take a few hundred characters.
+    The text is compressed: 1,478 images with one label take a few hundred characters.
     """
     return base64.b64encode(zlib.compress(counts.astype(np.uint8).tobytes(), 9)).decode("ascii")
 
 
 def unpack_counts(text: str) -> np.ndarray:
-    """What `pack_counts` packed: uint8 [images]. Raises ValueError where it is anything else."""
+    """Unpack the text of `pack_counts` to uint8 [images]. Raises ValueError for any other text."""
     return np.frombuffer(_unpack(text, MOST_IMAGES), dtype=np.uint8)
 
 
 def pack_predictions(predictions: np.ndarray) -> str | None:
-    """What was predicted on each image, uint8 [images, columns], as text; None where it is too big.
+    """Pack the predictions for each image, uint8 [images, columns], as text; None if too long.
 
-    One label: three columns, the low and the high byte of the class and the probability of that
-    class. Several labels: the probability of each. A probability is in steps of 1/255, and above
-    127 exactly where it is above a half. 10,000 images of 37 classes take about 30 kB, of 17 labels
-    at most 230 kB.
+    With one label, there are three columns: the low and the high byte of the predicted class, and
+    its probability. With several labels, there is one column per label, its probability.
+    Probabilities are in steps of 1/255, and above 127 exactly if they are above 0.5. 10,000 images
+    of 37 classes take about 30 kB, and of 17 labels at most 230 kB.
     """
     packed = zlib.compress(np.ascontiguousarray(predictions.T).tobytes(), 9)
     text = base64.b64encode(packed).decode("ascii")
@@ -249,7 +259,10 @@ def pack_predictions(predictions: np.ndarray) -> str | None:
 
 
 def unpack_predictions(text: str, n_images: int, columns: int) -> np.ndarray:
-    """What `pack_predictions` packed: uint8 [images, columns]. Raises ValueError otherwise."""
+    """Unpack the text of `pack_predictions` to uint8 [images, columns].
+
+    Raises ValueError for any other text.
+    """
     if len(text) > MOST_PREDICTED:
         raise ValueError(f"{len(text)} characters, more than {MOST_PREDICTED}")
     content = _unpack(text, n_images * columns)
@@ -259,7 +272,7 @@ def unpack_predictions(text: str, n_images: int, columns: int) -> np.ndarray:
 
 
 def _unpack(text: str, most: int) -> bytes:
-    """The bytes behind `text`, at most so many."""
+    """Decode and decompress `text` to at most `most` bytes."""
     try:
         unpacking = zlib.decompressobj()
         content = unpacking.decompress(base64.b64decode(text, validate=True), most + 1)
@@ -275,19 +288,19 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read and check one record; a damaged or foreign file is one clear line."""
+    """Read and check one record; raises `PipelineError` if the file is not a complete record."""
     again = "delete it to run again"
     if (size := path.stat().st_size) > MOST_BYTES:
         raise PipelineError(
-            f"{path}: {size:,} bytes, and no record has more than {MOST_BYTES:,}: {again}"
+            f"{path}: {size:,} bytes, but a record has at most {MOST_BYTES:,}: {again}"
         )
     return read_json(path, record_of, "record", again)
 
 
 def record_of(value: Any) -> Record:
-    """The record in a JSON value; raises `WrongType` and TypeError as `build` does.
+    """The record in a JSON value; raises `WrongType` or TypeError, as `build` does.
 
-    A run that ended well has an error rate, any other has no metrics at all.
+    A successful run must have an error rate, and any other run no metrics at all.
     """
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__

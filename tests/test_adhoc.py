@@ -134,7 +134,7 @@ def test_two_records_of_the_same_run_are_refused_by_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "not a whole record"),
+        ("{", "not a complete record"),
         ("[]", "record format 'list'"),
         ('{"format": 2, "status": "ok"}', "missing 4 required"),
     ],

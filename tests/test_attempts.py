@@ -101,7 +101,9 @@ def test_a_host_without_memory_is_neither(squares: Path, monkeypatch: pytest.Mon
         "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
     )
     fails_in_a_callback(monkeypatch, lambda: RuntimeError(text))
-    with pytest.raises(PipelineError, match="out of memory, which is no model's doing"):
+    with pytest.raises(
+        PipelineError, match="the host ran out of memory, which is not the model's fault"
+    ):
         train(squares)
 
 

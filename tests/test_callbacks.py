@@ -10,7 +10,7 @@ from tiny_runs import CPU, OFF, run_on, write_squares
 
 from pipeline.finetune import training
 from pipeline.finetune.callbacks import (
-    LOOK_EVERY,
+    CHECK_EVERY,
     Diverged,
     Epochs,
     WrongAnswers,
@@ -24,7 +24,7 @@ from pipeline.hardware.telemetry import Watch
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "squares"
-    return write_squares(folder, n_train=16 * 2 * LOOK_EVERY // 4 + 40, n_valid=24)
+    return write_squares(folder, n_train=16 * 2 * CHECK_EVERY // 4 + 40, n_valid=24)
 
 
 class Breaks(Callback):
@@ -52,15 +52,15 @@ def broken(folder: Path, breaks: Breaks, speed: Speed, batch_size: int) -> str:
 
 @pytest.mark.parametrize("speed", [Speed(), OFF], ids=["fast", "off"])
 def test_a_run_stops_soon_after_its_loss_stops_being_finite(squares: Path, speed: Speed) -> None:
-    breaks = Breaks(step=LOOK_EVERY + 2)
+    breaks = Breaks(step=CHECK_EVERY + 2)
     assert broken(squares, breaks, speed, 4) == "training loss is not finite in epoch 1"
-    assert breaks.batches == 2 * LOOK_EVERY
+    assert breaks.batches == 2 * CHECK_EVERY
 
 
 def test_the_last_steps_of_an_epoch_are_looked_at_before_validation(squares: Path) -> None:
     breaks = Breaks(step=2)
     assert broken(squares, breaks, Speed(), 64) == "training loss is not finite in epoch 1"
-    assert breaks.batches < LOOK_EVERY
+    assert breaks.batches < CHECK_EVERY
 
 
 def test_a_validation_loss_that_is_not_finite_gives_no_epoch(squares: Path) -> None:

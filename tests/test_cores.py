@@ -87,7 +87,7 @@ def test_more_threads_than_cores_are_cut_down_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     assert machine.free_threads(999) == 2
-    assert capsys.readouterr().out == "threads=999: computes with 2, all cores that it may use\n"
+    assert capsys.readouterr().out == "threads=999: using 2, the number of usable cores\n"
     assert machine.free_threads(2) == 2
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(machine, "visible_gpus", list)

@@ -267,7 +267,7 @@ def test_a_record_that_another_process_is_making_is_refused(tiny: Path, tmp_path
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(TryAgain, match=rf"process {other.pid} on .*, since 20.*, is at work"):
+        with pytest.raises(TryAgain, match=rf"process {other.pid} on .*, since 20.*, is working"):
             main(config)
         other.kill()
     main(config)
@@ -296,6 +296,9 @@ def test_runs_that_differ_in_one_value_get_records_of_their_own(tiny: Path) -> N
         ("seed=true", "seed=True: write a whole number"),
         ("threads=-2", "threads=-2: write auto or a number"),
         ("device=gpu", "device=gpu: write auto, cpu"),
+        ("device=mps", "device=mps: write auto, cpu"),
+        ("device=null", "device=None: write auto, cpu"),
+        ("+speed.channel_last=true", "unknown key speed.channel_last: did you mean channels_last"),
         ("weights=hub model=convnext_tiny", "loads other weights today"),
         ("image_size=48", "no squish array at 48 pixels"),
     ],

@@ -66,9 +66,8 @@ def test_a_launcher_runs_each_value_elsewhere_and_keeps_errors_one_line(
 
 def test_submitit_slurm_composes_and_says_that_slurm_is_not_here(tmp_path: Path) -> None:
     done = multirun(tmp_path, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu")
-    assert (
-        done.stderr
-        == "error: hydra/launcher=submitit_slurm: no `srun` here: run it where Slurm is\n"
+    assert done.stderr == (
+        "error: hydra/launcher=submitit_slurm: `srun` not found: run this on a machine with Slurm\n"
     )
     assert done.returncode == 1
 

@@ -202,7 +202,7 @@ def test_a_damaged_record_is_one_line_that_names_it(folder: Path) -> None:
     (folder / "data/runs/0.json").write_text("{")
     done = mirror(folder, "dvclive")
     assert done.returncode == 1
-    assert "data/runs/0.json: not a whole record" in done.stderr
+    assert "data/runs/0.json: not a complete record" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

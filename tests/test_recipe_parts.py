@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tiny_runs import CPU, MODEL, OFF, fitted, run_on, same_bits, write_squares
 
 from pipeline.core.errors import PipelineError
 from pipeline.finetune import training
-from pipeline.finetune.__main__ import changes, describe_fit
+from pipeline.finetune.__main__ import adjustments, describe_fit
 from pipeline.finetune.callbacks import Epochs
 from pipeline.finetune.frozen import frozen_features, linear_probe
 from pipeline.finetune.loading import loaders
@@ -21,6 +22,7 @@ from pipeline.finetune.parts import AveragedWeights, FlipsAndShifts, loss_functi
 from pipeline.finetune.recipe import Recipe, fit_settings, fitted_to, recipe_of
 from pipeline.finetune.speed import Speed
 from pipeline.hardware.telemetry import Watch
+from pipeline.sweep.session import refuse_broken_recipes
 
 ROOT = Path(__file__).parent.parent
 LP_FT: dict[str, Any] = {
@@ -217,12 +219,12 @@ def test_a_batch_is_never_larger_than_the_training_part_and_steps_have_a_floor()
     assert fitted_to(recipe, 3200) == recipe
     small = fitted_to(recipe, 20)
     assert (small.batch_size, small.epochs) == (20, 100)
-    assert changes(recipe, small) == (
-        "batch size 20, not 32: all training images there are; "
-        "100 epochs, not 5: at least 100 steps"
+    assert adjustments(recipe, small) == (
+        "batch size 20 instead of 32: there are no more training images; "
+        "100 epochs instead of 5: at least 100 steps"
     )
     assert describe_fit(small, 20) == {"batch_size": 20, "epochs": 100, "steps": 100}
-    assert changes(recipe, fitted_to(recipe, 3200)) == ""
+    assert adjustments(recipe, fitted_to(recipe, 3200)) == ""
     with pytest.raises(PipelineError, match="1 training images: a fine-tune needs at least two"):
         fitted_to(recipe, 1)
 
@@ -269,6 +271,41 @@ def test_choices_that_make_no_recipe_are_one_clear_line(values: dict[str, Any], 
         recipe_of(config_of(**values))
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("\nlr: 0.001 #", "\n#", "recipe: missing lr: see the others in conf/recipe"),
+        ("name: quickstart", "#", "recipe: missing name: see the others in conf/recipe"),
+        ("lr: 0.001 #", "lr: -1.0 #", "recipe.lr=-1.0: write a number above 0"),
+    ],
+)
+def test_a_broken_recipe_gives_the_same_line_in_a_fit_and_in_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, line: str
+) -> None:
+    folder = tmp_path / "conf" / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "a_draft.yaml").write_text("lr: [")
+    text = (ROOT / "conf/recipe/quickstart.yaml").read_text()
+    assert text.count(old) == 1
+    broken = folder / "quickstart.yaml"
+    broken.write_text(text.replace(old, new))
+    monkeypatch.setattr("pipeline.finetune.recipe.FOLDER", folder)
+    study: Any = SimpleNamespace(path=tmp_path / "params.yaml", recipes=["quickstart"], raced=[])
+    config = OmegaConf.load(broken)
+    assert isinstance(config, DictConfig)
+    for refuse in (lambda: recipe_of(config), lambda: refuse_broken_recipes(study)):
+        with pytest.raises(PipelineError) as caught:
+            refuse()
+        assert str(caught.value) == f"{broken}: {line}"
+
+
+def test_a_key_that_the_command_line_changed_is_not_blamed_on_the_file() -> None:
+    config = OmegaConf.merge(OmegaConf.load(ROOT / "conf/recipe/quickstart.yaml"), {"lr": -1.0})
+    assert isinstance(config, DictConfig)
+    with pytest.raises(PipelineError, match=r"^recipe\.lr=-1\.0: write a number above 0$"):
+        recipe_of(config)
 
 
 @pytest.mark.parametrize("name", ["fastai2022", "avg_pool"])

@@ -1753,5 +1753,5 @@ def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):
 
 def test_half_a_certificate_is_one_line(study: Path, capsys):
     race(study, '{"confidence": ')
-    with pytest.raises(PipelineError, match="not a whole certificate"):
+    with pytest.raises(PipelineError, match="not a complete certificate"):
         ask(tables(study), capsys)

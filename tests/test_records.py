@@ -144,7 +144,7 @@ def test_a_file_beyond_the_size_of_a_record_is_not_read(tmp_path: Path) -> None:
     path = write_run(tmp_path, LITE[0], 0, 0.1)
     with path.open("ab") as file:
         file.truncate(MOST_BYTES + 1)
-    with pytest.raises(PipelineError, match="no record has more than 33,554,432"):
+    with pytest.raises(PipelineError, match="a record has at most 33,554,432"):
         read_record(path)
 
 

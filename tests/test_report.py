@@ -731,5 +731,5 @@ def test_half_a_certificate_is_one_line_that_says_how_to_make_it_again(study: Pa
     write_race(study / "results")
     path = study / "results/race/digits.json"
     path.write_text(path.read_text()[:100])
-    with pytest.raises(PipelineError, match=r"not a whole certificate \(.*: run `python -m"):
+    with pytest.raises(PipelineError, match=r"not a complete certificate \(.*: run `python -m"):
         render(study)

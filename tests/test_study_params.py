@@ -26,8 +26,8 @@ from pipeline.study.params import (
     [
         ("  seeds: [0, 1]", "  seeds: 3", "params.yaml: grid.seeds is 3, not a list"),
         ("image_size: 48", "image_size: [32, 48]", "image_size is [32, 48], not a whole number"),
-        ("threads: 1", "threads: 1\nimage_size: 64", "image_size is there twice, in lines "),
-        ("  seeds: [0, 1]", "  seeds: [0, 1]\n  seeds: [2]", "seeds is there twice, in lines "),
+        ("threads: 1", "threads: 1\nimage_size: 64", "image_size appears twice, on lines "),
+        ("  seeds: [0, 1]", "  seeds: [0, 1]\n  seeds: [2]", "seeds appears twice, on lines "),
     ],
 )
 def test_a_value_that_cannot_be_is_one_line(

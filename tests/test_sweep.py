@@ -162,7 +162,7 @@ def test_a_misspelt_name_of_the_study_is_one_line_before_anything_is_done(
     [
         ("lr: 0.001 #", "lr: fast #", "recipe.lr: Value 'fast' of type 'str' could not be"),
         ("lr: 0.001 #", "lr: -0.001 #", "recipe.lr=-0.001: write a number above 0"),
-        ("\nlr: 0.001 #", "\n#", "lr missing: see the other recipes there"),
+        ("\nlr: 0.001 #", "\n#", "recipe: missing lr: see the others in conf/recipe"),
     ],
 )
 def test_a_recipe_that_a_fit_would_refuse_is_one_line_before_anything_is_done(
@@ -324,7 +324,7 @@ def test_the_second_sweep_is_told_who_holds_the_workspace(workspace: Workspace) 
     second = workspace.sweep()
     assert second.returncode == 75
     assert f"process {first.pid} on " in second.stderr
-    assert "is at work on it: wait for it or end it" in second.stderr
+    assert "is working on it: wait for it or end it" in second.stderr
     assert "since 20" in second.stderr
     by_dvc = workspace.command("dvc", "repro", "finetune")
     assert by_dvc.returncode != 0, "dvc started what the sweep was making"

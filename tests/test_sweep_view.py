@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from sweep_workspace import make_workspace
 
-from pipeline.core.processes import FILE, Progress, last_progress, report_progress
+from pipeline.core.processes import PROGRESS_FILE, Progress, last_progress, report_progress
 from pipeline.sweep import loop as view_module
 from pipeline.sweep.jobs import Ended, Job, said_by
 from pipeline.sweep.loop import View, how_far
@@ -143,9 +143,9 @@ def test_progress_is_the_last_whole_line_that_a_fit_reported(
 ) -> None:
     file = tmp_path / "fit.progress"
     assert last_progress(file) is None
-    monkeypatch.delenv(FILE, raising=False)
+    monkeypatch.delenv(PROGRESS_FILE, raising=False)
     report_progress(AT)  # nobody asked
-    monkeypatch.setenv(FILE, str(file))
+    monkeypatch.setenv(PROGRESS_FILE, str(file))
     for epoch in range(1, 40):
         report_progress(replace(AT, epoch=epoch))
     assert last_progress(file) == replace(AT, epoch=39)

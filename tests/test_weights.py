@@ -95,7 +95,7 @@ def test_an_unknown_source_is_refused() -> None:
         find(OmegaConf.create({"_target_": "os.system"}), "resnet18.a1_in1k")
 
 
-@pytest.mark.parametrize(("name", "what"), [("", "holds no weights"), ("no", "no such folder")])
+@pytest.mark.parametrize(("name", "what"), [("", "contains no weights"), ("no", "no such folder")])
 def test_a_folder_without_weights_is_told_as_such(tmp_path: Path, name: str, what: str) -> None:
     path = str(tmp_path / name)
     config = OmegaConf.create({"_target_": "pipeline.finetune.weights.folder", "path": path})
@@ -194,10 +194,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[R
         (404, 1, "the hub has none of model.safetensors, pytorch_model.bin in timm/", 2),
         (401, 1, r"refuses access to timm/.*\(HTTP 401.* log in with `hf auth login`, or put", 1),
         (403, 1, r"refuses access to timm/.*\(HTTP 403", 1),
-        (408, 75, r"busy or down \(HTTP 408\): call again", 1),
-        (429, 75, r"busy or down \(HTTP 429\): call again", 1),
-        (503, 75, r"busy or down \(HTTP 503\): call again", 1),
-        (418, 1, r"does not give timm/.* \(HTTP 418\)", 1),
+        (408, 75, r"busy or down \(HTTP 408\): run again", 1),
+        (429, 75, r"busy or down \(HTTP 429\): run again", 1),
+        (503, 75, r"busy or down \(HTTP 503\): run again", 1),
+        (418, 1, r"does not serve timm/.* \(HTTP 418\)", 1),
     ],
 )
 def test_only_404_means_that_the_hub_has_no_weights(
@@ -226,9 +226,11 @@ def test_a_download_that_the_hub_breaks_off_is_for_another_try_and_a_full_disk_i
         raise raised.pop(0)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
-    with pytest.raises(TryAgain, match=r"the hub broke off \(peer closed\): call again"):
+    with pytest.raises(
+        TryAgain, match=r"the download from the hub failed \(peer closed\): run again"
+    ):
         hub("test_resnet.r160_in1k")
-    with pytest.raises(TryAgain, match="the hub broke off"):
+    with pytest.raises(TryAgain, match="the download from the hub failed"):
         hub("test_resnet.r160_in1k")
     with pytest.raises(OSError, match="No space left"):
         hub("test_resnet.r160_in1k")
@@ -285,7 +287,7 @@ def test_a_hub_that_does_not_answer_is_one_line_at_once(tmp_path: Path, model: s
     assert found.returncode == TryAgain.exit_code
     assert found.stderr.count("\n") == 1
     assert model in found.stderr
-    assert re.search("does not answer .*: check the network|cannot be fetched", found.stderr)
+    assert re.search("does not answer .*: check the network|cannot be downloaded", found.stderr)
     assert "retry" not in found.stderr.lower()
 
 

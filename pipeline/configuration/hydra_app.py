@@ -1,9 +1,10 @@
 """A Hydra app that reports mistakes in one line with near matches.
 
-Overrides are checked here, every value of a sweep included: an unknown dataset is an error before
-the first run of a multirun starts, not after the last. What the check has composed is what a single
-run gets, because Hydra would compose it twice more. Anything else is Hydra's own: `--multirun`,
-`--cfg job`, launchers (`prepare` checks that the chosen one can work here), sweepers, its own keys.
+Overrides are checked here, including every value of a sweep: an unknown dataset is an error before
+the first run of a multirun starts, not in the middle of it. A single run is given the configuration
+that the check composed, because Hydra would compose it twice more. Everything else is left to
+Hydra: `--multirun`, `--cfg job`, launchers (`prepare` checks that the chosen one works on this
+machine), sweepers, and Hydra's own keys.
 """
 
 import importlib.util
@@ -35,7 +36,7 @@ PLUGINS = {
     "submitit_slurm": "submitit",
 }
 RAY = "hydra.launcher.ray.init"
-_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # `\${` is text to OmegaConf
+_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*(\$\{[^}]*:)")  # OmegaConf reads `\${` as text
 CONF = Path(__file__).parent.parent.parent / "conf"
 HYDRAS_OPTIONS = {"--hydra-help", "--version", "--info", "-i", "--cfg", "-c"}
 
@@ -57,7 +58,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     here = os.getpid()
 
     def task(config: DictConfig) -> None:
-        if os.getpid() != here:  # a launcher's process: Hydra brings the error back to this one
+        if os.getpid() != here:  # a launcher's process; Hydra passes its error to this one
             main(config)
             return
         with one_line_errors():
@@ -69,7 +70,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
 
 def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
-    """The text of `--help`; Hydra's own fails until every choice is made."""
+    """The text of `--help`. Hydra's own fails as long as a mandatory choice is missing."""
     lines = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8").splitlines()
     first = next(n for n, line in enumerate(lines) if re.match(r"(?!defaults)\w+:", line))
     groups = [
@@ -87,16 +88,16 @@ def help_text(main: Callable[[DictConfig], None], config_name: str) -> str:
             f"Keys of conf/{config_name}.yaml (??? must be given):",
             *(f"  {line}".rstrip() for line in lines[first:]),
             "",
-            "Any key of a choice too, as GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
+            "Keys of a choice: GROUP.KEY=VALUE. Several values: --multirun KEY=A,B.",
             "The whole configuration: --cfg job. Hydra's options: --hydra-help.",
         ]
     )
 
 
 def compose(config_name: str, overrides: list[str], sweeps: bool = False) -> DictConfig:
-    """The configuration with the first value of each sweep; mistakes are a `PipelineError`.
+    """Compose the configuration, with the first value of each sweep.
 
-    Those are a wrong key, an unknown choice, a missing value.
+    Raises `PipelineError` for a wrong key, an unknown choice or a missing value.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -132,7 +133,7 @@ def _compose_one(config_name: str, overrides: list[str], parsed: list[Override])
 
 
 def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) -> set[str]:
-    """Every key of the configuration that the overrides of groups alone give."""
+    """Every key of the configuration that is composed from the overrides of groups alone."""
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     kept = [
         text
@@ -148,7 +149,7 @@ def _known_keys(config_name: str, overrides: list[str], parsed: list[Override]) 
 
 
 def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Node]]:
-    """Every key with its node, nothing resolved."""
+    """Every dotted key with its node; interpolations are not resolved."""
     for key in config:
         node = config._get_node(key)
         assert isinstance(node, Node)
@@ -185,7 +186,7 @@ def _defaults(config_name: str) -> dict[str, str]:
 
 
 def _one_value(override: Override) -> str:
-    """The override with the first value of its sweep."""
+    """The override, reduced to the first value if it is a sweep."""
     if not override.is_sweep_override():
         return str(override.input_line)
     first = next(iter(override.sweep_string_iterator()))
@@ -193,23 +194,23 @@ def _one_value(override: Override) -> str:
 
 
 def check_conf_file(path: Path) -> None:
-    """Raise `PipelineError` if `path` is no YAML mapping of plain data."""
+    """Raise `PipelineError` unless `path` is a YAML mapping of plain data."""
     value, text = read_yaml(path), path.read_text(encoding="utf-8")
     if not isinstance(value, dict):
-        raise PipelineError(f"{path}: holds {type(value).__name__}, not `key: value` lines")
+        raise PipelineError(
+            f"{path}: contains a {type(value).__name__}, expected `key: value` lines"
+        )
     if re.search(r"^\s*#\s*@package", text, flags=re.MULTILINE) or "defaults" in value:
         raise PipelineError(
-            f"{path}: `@package` and `defaults` reach beyond this file: leave them out"
+            f"{path}: `@package` and `defaults` affect more than this file: remove them"
         )
-    for said in _texts(value):
-        if found := _RESOLVER.search(said):
-            raise PipelineError(
-                f"{path}: {found[1]}...}} asks for more than a key: write the value"
-            )
+    for each in _texts(value):
+        if found := _RESOLVER.search(each):
+            raise PipelineError(f"{path}: {found[1]}...}} calls a resolver: write the value itself")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a YAML file's value, keys too."""
+    """Every string in a YAML file's value, keys included."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
@@ -224,32 +225,34 @@ def keep_usage_private() -> None:
 
 
 def listen_to_this_machine_only() -> None:
-    """For a cluster that this process starts; the token is its own and its children's."""
+    """Configure a Ray cluster that this process starts: only it and its children have the token."""
     os.environ.update(
-        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # Ray's switch for 127.0.0.1 as a node's address
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # makes Ray use 127.0.0.1 as a node's address
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),
     )
 
 
 def prepare(overrides: Sequence[str]) -> list[str]:
-    """Check that the chosen launcher can work here; returns overrides that it wants besides.
+    """Check that the chosen launcher works on this machine; return the extra overrides it needs.
 
-    Without an address, launcher `ray` starts Ray for this machine alone.
+    Without an address, the launcher `ray` starts a Ray cluster on this machine alone.
     """
     given = dict(each.lstrip("+").partition("=")[::2] for each in overrides)
     launcher = given.get("hydra/launcher", "basic")
     plugin = PLUGINS.get(launcher)
     if plugin is None:
         return []
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what a run raises comes to us, not to Hydra
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra re-raises a run's errors
     if importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is None:
         raise PipelineError(
             f"hydra/launcher={launcher} needs the package hydra-{plugin}-launcher: "
             "run `make setup`, which installs it"
         )
     if launcher == "submitit_slurm" and shutil.which("srun") is None:
-        raise PipelineError(f"hydra/launcher={launcher}: no `srun` here: run it where Slurm is")
+        raise PipelineError(
+            f"hydra/launcher={launcher}: `srun` not found: run this on a machine with Slurm"
+        )
     if launcher != "ray":
         return []
     keep_usage_private()

@@ -1,8 +1,8 @@
-"""A command: a function whose signature is its command line, and how it talks to people.
+"""Commands: a function whose signature is its command line, and the formatting of its output.
 
-`run(main)` turns positional parameters into arguments and keyword-only ones into --options, the
-docstring and its section `Args:` into --help, and a `PipelineError` or a wrong option into one line
-on standard error and its exit code.
+`run(main)` turns positional parameters into arguments and keyword-only parameters into --options,
+and builds the text of --help from the docstring and its `Args:` section. A `PipelineError` or a
+wrong option becomes one line on standard error and an exit code.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from rich.console import Console
 
 from pipeline.core.errors import PipelineError, TryAgain, near_matches, system_error
 
-# torch's, of torch.jit: at the import of fastai, and of timm in some of its versions
+# torch warns about torch.jit when fastai, or some versions of timm, are imported
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-GRACE_SECONDS = 5.0  # from SIGTERM to the end, whatever happens
+GRACE_SECONDS = 5.0  # after SIGTERM, until the process exits no matter what it is doing
 METAVARS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
@@ -49,7 +49,7 @@ def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that tells what is wrong in one line: the usage of all options would bury it."""
+    """A parser that reports an error in one line, without the usage text that would bury it."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = super().parse_known_args(args, namespace)
@@ -96,7 +96,7 @@ def parser_of(main: Callable[..., None]) -> argparse.ArgumentParser:
 
 
 def documented(main: Callable[..., None]) -> tuple[str, dict[str, str]]:
-    """What the docstring says of the command, and of each parameter in its section `Args:`."""
+    """The docstring's description of the command, and of each parameter in its `Args:` section."""
     description, _, section = (inspect.getdoc(main) or "").partition("\nArgs:\n")
     entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
     texts = {name: " ".join(text.split()).replace("%", "%%") for name, text in entries}
@@ -104,30 +104,30 @@ def documented(main: Callable[..., None]) -> tuple[str, dict[str, str]]:
 
 
 class _Stopped(SystemExit):
-    """SIGTERM or SIGHUP arrived: the process releases what it holds and exits."""
+    """Raised on SIGTERM and SIGHUP, so that the process releases what it holds before it exits."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn expected errors of the block into one line on standard error and an exit code.
 
-    0: done, 1: the user must change something, 2: usage, 75: try again later (network, preempted),
-    130: Ctrl-C, 141: the reader of the output has closed it. SIGTERM and SIGHUP end the block like
-    an error, so locks and temporary files are removed. `WB_DEBUG=1` keeps tracebacks.
+    0: success, 1: the user must change something, 2: wrong usage, 75: try again later (network,
+    preempted), 130: Ctrl-C, 141: the reader of the output has closed it. SIGTERM and SIGHUP end the
+    block like an error, so locks and temporary files are removed. `WB_DEBUG=1` keeps tracebacks.
     """
     try:
         with _ending_on_signals():
             yield
-            if sys.stdout:  # None where it was closed before the start
+            if sys.stdout:  # None if it was closed before the process started
                 sys.stdout.flush()
-    except _Stopped as end:  # all is released; unloading torch would cost seconds
+    except _Stopped as end:  # everything is released; unloading torch would take seconds
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(end.code or 0))
     except BrokenPipeError:
         if not (closed := [each for each in (1, 2) if _reader_is_gone(each)]):
             raise
-        for each in closed:  # by a reader such as `head`: the interpreter would complain once more
+        for each in closed:  # e.g. by `head`; the interpreter would complain again when it exits
             os.dup2(os.open(os.devnull, os.O_WRONLY), each)
         sys.exit(128 + signal.SIGPIPE)
     except (PipelineError, OSError, KeyboardInterrupt) as error:
@@ -144,7 +144,7 @@ def one_line_errors() -> Iterator[None]:
 
 def _reader_is_gone(descriptor: int) -> bool:
     polled = select.poll()
-    polled.register(descriptor, 0)  # errors are reported all the same
+    polled.register(descriptor, 0)  # POLLERR and POLLHUP are always reported
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in polled.poll(0))
 
 
@@ -154,12 +154,12 @@ def _ending_on_signals() -> Iterator[None]:
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a child that was forked from it
+        if os.getpid() != process:  # a forked child inherited this handler
             os._exit(128 + number)
         name = signal.Signals(number).name
-        print(f"error: stopped by {name}, nothing half-written stays: call again", file=sys.stderr)
+        print(f"error: stopped by {name}, no half-written files remain: run again", file=sys.stderr)
         late = threading.Timer(GRACE_SECONDS, os._exit, (TryAgain.exit_code,))
-        late.daemon = True  # for a library that swallows the exit, or a step that takes minutes
+        late.daemon = True  # in case a library swallows the exit or a step takes minutes
         late.start()
         raise _Stopped(TryAgain.exit_code)
 
@@ -180,13 +180,13 @@ def _option(key: str) -> str:
 
 
 def _value_type(hint: Any) -> Any:
-    """`X` of `X | None`, else the hint itself."""
+    """`X` for the hint `X | None`; any other hint unchanged."""
     if isinstance(hint, UnionType):
         return next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return hint
 
 
-WIDTH = 200  # characters, where the output is no terminal
+WIDTH = 200  # characters, if the output is not a terminal
 
 
 def duration(seconds: Any) -> str:
@@ -204,13 +204,13 @@ def duration(seconds: Any) -> str:
 
 
 def is_null(value: Any) -> bool:
-    """None, NaN or pandas' NA. Importing pandas for that would cost every command a second."""
+    """Whether `value` is None, NaN or pandas.NA. Does not import pandas, which takes a second."""
     pandas = sys.modules.get("pandas")
     return bool(pandas.isna(value)) if pandas else value is None or value != value
 
 
 def amount(value: float) -> str:
-    """`12.50`, `0.0034`: an amount of money, a small one with two digits that say something."""
+    """`12.50`, `0.0034`: an amount of money; small amounts keep two significant digits."""
     rounded = float(f"{value:.2g}")
     digits = 2 if rounded <= 0 else max(2, 1 - math.floor(math.log10(rounded)))
     return f"{value:.{digits}f}"
@@ -223,10 +223,13 @@ def percent(value: Any) -> str:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # the BrokenPipeError itself: rich would end the process with 1
+        raise  # the BrokenPipeError itself; rich would exit with code 1
 
 
 def console(out: TextIO | None = None) -> Console:
-    """For tables to `out` (standard output): as wide as the terminal, wide where there is none."""
+    """A console for tables on `out` (default: standard output), as wide as the terminal.
+
+    It is `WIDTH` characters wide if the output is not a terminal.
+    """
     out = out or sys.stdout
     return _Console(file=out, width=None if out.isatty() else WIDTH)

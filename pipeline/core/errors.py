@@ -4,26 +4,26 @@
     └── TryAgain         exit 75  nothing is wrong with the input: network down, preempted, busy
 
 Errors of the operating system (a full disk, missing permissions) are reported in the same way.
-Any other exception is a bug of ours and keeps its traceback.
+Any other exception is a bug in this project and keeps its traceback.
 """
 
 import difflib
 import errno
 from collections.abc import Iterable
 
-REMEDIES = {  # errors of the operating system that a user can solve, and how
+REMEDIES = {  # what the user can do about an error of the operating system
     errno.ENOSPC: "free some space, then run again",
     errno.EDQUOT: "free some of your quota, then run again",
-    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), then run again",
-    errno.EROFS: "write to another place, or make it writable",
+    errno.EFBIG: "raise the file size limit (`ulimit -f`), then run again",
+    errno.EROFS: "write somewhere else, or make it writable",
     errno.EACCES: "change its permissions or its owner",
     errno.EPERM: "change its permissions or its owner",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run again",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`), then run again",
     errno.ENFILE: "close other programs, then run again",
-    errno.EIO: "the disk or the network drive has a fault: look at the system's log",
+    errno.EIO: "the disk or network drive is faulty: check the system log",
     errno.ENOTDIR: "a file is where a folder is needed: move it away",
     errno.EISDIR: "a folder is where a file is needed: move it away",
-    errno.ENXIO: "write to another place",
+    errno.ENXIO: "write somewhere else",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
@@ -41,20 +41,21 @@ class TryAgain(PipelineError):
 
 
 def system_error(error: OSError) -> PipelineError | None:
-    """The error line for an OSError; None if it may be a bug of ours."""
+    """The error to show for an OSError; None if it may be a bug in this project."""
     if error.errno not in REMEDIES or (isinstance(error, PermissionError) and not error.filename):
         return None
     where = f"{error.filename}: " if error.filename is not None else ""
     return PipelineError(f"{where}{error.strerror}: {REMEDIES[error.errno]}")
 
 
-def first_line(said: object) -> str:
-    """The first line with text of an error or a text, else its repr."""
-    return next((line.strip() for line in str(said).splitlines() if line.strip()), repr(said))
+def first_line(message: object) -> str:
+    """The first non-blank line of an error or text; its repr if all lines are blank."""
+    lines = (line.strip() for line in str(message).splitlines() if line.strip())
+    return next(lines, repr(message))
 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error line about an unknown `name`: the closest choices, else all if few."""
+    """The end of a message about an unknown `name`: the closest choices, or all if they are few."""
     choices = sorted(choices)
     longer = [choice for choice in choices if name and choice.startswith(name)]
     close = longer[:3] or difflib.get_close_matches(name, choices, n=3, cutoff=0.62)

@@ -1,9 +1,12 @@
-"""Files, written whole or not at all; YAML; dataclasses from JSON; and what Python source means.
+"""Atomic file writes, YAML, dataclasses from JSON, and the meaning of Python source.
 
-A file is written under another name, flushed to the disk and renamed; what stands behind a link is
-replaced, not the link, and a fifo or a device is written to as it is. Of JSON, each value is
-checked against the type of its dataclass field: a new field with a default is read, checked and
-written, and unknown keys are left out.
+A file is written under a temporary name, flushed to disk and renamed, so it is complete or absent.
+If the path is a symbolic link, its target is replaced, not the link. A fifo or a device is written
+to directly.
+
+When JSON is read into a dataclass, each value is checked against the type of its field. A new
+field with a default is therefore read, checked and written without further code. Unknown keys are
+ignored.
 """
 
 import ast
@@ -43,9 +46,9 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield path
         except BrokenPipeError:
-            raise PipelineError(f"{path}: its reader has closed it") from None
+            raise PipelineError(f"{path}: the reader has closed it") from None
         return
-    path = _behind_link(path)
+    path = _link_target(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = _temporary_name(path)
@@ -64,7 +67,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes `path`'s place if the block succeeds."""
     if is_special(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    path = _behind_link(path)
+    path = _link_target(path)
     temporary = _temporary_name(path)
     with _naming(path, temporary):
         _clear_place(path)
@@ -90,7 +93,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table, to `STDOUT` too; one without rows still has its header."""
+    """Write a table to a file or to `STDOUT`. A table without rows still gets its header."""
     assert len(table.columns), f"{path}: a table without columns"
     if path == STDOUT:
         table.to_csv(sys.stdout, index=False, lineterminator="\n")
@@ -105,16 +108,16 @@ def sha256(path: Path) -> str:
 
 
 def is_special(path: Path) -> bool:
-    """Is it, or what it links to, neither file nor folder: a fifo or a device?"""
+    """Whether `path`, or what it links to, is a fifo or a device rather than a file or folder."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _behind_link(path: Path) -> Path:
-    """What a link leads to; the link itself where that is read-only, as in DVC's cache."""
+def _link_target(path: Path) -> Path:
+    """The target of a link; the link itself if the target is read-only, as in DVC's cache."""
     if not path.is_symlink():
         return path
-    behind = Path(os.path.realpath(path))
-    return path if behind.is_file() and not behind.stat().st_mode & 0o222 else behind
+    target = Path(os.path.realpath(path))
+    return path if target.is_file() and not target.stat().st_mode & 0o222 else target
 
 
 def _temporary_name(path: Path) -> Path:
@@ -131,7 +134,7 @@ def _clear_place(path: Path) -> None:
 
 
 def _remove(path: Path, ignore_errors: bool = False) -> None:
-    """Remove a folder, a file or a link (not what it leads to), if there is one."""
+    """Remove a folder, a file or a link (not its target), if it exists."""
     if path.is_symlink():
         path.unlink()
     elif path.is_dir():
@@ -151,7 +154,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def _naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Make errors while writing name `path` instead of the temporary file or nothing."""
+    """Make errors in the block name `path`, not the temporary file or no file at all."""
     try:
         yield
     except OSError as error:
@@ -169,7 +172,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _exchange(temporary: Path, path: Path) -> None:
-    """Swap two folders in one step (Linux), elsewhere in two, the old one kept until the end."""
+    """Swap two folders: atomically on Linux, elsewhere by two renames, then delete the old one."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
         names = os.fsencode(temporary), os.fsencode(path)
@@ -183,11 +186,11 @@ def _exchange(temporary: Path, path: Path) -> None:
         _remove(old)
 
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C if built
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, if PyYAML was built with it
 
 
-class _Twice(ValueError):
-    """A key is in one mapping twice, of which YAML's readers silently take the last."""
+class _DuplicateKey(ValueError):
+    """A mapping has the same key twice; YAML readers silently take the last value."""
 
 
 class _StrictLoader(_Loader):
@@ -198,7 +201,7 @@ class _StrictLoader(_Loader):
                 line = key.start_mark.line + 1
                 first = lines.setdefault((key.tag, key.value), line)
                 if first != line:
-                    raise _Twice(f"{key.value} is there twice, in lines {first} and {line}")
+                    raise _DuplicateKey(f"{key.value} appears twice, on lines {first} and {line}")
         return super().construct_mapping(node, deep)
 
 
@@ -206,7 +209,7 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file of plain data; anything else raises `PipelineError`."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except _Twice as error:
+    except _DuplicateKey as error:
         raise PipelineError(f"{path}: {error}: delete one") from None
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}") from None
@@ -220,22 +223,26 @@ T = TypeVar("T")
 
 
 class WrongType(Exception):
-    """A value is not of its field's type; the text names the field: `cost.fit_seconds is ...`."""
+    """A value has the wrong type for its field; the text names it: `cost.fit_seconds is ...`."""
 
 
 def read_json(path: Path, parse: Callable[[Any], T], what: str, again: str) -> T:
-    """What `parse` makes of a JSON file's value; else one line: no whole `what`, and do `again`."""
+    """Parse the value of a JSON file with `parse`.
+
+    If that fails, raise a `PipelineError` that calls the file not a complete `what` and ends with
+    `again`, which tells the user what to do.
+    """
     try:
         return parse(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError, RecursionError, WrongType) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PipelineError(f"{path}: not a whole {what} ({reason}): {again}") from None
+        raise PipelineError(f"{path}: not a complete {what} ({reason}): {again}") from None
 
 
 def build(kind: Callable[..., T], value: Any, where: str = "") -> T:
-    """A `kind` (a dataclass) from the JSON object `value`; nested dataclasses too.
+    """Build the dataclass `kind`, and the dataclasses nested in it, from the JSON object `value`.
 
-    Raises `WrongType`, and TypeError where a field without a default is missing.
+    Raises `WrongType`, or TypeError if a field without a default is missing.
     """
     if not isinstance(value, dict):
         raise WrongType(_is_of_type(where or "it", value))
@@ -251,7 +258,7 @@ def build(kind: Callable[..., T], value: Any, where: str = "") -> T:
 
 
 def plain(value: Any) -> Any:
-    """The dataclass `value` for JSON; a nested one with no known value is `{}`."""
+    """The dataclass `value` as JSON data; a nested dataclass whose values are all None is `{}`."""
     found: dict[str, Any] = {}
     for each in dataclasses.fields(value):
         part = getattr(value, each.name)
@@ -265,7 +272,7 @@ def plain(value: Any) -> Any:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their dotted keys."""
+    """Flatten nested dictionaries into one with dotted keys."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -274,7 +281,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def checked(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint` has it; `where` names it in errors."""
+    """Check `value` against the type `hint` and convert it; `where` names it in errors."""
     if hint is Any:
         return value
     origin = typing.get_origin(hint)
@@ -303,7 +310,7 @@ def checked(hint: Any, value: Any, where: str) -> Any:
 
 
 def _one_of(hints: Sequence[Any], value: Any, where: str) -> Any:
-    """`value` as the first of these types that it is of."""
+    """`value` converted to the first of these types that it matches."""
     if value is None and types.NoneType in hints:
         return None
     *others, last = [each for each in hints if each is not types.NoneType]
@@ -348,6 +355,6 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def free_old_name(path: Path) -> Path:
-    """The first free one of PATH.old, PATH.old2, ...: the file can be kept there, and none lost."""
+    """The first unused name of PATH.old, PATH.old2, ..., so that no old file is overwritten."""
     names = (path.with_name(f"{path.name}.old{number}") for number in ("", *range(2, 1000)))
     return next(each for each in names if not each.exists())

@@ -1,7 +1,7 @@
-"""Processes: cores they may use, ending with the parent, one at a time at the same work, progress.
+"""Processes: the cores they may use, ending with their parent, locks, and the progress of a fit.
 
-The progress of a fit is a file with one JSON object per epoch, named by `WB_PROGRESS`: the fit
-writes it, the sweep's view reads it.
+The progress of a fit is written to the file that `WB_PROGRESS` names, one JSON object per epoch.
+The fit writes it, and the sweep's display reads it.
 """
 
 import ctypes
@@ -32,22 +32,23 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
 
 
 def usable_cores() -> int:
-    """How many cores this process can keep busy: those it may run on, within a cgroup's quota.
+    """How many cores this process can keep busy: those in its affinity, within its cgroup's quota.
 
-    A sweep, a batch system or a container may have cut either down.
+    A sweep, a batch system or a container may have reduced either.
     """
     if hasattr(os, "sched_getaffinity"):
         n_cores = len(os.sched_getaffinity(0))
-    else:  # not on macOS
+    else:  # macOS
         n_cores = os.cpu_count() or 1
     quota = cpu_quota()
     return n_cores if quota is None else max(1, min(n_cores, int(quota)))
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """The cores' worth of time that the process's cgroups grant (v1 and v2); None without a limit.
+    """The CPU quota of the process's cgroups (v1 or v2), in cores; None if there is no limit.
 
-    Inside a container the group's path may be the host's; then its own root has the numbers.
+    Inside a container, the group's path may be that of the host. The limit is then found at the
+    root of the container's own cgroup file system.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -68,7 +69,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def _quota_in(group: Path) -> list[float]:
-    """Of one cgroup; empty without a limit."""
+    """The quota of one cgroup, in cores, as a list of one; empty if it has no limit."""
     with suppress(OSError, ValueError):
         if (v2 := group / "cpu.max").is_file():
             quota, period = v2.read_text(encoding="utf-8").split()
@@ -103,7 +104,10 @@ def holder_of(file: Path) -> Holder | None:
 
 @contextmanager
 def hold(file: Path, what: str | Path) -> Iterator[None]:
-    """Hold `what` by locking `file`, which exists only meanwhile; `TryAgain` if it is locked."""
+    """Hold a lock on `what`; `file` exists for as long as the lock is held.
+
+    Raises `TryAgain` if another process holds it.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with file.open("a+", encoding="utf-8") as opened:
@@ -111,7 +115,7 @@ def hold(file: Path, what: str | Path) -> Iterator[None]:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 who = holder_of(file) or "another process"  # it has not written its name yet
-                raise TryAgain(f"{what}: {who} is at work on it: wait for it or end it") from None
+                raise TryAgain(f"{what}: {who} is working on it: wait for it or end it") from None
             if not _is_still_at(file, opened):
                 continue  # the holder has just released and removed it
             since = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -133,13 +137,13 @@ def _is_still_at(file: Path, opened: TextIO) -> bool:
         return False
 
 
-FILE = "WB_PROGRESS"
-LINE_BYTES = 1000  # more than a line has
+PROGRESS_FILE = "WB_PROGRESS"
+LINE_BYTES = 1000  # longer than any line
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A fit after one of its epochs; `seconds` count from its start."""
+    """How far a fit is after an epoch; `seconds` is the time since the fit began."""
 
     epoch: int
     epochs: int
@@ -157,20 +161,20 @@ class Progress:
 
     @property
     def brief(self) -> str:
-        """For a table of runs."""
+        """A shorter form, for a table of runs."""
         where = f"epoch {self.epoch}/{self.epochs}"
         return f"{where}, loss {self.valid_loss:.3f}, error {self.error_rate:.4f}"
 
 
 def report_progress(progress: Progress) -> None:
     """Append to the progress file, if `WB_PROGRESS` names one."""
-    if path := os.environ.get(FILE):
+    if path := os.environ.get(PROGRESS_FILE):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
 
 
 def last_progress(path: Path) -> Progress | None:
-    """The last entry of the progress file; None before the end of the first epoch."""
+    """The last entry of the progress file; None until the first epoch has ended."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LINE_BYTES))

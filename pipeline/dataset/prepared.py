@@ -1,12 +1,12 @@
-"""A prepared dataset: what stage `dataset` writes and every fine-tune reads, with nothing decoded.
+"""A prepared dataset: stage `dataset` writes it, and fine-tunes read it without decoding images.
 
 data/datasets/NAME/
     index.csv         file, labels (joined by `|`), part (train, valid, test); in the arrays' order
     meta.json         name, kind, classes, split, fingerprint, arrays, chance_error_rate, ...
     rejected.csv      file, reason
-    decoded.csv       every file found: SHA-256, shorter side, why it could not be decoded, if so
+    decoded.csv       every file found: SHA-256, shorter side, reason if it could not be decoded
     squish-64.npy     uint8 [images, 3, 64, 64], RGB: one array per resize method and image size
-    crop-64.npy       uint8, images end to end, each [3, height, width], the shorter side 64 pixels
+    crop-64.npy       uint8, images end to end, each [3, height, width]; the shorter side is 64
     crop-64-shapes.npy  int32 [images, 2]: their heights and widths
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError  # of numpy, which reads an array's header as Python
+from tokenize import TokenError  # raised by numpy, which parses an array's header as Python
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what was learned from: the files' bytes, labels, classes and split."""
+        """SHA-256 of all that affects a fit: the files' bytes, labels, classes and split."""
         return str(self.meta["fingerprint"])
 
     def rows(self, part: str) -> np.ndarray:
@@ -62,7 +62,7 @@ class Prepared:
     def array(self, image_size: int, resize: str = "squish") -> "np.ndarray | Crops":
         """The images, memory-mapped: uint8 [images, 3, image_size, image_size], RGB.
 
-        With resize "crop", rows of the train part come out as another random square each time.
+        With resize "crop", each read of an image of the training part gives a new random crop.
         """
         path = self.folder / f"{resize}-{image_size}.npy"
         if not path.is_file():
@@ -81,7 +81,7 @@ class Prepared:
 
 
 class Ragged:
-    """Images of several shapes that lie end to end: `ragged[row]` is uint8 [3, height, width]."""
+    """Images of different shapes stored end to end: `ragged[row]` is uint8 [3, height, width]."""
 
     def __init__(self, pixels: np.ndarray, shapes: np.ndarray) -> None:
         self.pixels, self.shapes = pixels, shapes
@@ -98,11 +98,11 @@ class Ragged:
 
 
 class Crops:
-    """Squares cut from images whose shorter side is already `image_size`.
+    """Square crops of images whose shorter side is already `image_size`.
 
-    `crops[rows]` is uint8 [rows, 3, image_size, image_size]: a random square along the longer side
-    where `random_rows` says so (drawn from Python's `random`, as fastai's `Resize` does), else the
-    one in the middle.
+    `crops[rows]` is uint8 [rows, 3, image_size, image_size]. The crop of an image is at a random
+    place along the longer side if `random_rows` is true for it (drawn from Python's `random`, as in
+    fastai's `Resize`), and otherwise in the centre.
     """
 
     def __init__(self, images: Ragged, image_size: int, random_rows: np.ndarray) -> None:
@@ -127,10 +127,10 @@ class Crops:
 def open_prepared(
     folder: Path, dataset: str | None = None, image_size: int | None = None
 ) -> Prepared:
-    """Open what stage `dataset` wrote to `folder`; a damaged one is one clear line.
+    """Open the dataset that stage `dataset` wrote to `folder`.
 
-    Where nothing is there that line says how to prepare `dataset`, by default the one that the
-    folder is named after, at `image_size`, by default the study's.
+    If it is missing or damaged, raises a `PipelineError` that says how to prepare `dataset` (by
+    default the one that the folder is named after) at `image_size` (by default the study's).
     """
     wrong = "no prepared dataset here"
     if (folder / "meta.json").is_file():
@@ -155,17 +155,17 @@ def _how_to_prepare(folder: Path, dataset: str, image_size: int | None) -> str:
 
 
 def _how_to_add(data: Prepared, resize: str, image_size: int) -> str:
-    """What makes an array that is missing.
+    """How to prepare an array that is missing.
 
-    Stage `dataset` would remove it from the study's folder, so there it goes to another one, but
-    for those of a new image size of the study.
+    Stage `dataset` would remove an extra array from the study's folder, so the array is prepared in
+    another folder, unless it is only missing because the study's image size has changed.
     """
     command, study = f"python -m pipeline.dataset dataset={data.name}", _study_size(data.folder)
     is_made = resize in {kind for kind, _ in _arrays_in(data.folder)}
     if is_made and image_size == study:
         return _to_run(f"{command} image_size={image_size}", data.folder, data.folder)
     out = data.folder if study is None else _outside(data.folder)
-    there = _arrays_in(out)  # which the command would otherwise replace
+    there = _arrays_in(out)  # the command would remove them unless it prepares them again
     sizes = sorted({image_size, *(size for _, size in there)})
     kinds = sorted({resize, *(kind for kind, _ in there)}, reverse=True)
     for key, values in (("image_size", sizes), ("resize", kinds)):
@@ -178,7 +178,7 @@ def _how_to_add(data: Prepared, resize: str, image_size: int) -> str:
 
 
 def _arrays_in(folder: Path) -> list[tuple[str, int]]:
-    """The resize and image size of each array."""
+    """The resize method and image size of each array."""
     made = [path.stem.split("-") for path in folder.glob("*-*.npy")]
     return [(kind, int(size)) for kind, size, *_ in made if size.isdigit()]
 
@@ -189,7 +189,7 @@ def _to_run(command: str, folder: Path, out: Path) -> str:
 
 
 def _study_size(folder: Path) -> int | None:
-    """The image size of the study that the folder is a dataset of; None if it is of none."""
+    """The image size of the study that the folder belongs to; None if it belongs to none."""
     if folder.parts[-3:-1] != ("data", "datasets"):
         return None
     with suppress(PipelineError):
@@ -200,7 +200,7 @@ def _study_size(folder: Path) -> int | None:
 
 
 def _outside(folder: Path) -> Path:
-    """Where a dataset of the study is prepared for one-off runs in another way."""
+    """Where a dataset of the study is prepared with other settings, for one-off runs."""
     return folder.parents[1] / "adhoc" / folder.name
 
 
@@ -220,20 +220,24 @@ def _opened(folder: Path, meta: dict[str, Any]) -> Prepared:
 
 
 def _load(path: Path) -> np.ndarray:
-    """An array file, memory-mapped; numpy runs nothing that a file holds (no pickle)."""
+    """Load an array, memory-mapped. Pickles, which could run code, are refused."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy would mend an odd header, and go on
+            warnings.simplefilter("error")  # numpy would repair an odd header and only warn
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, EOFError, SyntaxError, TokenError, Warning, *_DAMAGED) as error:
-        raise PipelineError(f"{path}: not an array ({error}): delete it, prepare again") from None
+        raise PipelineError(
+            f"{path}: not an array ({error}): delete it and prepare the dataset again"
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "ui" or array.ndim == 0:
-        raise PipelineError(f"{path}: not an array of pixels: delete it, prepare again")
+        raise PipelineError(
+            f"{path}: not an array of pixels: delete it and prepare the dataset again"
+        )
     return array
 
 
 def label_array(kind: str, classes: Sequence[str], tags: Sequence[Sequence[str]]) -> np.ndarray:
-    """The labels of each image as numbers: see `Prepared.labels`."""
+    """The labels of each image as numbers, in the format that `Prepared` documents."""
     position = {name: number for number, name in enumerate(classes)}
     if kind == "single":
         return np.array([position[row[0]] for row in tags], dtype=np.int64)

@@ -1,8 +1,9 @@
 """Stage `finetune`: one dataset, one model, one recipe, one seed -> one record.
 
-Reads a prepared dataset and one file of pretrained weights; writes `out`. A model that does not
-fit, runs out of GPU memory or diverges is a result: its record says so and the exit code is 0. What
-is not the model's doing (no data, no weights, no disk) fails the stage and leaves no record.
+Reads a prepared dataset and one file of pretrained weights; writes `out`. It is a result if a model
+cannot be fine-tuned on the images, runs out of GPU memory or diverges: the record says so and the
+exit code is 0. A failure that is not the model's fault (no data, no weights, a full disk) fails the
+stage and leaves no record.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
-from pipeline.core.processes import FILE, Progress, end_with_parent, hold, report_progress
+from pipeline.core.processes import PROGRESS_FILE, Progress, end_with_parent, hold, report_progress
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import Recipe, fitted_to, recipe_of
 from pipeline.hardware import machine
@@ -30,7 +31,7 @@ from pipeline.records import Data, Record, write_record
 
 
 def main(config: DictConfig) -> None:
-    """Fine-tune one model once, and write the record of it."""
+    """Fine-tune one model once and write its record."""
     machine.rest_while_waiting()
     die_with_parent()
     out, title = record_path(config), _title(config)
@@ -46,8 +47,8 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
     from pipeline.names.vision_learner import left_out
 
     run = run_of(config)
-    if said := changes(recipe_of(config.recipe), run.recipe):
-        print(f"{_title(config)}  {said}", flush=True)
+    if adjusted := adjustments(recipe_of(config.recipe), run.recipe):
+        print(f"{_title(config)}  {adjusted}", flush=True)
     threads = machine.free_threads(config.threads)
     common: dict[str, Any] = {
         "dataset": run.data.name,
@@ -74,17 +75,18 @@ def finetune(config: DictConfig, tell: Any = lambda row: None) -> Record:
 
 
 def run_of(config: DictConfig) -> Any:
-    """The `Run` that `config` asks for; what is wrong or missing is one clear line."""
+    """The `Run` that `config` describes; anything wrong or missing raises `PipelineError`."""
     from pipeline.finetune import training, weights
     from pipeline.finetune.speed import speed_of
     from pipeline.names.resolve import resolve
 
     if isinstance(config.seed, bool) or not isinstance(config.seed, int):
         raise PipelineError(f"seed={config.seed}: write a whole number")
+    written = recipe_of(config.recipe)
     data = open_prepared(Path(config.data), config.dataset.name, config.image_size)
     model = resolve(config.model)
     check_classes(data)
-    recipe = fitted_to(recipe_of(config.recipe), len(data.rows("train")))
+    recipe = fitted_to(written, len(data.rows("train")))
     return training.Run(
         data=data,
         recipe=recipe,
@@ -98,7 +100,7 @@ def run_of(config: DictConfig) -> Any:
 
 
 def check_classes(data: Prepared) -> None:
-    """Raise where there is nothing to tell apart: any error rate would mean nothing."""
+    """Raise unless there are at least two classes; with fewer, an error rate means nothing."""
     if len(data.classes) < 2:
         raise PipelineError(
             f"{data.folder}: its only class is {', '.join(data.classes) or 'none'}: a model needs "
@@ -107,7 +109,7 @@ def check_classes(data: Prepared) -> None:
 
 
 def record_path(config: DictConfig) -> Path:
-    """Where the record goes: `config.out`, or in that folder a name that no other run shares."""
+    """The record's path: `config.out`, or a name unique to the run if that is a folder."""
     out = Path(config.out)
     if out.suffix == ".json":
         return out
@@ -118,10 +120,10 @@ def record_path(config: DictConfig) -> Path:
 
 
 def describe(data: Prepared, image_size: int) -> Data:
-    """The record's `data`: what was learned from, and what a constant guess would score."""
+    """The record's `data`: the dataset, and the error rate of a constant guess."""
     n = len(data.classes)
     valid = data.labels[data.rows("valid")]
-    of_classes = valid.sum(axis=0) if data.kind == "multi" else np.bincount(valid, minlength=n)
+    per_class = valid.sum(axis=0) if data.kind == "multi" else np.bincount(valid, minlength=n)
     return Data(
         fingerprint=data.fingerprint,
         kind=data.kind,
@@ -133,42 +135,44 @@ def describe(data: Prepared, image_size: int) -> Data:
         n_rejected=data.meta["n_rejected"],
         chance_error_rate=data.meta["chance_error_rate"],
         median_side=data.meta.get("median_side"),
-        n_valid_rarest=int(of_classes.min()),
+        n_valid_rarest=int(per_class.min()),
     )
 
 
 def describe_fit(recipe: Recipe, n_train: int) -> dict[str, int]:
-    """The record's `fit`: what the optimizer will do, if nothing goes wrong."""
+    """The record's `fit`: how many images, epochs and steps the optimizer is to take."""
     epochs = recipe.frozen_epochs + recipe.epochs
     steps = epochs * (n_train // recipe.batch_size)
     return {"batch_size": recipe.batch_size, "epochs": epochs, "steps": steps}
 
 
-def changes(asked: Recipe, fitted: Recipe) -> str:
-    """What the size of the training part changed in a recipe, to be said aloud; else empty."""
-    said = []
-    if asked.batch_size != fitted.batch_size:
-        said.append(
-            f"batch size {fitted.batch_size}, not {asked.batch_size}: all training images there are"
+def adjustments(written: Recipe, fitted: Recipe) -> str:
+    """A message saying how the recipe was adapted to a small training part; empty if it was not."""
+    notes = []
+    if written.batch_size != fitted.batch_size:
+        notes.append(
+            f"batch size {fitted.batch_size} instead of {written.batch_size}: there are no more "
+            "training images"
         )
-    if asked.epochs != fitted.epochs:
-        said.append(
-            f"{fitted.epochs} epochs, not {asked.epochs}: at least {asked.least_steps} steps"
+    if written.epochs != fitted.epochs:
+        notes.append(
+            f"{fitted.epochs} epochs instead of {written.epochs}: at least "
+            f"{written.least_steps} steps"
         )
-    return "; ".join(said)
+    return "; ".join(notes)
 
 
 def die_with_parent() -> None:
-    """Under DVC, end when DVC ends: a killed `dvc repro` otherwise leaves its trainer running."""
+    """Under DVC, end when DVC ends; otherwise, a killed `dvc repro` leaves the fit running."""
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)
 
 
 def progress(title: str) -> Any:
-    """A function that prints one line per epoch under `title`, and reports it to a sweep.
+    """A function that prints one line per epoch, headed by `title`, and reports it to a sweep.
 
-    It is called with the row of the record's history, `of`, how many epochs there will be, and
-    `elapsed_seconds` since the fit began.
+    It is called with the epoch's row of the record's history, to which are added `of`, the total
+    number of epochs, and `elapsed_seconds`, the time since the fit began.
     """
 
     def tell(row: dict[str, Any]) -> None:
@@ -181,14 +185,17 @@ def progress(title: str) -> Any:
 
 
 def _title(config: DictConfig) -> str:
-    """To be asked before the fit: params.yaml may be edited meanwhile, and not be whole."""
+    """The heading of the run's lines of output.
+
+    Call this before the fit: params.yaml may be edited, and be incomplete, while the fit runs.
+    """
     run = f"{config.dataset.name}  {config.model}  {config.recipe.name}  seed {config.seed}"
     return _place_in_grid(config) + run
 
 
 def _place_in_grid(config: DictConfig) -> str:
-    """`[5/12] ` under DVC: which of the study's runs this is. A sweep counts its own."""
-    if "DVC_ROOT" not in os.environ or FILE in os.environ:
+    """`[5/12] ` under DVC: the run's number within the study. A sweep counts runs itself."""
+    if "DVC_ROOT" not in os.environ or PROGRESS_FILE in os.environ:
         return ""
     params = read_yaml(Path(os.environ["DVC_ROOT"]) / "params.yaml")
     grid = [params["grid"][axis] for axis in ("datasets", "models", "recipes", "seeds")]

@@ -1,11 +1,12 @@
-"""How a fine-tune ended, as fields of its record: a model's own faults are results, not accidents.
+"""How a fine-tune ended, as fields of its record. A failure of the model is a result, not a crash.
 
-Running out of GPU memory fails the run, or, where the recipe says `oom: halve`, starts it again
-with each batch in two parts, then four, whose gradients are added up: as many images a step, but
-batch norm sees fewer of them at once, and the times rank nothing.
+When the GPU runs out of memory, the run fails, unless the recipe says `oom: halve`. It is then
+started again with gradient accumulation over two micro-batches per step, then four, and so on. The
+number of images per step stays the same, but batch norm sees fewer of them at a time, and the run's
+times are not used to rank models.
 
-`code_version` says which code made the record: a hash of what the trainer's modules do, not of how
-they are written. Comments, docstrings and line breaks do not count.
+`code_version` identifies the code that made the record. It is a hash of the syntax trees of the
+modules used in training, so comments, docstrings and line breaks do not change it.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ Fields = dict[str, Any]
 
 
 def train(run: training.Run, tell: Callable[[dict[str, Any]], None]) -> Fields:
-    """Fine-tune, and say how it went; `tell` is called with each epoch's row."""
+    """Fine-tune and return the record's fields; `tell` is called with each epoch's row."""
     fields: Fields = {}
     for each, parts in tries(run):
         fields, out_of_memory = _attempt(each, parts, tell)
@@ -42,20 +43,23 @@ def train(run: training.Run, tell: Callable[[dict[str, Any]], None]) -> Fields:
 
 
 def tries(run: training.Run) -> Iterator[tuple[training.Run, int]]:
-    """What to try while the GPU's memory does not suffice: a run, and its batches' parts."""
+    """What to try, in order, until the GPU's memory suffices.
+
+    Yields the run and the number of micro-batches per step.
+    """
     graphs = run.speed.whole_step and run.device.type == "cuda"
     for parts in run.recipe.parts:
         yield run, parts
-        if graphs:  # which take memory
+        if graphs:  # CUDA graphs take memory: try without them before using smaller batches
             graphs = False
             run = replace(run, speed=replace(run.speed, whole_step=False))
             yield run, parts
 
 
 def _attempt(run: training.Run, parts: int, tell: Any) -> tuple[Fields, bool]:
-    """Fields of the record, and whether it was the GPU's memory that did not suffice.
+    """The record's fields, and whether the GPU ran out of memory.
 
-    The error is gone when this returns, and with it all that its frames held on the device.
+    No reference to the error outlives this function, because its frames hold tensors on the GPU.
     """
     machine.clear_peak_memory(run.device)
     total = run.recipe.frozen_epochs + run.recipe.epochs
@@ -120,10 +124,10 @@ def _not_for_speed(run: training.Run, parts: int, watch: Watch) -> str | None:
 
 @cache
 def code_version(*more: str) -> str:
-    """Twelve digits that are equal for records that can be compared.
+    """Twelve hexadecimal digits that are equal for records made by equivalent code.
 
-    `more` are patterns of further modules that make them, below pipeline/.
+    `more` are glob patterns, relative to pipeline/, of further modules that affect the record.
     """
     files = [path for pattern in (*MODULES, *more) for path in sorted(PIPELINE.glob(pattern))]
-    told = [meaning_of(path.read_text(encoding="utf-8")) for path in files]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    trees = [meaning_of(path.read_text(encoding="utf-8")) for path in files]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]

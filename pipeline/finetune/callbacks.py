@@ -1,7 +1,8 @@
-"""What is watched while fastai trains: epochs, divergence, the answers on each validation image.
+"""Callbacks that observe a fit: epochs, divergence, and the answers on each validation image.
 
-On CUDA every look at a number waits for all work before it. So losses are summed where they are,
-and looked at every 32 steps: a loss that stops being finite never becomes finite again in them.
+On CUDA, reading a number waits for all work queued before it. Losses are therefore accumulated on
+the device and read every 32 steps. No divergence is missed: once a loss is not finite, neither is
+the running loss from then on.
 """
 
 import time
@@ -14,15 +15,15 @@ import torch
 from fastai.learner import AvgSmoothLoss
 from fastai.vision.all import Callback, Learner
 
-LOOK_EVERY = 32  # steps
-FIRST_STEPS = 4  # of a kind: three uncaptured ones and the one that is captured
+CHECK_EVERY = 32  # steps
+FIRST_STEPS = 4  # of each kind of step: three uncaptured, and the one that captures the CUDA graph
 
 
 class Diverged(Exception):
-    """The loss is no longer a finite number: any metric of this run would be a lie."""
+    """The loss is no longer finite, so any metric of this run would be meaningless."""
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason  # fastai adds lines of its own to an error's text
+        self.reason = reason  # without the lines that fastai adds to an error's text
         super().__init__(reason)
 
 
@@ -30,7 +31,7 @@ class Diverged(Exception):
 class Epochs(Callback):
     """Stops a diverged run, and keeps one row per epoch: losses, error_rate, seconds.
 
-    `tell` is called with each row as it comes.
+    `tell` is called with each row at the end of its epoch.
     """
 
     tell: Callable[[dict[str, Any]], None] = lambda row: None
@@ -41,7 +42,7 @@ class Epochs(Callback):
         self.started = time.perf_counter()
 
     def after_batch(self) -> None:
-        if self.training and self.recorder.smooth_loss.count % LOOK_EVERY == 0:
+        if self.training and self.recorder.smooth_loss.count % CHECK_EVERY == 0:
             self._stop_unless_finite(self.recorder.smooth_loss.val, "training")
 
     def after_train(self) -> None:
@@ -52,12 +53,12 @@ class Epochs(Callback):
         self._stop_unless_finite(self.recorder.loss.value, "validation")
 
     def after_epoch(self) -> None:
-        train_loss, valid_loss, right = [float(value) for value in self.recorder.log[1:4]]
+        train_loss, valid_loss, accuracy = [float(value) for value in self.recorder.log[1:4]]
         row = {
             "epoch": len(self.rows) + 1,
             "train_loss": train_loss,
             "valid_loss": valid_loss,
-            "error_rate": 1 - right,
+            "error_rate": 1 - accuracy,
             "train_seconds": self.train_seconds,
             "seconds": time.perf_counter() - self.started,
         }
@@ -71,16 +72,17 @@ class Epochs(Callback):
 
 @dataclass(eq=False)
 class FirstSteps(Callback):
-    """Times each batch, and says what the first ones took beyond the pace of later ones.
+    """Times each batch, and measures how much longer the first ones took than later ones.
 
-    Once per process and architecture, cuDNN and cuBLAS plan and load their kernels, and graphs are
-    captured: in the first steps of training with a frozen body, of training all, and of validation.
-    It is the host that does this, so its own clock at a batch's two ends sees it, and nothing
-    waits for the device. The host runs ahead of a GPU and waits at some steps for many: so the pace
-    is the mean of the later steps, not their median.
+    Once per process and architecture, cuDNN and cuBLAS plan and load their kernels, and CUDA graphs
+    are captured. This happens in the first steps of each kind: training with a frozen body,
+    training all layers, and validation. The host does this work, so it shows in the host's clock
+    before and after each batch, without synchronising with the device. The host runs ahead of a
+    GPU, and at some steps waits for many earlier ones. So the usual time of a step is the mean of
+    the later steps, not their median.
     """
 
-    order = 70  # after the look at the loss (60), whose wait belongs to the steps before it
+    order = 70  # after the check of the loss (60), which waits for the steps before it
     seconds: dict[Any, list[tuple[int, float]]] = field(default_factory=dict)
 
     def before_batch(self) -> None:
@@ -92,14 +94,14 @@ class FirstSteps(Callback):
         self.seconds.setdefault(kind, []).append((len(self.x), seconds))
 
     def start_up_seconds(self) -> float | None:
-        """None where some kind of step ran too few times to know its pace."""
+        """None if some kind of step ran too few times to know how long it usually takes."""
         paces = {kind: _pace(steps) for kind, steps in self.seconds.items()}
         whole = [pace for (part, _), pace in paces.items() if part == "train"][-1:]
         start_up = 0.0
         for kind, steps in self.seconds.items():
             pace = paces[kind]
             if pace is None and kind[0] == "train":
-                pace = whole[0]  # a frozen step is no slower than one that trains all
+                pace = whole[0]  # a step with a frozen body is no slower than one without
             if pace is None:
                 return None
             start_up += _beyond(steps, pace)
@@ -107,14 +109,14 @@ class FirstSteps(Callback):
 
 
 def _pace(steps: list[tuple[int, float]]) -> float | None:
-    """Seconds of a step of the usual size after the first; None where they are too few."""
+    """Mean seconds of the later steps of the usual batch size; None if there are too few."""
     usual = [seconds for size, seconds in steps if size == steps[0][0]]
     later = usual[FIRST_STEPS:]
     return float(np.mean(later)) if len(later) >= FIRST_STEPS else None
 
 
 def _beyond(steps: list[tuple[int, float]], pace: float) -> float:
-    """What the first steps took beyond the pace; so did the first of each other size."""
+    """Seconds beyond `pace` taken by the first steps, and by the first step of each other size."""
     sizes = [size for size, _ in steps]
     usual = [seconds for size, seconds in steps if size == sizes[0]][:FIRST_STEPS]
     others = [steps[sizes.index(size)][1] for size in set(sizes) - {sizes[0]}]
@@ -122,9 +124,10 @@ def _beyond(steps: list[tuple[int, float]], pace: float) -> float:
 
 
 class WrongAnswers(Callback):
-    """Keeps what is predicted on each validation image, and counts the wrong answers on it.
+    """Keeps the prediction for each validation image, and counts the wrong answers on it.
 
-    One label: 0 or 1. Several: how many tags, at a probability of a half as fastai's metric has it.
+    The count is 0 or 1 for images with one label. For images with several tags, it is the number of
+    wrong tags at a threshold of 0.5, which is that of fastai's `accuracy_multi`.
     """
 
     order = 60
@@ -139,14 +142,17 @@ class WrongAnswers(Callback):
             self.predicted.append(predictions(self.pred, single=self.y.ndim == 1))
 
     def counts(self) -> np.ndarray:
-        """Of the last validation, in the loader's order, int64 [images]."""
+        """Wrong answers in the last validation, in the loader's order: int64 [images]."""
         counts: np.ndarray = torch.cat(self.batches).cpu().numpy()
         return counts
 
     def predictions(self) -> np.ndarray:
-        """Of the last validation, in the loader's order, uint8: see records' `pack_predictions`."""
-        made: np.ndarray = torch.cat(self.predicted).cpu().numpy()
-        return made
+        """Predictions of the last validation, in the loader's order: uint8 [images, columns].
+
+        `pack_predictions` in pipeline/records.py describes the columns.
+        """
+        predicted: np.ndarray = torch.cat(self.predicted).cpu().numpy()
+        return predicted
 
 
 def wrong_answers(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -157,7 +163,7 @@ def wrong_answers(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 
 
 def predictions(predicted: torch.Tensor, single: bool) -> torch.Tensor:
-    """From logits [images, classes]: uint8 [images, columns], see records' `pack_predictions`."""
+    """From logits [images, classes]: uint8 [images, columns], as `pack_predictions` takes them."""
     if not single:
         return _in_steps(predicted.sigmoid())
     probability, answer = predicted.softmax(dim=-1).amax(dim=-1), predicted.argmax(dim=-1)
@@ -165,12 +171,12 @@ def predictions(predicted: torch.Tensor, single: bool) -> torch.Tensor:
 
 
 def _in_steps(probability: torch.Tensor) -> torch.Tensor:
-    """To uint8 steps of 1/255; above 127 exactly where it is above a half."""
+    """Quantise to uint8 steps of 1/255; the result is above 127 exactly if `probability` > 0.5."""
     return (probability.float() * 255 - 0.5).ceil().clamp(0, 255).byte()
 
 
 class SmoothLossOnDevice(AvgSmoothLoss):
-    """fastai's smoothed training loss, which is not copied from the device at every step."""
+    """fastai's smoothed training loss, kept on the device instead of copied at every step."""
 
     val: torch.Tensor
 
@@ -181,11 +187,11 @@ class SmoothLossOnDevice(AvgSmoothLoss):
 
 
 def keep_losses_on_device(learn: Learner) -> None:
-    """Let `learn` sum losses and accuracies where they are and read them once an epoch."""
+    """Let `learn` accumulate losses and accuracies on the device and read them once an epoch."""
     learn.recorder.smooth_loss = SmoothLossOnDevice(learn.recorder.smooth_loss.beta)
     learn.to_detach = _detached
 
 
 def _detached(value: torch.Tensor, cpu: bool = True, gather: bool = True) -> torch.Tensor:
-    """fastai's `to_detach`, for which single numbers stay on the device."""
+    """fastai's `to_detach`, except that scalars stay on the device."""
     return value.detach() if value.ndim == 0 or not cpu else value.detach().cpu()

@@ -1,8 +1,8 @@
-"""What can be said of images without fine-tuning: a frozen net's features, and heads on them.
+"""Frozen features of a pretrained network, and heads that are fitted on them without fine-tuning.
 
-Features are what timm's own classifier would get (`num_classes=0`: pooled, with every pretrained
-layer before the classifier), one vector per image from one pass over the prepared array. The L2
-strength of the linear probe is chosen on the training part alone, by cross-validation.
+Features are the input of timm's own classifier (`num_classes=0`: pooled, after every pretrained
+layer before the classifier): one vector per image, from one pass over the prepared array. The L2
+strength of the linear probe is chosen by cross-validation on the training part alone.
 """
 
 import time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 IMAGES_AT_ONCE = 64
 L2_STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 FOLDS = 5
-FEW_IMAGES = 5_000  # more than these: one fold tells as much
+FEW_IMAGES = 5_000  # with more images, one fold is enough
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # the weighted kNN of Wu et al. (CVPR 2018), as DINO uses it
 
 
@@ -36,8 +36,8 @@ class Probe:
     """A linear head on frozen features: logits are `features @ weight.T + bias`.
 
     `weight` is float32 [classes, width], `bias` float32 [classes]. `l2` is the strength that was
-    chosen, `cv_loss` the cross-validated loss of each strength that was tried (nats per image, per
-    tag where images have several).
+    chosen, and `cv_loss` the cross-validated loss of each strength that was tried, in nats per
+    image (summed over the tags if images have several).
     """
 
     weight: np.ndarray
@@ -46,15 +46,15 @@ class Probe:
     cv_loss: dict[float, float]
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [images, classes] of features [images, width]."""
+        """From features [images, width]: float32 [images, classes]."""
         logits: np.ndarray = features @ self.weight.T + self.bias
         return logits
 
 
 def frozen_features(run: "Run") -> tuple[np.ndarray, float]:
-    """Features of every image of `run.data`, float32 [images, width], and the pass's wall seconds.
+    """Features of every image of `run.data`, float32 [images, width], and wall-clock seconds.
 
-    Rows are in the dataset's order. Raises what the model raises where it cannot take the images.
+    Rows are in the dataset's order. Passes on any error of a model that cannot take the images.
     """
     with readable(run.weights.file):
         model = body_of(run.model, "timm", True, run.weights.overlay, run.image_size)
@@ -68,12 +68,12 @@ def frozen_features(run: "Run") -> tuple[np.ndarray, float]:
 
 
 def fixed_images(data: Prepared, image_size: int, resize: str) -> "np.ndarray | Crops":
-    """The prepared array; of images to be cropped always the square in the middle."""
+    """The prepared array; images to be cropped are always cropped to the central square."""
     return without_chance(data.array(image_size, resize))
 
 
 def without_chance(images: "np.ndarray | Crops") -> "np.ndarray | Crops":
-    """`images`, each of which is the same whenever it is read."""
+    """`images` without random crops: each image is the same every time it is read."""
     if isinstance(images, Crops):
         return Crops(images.images, images.image_size, np.zeros(len(images), dtype=bool))
     return images
@@ -86,9 +86,9 @@ def features_of(
     std: Sequence[float],
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What `model` (in eval mode meanwhile) gives for uint8 images: float32 [rows, width].
+    """The output of `model`, in eval mode, for `rows` of uint8 images: float32 [rows, width].
 
-    Raises `DoesNotFit` where that is not one vector per image, `Diverged` where it is not finite.
+    Raises `DoesNotFit` if that is not one vector per image, and `Diverged` if it is not finite.
     """
     rows = np.arange(len(images)) if rows is None else rows
     device = next(model.parameters()).device
@@ -119,9 +119,9 @@ def linear_probe(
 ) -> Probe:
     """Logistic regression on the rows `train` of `features` [images, width].
 
-    Multinomial for `kind` "single" (labels int64 [images]), one against the rest for "multi"
-    (float32 [images, classes]); the intercept is not penalised. For the fit, features are centred
-    and divided by their mean standard deviation; the head that is returned takes raw features.
+    It is multinomial for `kind` "single" (labels int64 [images]) and one-vs-rest for "multi"
+    (labels float32 [images, classes]). The intercept is not penalised. For the fit, features are
+    centred and divided by their mean standard deviation; the returned head takes raw features.
     """
     x, y = features[train], labels[train]
     mean = x.mean(axis=0)
@@ -140,9 +140,10 @@ def linear_probe(
 def knn_logits(
     features: np.ndarray, labels: np.ndarray, kind: str, train: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Log odds of each class for `rows`, float32 [rows, classes], from the nearest of `train`.
+    """Log odds of each class for `rows`, from their nearest neighbours among the rows `train`.
 
-    Neighbours vote with exp(cosine similarity / 0.07).
+    Neighbours vote with weight exp(cosine similarity / 0.07). The result is float32
+    [rows, classes].
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -161,14 +162,20 @@ def knn_logits(
 
 @dataclass(frozen=True)
 class _Rotated:
-    """`columns @ basis` are the features; the columns are no more than the images are."""
+    """Features in another basis: they equal `columns @ basis`.
+
+    There are no more columns than images.
+    """
 
     columns: np.ndarray
     basis: np.ndarray
 
 
 def _rotated(x: np.ndarray) -> _Rotated:
-    """With fewer images than features, in coordinates of the images' span: the same solution."""
+    """Express `x` in a basis of the images' span if there are fewer images than features.
+
+    The penalised regression has the same solution there.
+    """
     if len(x) >= x.shape[1]:
         return _Rotated(np.ascontiguousarray(x), np.eye(x.shape[1], dtype=x.dtype))
     basis, triangle = np.linalg.qr(x.T)
@@ -178,7 +185,7 @@ def _rotated(x: np.ndarray) -> _Rotated:
 def _cross_validated(
     x: torch.Tensor, y: torch.Tensor, kind: str, n_classes: int
 ) -> dict[float, float]:
-    """Loss on the images left out, of each strength until it has risen twice."""
+    """Held-out loss of each strength, until it has risen twice in a row."""
     folds = _folds(y.numpy(), kind)
     held_out = range(min(FOLDS, len(y)) if len(y) <= FEW_IMAGES else 1)
     solutions: dict[int, torch.Tensor] = {}
@@ -199,7 +206,7 @@ def _cross_validated(
 
 
 def _folds(labels: np.ndarray, kind: str) -> np.ndarray:
-    """A fold for each image, the classes spread evenly; the same for the same labels."""
+    """A fold for each image, stratified by class, and always the same for the same labels."""
     order = np.random.default_rng(0).permutation(len(labels))
     if kind == "single":
         order = order[np.argsort(labels[order], kind="stable")]
@@ -217,7 +224,7 @@ def _fit(
     start: torch.Tensor | None,
     steps: int = 300,
 ) -> torch.Tensor:
-    """Weights and, in the last row, biases: [columns + 1, classes]."""
+    """The weights and, in the last row, the biases: [columns + 1, classes]."""
     fresh = torch.zeros(x.shape[1] + 1, n_classes)
     solution = (fresh if start is None else start.clone()).requires_grad_()
     solver = torch.optim.LBFGS(
@@ -235,7 +242,7 @@ def _fit(
 
 
 def _loss(x: torch.Tensor, y: torch.Tensor, kind: str, solution: torch.Tensor) -> torch.Tensor:
-    """Cross entropy per image; where images have several tags, summed over the tags."""
+    """Mean cross entropy per image, summed over the tags if images have several."""
     logits = x @ solution[:-1] + solution[-1]
     if kind == "single":
         return nn.functional.cross_entropy(logits, y)

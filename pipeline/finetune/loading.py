@@ -1,7 +1,8 @@
-"""fastai's loaders over a prepared array: the order and transforms of fastai's own, and no workers.
+"""fastai data loaders over a prepared array, without worker processes.
 
-The arrays hold what fastai's item transforms would give, so a batch is one read. On CUDA it is read
-into pinned memory and copied from there while the device still computes.
+They yield the same batches, in the same order and with the same batch transforms, as fastai's own.
+The arrays hold the output of fastai's item transforms, so a batch is a single read. On CUDA, it is
+read into pinned memory and copied to the device while the device is still computing.
 """
 
 from functools import partial
@@ -23,11 +24,11 @@ from pipeline.finetune.parts import FlipsAndShifts
 from pipeline.finetune.recipe import Recipe
 from pipeline.finetune.speed import Speed
 
-pinned = partial(torch.empty, pin_memory=True)  # torch uses such a block again after its copy
+pinned = partial(torch.empty, pin_memory=True)  # torch reuses a block once its copy has finished
 
 
 class ItemLoader(TfmdDL):
-    """fastai's loader over rows of a uint8 array, read one by one and collated."""
+    """Loads rows of a uint8 array one by one and collates them, as fastai does."""
 
     def __init__(self, dataset: Any, images: Any = None, labels: Any = None, **kwargs: Any) -> None:
         self.images, self.labels = images, labels
@@ -40,10 +41,10 @@ class ItemLoader(TfmdDL):
 
 
 class ArrayLoader(TfmdDL):
-    """The same batches, each one read: with `pin` into pinned memory, to be copied from there.
+    """The same batches, each in a single read; with `pin`, through pinned memory.
 
-    Where a batch is a part of what one step of the optimizer learns from, `step_size` is the whole
-    of it: images beyond the last whole step are dropped, as whole batches would drop them.
+    With gradient accumulation, `step_size` is the number of images per optimizer step. Images
+    beyond the last full step are dropped, as they are without gradient accumulation.
     """
 
     def __init__(
@@ -74,13 +75,13 @@ class ArrayLoader(TfmdDL):
         return batch
 
     def _read(self, source: Any, where: np.ndarray) -> torch.Tensor:
-        """These rows of `source`, on the loader's device or on their way there."""
+        """These rows of `source`; with `pin`, being copied to the loader's device."""
         if not self.pin:
             return torch.from_numpy(source[where])
         if isinstance(source, np.ndarray):
             kind = torch.from_numpy(np.empty(0, source.dtype)).dtype
             batch = pinned((len(where), *source.shape[1:]), dtype=kind)
-            np.take(source, where, axis=0, out=batch.numpy(), mode="clip")  # "clip": no copy first
+            np.take(source, where, axis=0, out=batch.numpy(), mode="clip")  # other modes buffer
         else:
             batch = torch.from_numpy(source[where]).pin_memory()
         return batch.to(self.device, non_blocking=True)
@@ -94,9 +95,9 @@ def loaders(
     speed: Speed,
     parts: int,
 ) -> DataLoaders:
-    """fastai's loaders over the prepared array; call `seed_everything` just before.
+    """fastai data loaders over the prepared array; call `seed_everything` just before.
 
-    Each step's batch comes in `parts`, for gradients to be added up over them.
+    The batch of each step is split into `parts` micro-batches, for gradient accumulation.
     """
     source: dict[str, Any] = {
         "images": data.array(image_size, recipe.resize),

@@ -1,7 +1,7 @@
-"""The net of a fine-tune, and the parts that a recipe may add to fastai's loop.
+"""The network of a fine-tune, and the parts that a recipe can add to fastai's training loop.
 
-Augmentation, losses and callbacks are tensor operations that never wait for the device, so that a
-CUDA graph can hold them. Chance comes from torch's generator of the device alone.
+Augmentation, losses and callbacks are tensor operations that never synchronise with the device, so
+that a CUDA graph can capture them. All random numbers come from torch's generator of the device.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ def network(
 
     `image_size` is that of the images in pixels, by default the one of the pretraining.
 
-    With `features: fastai` and `head: fastai` it is what fastai's `vision_learner` builds, drawn
-    in the same order from torch's generator.
+    With `features: fastai` and `head: fastai`, this is the network that fastai's `vision_learner`
+    builds, with random weights drawn from torch's generator in the same order.
     """
     with readable(weights.file):
         body = body_of(model, recipe.features, True, weights.overlay, image_size)
@@ -54,13 +54,13 @@ def network(
 
 
 def features_width(body: nn.Module, recipe: Recipe) -> int:
-    """How many channels the map, or entries the vector, has that the body gives."""
+    """The number of channels of the body's feature map, or of entries of its feature vector."""
     net: Any = body.model
     return int(net.num_features if recipe.features == "fastai" else net.head_hidden_size)
 
 
 def _linear_head(width: int, n_classes: int, pool: str | None) -> nn.Sequential:
-    """Pooling where the body does none, and one linear layer, the last."""
+    """Pooling (`pool`, or None if the body's features are pooled) and a single linear layer."""
     layers: list[nn.Module] = []
     if pool == "concat":
         layers, width = [AdaptiveConcatPool2d()], 2 * width
@@ -69,17 +69,17 @@ def _linear_head(width: int, n_classes: int, pool: str | None) -> nn.Sequential:
     return nn.Sequential(*layers, Flatten(), nn.Linear(width, n_classes))
 
 
-SHIFT = 0.1  # of an image's sides, at most
+SHIFT = 0.1  # largest shift, as a share of the image's side
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class FlipsAndShifts(Transform):
-    """Flips every other image left to right and shifts each by up to a tenth of its sides.
+    """Flips images horizontally with probability 0.5 and shifts each by up to a tenth of its sides.
 
-    What a shift uncovers is filled with the image's mirror image. Whole pixels: nothing is blurred.
+    The uncovered border is filled by reflection. Shifts are whole pixels, so nothing is blurred.
     """
 
-    order = 5  # before fastai makes floats of the bytes: a quarter of the memory to move
+    order = 5  # before fastai converts bytes to floats, so that a quarter of the memory is moved
 
     def encodes(self, images: TensorImage) -> TensorImage:
         count, channels, height, width = images.shape
@@ -97,7 +97,7 @@ class FlipsAndShifts(Transform):
 
 
 def _shifted(count: int, length: int, device: torch.device) -> torch.Tensor:
-    """Where each of `length` pixels is read from, mirrored at both ends: int64 [count, length]."""
+    """Source indices of `length` pixels, reflected at both ends: int64 [count, length]."""
     most = round(SHIFT * length)
     shift = torch.randint(-most, most + 1, (count, 1), device=device)
     places = (torch.arange(length, device=device) + shift).abs()
@@ -105,10 +105,9 @@ def _shifted(count: int, length: int, device: torch.device) -> torch.Tensor:
 
 
 def loss_function(kind: str, label_smoothing: float) -> Callable[..., torch.Tensor]:
-    """Cross entropy of one label or of several tags.
+    """Cross entropy for `kind` "single", binary cross entropy for "multi".
 
-    Labels are smoothed where gradients are wanted, so that validation losses compare across
-    recipes.
+    Labels are smoothed in training only, so that validation losses can be compared across recipes.
     """
     plain: Any = CrossEntropyLossFlat() if kind == "single" else BCEWithLogitsLossFlat()
     smooth: Any = CrossEntropyLossFlat(label_smoothing=label_smoothing)
@@ -130,7 +129,7 @@ def loss_function(kind: str, label_smoothing: float) -> Callable[..., torch.Tens
 
 
 class BatchNormInEval(Callback):
-    """The body's batch norms keep the statistics of the pretraining; scales and shifts learn."""
+    """Keeps the body's batch norm statistics of the pretraining; scales and shifts are trained."""
 
     def before_train(self) -> None:
         for module in self.learn.model[0].modules():
@@ -139,11 +138,12 @@ class BatchNormInEval(Callback):
 
 
 def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> None:
-    """Make the linear head of `learn` the logistic regression on its body's frozen features.
+    """Initialise the linear head of `learn` with a logistic regression on its frozen features.
 
-    `mean` and `std` are of the body's pretraining; only the training part is looked at.
+    The regression is fitted on the training part alone. `mean` and `std` are those with which
+    images were normalised in the body's pretraining.
     """
-    learn.model.to(learn.dls.device)  # fastai does so only when the fit begins
+    learn.model.to(learn.dls.device)  # fastai moves it only when the fit begins
     body = nn.Sequential(learn.model[0], *learn.model[1][:-1])
     images, train = without_chance(learn.dls.train.images), data.rows("train")
     features = features_of(body, images, mean, std, train)
@@ -160,12 +160,13 @@ def start_from_probe(learn: Learner, data: Prepared, mean: Any, std: Any) -> Non
 
 
 class AveragedWeights(Callback):
-    """A moving average of the weights, with which the net is validated, tested and left.
+    """Keeps an exponential moving average of the weights, and validates and tests with it.
 
-    Early on it is the plain mean of all steps so far, so that the start is soon forgotten.
+    After the fit, the model has the averaged weights. In the first steps, the average is the plain
+    mean of the weights so far, so that the initial weights are soon forgotten.
     """
 
-    order = 20  # after the step and everything that belongs to it
+    order = 20  # after the optimizer's step and all that belongs to it
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
@@ -175,7 +176,7 @@ class AveragedWeights(Callback):
         self.average = [each.clone() for each in self.weights]
         self.steps = 0
 
-    def after_step(self) -> None:  # of the optimizer: a batch may come in parts
+    def after_step(self) -> None:  # the optimizer's step, which may span several micro-batches
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 1))
         torch._foreach_lerp_(self.average, self.weights, 1 - decay)

@@ -1,6 +1,7 @@
-"""A recipe: the named set of choices by which one fine-tune is done (`conf/recipe/*.yaml`)."""
+"""A recipe: the named set of hyperparameters of a fine-tune (`conf/recipe/*.yaml`)."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,34 +24,36 @@ CHOICES = {
     "precision": ("fp32", "fp16", "bf16"),
     "oom": ("record", "halve"),
 }
-ONLY_NAMES = {"name", "rate_of"}  # keys that change nothing of a fit
+ONLY_NAMES = {"name", "rate_of"}  # keys that do not affect a fit
 LEAST = {"epochs": 1, "frozen_epochs": 0, "least_steps": 0, "batch_size": 2}
+FOLDER = Path(__file__).parents[2] / "conf" / "recipe"
 
 
 @dataclass
 class Recipe:
-    """What `conf/recipe/*.yaml` hold; an epoch is one pass over the training part.
+    """The keys of `conf/recipe/*.yaml`; an epoch is one pass over the training part.
 
-    epochs, frozen_epochs  before the `epochs`, so many in which only head and norms learn
-    lr, lr_mult            AdamW's peak rate for the head in the frozen epochs, half of it after
-                           them (fastai's `fine_tune`); the body's is `lr_mult` times smaller
-    least_steps            more epochs than `epochs` where they are fewer steps than these
-    batch_size             images per step; of a smaller training part, all of it
-    schedule               fine_tune, or one_cycle: everything learns from the first step, with
-                           warm-up and annealing, `lr` being the head's peak
-    features               what the head stands on: fastai's choice (timm's feature map, pooled as
-                           `pool` says), or timm's own pooled features, which are all that was
-                           pretrained
+    epochs, frozen_epochs  the `frozen_epochs` come first; in them, only the head and the
+                           normalisation layers are trained
+    lr, lr_mult            peak learning rate of AdamW for the head in the frozen epochs, halved
+                           after them (fastai's `fine_tune`); the body's is `lr_mult` times smaller
+    least_steps            `epochs` is increased until there are at least this many steps
+    batch_size             images per step; if the training part is smaller, all of it
+    schedule               fine_tune, or one_cycle: all layers are trained from the first step, with
+                           warm-up and annealing, and `lr` is the peak learning rate of the head
+    features               input of the head: fastai's choice (timm's feature map, pooled as `pool`
+                           says), or timm's own pooled features, which use every pretrained layer
     head                   fastai's (two linear layers, batch norm, dropout), or one linear layer
-    head_start             of a linear head: random, or the logistic regression on frozen features
-    batch_norm             statistics of each batch (train), or those of the pretraining (eval)
-    augment                none, or flips left to right and shifts by up to a tenth of the image
+    head_start             initialisation of a linear head: random, or a logistic regression on
+                           frozen features (probe)
+    batch_norm             use the statistics of each batch (train) or of the pretraining (eval)
+    augment                none, or horizontal flips and shifts by up to a tenth of the image
     label_smoothing        share of each label that is spread over all classes
-    weight_average         decay per step of a moving average of the weights, which is what is
-                           validated and tested; 0 is the last weights
-    oom                    out of GPU memory: the record of that, or another try in halved batches
-    rate_of                the recipe that this one is at another `lr` or `lr_mult`, and the same in
-                           all else: `aggregate` then compares models at their own best rates
+    weight_average         decay per step of an exponential moving average of the weights, with
+                           which the model is validated and tested; 0 uses the last weights
+    oom                    out of GPU memory: record it, or halve the batch and try again
+    rate_of                the recipe from which this one differs in `lr` or `lr_mult` alone;
+                           `aggregate` then compares models at their own best learning rates
     """
 
     name: str
@@ -76,7 +79,7 @@ class Recipe:
 
     @property
     def parts(self) -> list[int]:
-        """In how many parts a step's batch may be taken, one after another: 1, and 2, 4, ..."""
+        """The numbers of micro-batches that a batch may be split into: 1, and then 2, 4, ..."""
         if self.oom == "record":
             return [1]
         powers = [2**power for power in range(self.batch_size.bit_length())]
@@ -84,34 +87,35 @@ class Recipe:
 
 
 def fit_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe's keys say of a fit, in the form in which two recipes are compared.
+    """The keys of a recipe that affect a fit, in a normal form in which two recipes are compared.
 
-    A key that is left out has its default, also in a record that is older than the key: a default
-    says what fits did before there was the key, and must never change.
+    A missing key has its default, also in a record that is older than the key. The default
+    describes what fits did before the key existed, so it must never change.
     """
-    said = {key: value for key, value in recipe.items() if key not in ONLY_NAMES}
+    settings = {key: value for key, value in recipe.items() if key not in ONLY_NAMES}
     for each in fields(Recipe):
         if each.name not in ONLY_NAMES and each.default is not MISSING:
-            said.setdefault(each.name, each.default)
-        if each.type is float and isinstance(said.get(each.name), int):
-            said[each.name] = float(said[each.name])  # 100 is 100.0, also as text
-    return said
+            settings.setdefault(each.name, each.default)
+        if each.type is float and isinstance(settings.get(each.name), int):
+            settings[each.name] = float(settings[each.name])  # 100 and 100.0 print alike
+    return settings
 
 
 def written_recipe(path: Path) -> dict[str, Any] | None:
-    """What a recipe's file says, with numbers as in a fit (1e-3 is one); None without the file.
+    """The content of a recipe's file; None if there is no such file.
 
-    An interpolation stays as it is written. A damaged file raises `PipelineError`.
+    Numbers are parsed as they are for a fit (1e-3 is a number), and interpolations are left as
+    written. A damaged file raises `PipelineError`.
     """
     if not path.is_file():
         return None
-    read_yaml(path)  # refuses what OmegaConf would not, in one clear line
-    said: Any = OmegaConf.to_container(OmegaConf.load(path))
-    return said if isinstance(said, dict) else {}
+    read_yaml(path)  # stricter than OmegaConf, and its errors name the file
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return content if isinstance(content, dict) else {}
 
 
 def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The settings of a fit in which two recipes differ; one that `now` interpolates is unknown."""
+    """The settings in which two recipes differ, leaving out those that `now` interpolates."""
     then, today = fit_settings(was), fit_settings(now)
     return [
         key
@@ -120,11 +124,36 @@ def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     ]
 
 
-def recipe_of(config: DictConfig) -> Recipe:
-    """Check the `recipe` of a configuration; a value of the wrong kind is one clear line."""
+def recipe_of(config: DictConfig, file: Path | None = None) -> Recipe:
+    """Check the `recipe` of a configuration; anything wrong with it raises `PipelineError`.
+
+    The error names `file`, by default the file of conf/recipe that the configuration was read from.
+    If the command line changed any of its keys, no file is named.
+    """
+    try:
+        return _checked(config)
+    except PipelineError as error:
+        if file is None:
+            file = _file_of(config)
+        if file is None:
+            raise
+        raise PipelineError(f"{file}: {error}") from None
+
+
+def _file_of(config: DictConfig) -> Path | None:
+    """The file of conf/recipe with exactly the content of `config`; None if there is none."""
+    content = OmegaConf.to_container(config)
+    for path in sorted(FOLDER.glob("*.yaml")):
+        with suppress(PipelineError, OmegaConfBaseException):  # another recipe may be a draft
+            if written_recipe(path) == content:
+                return path
+    return None
+
+
+def _checked(config: DictConfig) -> Recipe:
     needed = [each.name for each in fields(Recipe) if each.default is MISSING]
     if missing := [name for name in needed if name not in config]:
-        raise PipelineError(f"conf/recipe: {', '.join(missing)} is missing: see quickstart.yaml")
+        raise PipelineError(f"recipe: missing {', '.join(missing)}: see the others in conf/recipe")
     try:
         recipe: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recipe), config))
     except OmegaConfBaseException as error:
@@ -149,9 +178,10 @@ def recipe_of(config: DictConfig) -> Recipe:
 
 
 def fitted_to(recipe: Recipe, n_train: int) -> Recipe:
-    """The recipe for so many training images: no batch that they cannot fill, no fewer steps.
+    """The recipe adapted to `n_train` training images.
 
-    Raises `PipelineError` for fewer than two of them.
+    The batch is not larger than the training part, and there are as many epochs as `least_steps`
+    takes. Raises `PipelineError` if there are fewer than two images.
     """
     if n_train < 2:
         raise PipelineError(f"{n_train} training images: a fine-tune needs at least two")

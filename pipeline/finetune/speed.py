@@ -1,15 +1,16 @@
 """What makes a fine-tune fast: the switches of `speed`, memory layout, precision, fused AdamW.
 
-With all switches off a run is the 2022 script's, step by step: the same numbers, bit for bit, as
-fastai's own loop, loaders and optimizer give. docs/performance.md says what each is worth.
+With all switches off, a run equals the 2022 script's step by step: it gives the same numbers, bit
+for bit, as fastai's own training loop, data loaders and optimizer. docs/performance.md says how
+much time each switch saves.
 
-Half precision: the forward pass runs under torch's autocast, losses and weights stay in fp32. On a
-CPU fp16 and bf16 both mean bf16, where the processor and the net gain from it, and fp32 elsewhere.
+Mixed precision: the forward pass runs under torch's autocast; losses and weights stay in fp32. On a
+CPU, fp16 and bf16 both mean bf16 if the processor and the network gain from it, and otherwise fp32.
 
-AdamW is one fused call per group of parameters; fastai's own starts ten small operations for each
-parameter. The update is the same to rounding: rates and momentum of each step from fastai's
-schedule, no weight decay where fastai sets `do_wd` to False (norms and biases), moments dropped
-when layers are frozen or freed.
+AdamW is one fused call per parameter group; fastai's own launches ten small operations for each
+parameter. Except for rounding, the update is the same: fastai's schedule sets the learning rate and
+momentum of each step, parameters for which fastai sets `do_wd` to False (norms and biases) have no
+weight decay, and moments are dropped when layers are frozen or unfrozen.
 """
 
 from dataclasses import dataclass, fields
@@ -24,14 +25,14 @@ from torch import nn
 from torch.amp import GradScaler, autocast
 from torch.optim.adamw import adamw
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, near_matches
 
 HOPPER = 9  # compute capability
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The switches. Exact: the same bits on a CPU. Equivalent: other rounding, the same errors."""
+    """The switches. Exact: the same bits on a CPU. Equivalent: the same apart from rounding."""
 
     whole_batches: bool = True  # exact
     pinned_copies: bool = True  # exact
@@ -46,18 +47,22 @@ class Speed:
 def speed_of(config: DictConfig) -> Speed:
     """Check the `speed` of a configuration."""
     values: dict[str, Any] = {str(key): value for key, value in config.items()}
-    for name in (each.name for each in fields(Speed)):
+    names = [each.name for each in fields(Speed)]
+    for name in values:
+        if name not in names:
+            raise PipelineError(f"unknown key speed.{name}: {near_matches(name, names)}")
+    for name in names:
         if not isinstance(values.get(name), bool):
             raise PipelineError(f"speed.{name}={values.get(name)}: write true or false")
     return Speed(**values)
 
 
 def gains_from_channels_last(model: nn.Module, device: torch.device) -> bool:
-    """Whether this net's convolutions are no slower when they read memory channel by channel.
+    """Whether this network's convolutions are no slower in channels-last memory format.
 
-    On CUDA before Hopper grouped ones are slower (RegNet, ResNeXt), on a CPU depthwise ones with no
-    batch norm (ConvNeXt): docs/performance.md. It is a rule, not a measurement at the start of a
-    run, so that the same run computes the same.
+    Grouped convolutions are slower on CUDA before Hopper (RegNet, ResNeXt), and depthwise ones
+    without batch norm on a CPU (ConvNeXt): see docs/performance.md. This is a fixed rule rather
+    than a measurement at the start of a run, so that repeated runs give the same numbers.
     """
     if device.type == "cpu":
         norms = any(isinstance(each, nn.BatchNorm2d) for each in model.modules())
@@ -68,17 +73,17 @@ def gains_from_channels_last(model: nn.Module, device: torch.device) -> bool:
 
 
 def cuda_generation(device: torch.device) -> int:
-    """The major compute capability: 8 is Ampere and Ada, 9 Hopper; 0 where there is no such GPU."""
+    """The major compute capability: 8 is Ampere and Ada, 9 is Hopper; 0 without CUDA."""
     return torch.cuda.get_device_capability(device)[0] if torch.cuda.is_available() else 0
 
 
 def gains_from_bf16(model: nn.Module) -> bool:
-    """Whether bf16 is faster than fp32 for this net on this CPU; depthwise convolutions are not."""
+    """Whether bf16 is faster than fp32 on this CPU; depthwise convolutions are not."""
     return not _has_depthwise(model) and cpu_multiplies_bf16()
 
 
 def cpu_multiplies_bf16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for bf16. Unknown (no Linux, no x86) is no."""
+    """Whether the processor has bf16 instructions; False if unknown (not Linux, or not x86)."""
     try:
         lines = cpu_info.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -99,12 +104,12 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class LossScaling(Callback):
-    """Scales fp16's loss so that small gradients survive; a step that overflows is left out.
+    """Scales the loss so that small fp16 gradients do not underflow; skips steps that overflow.
 
-    It is the scaler that calls the optimizer, so fastai's own call is cancelled.
+    The scaler calls the optimizer, so fastai's own call is cancelled.
     """
 
-    order = 10  # as fastai's MixedPrecision: after gradients are accumulated
+    order = 10  # that of fastai's MixedPrecision: after gradients are accumulated
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -122,14 +127,14 @@ class LossScaling(Callback):
 
 
 def precision_of(wanted: str, model: torch.nn.Module, device: torch.device, speed: Speed) -> str:
-    """What a recipe's `wanted` means for this net on this device: fp32, fp16 or bf16."""
+    """The precision that a recipe's `wanted` gives for this network and device."""
     if device.type == "cuda" or wanted == "fp32":
         return wanted
     return "bf16" if speed.bf16_on_cpu and gains_from_bf16(model) else "fp32"
 
 
 def in_precision(learn: Learner, precision: str, speed: Speed) -> Learner:
-    """`learn`, its forward passes in that precision."""
+    """Let `learn` run its forward passes in that precision; returns `learn`."""
     device = learn.dls.device.type
     if precision == "fp32":
         return learn
@@ -143,21 +148,21 @@ def in_precision(learn: Learner, precision: str, speed: Speed) -> Learner:
 
 
 def leave_autocast(learn: Any) -> None:
-    """After a fit that broke off: fastai's callback would stay in half precision."""
+    """Leave autocast after an interrupted fit; fastai's callback does so only at its end."""
     running = getattr(learn, "mixed_precision", None)
     if running is not None and torch.is_autocast_enabled(learn.dls.device.type):
         running.autocast.__exit__(None, None, None)
 
 
 class FusedAdamW(Optimizer):
-    """fastai's `Adam` with decoupled weight decay. Moments lie in `state` under fastai's names.
+    """fastai's `Adam` with decoupled weight decay. `state` holds the moments under fastai's names.
 
-    With fp16 it is torch's `GradScaler` that calls `step`, after it has put `grad_scale` and
-    `found_inf` here: the kernel then divides gradients by the one and does nothing where the other
-    is 1, and nobody waits for the device to look.
+    With fp16, torch's `GradScaler` sets `grad_scale` and `found_inf` on this optimizer and then
+    calls `step`. The fused kernel divides the gradients by `grad_scale` and does nothing if
+    `found_inf` is 1, so the host need not wait for the device.
     """
 
-    _step_supports_amp_scaling = True  # tells GradScaler so
+    _step_supports_amp_scaling = True  # GradScaler looks for this attribute
 
     def __init__(
         self,
@@ -189,7 +194,7 @@ class FusedAdamW(Optimizer):
         states = [self._state_of(param) for param in params]
         adamw(
             params,
-            [param.grad for param in params if param.grad is not None],  # all of them have one
+            [param.grad for param in params if param.grad is not None],  # none is None
             [state["grad_avg"] for state in states],
             [state["sqr_avg"] for state in states],
             [],

@@ -1,9 +1,9 @@
 """One fine-tune with fastai: a learner over timm weights, and its fit.
 
-A run is fastai's `vision_learner` and `fine_tune`, as in 2022, unless the recipe says otherwise;
-what is faster than fastai's own is put in its place by `speed`, each part by itself. The surprising
-fact: `seed_everything` is needed twice, because a loader draws its shuffling from Python's `random`
-when it is made, and the head its weights from torch.
+Unless the recipe says otherwise, a run does what fastai's `vision_learner` and `fine_tune` do, as
+in the 2022 study. Each switch of `speed` replaces one part of fastai by a faster one. Surprisingly,
+`seed_everything` must be called twice: a loader draws the seed of its shuffling from Python's
+`random` when it is created, and the head draws its weights from torch.
 """
 
 import math
@@ -61,7 +61,7 @@ from pipeline.hardware.telemetry import Watch
 
 @dataclass(frozen=True)
 class Run:
-    """What one fine-tune needs, all of it found and checked."""
+    """Everything that one fine-tune needs, located and checked."""
 
     data: Prepared
     recipe: Recipe
@@ -75,10 +75,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished fit gives: metrics of the last epoch, one row per epoch, and what it cost.
+    """The result of a finished fit: metrics of the last epoch, one row per epoch, and the cost.
 
-    Of the validation images in the last epoch, `wrong` holds the wrong answers on each, int64
-    [images], and `predictions` what was predicted, uint8 [images, columns].
+    `wrong`, int64 [images], is the number of wrong answers on each validation image in the last
+    epoch, and `predictions`, uint8 [images, columns], what was predicted on it.
     """
 
     metrics: dict[str, float | None]
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def seeded_learner(run: Run, parts: int = 1) -> Learner:
-    """A learner that has not begun; each step's batch comes in `parts`, whose gradients add up."""
+    """A learner ready to fit, which accumulates gradients over `parts` micro-batches per step."""
     seed_everything(run.seed)
     dls = loaders(run.data, run.recipe, run.image_size, run.device, run.speed, parts)
     seed_everything(run.seed)
@@ -120,9 +120,9 @@ def learner(
     speed: Speed,
     image_size: int | None = None,
 ) -> Learner:
-    """What fastai's `vision_learner` makes of timm's `model`, and the recipe's own parts.
+    """The learner that fastai's `vision_learner` makes of timm's `model`, with the recipe's parts.
 
-    Seed again just before this call. `learner.precision` is what it computes in.
+    Seed again just before this call. The learner's attribute `precision` is the one it computes in.
     """
     single = data.kind == "single"
     net, pretrained = network(model, weights, recipe, len(data.classes), image_size)
@@ -149,10 +149,10 @@ def learner(
 
 
 def fit(learn: Learner, recipe: Recipe, epochs: Epochs, watch: Watch) -> Outcome:
-    """Train as the recipe says under `watch`; raises `Diverged`."""
+    """Train as the recipe says, observed by `watch`; raises `Diverged`."""
     wrong, first = WrongAnswers(), FirstSteps()
     with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image with no tags
+        warnings.filterwarnings("ignore", module="sklearn")  # F-beta of an image without tags
         try:
             with watch:
                 _train(learn, recipe, [epochs, wrong, first])
@@ -203,14 +203,14 @@ def _train(learn: Learner, recipe: Recipe, callbacks: list[Callback]) -> None:
 
 
 def _normalize(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Normalize:
-    """fastai's, on the run's device; its own choice is the first GPU, wherever the run is."""
-    made = Normalize.from_stats(mean, std, cuda=False)
-    made.mean, made.std = made.mean.to(device), made.std.to(device)
-    return made
+    """fastai's `Normalize` on the run's device; fastai itself would always use the first GPU."""
+    normalize = Normalize.from_stats(mean, std, cuda=False)
+    normalize.mean, normalize.std = normalize.mean.to(device), normalize.std.to(device)
+    return normalize
 
 
 def _parts(recipe: Recipe) -> list[Callback]:
-    """What the recipe adds to fastai's loop as callbacks."""
+    """The callbacks that the recipe adds to fastai's training loop."""
     parts: list[Callback] = []
     if recipe.batch_norm == "eval":
         parts.append(BatchNormInEval())
@@ -225,7 +225,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _metrics(values: list[float]) -> dict[str, float | None]:
-    """From [valid_loss, accuracy, F-beta or nothing]."""
+    """Metrics by name, from fastai's [valid_loss, accuracy] or [valid_loss, accuracy, F-beta]."""
     return {
         "error_rate": 1 - values[1],
         "accuracy": values[1],

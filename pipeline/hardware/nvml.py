@@ -1,8 +1,8 @@
-"""A GPU as its driver sees it, through NVML. What the driver does not tell is None, never an error.
+"""What NVML reports about a GPU. Whatever the driver does not report is None, never an error.
 
-CUDA counts devices in an order of its own, and only those that CUDA_VISIBLE_DEVICES leaves, so a
-device is found by its UUID. A MIG slice has memory and processes of its own, but no power, energy
-or utilisation: those are its board's, which it shares with other slices.
+CUDA numbers devices in its own order, and only those listed in CUDA_VISIBLE_DEVICES, so a device is
+found by its UUID. NVML reports memory and processes per MIG slice, but power, energy and
+utilisation only for the board, which other slices share.
 """
 
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
-PCI_ORDER = "PCI_BUS_ID"  # of CUDA_DEVICE_ORDER: NVML's
-HOSTS_PROCESSES = "pid:[4026531836]"  # PROC_PID_INIT_INO, the namespace that the kernel makes
-SLOWDOWNS = {  # why the driver holds the clocks down -> pynvml's name of its bit
+PCI_ORDER = "PCI_BUS_ID"  # the value of CUDA_DEVICE_ORDER with which CUDA numbers GPUs as NVML does
+HOSTS_PROCESSES = "pid:[4026531836]"  # PROC_PID_INIT_INO, the kernel's initial PID namespace
+SLOWDOWNS = {  # why the driver reduces the clocks -> pynvml's name of the bit
     "sw_power_cap": "nvmlClocksThrottleReasonSwPowerCap",
     "hw_slowdown": "nvmlClocksThrottleReasonHwSlowdown",
     "sw_thermal": "nvmlClocksThrottleReasonSwThermalSlowdown",
@@ -27,7 +27,7 @@ SLOWDOWNS = {  # why the driver holds the clocks down -> pynvml's name of its bi
 
 @dataclass(frozen=True)
 class Sample:
-    """The GPU at one moment; `others` is how many other processes compute on it."""
+    """The state of the GPU at one moment; `others` is how many other processes compute on it."""
 
     utilisation_percent: float | None
     process_memory_gib: float | None
@@ -42,8 +42,8 @@ class Sample:
 class Gpu:
     """A GPU, or a MIG slice of one.
 
-    `handle` is what the run uses: None where it is one of several slices and nothing tells which.
-    `board` is the whole GPU, and is `handle` itself where that is not sliced.
+    `handle` is the device that the run uses, or None if that is one of several slices and it is
+    unknown which. `board` is the whole GPU; it is the same object as `handle` without MIG.
     """
 
     nvml: Any
@@ -55,7 +55,7 @@ class Gpu:
         return self.handle is not self.board
 
     def facts(self) -> dict[str, Any]:
-        """What stays the same during a run."""
+        """The properties that stay the same during a run."""
         nvml = self.nvml
         milliwatts = ask(nvml.nvmlDeviceGetEnforcedPowerLimit, self.board)
         return {
@@ -82,7 +82,7 @@ class Gpu:
         )
 
     def energy_joules(self) -> float | None:
-        """Drawn since the driver was loaded (Volta and later; a slice has no counter)."""
+        """Energy used since the driver was loaded (Volta or newer; a MIG slice has no counter)."""
         if self.is_slice:
             return None
         millijoules = ask(self.nvml.nvmlDeviceGetTotalEnergyConsumption, self.board)
@@ -93,7 +93,7 @@ class Gpu:
 
     def _slowdowns(self) -> tuple[str, ...] | None:
         bits = ask(self.nvml.nvmlDeviceGetCurrentClocksEventReasons, self.board)
-        if bits is None:  # a driver older than 535 knows the former name only
+        if bits is None:  # drivers older than 535 know only the former name
             bits = ask(self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons, self.board)
         if bits is None:
             return None
@@ -110,7 +110,7 @@ def gpu_of(device: Any) -> Gpu | None:
 
 
 def find(uuid: str) -> Gpu | None:
-    """The device that CUDA calls `uuid`; None where NVML is missing, failing or knows no such."""
+    """The device that CUDA calls `uuid`; None if NVML is missing, fails or does not know it."""
     try:
         import pynvml
     except ImportError:
@@ -122,7 +122,7 @@ def find(uuid: str) -> Gpu | None:
     plain = uuid.removeprefix("GPU-").removeprefix("MIG-")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
     names = [f"GPU-{plain}", f"MIG-{plain}"]
-    if visible.startswith("MIG-"):  # CUDA uses the first slice named; its UUID may be the board's
+    if visible.startswith("MIG-"):  # CUDA uses the first slice, but may report the board's UUID
         names.insert(0, visible)
     handles = (ask(pynvml.nvmlDeviceGetHandleByUUID, name) for name in names)
     handle = next((each for each in handles if each is not None), None)
@@ -136,18 +136,18 @@ def find(uuid: str) -> Gpu | None:
 
 
 def named(gpu: str) -> Any:
-    """NVML's handle of a GPU named as in CUDA_VISIBLE_DEVICES; None where NVML does not tell.
+    """NVML's handle of a GPU named as in CUDA_VISIBLE_DEVICES; None if it cannot be determined.
 
-    A number counts in NVML's order where CUDA_DEVICE_ORDER is PCI_BUS_ID, as a sweep sets it if the
-    environment names no GPU. Else CUDA counts the fastest first, and of unlike GPUs a number does
-    not tell which is meant.
+    If CUDA_DEVICE_ORDER is PCI_BUS_ID, which a sweep sets if CUDA_VISIBLE_DEVICES is not set, a
+    number is an index in NVML's order. Otherwise CUDA puts the fastest GPU first, so if the GPUs
+    are not all of one model, the number does not identify one.
     """
     if not gpu.isdigit():
         found = find(gpu)
         return None if found is None else found.handle
     import pynvml
 
-    ask(pynvml.nvmlInit)  # without a driver the next call has no answer either
+    ask(pynvml.nvmlInit)  # without a driver, the next call returns None too
     count = ask(pynvml.nvmlDeviceGetCount) or 0
     handles = [ask(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
     if "CUDA_VISIBLE_DEVICES" in os.environ and os.environ.get("CUDA_DEVICE_ORDER") != PCI_ORDER:
@@ -158,7 +158,7 @@ def named(gpu: str) -> Any:
 
 
 def ask(question: Callable[..., Any], *about: Any) -> Any:
-    """NVML's answer; None where the driver has none: unsupported, forbidden, the GPU lost, ..."""
+    """NVML's answer; None if it raises an error: unsupported, no permission, GPU lost, ..."""
     import pynvml
 
     try:
@@ -168,7 +168,7 @@ def ask(question: Callable[..., Any], *about: Any) -> Any:
 
 
 def own_memory_gib(processes: list[Any] | None) -> float | None:
-    """What this process holds of the GPU, its CUDA context included."""
+    """GPU memory held by this process, including its CUDA context."""
     for process in processes or []:
         if process.pid == os.getpid() and process.usedGpuMemory is not None:
             return float(process.usedGpuMemory / GIB)
@@ -176,10 +176,11 @@ def own_memory_gib(processes: list[Any] | None) -> float | None:
 
 
 def count_others(processes: list[Any] | None, sees_all: bool) -> int | None:
-    """How many other processes compute on the GPU, which this process uses too; None if unknown.
+    """How many processes other than this one compute on its GPU; None if unknown.
 
-    In a container the driver lists the host's process numbers, in which a process cannot find
-    itself, or leaves out what runs outside: then a single process in the list may be this one.
+    In a container, the driver either lists the process numbers of the host, among which a process
+    cannot find itself, or leaves out processes outside the container. A single process in the list
+    may then be this one.
     """
     pids = {process.pid for process in processes or []}
     if os.getpid() in pids:
@@ -189,7 +190,7 @@ def count_others(processes: list[Any] | None, sees_all: bool) -> int | None:
 
 
 def sees_all_processes() -> bool:
-    """Is this process in the host's own namespace, not in a container's?"""
+    """Whether this process runs in the host's PID namespace rather than in a container's."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()) == HOSTS_PROCESSES
     except OSError:
@@ -197,7 +198,7 @@ def sees_all_processes() -> bool:
 
 
 def _only_slice(nvml: Any, board: Any) -> Any:
-    """The board's slice if it has one alone, else None."""
+    """The board's MIG slice if there is exactly one, else None."""
     indices = range(ask(nvml.nvmlDeviceGetMaxMigDeviceCount, board) or 0)
     slices = (ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, board, index) for index in indices)
     found = [each for each in slices if each is not None]

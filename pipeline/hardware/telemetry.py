@@ -1,10 +1,10 @@
 """What the hardware did during a run: `watch = Watch(device)`, then `with watch:` around the fit.
 
-A CPU is read before and after. The kernel counts how long each thread was ready to run and had no
-core, so a neighbour on a core that the run does not use counts nothing; a hypervisor's share is
-not included. A GPU is also read once a second, because utilisation, clocks and neighbours have
-no counters. Energy has one where the GPU is Volta or newer; elsewhere the sampled power is
-integrated. Whatever cannot be known is None.
+CPU counters are read before and after the fit. The kernel counts how long each thread was ready to
+run but had no core, so other processes on cores that the run does not use make no difference; time
+taken by a hypervisor is not included. A GPU is also sampled once a second, because there are no
+counters for utilisation, clocks and other processes. There is one for energy on Volta and newer;
+on older GPUs, the sampled power is integrated. Unknown values are None.
 """
 
 import os
@@ -27,11 +27,11 @@ NANO = 1e-9
 
 @dataclass(frozen=True)
 class Reading:
-    """The counters of this process and its cores at one moment."""
+    """The counters of this process and of the cores it may use, at one moment."""
 
     at: float
     cpu_seconds: float
-    waited_seconds: dict[str, float] | None  # thread -> ready to run, but without a core
+    waited_seconds: dict[str, float] | None  # thread -> time it was ready to run without a core
     busy_seconds: float | None  # of all processes, on the cores that this one may use
     load: float | None
 
@@ -47,7 +47,7 @@ def read() -> Reading:
 
 
 def waited_share(begin: Reading, end: Reading) -> float | None:
-    """Of the time in which the process could have run, the share that it waited for a core."""
+    """The share of the time the process could have run that it waited for a core."""
     if begin.waited_seconds is None or end.waited_seconds is None:
         return None
     waited = sum(
@@ -59,7 +59,7 @@ def waited_share(begin: Reading, end: Reading) -> float | None:
 
 
 def others_cores(begin: Reading, end: Reading) -> float | None:
-    """How many of its cores other processes kept busy, on average."""
+    """How many of this process's cores other processes kept busy, on average."""
     if begin.busy_seconds is None or end.busy_seconds is None or end.at <= begin.at:
         return None
     own = end.cpu_seconds - begin.cpu_seconds
@@ -67,13 +67,13 @@ def others_cores(begin: Reading, end: Reading) -> float | None:
 
 
 def _waited_seconds() -> dict[str, float] | None:
-    """Per thread of this process; None where the kernel does not count it (Linux does)."""
+    """Waiting time of each thread of this process; None if the kernel does not count it."""
     found = {}
     for thread in Path("/proc/self/task").glob("*"):
         try:
             fields = (thread / "schedstat").read_text(encoding="ascii").split()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile, also between open and read, or nothing is counted
+            continue  # the thread has ended, perhaps after open(), or the kernel has no schedstat
         except OSError:
             return None
         found[thread.name] = int(fields[1]) * NANO
@@ -85,20 +85,20 @@ def _busy_seconds() -> float | None:
         return None
     cores = psutil.cpu_times(percpu=True)
     allowed = os.sched_getaffinity(0)
-    if max(allowed) >= len(cores):  # some cores are off, and the rest is numbered otherwise
+    if max(allowed) >= len(cores):  # some cores are offline, so positions are not core numbers
         return None
     busy = ("user", "nice", "system", "irq", "softirq")
     return sum(getattr(cores[core], kind, 0.0) for core in allowed for kind in busy)
 
 
 EVERY_SECONDS = 1.0
-PATIENCE_SECONDS = 10.0  # for a driver that hangs
+PATIENCE_SECONDS = 10.0  # how long to wait for a driver that hangs
 
 
 class Sampler:
-    """Samples between `start` and `stop`, both ends included; without a GPU it does nothing.
+    """Samples the GPU from `start` to `stop`, including both; without a GPU, it does nothing.
 
-    Only a thread of its own asks the driver, so that a driver that hangs does not hold up the run.
+    The driver is queried in a separate thread, so that a driver that hangs does not block the run.
     """
 
     def __init__(self, gpu: Gpu | None, every_seconds: float = EVERY_SECONDS) -> None:
@@ -118,7 +118,7 @@ class Sampler:
             return
         self._ending.set()
         self._thread.join(PATIENCE_SECONDS)
-        if self._thread.is_alive():  # then the samples do not cover the run
+        if self._thread.is_alive():  # the driver hangs, so the samples do not cover the run
             self.samples = []
 
     def _sample_until_stopped(self) -> None:
@@ -130,7 +130,7 @@ class Sampler:
         at_end = self.gpu.energy_joules()
         self._sample(self.gpu)
         if at_start is not None and at_end is not None and at_end >= at_start:
-            self.counted_joules = at_end - at_start  # a reloaded driver counts from 0
+            self.counted_joules = at_end - at_start  # it would be negative if the driver reloaded
 
     def _sample(self, gpu: Gpu) -> None:
         before = time.perf_counter()
@@ -139,7 +139,7 @@ class Sampler:
 
 
 def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:
-    """The integral of the sampled power; None where a sample lacks it, or with fewer than two."""
+    """The integral of the sampled power; None with fewer than two samples, or if one lacks it."""
     powers = [(at, sample.power_w) for at, sample in samples if sample.power_w is not None]
     if len(powers) < max(2, len(samples)):
         return None
@@ -147,7 +147,7 @@ def integrated_joules(samples: list[tuple[float, Sample]]) -> float | None:
 
 
 def summary(samples: list[Sample]) -> dict[str, Any]:
-    """The record's keys about the GPU, from samples at equal intervals."""
+    """The keys of the record's telemetry that describe the GPU, from samples at equal intervals."""
     return {
         "gpu_samples": len(samples),
         "gpu_utilisation_mean_percent": _mean(each.utilisation_percent for each in samples),
@@ -163,7 +163,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
 
 
 def _slowdowns(samples: list[Sample]) -> dict[str, float] | None:
-    """Reason -> share of the samples in which the driver held the clocks down for it."""
+    """Reason -> share of the samples in which the driver reduced the clocks for that reason."""
     known = [each.slowdowns for each in samples if each.slowdowns is not None]
     if not known:
         return None
@@ -180,18 +180,19 @@ def _peak(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-SHORTEST_SECONDS = 2.0  # the energy counter moves every 0.1 s at worst: 5 % of this
-LONGEST_WAIT = 0.1  # share of its time that a run may wait for a core and still be timed
+SHORTEST_SECONDS = 2.0  # the energy counter is updated every 0.1 s at worst, which is 5 % of this
+LONGEST_WAIT = 0.1  # share of its runnable time a run may wait for a core and still be timed
 JOULES_PER_WH = 3600.0
 
 
 class Watch:
-    """Observes a run on torch's `device`; its fields are set when the block ends, also by an error.
+    """Observes a run on torch's `device`; its fields are set when the block ends or fails.
 
-    shared         did others use the device? On a CPU: did the run wait for cores? None if unknown
-    not_for_speed  why its times rank nothing, or None
-    energy_wh      of this run alone: None where others shared the device
-    telemetry      that of the record: docs/hardware.md has every key
+    shared         whether others used the device; on a CPU, whether the run waited for cores;
+                   None if unknown
+    not_for_speed  why its times are not used to rank models, or None
+    energy_wh      energy used by this run alone; None if others shared the device
+    telemetry      the record's `telemetry`: docs/hardware.md describes every key
     """
 
     def __init__(self, device: Any, every_seconds: float = EVERY_SECONDS) -> None:
@@ -211,14 +212,14 @@ class Watch:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:  # after one of CUDA's own, waiting for it would raise once more
+        if error is None:  # after a CUDA error, synchronising would raise it again
             finish_work(self.device)
         end = read()
         self._sampler.stop()
         self._fill(self._begin, end, self._sampler)
 
     def elapsed_seconds(self) -> float:
-        """Since the block began."""
+        """Seconds since the block began."""
         return time.perf_counter() - self._begin.at
 
     def _fill(self, begin: Reading, end: Reading, sampler: Sampler) -> None:
@@ -245,7 +246,7 @@ class Watch:
 
 
 def finish_work(device: Any) -> None:
-    """Wait for what was started on a GPU; a CPU does its work at once."""
+    """Wait for all work queued on a GPU; on a CPU there is nothing to wait for."""
     if device.type == "cuda":
         import torch
 
@@ -253,7 +254,7 @@ def finish_work(device: Any) -> None:
 
 
 def _energy(sampler: Sampler, seconds: float) -> tuple[float | None, str | None]:
-    """Joules of the whole device, and how they were found."""
+    """Energy of the whole device in joules, and how it was measured."""
     if seconds < SHORTEST_SECONDS:
         return None, None
     if sampler.counted_joules is not None:

@@ -1,8 +1,8 @@
 """From a model's name to exact weights, `arch.tag`, and to the image sizes that they take.
 
-Reads timm's registry (imported on first use: it costs seconds) and `names2022.csv`, what each name
-loaded in June 2022. 41 names of 2022 are still valid and load other weights today, among them the
-2022 study's two winners, and timm does not warn.
+Reads timm's registry (imported on first use, because that takes seconds) and `names2022.csv`, which
+lists the weights that each name loaded in June 2022. 41 names of 2022 are still valid but load
+other weights today, among them those of the 2022 study's two winners, and timm does not warn.
 """
 
 import re
@@ -43,17 +43,17 @@ BUILT_FOR_A_SIZE = {  # with `img_size`, timm resamples the position embeddings 
     "vision_transformer_relpos",
     "vitamin",
 }
-_PREFIXES = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # of a name as the hub has it
+_PREFIXES = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # of names as the hub writes them
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """The meaning of a name: `model` is the exact tag it loads today, `in_2022` that of 2022.
+    """The meaning of a name: `model` is the exact `arch.tag` it loads today, `in_2022` in 2022.
 
-    `model` is None where today's timm does not know the name or has no weights for it; `in_2022`
-    is None where the name had no weights in 2022 or its weights are gone. A name with a tag means
-    the same in every year. `renamed` is timm's name today, for a name that is older than 2022.
+    `model` is None if today's timm does not know the name or has no weights for it. `in_2022` is
+    None if the name had no weights in 2022, or if they are no longer available. A name with a tag
+    has the same meaning in every year. `renamed` is timm's current name, if timm has renamed it.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Meaning:
 
     @property
     def changed(self) -> bool | None:
-        """Did the name load other weights in 2022? None where it is not known from 2022."""
+        """Whether the name loaded other weights in 2022; None if those are unknown."""
         return None if self.in_2022 is None else self.in_2022 != self.model
 
 
 def resolve(name: str) -> str:
     """The exact `arch.tag` that a name means.
 
-    Raises `PipelineError` where the name is unknown, has no weights, or meant others in 2022.
+    Raises `PipelineError` if the name is unknown, has no weights, or loaded others in 2022.
     """
     meaning = meaning_of(name)
     if meaning.model is None:
@@ -161,7 +161,7 @@ def no_model(meaning: Meaning) -> PipelineError:
 
 
 def _unknown(architecture: str, tag: str) -> str:
-    """Why there is no such model, with the names nearest to it."""
+    """Why there is no such model, with near matches."""
     if tag and architecture in _architectures():
         tags = [known for known in weights() if known.partition(".")[0] == architecture]
         return f"{architecture} has no weights tagged {tag}: " + (
@@ -176,7 +176,7 @@ def _unknown(architecture: str, tag: str) -> str:
 
 
 def _check_spelling(name: str) -> None:
-    """Refuse paths, hub addresses and shell text: a name becomes part of paths and commands."""
+    """Refuse paths, hub addresses and shell code, because names are used in paths and commands."""
     prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
     if prefix and _SPELLING.fullmatch(bare := name.removeprefix(prefix)) and len(bare) <= 100:
         try:
@@ -195,7 +195,7 @@ def _check_spelling(name: str) -> None:
 
 @cache
 def names_2022() -> dict[str, str | None]:
-    """The tag, in today's spelling, that each name of 2022 loaded; None where it is gone."""
+    """The `arch.tag`, in today's spelling, that each name of 2022 loaded; None if it is gone."""
     table = pd.read_csv(NAMES_2022, comment="#", dtype=str, keep_default_na=False)
     return {name: tag or None for name, tag in zip(table["name"], table["tag"], strict=True)}
 

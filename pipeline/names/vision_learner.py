@@ -1,11 +1,13 @@
-"""How fastai and timm fit together: which features fastai's head gets, and what it leaves out.
+"""How fastai and timm fit together: which features fastai's head gets, and what they leave out.
 
-fastai cuts a timm model's head and puts its own on. Where the configuration names a `pool_size`,
-it takes the feature map and pools it, as channels first; where not, it takes what timm pooled. So
-models whose map is channels last (Swin since 2023) need `pretrained_cfg_overlay=
-dict(pool_size=None)`, which lets timm pool. Found by building all 1,371 architectures of timm
-1.0.31. A recipe with `features: timm` takes what timm's own classifier would get, with everything
-that was pretrained; for that all but language models' encoders fit.
+fastai replaces the head of a timm model by its own. If the model's configuration has a `pool_size`,
+fastai takes the feature map and pools it, assuming channels first; otherwise it takes the features
+that timm has pooled. So models with a channels-last feature map (Swin since 2023) need
+`pretrained_cfg_overlay=dict(pool_size=None)`, which lets timm pool. This was found by building all
+1,371 architectures of timm 1.0.31.
+
+A recipe with `features: timm` takes the input of timm's own classifier, which uses everything that
+was pretrained. All architectures support this except the encoders of language models.
 """
 
 from dataclasses import dataclass
@@ -22,10 +24,10 @@ from pipeline.names.resolve import module_of, size_options
 
 
 class PooledFeatures(nn.Module):
-    """timm's `model` up to its classifier: images to one vector each, [images, width].
+    """timm's `model` without its classifier: from images to vectors, [images, width].
 
-    An encoder that never had a classifier gives its map's mean; raises `DoesNotFit` where it gives
-    no map.
+    For an encoder that never had a classifier, the vector is the mean of its feature map. Raises
+    `DoesNotFit` if its output is not a map.
     """
 
     def __init__(self, model: Any) -> None:
@@ -47,9 +49,9 @@ class PooledFeatures(nn.Module):
 class Features:
     """The features that a body gives.
 
-    `width` is the number of channels or vector entries, `pooled` whether there is one vector per
-    image. `left_out`, from 0 to 1, is the share of the pretrained parameters, the classifier's not
-    counted, that no feature depends on.
+    `width` is the number of channels or vector entries, and `pooled` whether there is one vector
+    per image. `left_out`, from 0 to 1, is the share of the pretrained parameters, without the
+    classifier's, on which no feature depends.
     """
 
     width: int
@@ -83,7 +85,7 @@ def body_of(
 
 @cache
 def features_of_model(model: str, features: str) -> Features:
-    """The features of `model`, "fastai" or "timm", found on one pass without data."""
+    """The features of `model`, "fastai" or "timm", from one pass on torch's meta device."""
     with torch.device("meta"):
         whole: Any = timm.create_model(model)
         body = body_of(model, features, False, {}).eval()
@@ -97,11 +99,11 @@ def features_of_model(model: str, features: str) -> Features:
 def left_out(model: str, features: str) -> float | None:
     """The share of `model`'s pretrained parameters that a fine-tune on `features` leaves out.
 
-    None where the model cannot be built or run so: the fit itself will say why.
+    None if the model cannot be built or run; the fit itself then reports the reason.
     """
     try:
         return round(features_of_model(model, features).left_out, 4)
-    except Exception:  # of any kind, deep in a net that gives no such features
+    except Exception:  # a network without such features may raise anything
         return None
 
 
@@ -118,13 +120,13 @@ Word = Literal["yes", "timm pools", "pool_size=None", "no"]
 
 CHANNELS_LAST = {"swin_transformer", "swin_transformer_v2", "hieradet_sam2"}
 UNFIT = {"mambaout"}  # modules
-TOKEN_ENCODER = "_enc"  # ending of architectures that give one vector per token
-MAP_ENCODERS = {"mobilenetv5"}  # modules of such architectures that give a map nevertheless
+TOKEN_ENCODER = "_enc"  # suffix of architectures that give one vector per token
+MAP_ENCODERS = {"mobilenetv5"}  # modules with that suffix that give a feature map nevertheless
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a model fits, in a word, and what the word means."""
+    """Whether a model fits, the word for it in tables, and what the word means."""
 
     fits: bool
     word: Word
@@ -140,7 +142,7 @@ NO_FIT = Fit(False, "no", "does not fit: its features are tokens, or not as many
 
 
 def fit_of(model: str) -> Fit:
-    """How `vision_learner` takes the weights `arch.tag`, or an architecture without weights."""
+    """Whether `vision_learner` can use a model, given as `arch.tag` or as an architecture."""
     module = module_of(model)
     encodes_tokens = model.partition(".")[0].endswith(TOKEN_ENCODER) and module not in MAP_ENCODERS
     if module in UNFIT or encodes_tokens:

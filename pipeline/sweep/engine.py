@@ -96,7 +96,7 @@ def make(job: Job) -> int:
     os.chdir(job.root)
     os.environ.setdefault("DVC_ROOT", str(job.root))
     os.environ["DVC_STAGE"] = job.name
-    os.environ[processes.FILE] = str(job.progress)
+    os.environ[processes.PROGRESS_FILE] = str(job.progress)
     job.progress.unlink(missing_ok=True)  # of the run before
     _write_to(job.log)
     exit_codes = map(_run, commands_of(job))  # the first that fails is the last

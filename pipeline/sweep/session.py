@@ -8,7 +8,6 @@ would stop at these.
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from pathlib import Path
 from types import FrameType
 
@@ -130,23 +129,14 @@ def refuse_broken_recipes(study: Study) -> None:
     """Raise for a recipe of the study that a fit would refuse, before anything runs."""
     from omegaconf import OmegaConf
 
-    from pipeline.finetune.recipe import Recipe, recipe_of, written_recipe
-
-    needed = [each.name for each in fields(Recipe) if each.default is MISSING]
+    from pipeline.finetune.recipe import recipe_of, written_recipe
 
     for name in dict.fromkeys([*study.recipes, *(cell.recipe for cell in study.raced)]):
         path = study.path.parent / "conf" / "recipe" / f"{name}.yaml"
-        said = written_recipe(path)
-        if said is None or any("${" in str(value) for value in said.values()):
-            continue  # what is interpolated is known in a fit alone
-        if missing := [key for key in needed if key not in said]:
-            raise PipelineError(
-                f"{path}: {', '.join(missing)} missing: see the other recipes there"
-            )
-        try:
-            recipe_of(OmegaConf.create(said))
-        except PipelineError as error:
-            raise PipelineError(f"{path}: {error}") from None
+        content = written_recipe(path)
+        if content is None or any("${" in str(value) for value in content.values()):
+            continue  # only a fit resolves interpolations
+        recipe_of(OmegaConf.create(content), path)
 
 
 def verdicts(project: Project, stages: list[Stage], needs: dict[str, set[str]]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_a_preempted_run_exits_with_75_and_leaves_nothing(
     ended = trainer.finetune(out, fault=fault)
     assert ended.exit_code == 75
     assert ended.said.endswith(
-        "error: stopped by SIGTERM, nothing half-written stays: call again\n"
+        "error: stopped by SIGTERM, no half-written files remain: run again\n"
     )
     assert "Traceback" not in ended.said
     assert list(tmp_path.iterdir()) == []

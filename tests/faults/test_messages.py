@@ -187,7 +187,7 @@ def test_what_an_earlier_stage_should_have_made_is_named(tmp_path: Path) -> None
     one_line(lambda: read_results(tmp_path), str(tmp_path), "dvc repro aggregate")
     one_line(lambda: merge.accuracy_of(tmp_path), str(tmp_path), "fetch")
     one_line(lambda: picture(tmp_path / "x.png"), "x.png", "dvc repro plot")
-    one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "not a whole file of timings")
+    one_line(lambda: read_timings(tmp_path / "x.json"), "x.json", "not a complete file of timings")
     (tmp_path / "source.json").write_text("[]")
     one_line(lambda: read_source(tmp_path), "source.json", "fetch")
 
@@ -208,7 +208,7 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
 def test_a_launcher_that_cannot_work_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     slurm = ["hydra/launcher=submitit_slurm"]
-    one_line(lambda: hydra_app.prepare(slurm), "no `srun` here: run it where Slurm is")
+    one_line(lambda: hydra_app.prepare(slurm), "`srun` not found: run this on a machine with Slurm")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said = "hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher"
     one_line(lambda: hydra_app.prepare(slurm), said, "run `make setup`")

@@ -60,7 +60,7 @@ def test_comments_and_layout_are_no_other_version_of_the_code_but_numbers_are() 
 def test_a_record_cut_in_half_is_refused_by_name(study: Path) -> None:
     path = study / "runs/digits" / LITE[0] / "quickstart/0.json"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "not a whole record" in refused(study, path)
+    assert "not a complete record" in refused(study, path)
     assert "delete it to run again" in refused(study, path)
 
 

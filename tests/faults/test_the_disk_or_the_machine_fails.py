@@ -157,7 +157,7 @@ def test_the_reader_of_a_fifo_that_ends_early_is_one_line(fifo: Path) -> None:
     writer = threading.Thread(target=lambda: fifo.open("rb").close(), daemon=True)
     writer.start()
     code, said = in_child(lambda: write_text(fifo, NEW))
-    assert (code, said) == (1, f"error: {fifo}: its reader has closed it\n")
+    assert (code, said) == (1, f"error: {fifo}: the reader has closed it\n")
     assert fifo.is_fifo()
 
 
@@ -324,7 +324,7 @@ def test_every_command_exits_with_75_when_it_is_preempted(tmp_path: Path, number
 
     code, said = in_child(preempted)
     assert code == 75
-    assert said.endswith("nothing half-written stays: call again\n")
+    assert said.endswith("no half-written files remain: run again\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -75,7 +75,10 @@ def test_a_gpu_that_fails_is_no_models_doing_and_leaves_no_record(
 ) -> None:
     ended = trainer.child(_gpu_fails, trainer.overrides(tmp_path / "0.json"))
     assert ended.exit_code == 1
-    assert "error: the GPU failed, which is no model's doing: RuntimeError: CUDA err" in ended.said
+    assert (
+        "error: the GPU failed, which is not the model's fault: RuntimeError: CUDA err"
+        in ended.said
+    )
     assert list(tmp_path.iterdir()) == []
 
 
