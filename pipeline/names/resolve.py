@@ -121,7 +121,7 @@ def fixed_size(model: str) -> int | None:
     return None if resizable else int(config.input_size[-1])
 
 
-def size_options(model: str, image_size: int | None) -> dict[str, int]:
+def size_options(model: str, image_size: int | None) -> dict[str, Any]:
     """What `timm.create_model` must be told to build `model` for images of `image_size` pixels.
 
     Nothing for most models, and at the size that the weights were trained at.
