@@ -1,0 +1,456 @@
+"""The numbers of a race, each by another way of working it out."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate, optimize, stats
+from scipy.special import expit, logit
+
+from pipeline.estimates.belief import (
+    Level,
+    OtherDataset,
+    Prediction,
+    Prior,
+    assumed_prior,
+    features_of,
+    fitted_prior,
+    learned_prior,
+    log_odds,
+    mean_elsewhere,
+    predict,
+    standardised,
+)
+from pipeline.race.search import (
+    RUN,
+    Candidates,
+    Race,
+    Rules,
+    affordable,
+    run_radius,
+    run_spread,
+)
+from pipeline.race.standing import (
+    Event,
+    certificate_of,
+    least_difference,
+    standing,
+    worse_by,
+)
+
+ABOUT = {"dataset": "d", "recipe": "r", "stopped": "", "priced": "", "prior": "", "not_raced": {}}
+
+
+def race_of(n: int, n_valid: int = 400, **rules: object) -> Race:
+    """Models whose features are evenly spread, at 60 s a fit and 6 s a probe."""
+    names = tuple(f"model{i}" for i in range(n))
+    costs = np.full((n, 1), 6.0), np.array([[60.0, 50.0]] * n)
+    features = np.linspace(-1, 1, n)[:, None]
+    told = Rules(n_valid=n_valid, **rules)
+    return Race(Candidates(names, features, *costs), assumed_prior(1, 1, 0), told)
+
+
+# Who leaves
+
+
+def wealth(differences: np.ndarray, margin: float) -> float:
+    """What bets on a mean above `margin` have made of 1, on average over the stakes."""
+    stakes = np.geomspace(0.01, 0.95, 14) / (1 + margin)  # below -1, so a bet never loses all
+    return float(np.mean([np.prod(1 + each * (differences - margin)) for each in stakes]))
+
+
+def test_a_model_is_worse_where_bets_have_made_one_over_the_level() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.choice([-1.0, 0.0, 0.5, 1.0], p=[0.1, 0.5, 0.2, 0.2], size=(12, 80))
+    margins = np.linspace(-0.3, 0.15, 12)
+    made = np.array([wealth(*each) for each in zip(rows, margins, strict=True)])
+    gained = rows.mean(axis=1) > margins
+    assert gained.sum() >= 6
+    for nearly, reached in ((1 - 1e-6, False), (1 + 1e-6, True)):
+        level = np.minimum(1 / made * nearly, 1)
+        assert worse_by(rows, margins, level)[gained & (made > 1.01)].tolist() == [reached] * int(
+            (gained & (made > 1.01)).sum()
+        )
+    assert not worse_by(rows, margins, np.full(12, 0.5))[~gained].any()
+
+
+def test_the_least_difference_is_the_largest_margin_that_a_model_is_worse_by() -> None:
+    rng = np.random.default_rng(1)
+    for level, n in itertools.product((0.001, 0.05), (30, 1000)):
+        row = rng.choice([-1.0, 0.0, 1.0], p=[0.05, 0.65, 0.30], size=n)
+        least = least_difference(row, level)
+        below, above = (
+            worse_by(row[None], np.array([least + off]), np.array([level]))[0]
+            for off in (-1e-9, 2e-4)
+        )
+        assert (below, above) == (True, False)
+    assert least_difference(np.ones(5), 1e-12) < -0.9  # five images show next to nothing
+
+
+def test_looks_share_the_risk_and_a_radius_is_students_on_it() -> None:
+    spread = run_spread([[0.1, 0.12], [0.3, 0.3]], 400)
+    errors, runs = np.array([0.1, 0.2, 0.4]), np.array([1, 2, 3])
+    found = run_radius(errors, runs, 1, spread, 0.05)
+    for error, n, radius in zip(errors, runs, found, strict=True):
+        share = 0.05 / (n * (n + 1)) / (2 * 3)
+        variance = spread.phi * (error * (1 - error) / n + 0.2 * 0.8 / 2)
+        assert radius == pytest.approx(stats.t.isf(share, spread.freedom) * math.sqrt(variance))
+
+
+def test_a_spread_is_pooled_with_ten_degrees_of_freedom_of_the_assumed_one() -> None:
+    runs = [[0.10, 0.14], [0.3, 0.2, 0.25], [0.5]]
+    squares = 2 * 0.02**2 / (0.12 * 0.88) + 2 * 0.05**2 / (0.25 * 0.75)
+    found = run_spread(runs, 400)
+    assert found.freedom == 13
+    assert found.phi == pytest.approx((10 * 0.8**2 / 400 + squares) / 13)
+    assert found.sd(np.array([0.3])) == pytest.approx(np.sqrt(found.phi * 0.3 * 0.7))
+    assert (found.sd(np.array([0.0, 1.0])) > 0).all()
+
+
+def test_a_fit_that_the_runs_alone_show_to_be_worse_leaves_when_it_is_shown() -> None:
+    """On these very images: by Student's radius, at the best of all looks."""
+    race = race_of(3, covers_images=False)
+    for model, error in ((0, 0.1), (1, 0.1), (0, 0.1), (1, 0.1)):
+        race.saw_run(model, error)
+    level = (1 - 0.95) / 2 / (3 - 1)
+    for looks in (1, 2):
+        race.runs[1] = [0.1] * looks
+        race.runs[0] = [0.1] * looks
+        radius = run_radius(np.array([0.1, 0.3]), np.array([looks] * 2), 0, race.spread, level)[1]
+        for off, left in ((-0.02, False), (0.02, True)):
+            moved = race.as_it_is()
+            moved.runs[1] = [0.1 + radius + off] * looks
+            again = run_radius(
+                moved.means()[:2], np.array([looks] * 2), 0, moved.spread, level
+            )
+            assert left == (0.1 + radius + off - 0.1 > again[1])
+            assert (not standing(moved).may_be_best[1]) == left
+
+
+def expected_tails(race: Race, bar: float, best: int) -> np.ndarray:
+    """P [models] that an unfitted model's error is below `bar`, by its t distribution."""
+    seen = race.prediction()
+    _, sd = race.belief(seen)
+    scale = np.hypot(seen.scale, sd[best] / (bar * (1 - bar)))
+    tails = stats.t.cdf(logit(bar), df=seen.freedom, loc=seen.mean, scale=scale)
+    return np.where(race.n_runs > 0, 0, tails)
+
+
+def fitted_and_not(**rules: object) -> Race:
+    """Two of 30 models are fitted; of the others some are likely to be better, others are not."""
+    race = race_of(30, covers_images=False, **rules)
+    published = Level(np.array([0.0, 1.0]), np.array([1e4, 0.1]), 0.35, 30.0)
+    race.prior = Prior((published, race.prior.levels[1]), 0)
+    race.runs[3], race.runs[20] = [0.06, 0.062], [0.16, 0.15]
+    return race
+
+
+def test_models_without_a_fit_leave_while_their_chances_together_are_within_the_risk() -> None:
+    race = fitted_and_not()
+    mean, _ = race.belief(race.prediction())
+    assert mean[3] == mean[race.n_runs > 0].min()
+    unrun = race.n_runs == 0
+    for margin, stays in ((0.0, standing(race).may_be_best), (0.005, standing(race).may_gain)):
+        tails = expected_tails(race, float(mean[3]) - margin, 3)
+        out, spent = [], 0.0
+        for model in sorted(np.flatnonzero(unrun), key=lambda each: tails[each]):
+            spent += tails[model]
+            if spent > (1 - 0.95) / 2:
+                break
+            out.append(int(model))
+        assert 3 <= len(out) < unrun.sum() - 3
+        assert set(np.flatnonzero(~stays & unrun)) == set(out)
+
+
+def test_the_regret_is_that_at_which_unfitted_models_together_have_the_chance_allowed() -> None:
+    race = fitted_and_not(exact_runs=True)
+    race.failed[5] = True
+    end = standing(race)
+    mean, _ = race.belief(race.prediction())
+
+    def chance(regret: float) -> float:
+        tails = expected_tails(race, float(mean[3]) - regret, 3)
+        return float(np.delete(tails, 5).sum())
+
+    expected = optimize.brentq(lambda regret: chance(regret) - 0.025, 0.0, float(mean[3]) - 1e-4)
+    assert end.regret_at_most == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_probability_to_be_best_is_that_of_the_models_distributions() -> None:
+    race = race_of(3, covers_images=False)
+    race.runs[0], race.runs[1] = [0.10], [0.11]
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    rng = np.random.default_rng(1)
+    drawn = rng.standard_normal((3, 400_000))
+    fitted = logit(mean[:2, None]) + drawn[:2] * (sd / mean / (1 - mean))[:2, None]
+    unrun = seen.mean[2] + seen.scale[2] * stats.t.rvs(
+        seen.freedom[2], size=400_000, random_state=rng
+    )
+    least = np.vstack([fitted, unrun]).argmin(axis=0)
+    shares = np.bincount(least, minlength=3) / 400_000
+    assert shares.min() > 0.1
+    assert standing(race).p_best == pytest.approx(shares, abs=0.035)
+
+
+# What comes next
+
+
+def test_a_belief_is_the_mean_of_prediction_and_runs_weighted_by_their_precisions() -> None:
+    race = race_of(4, covers_images=False)
+    race.runs[1] = [0.2, 0.3]
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    p = seen.error[1]
+    of_prediction = 1 / (min(seen.sd[1], 2.0) * p * (1 - p)) ** 2
+    of_runs = 2 / race.spread.sd(np.array([0.25]))[0] ** 2
+    whole = of_prediction + of_runs
+    assert mean[1] == pytest.approx((of_prediction * p + of_runs * 0.25) / whole)
+    assert sd[1] == pytest.approx(1 / math.sqrt(whole))
+    assert mean[2] == pytest.approx(seen.error[2])
+    assert sd[2] == pytest.approx(min(seen.sd[2], 2.0) * mean[2] * (1 - mean[2]))
+
+
+def test_images_add_the_variance_of_answers_beside_those_of_the_other_models() -> None:
+    race = race_of(3)
+    rng = np.random.default_rng(2)
+    wrong = (rng.random((3, 400)) < 0.2).astype(float)
+    for model in range(3):
+        race.saw_run(model, wrong[model].mean(), wrong[model])
+    beside = wrong - wrong.mean(axis=0)
+    expected = [np.mean((each - each.mean()) ** 2) / 400 + 1 / 400**2 for each in beside]
+    assert race.image_variance(np.arange(3)) == pytest.approx(expected)
+    p = wrong[1].mean()
+    assert race.image_variance(np.array([1])) == pytest.approx(p * (1 - p) / 400)
+    race.answers[2] = []
+    assert race.image_variance(np.arange(3))[1] == pytest.approx(p * (1 - p) / 400)
+    assert race_of(3, covers_images=False).image_variance(np.arange(2)).tolist() == [0, 0]
+
+
+def expected_gain(behind: float, sd: float) -> float:
+    """By how much the lowest error falls on average where one of them moves by `sd`."""
+    return float(integrate.quad(lambda z: max(-(behind + sd * z), 0) * stats.norm.pdf(z), -9, 9)[0])
+
+
+def test_a_fit_is_chosen_by_its_expected_gain_over_its_price() -> None:
+    race = race_of(3, covers_images=False)
+    race.runs[0], race.runs[1] = [0.2], [0.21, 0.22]
+    race.unprobed[:] = True
+    mean, sd = race.belief(race.prediction())
+    to_beat = [mean[1], mean[0], mean[0]]
+    gains = []
+    for model, n in enumerate((1, 2, 0)):
+        run_sd = race.spread.sd(mean)[model]
+        known = min(sd[model], run_sd / math.sqrt(n)) if n else sd[model]
+        moves = known**2 / math.sqrt(known**2 + run_sd**2)
+        # to learn that the best is worse gains as much as to learn that another is better
+        gains.append(expected_gain(abs(mean[model] - to_beat[model]), moves))
+    actions = race._actions(race.prediction(), mean, sd, 1e6)
+    found = {action.model: (rate, action) for rate, action in actions}
+    for model, gain in enumerate(gains):
+        if gain > 1e-6:
+            rate, action = found[model]
+            assert action.gain == pytest.approx(gain, rel=1e-3)
+            assert rate == pytest.approx(gain / 60, rel=1e-3)
+        else:
+            assert model not in found
+    assert len(found) == 3
+    best = max(found, key=lambda model: gains[model])
+    [chosen] = race.choose(1e6)
+    assert (chosen.model, chosen.rung, chosen.seconds) == (best, RUN, 60.0)
+
+
+def test_a_probe_counts_the_fit_that_it_may_lead_to_as_far_as_that_is_likely() -> None:
+    race = race_of(2, covers_images=False)
+    race.runs[0] = [0.1]
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    told = sd[1] * math.sqrt(min(max(1 - seen.unexplained[1] / seen.unexplained[0], 0.02), 1))
+    behind = mean[1] - mean[0]
+    likely = stats.norm.cdf(-behind, scale=told)
+    [(rate, action)] = [each for each in race._actions(seen, mean, sd, 56.0) if each[1].rung == 0]
+    assert (action.model, action.seconds) == (1, 6.0)
+    assert action.gain == pytest.approx(expected_gain(abs(behind), told), rel=1e-3)
+    assert rate == pytest.approx(action.gain / (6 + likely * 50), rel=1e-6)
+    assert not [each for each in race._actions(seen, mean, sd, 55.9) if each[1].rung == 0]
+    race.saw_rung(1, 0, 0.2)
+    actions = race._actions(race.prediction(), *race.belief(race.prediction()), 1e6)
+    assert [each.seconds for _, each in actions if each.model == 1] == [50.0]  # after its probe
+
+
+def test_no_model_is_fitted_more_often_than_asked() -> None:
+    for rules, runs, again in (({"most_runs": 2}, 2, False), ({"most_runs": 3}, 2, True)):
+        race = race_of(2, covers_images=False, **rules)
+        race.runs[0], race.runs[1] = [0.1] * runs, [0.101] * runs
+        assert bool(race.choose(1e6)) == again
+    exact = race_of(2, covers_images=False, exact_runs=True)
+    exact.runs[0], exact.runs[1] = [0.1], [0.101]
+    assert exact.choose(1e6) == []
+    assert standing(exact).may_be_best.tolist() == [True, False]
+
+
+def test_a_budget_pays_in_order_what_still_fits() -> None:
+    paid, unpaid = affordable({"a": 5.0, "b": 9.0, "c": 4.0, "d": 1.0}, 9.0)
+    assert (paid, unpaid) == ({"a": 5.0, "c": 4.0}, {"b": 9.0, "d": 1.0})
+
+
+# What is predicted
+
+
+def by_conditioning(
+    level: Level, x: np.ndarray, y: np.ndarray, new: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Location, scale and freedom of predictions `new`, and the residual's, by the joint t.
+
+    Fits and predictions together are multivariate Student's t: that of a part, the rest known, has
+    a closed form (Gelman et al., Bayesian Data Analysis, A.2), without any coefficients.
+    """
+    both = np.vstack([x, new])
+    shape = level.residual**2 * (np.eye(len(both)) + (both * level.variance) @ both.T)
+    n, center = len(x), both @ level.mean
+    solved = np.linalg.solve(shape[:n, :n], np.column_stack([y - center[:n], shape[:n, n:]]))
+    off = shape[n:, :n] @ solved[:, 0]
+    rest = np.diag(shape[n:, n:] - shape[n:, :n] @ solved[:, 1:])
+    distance = float((y - center[:n]) @ solved[:, 0])
+    freedom = level.freedom + n
+    factor = (level.freedom + distance) / freedom
+    return center[n:] + off, np.sqrt(factor * rest), freedom, level.residual**2 * factor
+
+
+def test_a_prediction_is_that_of_the_joint_t_distribution_given_the_fits() -> None:
+    rng = np.random.default_rng(3)
+    features, rungs = rng.standard_normal((7, 2)), np.full((7, 1), np.nan)
+    levels = (
+        Level(np.array([0.3, 0.2, -0.1]), np.array([5.0, 0.4, 0.2]), 0.35, 4.0),
+        Level(np.array([0.1, 0.2, 0.0, 1.1]), np.array([2.0, 0.3, 0.2, 0.5]), 0.3, 6.0),
+    )
+    rungs[[0, 2, 3, 5], 0] = [-1.0, -2.0, -1.5, 0.2]
+    fits = np.array([-1.2, -0.7, np.nan, -1.4, np.nan, np.nan, np.nan])
+    seen = predict(Prior(levels, 0), features, rungs, fits)
+    ones = np.ones((7, 1))
+    published = np.hstack([ones, features])
+    at = by_conditioning(levels[0], published[[0, 1, 3]], fits[[0, 1, 3]], published[[4, 6]])
+    assert seen.mean[[4, 6]] == pytest.approx(at[0])
+    assert seen.scale[[4, 6]] == pytest.approx(at[1])
+    assert seen.freedom[[4, 6]].tolist() == [at[2]] * 2 == [7.0] * 2
+    centre = np.nanmean(rungs)
+    probed = np.hstack([published, rungs - centre])
+    mean = levels[1].mean + [centre, 0, 0, 0]
+    of_rung = Level(mean, levels[1].variance, 0.3, 6.0)
+    then = by_conditioning(of_rung, probed[[0, 3]], fits[[0, 3]], probed[[2, 5]])
+    assert seen.mean[[2, 5]] == pytest.approx(then[0])
+    assert seen.scale[[2, 5]] == pytest.approx(then[1])
+    assert seen.freedom[[2, 5]].tolist() == [8.0] * 2
+    assert seen.unexplained == pytest.approx([1, then[3] / at[3]])
+    assert seen.residual_fits.tolist() == [7.0, 8.0]
+
+
+def test_before_any_fit_a_prediction_leaves_the_common_level_out() -> None:
+    level = Level(np.array([0.0, 0.2]), np.array([1e4, 0.5]), 0.4, 4.0)
+    nothing = np.full((3, 0), np.nan)
+    x = np.array([[0.0], [1.0], [-2.0]])
+    seen = predict(Prior((level,), 0), x, nothing, np.full(3, np.nan))
+    assert seen.mean == pytest.approx([0, 0.2, -0.4])
+    assert seen.scale == pytest.approx(0.4 * np.sqrt(1 + 0.5 * x[:, 0] ** 2))
+    assert seen.sd == pytest.approx(seen.scale * stats.t.std(4))
+    assert seen.error == pytest.approx(1 / (1 + np.exp(-seen.mean)))
+
+
+def test_what_is_assumed_of_a_rung_is_its_share_of_the_variance_and_a_slope_of_one() -> None:
+    published, first, second = assumed_prior(2, 2, top1=1).levels
+    assert first.residual**2 / published.residual**2 == pytest.approx(0.8)
+    assert second.residual == first.residual
+    assert published.mean.tolist() == [0, 0, 0.15]
+    assert first.mean.tolist() == second.mean.tolist() == [0, 0, 0, 1]
+    spreads = np.sqrt(first.variance) * first.residual
+    assert spreads == pytest.approx([1.0, 0.2, 0.2, 0.4])
+    assert np.sqrt(published.variance[1:]) * published.residual == pytest.approx([0.2, 0.2])
+    assert published.variance[0] == 1e4  # nothing is known of the common level
+
+
+def test_a_prior_of_others_has_the_coefficients_of_one_regression_with_their_own_intercepts() -> (
+    None
+):
+    rng = np.random.default_rng(4)
+    start = assumed_prior(2, 1)
+    others, truth = [], np.array([0.4, -0.3])
+    for level, n in ((-2.0, 40), (-1.0, 60), (0.5, 50), (9.0, 3)):  # the last is too small
+        x = rng.standard_normal((n, 2)) + level
+        rungs = rng.standard_normal((n, 1))
+        y = level + x @ truth + 0.5 * rungs[:, 0] + 0.2 * rng.standard_normal(n)
+        others.append(OtherDataset(x, rungs, y))
+    prior = learned_prior(others, start)
+    assert prior.learned == 153
+    for rung, found in enumerate(prior.levels):
+        begin = start.levels[rung]
+        sets = [
+            (np.hstack([each.features, each.rungs])[:, : 2 + rung], each.fits)
+            for each in others[:3]
+        ]
+        x = np.vstack([x - x.mean(axis=0) for x, _ in sets])
+        y = np.concatenate([y - y.mean() for _, y in sets])
+        of_prior = np.sqrt(begin.variance[1:]) * begin.residual
+        rows = np.vstack([x / found.residual, np.diag(1 / of_prior)])
+        values = np.concatenate([y / found.residual, begin.mean[1:] / of_prior])
+        ridge, *_ = np.linalg.lstsq(rows, values, rcond=None)
+        assert found.mean[1:] == pytest.approx(ridge, abs=1e-4)
+        squares = float(((y - x @ ridge) ** 2).sum())
+        freedom = sum(len(y) - 1 for _, y in sets) - len(ridge)
+        noise = (squares + 4 * begin.residual**2) / (freedom + 4)
+        assert found.residual**2 == pytest.approx(noise, rel=1e-3)
+    offsets = [each.fits.mean() - each.rungs.mean() for each in others[:3]]
+    _, probed = prior.levels
+    assert probed.mean[0] == pytest.approx(np.mean(offsets))
+    assert probed.variance[0] * probed.residual**2 == pytest.approx(np.var(offsets) + 1 / 3)
+
+
+def test_what_is_learned_is_as_uncertain_as_single_datasets_differ() -> None:
+    """Of many and large datasets, each coefficient's variance is that between the datasets."""
+    rng = np.random.default_rng(5)
+    slopes = rng.normal(0.3, 0.5, 200)
+    others = []
+    for slope in slopes:
+        x = rng.standard_normal((400, 1))
+        y = slope * x[:, 0] + 0.3 * rng.standard_normal(400)
+        others.append(OtherDataset(x, np.full((400, 1), np.nan), y))
+    level = learned_prior(others, assumed_prior(1, 1)).levels[0]
+    assert level.mean[1] == pytest.approx(slopes.mean(), abs=0.01)
+    assert level.variance[1] * level.residual**2 == pytest.approx(slopes.var(), rel=0.05)
+
+
+def test_the_freedom_of_a_residual_is_that_of_how_much_datasets_differ_in_it() -> None:
+    rng = np.random.default_rng(6)
+    for freedom, among in ((4.0, (4, 4)), (16.0, (10, 26)), (1000.0, (40, 40))):
+        others = []
+        for noise in np.sqrt(0.1 * freedom / rng.chisquare(freedom, 150)):
+            x = rng.standard_normal((800, 1))
+            others.append(
+                OtherDataset(x, np.full((800, 1), np.nan), noise * rng.standard_normal(800))
+            )
+        found = learned_prior(others, assumed_prior(1, 1)).levels[0].freedom
+        assert among[0] <= found <= among[1]
+        assert learned_prior(others[:2], assumed_prior(1, 1)).levels[0].freedom == 4
+
+
+def test_columns_are_standardised_over_what_is_known() -> None:
+    columns = np.array([[1.0, 5.0, np.nan], [3.0, 5.0, np.nan], [np.nan, 5.0, np.nan], [8, 5, 2]])
+    found = standardised(columns)
+    known = columns[[0, 1, 3], 0]
+    assert found[[0, 1, 3], 0] == pytest.approx(stats.zscore(known) * np.sqrt(3 / 4) ** 0)
+    assert found[2, 0] == 0
+    assert not found[:, 1:].any()
+
+
+def test_how_a_model_does_elsewhere_is_beside_the_mean_of_each_dataset() -> None:
+    one, two = np.array([-1.0, -2.0, np.nan, np.nan]), np.array([0.0, 3.0, 3.0, np.nan])
+    assert mean_elsewhere([one, two]) == pytest.approx([(0.5 - 2) / 2, (-0.5 + 1) / 2, 1.0, 0.0])
+    with pytest.raises(ValueError, match="no other dataset"):
+        mean_elsewhere([])
+
+
+def test_log_odds_are_those_of_scipy_and_clipped() -> None:
+    assert log_odds(np.array([0.2, 0.5, 0.9])) == pytest.approx(logit([0.2, 0.5, 0.9]))
+    assert log_odds(np.array([0.0, 1.0])) == pytest.approx([-math.log(9999), math.log(9999)])
+    assert np.isnan(log_odds(np.array([np.nan]))).all()
