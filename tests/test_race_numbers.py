@@ -23,6 +23,7 @@ from pipeline.estimates.belief import (
     predict,
     standardised,
 )
+from pipeline.figures.certificate import FIT, PROBE
 from pipeline.race.search import (
     RUN,
     Candidates,
@@ -122,9 +123,7 @@ def test_a_fit_that_the_runs_alone_show_to_be_worse_leaves_when_it_is_shown() ->
         for off, left in ((-0.02, False), (0.02, True)):
             moved = race.as_it_is()
             moved.runs[1] = [0.1 + radius + off] * looks
-            again = run_radius(
-                moved.means()[:2], np.array([looks] * 2), 0, moved.spread, level
-            )
+            again = run_radius(moved.means()[:2], np.array([looks] * 2), 0, moved.spread, level)
             assert left == (0.1 + radius + off - 0.1 > again[1])
             assert (not standing(moved).may_be_best[1]) == left
 
@@ -193,6 +192,114 @@ def test_the_probability_to_be_best_is_that_of_the_models_distributions() -> Non
     shares = np.bincount(least, minlength=3) / 400_000
     assert shares.min() > 0.1
     assert standing(race).p_best == pytest.approx(shares, abs=0.035)
+
+
+def two_fitted(covers_images: bool) -> tuple[Race, np.ndarray, np.ndarray]:
+    """Two models with three runs each, and their answers [models, runs, images]."""
+    race = race_of(2, 2000, covers_images=covers_images)
+    rng = np.random.default_rng(7)
+    wrong = (rng.random((2, 3, 2000)) < np.array([0.1, 0.115])[:, None, None]).astype(float)
+    for run, model in itertools.product(range(3), range(2)):
+        race.saw_run(model, wrong[model, run].mean(), wrong[model, run])
+    return race, wrong, wrong.mean(axis=2)
+
+
+def test_what_a_fitted_model_may_gain_is_the_tightest_bound_of_all_looks() -> None:
+    """On these images by Student's radius; on all like these, by bets on the answers as well."""
+    level = {False: 0.05 / 2, True: 0.05 / 3}
+    for covers in (False, True):
+        race, wrong, errors = two_fitted(covers)
+        best = int(race.means().argmin())
+        other = 1 - best
+        bounds = []
+        for looks in (1, 2, 3):
+            runs = np.full(2, looks)
+            radius = run_radius(race.means(), runs, best, race.spread, level[covers])[other]
+            if covers:
+                each = wrong[:, :looks].mean(axis=1)
+                share = level[True] / (looks * (looks + 1)) ** 2
+                least = least_difference(each[other] - each[best], share)
+            else:
+                least = errors[other, :looks].mean() - errors[best, :looks].mean()
+            bounds.append(radius - least)
+        found = standing(race)
+        assert found.recommended == best
+        assert found.regret_at_most == pytest.approx(max(min(bounds), 0))
+        assert min(bounds) > 0
+        for regret in (min(bounds) * 0.97, min(bounds) * 1.03):
+            race.rules = Rules(n_valid=2000, covers_images=covers, regret=regret)
+            assert standing(race).may_gain[other] == (regret < min(bounds))
+            assert not standing(race).may_gain[best]
+
+
+def test_a_fitted_model_leaves_by_what_bets_on_the_answers_show() -> None:
+    race, wrong, _ = two_fitted(covers_images=True)
+    level = 0.05 / 3
+    shown = []
+    for looks in (1, 2, 3):
+        radius = run_radius(race.means(), np.full(2, looks), 0, race.spread, level)[1]
+        each = wrong[:, :looks].mean(axis=1)
+        share = level / (looks * (looks + 1)) ** 2
+        shown.append(wealth(each[1] - each[0], radius) >= 1 / share)
+    assert standing(race).may_be_best.tolist() == [True, not any(shown)]
+    assert not any(shown)
+    for model, run in itertools.product(range(2), range(3)):
+        race.answers[model][run] = np.concatenate([np.zeros(1500), np.full(500, 1.0 * model)])
+        race.runs[model][run] = 0.25 * model
+    assert standing(race).may_be_best.tolist() == [True, False]
+
+
+def test_a_certificate_has_the_share_that_probes_explain_with_the_interval_of_an_f_ratio() -> None:
+    race = race_of(12, covers_images=False)
+    rng = np.random.default_rng(8)
+    truth = expit(rng.normal(-2, 0.6, 12))
+    events = []
+    for model in range(12):
+        if model < 11:
+            race.saw_rung(model, 0, float(expit(logit(truth[model]) + 0.1 * rng.normal())))
+            events.append(Event.of(race, f"model{model}", PROBE, 0.2, 5.0))
+        if model < 9:
+            race.saw_run(model, float(truth[model]))
+            events.append(Event.of(race, f"model{model}", FIT, float(truth[model]), 70.0))
+    told = certificate_of(race, events, grid_seconds=1.0, **ABOUT)
+    seen = race.prediction()
+    left, (of_published, of_probes) = seen.unexplained[1], seen.residual_fits
+    low, high = stats.f.interval(0.95, of_probes, of_published)
+    [rung] = told.rungs
+    assert rung.explains == pytest.approx(1 - left, rel=1e-5)
+    assert rung.explains_low == pytest.approx(np.clip(1 - left / low, 0, 1), rel=1e-5)
+    assert rung.explains_high == pytest.approx(np.clip(1 - left / high, 0, 1), rel=1e-5)
+    assert 0 < rung.explains < rung.explains_high < 1
+    assert rung.n_fits == 9
+    assert told.n_never_run == 3
+    assert told.seconds == 11 * 5 + 9 * 70
+    assert told.priced_seconds == 11 * 6 + 9 * 60
+    assert told.error_rate == pytest.approx(truth[:9].min(), rel=1e-5)
+    assert [each.seconds for each in told.steps[:3]] == [5.0, 75.0, 80.0]
+    assert told.steps[0].recommended is None
+    assert [each.n_runs for each in told.models] == [1] * 9 + [0] * 3
+    assert [each.error_rate is None for each in told.models] == [False] * 9 + [True] * 3
+
+
+def test_a_model_left_at_the_event_after_which_it_never_came_back() -> None:
+    race = race_of(3, covers_images=False, exact_runs=True)
+    events = []
+    for model, error, took in ((0, 0.2, 10.0), (1, 0.1, 20.0), (2, 0.15, 40.0)):
+        race.saw_run(model, error)
+        events.append(Event.of(race, f"model{model}", FIT, error, took))
+    told = certificate_of(race, events, grid_seconds=1.0, **ABOUT)
+    assert [each.left_after_seconds for each in told.models] == [30.0, None, 70.0]
+    assert [each.left_because for each in told.models] == [
+        "worse by its fits",
+        None,
+        "worse by its fits",
+    ]
+    race.failed[2], race.runs[2] = True, []
+    events[2] = Event.of(race, "model2", FIT, None, 3.0)
+    gone = certificate_of(race, events, grid_seconds=1.0, **ABOUT)
+    assert gone.models[2].left_because == "its fit failed"
+    assert gone.models[2].left_after_seconds == 33.0
+    assert gone.priced_seconds == 60 + 60 + 3  # a fit that failed is worth what it took
 
 
 # What comes next
