@@ -4,7 +4,6 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import expit, logit
@@ -12,11 +11,8 @@ from scipy.special import expit, logit
 from pipeline.estimates.belief import (
     Level,
     OtherDataset,
-    Prediction,
     Prior,
     assumed_prior,
-    features_of,
-    fitted_prior,
     learned_prior,
     log_odds,
     mean_elsewhere,
@@ -444,7 +440,7 @@ def test_a_prediction_is_that_of_the_joint_t_distribution_given_the_fits() -> No
     assert seen.freedom[[4, 6]].tolist() == [at[2]] * 2 == [7.0] * 2
     centre = np.nanmean(rungs)
     probed = np.hstack([published, rungs - centre])
-    mean = levels[1].mean + [centre, 0, 0, 0]
+    mean = levels[1].mean + np.array([centre, 0, 0, 0])
     of_rung = Level(mean, levels[1].variance, 0.3, 6.0)
     then = by_conditioning(of_rung, probed[[0, 3]], fits[[0, 3]], probed[[2, 5]])
     assert seen.mean[[2, 5]] == pytest.approx(then[0])
@@ -545,7 +541,7 @@ def test_columns_are_standardised_over_what_is_known() -> None:
     columns = np.array([[1.0, 5.0, np.nan], [3.0, 5.0, np.nan], [np.nan, 5.0, np.nan], [8, 5, 2]])
     found = standardised(columns)
     known = columns[[0, 1, 3], 0]
-    assert found[[0, 1, 3], 0] == pytest.approx(stats.zscore(known) * np.sqrt(3 / 4) ** 0)
+    assert found[[0, 1, 3], 0] == pytest.approx(stats.zscore(known))
     assert found[2, 0] == 0
     assert not found[:, 1:].any()
 
