@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import expit, logit
@@ -13,6 +14,8 @@ from pipeline.estimates.belief import (
     OtherDataset,
     Prior,
     assumed_prior,
+    features_of,
+    fitted_prior,
     learned_prior,
     log_odds,
     mean_elsewhere,
@@ -557,3 +560,113 @@ def test_log_odds_are_those_of_scipy_and_clipped() -> None:
     assert log_odds(np.array([0.2, 0.5, 0.9])) == pytest.approx(logit([0.2, 0.5, 0.9]))
     assert log_odds(np.array([0.0, 1.0])) == pytest.approx([-math.log(9999), math.log(9999)])
     assert np.isnan(log_odds(np.array([np.nan]))).all()
+
+
+MODELS = [
+    "resnet18.a1_in1k",
+    "resnet34.a1_in1k",
+    "convnext_tiny.fb_in22k_ft_in1k",
+    "convnext_small.in12k",
+    "vgg16.other_data",
+]
+
+
+def published_of_models() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": MODELS,
+            "params_m": [11.7, 21.8, 28.6, 50.2, np.nan],
+            "imagenet_top1": [71.5, 76.4, 82.9, 85.3, 71.6],
+            "imagenet_real_top1": [79.0, 83.0, np.nan, 89.0, 79.1],
+            "imagenet_v2_top1": [59.0, 65.0, 73.0, 76.0, 60.0],
+            "train_samples_per_second": [900.0, np.nan, 400.0, 250.0, 300.0],
+            "infer_samples_per_second": [5000.0, 2500.0, 1800.0, 1000.0, np.nan],
+        }
+    )
+
+
+def zscore(values: list[float] | np.ndarray) -> np.ndarray:
+    """With 0 where nothing is known."""
+    return np.nan_to_num(stats.zscore(np.asarray(values, dtype=float), nan_policy="omit"))
+
+
+def test_features_are_what_is_published_in_standard_deviations() -> None:
+    table = published_of_models()
+    top1 = zscore(logit(1 - table["imagenet_top1"].to_numpy() / 100))
+    variants = [
+        zscore(logit(1 - table[f"imagenet_{name}_top1"].to_numpy() / 100))
+        for name in ("real", "v2")
+    ]
+    size = np.log(table["params_m"].to_numpy())
+    train, infer = (
+        np.log(table[f"{mode}_samples_per_second"].to_numpy()) for mode in ("train", "infer")
+    )
+    speed = np.where(np.isfinite(train), train - np.nanmean(train), infer - np.nanmean(infer))
+    scale = [1, 1, 2, 2, np.nan]
+    columns = [top1, zscore(sum(variants)), zscore(size), zscore(zscore(size) ** 2)]
+    columns += [zscore(speed), zscore(scale)]
+    found = features_of(table)
+    assert found[:, :6] == pytest.approx(np.stack(columns, axis=1))
+    families = 0.7 * np.array([[0, 1], [0, 1], [1, 0], [1, 0], [0, 0]])
+    assert found[:, 6:] == pytest.approx(families)  # vgg is alone in its own
+
+
+def test_a_dataset_is_explained_by_how_models_did_on_the_others() -> None:
+    rng = np.random.default_rng(10)
+    rates = expit(rng.normal(-2, 0.7, (3, 5)))
+    fits = {
+        name: dict(zip(MODELS, row, strict=True)) for name, row in zip("abc", rates, strict=True)
+    }
+    del fits["b"][MODELS[4]]
+    fits["few"] = dict.fromkeys(MODELS[:3], 0.1)
+    probes = {"a": dict.fromkeys(MODELS, 0.2) | {MODELS[0]: 0.4}}
+    features, prior, basis = fitted_prior(published_of_models(), fits, probes)
+    assert prior.learned == 14
+    assert basis == "learned from 14 models of a, b, c"
+    log = logit(rates)
+    log[1, 4] = np.nan
+    beside = log - np.nanmean(log, axis=1, keepdims=True)
+    assert features[:, -1] == pytest.approx(zscore(np.nanmean(beside, axis=0)))
+    assert features[:, :-1] == pytest.approx(features_of(published_of_models()))
+    others = []
+    for number in range(3):
+        rest = np.delete(beside, number, axis=0)
+        elsewhere = zscore(np.nanmean(rest, axis=0))[:, None]
+        rung = np.full((5, 1), np.nan) if number else logit([[0.4], *[[0.2]] * 4])
+        others.append(OtherDataset(np.hstack([features[:, :-1], elsewhere]), rung, log[number]))
+    expected = learned_prior(others, assumed_prior(features.shape[1], 1, 0))
+    for found, level in zip(prior.levels, expected.levels, strict=True):
+        assert found.mean == pytest.approx(level.mean)
+        assert found.variance == pytest.approx(level.variance)
+        assert (found.residual, found.freedom) == pytest.approx((level.residual, level.freedom))
+
+
+def test_without_four_models_on_another_dataset_all_is_assumed() -> None:
+    few = {"few": dict.fromkeys(MODELS[:3], 0.1), "strangers": dict.fromkeys("abcdefg", 0.1)}
+    features, prior, basis = fitted_prior(published_of_models(), few, {})
+    assert basis == "assumed, because no other dataset has fits of 4 of these models"
+    assert prior.learned == 0
+    assert prior.levels[0].mean.tolist() == [0, 0.15, *[0] * (features.shape[1] - 1)]
+
+
+def test_coefficients_of_one_dataset_are_shrunk_by_a_ridge_towards_those_of_all() -> None:
+    """Two datasets that disagree: how far each is from the mean is in the prior's variance."""
+    rng = np.random.default_rng(11)
+    others, start = [], assumed_prior(1, 1)
+    for slope in (0.9, -0.5):
+        x = rng.standard_normal((12, 1))
+        y = slope * x[:, 0] + 0.2 * rng.standard_normal(12)
+        others.append(OtherDataset(x, np.full((12, 1), np.nan), y))
+    level = learned_prior(others, start).levels[0]
+    noise, mean = level.residual**2, level.mean[1]
+    prior_variance = start.levels[0].variance[1] * noise
+    precision, off = 1 / (start.levels[0].variance[1] * start.levels[0].residual ** 2), 0.0
+    for each in others:
+        x, y = each.features[:, 0] - each.features.mean(), each.fits - each.fits.mean()
+        ridge = optimize.minimize_scalar(
+            lambda b, x=x, y=y: ((y - x * b) ** 2).sum() / noise + (b - mean) ** 2 / prior_variance
+        )
+        off += (ridge.x - mean) ** 2
+        precision += (x**2).sum() / noise
+    expected = (off + 0.2**2) / 2 + 1 / precision
+    assert level.variance[1] * noise == pytest.approx(expected, rel=0.02)

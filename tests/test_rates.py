@@ -19,7 +19,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
-from pipeline.statistics.rates import FOLDS, choices, cross_fitted, folds_of
+from pipeline.statistics.rates import FOLDS, changed_order, choices, cross_fitted, folds_of
 from pipeline.study.params import read_study
 
 RATES = ["lp_ft", "lp_ft_high", "lp_ft_low"]
@@ -83,6 +83,38 @@ def test_the_images_that_a_rate_answers_for_had_no_say_in_its_choice():
             changed[:, :, folds == fold] = rng.integers(0, 2, changed[:, :, folds == fold].shape)
             changed[:, seed] = rng.integers(0, 2, changed[:, seed].shape)
             assert choices(changed, folds)[seed, fold] == before[seed, fold]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_rate_is_chosen_by_the_fewest_mistakes_elsewhere(seeds: int):
+    """On all other folds, of all other seeds; a seed alone chooses by its own."""
+    rng = np.random.default_rng(3)
+    wrong = sweep(rng, [0.2, 0.2, 0.25], seeds)
+    folds = folds_of(IMAGES, "print")
+    chosen = choices(wrong, folds)
+    answers = cross_fitted(wrong, chosen, folds)
+    for seed in range(seeds):
+        others = [each for each in range(seeds) if each != seed] or [seed]
+        for fold in range(FOLDS):
+            mistakes = [int(rate[others][:, folds != fold].sum()) for rate in wrong]
+            assert chosen[seed, fold] == mistakes.index(min(mistakes))
+            here = folds == fold
+            assert (answers[seed, here] == wrong[chosen[seed, fold], seed, here]).all()
+    assert seeds == 1 or len(set(chosen.ravel().tolist())) > 1
+
+
+def test_pairs_change_their_order_where_one_of_two_errors_was_lower_and_is_higher():
+    first, own = [0.1, 0.2, 0.3, 0.3, np.nan], [0.15, 0.12, 0.3, 0.4, 0.1]
+    rows = [
+        {"dataset": "d", "recipe": recipe, "model": model, "n": n, "error_rate_mean": error}
+        for recipe, errors in (("lp_ft", first), (OWN, own))
+        for model, (error, n) in zip(
+            "abcde", zip(errors, (1, 1, 1, 1, 0), strict=True), strict=True
+        )
+    ]
+    rates = pd.DataFrame([{"dataset": "d", "recipe": OWN, "rate": "lp_ft"}])
+    # a and b; c and d were equal, and e has no run
+    assert changed_order(pd.DataFrame(rows), rates) == (1, 6)
 
 
 def settings(recipe: str, **changes: Any) -> dict[str, Any]:
