@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,11 @@ from pipeline.race.standing import (
     Event,
     certificate_of,
     least_difference,
+    replay,
     standing,
     worse_by,
 )
+from pipeline.records import Data, Metrics, Record, pack_counts
 
 ABOUT = {"dataset": "d", "recipe": "r", "stopped": "", "priced": "", "prior": "", "not_raced": {}}
 
@@ -87,6 +90,12 @@ def test_the_least_difference_is_the_largest_margin_that_a_model_is_worse_by() -
         )
         assert (below, above) == (True, False)
     assert least_difference(np.ones(5), 1e-12) < -0.9  # five images show next to nothing
+
+
+def test_bets_on_many_images_are_counted_without_overflow() -> None:
+    rows = np.tile([1.0, 0.0], 20_000)[None]
+    assert worse_by(rows, np.array([0.2]), np.array([0.01])).tolist() == [True]
+    assert 0.48 < least_difference(rows[0], 0.01) < 0.5
 
 
 def test_looks_share_the_risk_and_a_radius_is_students_on_it() -> None:
@@ -299,6 +308,38 @@ def test_a_model_left_at_the_event_after_which_it_never_came_back() -> None:
     assert gone.models[2].left_because == "its fit failed"
     assert gone.models[2].left_after_seconds == 33.0
     assert gone.priced_seconds == 60 + 60 + 3  # a fit that failed is worth what it took
+
+
+def test_a_model_without_a_fit_has_the_tails_of_student() -> None:
+    race = race_of(2, covers_images=False)
+    race.prior = Prior((Level(np.zeros(2), np.full(2, 1e-6), 0.4, 4.0), race.prior.levels[1]), 0)
+    race.runs[0] = [0.2]
+    seen = race.prediction()
+    mean, sd = race.belief(seen)
+    beyond = (logit(mean[0]) - seen.mean[1]) / np.hypot(seen.scale[1], sd[0] / 0.2 / 0.8)
+    expected = stats.t.cdf(beyond, seen.freedom[1])
+    assert expected < 0.08
+    assert expected > 1.4 * stats.norm.cdf(beyond)
+    assert standing(race).p_best[1] == pytest.approx(expected, abs=0.25 * expected)
+
+
+def test_a_race_is_about_all_images_only_if_every_fit_has_its_answers() -> None:
+    wrong = (np.arange(400) < 80).astype(np.uint8)
+    fit = Record(
+        "ok", "d", "model0", "r", 0, metrics=Metrics(error_rate=0.2), data=Data(n_valid=400)
+    )
+    known, start = replace(fit, valid_wrong=pack_counts(wrong)), race_of(2)
+    failed = replace(fit, status="failed", metrics=Metrics())
+    for records, covers in (([known, failed], True), ([known, fit], False)):
+        race, events = replay(start.candidates, start.prior, start.rules, records)
+        assert race.rules.covers_images == covers
+        assert [len(each) for each in race.answers] == [sum(each is known for each in records), 0]
+        assert [each.kind for each in events] == [FIT, FIT]
+    assert not race.failed[0]
+    probe = replace(fit, model="model1", recipe="frozen", metrics=Metrics(error_rate=0.3))
+    race, [event] = replay(start.candidates, start.prior, start.rules, [probe])
+    assert event.kind == PROBE
+    assert race.rungs[1, 0] == pytest.approx(logit(0.3))
 
 
 # What comes next
