@@ -119,21 +119,29 @@ def test_a_spread_is_pooled_with_ten_degrees_of_freedom_of_the_assumed_one() -> 
 
 
 def test_a_fit_that_the_runs_alone_show_to_be_worse_leaves_when_it_is_shown() -> None:
-    """On these very images: by Student's radius, at the best of all looks."""
+    """On these very images: by Student's radius, its risk divided by the number of pairs."""
     race = race_of(3, covers_images=False)
-    for model, error in ((0, 0.1), (1, 0.1), (0, 0.1), (1, 0.1)):
-        race.saw_run(model, error)
     level = (1 - 0.95) / 2 / (3 - 1)
     for looks in (1, 2):
-        race.runs[1] = [0.1] * looks
-        race.runs[0] = [0.1] * looks
-        radius = run_radius(np.array([0.1, 0.3]), np.array([looks] * 2), 0, race.spread, level)[1]
-        for off, left in ((-0.02, False), (0.02, True)):
-            moved = race.as_it_is()
-            moved.runs[1] = [0.1 + radius + off] * looks
-            again = run_radius(moved.means()[:2], np.array([looks] * 2), 0, moved.spread, level)
-            assert left == (0.1 + radius + off - 0.1 > again[1])
-            assert (not standing(moved).may_be_best[1]) == left
+
+        def beyond(gap: float, looks: int = looks) -> float:
+            errors = np.array([0.1, 0.1 + gap])
+            spread = run_spread([[each] * looks for each in errors], 400)
+            return float(gap - run_radius(errors, np.full(2, looks), 0, spread, level)[1])
+
+        gap = optimize.brentq(beyond, 0.0, 0.8)
+        for share, left in ((0.99, False), (1.01, True)):
+            race.runs[0], race.runs[1] = [0.1] * looks, [0.1 + share * gap] * looks
+            assert (not standing(race).may_be_best[1]) == left
+
+
+def test_where_nothing_is_fitted_and_a_model_failed_the_others_may_be_best() -> None:
+    race = race_of(3)
+    race.failed[0] = True
+    end = standing(race)
+    assert end.may_be_best.tolist() == [False, True, True]
+    assert end.p_best.sum() == pytest.approx(1)
+    assert end.p_best[0] == 0
 
 
 def expected_tails(race: Race, bar: float, best: int) -> np.ndarray:
