@@ -310,6 +310,7 @@ def test_what_others_slowed_down_may_still_be_quick_enough(study: Path, capsys):
 def test_without_limits_the_tie_set_and_p_best_are_those_of_the_leaderboard(study: Path, capsys):
     told = ask(tables(study), capsys)
     board = pd.read_csv(study / "results/leaderboard.csv").set_index("model")
+    assert {each["model"] for each in told["models"]} == set(board.index)
     for each in told["models"]:
         assert each["p_best"] == pytest.approx(board.loc[each["model"], "p_best"])
         assert each["tied"] == board.loc[each["model"], "tied"]
