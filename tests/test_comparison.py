@@ -441,6 +441,9 @@ def test_who_may_be_best_is_said_at_the_quantile_of_dunnetts_test() -> None:
         low, high = rank_intervals(mean, 0.01**2 * np.eye(n), freedom)
         assert low.tolist() == [1, 1, 1, 1, 1 if tied else 5]
         assert high.tolist()[4] == 5
+        low, high = rank_intervals(0.5 - mean, 0.01**2 * np.eye(n), freedom)
+        assert high.tolist() == [5, 5, 5, 5, 5 if tied else 1]
+        assert low.tolist()[4] == 1
 
 
 def test_models_that_may_be_best_are_among_those_looked_at_closer() -> None:
@@ -546,6 +549,38 @@ def test_a_gap_without_noise_of_runs_is_the_narrower_of_walds_and_newcombes() ->
     )
     strangers = gaps_without_common_seeds(errors, n, None, 0)
     assert [strangers.low[1], strangers.high[1]] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_gap_is_over_the_seeds_that_both_ran_and_the_narrower_of_two_intervals() -> None:
+    rng = np.random.default_rng(10)
+    errors = 0.2 + 0.02 * np.arange(5)[:, None] + 0.004 * rng.standard_normal((5, 4))
+    errors[1, 0] = errors[2, 3] = errors[2, 2] = np.nan
+    errors[3] = [0.20, 0.32, 0.33, 0.19]  # far less stable
+    found, noise = compare(errors, 3000, None), run_noise(errors, 3000)
+    assert noise is not None
+    assert found.less_stable.tolist() == [False, False, False, True, False]
+    assert found.n_common.tolist() == [0, 3, 2, 4, 4]
+    mean = np.nanmean(errors, axis=1)
+    one_more = (mean * 3000 + 1) / 3002
+    scale = one_more * (1 - one_more)
+    residual = noise.for_intervals(noise.residual, noise.residual_freedom)
+    images = independent(mean, 3000)
+    for i in (1, 2, 3, 4):
+        gap = np.nanmean(errors[i] - errors[0])
+        n = found.n_common[i]
+        of_runs = (residual[i] * scale[i] + residual[0] * scale[0]) / n
+        of_images = (scale[i] + scale[0]) / 3000
+        freedom = noise.residual_freedom * ((of_runs + of_images) / of_runs) ** 2
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(of_runs + of_images)
+        low, high = error_intervals(mean, np.full(5, n), images, noise)
+        # the interval of the best one, over as many runs and with its own noise
+        alike = error_intervals(np.full(5, mean[0]), np.full(5, n), images, noise.of_model(0))
+        below = math.hypot(mean[i] - low[i], alike[1][i] - mean[0])
+        above = math.hypot(high[i] - mean[i], mean[0] - alike[0][i])
+        assert found.gap[i] == pytest.approx(gap)
+        assert found.gap_low[i] == pytest.approx(gap - min(half, below), abs=1e-7)
+        assert found.gap_high[i] == pytest.approx(gap + min(half, above), abs=1e-7)
+    assert np.isnan([found.gap[0], found.gap_low[0], found.gap_high[0]]).all()
 
 
 def test_a_gap_on_the_same_images_leaves_out_what_both_err_on() -> None:

@@ -15,7 +15,7 @@ from study_fakes import LITE, write_answers, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.records import pack_counts, pack_predictions
+from pipeline.records import Data, Record, pack_counts, pack_predictions
 from pipeline.statistics.comparison import (
     IMAGES,
     SEEDS_AND_IMAGES,
@@ -28,6 +28,7 @@ from pipeline.statistics.validation_images import (
     ImageNoise,
     after_one_more_run,
     binomial_sd,
+    exact_share,
     independent,
     lifted,
     paired,
@@ -324,3 +325,13 @@ def test_a_matrix_is_lifted_to_its_least_eigenvalue_and_else_kept():
     higher = lifted(matrix, 1.0)
     assert np.linalg.eigvalsh(higher) == pytest.approx([1.0, 3.9])
     assert higher @ [1, 1] == pytest.approx([3.9, 3.9])
+
+
+def test_an_error_of_single_precision_is_the_share_of_whole_answers_that_it_rounds() -> None:
+    single = Record("ok", "d", "net", "r", 0, data=Data(kind="single", n_classes=10))
+    assert exact_share(float(np.float32(1 / 3)), 360, single) == 120 / 360
+    assert exact_share(0.3334, 360, single) == 0.3334  # of no whole number of mistakes
+    assert exact_share(0.25, None, single) == 0.25
+    assert exact_share(None, 360, single) is None
+    tags = Record("ok", "d", "net", "r", 0, data=Data(kind="multi", n_classes=7))
+    assert exact_share(float(np.float32(11 / 210)), 30, tags) == 11 / 210
