@@ -551,6 +551,68 @@ def test_a_gap_without_noise_of_runs_is_the_narrower_of_walds_and_newcombes() ->
     assert [strangers.low[1], strangers.high[1]] == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_freedom_is_satterthwaites_of_the_least_certain_difference_to_the_best() -> None:
+    rng = np.random.default_rng(11)
+    errors = 0.3 + 0.01 * rng.standard_normal(4) + 0.01 * rng.standard_normal((6, 4))
+    errors[0] -= 0.02
+    errors[2, :2] = errors[4, 3] = np.nan
+    for n_valid in (400, 10**8):
+        found, noise = compare(errors, n_valid, None), run_noise(errors, n_valid)
+        assert noise is not None
+        assert noise.seed > 0
+        mean, finished = np.nanmean(errors, axis=1), np.isfinite(errors)
+        one_more = (mean * n_valid + 1) / (n_valid + 2)
+        scale = np.sqrt(one_more * (1 - one_more))
+        best = int(mean.argmin())
+        of_seeds = two_way(finished, noise.seed, 0)
+        expected = []
+        for i in set(range(6)) - {best}:
+            weights = np.zeros(6)
+            weights[[i, best]] = scale[i], -scale[best]
+            # what all seeds together do to both cancels, but for a difference in scale
+            shared = of_seeds - noise.seed / 4
+            seeds = weights @ shared @ weights
+            residual = noise.residual * (weights**2 / finished.sum(axis=1)).sum()
+            whole = seeds + residual + (weights**2).sum() / n_valid
+            parts = residual**2 / noise.residual_freedom + seeds**2 / noise.seed_freedom
+            expected.append(whole**2 / parts)
+        assert found.freedom == pytest.approx(min(expected), rel=1e-6)
+
+
+def test_gaps_on_the_same_images_count_mistakes_that_a_run_makes_alone_once() -> None:
+    """Of two studies: what runs add is the larger of their spread and of such mistakes."""
+    rng = np.random.default_rng(12)
+    hard = rng.random(500) < 0.3
+    p = np.array([0.25, 0.3, 0.35])[:, None, None] * np.where(hard, 2.2, 0.4)
+    wrong = (rng.random((3, 2, 500)) < p).astype(np.uint8)
+    errors = wrong.mean(axis=2)
+    errors[2] += [0.03, -0.03]  # and runs that move as a whole
+    images, noise = paired(list(wrong), 1), run_noise(errors, 500)
+    assert noise is not None
+    found = gaps_without_common_seeds(errors, 500, images, 1)
+    mean = errors.mean(axis=1)
+    one_more = (mean * 500 + 1) / 502
+    of_runs = noise.total * one_more * (1 - one_more) / 2
+    alone = images.alone / 2
+    added = np.maximum(of_runs, alone)
+    low, high = error_intervals(mean, np.full(3, 2), images, noise)
+    for i in (0, 2):
+        contrast = images.covariance[i, i] + images.covariance[1, 1] - 2 * images.covariance[i, 1]
+        lasting = contrast - alone[i] - alone[1]
+        estimated = added[i] + added[1]
+        freedom = noise.freedom * ((lasting + estimated) / estimated) ** 2
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(lasting + estimated)
+        below = math.hypot(mean[i] - low[i], high[1] - mean[1])
+        above = math.hypot(high[i] - mean[i], mean[1] - low[1])
+        gap = mean[i] - mean[1]
+        ends = [gap - min(half, below), gap + min(half, above)]
+        assert [found.low[i], found.high[i]] == pytest.approx(ends, abs=1e-6)
+    together = compare(errors, 500, images)
+    residual = noise.residual * one_more * (1 - one_more) / 2
+    more = np.diag(images.covariance) + np.maximum(residual - alone, 0)
+    assert np.diag(together.covariance) == pytest.approx(more)  # both seeds ran: they cancel
+
+
 def test_a_gap_is_over_the_seeds_that_both_ran_and_the_narrower_of_two_intervals() -> None:
     rng = np.random.default_rng(10)
     errors = 0.2 + 0.02 * np.arange(5)[:, None] + 0.004 * rng.standard_normal((5, 4))

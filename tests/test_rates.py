@@ -19,7 +19,17 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
-from pipeline.statistics.rates import FOLDS, changed_order, choices, cross_fitted, folds_of
+from pipeline.statistics.rates import (
+    FOLDS,
+    changed_order,
+    choices,
+    cross_fitted,
+    folds_of,
+    order_sentence,
+    rate_to_take,
+    take_sentence,
+    without_single_rates,
+)
 from pipeline.study.params import read_study
 
 RATES = ["lp_ft", "lp_ft_high", "lp_ft_low"]
@@ -103,18 +113,80 @@ def test_a_rate_is_chosen_by_the_fewest_mistakes_elsewhere(seeds: int):
     assert seeds == 1 or len(set(chosen.ravel().tolist())) > 1
 
 
-def test_pairs_change_their_order_where_one_of_two_errors_was_lower_and_is_higher():
-    first, own = [0.1, 0.2, 0.3, 0.3, np.nan], [0.15, 0.12, 0.3, 0.4, 0.1]
+def made_board(*errors: tuple[str, float | None, float]) -> pd.DataFrame:
+    """Models with their errors at the first rate and at their own."""
     rows = [
-        {"dataset": "d", "recipe": recipe, "model": model, "n": n, "error_rate_mean": error}
-        for recipe, errors in (("lp_ft", first), (OWN, own))
-        for model, (error, n) in zip(
-            "abcde", zip(errors, (1, 1, 1, 1, 0), strict=True), strict=True
-        )
+        {"dataset": "d", "recipe": recipe, "model": model, "error_rate_mean": error}
+        for model, *both in errors
+        for recipe, error in zip(("lp_ft", OWN), both, strict=True)
     ]
-    rates = pd.DataFrame([{"dataset": "d", "recipe": OWN, "rate": "lp_ft"}])
-    # a and b; c and d were equal, and e has no run
-    assert changed_order(pd.DataFrame(rows), rates) == (1, 6)
+    return pd.DataFrame(rows).assign(n=lambda rows: rows["error_rate_mean"].notna().astype(int))
+
+
+def made_rates(**left_out: tuple[str | None, str | None]) -> pd.DataFrame:
+    """Two rates of each model, and why one does not count; the second is the one to take."""
+    rows = [
+        {"model": model, "rate": rate, "left_out": why, "taken": rate == "lp_ft_high"}
+        for model, reasons in left_out.items()
+        for rate, why in zip(("lp_ft", "lp_ft_high"), reasons, strict=True)
+    ]
+    more = {"n_chosen": 15, "n_choices": 20, "choice_seconds": 33.0}
+    return pd.DataFrame(rows).assign(dataset="d", recipe=OWN, **more)
+
+
+def test_pairs_change_their_order_where_one_of_two_errors_was_lower_and_is_higher():
+    rates = made_rates(a=(None, None), b=(None, None))
+    board = made_board(
+        ("a", 0.1, 0.15), ("b", 0.2, 0.12), ("c", 0.3, 0.3), ("d", 0.3, 0.4), ("e", None, 0.1)
+    )
+    assert changed_order(board, rates) == (1, 6)  # c and d were equal, e has no error at first
+    assert order_sentence(board, rates) == (
+        "With each model at its own best of 2 rates, 1 of 6 pairs of models changes its order "
+        "against lp_ft alone."
+    )
+    two = board[board["model"].isin(["c", "d"])]
+    assert order_sentence(two, rates) == (
+        "With each model at its own best of 2 rates, 0 of 1 pair of models change their order "
+        "against lp_ft alone."
+    )
+    one = board[board["model"] == "a"]
+    assert order_sentence(one, rates) == "The model is at its own best of 2 rates."
+
+
+def test_models_that_lack_rates_are_told_with_the_reason():
+    rates = made_rates(a=("1 of 2 seeds finished", None), b=("no run finished",) * 2)
+    board = made_board(("a", 0.1, 0.15))
+    assert order_sentence(board, rates).endswith(
+        " a is judged at 1 of 2 rates (lp_ft: 1 of 2 seeds finished). b is not ranked (lp_ft: no "
+        "run finished, lp_ft_high: no run finished)."
+    )
+    only = "Fit it with recipe lp_ft_high, the only one of its rates that counts."
+    assert take_sentence(rates, "a") == only
+
+
+def test_the_rate_to_take_is_said_with_what_the_choice_cost():
+    rates = made_rates(a=(None, None))
+    said = (
+        "Fit it with recipe lp_ft_high, of its 2 rates the best on all validation images (chosen "
+        "in 15 of 20 cross-fitted choices"
+    )
+    assert take_sentence(rates, "a") == f"{said}; one seed of all 2 takes 33.0 s)."
+    assert take_sentence(rates.assign(choice_seconds=np.nan), "a") == f"{said})."
+    assert take_sentence(rates.assign(taken=False), "a") is None
+    assert rate_to_take(rates, "d", OWN, "a") == "lp_ft_high"
+    assert rate_to_take(rates, "d", "lp_ft", "a") == "lp_ft"
+    assert rate_to_take(None, "d", OWN, "a") == OWN
+
+
+def test_an_answer_is_not_chosen_from_single_rates_where_models_have_their_own():
+    board, rates = made_board(("a", 0.1, 0.2), ("b", 0.1, 0.2)), made_rates(a=(None, None))
+    assert without_single_rates(board, rates)["recipe"].tolist() == [OWN, OWN]
+    assert without_single_rates(board, None) is board
+    assert without_single_rates(board, rates[:0]) is board
+    unranked = board.assign(n=board["n"].where(board["recipe"] != OWN, 0))
+    assert len(without_single_rates(unranked, rates)) == 4  # no model has one of its own
+    other = board.assign(dataset="e")
+    assert len(without_single_rates(other, rates)) == 4
 
 
 def settings(recipe: str, **changes: Any) -> dict[str, Any]:
