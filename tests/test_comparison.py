@@ -397,34 +397,53 @@ def test_differences_of_means_have_the_variance_of_the_two_way_model_where_runs_
         assert variance == pytest.approx(expected, rel=0.02)
 
 
-def test_noise_with_missing_runs_is_that_of_least_squares_with_models_and_seeds_as_factors() -> (
-    None
-):
+@pytest.mark.parametrize(("error", "n_valid"), [(0.2, 10**9), (0.02, 250)])
+def test_noise_with_missing_runs_is_that_of_least_squares_with_models_and_seeds_as_factors(
+    error: float, n_valid: int
+) -> None:
+    """Where mistakes are few, a model counts as far as they show its spread."""
     rng = np.random.default_rng(7)
-    errors = 0.2 + 0.02 * rng.standard_normal((7, 4)) + 0.02 * rng.standard_normal(4)
+    errors = rng.standard_normal((7, 4)) + rng.standard_normal(4) + np.arange(7)[:, None]
+    errors = error * (1 + errors / 10)
     errors[rng.random(errors.shape) < 0.2] = np.nan
-    noise = run_noise(errors, 10**9)
+    noise = run_noise(errors, n_valid)
     assert noise is not None
     assert not noise.less_stable.any()
     rows, columns = np.nonzero(np.isfinite(errors))
     p = np.nanmean(errors, axis=1)
-    z = (errors[rows, columns] - p[rows]) / np.sqrt(p * (1 - p))[rows]
-    models, seeds = np.eye(7)[rows], np.eye(4)[columns]
+    one_more = (p * n_valid + 1) / (n_valid + 2)
+    scale = np.sqrt(one_more * (1 - one_more))
+    shown = p * (1 - p) / scale**2
+    z = (errors[rows, columns] - p[rows]) / scale[rows]
+    models, seeds = np.eye(7)[rows], np.sqrt(shown)[rows, None] * np.eye(4)[columns]
 
-    def squares(design: np.ndarray) -> tuple[float, int]:
-        fitted, _, rank, _ = np.linalg.lstsq(design, z, rcond=None)
-        return float(((z - design @ fitted) ** 2).sum()), len(z) - int(rank)
+    def squares(design: np.ndarray) -> float:
+        fitted = np.linalg.lstsq(design, z, rcond=None)[0]
+        return float(((z - design @ fitted) ** 2).sum())
 
-    left, freedom = squares(np.hstack([models, seeds]))
-    within, of_runs = squares(models)
+    left, within = squares(np.hstack([models, seeds])), squares(models)
+    of_runs = (shown * (np.isfinite(errors).sum(axis=1) - 1)).sum()
+    freedom = of_runs - 3
     assert noise.residual_freedom == pytest.approx(freedom)
     assert noise.residual == pytest.approx(left / freedom)
     assert noise.total == pytest.approx(within / of_runs)
-    assert noise.seed_freedom == of_runs - freedom == 3
+    assert noise.seed_freedom == 3
     per_seed = (within - left) / 3
+    assert per_seed > noise.residual
     assert noise.seed == pytest.approx((per_seed - noise.residual) / (of_runs / 3))
     parts = ((3 * per_seed / of_runs) ** 2 / 3, (left / of_runs) ** 2 / freedom)
     assert noise.freedom == pytest.approx(noise.total**2 / sum(parts))
+
+
+def test_the_least_stable_model_is_tested_first_however_few_its_runs() -> None:
+    """One of more runs has more squares, but less variance than is clear."""
+    calm = 0.3 + 0.01 * math.sqrt(0.75) * np.array([-1, 1, -1, 1])
+    errors = np.tile(calm, (11, 1))
+    errors[3] = 0.3 + math.sqrt(5) * (calm - 0.3)
+    errors[7] = [0.3 - 0.01 * math.sqrt(7), 0.3 + 0.01 * math.sqrt(7), np.nan, np.nan]
+    noise = run_noise(errors, 10**9)
+    assert noise is not None
+    assert noise.less_stable.tolist() == [number == 7 for number in range(11)]
 
 
 def test_who_may_be_best_is_said_at_the_quantile_of_dunnetts_test() -> None:

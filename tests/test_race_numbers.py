@@ -564,15 +564,15 @@ def test_a_prior_of_others_has_the_coefficients_of_one_regression_with_their_own
 def test_what_is_learned_is_as_uncertain_as_single_datasets_differ() -> None:
     """Of many and large datasets, each coefficient's variance is that between the datasets."""
     rng = np.random.default_rng(5)
-    slopes = rng.normal(0.3, 0.5, 200)
+    slopes = rng.normal([0.3, -0.2], [0.5, 0.1], (200, 2))
     others = []
     for slope in slopes:
-        x = rng.standard_normal((400, 1))
-        y = slope * x[:, 0] + 0.3 * rng.standard_normal(400)
+        x = rng.standard_normal((400, 2))
+        y = x @ slope + 0.3 * rng.standard_normal(400)
         others.append(OtherDataset(x, np.full((400, 1), np.nan), y))
-    level = learned_prior(others, assumed_prior(1, 1)).levels[0]
-    assert level.mean[1] == pytest.approx(slopes.mean(), abs=0.01)
-    assert level.variance[1] * level.residual**2 == pytest.approx(slopes.var(), rel=0.05)
+    level = learned_prior(others, assumed_prior(2, 1)).levels[0]
+    assert level.mean[1:] == pytest.approx(slopes.mean(axis=0), abs=0.01)
+    assert level.variance[1:] * level.residual**2 == pytest.approx(slopes.var(axis=0), rel=0.07)
 
 
 def test_the_freedom_of_a_residual_is_that_of_how_much_datasets_differ_in_it() -> None:
@@ -581,9 +581,8 @@ def test_the_freedom_of_a_residual_is_that_of_how_much_datasets_differ_in_it() -
         others = []
         for noise in np.sqrt(0.1 * freedom / rng.chisquare(freedom, 150)):
             x = rng.standard_normal((800, 1))
-            others.append(
-                OtherDataset(x, np.full((800, 1), np.nan), noise * rng.standard_normal(800))
-            )
+            y = 2 * x[:, 0] + noise * rng.standard_normal(800)
+            others.append(OtherDataset(x, np.full((800, 1), np.nan), y))
         found = learned_prior(others, assumed_prior(1, 1)).levels[0].freedom
         assert among[0] <= found <= among[1]
         assert learned_prior(others[:2], assumed_prior(1, 1)).levels[0].freedom == 4
@@ -696,6 +695,11 @@ def test_without_four_models_on_another_dataset_all_is_assumed() -> None:
     assert basis == "assumed, because no other dataset has fits of 4 of these models"
     assert prior.learned == 0
     assert prior.levels[0].mean.tolist() == [0, 0.15, *[0] * (features.shape[1] - 1)]
+    one = {"a": dict(zip(MODELS, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True))}
+    features, prior, basis = fitted_prior(published_of_models(), one, {})
+    assert basis == "learned from 5 models of a"
+    assert len(prior.levels[0].mean) == 1 + features.shape[1]
+    assert prior.levels[0].mean[-1] == pytest.approx(0)  # there is no other one to explain it by
 
 
 def test_coefficients_of_one_dataset_are_shrunk_by_a_ridge_towards_those_of_all() -> None:
