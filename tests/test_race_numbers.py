@@ -377,6 +377,9 @@ def test_images_add_the_variance_of_answers_beside_those_of_the_other_models() -
     beside = wrong - wrong.mean(axis=0)
     expected = [np.mean((each - each.mean()) ** 2) / 400 + 1 / 400**2 for each in beside]
     assert race.image_variance(np.arange(3)) == pytest.approx(expected)
+    apart = (wrong[0] - wrong[2]) / 2  # half their difference is either's from their mean
+    expected = np.mean((apart - apart.mean()) ** 2) / 400 + 1 / 400**2
+    assert race.image_variance(np.array([0, 2])) == pytest.approx([expected] * 2)
     p = wrong[1].mean()
     assert race.image_variance(np.array([1])) == pytest.approx(p * (1 - p) / 400)
     race.answers[2] = []
@@ -415,6 +418,18 @@ def test_a_fit_is_chosen_by_its_expected_gain_over_its_price() -> None:
     best = max(found, key=lambda model: gains[model])
     [chosen] = race.choose(1e6)
     assert (chosen.model, chosen.rung, chosen.seconds) == (best, RUN, 60.0)
+
+
+def test_before_any_fit_a_model_gains_by_what_it_may_be_below_the_lowest_prediction() -> None:
+    race = race_of(3, covers_images=False)
+    race.unprobed[:] = True
+    mean, sd = race.belief(race.prediction())
+    run_sd = race.spread.sd(mean)
+    for _, action in race._actions(race.prediction(), mean, sd, 1e6):
+        m = action.model
+        moves = sd[m] ** 2 / math.sqrt(sd[m] ** 2 + run_sd[m] ** 2)
+        assert action.gain == pytest.approx(expected_gain(mean[m] - mean.min(), moves), rel=1e-3)
+    assert len(race._actions(race.prediction(), mean, sd, 1e6)) == 3
 
 
 def test_a_probe_counts_the_fit_that_it_may_lead_to_as_far_as_that_is_likely() -> None:
