@@ -598,23 +598,24 @@ def test_the_freedom_is_satterthwaites_of_the_least_certain_difference_to_the_be
         assert found.freedom == pytest.approx(min(expected), rel=1e-6)
 
 
-def test_gaps_on_the_same_images_count_mistakes_that_a_run_makes_alone_once() -> None:
+@pytest.mark.parametrize("moved", [0.0, 0.03])
+def test_gaps_on_the_same_images_count_mistakes_that_a_run_makes_alone_once(moved: float) -> None:
     """Of two studies: what runs add is the larger of their spread and of such mistakes."""
     rng = np.random.default_rng(12)
     hard = rng.random(500) < 0.3
-    p = np.array([0.25, 0.3, 0.35])[:, None, None] * np.where(hard, 2.2, 0.4)
-    wrong = (rng.random((3, 2, 500)) < p).astype(np.uint8)
+    p = np.array([0.25, 0.3, 0.35])[:, None, None] * np.where(hard, 2.6, 0.1)
+    wrong = (rng.random((3, 6, 500)) < p).astype(np.uint8)
     errors = wrong.mean(axis=2)
-    errors[2] += [0.03, -0.03]  # and runs that move as a whole
+    errors[2] += 3 * [moved, -moved]  # and runs that move as a whole
     images, noise = paired(list(wrong), 1), run_noise(errors, 500)
     assert noise is not None
     found = gaps_without_common_seeds(errors, 500, images, 1)
     mean = errors.mean(axis=1)
     one_more = (mean * 500 + 1) / 502
-    of_runs = noise.total * one_more * (1 - one_more) / 2
-    alone = images.alone / 2
+    of_runs = variance_of_a_run(noise, 3)[0] * one_more * (1 - one_more) / 6
+    alone = images.alone / 6
     added = np.maximum(of_runs, alone)
-    low, high = error_intervals(mean, np.full(3, 2), images, noise)
+    low, high = error_intervals(mean, np.full(3, 6), images, noise)
     for i in (0, 2):
         contrast = images.covariance[i, i] + images.covariance[1, 1] - 2 * images.covariance[i, 1]
         lasting = contrast - alone[i] - alone[1]
@@ -624,12 +625,13 @@ def test_gaps_on_the_same_images_count_mistakes_that_a_run_makes_alone_once() ->
         below = math.hypot(mean[i] - low[i], high[1] - mean[1])
         above = math.hypot(high[i] - mean[i], mean[1] - low[1])
         gap = mean[i] - mean[1]
+        assert moved or half < 0.98 * min(below, above)
         ends = [gap - min(half, below), gap + min(half, above)]
         assert [found.low[i], found.high[i]] == pytest.approx(ends, abs=1e-6)
     together = compare(errors, 500, images)
-    residual = noise.residual * one_more * (1 - one_more) / 2
+    residual = noise.of_each(noise.residual) * one_more * (1 - one_more) / 6
     more = np.diag(images.covariance) + np.maximum(residual - alone, 0)
-    assert np.diag(together.covariance) == pytest.approx(more)  # both seeds ran: they cancel
+    assert np.diag(together.covariance) == pytest.approx(more)  # all seeds ran: they cancel
 
 
 def test_a_gap_is_over_the_seeds_that_both_ran_and_the_narrower_of_two_intervals() -> None:
