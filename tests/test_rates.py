@@ -17,15 +17,18 @@ from pipeline.plot import __main__ as plot
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
+from pipeline.records import pack_counts, unpack_counts
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
 from pipeline.statistics.rates import (
     FOLDS,
+    RateGroup,
     changed_order,
     choices,
     cross_fitted,
     folds_of,
     order_sentence,
+    own_rates,
     rate_to_take,
     take_sentence,
     without_single_rates,
@@ -111,6 +114,44 @@ def test_a_rate_is_chosen_by_the_fewest_mistakes_elsewhere(seeds: int):
             here = folds == fold
             assert (answers[seed, here] == wrong[chosen[seed, fold], seed, here]).all()
     assert seeds == 1 or len(set(chosen.ravel().tolist())) > 1
+
+
+def test_a_cross_fitted_run_has_the_error_of_its_answers_and_the_time_of_the_rate_to_take():
+    wrong = sweep(np.random.default_rng(5), [0.3, 0.2], 2)
+    runs = pd.DataFrame(
+        [
+            {
+                **{"dataset": "d", "model": "m", "recipe": rate, "seed": seed, "family": "f"},
+                **{"status": "ok", "labels": 1, "data_fingerprint": "print", "not_timed": None},
+                "valid_wrong": pack_counts(wrong[number, seed]),
+                "error_rate": wrong[number, seed].mean(),
+                "accuracy": 0.0,
+                "fbeta2": 0.5,
+                "fit_seconds": [10.0, 30.0][number] + seed,
+            }
+            for number, rate in enumerate(RATES[:2])
+            for seed in range(2)
+        ]
+    )
+    failed = runs[:1].assign(seed=2, status="failed", valid_wrong=None, error_rate=np.nan)
+    group = RateGroup("lp_ft", tuple(RATES[:2]), {rate: {"lr": 0.1} for rate in RATES[:2]})
+    own = own_rates(pd.concat([runs, failed], ignore_index=True), [group])
+    folds = folds_of(IMAGES, "print")
+    chosen = choices(wrong, folds)
+    answers = cross_fitted(wrong, chosen, folds)
+    assert own.runs["seed"].tolist() == [0, 1, 2]
+    assert own.runs["status"].tolist() == ["ok", "ok", "failed"]
+    assert set(own.runs["recipe"]) == {OWN}
+    errors = answers.mean(axis=1).tolist()
+    assert own.runs["error_rate"].tolist()[:2] == pytest.approx(errors)
+    assert own.runs["accuracy"].tolist()[:2] == pytest.approx([1 - each for each in errors])
+    assert own.runs["fbeta2"].isna().all()  # it is of no one rate
+    assert own.runs["fit_seconds"].tolist()[:2] == [30.0, 31.0]
+    assert (unpack_counts(own.runs["valid_wrong"][1]) == answers[1]).all()
+    assert own.rates["taken"].tolist() == [False, True]
+    assert own.rates["n_chosen"].tolist() == [int((chosen == each).sum()) for each in (0, 1)]
+    assert own.rates["choice_seconds"].tolist() == [10.5 + 30.5] * 2
+    assert own.rates["left_out"].isna().all()  # the third seed finished at no rate
 
 
 def made_board(*errors: tuple[str, float | None, float]) -> pd.DataFrame:
