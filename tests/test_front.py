@@ -16,6 +16,9 @@ from pipeline.statistics.fit_times import (
     AT_LEAST,
     AT_MOST,
     CPU_SECONDS,
+    ESTIMATED_FACTOR,
+    ESTIMATED_ON,
+    ESTIMATED_SECONDS,
     SECONDS_AT_LEAST,
     along_front,
     front_of_three,
@@ -24,6 +27,7 @@ from pipeline.statistics.fit_times import (
     least_share_alone,
     main_devices,
     relative_noise,
+    times_elsewhere,
     with_bounds,
     with_least_seconds,
 )
@@ -189,3 +193,19 @@ def test_a_fit_alone_takes_half_of_what_each_of_its_threads_computed_at_the_leas
     found = with_least_seconds(board, alone).iloc[0]
     assert found[SECONDS_AT_LEAST] == 0
     assert found[CPU_SECONDS] == 12
+
+
+def test_an_estimated_time_may_be_off_by_its_factor_either_way() -> None:
+    rows = pd.DataFrame(
+        {
+            "model": ["a", "b"],
+            ESTIMATED_SECONDS: [60.0, np.nan],
+            ESTIMATED_FACTOR: [1.5, np.nan],
+            ESTIMATED_ON: "H100",
+        }
+    )
+    assert times_elsewhere(rows) == {
+        "device": "H100",
+        "models": {"a": {"seconds": 60.0, "least": 40.0, "most": 90.0}, "b": None},
+    }
+    assert times_elsewhere(rows.drop(columns=ESTIMATED_ON)) is None
