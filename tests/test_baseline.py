@@ -11,13 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from scipy import stats
 
 from pipeline.baseline import __main__ as stage
 from pipeline.configuration import hydra_app
 from pipeline.dataset.prepared import open_prepared
 from pipeline.records import Cost, Data, Metrics, Record, pack_counts, read_record, unpack_counts
 from pipeline.statistics.answer import _points, baseline_columns, baseline_interval, gain_sentence
-from pipeline.statistics.validation_images import check_answers, check_predictions
+from pipeline.statistics.comparison import run_noise
+from pipeline.statistics.validation_images import check_answers, check_predictions, paired
 
 MODEL = "tf_efficientnet_lite0.in1k"
 IMAGES = 400
@@ -249,6 +251,49 @@ def test_frozen_features_of_another_model_that_err_no_more_are_named(
     assert ("of other errs on" in told) == (said is not None)
     assert said is None or told.endswith(said)
     assert "other errs" not in str(gain_sentence(board, "other"))
+
+
+def test_fits_that_are_worse_than_frozen_features_are_said_to_be_by_how_much() -> None:
+    """Of several the one that is the least behind; of one model among others what it would gain."""
+    ends = {"gain_low": [-0.05, -0.03], "gain_high": [-0.03, -0.01], "error_rate_mean": 0.4}
+    told = {
+        "baseline_error": 0.38,
+        "baseline_low": 0.3,
+        "baseline_high": 0.5,
+        "baseline_seconds": 3,
+    }
+    board = pd.DataFrame({"model": ["a", "b"], "gain": [-0.04, -0.02], **ends, **told})
+    assert gain_sentence(board, "a") == (
+        "None of these fits beats frozen features with a linear head: the best is 2.0 points worse "
+        "[1.0, 3.0]. Do not trust this ranking."
+    )
+    mixed = board.assign(gain_high=[-0.03, 0.01])
+    assert str(gain_sentence(mixed, "a")).startswith(
+        "Its frozen features with a linear head are 4.0 points better [3.0, 5.0]: take those, or "
+        "another recipe."
+    )
+
+
+def test_a_gains_interval_is_that_of_the_difference_image_by_image() -> None:
+    """And of the runs, where those vary by more than what a run alone gets wrong."""
+    errors = [0.10, 0.14, 0.12]
+    runs, record = fits(errors), frozen(0.30)
+    found = baseline_columns(runs, {("pets", MODEL): record}).iloc[0]
+    answers = np.stack([unpack_counts(each) for each in runs["valid_wrong"]])
+    fixed = unpack_counts(str(record.valid_wrong))
+    difference = answers.mean(axis=0) - fixed
+    of_images = difference.var(ddof=1) / IMAGES + 2 / IMAGES**2
+    alone = paired([answers, fixed[None]], 1).alone[0] / 3
+    of_runs = np.var(errors, ddof=1) / 3
+    assert of_runs > 2 * alone
+    noise = run_noise(np.array([errors]), IMAGES)
+    assert noise is not None
+    lasting = of_images - alone
+    freedom = noise.freedom * ((lasting + of_runs) / of_runs) ** 2
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(lasting + of_runs)
+    assert found["gain"] == pytest.approx(0.18)
+    assert found["gain_high"] - 0.18 == pytest.approx(half, rel=0.01)
+    assert 0.18 - found["gain_low"] == pytest.approx(half, rel=0.01)
 
 
 def test_a_ranking_is_not_called_worthless_while_a_fit_has_no_baseline() -> None:

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 from pipeline.records import Data, Metrics, Record, pack_counts, read_record
-from pipeline.statistics.doubts import doubts, doubts_column, noise_of, split_doubts
+from pipeline.statistics.doubts import (
+    EpochNoise,
+    doubts,
+    doubts_column,
+    models_by_doubt,
+    noise_of,
+    split_doubts,
+)
 from pipeline.study.params import Cell
 
 GOOD = (0.30, 0.20, 0.17, 0.16)
@@ -71,6 +79,28 @@ def test_runs_that_err_on_the_same_images_have_less_noise() -> None:
     assert "2 of 2 runs" in doubts([alike, other])[0]
     assert noise_of([alike, other]).own < 0.1 < noise_of([record(), record()]).own
     assert noise_of([alike, alike]).exceeded(0.05, 0.05) is False
+
+
+@pytest.mark.parametrize(("own", "lower"), [(1.0, 0.1), (0.2, 0.1), (0.2, 0.0), (0.0, 0.3)])
+def test_a_difference_is_more_than_noise_from_two_standard_deviations_on(
+    own: float, lower: float
+) -> None:
+    """Of two binomials with one mistake and one hit more, as far as they do not cancel."""
+
+    def beyond(gap: float) -> float:
+        p = (np.array([lower, lower + gap]) * 360 + 1) / 362
+        return float(gap - 2 * np.sqrt(own * (p * (1 - p)).sum() / 360 + 1 / 360**2))
+
+    gap = brentq(beyond, 0, 0.5)
+    noise = EpochNoise(360, own)
+    assert not noise.exceeded(lower + 0.999 * gap, lower)
+    assert noise.exceeded(lower + 1.001 * gap, lower)
+    assert not EpochNoise(None, own).exceeded(1.0, 0.0)
+
+
+def test_a_fit_is_unfinished_if_its_last_epoch_takes_a_quarter_of_the_lowest_error() -> None:
+    for last, fires in ((0.3001, False), (0.2999, True)):
+        assert bool(doubts([record((0.4, 0.6, last))])) == fires
 
 
 def test_an_error_that_rose_at_unfreezing_and_stayed_is_a_doubt() -> None:
@@ -163,6 +193,22 @@ def test_pictures_that_were_learned_from_are_a_doubt_about_the_error_of_a_part()
     assert doubts([run], {**meta, "duplicates_across_parts": []}) == []
     assert doubts([run], {**meta, "fingerprint": "before"}) == doubts([run]) == []
     assert doubts_column({Cell("d", "net", "r", 0): run}, {"d": meta}).iloc[0].count(";") == 1
+
+
+def test_a_doubt_in_all_runs_is_one_however_many_the_runs() -> None:
+    sentences = {
+        "a": ["only 9 steps (2 of 2 runs)", "never fell (1 of 2 runs)"],
+        "b": ["only 9 steps (3 of 3 runs)"],
+        "c": ["never fell (1 of 2 runs)"],
+        "d": ["never fell (2 of 3 runs)"],
+        "e": ["rare class (1 of 1 run)"],
+    }
+    assert models_by_doubt(sentences) == {
+        "only 9 steps (all runs)": ["a", "b"],
+        "never fell (1 of 2 runs)": ["a", "c"],
+        "never fell (2 of 3 runs)": ["d"],
+        "rare class (1 of 1 run)": ["e"],
+    }
 
 
 def test_runs_that_did_not_finish_do_not_count() -> None:

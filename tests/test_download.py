@@ -128,6 +128,7 @@ def test_killed_while_downloading_the_next_call_continues(
         assert not (archives / "set.tgz").exists()
     assert get_archive(server.archive(sha256=SHA256))[0].read_bytes() == BODY
     assert server.ranges[0] is None
+    assert len(server.ranges) == 4
     assert all(each is not None for each in server.ranges[1:])
 
 

@@ -182,6 +182,7 @@ def test_every_pair_stands_in_both_published_files_at_that_size(
                 size = row.get("img_size") or row.get(f"{mode}_img_size")
                 value = row.get("top1") or row.get(f"{mode}_samples_per_sec")
                 published[path.name, row["model"], size] = value
+    assert len(imagenet) > 1000
     for row in imagenet.itertuples():
         size = str(row.img_size)
         assert float(published[ACCURACY, row.model, size]) == row.top1

@@ -15,7 +15,7 @@ from study_fakes import LITE, write_answers, write_imagenet, write_run, write_st
 
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
-from pipeline.records import pack_counts, pack_predictions
+from pipeline.records import Data, Record, pack_counts, pack_predictions
 from pipeline.statistics.comparison import (
     IMAGES,
     SEEDS_AND_IMAGES,
@@ -23,7 +23,16 @@ from pipeline.statistics.comparison import (
     error_intervals,
     run_noise,
 )
-from pipeline.statistics.validation_images import INDEPENDENT, independent, paired
+from pipeline.statistics.validation_images import (
+    INDEPENDENT,
+    ImageNoise,
+    after_one_more_run,
+    binomial_sd,
+    exact_share,
+    independent,
+    lifted,
+    paired,
+)
 
 MODELS, IMAGES_HELD = 12, 360
 
@@ -251,3 +260,78 @@ def test_a_mistake_or_two_in_all_runs_leave_no_interval_that_says_nothing():
         highest.append(found.high.max())
     assert np.median(highest) < 0.02
     assert max(highest) < 0.05
+
+
+def interaction(shares: np.ndarray) -> float:
+    """The mean square that is left of shares [runs, images] with both as factors."""
+    runs, images = shares.shape
+    of_run, of_image = (each.ravel() for each in np.indices(shares.shape))
+    design = np.hstack([np.eye(runs)[of_run], np.eye(images)[of_image]])
+    fitted = design @ np.linalg.lstsq(design, shares.ravel(), rcond=None)[0]
+    return float(((shares.ravel() - fitted) ** 2).sum() / ((runs - 1) * (images - 1)))
+
+
+@pytest.mark.parametrize("labels", [1, 4])
+def test_the_parts_of_a_variance_over_images_are_those_of_an_analysis_of_variance(labels: int):
+    rng = np.random.default_rng(8)
+    wrong = [
+        rng.binomial(labels, rng.choice([0.05, 0.5], p=[0.8, 0.2], size=60), size=(runs, 60))
+        for runs in (3, 1, 2)
+    ]
+    found = paired(wrong, labels)
+    shares = [each / labels for each in wrong]
+    p = np.array([each.mean() for each in shares])
+    one_more = (p * 60 + 1) / 62
+    scale = one_more * (1 - one_more)
+    weight = np.array([2, 0, 1])  # repeats
+    alone = np.array([interaction(each) if len(each) > 1 else 0 for each in shares])
+    own = (weight * alone / scale).sum() / (weight * p * (1 - p) / scale).sum()
+    assert found.own == pytest.approx(own, rel=1e-4)
+    of_runs = np.array([each.var(axis=1, ddof=1).mean() for each in shares])
+    whole = (of_runs / scale).sum() / (p * (1 - p) / scale).sum()
+    assert found.share == pytest.approx(max(min(whole, 1) - own, 0), rel=1e-4)
+    assert found.alone == pytest.approx(own * scale / 60, rel=1e-4)
+    of_images = np.array([each.mean(axis=0) for each in shares])
+    expected = np.cov(of_images) / 60 + np.eye(3) / (60 * labels) ** 2
+    assert found.covariance == pytest.approx(expected, rel=1e-4)
+    some = found.of(np.array([2, 0]))
+    assert some.covariance == pytest.approx(expected[[2, 0]][:, [2, 0]], rel=1e-4)
+    assert some.alone == pytest.approx(found.alone[[2, 0]])
+
+
+def test_without_answers_each_model_has_the_variance_of_a_binomial_with_one_of_each_more():
+    found = independent(np.array([0.0, 0.2]), 98)
+    p = np.array([1 / 100, 20.6 / 100])
+    assert found.covariance == pytest.approx(np.diag(p * (1 - p) / 98))
+    assert binomial_sd(np.array([0.2]), 98) == pytest.approx(stats.bernoulli(0.206).std())
+    assert (found.share, found.own, found.alone.tolist()) == (1, 0, [0, 0])
+
+
+def test_one_more_run_takes_away_its_share_of_the_mistakes_made_alone():
+    shared, alone = np.array([[5.0, 2.0], [2.0, 4.0]]), np.array([1.0, 3.0])
+    runs, again = np.array([2, 3]), np.array([True, False])
+    now = ImageNoise("paired", 400, shared + np.diag(alone / runs), 0.5, 0.5, alone)
+    later = after_one_more_run(now, runs, again, 400)
+    assert later.covariance == pytest.approx(shared + np.diag(alone / np.array([3, 3])))
+    more_images = after_one_more_run(now, runs, again, 1600)
+    assert more_images.covariance == pytest.approx(later.covariance / 4)
+    assert more_images.alone == pytest.approx(alone / 4)
+    assert more_images.n_valid == 1600
+
+
+def test_a_matrix_is_lifted_to_its_least_eigenvalue_and_else_kept():
+    matrix = np.array([[2.0, 1.9], [1.9, 2.0]])  # eigenvalues 0.1 and 3.9
+    assert lifted(matrix, 0.1 - 1e-9) is matrix
+    higher = lifted(matrix, 1.0)
+    assert np.linalg.eigvalsh(higher) == pytest.approx([1.0, 3.9])
+    assert higher @ [1, 1] == pytest.approx([3.9, 3.9])
+
+
+def test_an_error_of_single_precision_is_the_share_of_whole_answers_that_it_rounds() -> None:
+    single = Record("ok", "d", "net", "r", 0, data=Data(kind="single", n_classes=10))
+    assert exact_share(float(np.float32(1 / 3)), 360, single) == 120 / 360
+    assert exact_share(0.3334, 360, single) == 0.3334  # of no whole number of mistakes
+    assert exact_share(0.25, None, single) == 0.25
+    assert exact_share(None, 360, single) is None
+    tags = Record("ok", "d", "net", "r", 0, data=Data(kind="multi", n_classes=7))
+    assert exact_share(float(np.float32(11 / 210)), 30, tags) == 11 / 210

@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from study_fakes import LITE, write_answers, write_failure, write_imagenet, write_run, write_study
+from study_fakes import (
+    CPU,
+    LITE,
+    write_answers,
+    write_failure,
+    write_imagenet,
+    write_run,
+    write_study,
+)
 from test_report import paths
 
 from pipeline.aggregate import __main__ as aggregate
@@ -291,6 +299,35 @@ def test_runs_on_the_same_images_are_held_against_the_best_of_this_study(study: 
     assert row["gap"] == pytest.approx(0.0, abs=1e-9)  # as many mistakes as this study's best
     assert row["gap_low"] < 0 < row["gap_high"]
     assert row["where"] == "theirs"  # no folder of this machine in a table
+
+
+def test_runs_of_others_are_counted_and_timed_as_their_own_records_say(study: Path) -> None:
+    """The best first; times are of the device of most runs, where nothing speaks against them."""
+    fits = (  # model, seed, mistakes, seconds, what else the record says
+        (LITE[1], 0, 90, 10.0, {}),
+        (LITE[1], 1, 90, 20.0, {}),
+        (LITE[1], 2, 90, 90.0, {"device": {**CPU, "name": "Another CPU"}}),
+        (LITE[1], 3, 90, 70.0, {"device": {**CPU, "shared": True}}),
+        (LITE[1], 4, 90, 80.0, {"not_for_speed": "the batch was halved"}),
+        (LITE[2], 0, 36, 50.0, {"not_for_speed": "the batch was halved"}),
+    )
+    for model, seed, mistakes, seconds, changes in fits:
+        wrong, cost = np.arange(360) < mistakes, {"fit_seconds": seconds}
+        write_answers(study / "theirs", model, seed, wrong, cost=cost, **changes)
+    finished = study / "theirs/digits" / LITE[2] / "quickstart/0.json"
+    data = json.loads(finished.read_text())["data"]
+    for model, seed in ((LITE[2], 1), (LITE[0], 0)):
+        write_failure(study / "theirs", model, seed, "out of memory", data=data)
+    add(study, study / "theirs")
+    rows = read_pool_table(tables(study)).set_index("model")
+    assert rows.index.tolist() == [LITE[2], LITE[1], LITE[0]]
+    assert rows["n"].tolist() == [1, 5, 0]
+    assert rows["n_failed"].tolist() == [1, 0, 1]
+    assert rows["error_rate_mean"].tolist() == pytest.approx([0.1, 0.25, np.nan], nan_ok=True)
+    times = rows["steady_fit_seconds_there"].tolist()
+    assert times == pytest.approx([np.nan, 15.0, np.nan], nan_ok=True)
+    assert rows.loc[LITE[1], "device_there"].startswith("Some CPU")
+    assert rows["tied_there"].tolist()[:2] == [True, False]
 
 
 @pytest.mark.parametrize("changes", [{"fingerprint": "another"}, {"n_valid": 359}])

@@ -17,9 +17,22 @@ from pipeline.plot import __main__ as plot
 from pipeline.recommend import __main__ as recommend
 from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
+from pipeline.records import pack_counts, unpack_counts
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
-from pipeline.statistics.rates import FOLDS, choices, cross_fitted, folds_of
+from pipeline.statistics.rates import (
+    FOLDS,
+    RateGroup,
+    changed_order,
+    choices,
+    cross_fitted,
+    folds_of,
+    order_sentence,
+    own_rates,
+    rate_to_take,
+    take_sentence,
+    without_single_rates,
+)
 from pipeline.study.params import read_study
 
 RATES = ["lp_ft", "lp_ft_high", "lp_ft_low"]
@@ -83,6 +96,138 @@ def test_the_images_that_a_rate_answers_for_had_no_say_in_its_choice():
             changed[:, :, folds == fold] = rng.integers(0, 2, changed[:, :, folds == fold].shape)
             changed[:, seed] = rng.integers(0, 2, changed[:, seed].shape)
             assert choices(changed, folds)[seed, fold] == before[seed, fold]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_rate_is_chosen_by_the_fewest_mistakes_elsewhere(seeds: int):
+    """On all other folds, of all other seeds; a seed alone chooses by its own."""
+    rng = np.random.default_rng(3)
+    wrong = sweep(rng, [0.2, 0.2, 0.25], seeds)
+    folds = folds_of(IMAGES, "print")
+    chosen = choices(wrong, folds)
+    answers = cross_fitted(wrong, chosen, folds)
+    for seed in range(seeds):
+        others = [each for each in range(seeds) if each != seed] or [seed]
+        for fold in range(FOLDS):
+            mistakes = [int(rate[others][:, folds != fold].sum()) for rate in wrong]
+            assert chosen[seed, fold] == mistakes.index(min(mistakes))
+            here = folds == fold
+            assert (answers[seed, here] == wrong[chosen[seed, fold], seed, here]).all()
+    assert seeds == 1 or len(set(chosen.ravel().tolist())) > 1
+
+
+def test_a_cross_fitted_run_has_the_error_of_its_answers_and_the_time_of_the_rate_to_take():
+    wrong = sweep(np.random.default_rng(5), [0.3, 0.2], 2)
+    runs = pd.DataFrame(
+        [
+            {
+                **{"dataset": "d", "model": "m", "recipe": rate, "seed": seed, "family": "f"},
+                **{"status": "ok", "labels": 1, "data_fingerprint": "print", "not_timed": None},
+                "valid_wrong": pack_counts(wrong[number, seed]),
+                "error_rate": wrong[number, seed].mean(),
+                "accuracy": 0.0,
+                "fbeta2": 0.5,
+                "fit_seconds": [10.0, 30.0][number] + seed,
+            }
+            for number, rate in enumerate(RATES[:2])
+            for seed in range(2)
+        ]
+    )
+    failed = runs[:1].assign(seed=2, status="failed", valid_wrong=None, error_rate=np.nan)
+    group = RateGroup("lp_ft", tuple(RATES[:2]), {rate: {"lr": 0.1} for rate in RATES[:2]})
+    own = own_rates(pd.concat([runs, failed], ignore_index=True), [group])
+    folds = folds_of(IMAGES, "print")
+    chosen = choices(wrong, folds)
+    answers = cross_fitted(wrong, chosen, folds)
+    assert own.runs["seed"].tolist() == [0, 1, 2]
+    assert own.runs["status"].tolist() == ["ok", "ok", "failed"]
+    assert set(own.runs["recipe"]) == {OWN}
+    errors = answers.mean(axis=1).tolist()
+    assert own.runs["error_rate"].tolist()[:2] == pytest.approx(errors)
+    assert own.runs["accuracy"].tolist()[:2] == pytest.approx([1 - each for each in errors])
+    assert own.runs["fbeta2"].isna().all()  # it is of no one rate
+    assert own.runs["fit_seconds"].tolist()[:2] == [30.0, 31.0]
+    assert (unpack_counts(own.runs["valid_wrong"][1]) == answers[1]).all()
+    assert own.rates["taken"].tolist() == [False, True]
+    assert own.rates["n_chosen"].tolist() == [int((chosen == each).sum()) for each in (0, 1)]
+    assert own.rates["choice_seconds"].tolist() == [10.5 + 30.5] * 2
+    assert own.rates["left_out"].isna().all()  # the third seed finished at no rate
+
+
+def made_board(*errors: tuple[str, float | None, float]) -> pd.DataFrame:
+    """Models with their errors at the first rate and at their own."""
+    rows = [
+        {"dataset": "d", "recipe": recipe, "model": model, "error_rate_mean": error}
+        for model, *both in errors
+        for recipe, error in zip(("lp_ft", OWN), both, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(n=lambda rows: rows["error_rate_mean"].notna().astype(int))
+
+
+def made_rates(**left_out: tuple[str | None, str | None]) -> pd.DataFrame:
+    """Two rates of each model, and why one does not count; the second is the one to take."""
+    rows = [
+        {"model": model, "rate": rate, "left_out": why, "taken": rate == "lp_ft_high"}
+        for model, reasons in left_out.items()
+        for rate, why in zip(("lp_ft", "lp_ft_high"), reasons, strict=True)
+    ]
+    more = {"n_chosen": 15, "n_choices": 20, "choice_seconds": 33.0}
+    return pd.DataFrame(rows).assign(dataset="d", recipe=OWN, **more)
+
+
+def test_pairs_change_their_order_where_one_of_two_errors_was_lower_and_is_higher():
+    rates = made_rates(a=(None, None), b=(None, None))
+    board = made_board(
+        ("a", 0.1, 0.15), ("b", 0.2, 0.12), ("c", 0.3, 0.3), ("d", 0.3, 0.4), ("e", None, 0.1)
+    )
+    assert changed_order(board, rates) == (1, 6)  # c and d were equal, e has no error at first
+    assert order_sentence(board, rates) == (
+        "With each model at its own best of 2 rates, 1 of 6 pairs of models changes its order "
+        "against lp_ft alone."
+    )
+    two = board[board["model"].isin(["c", "d"])]
+    assert order_sentence(two, rates) == (
+        "With each model at its own best of 2 rates, 0 of 1 pair of models change their order "
+        "against lp_ft alone."
+    )
+    one = board[board["model"] == "a"]
+    assert order_sentence(one, rates) == "The model is at its own best of 2 rates."
+
+
+def test_models_that_lack_rates_are_told_with_the_reason():
+    rates = made_rates(a=("1 of 2 seeds finished", None), b=("no run finished",) * 2)
+    board = made_board(("a", 0.1, 0.15))
+    assert order_sentence(board, rates).endswith(
+        " a is judged at 1 of 2 rates (lp_ft: 1 of 2 seeds finished). b is not ranked (lp_ft: no "
+        "run finished, lp_ft_high: no run finished)."
+    )
+    only = "Fit it with recipe lp_ft_high, the only one of its rates that counts."
+    assert take_sentence(rates, "a") == only
+
+
+def test_the_rate_to_take_is_said_with_what_the_choice_cost():
+    rates = made_rates(a=(None, None))
+    said = (
+        "Fit it with recipe lp_ft_high, of its 2 rates the best on all validation images (chosen "
+        "in 15 of 20 cross-fitted choices"
+    )
+    assert take_sentence(rates, "a") == f"{said}; one seed of all 2 takes 33.0 s)."
+    assert take_sentence(rates.assign(choice_seconds=np.nan), "a") == f"{said})."
+    assert take_sentence(rates.assign(taken=False), "a") is None
+    assert rate_to_take(rates, "d", OWN, "a") == "lp_ft_high"
+    assert rate_to_take(rates, "d", "lp_ft", "a") == "lp_ft"
+    assert rate_to_take(None, "d", OWN, "a") == OWN
+
+
+def test_an_answer_is_not_chosen_from_single_rates_where_models_have_their_own():
+    board, rates = made_board(("a", 0.1, 0.2), ("b", 0.1, 0.2)), made_rates(a=(None, None))
+    assert without_single_rates(board, rates)["recipe"].tolist() == [OWN, OWN]
+    assert without_single_rates(board, None) is board
+    assert without_single_rates(board, rates[:0]) is board
+    unranked = board.assign(n=board["n"].where(board["recipe"] != OWN, 0))
+    assert len(without_single_rates(unranked, rates)) == 4  # no model has one of its own
+    other = board.assign(dataset="e")
+    assert len(without_single_rates(other, rates)) == 4
 
 
 def settings(recipe: str, **changes: Any) -> dict[str, Any]:

@@ -310,6 +310,7 @@ def test_what_others_slowed_down_may_still_be_quick_enough(study: Path, capsys):
 def test_without_limits_the_tie_set_and_p_best_are_those_of_the_leaderboard(study: Path, capsys):
     told = ask(tables(study), capsys)
     board = pd.read_csv(study / "results/leaderboard.csv").set_index("model")
+    assert {each["model"] for each in told["models"]} == set(board.index)
     for each in told["models"]:
         assert each["p_best"] == pytest.approx(board.loc[each["model"], "p_best"])
         assert each["tied"] == board.loc[each["model"], "tied"]
@@ -1516,6 +1517,32 @@ def test_a_model_no_better_than_chance_is_called_that(study: Path, capsys):
         for seed in range(3):
             write_run(study / "runs", model, seed, 0.9 + seed / 1000)
     assert "no better than chance" in ask(tables(study), capsys)["certainty"]
+
+
+def test_models_that_ran_once_are_said_to_show_nothing_of_how_runs_vary(study: Path, capsys):
+    said = "No model was run twice with quickstart, so nothing is known of how runs vary"
+    assert said not in ask(tables(study), capsys)["certainty"]
+    write_study(study, seeds=[0])
+    told = ask(tables(study), capsys)["certainty"]
+    assert f"(95 %, images, 1 seed). {said}: less sure than this." in told
+
+
+def test_one_model_has_no_place_and_no_probability_to_be_the_best(study: Path, capsys):
+    write_study(study, models=LITE[1:2], seeds=[0, 1, 2])
+    told = ask(tables(study), capsys)
+    only = "It is the only model that finished with quickstart: nothing to compare with."
+    assert told["reason"] == only
+    assert told["certainty"].startswith("Its error lies in ")
+
+
+def test_a_limit_that_nobody_can_judge_is_said_to_be_known_of_no_model(study: Path, capsys):
+    for model in LITE:
+        share_the_device(study, model, 90.0, 0.060)
+    told = ask(tables(study), capsys, max_fit_time="30s")["reason"]
+    assert (
+        "Whether it keeps --max-fit-time is not known (steady fit time at most 1 min 30 s" in told
+    )
+    assert "); that is known of no model." in told
 
 
 def test_the_doubts_about_the_recommended_model_stand_under_the_answer(study: Path, capsys):

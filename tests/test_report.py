@@ -122,6 +122,7 @@ def test_the_page_is_one_file_under_seven_megabytes_that_loads_nothing(page: str
     assert len(page.encode()) < 7_000_000
     tags = Page(page).tags
     pictures = [attrs.pop("src") or "" for tag, attrs in tags if tag == "img"]
+    assert pictures
     assert all(address.startswith("data:image/png;base64,") for address in pictures)
     links = [attrs.pop("href") or "" for tag, attrs in tags if tag == "a"]
     assert links

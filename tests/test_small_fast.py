@@ -71,7 +71,9 @@ def test_medians_of_2022_select_14_of_the_15_models_that_the_study_printed(share
     """It printed models below 2.7 GiB and 110 s (Pets) or 25 s (Planet), which are near medians."""
     runs = read_sweep(shared / "reference/sweep_2022.csv")
     tables = printed_tables(runs)
-    for dataset, models in published(runs).groupby("dataset"):
+    groups = dict(list(published(runs).groupby("dataset")))
+    assert set(groups) == {"pets", "planet"}
+    for dataset, models in groups.items():
         bounds = models["GPU_mem"].median(), models["fit_time"].median()
         found = below_both(models, "GPU_mem", "fit_time", "error_rate", bounds)
         printed = set(tables[f"{dataset}_small_fast"]["model_name"])

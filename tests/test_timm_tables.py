@@ -108,6 +108,12 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert said in error_of(tmp_path / "results.csv", ACCURACY_HEADER, good, wrong)
 
 
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    header, row = f"{ACCURACY_HEADER},top1", f"{ACCURACY_ROW},80.0"
+    line = error_of(tmp_path / "results.csv", header, row)
+    assert "two columns are called 'top1'" in line
+
+
 def test_the_same_model_and_size_twice_is_an_error(tmp_path: Path) -> None:
     line = error_of(tmp_path / "results.csv", ACCURACY_HEADER, ACCURACY_ROW, ACCURACY_ROW)
     assert "row 2: net.in1k at 224 pixels is listed twice" in line
