@@ -191,7 +191,7 @@ def _sorted(study: Study, board: pd.DataFrame) -> pd.DataFrame:
     return board.loc[place.sort_values(list(place.columns)).index].reset_index(drop=True)
 
 
-EVERY_FAMILY = "all"  # no family of timm's names is called so
+EVERY_FAMILY = "all"  # not the name of a family
 
 
 def recipe_effects(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
@@ -269,7 +269,7 @@ def pool_table(
             table = _their_board(runs).join(_beside(runs, here, board, rates), on="model")
             about = source.manifest
             where = about.where if "://" in about.where else about.where.rpartition("/")[2]
-            named = {"from": about.name, "who": about.who, "where": where}  # no folder of here
+            named = {"from": about.name, "who": about.who, "where": where}  # no local path
             tables.append(table.assign(**named, revision=about.revision))
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return found.reindex(columns=list(POOL))
@@ -348,7 +348,7 @@ def _beside(
         return not_compared
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    our_columns = [f"seed {each}" for each in ours["seed"]]  # none of theirs: nothing is paired
+    our_columns = [f"seed {each}" for each in ours["seed"]]  # unlike theirs: nothing is paired
     errors = _errors(both, pd.Series(our_columns + _their_columns(ok).tolist()))
     found = gaps_without_common_seeds(
         errors.to_numpy(),

@@ -39,7 +39,7 @@ COSTS = {  # column: key in the record's cost
     "peak_rss_gib": "peak_rss_gib",
     "energy_wh": "energy_wh",
 }
-TIMES = ("start_up_seconds", "steady_fit_seconds")  # also the record's; older ones tell by epochs
+TIMES = ("start_up_seconds", "steady_fit_seconds")  # properties of the record
 DATA = {  # column: key in the record's data
     "data_fingerprint": "fingerprint",
     "data_kind": "kind",

@@ -127,7 +127,7 @@ def checked_records(found: Incoming) -> list[Record]:
     by_run: dict[str, tuple[str, Record]] = {}
     for file, content in found.files.items():
         if Path(file).name == MANIFEST:
-            continue  # of a pool's own folder
+            continue  # a folder of a pool has one beside its records
         record = foreign_record(f"{found.where}: {file}", content)
         other, same = by_run.setdefault(run_key(record), (file, record))
         if same != record:

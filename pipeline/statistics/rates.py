@@ -29,7 +29,7 @@ from pipeline.statistics.comparison import DECIMALS
 from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
 FOLDS = 10
-OWN_RATE = ".own_rate"  # behind the recipe's name: a plain word in files, tables and pages
+OWN_RATE = ".own_rate"  # appended to the recipe's name; fit for names of files as well
 RUN = [*KEY, "seed"]
 
 
