@@ -31,6 +31,7 @@ from pipeline.statistics.answer import (
     sentence_of_test,
     some_others,
 )
+from pipeline.statistics.doubts import doubts_column
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.validation_images import answers_table
 from pipeline.study.params import Cell, Study
@@ -115,7 +116,7 @@ def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.Data
         for name in ("samples_per_second", "img_size")
     ]
     known = pd.DataFrame({"model": study.models}).assign(**dict.fromkeys(published))
-    board = leaderboard(study, runs, answers, known)
+    board = leaderboard(study, runs, answers, known, {}, doubts_column({}, {}), runs.head(0))
     return board, runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
 
 

@@ -49,6 +49,7 @@ from pipeline.statistics.rates import (
     own_rates,
     rate_groups,
     rate_to_take,
+    with_own,
     without_single_rates,
 )
 from pipeline.statistics.validation_images import answers_table, check_answers
@@ -98,6 +99,18 @@ def main(
             write_json(folder / f"{dataset}.json", headline(dataset, table, board, rates))
 
 
+def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
+    """The record of each dataset's and model's frozen features; a missing one is left out."""
+    found = {}
+    for dataset in study.datasets:
+        for model in study.models:
+            path = folder / dataset / f"{model}.json"
+            if path.is_file():
+                found[dataset, model] = read_record(path)
+                check_answers(path, found[dataset, model])
+    return found
+
+
 def write_tables(
     study: Study,
     records: Records,
@@ -115,8 +128,8 @@ def write_tables(
     known = published(study, timm, imagenet)
     answered = table.merge(answers, how="left", on=RUN, validate="one_to_one")
     own = own_rates(answered, groups)
-    doubts = _with_own(doubts_column(records, metas or {}), own.rates)
-    board = leaderboard(study, table, answers, known, baselines, doubts, own.runs)
+    doubts = _doubts_at_own_rates(doubts_column(records, metas or {}), own.rates)
+    board = leaderboard(study, table, answers, known, baselines or {}, doubts, own.runs)
     write_result(results / "runs.csv", table)
     write_result(results / "valid_wrong.csv", answers)
     write_result(results / "history.csv", history_table(records))
@@ -134,11 +147,11 @@ def write_tables(
 def _finished(runs: pd.DataFrame, own: pd.DataFrame, records: Records) -> pd.DataFrame:
     """The finished runs with their answers and settings, also those at models' own rates."""
     settings = {cell.recipe: settings_of(record) for cell, record in records.items()}
-    every = pd.concat([runs, own], ignore_index=True) if len(own) else runs
+    every = with_own(runs, own)
     return every[every["status"] == "ok"].assign(settings=lambda rows: rows["recipe"].map(settings))
 
 
-def _with_own(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:
+def _doubts_at_own_rates(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:
     """The doubts, and for a model at its own rate those at the rate to take."""
     taken = rates[rates["taken"].astype(bool)]
     if taken.empty:
@@ -146,18 +159,6 @@ def _with_own(doubts: pd.Series, rates: pd.DataFrame) -> pd.Series:
     own = doubts.reindex(pd.MultiIndex.from_frame(taken[["dataset", "rate", "model"]]))
     own.index = pd.MultiIndex.from_frame(taken[KEY])
     return pd.concat([doubts, own])
-
-
-def read_baselines(study: Study, folder: Path) -> dict[tuple[str, str], Record]:
-    """The record of each dataset's and model's frozen features; a missing one is left out."""
-    found = {}
-    for dataset in study.datasets:
-        for model in study.models:
-            path = folder / dataset / f"{model}.json"
-            if path.is_file():
-                found[dataset, model] = read_record(path)
-                check_answers(path, found[dataset, model])
-    return found
 
 
 def headline(

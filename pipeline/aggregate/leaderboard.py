@@ -24,7 +24,7 @@ from pipeline.statistics.comparison import DECIMALS, compare, gaps_without_commo
 from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
 from pipeline.statistics.fit_times import COLUMNS, devices_of_times, fronts, with_bounds
 from pipeline.statistics.intervals import CONFIDENCE
-from pipeline.statistics.rates import without_single_rates
+from pipeline.statistics.rates import with_own, without_single_rates
 from pipeline.statistics.validation_images import image_noise, labels_of
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family
@@ -51,22 +51,21 @@ def leaderboard(
     runs: pd.DataFrame,
     answers: pd.DataFrame,
     published: pd.DataFrame,
-    baselines: Baselines | None = None,
-    doubts: pd.Series | None = None,
-    own: pd.DataFrame | None = None,
+    baselines: Baselines,
+    doubts: pd.Series,
+    own: pd.DataFrame,
 ) -> pd.DataFrame:
     """One row per dataset, recipe and model of the grid; best first, the unranked last.
 
     `doubts` is what `doubts_column` makes of the records. `own` are runs that
     `statistics/rates.py` put together: their leaderboards come first.
     """
-    board = _unfinished(_with(runs, own))
+    board = _unfinished(with_own(runs, own))
     ok = runs[runs["status"] == "ok"]
     ok = ok.merge(answers, how="left", on=[*KEY, "seed"], validate="one_to_one")
     devices = devices_of_times(ok)
-    if own is not None:
-        score = own["error_rate"] * (own["steady_fit_seconds"] + study.overhead_seconds)
-        ok = _with(ok, own[own["status"] == "ok"].assign(score=score))
+    score = own["error_rate"] * (own["steady_fit_seconds"] + study.overhead_seconds)
+    ok = with_own(ok, own[own["status"] == "ok"].assign(score=score))
     timed = ok[ok["not_timed"].isna()]
     on_device = ok[ok["device"] == ok["dataset"].map(devices)]
     board = board.join([_quality(ok), _times(timed), _not_timed(ok), _memory(on_device)])
@@ -75,7 +74,7 @@ def leaderboard(
     data = runs.groupby("dataset", sort=False)[about].first().reset_index()
     n_valid = data.dropna(subset="n_valid").set_index("dataset")["n_valid"].to_dict()
     board = board.join(compared(ok, board, n_valid))
-    board = board.join(baseline_columns(ok, baselines or {}))
+    board = board.join(baseline_columns(ok, baselines))
     board = _with_doubts(board, doubts).reset_index()
     board["device"] = board["dataset"].map(devices).where(board["n_timed"] > 0)
     board[COUNTS] = board[COUNTS].fillna(0).astype(int)
@@ -86,10 +85,6 @@ def leaderboard(
     return _sorted(study, board)[list(LEADERBOARD)]
 
 
-def _with(runs: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
-    return runs if own is None or own.empty else pd.concat([runs, own], ignore_index=True)
-
-
 def _unfinished(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each group of the grid, in its order: how many runs failed or are missing."""
     return runs.groupby(KEY, sort=False).agg(
@@ -98,11 +93,11 @@ def _unfinished(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _with_doubts(board: pd.DataFrame, doubts: pd.Series | None) -> pd.DataFrame:
+def _with_doubts(board: pd.DataFrame, doubts: pd.Series) -> pd.DataFrame:
     """`board` with the doubts of the records and of the comparison in one column."""
     board = board.assign(doubts=doubts)
-    both = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
-    return board.assign(doubts=[join_doubts(cells) for cells in both])
+    cells = board[["doubts", "stability_doubt"]].to_numpy(dtype=object)
+    return board.assign(doubts=[join_doubts(each) for each in cells])
 
 
 def _quality(ok: pd.DataFrame) -> pd.DataFrame:
@@ -196,7 +191,7 @@ def _sorted(study: Study, board: pd.DataFrame) -> pd.DataFrame:
     return board.loc[place.sort_values(list(place.columns)).index].reset_index(drop=True)
 
 
-EVERY_FAMILY = "all"  # no family of timm's names is called so
+EVERY_FAMILY = "all"  # not the name of a family
 
 
 def recipe_effects(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
@@ -274,7 +269,7 @@ def pool_table(
             table = _their_board(runs).join(_beside(runs, here, board, rates), on="model")
             about = source.manifest
             where = about.where if "://" in about.where else about.where.rpartition("/")[2]
-            named = {"from": about.name, "who": about.who, "where": where}  # no folder of here
+            named = {"from": about.name, "who": about.who, "where": where}  # no local path
             tables.append(table.assign(**named, revision=about.revision))
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return found.reindex(columns=list(POOL))
@@ -306,20 +301,6 @@ def settings_of(record: Record) -> str:
     """The settings that two runs must share to differ in model and seed alone, as text."""
     config = reduced(record).config
     return json.dumps(config | {"recipe": fit_settings(config["recipe"])}, sort_keys=True)
-
-
-def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
-    """Error rates by model and `column`."""
-    wide = runs.assign(column=column).pivot(index="model", columns="column", values="error_rate")
-    return wide.astype(float)
-
-
-def _their_columns(ok: pd.DataFrame) -> pd.Series:
-    """What tells apart the runs of each model of one source: their seeds. Where a seed is there
-    twice, made by other code for instance, their numbers: then nothing is paired.
-    """
-    twice = ok.duplicated(["model", "seed"]).any()
-    return ok.groupby("model").cumcount() if twice else ok["seed"]
 
 
 def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
@@ -367,7 +348,7 @@ def _beside(
         return not_compared
     names = [f"theirs {model}" for model in ok["model"]]
     both = pd.concat([ours, ok.assign(model=names)], ignore_index=True)
-    our_columns = [f"seed {each}" for each in ours["seed"]]  # none of theirs: nothing is paired
+    our_columns = [f"seed {each}" for each in ours["seed"]]  # unlike theirs: nothing is paired
     errors = _errors(both, pd.Series(our_columns + _their_columns(ok).tolist()))
     found = gaps_without_common_seeds(
         errors.to_numpy(),
@@ -394,3 +375,17 @@ _GAPS = (
     ("gap_covers", "covers"),
     ("images", "images"),
 )
+
+
+def _errors(runs: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
+    """Error rates by model and `column`."""
+    wide = runs.assign(column=column).pivot(index="model", columns="column", values="error_rate")
+    return wide.astype(float)
+
+
+def _their_columns(ok: pd.DataFrame) -> pd.Series:
+    """What tells apart the runs of each model of one source: their seeds. Where a seed is there
+    twice, made by other code for instance, their numbers: then nothing is paired.
+    """
+    twice = ok.duplicated(["model", "seed"]).any()
+    return ok.groupby("model").cumcount() if twice else ok["seed"]

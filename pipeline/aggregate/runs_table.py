@@ -28,21 +28,6 @@ from pipeline.timm_results.families import family
 SHARED, UNKNOWN = "the device was shared", "no time known"
 
 
-def why_not_timed(runs: pd.DataFrame) -> pd.Series:
-    """Per row of the runs table, why its time ranks nothing; null where it counts.
-
-    `not_for_speed` is the record's own reason. A run that did not finish has no time to count.
-    """
-    reason = runs["not_for_speed"].astype("object")
-    reason = reason.where(reason.notna() | (runs["shared"] != True), SHARED)  # noqa: E712 - may be null
-    ok = runs["status"] == "ok"
-    elsewhere = runs["device"] != runs["dataset"].map(main_devices(runs[ok & reason.isna()]))
-    reason = reason.where(reason.notna() | ~elsewhere, ELSEWHERE)
-    reason = reason.where(reason.notna() | runs["fit_seconds"].notna(), UNKNOWN)
-    reason = reason.where(reason.notna() | runs["steady_fit_seconds"].notna(), UNKNOWN_START_UP)
-    return reason.where(ok, None)
-
-
 Records = dict[Cell, Record]
 
 COSTS = {  # column: key in the record's cost
@@ -54,7 +39,7 @@ COSTS = {  # column: key in the record's cost
     "peak_rss_gib": "peak_rss_gib",
     "energy_wh": "energy_wh",
 }
-TIMES = ("start_up_seconds", "steady_fit_seconds")  # also the record's; older ones tell by epochs
+TIMES = ("start_up_seconds", "steady_fit_seconds")  # properties of the record
 DATA = {  # column: key in the record's data
     "data_fingerprint": "fingerprint",
     "data_kind": "kind",
@@ -84,6 +69,45 @@ def read_records(study: Study, folder: Path) -> Records:
     return records
 
 
+def _check_image_size(study: Study, path: Path, record: Record) -> None:
+    made_at = record.image_size
+    if made_at is not None and made_at != study.image_size:
+        raise PipelineError(
+            f"{path}: made at image_size {made_at}, but {study.path} says {study.image_size}: "
+            "run `dvc repro`"
+        )
+
+
+def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
+    """Raise if finished runs that share a name differ in what the name stands for."""
+    for what, group_of, identity_of in _ALIKE:
+        first: dict[str, tuple[Any, Path]] = {}
+        for cell, (path, record) in found.items():
+            identity = identity_of(record)
+            if identity is None or record.status != "ok":
+                continue
+            known, example = first.setdefault(group_of(cell), (identity, path))
+            if known != identity:
+                raise PipelineError(
+                    f"{path} and {example}: {group_of(cell)} has different "
+                    f"{what} in these two records, so they cannot be compared: run `dvc repro`"
+                )
+
+
+def _recipe(record: Record) -> Any:
+    recipe = record.config.get("recipe")
+    return None if recipe is None else fit_settings(recipe)
+
+
+_ALIKE: tuple[tuple[str, Callable[[Cell], str], Callable[[Record], Any]], ...] = (
+    ("data", lambda cell: cell.dataset, lambda record: record.data.fingerprint),
+    ("numbers of validation images", lambda cell: cell.dataset, lambda record: record.data.n_valid),
+    ("weights", lambda cell: cell.model, lambda record: record.weights.get("sha256")),
+    ("settings", lambda cell: cell.recipe, _recipe),
+    ("code", lambda cell: "the trainer", lambda record: record.versions.get("code")),
+)  # what must be the same, in all records of what, and where a record has it
+
+
 def read_metas(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
     """meta.json of each of the study's prepared datasets; one that is not here is left out."""
     paths = {dataset: folder / dataset / "meta.json" for dataset in study.datasets}
@@ -92,12 +116,6 @@ def read_metas(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
         return {name: json.loads(text) for name, text in texts.items()}
     except ValueError as error:
         raise PipelineError(f"{folder}: a damaged meta.json ({error}): run `dvc repro`") from None
-
-
-def refuse_mixtures(found: dict[Cell, tuple[Path, Record]]) -> None:
-    """Raise if finished runs that share a name differ in what the name stands for."""
-    for what, group_of, identity_of in _ALIKE:
-        _refuse_mixture(found, what, group_of, identity_of)
 
 
 def runs_table(study: Study, records: Records) -> pd.DataFrame:
@@ -111,26 +129,6 @@ def runs_table(study: Study, records: Records) -> pd.DataFrame:
     table["score"] = table["error_rate"] * (table["steady_fit_seconds"] + study.overhead_seconds)
     table[SIZES] = table[SIZES].astype("Int64")
     return _with_family(table)
-
-
-def history_table(records: Records) -> pd.DataFrame:
-    """One row per run and epoch; `run` names model and seed, for a curve's legend."""
-    rows = [
-        {
-            **asdict(cell),
-            "run": f"{cell.model}, seed {cell.seed}",
-            "status": record.status,
-            **{name: epoch.get(name) for name in EPOCH},
-        }
-        for cell, record in records.items()
-        for epoch in record.history
-    ]
-    return _with_family(pd.DataFrame(rows, columns=list(HISTORY)))
-
-
-def _with_family(table: pd.DataFrame) -> pd.DataFrame:
-    known = {model: family(model) for model in table["model"].unique()}
-    return table.assign(family=table["model"].map(known))
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
@@ -165,43 +163,36 @@ def _exact(record: Record) -> dict[str, float]:
     return {} if error is None else {"error_rate": error, "accuracy": 1 - error}
 
 
-def _check_image_size(study: Study, path: Path, record: Record) -> None:
-    made_at = record.image_size
-    if made_at is not None and made_at != study.image_size:
-        raise PipelineError(
-            f"{path}: made at image_size {made_at}, but {study.path} says {study.image_size}: "
-            "run `dvc repro`"
-        )
+def why_not_timed(runs: pd.DataFrame) -> pd.Series:
+    """Per row of the runs table, why its time ranks nothing; null where it counts.
+
+    `not_for_speed` is the record's own reason. A run that did not finish has no time to count.
+    """
+    reason = runs["not_for_speed"].astype("object")
+    reason = reason.where(reason.notna() | (runs["shared"] != True), SHARED)  # noqa: E712 - may be null
+    ok = runs["status"] == "ok"
+    elsewhere = runs["device"] != runs["dataset"].map(main_devices(runs[ok & reason.isna()]))
+    reason = reason.where(reason.notna() | ~elsewhere, ELSEWHERE)
+    reason = reason.where(reason.notna() | runs["fit_seconds"].notna(), UNKNOWN)
+    reason = reason.where(reason.notna() | runs["steady_fit_seconds"].notna(), UNKNOWN_START_UP)
+    return reason.where(ok, None)
 
 
-def _refuse_mixture(
-    found: dict[Cell, tuple[Path, Record]],
-    what: str,
-    group_of: Callable[[Cell], str],
-    identity_of: Callable[[Record], Any],
-) -> None:
-    first: dict[str, tuple[Any, Path]] = {}
-    for cell, (path, record) in found.items():
-        identity = identity_of(record)
-        if identity is None or record.status != "ok":
-            continue
-        known, example = first.setdefault(group_of(cell), (identity, path))
-        if known != identity:
-            raise PipelineError(
-                f"{path} and {example}: {group_of(cell)} has different "
-                f"{what} in these two records, so they cannot be compared: run `dvc repro`"
-            )
+def history_table(records: Records) -> pd.DataFrame:
+    """One row per run and epoch; `run` names model and seed, for a curve's legend."""
+    rows = [
+        {
+            **asdict(cell),
+            "run": f"{cell.model}, seed {cell.seed}",
+            "status": record.status,
+            **{name: epoch.get(name) for name in EPOCH},
+        }
+        for cell, record in records.items()
+        for epoch in record.history
+    ]
+    return _with_family(pd.DataFrame(rows, columns=list(HISTORY)))
 
 
-def _recipe(record: Record) -> Any:
-    recipe = record.config.get("recipe")
-    return None if recipe is None else fit_settings(recipe)
-
-
-_ALIKE: tuple[tuple[str, Callable[[Cell], str], Callable[[Record], Any]], ...] = (
-    ("data", lambda cell: cell.dataset, lambda record: record.data.fingerprint),
-    ("numbers of validation images", lambda cell: cell.dataset, lambda record: record.data.n_valid),
-    ("weights", lambda cell: cell.model, lambda record: record.weights.get("sha256")),
-    ("settings", lambda cell: cell.recipe, _recipe),
-    ("code", lambda cell: "the trainer", lambda record: record.versions.get("code")),
-)  # what must be the same, in all records of what, and where a record has it
+def _with_family(table: pd.DataFrame) -> pd.DataFrame:
+    known = {model: family(model) for model in table["model"].unique()}
+    return table.assign(family=table["model"].map(known))

@@ -65,17 +65,6 @@ def benchmark(config: DictConfig) -> ModelTimings:
     return ModelTimings(model, layout, described, machine.versions(), started_at, timings)
 
 
-def image_sizes(model: str, image_size: int, which: str) -> list[int]:
-    """The image sizes to time `model` at: the study's, those of timm's accuracy tables, or both."""
-    from pipeline.names.resolve import weights
-
-    config = weights()[model]
-    published = [config.input_size, config.test_input_size or config.input_size]
-    wanted = [image_size] if which != "published" else []
-    wanted += [size[-1] for size in published] if which != "study" else []
-    return list(dict.fromkeys(wanted))
-
-
 def check_config(config: DictConfig) -> None:
     """Raise `PipelineError` where a value is none that the stage knows."""
     for key, value, choices in (
@@ -87,6 +76,17 @@ def check_config(config: DictConfig) -> None:
     for key, least in {"warm_up_steps": 0, "steps": 1, "repeats": 1, "image_size": 1}.items():
         if not isinstance(config[key], int) or config[key] < least:
             raise PipelineError(f"{key}={config[key]}: write a whole number, {least} or more")
+
+
+def image_sizes(model: str, image_size: int, which: str) -> list[int]:
+    """The image sizes to time `model` at: the study's, those of timm's accuracy tables, or both."""
+    from pipeline.names.resolve import weights
+
+    config = weights()[model]
+    published = [config.input_size, config.test_input_size or config.input_size]
+    wanted = [image_size] if which != "published" else []
+    wanted += [size[-1] for size in published] if which != "study" else []
+    return list(dict.fromkeys(wanted))
 
 
 def timing_line(timing: Timing) -> str:

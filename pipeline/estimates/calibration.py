@@ -22,6 +22,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import build, plain, read_json, write_json
 from pipeline.records import Device, Record
 from pipeline.study.params import Study
+from pipeline.timm_results.families import arch_of
 from pipeline.timm_results.imagenet import at_nearest_size
 from pipeline.timm_results.published_tables import short_name
 
@@ -69,16 +70,34 @@ class Calibration:
         return any(step.not_for_speed for step in self.steps)
 
 
-def short_name_of(device: Device) -> str:
-    """A device as timm's file names have it, of a CPU with its threads: rtx4090, amd_epyc-cpu2."""
-    name = short_name(device.name or str(device.kind))
-    threads = device.compared.threads
-    return name if threads is None else f"{name}-cpu{threads}"
+def read_calibration(root: Path, device: Device) -> Calibration | None:
+    """The calibration of this device; None where there is none, or one of a device like it."""
+    path = file_of(root, device)
+    if not path.is_file():
+        return None
+    found = _read(path)
+    return found if found.device.compared == device.compared else None
+
+
+def _read(path: Path) -> Calibration:
+    again = "run `python -m pipeline.calibrate` again"
+    return read_json(path, lambda value: build(Calibration, value), "calibration", again)
+
+
+def write_calibration(path: Path, found: Calibration) -> None:
+    write_json(path, plain(found))
 
 
 def file_of(root: Path, device: Device) -> Path:
     """The file for the calibration of a device, of a CPU with so many threads."""
     return root / FOLDER / f"{short_name_of(device)}.json"
+
+
+def short_name_of(device: Device) -> str:
+    """A device as timm's file names have it, of a CPU with its threads: rtx4090, amd_epyc-cpu2."""
+    name = short_name(device.name or str(device.kind))
+    threads = device.compared.threads
+    return name if threads is None else f"{name}-cpu{threads}"
 
 
 def device_named(
@@ -113,29 +132,19 @@ def device_named(
     raise PipelineError(f"--fit-on {name}: {'; '.join(said)}")
 
 
-def write_calibration(path: Path, found: Calibration) -> None:
-    write_json(path, plain(found))
-
-
-def read_calibration(root: Path, device: Device) -> Calibration | None:
-    """The calibration of this device; None where there is none, or one of a device like it."""
-    path = file_of(root, device)
-    if not path.is_file():
-        return None
-    found = _read(path)
-    return found if found.device.compared == device.compared else None
-
-
-def _read(path: Path) -> Calibration:
-    again = "run `python -m pipeline.calibrate` again"
-    return read_json(path, lambda value: build(Calibration, value), "calibration", again)
-
-
-@cache
-def parameter_tensors() -> dict[str, int]:
-    """The number of parameter tensors of timm's architectures that have pretrained weights."""
-    with TENSORS.open(encoding="utf-8", newline="") as file:
-        return {row["arch"]: int(row["tensors"]) for row in csv.DictReader(file)}
+def calibrated_speeds(found: Calibration, study: Study, imagenet: pd.DataFrame) -> dict[str, float]:
+    """Megapixels per second of training, by model of the study that is published."""
+    pace = published_pace(imagenet, study.charts["infer"], study.image_size)
+    price = prices(found.steps, pace)
+    if price is None:
+        return {}
+    megapixels = found.batch_size * study.image_size**2 / 1e6
+    speeds = {}
+    for model in study.models:
+        arch = arch_of(model)
+        if arch in pace and arch in parameter_tensors():
+            speeds[model] = megapixels / float(price @ _costs(arch, megapixels, pace))
+    return speeds
 
 
 def published_pace(
@@ -171,16 +180,8 @@ def _costs(arch: str, megapixels: float, pace: Mapping[str, float]) -> list[floa
     return [1.0, float(parameter_tensors()[arch]), megapixels * pace[arch]]
 
 
-def calibrated_speeds(found: Calibration, study: Study, imagenet: pd.DataFrame) -> dict[str, float]:
-    """Megapixels per second of training, by model of the study that is published."""
-    pace = published_pace(imagenet, study.charts["infer"], study.image_size)
-    price = prices(found.steps, pace)
-    if price is None:
-        return {}
-    megapixels = found.batch_size * study.image_size**2 / 1e6
-    speeds = {}
-    for model in study.models:
-        arch = model.partition(".")[0]
-        if arch in pace and arch in parameter_tensors():
-            speeds[model] = megapixels / float(price @ _costs(arch, megapixels, pace))
-    return speeds
+@cache
+def parameter_tensors() -> dict[str, int]:
+    """The number of parameter tensors of timm's architectures that have pretrained weights."""
+    with TENSORS.open(encoding="utf-8", newline="") as file:
+        return {row["arch"]: int(row["tensors"]) for row in csv.DictReader(file)}

@@ -23,7 +23,7 @@ from pipeline.estimates.calibration import Calibration, calibrated_speeds
 from pipeline.records import Device, Record
 from pipeline.results import ESTIMATES
 from pipeline.study.params import MODE_NAMES, MODES, Study
-from pipeline.timm_results.imagenet import OWN, at_nearest_size
+from pipeline.timm_results.imagenet import OWN, of_study
 from pipeline.timm_results.published_tables import short_name
 
 FORWARD_SHARE = 1 / 3  # of a training image's work
@@ -160,9 +160,49 @@ class ScaledTable:
         return self.table[work.model] * (1.0 if scale is None else scale)
 
 
-def images_of(n_train: int, n_valid: int, epochs: int) -> float:
-    """Images of a whole fit, each validation image as the share of a training image it costs."""
-    return epochs * (n_train + FORWARD_SHARE * n_valid)
+def estimates_table(
+    study: Study, records: Iterable[Record], imagenet: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per finished run and source that knows its model; calibrations do not count."""
+    rows = [
+        row
+        for device, runs in runs_by_device(records).items()
+        for row in _rows(study, imagenet, device, runs)
+    ]
+    return pd.DataFrame(rows, columns=list(ESTIMATES))
+
+
+def _rows(
+    study: Study, imagenet: pd.DataFrame, device: Device, runs: list[TimedRun]
+) -> Iterator[dict[str, Any]]:
+    for source in sources(study, imagenet, device, runs):
+        for run, ratio in measured_over_estimated(source, runs).items():
+            yield {
+                "dataset": run.work.dataset,
+                "recipe": run.work.recipe,
+                "model": run.work.model,
+                "seed": run.seed,
+                "device": device.label,
+                "source": source.name,
+                "estimated_seconds": run.fit_seconds / ratio,
+                "fit_seconds": run.fit_seconds,
+                "ratio": ratio,
+            }
+
+
+def runs_by_device(
+    records: Iterable[Record], include_shared: bool = False
+) -> dict[Device, list[TimedRun]]:
+    """The runs whose times count by the device that they compare on; with `include_shared` also
+    those that others disturbed.
+    """
+    found: dict[Device, list[TimedRun]] = {}
+    for record in records:
+        run, device = timed_run(record), record.device.compared
+        counts = record.not_for_speed is None and not record.device.shared
+        if run is not None and device.label is not None and (counts or include_shared):
+            found.setdefault(device, []).append(run)
+    return found
 
 
 def timed_run(record: Record) -> TimedRun | None:
@@ -182,16 +222,75 @@ def timed_run(record: Record) -> TimedRun | None:
     return TimedRun(work, record.seed, cost.fit_seconds, cost.energy_wh, start_up, bool(cost.warm))
 
 
-def start_up_of(model: str, runs: Iterable[TimedRun], warm: bool = False) -> float:
-    """Seconds to add to the steady part: the median start-up of the model's runs, 0 of a run whose
-    speed includes it; of a model without runs, that of all runs whose start-up is known.
+def images_of(n_train: int, n_valid: int, epochs: int) -> float:
+    """Images of a whole fit, each validation image as the share of a training image it costs."""
+    return epochs * (n_train + FORWARD_SHARE * n_valid)
 
-    Only `warm` runs count, or only those that are not.
+
+def sources(
+    study: Study,
+    imagenet: pd.DataFrame | None,
+    device: Device,
+    runs: list[TimedRun],
+    calibration: Calibration | None = None,
+) -> list[Source]:
+    """The sources for `device`, the most trusted first; `runs` are those that it finished."""
+    records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
+    if imagenet is None:
+        return records
+    rows = {mode: rows_of_device(imagenet, mode, device) for mode in MODES}
+    here = {mode: training_speeds(study, rows[mode]) for mode in MODES}
+    by_runs = speed_by_model(runs)
+    factors = {mode: SCALED if _is_own(rows[mode]) else UNSCALED for mode in MODES}
+    whose = "a" if _is_own(rows["train"]) else "timm's"
+    name = f"{whose} benchmark of this device"
+    own = ScaledTable(name, here["train"], by_runs, BENCHMARK, factors["train"])
+    known = [(by_runs, SCALED), *((here[mode], factors[mode]) for mode in ("train", "infer"))]
+    others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
+    published = _published(study, others, device.is_cuda, known)
+    if calibration is not None:
+        speeds = calibrated_speeds(calibration, study, imagenet)
+        name = "a calibration of this device" + ", disturbed" * calibration.disturbed
+        factor = CALIBRATED if device.is_cuda else CALIBRATED_CPU
+        records.append(ScaledTable(name, speeds, by_runs, factor, factor))
+    if by_runs or _is_own(rows["train"]):
+        return [own, *records, *published]
+    return [*records, own, *published]  # nothing made here scales it: a calibration tells more
+
+
+def _is_own(rows: pd.DataFrame) -> bool:
+    """Whether these rows of one benchmark file were measured by this pipeline, not by timm."""
+    return bool((rows["measured_by"] == OWN).all())
+
+
+def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.DataFrame:
+    """The rows of the largest benchmark file for `mode` that was measured on `device`, if any.
+
+    An AMD EPYC with 2 threads is amd_epyc with the backend cpu2 there.
     """
-    runs = [run for run in runs if run.warm == warm]
-    of_model = [run for run in runs if run.work.model == model]
-    others = [run for run in runs if run.start_up_seconds is not None]
-    return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
+    rows = imagenet[(imagenet["mode"] == mode) & (imagenet["compile"] == "eager")]
+    rows = rows[rows["device"] == short_name(device.name or str(device.kind))]
+    if device.compared.threads is not None:
+        rows = rows[rows["backend"] == f"cpu{device.threads}"]
+    if rows.empty:
+        return rows
+    return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
+
+
+def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
+    """Megapixels per second by model, from one benchmark file's `rows`, at the nearest size."""
+    nearest = of_study(study, rows[rows["samples_per_second"] > 0])
+    passes = nearest["mode"].map(TRAINING_PASSES).astype(float)
+    speeds = nearest["samples_per_second"] * nearest["img_size"] ** 2 / 1e6 / passes
+    return dict(zip(nearest["model"], speeds.astype(float), strict=True))
+
+
+def speed_by_model(runs: Iterable[TimedRun]) -> dict[str, float]:
+    """The median speed of each model's runs."""
+    return {
+        model: float(np.median([run.speed for run in of_model]))
+        for model, of_model in runs_by_model(runs).items()
+    }
 
 
 def runs_by_model(runs: Iterable[TimedRun]) -> dict[str, list[TimedRun]]:
@@ -201,12 +300,43 @@ def runs_by_model(runs: Iterable[TimedRun]) -> dict[str, list[TimedRun]]:
     return found
 
 
-def speed_by_model(runs: Iterable[TimedRun]) -> dict[str, float]:
-    """The median speed of each model's runs."""
-    return {
-        model: float(np.median([run.speed for run in of_model]))
-        for model, of_model in runs_by_model(runs).items()
-    }
+def _published(
+    study: Study,
+    imagenet: pd.DataFrame,
+    cuda: bool,
+    known: Sequence[tuple[Mapping[str, float], float]],
+) -> list[Source]:
+    """The two benchmark files of the charts, scaled by the first of the `known` speeds that has a
+    model of theirs, with its factor of error. Unscaled they say nothing about a CPU.
+    """
+    found: list[Source] = []
+    for mode in ("train", "infer"):
+        rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
+        if len(rows):
+            first = rows.iloc[0]
+            table = training_speeds(study, rows)
+            nothing: tuple[Mapping[str, float], float] = ({}, UNSCALED)
+            both = (each for each in known if each[0].keys() & table.keys())
+            scale, factor = next(both, nothing)
+            whose = "own" if first["measured_by"] == OWN else "timm's"
+            name = f"{whose} {MODE_NAMES[mode]} speeds on {first['device']}"
+            name += "" if scale else ", unscaled"
+            found.append(ScaledTable(name, table, scale, factor, UNSCALED if cuda else None))
+    return found
+
+
+def error_factor(source: Source, runs: Iterable[TimedRun]) -> tuple[float, bool]:
+    """The factor within which 9 of 10 estimates are, either way, and whether `runs` have shown it.
+
+    It is shown by FEWEST_CHECKED runs, for a table by runs of as many models: similar models say
+    nothing about the others.
+    """
+    ratios = measured_over_estimated(source, runs)
+    shown_by = {run.work.model for run in ratios} if isinstance(source, ScaledTable) else ratios
+    if len(shown_by) < FEWEST_CHECKED:
+        return source.assumed, False
+    logs = np.abs(np.log(list(ratios.values())))
+    return float(np.exp(np.quantile(logs, CONFIDENCE))), True
 
 
 def measured_over_estimated(source: Source, runs: Iterable[TimedRun]) -> dict[TimedRun, float]:
@@ -242,153 +372,18 @@ def measured_over_estimated(source: Source, runs: Iterable[TimedRun]) -> dict[Ti
     }
 
 
-def error_factor(source: Source, runs: Iterable[TimedRun]) -> tuple[float, bool]:
-    """The factor within which 9 of 10 estimates are, either way, and whether `runs` have shown it.
+def start_up_of(model: str, runs: Iterable[TimedRun], warm: bool = False) -> float:
+    """Seconds to add to the steady part: the median start-up of the model's runs, 0 of a run whose
+    speed includes it; of a model without runs, that of all runs whose start-up is known.
 
-    It is shown by FEWEST_CHECKED runs, for a table by runs of as many models: similar models say
-    nothing about the others.
+    Only `warm` runs count, or only those that are not.
     """
-    ratios = measured_over_estimated(source, runs)
-    shown_by = {run.work.model for run in ratios} if isinstance(source, ScaledTable) else ratios
-    if len(shown_by) < FEWEST_CHECKED:
-        return source.assumed, False
-    logs = np.abs(np.log(list(ratios.values())))
-    return float(np.exp(np.quantile(logs, CONFIDENCE))), True
+    runs = [run for run in runs if run.warm == warm]
+    of_model = [run for run in runs if run.work.model == model]
+    others = [run for run in runs if run.start_up_seconds is not None]
+    return _median(run.start_up_seconds or 0.0 for run in of_model or others) or 0.0
 
 
 def _median(values: Iterable[float]) -> float | None:
     found = list(values)
     return median(found) if found else None
-
-
-def training_speeds(study: Study, rows: pd.DataFrame) -> dict[str, float]:
-    """Megapixels per second by model, from one benchmark file's `rows`, at the nearest size."""
-    rows = rows[rows["model"].isin(study.models) & (rows["samples_per_second"] > 0)]
-    nearest = at_nearest_size(rows, study.image_size).drop_duplicates("model")
-    passes = nearest["mode"].map(TRAINING_PASSES).astype(float)
-    speeds = nearest["samples_per_second"] * nearest["img_size"] ** 2 / 1e6 / passes
-    return dict(zip(nearest["model"], speeds.astype(float), strict=True))
-
-
-def rows_of_device(imagenet: pd.DataFrame, mode: str, device: Device) -> pd.DataFrame:
-    """The rows of the largest benchmark file for `mode` that was measured on `device`, if any.
-
-    An AMD EPYC with 2 threads is amd_epyc with the backend cpu2 there.
-    """
-    rows = imagenet[(imagenet["mode"] == mode) & (imagenet["compile"] == "eager")]
-    rows = rows[rows["device"] == short_name(device.name or str(device.kind))]
-    if device.compared.threads is not None:
-        rows = rows[rows["backend"] == f"cpu{device.threads}"]
-    if rows.empty:
-        return rows
-    return rows[rows["benchmark_file"] == rows["benchmark_file"].value_counts().index[0]]
-
-
-def sources(
-    study: Study,
-    imagenet: pd.DataFrame | None,
-    device: Device,
-    runs: list[TimedRun],
-    calibration: Calibration | None = None,
-) -> list[Source]:
-    """The sources for `device`, the most trusted first; `runs` are those that it finished."""
-    records: list[Source] = [OtherSeeds(runs), OtherCells(runs)]
-    if imagenet is None:
-        return records
-    rows = {mode: rows_of_device(imagenet, mode, device) for mode in MODES}
-    here = {mode: training_speeds(study, rows[mode]) for mode in MODES}
-    by_runs = speed_by_model(runs)
-    factors = {mode: SCALED if _is_own(rows[mode]) else UNSCALED for mode in MODES}
-    whose = "a" if _is_own(rows["train"]) else "timm's"
-    name = f"{whose} benchmark of this device"
-    own = ScaledTable(name, here["train"], by_runs, BENCHMARK, factors["train"])
-    known = [(by_runs, SCALED), *((here[mode], factors[mode]) for mode in ("train", "infer"))]
-    others = imagenet[~imagenet["benchmark_file"].isin(rows["train"]["benchmark_file"])]
-    published = _published(study, others, device.is_cuda, known)
-    if calibration is not None:
-        speeds = calibrated_speeds(calibration, study, imagenet)
-        name = "a calibration of this device" + ", disturbed" * calibration.disturbed
-        factor = CALIBRATED if device.is_cuda else CALIBRATED_CPU
-        records.append(ScaledTable(name, speeds, by_runs, factor, factor))
-    if by_runs or _is_own(rows["train"]):
-        return [own, *records, *published]
-    return [*records, own, *published]  # nothing made here scales it: a calibration tells more
-
-
-def _published(
-    study: Study,
-    imagenet: pd.DataFrame,
-    cuda: bool,
-    known: Sequence[tuple[Mapping[str, float], float]],
-) -> list[Source]:
-    """The two benchmark files of the charts, scaled by the first of the `known` speeds that has a
-    model of theirs, with its factor of error. Unscaled they say nothing about a CPU.
-    """
-    found: list[Source] = []
-    for mode in ("train", "infer"):
-        rows = imagenet[imagenet["benchmark_file"] == study.charts[mode]]
-        if len(rows):
-            first = rows.iloc[0]
-            table = training_speeds(study, rows)
-            nothing: tuple[Mapping[str, float], float] = ({}, UNSCALED)
-            both = (each for each in known if each[0].keys() & table.keys())
-            scale, factor = next(both, nothing)
-            whose = "own" if first["measured_by"] == OWN else "timm's"
-            name = f"{whose} {MODE_NAMES[mode]} speeds on {first['device']}"
-            name += "" if scale else ", unscaled"
-            found.append(ScaledTable(name, table, scale, factor, UNSCALED if cuda else None))
-    return found
-
-
-def _is_own(rows: pd.DataFrame) -> bool:
-    """Whether these rows of one benchmark file were measured by this pipeline, not by timm."""
-    return bool((rows["measured_by"] == OWN).all())
-
-
-def estimates_table(
-    study: Study, records: Iterable[Record], imagenet: pd.DataFrame
-) -> pd.DataFrame:
-    """One row per finished run and source that knows its model; calibrations do not count."""
-    rows = [
-        row
-        for device, runs in runs_by_device(records).items()
-        for row in _rows(study, imagenet, device, runs)
-    ]
-    return pd.DataFrame(rows, columns=list(ESTIMATES))
-
-
-def runs_by_device(
-    records: Iterable[Record], include_shared: bool = False
-) -> dict[Device, list[TimedRun]]:
-    """The runs whose times count by the device that they compare on; with `include_shared` also
-    those that others disturbed.
-    """
-    found: dict[Device, list[TimedRun]] = {}
-    for record in records:
-        run, device = timed_run(record), record.device.compared
-        counts = include_shared or _counts(record)
-        if run is not None and device.label is not None and counts:
-            found.setdefault(device, []).append(run)
-    return found
-
-
-def _counts(record: Record) -> bool:
-    return record.not_for_speed is None and not record.device.shared
-
-
-def _rows(
-    study: Study, imagenet: pd.DataFrame, device: Device, runs: list[TimedRun]
-) -> Iterator[dict[str, Any]]:
-    for source in sources(study, imagenet, device, runs):
-        for run, ratio in measured_over_estimated(source, runs).items():
-            yield {
-                "dataset": run.work.dataset,
-                "recipe": run.work.recipe,
-                "model": run.work.model,
-                "seed": run.seed,
-                "device": device.label,
-                "source": source.name,
-                "estimated_seconds": run.fit_seconds / ratio,
-                "fit_seconds": run.fit_seconds,
-                "ratio": ratio,
-            }

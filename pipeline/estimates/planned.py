@@ -42,91 +42,6 @@ DISTURBED = "others used the device during each run known here: a guide at best"
 SMALL_PIXELS = 128  # below, steps on a GPU wait for its host, which no published speed tells of
 
 
-def not_prepared(study: Study, dataset: str) -> str:
-    command = f"python -m pipeline.dataset dataset={dataset} image_size={study.image_size}"
-    if dataset in study.datasets:
-        command = f"dvc repro merge dataset{'_raced' * (dataset in study.raced_datasets)}@{dataset}"
-    return f"{dataset} is not prepared yet: run `{command}`"
-
-
-def work_of(
-    root: Path, cell: Cell, image_size: int, records: Sequence[Record], with_valid: bool
-) -> Work | None:
-    """What a fine-tune has to compute; None where the dataset is neither prepared nor in records.
-
-    `with_valid`: it learns from the validation images as well, as the fit of `export` does.
-    """
-    seen = (each.data for each in records if each.dataset == cell.dataset)
-    data = prepared(root, cell.dataset) or next(seen, Data())
-    if not data.n_train:
-        return None
-    n_valid = data.n_valid or 0
-    n_train = data.n_train + (n_valid if with_valid else 0)
-    epochs = epochs_of(root / f"conf/recipe/{cell.recipe}.yaml", n_train)
-    images = images_of(n_train, n_valid, epochs)
-    return Work(cell.dataset, cell.model, cell.recipe, image_size, images)
-
-
-def epochs_of(path: Path, n_train: int | None) -> int:
-    """Epochs of the recipe in `path`, frozen ones included: of `n_train` images as many as
-    `fitted_to` makes them, else as many as the recipe says.
-
-    Raises `PipelineError` where a number of the recipe is missing or too small.
-    """
-    recipe = read_yaml(path)
-    given = {"batch_size": 1, "least_steps": 0} | (recipe if isinstance(recipe, dict) else {})
-    for key, least in (("epochs", 1), ("frozen_epochs", 0), ("batch_size", 1), ("least_steps", 0)):
-        if type(given.get(key)) is not int or given[key] < least:
-            found = repr(given[key]) if key in given else "missing"
-            raise PipelineError(f"{path}: {key} is {found}: write a number, {least} or more")
-    epochs: int = given["epochs"]
-    if n_train:
-        steps = n_train // min(given["batch_size"], n_train)  # of an epoch
-        epochs = max(epochs, -(-given["least_steps"] // steps))
-    return epochs + int(given["frozen_epochs"])
-
-
-def prepared(root: Path, dataset: str) -> Data | None:
-    """What is known of a prepared dataset's size; None where it is not prepared."""
-    path = root / "data/datasets" / dataset / "meta.json"
-    try:
-        return build(Data, json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, WrongType):
-        return None
-
-
-def record_at(path: Path) -> Record:
-    """As `read_record`, but read only once as long as time, size and inode stay the same."""
-    found = path.stat()
-    return _record_as_of(path, found.st_mtime_ns, found.st_size, found.st_ino)
-
-
-@cache
-def _record_as_of(path: Path, time: int, size: int, inode: int) -> Record:
-    return read_record(path)
-
-
-def readable_records(folder: Path) -> list[Record]:
-    """Every record below the folder, of this study or an earlier one; damaged ones are left out."""
-    found = []
-    for path in sorted(folder.rglob("*.json")):
-        with suppress(OSError, PipelineError):
-            found.append(record_at(path))
-    return found
-
-
-def this_device(threads: int) -> Device:
-    """This machine's device, with what decides whether two times can be compared."""
-    gpus = visible_gpus()
-    if not gpus:
-        return Device(kind="cpu", name=cpu_name(), threads=threads)
-    import pynvml
-
-    handle = nvml.named(gpus[0])
-    name = None if handle is None else nvml.ask(pynvml.nvmlDeviceGetName, handle)
-    return Device(kind="cuda", name="this GPU" if name is None else str(name))
-
-
 @dataclass(frozen=True)
 class Estimate:
     """How long a fit takes, with and without its start-up, and its energy; `source` names where the
@@ -200,6 +115,59 @@ class Estimator:
         return Estimate(source, seconds, steady, self.factors[source][0], energy_wh)
 
 
+def not_prepared(study: Study, dataset: str) -> str:
+    command = f"python -m pipeline.dataset dataset={dataset} image_size={study.image_size}"
+    if dataset in study.datasets:
+        command = f"dvc repro merge dataset{'_raced' * (dataset in study.raced_datasets)}@{dataset}"
+    return f"{dataset} is not prepared yet: run `{command}`"
+
+
+def work_of(
+    root: Path, cell: Cell, image_size: int, records: Sequence[Record], with_valid: bool
+) -> Work | None:
+    """What a fine-tune has to compute; None where the dataset is neither prepared nor in records.
+
+    `with_valid`: it learns from the validation images as well, as the fit of `export` does.
+    """
+    seen = (each.data for each in records if each.dataset == cell.dataset)
+    data = prepared(root, cell.dataset) or next(seen, Data())
+    if not data.n_train:
+        return None
+    n_valid = data.n_valid or 0
+    n_train = data.n_train + (n_valid if with_valid else 0)
+    epochs = epochs_of(root / f"conf/recipe/{cell.recipe}.yaml", n_train)
+    images = images_of(n_train, n_valid, epochs)
+    return Work(cell.dataset, cell.model, cell.recipe, image_size, images)
+
+
+def epochs_of(path: Path, n_train: int | None) -> int:
+    """Epochs of the recipe in `path`, frozen ones included: of `n_train` images as many as
+    `fitted_to` makes them, else as many as the recipe says.
+
+    Raises `PipelineError` where a number of the recipe is missing or too small.
+    """
+    recipe = read_yaml(path)
+    given = {"batch_size": 1, "least_steps": 0} | (recipe if isinstance(recipe, dict) else {})
+    for key, least in (("epochs", 1), ("frozen_epochs", 0), ("batch_size", 1), ("least_steps", 0)):
+        if type(given.get(key)) is not int or given[key] < least:
+            found = repr(given[key]) if key in given else "missing"
+            raise PipelineError(f"{path}: {key} is {found}: write a number, {least} or more")
+    epochs: int = given["epochs"]
+    if n_train:
+        steps = n_train // min(given["batch_size"], n_train)  # of an epoch
+        epochs = max(epochs, -(-given["least_steps"] // steps))
+    return epochs + int(given["frozen_epochs"])
+
+
+def prepared(root: Path, dataset: str) -> Data | None:
+    """What is known of a prepared dataset's size; None where it is not prepared."""
+    path = root / "data/datasets" / dataset / "meta.json"
+    try:
+        return build(Data, json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, WrongType):
+        return None
+
+
 def estimator_for(
     root: Path,
     study: Study,
@@ -240,6 +208,38 @@ def estimator_for(
     return Estimator(
         root, study, device, records, runs, disturbed, calibrated, found, factors, hint
     )
+
+
+def readable_records(folder: Path) -> list[Record]:
+    """Every record below the folder, of this study or an earlier one; damaged ones are left out."""
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        with suppress(OSError, PipelineError):
+            found.append(record_at(path))
+    return found
+
+
+def record_at(path: Path) -> Record:
+    """As `read_record`, but read only once as long as time, size and inode stay the same."""
+    found = path.stat()
+    return _record_as_of(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@cache
+def _record_as_of(path: Path, time: int, size: int, inode: int) -> Record:
+    return read_record(path)
+
+
+def this_device(threads: int) -> Device:
+    """This machine's device, with what decides whether two times can be compared."""
+    gpus = visible_gpus()
+    if not gpus:
+        return Device(kind="cpu", name=cpu_name(), threads=threads)
+    import pynvml
+
+    handle = nvml.named(gpus[0])
+    name = None if handle is None else nvml.ask(pynvml.nvmlDeviceGetName, handle)
+    return Device(kind="cuda", name="this GPU" if name is None else str(name))
 
 
 def median_watts(fits: Iterable[TimedRun | Cost]) -> float | None:

@@ -87,17 +87,6 @@ def main(
     _export(config, row, f2, thresholds == "f2" and f2 is not None, asked_for or None, out)
 
 
-def _check_f2(data: Prepared, row: pd.Series, f2: dict[str, float] | None) -> None:
-    """Say that --thresholds f2 has no effect; raise where it cannot be followed."""
-    if data.kind == "single":
-        print(f"--thresholds f2: {row['dataset']} has one label per image, so it changes nothing")
-    elif f2 is None:
-        raise PipelineError(
-            f"--thresholds f2: no record of {row['model']} on {row['dataset']} holds predictions: "
-            "give --thresholds half, or run `dvc repro`"
-        )
-
-
 def _check_source(study: Study, dataset: str) -> None:
     """Raise where the dataset's own files changed since they were prepared.
 
@@ -185,6 +174,17 @@ def f2_thresholds(data: Prepared, records: Sequence[Record]) -> dict[str, float]
         return None
     found = best_thresholds(answers_of("multi", data.labels[data.rows("valid")], known))
     return dict(zip(data.classes, found.tolist(), strict=True))
+
+
+def _check_f2(data: Prepared, row: pd.Series, f2: dict[str, float] | None) -> None:
+    """Say that --thresholds f2 has no effect; raise where it cannot be followed."""
+    if data.kind == "single":
+        print(f"--thresholds f2: {row['dataset']} has one label per image, so it changes nothing")
+    elif f2 is None:
+        raise PipelineError(
+            f"--thresholds f2: no record of {row['model']} on {row['dataset']} holds predictions: "
+            "give --thresholds half, or run `dvc repro`"
+        )
 
 
 def _export(

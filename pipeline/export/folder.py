@@ -50,118 +50,9 @@ from pipeline.predict.exported import (
 from pipeline.statistics.doubts import n_copied
 from pipeline.timm_results.licences import stated
 
-
-def net_of(model: nn.Sequential) -> Net:
-    """The same function of images as the trained [body, head], on the CPU, in evaluation mode."""
-    body, head = model[0], model[1]
-    state = {name: value.float().contiguous() for name, value in folded(head).items()}
-    inner: Any = body.model
-    return Net(inner, head_of(state), features_of(body, head)).cpu().eval()
-
-
-def features_of(body: nn.Module, head: nn.Module) -> str:
-    """Which output of timm's model the head gets: one of `exported.FEATURES`.
-
-    Raises `PipelineError` for a combination that is not known.
-    """
-    pools = [each for each in head.children() if _pools(each)]
-    if isinstance(body, PooledFeatures):
-        return "pre_logits" if body.has_head else "mean"
-    if isinstance(body, TimmBody) and not body.needs_pool and not pools:
-        return "vector"
-    if isinstance(body, TimmBody) and body.needs_pool and pools:
-        return "max_and_mean" if isinstance(pools[0], AdaptiveConcatPool2d) else "mean"
-    raise PipelineError(f"a body {type(body).__name__} with this head cannot be exported")
-
-
-def folded(head: nn.Module) -> dict[str, torch.Tensor]:
-    """The state for `exported.head_of`: every batch norm folded into the linear layer after it."""
-    state: dict[str, torch.Tensor] = {}
-    scale: Any = 1.0
-    shift: Any = 0.0
-    place = 0
-    for layer in _layers(head):
-        if isinstance(layer, nn.BatchNorm1d):
-            assert layer.running_var is not None
-            assert layer.running_mean is not None
-            spread = torch.sqrt(layer.running_var.double() + layer.eps)
-            scale = layer.weight.detach().double() / spread
-            shift = layer.bias.detach().double() - layer.running_mean.double() * scale
-        elif isinstance(layer, nn.Linear):
-            weight = layer.weight.detach().double()
-            offset = weight @ (shift + torch.zeros(weight.shape[1], dtype=torch.double)).to(weight)
-            if layer.bias is not None:
-                offset = offset + layer.bias.detach().double()
-            state[f"{place}.weight"], state[f"{place}.bias"] = weight * scale, offset
-            scale, shift, place = 1.0, 0.0, place + 1
-        elif isinstance(layer, nn.ReLU):
-            place += 1
-        else:
-            raise PipelineError(f"a head with {type(layer).__name__} cannot be exported")
-    return {name: value.cpu() for name, value in state.items()}
-
-
-def normalisation(learn: Any) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by which each channel is normalised, of values from 0 to 1."""
-    (norm,) = [each for each in learn.dls.valid.after_batch.fs if isinstance(each, Normalize)]
-    return norm.mean.flatten().tolist(), norm.std.flatten().tolist()
-
-
-def _pools(layer: nn.Module) -> bool:
-    return isinstance(layer, AdaptiveConcatPool2d | nn.AdaptiveAvgPool2d)
-
-
-def _layers(head: nn.Module) -> list[nn.Module]:
-    """The head's layers that compute something, those of fastai's blocks one by one."""
-    found: list[nn.Module] = []
-    for layer in head.children():
-        if isinstance(layer, nn.Sequential):
-            found += _layers(layer)
-        elif not (_pools(layer) or isinstance(layer, Flatten | nn.Flatten | nn.Dropout)):
-            found.append(layer)
-    return found
-
-
-NEEDS = ("onnx", "onnxscript", "onnxruntime")
-
-
-def missing_packages() -> list[str]:
-    """The packages that exporting to ONNX needs and that are not installed."""
-    return [name for name in NEEDS if find_spec(name) is None]
-
-
-def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
-    """Write `path`; where that is not possible, returns why not, in one line."""
-    if missing := missing_packages():
-        return f"{', '.join(missing)} not installed: run `make setup`"
-    example = torch.zeros(2, 3, image_size, image_size)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                net,
-                (example,),
-                str(path),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: Dim("batch")}},
-                dynamo=True,
-                external_data=False,
-            )
-    except Exception as error:  # torch's exporter raises nearly anything on an unknown operation
-        path.unlink(missing_ok=True)
-        reason = f"{type(error).__name__}: {first_line(error)[:120]}"
-        return f"torch {torch.__version__} cannot export it ({reason})"
-    return None
-
-
 PARITY = 1e-4  # the most that a logit may differ
 IMAGES_AT_ONCE = 64
+NEEDS = ("onnx", "onnxscript", "onnxruntime")
 CARD_TEMPLATE = Path(__file__).parent / "card.md.j2"
 RESIZE_IN_WORDS = {
     "squish": "The whole image is resized to the square, its shape not kept (Pillow, bilinear).",
@@ -216,6 +107,71 @@ def write_folder(folder: Path, learn: Learner, about: About) -> str:
     return f"{run.model} fitted on {config['data']['n_learned']:,} images, {what}"
 
 
+def net_of(model: nn.Sequential) -> Net:
+    """The same function of images as the trained [body, head], on the CPU, in evaluation mode."""
+    body, head = model[0], model[1]
+    state = {name: value.float().contiguous() for name, value in folded(head).items()}
+    inner: Any = body.model
+    return Net(inner, head_of(state), features_of(body, head)).cpu().eval()
+
+
+def features_of(body: nn.Module, head: nn.Module) -> str:
+    """Which output of timm's model the head gets: one of `exported.FEATURES`.
+
+    Raises `PipelineError` for a combination that is not known.
+    """
+    pools = [each for each in head.children() if _pools(each)]
+    if isinstance(body, PooledFeatures):
+        return "pre_logits" if body.has_head else "mean"
+    if isinstance(body, TimmBody) and not body.needs_pool and not pools:
+        return "vector"
+    if isinstance(body, TimmBody) and body.needs_pool and pools:
+        return "max_and_mean" if isinstance(pools[0], AdaptiveConcatPool2d) else "mean"
+    raise PipelineError(f"a body {type(body).__name__} with this head cannot be exported")
+
+
+def folded(head: nn.Module) -> dict[str, torch.Tensor]:
+    """The state for `exported.head_of`: every batch norm folded into the linear layer after it."""
+    state: dict[str, torch.Tensor] = {}
+    scale: Any = 1.0
+    shift: Any = 0.0
+    place = 0
+    for layer in _layers(head):
+        if isinstance(layer, nn.BatchNorm1d):
+            assert layer.running_var is not None
+            assert layer.running_mean is not None
+            spread = torch.sqrt(layer.running_var.double() + layer.eps)
+            scale = layer.weight.detach().double() / spread
+            shift = layer.bias.detach().double() - layer.running_mean.double() * scale
+        elif isinstance(layer, nn.Linear):
+            weight = layer.weight.detach().double()
+            offset = weight @ (shift + torch.zeros(weight.shape[1], dtype=torch.double)).to(weight)
+            if layer.bias is not None:
+                offset = offset + layer.bias.detach().double()
+            state[f"{place}.weight"], state[f"{place}.bias"] = weight * scale, offset
+            scale, shift, place = 1.0, 0.0, place + 1
+        elif isinstance(layer, nn.ReLU):
+            place += 1
+        else:
+            raise PipelineError(f"a head with {type(layer).__name__} cannot be exported")
+    return {name: value.cpu() for name, value in state.items()}
+
+
+def _layers(head: nn.Module) -> list[nn.Module]:
+    """The head's layers that compute something, those of fastai's blocks one by one."""
+    found: list[nn.Module] = []
+    for layer in head.children():
+        if isinstance(layer, nn.Sequential):
+            found += _layers(layer)
+        elif not (_pools(layer) or isinstance(layer, Flatten | nn.Flatten | nn.Dropout)):
+            found.append(layer)
+    return found
+
+
+def _pools(layer: nn.Module) -> bool:
+    return isinstance(layer, AdaptiveConcatPool2d | nn.AdaptiveAvgPool2d)
+
+
 def _write_weights(net: Net, path: Path) -> None:
     state = {f"body.{name}": value for name, value in net.body.state_dict().items()}
     state |= {f"head.{name}": value for name, value in net.head.state_dict().items()}
@@ -224,17 +180,39 @@ def _write_weights(net: Net, path: Path) -> None:
     path.chmod(0o644)  # its owner alone could read it
 
 
-def card(config: dict[str, Any], about: About, head: nn.Module) -> str:
-    """The model card, README.md."""
-    places = [place for place, layer in enumerate(head.children()) if isinstance(layer, nn.Linear)]
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )  # Markdown, which nothing here renders
-    template = environment.from_string(CARD_TEMPLATE.read_text(encoding="utf-8"))
-    text: str = template.render(
-        config=config, row=about.row, head_places=places, percent=percent, known=pd.notna
-    )
-    return text.strip() + "\n"
+def write_onnx(net: Net, image_size: int, path: Path) -> str | None:
+    """Write `path`; where that is not possible, returns why not, in one line."""
+    if missing := missing_packages():
+        return f"{', '.join(missing)} not installed: run `make setup`"
+    example = torch.zeros(2, 3, image_size, image_size)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                net,
+                (example,),
+                str(path),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: Dim("batch")}},
+                dynamo=True,
+                external_data=False,
+            )
+    except Exception as error:  # torch's exporter raises nearly anything on an unknown operation
+        path.unlink(missing_ok=True)
+        reason = f"{type(error).__name__}: {first_line(error)[:120]}"
+        return f"torch {torch.__version__} cannot export it ({reason})"
+    return None
+
+
+def missing_packages() -> list[str]:
+    """The packages that exporting to ONNX needs and that are not installed."""
+    return [name for name in NEEDS if find_spec(name) is None]
 
 
 def _config(folder: Path, learn: Learner, about: About, features: str) -> dict[str, Any]:
@@ -290,20 +268,10 @@ def _preprocessing(run: Run, learn: Learner) -> dict[str, Any]:
     }
 
 
-def _test_at_thresholds(learn: Learner, about: About, opened: Exported) -> dict[str, float] | None:
-    """Error per image and label, and F2 (the mean over images, as fastai's), of the test part at
-    the labels' own thresholds; None without a test part, and at a half, where fastai measured both.
-    """
-    run, data = about.run, about.run.data
-    rows = data.rows("test")
-    if not about.use_f2 or not len(rows):
-        return None
-    pixels = np.asarray(run.data.array(run.image_size, run.recipe.resize)[rows])
-    logits = torch.from_numpy(_learner_logits(learn, pixels, opened))
-    predicted = logits.sigmoid().numpy() > opened.thresholds
-    truth = data.labels[rows] > 0
-    f2 = fbeta_score(truth, predicted, beta=2, average="samples", zero_division=0)
-    return {"error_rate": float((predicted != truth).mean()), "fbeta2": float(f2)}
+def normalisation(learn: Any) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by which each channel is normalised, of values from 0 to 1."""
+    (norm,) = [each for each in learn.dls.valid.after_batch.fs if isinstance(each, Normalize)]
+    return norm.mean.flatten().tolist(), norm.std.flatten().tolist()
 
 
 def _learner_logits(learn: Learner, pixels: np.ndarray, opened: Exported) -> np.ndarray:
@@ -322,6 +290,22 @@ def _in_batches(logits_of: Callable[[np.ndarray], np.ndarray], pixels: np.ndarra
     """The logits [images, classes] of uint8 [images, 3, size, size]."""
     starts = range(0, len(pixels), IMAGES_AT_ONCE)
     return np.concatenate([logits_of(pixels[at : at + IMAGES_AT_ONCE]) for at in starts])
+
+
+def _test_at_thresholds(learn: Learner, about: About, opened: Exported) -> dict[str, float] | None:
+    """Error per image and label, and F2 (the mean over images, as fastai's), of the test part at
+    the labels' own thresholds; None without a test part, and at a half, where fastai measured both.
+    """
+    run, data = about.run, about.run.data
+    rows = data.rows("test")
+    if not about.use_f2 or not len(rows):
+        return None
+    pixels = np.asarray(run.data.array(run.image_size, run.recipe.resize)[rows])
+    logits = torch.from_numpy(_learner_logits(learn, pixels, opened))
+    predicted = logits.sigmoid().numpy() > opened.thresholds
+    truth = data.labels[rows] > 0
+    f2 = fbeta_score(truth, predicted, beta=2, average="samples", zero_division=0)
+    return {"error_rate": float((predicted != truth).mean()), "fbeta2": float(f2)}
 
 
 def _check_weights(opened: Exported, pixels: np.ndarray, expected: np.ndarray, run: Run) -> float:
@@ -362,3 +346,16 @@ def _agree(logits: np.ndarray, expected: np.ndarray, kind: str) -> bool:
         return bool(close and same.all())
     chosen = np.take_along_axis(expected, logits.argmax(axis=1)[:, None], axis=1)[:, 0]
     return bool(close and (expected.max(axis=1) - chosen <= PARITY).all())
+
+
+def card(config: dict[str, Any], about: About, head: nn.Module) -> str:
+    """The model card, README.md."""
+    places = [place for place, layer in enumerate(head.children()) if isinstance(layer, nn.Linear)]
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )  # Markdown, which nothing here renders
+    template = environment.from_string(CARD_TEMPLATE.read_text(encoding="utf-8"))
+    text: str = template.render(
+        config=config, row=about.row, head_places=places, percent=percent, known=pd.notna
+    )
+    return text.strip() + "\n"

@@ -46,10 +46,44 @@ OWN_COLUMNS = [  # of this machine's tables, besides timm's
 ]
 
 
+def main(
+    folder: Path,
+    imagenet_csv: Path,
+    unmatched_csv: Path,
+    *,
+    study: Path | None = None,
+    benchmarks: Path | None = None,
+    own_speed: Path | None = None,
+) -> None:
+    """Merge timm's result tables into one, and list what found no partner.
+
+    Args:
+        folder: the tables, as stage `fetch` leaves them
+        imagenet_csv: the merged table to write
+        unmatched_csv: the list to write of rows without a partner
+        study: the study file, whose models' own benchmarks are merged too
+        benchmarks: the folder with this machine's benchmarks
+        own_speed: the folder to write this machine's speed tables to
+    """
+    if study and benchmarks and own_speed:
+        write_own_speed(study, benchmarks, own_speed)
+    elif study or benchmarks or own_speed:
+        raise PipelineError("--study, --benchmarks and --own-speed go together: give all or none")
+    imagenet, unmatched = merge(folder, own_speed)
+    write_table(imagenet_csv, imagenet)
+    write_table(unmatched_csv, unmatched)
+    timed = imagenet[imagenet["benchmark_file"] != ""]
+    print(
+        f"{imagenet_csv}: {len(timed)} rows of {timed['model'].nunique()} models in"
+        f" {timed['benchmark_file'].nunique()} benchmark files;"
+        f" {unmatched_csv}: {len(unmatched)} without a partner"
+    )
+
+
 def write_own_speed(study: Path, benchmarks: Path, out: Path) -> None:
     """Fill the folder `out` from BENCHMARKS/MODEL.json of each model that STUDY has timed."""
     found = [read_timings(benchmarks / f"{model}.json") for model in models_of(study)]
-    tables, hardware, left_out = own_speed(found)
+    tables, hardware, left_out = own_tables(found)
     with replacing_folder(out) as folder:
         for name, table in tables.items():
             write_table(folder / name, table)
@@ -69,7 +103,7 @@ def models_of(study: Path) -> list[str]:
     return models
 
 
-def own_speed(
+def own_tables(
     models: Iterable[ModelTimings],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]], pd.DataFrame]:
     """This machine's tables by file name, the hardware of each, and the timings that are in none.
@@ -125,40 +159,6 @@ def _row(arch: str, timing: Timing) -> dict[str, Any]:
         "param_count": round(timing.params_m or 0, 2),
         **{f"{mode}_{name}": value for name, value in own.items()},
     }
-
-
-def main(
-    folder: Path,
-    imagenet_csv: Path,
-    unmatched_csv: Path,
-    *,
-    study: Path | None = None,
-    benchmarks: Path | None = None,
-    own_speed: Path | None = None,
-) -> None:
-    """Merge timm's result tables into one, and list what found no partner.
-
-    Args:
-        folder: the tables, as stage `fetch` leaves them
-        imagenet_csv: the merged table to write
-        unmatched_csv: the list to write of rows without a partner
-        study: the study file, whose models' own benchmarks are merged too
-        benchmarks: the folder with this machine's benchmarks
-        own_speed: the folder to write this machine's speed tables to
-    """
-    if study and benchmarks and own_speed:
-        write_own_speed(study, benchmarks, own_speed)
-    elif study or benchmarks or own_speed:
-        raise PipelineError("--study, --benchmarks and --own-speed go together: give all or none")
-    imagenet, unmatched = merge(folder, own_speed)
-    write_table(imagenet_csv, imagenet)
-    write_table(unmatched_csv, unmatched)
-    timed = imagenet[imagenet["benchmark_file"] != ""]
-    print(
-        f"{imagenet_csv}: {len(timed)} rows of {timed['model'].nunique()} models in"
-        f" {timed['benchmark_file'].nunique()} benchmark files;"
-        f" {unmatched_csv}: {len(unmatched)} without a partner"
-    )
 
 
 def merge(folder: Path, own: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:

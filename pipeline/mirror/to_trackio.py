@@ -19,7 +19,7 @@ class Mirror:
 
     def __init__(self, project: str) -> None:
         self.project = project
-        for name in ELSEWHERE:  # it would ask the network each time what it has
+        for name in ELSEWHERE:  # with these, each call would ask the network
             os.environ.pop(name, None)
 
     def has(self, run: Run) -> bool:

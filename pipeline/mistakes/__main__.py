@@ -58,15 +58,11 @@ def main(params: Path, runs: Path, datasets: Path, results: Path, mistakes: Path
     with replacing_folder(mistakes) as folder:
         for dataset in study.datasets:
             choice = recommended(done, answers, dataset)
-            if choice is not None:
-                answered = _of_dataset(runs, datasets, done, choice)
-                if answered is not None:
-                    _add(tables, folder, answered, images)
-        whole = {
-            name: pd.concat(each) if each else pd.DataFrame(columns=list(COLUMNS[name]))
-            for name, each in tables.items()
-        }
-        write_mistakes(folder, whole)
+            if choice is None:
+                continue
+            if (answered := _of_dataset(runs, datasets, done, choice)) is not None:
+                _add(tables, folder, answered, images)
+        write_mistakes(folder, {name: pd.concat(each) for name, each in tables.items() if each})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ DRAWS = 1000
 BETA2 = 4.0  # F2 counts recall four times as much as precision, squared beta
 
 
+MOST_IMAGES = 240  # thumbnails of a study: about 1 MB in the report, in text
+PER_GROUP = 24
+THUMBNAIL = 96  # pixels
+JPEG_QUALITY = 82
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model's runs answered; `kind` is single or multi, as the dataset's.
@@ -62,14 +68,6 @@ def answers_of(kind: str, labels: np.ndarray, predictions: list[np.ndarray]) -> 
     return Answers(kind, labels, decided, stacked[:, :, 2].astype(np.float32) / 255)
 
 
-def confusion(answers: Answers, n_classes: int) -> np.ndarray:
-    """Images [true class, answer], mean over runs; one label only."""
-    counts = np.zeros((n_classes, n_classes))
-    for decided in answers.decided:
-        np.add.at(counts, (answers.truth, decided), 1)
-    return counts / len(answers.decided)
-
-
 def by_class(answers: Answers, classes: list[str]) -> pd.DataFrame:
     """Per class its validation images, the error on them, and what they are taken for instead."""
     counts = confusion(answers, len(classes))
@@ -93,6 +91,14 @@ def by_class(answers: Answers, classes: list[str]) -> pd.DataFrame:
             "taken_for_share": mistakes.max(axis=1) / np.maximum(n, 1),
         }
     )
+
+
+def confusion(answers: Answers, n_classes: int) -> np.ndarray:
+    """Images [true class, answer], mean over runs; one label only."""
+    counts = np.zeros((n_classes, n_classes))
+    for decided in answers.decided:
+        np.add.at(counts, (answers.truth, decided), 1)
+    return counts / len(answers.decided)
 
 
 def by_tag(answers: Answers, classes: list[str]) -> pd.DataFrame:
@@ -148,6 +154,18 @@ def best_thresholds(answers: Answers) -> np.ndarray:
         scores.append(_f2(true_positives, decided.mean(axis=0).sum(axis=0), positives))
     best = np.nan_to_num(np.stack(scores)) - 1e-6 * np.abs(steps - 0.5)[:, None]
     return np.where(positives > 0, steps[best.argmax(axis=0)], 0.5).round(2)
+
+
+def _f2(true_positives: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """F2 from counts of true positives, of positives by the model, and of positives in truth."""
+    with np.errstate(invalid="ignore"):  # no positives of either kind
+        f2: np.ndarray = (1 + BETA2) * true_positives / (BETA2 * positives + predicted)
+    return f2
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, share)) if len(known) else np.nan
 
 
 def reliability(answers: Answers) -> pd.DataFrame:
@@ -213,33 +231,10 @@ def shared_mistakes(one: Answers, other: Answers) -> dict[str, float]:
     }
 
 
-def _f2(true_positives: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """F2 from counts of true positives, of positives by the model, and of positives in truth."""
-    with np.errstate(invalid="ignore"):  # no positives of either kind
-        f2: np.ndarray = (1 + BETA2) * true_positives / (BETA2 * positives + predicted)
-    return f2
-
-
-def _quantile(values: np.ndarray, share: float) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.quantile(known, share)) if len(known) else np.nan
-
-
-MOST_IMAGES = 240  # thumbnails of a study: about 1 MB in the report, in text
-PER_GROUP = 24
-THUMBNAIL = 96  # pixels
-JPEG_QUALITY = 82
-
-
 def worst(answers: Answers, classes: list[str], most: int) -> list[dict[str, Any]]:
     """Rows of gallery.csv for the images with the surest wrong answers, the mean over runs; with
     several labels, each image with its worst label."""
     return _surest(WORST, answers, np.asarray(answers.wrong.any(axis=0)), classes, most)
-
-
-def wrong_for_all(models: list[Answers]) -> np.ndarray:
-    """Bool [images] or [images, labels]: what every run of every model gets wrong."""
-    return np.asarray(np.concatenate([each.wrong for each in models]).all(axis=0))
 
 
 def unanimous_mistakes(
@@ -253,6 +248,11 @@ def unanimous_mistakes(
         np.concatenate([each.probability for each in models]),
     )
     return _surest(EVERYONE, together, wrong_for_all(models), classes, most)
+
+
+def wrong_for_all(models: list[Answers]) -> np.ndarray:
+    """Bool [images] or [images, labels]: what every run of every model gets wrong."""
+    return np.asarray(np.concatenate([each.wrong for each in models]).all(axis=0))
 
 
 def _surest(

@@ -108,9 +108,10 @@ class Mistakes:
 
 
 def write_mistakes(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Write every table to `folder`."""
+    """Write every table to `folder`, one that is not among `tables` without rows."""
     for name, columns in COLUMNS.items():
-        write_result(folder / f"{name}.csv", tables[name].reindex(columns=list(columns)).round(6))
+        table = tables.get(name, pd.DataFrame()).reindex(columns=list(columns))
+        write_result(folder / f"{name}.csv", table.round(6))
 
 
 def read_mistakes(folder: Path) -> Mistakes:

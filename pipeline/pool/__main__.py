@@ -53,38 +53,6 @@ NEXT = "`dvc repro` puts them beside this study's"
 MOST_WHO = 80  # characters
 MOST_SHOWN = 5  # texts of failed runs
 
-# What a text must look like to be shared: nothing that has such a form tells who made it.
-_HASH = re.compile(r"[0-9a-f]{12,64}")
-_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.?post|\.?dev)\d+)?(\+(cpu|cu\d+|rocm[\d.]+))?")
-_PART = r"([A-Za-z0-9()+-]{1,24}|\d+(\.\d+)?[A-Za-z]*|@)"  # of `AMD EPYC 7763 @ 2.20GHz`
-_MAKERS = r"(\d+th Gen )?(NVIDIA|Tesla|Quadro|GeForce|AMD|Intel|Apple|ARM|Neoverse|Ampere|IBM|QEMU)"
-_HARDWARE = re.compile(rf"(?={_MAKERS}\b){_PART}( {_PART}){{0,11}}|x86_64|aarch64|arm64")
-_DEVICE = {
-    "kind": re.compile("cpu|cuda"),
-    "name": _HARDWARE,
-    "cpu": _HARDWARE,
-    "driver": _VERSION,
-    "cuda": _VERSION,
-    "precision": re.compile("fp32|fp16|bf16"),
-    "step": re.compile("captured|uncaptured"),
-}
-_WEIGHTS = {"source": re.compile("hub|folder|wheel|random"), "sha256": _HASH, "left_out": None}
-VERSIONED = ("python", *PACKAGES, "code")
-SETTINGS = {each.name for each in fields(Recipe)} - ONLY_NAMES  # names are the user's
-FIT = ("batch_size", "epochs", "steps")
-LEFT_OUT = "(text not shared)"
-_ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")
-_OUR_REASONS = re.compile(  # that this project itself gives
-    r"out of GPU memory( at batch size \d+(, [\d.]+ GiB reserved)?)?"
-    r"|(training|validation|test) loss is not finite( in epoch \d+)?"
-    r"|features of the frozen net are not finite"
-    r"|(the batch was halved to \d+: out of GPU memory at \d+)?(; )?"
-    r"(the device was shared: (several runs were packed on it"
-    r"|others computed on it, up to \d+ at a time)"
-    r"|it waited for a core for \d+% of the time it could have run)?"
-)
-_NOBODY = {"root", "localhost", "user"}
-
 
 def main(
     *sources: str,
@@ -159,7 +127,7 @@ def checked_records(found: Incoming) -> list[Record]:
     by_run: dict[str, tuple[str, Record]] = {}
     for file, content in found.files.items():
         if Path(file).name == MANIFEST:
-            continue  # of a pool's own folder
+            continue  # a folder of a pool has one beside its records
         record = foreign_record(f"{found.where}: {file}", content)
         other, same = by_run.setdefault(run_key(record), (file, record))
         if same != record:
@@ -246,6 +214,72 @@ def write_shared(out: Path, runs: Path, study: Study, datasets: list[str] | None
     devices = {each.device.label or "unknown" for each in reduced_records}
     print(f"Devices: {', '.join(sorted(devices))}")
     _print_texts(each.reason for each in reduced_records)
+
+
+def _archive(records: list[Record]) -> bytes:
+    """A .tar.gz without user, host and time: the same bytes for the same records."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tarred,
+    ):
+        for each in records:
+            content = bytes_of(each)
+            member = tarfile.TarInfo(Cell.of(each).path(Path("records")).as_posix())
+            member.size = len(content)
+            tarred.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _print_texts(reasons: Iterable[str | None]) -> None:
+    """Print the reasons, which a person should read before sharing them."""
+    texts = Counter(filter(None, reasons))
+    for text, count in texts.most_common(MOST_SHOWN):
+        print(f"Reason of {count} without a result: {text}")
+    if len(texts) > MOST_SHOWN:
+        print(f"and {len(texts) - MOST_SHOWN} other reasons")
+
+
+def identities() -> dict[str, str]:
+    """The names of this user and machine, and their stand-ins in a shared text."""
+    host = socket.gethostname()
+    found = {host: "<host>", host.partition(".")[0]: "<host>"}
+    found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
+    return {word: each for word, each in found.items() if word and word.lower() not in _NOBODY}
+
+
+_NOBODY = {"root", "localhost", "user"}
+
+# What a text must look like to be shared: nothing that has such a form tells who made it.
+_HASH = re.compile(r"[0-9a-f]{12,64}")
+_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.?post|\.?dev)\d+)?(\+(cpu|cu\d+|rocm[\d.]+))?")
+_PART = r"([A-Za-z0-9()+-]{1,24}|\d+(\.\d+)?[A-Za-z]*|@)"  # of `AMD EPYC 7763 @ 2.20GHz`
+_MAKERS = r"(\d+th Gen )?(NVIDIA|Tesla|Quadro|GeForce|AMD|Intel|Apple|ARM|Neoverse|Ampere|IBM|QEMU)"
+_HARDWARE = re.compile(rf"(?={_MAKERS}\b){_PART}( {_PART}){{0,11}}|x86_64|aarch64|arm64")
+_DEVICE = {
+    "kind": re.compile("cpu|cuda"),
+    "name": _HARDWARE,
+    "cpu": _HARDWARE,
+    "driver": _VERSION,
+    "cuda": _VERSION,
+    "precision": re.compile("fp32|fp16|bf16"),
+    "step": re.compile("captured|uncaptured"),
+}
+_WEIGHTS = {"source": re.compile("hub|folder|wheel|random"), "sha256": _HASH, "left_out": None}
+VERSIONED = ("python", *PACKAGES, "code")
+SETTINGS = {each.name for each in fields(Recipe)} - ONLY_NAMES  # names are the user's
+FIT = ("batch_size", "epochs", "steps")
+LEFT_OUT = "(text not shared)"
+_ERROR = re.compile(r"((?:[A-Za-z]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Warning))(?=:|$)")
+_OUR_REASONS = re.compile(  # that this project itself gives
+    r"out of GPU memory( at batch size \d+(, [\d.]+ GiB reserved)?)?"
+    r"|(training|validation|test) loss is not finite( in epoch \d+)?"
+    r"|features of the frozen net are not finite"
+    r"|(the batch was halved to \d+: out of GPU memory at \d+)?(; )?"
+    r"(the device was shared: (several runs were packed on it"
+    r"|others computed on it, up to \d+ at a time)"
+    r"|it waited for a core for \d+% of the time it could have run)?"
+)
 
 
 def shared(record: Record, identities: Mapping[str, str]) -> Record:
@@ -336,38 +370,6 @@ def _with_stand_ins(value: Any, identities: Mapping[str, str]) -> Any:
 def _word(word: str) -> re.Pattern[str]:
     """A pattern of `word` without a letter or digit next to it: also in `photos_of_anna`."""
     return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
-
-
-def identities() -> dict[str, str]:
-    """The names of this user and machine, and their stand-ins in a shared text."""
-    host = socket.gethostname()
-    found = {host: "<host>", host.partition(".")[0]: "<host>"}
-    found |= {getpass.getuser(): "<user>", Path.home().name: "<user>"}
-    return {word: each for word, each in found.items() if word and word.lower() not in _NOBODY}
-
-
-def _print_texts(reasons: Iterable[str | None]) -> None:
-    """Print the reasons, which a person should read before sharing them."""
-    texts = Counter(filter(None, reasons))
-    for text, count in texts.most_common(MOST_SHOWN):
-        print(f"Reason of {count} without a result: {text}")
-    if len(texts) > MOST_SHOWN:
-        print(f"and {len(texts) - MOST_SHOWN} other reasons")
-
-
-def _archive(records: list[Record]) -> bytes:
-    """A .tar.gz without user, host and time: the same bytes for the same records."""
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tarred,
-    ):
-        for each in records:
-            content = bytes_of(each)
-            member = tarfile.TarInfo(Cell.of(each).path(Path("records")).as_posix())
-            member.size = len(content)
-            tarred.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
 
 
 if __name__ == "__main__":

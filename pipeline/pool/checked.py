@@ -48,7 +48,7 @@ def foreign_record(where: str, content: bytes) -> Record:
         check_names(record)
         _check_numbers(record)
     except (ValueError, TypeError, RecursionError, WrongType) as error:
-        raise PipelineError(f"{where}: refused: {_short(error)}") from None
+        raise PipelineError(f"{where}: refused: {_printable(str(error))[:200]}") from None
     try:
         check_answers(Path(where), record)
     except PipelineError:
@@ -57,10 +57,6 @@ def foreign_record(where: str, content: bytes) -> Record:
             "give metrics.error_rate"
         ) from None
     return record
-
-
-def _short(error: Exception) -> str:
-    return _printable(str(error))[:200]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

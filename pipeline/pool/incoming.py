@@ -177,7 +177,7 @@ class _Unpacked:
 
 
 def _read_tar(found: Incoming, path: Path) -> None:
-    """Read a tar file, compressed by gzip or not: others may ask for memory by the gigabyte."""
+    """Read a tar file, compressed by gzip or not: to unpack others could take gigabytes."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)

@@ -46,13 +46,7 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         images: files, or folders of them
         out: the table to write, - for standard output
     """
-    if out.is_dir():
-        raise PipelineError(
-            f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
-        )
-    if not (folder / "config.json").is_file():  # before torch is loaded
-        what = "no exported model here" if folder.is_dir() else "no such folder"
-        raise PipelineError(f"{folder}: {what}: give one that `python -m pipeline.export` wrote")
+    _check_paths(folder, out)  # before torch is loaded
     files = image_files(images)
     import torch
 
@@ -88,6 +82,16 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
         raise PipelineError(
             f"{n_bad:,} of {len(files):,} files cannot be read and have no row{why}"
         )
+
+
+def _check_paths(folder: Path, out: Path) -> None:
+    if out.is_dir():
+        raise PipelineError(
+            f"{out}: a folder: give --out a file, such as {out / 'predictions.csv'}"
+        )
+    if not (folder / "config.json").is_file():
+        what = "no exported model here" if folder.is_dir() else "no such folder"
+        raise PipelineError(f"{folder}: {what}: give one that `python -m pipeline.export` wrote")
 
 
 def image_files(given: Sequence[Path]) -> list[Path]:
@@ -172,6 +176,36 @@ def centre_crop(pixels: np.ndarray, size: int) -> np.ndarray:
     return pixels[:, top : top + size, left : left + size]
 
 
+def _with_progress(batches: Iterator[Batch], n_files: int) -> Iterator[Batch]:
+    """The batches, with a progress bar on a terminal."""
+    console = Console(stderr=True)
+    total = -(-n_files // IMAGES_PER_TASK)
+    quiet = not console.is_terminal
+    yield from track(batches, "predict", total=total, console=console, disable=quiet)
+
+
+def _report_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
+    bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
+    path = _unreadable_csv(out)
+    if _is_file(out) and not bad:
+        path.unlink(missing_ok=True)  # of an earlier call
+    if _is_file(out) and bad:
+        write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
+    for file, reason in bad:
+        print(f"{file}: {reason}", file=sys.stderr)
+
+
+def _report_dim(peculiar: Sequence[str]) -> None:
+    """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
+    known = dim(peculiar)
+    if known and known[1] <= MOST_DIM_BITS:
+        print(
+            f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "
+            "nearly black: scale them, or convert them to 8 bits",
+            file=sys.stderr,
+        )
+
+
 def table(
     files: Sequence[Path],
     probabilities: np.ndarray,
@@ -196,42 +230,12 @@ def table(
     return pd.DataFrame({**rows, **each_class})
 
 
-def _with_progress(batches: Iterator[Batch], n_files: int) -> Iterator[Batch]:
-    """The batches, with a progress bar on a terminal."""
-    console = Console(stderr=True)
-    total = -(-n_files // IMAGES_PER_TASK)
-    quiet = not console.is_terminal
-    yield from track(batches, "predict", total=total, console=console, disable=quiet)
-
-
-def _report_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path) -> None:
-    bad = [(str(file), reason) for file, reason in zip(files, reasons, strict=True) if reason]
-    path = _unreadable_csv(out)
-    if _is_file(out) and not bad:
-        path.unlink(missing_ok=True)  # of an earlier call
-    if _is_file(out) and bad:
-        write_result(path, pd.DataFrame(bad, columns=["file", "reason"]))
-    for file, reason in bad:
-        print(f"{file}: {reason}", file=sys.stderr)
-
-
 def _is_file(out: Path) -> bool:
     return out != STDOUT and not is_special(out)
 
 
 def _unreadable_csv(out: Path) -> Path:
     return out.with_name(f"{out.stem}-unreadable.csv")
-
-
-def _report_dim(peculiar: Sequence[str]) -> None:
-    """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
-    known = dim(peculiar)
-    if known and known[1] <= MOST_DIM_BITS:
-        print(
-            f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "
-            "nearly black: scale them, or convert them to 8 bits",
-            file=sys.stderr,
-        )
 
 
 if __name__ == "__main__":

@@ -92,63 +92,6 @@ class Exported:
         return made
 
 
-class OnnxLogits:
-    """`Exported.logits` from model.onnx, on `threads` of a CPU.
-
-    Small nets are two to three times as quick as with torch. The session is made in the process
-    that makes the first call, so that a fork shares no threads.
-    """
-
-    def __init__(self, model: Exported, threads: int = 1) -> None:
-        self.path, self.mean, self.std = model.folder / ONNX, model.mean, model.std
-        self.threads = threads
-        self.session: Any = None
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        if self.session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self.threads
-            options.inter_op_num_threads = 1
-            providers = ["CPUExecutionProvider"]
-            self.session = onnxruntime.InferenceSession(self.path, options, providers=providers)
-        images = normalised(pixels, self.mean, self.std)
-        logits: np.ndarray = self.session.run([OUTPUT], {INPUT: images})[0]
-        return logits
-
-
-def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
-    """The faster of `model.logits` and, where onnxruntime and model.onnx are there, `OnnxLogits`.
-
-    For torch, nets with batch norm get their weights channels last: EfficientNet-Lite0 takes two
-    thirds of the time (docs/performance.md), and logits differ in the sixth digit.
-    """
-    if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
-        return OnnxLogits(model)
-    if any(isinstance(each, nn.BatchNorm2d) for each in model.net.modules()):
-        model.net.to(memory_format=torch.channels_last)
-    return model.logits
-
-
-def normalised(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """float32 of uint8 [images, 3, height, width]: from 0 to 1, less `mean`, over `std`."""
-    scaled = pixels.astype(np.float32) / np.float32(255)
-    return (scaled - mean[:, None, None]) / std[:, None, None]
-
-
-def head_of(state: dict[str, torch.Tensor]) -> nn.Sequential:
-    """The linear layers of these tensors, `0.weight` and so on, a ReLU between two."""
-    layers: list[nn.Module] = []
-    for place in sorted({int(name.partition(".")[0]) for name in state}):
-        layers += [nn.ReLU()] * (place - len(layers))
-        rows, columns = state[f"{place}.weight"].shape
-        layers.append(nn.Linear(columns, rows))
-    head = nn.Sequential(*layers)
-    head.load_state_dict(state)
-    return head
-
-
 def open_exported(folder: Path) -> Exported:
     """Open and check a model; raises `PipelineError` where there is none, or a changed one."""
     config = _config(folder)
@@ -209,6 +152,7 @@ def _opened(folder: Path, config: dict[str, Any]) -> Exported:
     body.load_state_dict(parts["body"])
     net = Net(body, head_of(parts["head"]), config["features"]).eval()
     classes, multi = [str(each) for each in config["classes"]], config["kind"] == "multi"
+    thresholds = [config["thresholds"][each] for each in classes] if multi else None
     return Exported(
         folder=folder,
         model=name,
@@ -218,13 +162,21 @@ def _opened(folder: Path, config: dict[str, Any]) -> Exported:
         resize=config["preprocessing"]["resize"],
         mean=np.array(config["preprocessing"]["mean"], dtype=np.float32),
         std=np.array(config["preprocessing"]["std"], dtype=np.float32),
-        thresholds=_thresholds(config, classes) if multi else None,
+        thresholds=np.array(thresholds, dtype=np.float32) if multi else None,
         net=net,
     )
 
 
-def _thresholds(config: dict[str, Any], classes: list[str]) -> np.ndarray:
-    return np.array([config["thresholds"][name] for name in classes], dtype=np.float32)
+def head_of(state: dict[str, torch.Tensor]) -> nn.Sequential:
+    """The linear layers of these tensors, `0.weight` and so on, a ReLU between two."""
+    layers: list[nn.Module] = []
+    for place in sorted({int(name.partition(".")[0]) for name in state}):
+        layers += [nn.ReLU()] * (place - len(layers))
+        rows, columns = state[f"{place}.weight"].shape
+        layers.append(nn.Linear(columns, rows))
+    head = nn.Sequential(*layers)
+    head.load_state_dict(state)
+    return head
 
 
 def _check_net(model: Exported) -> None:
@@ -237,3 +189,48 @@ def _check_net(model: Exported) -> None:
         raise ValueError(f"{what}: {first_line(error)}") from None
     if n_logits != len(model.classes):
         raise ValueError(f"{n_logits} answers, but {len(model.classes)} classes")
+
+
+def on_cpu(model: Exported) -> Callable[[np.ndarray], np.ndarray]:
+    """The faster of `model.logits` and, where onnxruntime and model.onnx are there, `OnnxLogits`.
+
+    For torch, nets with batch norm get their weights channels last: EfficientNet-Lite0 takes two
+    thirds of the time (docs/performance.md), and logits differ in the sixth digit.
+    """
+    if (model.folder / ONNX).is_file() and find_spec("onnxruntime"):
+        return OnnxLogits(model)
+    if any(isinstance(each, nn.BatchNorm2d) for each in model.net.modules()):
+        model.net.to(memory_format=torch.channels_last)
+    return model.logits
+
+
+class OnnxLogits:
+    """`Exported.logits` from model.onnx, on `threads` of a CPU.
+
+    Small nets are two to three times as quick as with torch. The session is made in the process
+    that makes the first call, so that a fork shares no threads.
+    """
+
+    def __init__(self, model: Exported, threads: int = 1) -> None:
+        self.path, self.mean, self.std = model.folder / ONNX, model.mean, model.std
+        self.threads = threads
+        self.session: Any = None
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        if self.session is None:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.inter_op_num_threads = 1
+            providers = ["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(self.path, options, providers=providers)
+        images = normalised(pixels, self.mean, self.std)
+        logits: np.ndarray = self.session.run([OUTPUT], {INPUT: images})[0]
+        return logits
+
+
+def normalised(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """float32 of uint8 [images, 3, height, width]: from 0 to 1, less `mean`, over `std`."""
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    return (scaled - mean[:, None, None]) / std[:, None, None]

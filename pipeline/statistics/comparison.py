@@ -382,7 +382,7 @@ def _freedom(
         return MANY
     whole = se_of_differences(covariance, best) ** 2
     residual, seeds = of_runs + of_runs[best], se_of_differences(of_seeds, best) ** 2
-    whole = np.maximum(whole, residual + seeds).clip(min=1e-24)  # not to itself
+    whole = np.maximum(whole, residual + seeds).clip(min=1e-24)  # the best's own difference is 0
     weighted = residual**2 / noise.residual_freedom + seeds**2 / noise.seed_freedom
     others = np.arange(len(of_runs)) != best
     freedom = whole**2 / np.maximum(weighted, whole**2 / MANY)

@@ -35,7 +35,7 @@ from pipeline.study.params import Cell
 SEPARATOR = "; "  # of the sentences in a table's cell
 SIGNIFICANT = 2.0  # standard deviations that a difference has to exceed
 STEEP = 0.25  # share of the error that only an unfinished fit loses in its last epoch
-LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; also lp_ft's least
+LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; least_steps of lp_ft
 MOST_SHRUNK = 4.0  # the factor above which 15 of 16 pixels and more are gone
 LEAST_OF_A_CLASS = 5  # validation images; with fewer, one mistake is more than 20 points
 _ALL_RUNS = re.compile(r"\((\d+) of \1 runs?\)$")  # as `doubts` ends a sentence

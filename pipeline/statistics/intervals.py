@@ -68,7 +68,7 @@ def wilson(mean: Any, size: Any, quantile: Any = NORMAL) -> tuple[np.ndarray, np
     half = quantile * np.sqrt(share * (1 - share) / size + (quantile / (2 * size)) ** 2)
     whole = 1 + quantile**2 / size
     low, high = (middle - half) / whole, (middle + half) / whole
-    return np.minimum(low.clip(0, 1), share), np.maximum(high.clip(0, 1), share)  # but for rounding
+    return np.minimum(low.clip(0, 1), share), np.maximum(high.clip(0, 1), share)  # despite rounding
 
 
 def may_be_best(mean: np.ndarray, covariance: np.ndarray, freedom: float) -> np.ndarray:

@@ -29,7 +29,7 @@ from pipeline.statistics.comparison import DECIMALS
 from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
 FOLDS = 10
-OWN_RATE = ".own_rate"  # behind the recipe's name: a plain word in files, tables and pages
+OWN_RATE = ".own_rate"  # appended to the recipe's name; fit for names of files as well
 RUN = [*KEY, "seed"]
 
 
@@ -133,8 +133,12 @@ def own_rates(runs: pd.DataFrame, groups: Sequence[RateGroup]) -> OwnRates:
 
 def with_own_rates(runs: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
     """`runs`, as for `own_rates`, and the cross-fitted ones; `rates` is rates.csv."""
-    own = own_rates(runs, list(groups_of(rates))).runs
-    return pd.concat([runs, own], ignore_index=True) if len(own) else runs
+    return with_own(runs, own_rates(runs, list(groups_of(rates))).runs)
+
+
+def with_own(runs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """`runs` and the cross-fitted ones, if there are any."""
+    return runs if own.empty else pd.concat([runs, own], ignore_index=True)
 
 
 def groups_of(rates: pd.DataFrame) -> Iterator[RateGroup]:

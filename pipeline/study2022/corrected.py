@@ -126,93 +126,6 @@ def at_own_rate(runs: pd.DataFrame) -> pd.DataFrame:
     return _with_published(table.fillna({"n_chosen": 0}).astype({"n_chosen": int}), runs)
 
 
-def _with_published(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The table with what the study published of each model, and the rate of the run whose error
-    that was.
-    """
-    then = published(runs).rename(
-        columns={"rank": "published_rank", "score": "published_score", "mixed": "published_mixed"}
-    )
-    then["published_rank"] += 1
-    finished = runs[runs["finished"]]
-    lowest = finished.loc[finished.groupby(["dataset", "model_name"])["error_rate"].idxmin()]
-    rates = lowest.set_index(["dataset", "model_name"])["learning_rate"]
-    then = then.join(rates.rename("published_learning_rate"), on=["dataset", "model_name"])
-    columns = ["published_rank", "published_score", "published_mixed", "published_learning_rate"]
-    return table.merge(
-        then[["dataset", "model_name", *columns]],
-        on=["dataset", "model_name"],
-        how="left",
-        validate="many_to_one",
-    )
-
-
-def run_noise(finished: pd.DataFrame) -> RunNoise | None:
-    """The noise of one dataset's runs at one learning rate; None without a repeated model."""
-    error = pooled_noise(finished["error_rate"], finished["model_name"])
-    relative = finished["fit_time"] / finished.groupby("model_name")["fit_time"].transform("mean")
-    time = pooled_noise(relative, finished["model_name"])
-    return None if error is None or time is None else RunNoise(error, time)
-
-
-def survivors(runs: pd.DataFrame) -> pd.DataFrame:
-    """How many of the published top 15 stay there by other statistics than the minima.
-
-    `tried` is how many of the 15 have such runs at all, `left` those of them that fall out. Over
-    all runs the numbers of most models mix two learning rates.
-    """
-    finished = runs[runs["finished"]]
-    settings = [("all runs, learning rates mixed", finished)]
-    settings += [
-        (f"learning rate {rate}", finished[finished["learning_rate"] == rate])
-        for rate in LEARNING_RATES
-    ]
-    then = published(runs)
-    rows = []
-    for dataset, models in then.groupby("dataset"):
-        top = set(models["model_name"].head(TOP))
-        for setting, part in settings:
-            part = part[part["dataset"] == dataset]
-            for statistic, scores in _scores(part).items():
-                now = set(scores.sort_values(kind="stable").index[:TOP])
-                rows.append(
-                    {
-                        "dataset": dataset,
-                        "runs": setting,
-                        "score": statistic,
-                        "models": len(scores),
-                        "tried": len(top & set(scores.index)),
-                        "survive": len(top & now),
-                        "left": " ".join(sorted((top & set(scores.index)) - now)),
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def correlations(runs: pd.DataFrame, accuracies: dict[str, pd.Series]) -> pd.DataFrame:
-    """Spearman's rho of ImageNet top-1 and 1 - error rate, by accuracy table and by statistic.
-
-    `accuracies` maps a table's title to top-1 by the study's model name. Models whose weights
-    have no ImageNet-1k classifier have no top-1 (six of 86). Intervals are over the models.
-    """
-    rows = []
-    for dataset, part in runs[runs["finished"]].groupby("dataset"):
-        for outcome, errors in _errors(part).items():
-            for title, top1 in accuracies.items():
-                both = pd.DataFrame({"top1": top1, "error": errors}).dropna().astype(float)
-                rho = rank_correlation(both["top1"].to_numpy(), 1 - both["error"].to_numpy())
-                rows.append(
-                    {
-                        "dataset": dataset,
-                        "error_rate": outcome,
-                        "accuracy": title,
-                        "n": len(both),
-                        **{key: rho[key] for key in ("spearman", "spearman_low", "spearman_high")},
-                    }
-                )
-    return pd.DataFrame(rows, columns=list(CORRELATIONS))
-
-
 def _compared(finished: pd.DataFrame, dataset: str, learning_rate: float) -> pd.DataFrame:
     """The models of one dataset and learning rate."""
     models = finished.groupby(["model_name", "family", "model"], dropna=False)
@@ -262,9 +175,96 @@ def _intervals(table: pd.DataFrame, noise: RunNoise) -> dict[str, Any]:
     }
 
 
+def run_noise(finished: pd.DataFrame) -> RunNoise | None:
+    """The noise of one dataset's runs at one learning rate; None without a repeated model."""
+    error = pooled_noise(finished["error_rate"], finished["model_name"])
+    relative = finished["fit_time"] / finished.groupby("model_name")["fit_time"].transform("mean")
+    time = pooled_noise(relative, finished["model_name"])
+    return None if error is None or time is None else RunNoise(error, time)
+
+
+def _with_published(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The table with what the study published of each model, and the rate of the run whose error
+    that was.
+    """
+    then = published(runs).rename(
+        columns={"rank": "published_rank", "score": "published_score", "mixed": "published_mixed"}
+    )
+    then["published_rank"] += 1
+    finished = runs[runs["finished"]]
+    lowest = finished.loc[finished.groupby(["dataset", "model_name"])["error_rate"].idxmin()]
+    rates = lowest.set_index(["dataset", "model_name"])["learning_rate"]
+    then = then.join(rates.rename("published_learning_rate"), on=["dataset", "model_name"])
+    columns = ["published_rank", "published_score", "published_mixed", "published_learning_rate"]
+    return table.merge(
+        then[["dataset", "model_name", *columns]],
+        on=["dataset", "model_name"],
+        how="left",
+        validate="many_to_one",
+    )
+
+
+def survivors(runs: pd.DataFrame) -> pd.DataFrame:
+    """How many of the published top 15 stay there by other statistics than the minima.
+
+    `tried` is how many of the 15 have such runs at all, `left` those of them that fall out. Over
+    all runs the numbers of most models mix two learning rates.
+    """
+    finished = runs[runs["finished"]]
+    settings = [("all runs, learning rates mixed", finished)]
+    settings += [
+        (f"learning rate {rate}", finished[finished["learning_rate"] == rate])
+        for rate in LEARNING_RATES
+    ]
+    then = published(runs)
+    rows = []
+    for dataset, models in then.groupby("dataset"):
+        top = set(models["model_name"].head(TOP))
+        for setting, part in settings:
+            part = part[part["dataset"] == dataset]
+            for statistic, scores in _scores(part).items():
+                now = set(scores.sort_values(kind="stable").index[:TOP])
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "runs": setting,
+                        "score": statistic,
+                        "models": len(scores),
+                        "tried": len(top & set(scores.index)),
+                        "survive": len(top & now),
+                        "left": " ".join(sorted((top & set(scores.index)) - now)),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
 def _scores(finished: pd.DataFrame) -> dict[str, pd.Series]:
     by_model = finished.groupby("model_name")["score"]
     return {"mean": by_model.mean(), "median": by_model.median(), "best run": by_model.min()}
+
+
+def correlations(runs: pd.DataFrame, accuracies: dict[str, pd.Series]) -> pd.DataFrame:
+    """Spearman's rho of ImageNet top-1 and 1 - error rate, by accuracy table and by statistic.
+
+    `accuracies` maps a table's title to top-1 by the study's model name. Models whose weights
+    have no ImageNet-1k classifier have no top-1 (six of 86). Intervals are over the models.
+    """
+    rows = []
+    for dataset, part in runs[runs["finished"]].groupby("dataset"):
+        for outcome, errors in _errors(part).items():
+            for title, top1 in accuracies.items():
+                both = pd.DataFrame({"top1": top1, "error": errors}).dropna().astype(float)
+                rho = rank_correlation(both["top1"].to_numpy(), 1 - both["error"].to_numpy())
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "error_rate": outcome,
+                        "accuracy": title,
+                        "n": len(both),
+                        **{key: rho[key] for key in ("spearman", "spearman_low", "spearman_high")},
+                    }
+                )
+    return pd.DataFrame(rows, columns=list(CORRELATIONS))
 
 
 def _errors(finished: pd.DataFrame) -> dict[str, pd.Series]:

@@ -69,6 +69,55 @@ def published_against_runs(runs: pd.DataFrame, own: pd.DataFrame) -> Figure:
     return fig
 
 
+def _panel(axes: Axes, runs: pd.DataFrame, models: pd.DataFrame) -> None:
+    place = dict(zip(models["model_name"], -models["published_rank"], strict=True))
+    shown = runs[runs["model_name"].isin(place)]
+    y = models["model_name"].map(place)
+    colours = models["tied"].map({True: MAY_BE_BEST, False: NOT_BEST})
+    left, width = models["score_low"], models["score_high"] - models["score_low"]
+    axes.barh(y, width, left=left, height=0.62, color=colours, zorder=2)
+    axes.scatter(models["score_mean"], y, marker="|", s=110, color=INK, lw=1.6, zorder=3)
+    for rate, marker, colour in zip(LEARNING_RATES, "o^", (INK, OTHER_RATE), strict=True):
+        part = shown[shown["learning_rate"] == rate]
+        where = part["model_name"].map(place)
+        axes.scatter(part["score"], where, s=9, marker=marker, color=colour, lw=0, zorder=4)
+    axes.scatter(models["published_score"], y, **PUBLISHED, zorder=5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = axes.get_xlim()
+    axes.set_xlim(low * 0.98, high * 1.02)
+    _names(axes, models, y)
+    _ranks(axes, models, y)
+
+
+def _ranks(axes: Axes, models: pd.DataFrame, y: pd.Series) -> None:
+    """At the right edge: each model's place by the mean, and its interval."""
+    right = axes.get_yaxis_transform()
+    style: dict[str, Any] = {"transform": right, "va": "center", "size": 9, "clip_on": False}
+    columns = ["rank", "rank_low", "rank_high"]
+    for where, (rank, low, high) in zip(y, models[columns].to_numpy(), strict=True):
+        axes.text(1.045, where, str(rank), ha="right", color=INK, **style)
+        axes.text(1.06, where, f"{low}–{high}", ha="left", color=FAINT, **style)
+    axes.text(1.01, 0.1, "place", ha="left", color=FAINT, **style)
+
+
+def _handles() -> list[Line2D | Patch]:
+    def mark(marker: str, colour: str, label: str, size: float, fill: bool = True) -> Line2D:
+        face = colour if fill else "none"
+        return Line2D([], [], ls="", marker=marker, ms=size, mec=colour, mfc=face, label=label)
+
+    first, second = LEARNING_RATES
+    return [
+        mark("D", INK, "published score", 5, fill=False),
+        mark("o", INK, f"a run at learning rate {first}", 3),
+        mark("^", OTHER_RATE, f"a run at learning rate {second}", 3),
+        Patch(color=MAY_BE_BEST, label="mean and interval: place 1 possible"),
+        Patch(color=NOT_BEST, label="mean and interval: place 1 excluded"),
+    ]
+
+
 def top_15(models: pd.DataFrame, own: pd.DataFrame) -> Figure:
     """Per dataset, the published top 15 in their order: which fall out by the mean of their runs.
 
@@ -129,29 +178,6 @@ def _annotate(axes: Axes, text: str, x: float, y: float, **style: Any) -> None:
     axes.annotate(text, (x, y), (5, 0), **how)
 
 
-def _panel(axes: Axes, runs: pd.DataFrame, models: pd.DataFrame) -> None:
-    place = dict(zip(models["model_name"], -models["published_rank"], strict=True))
-    shown = runs[runs["model_name"].isin(place)]
-    y = models["model_name"].map(place)
-    colours = models["tied"].map({True: MAY_BE_BEST, False: NOT_BEST})
-    left, width = models["score_low"], models["score_high"] - models["score_low"]
-    axes.barh(y, width, left=left, height=0.62, color=colours, zorder=2)
-    axes.scatter(models["score_mean"], y, marker="|", s=110, color=INK, lw=1.6, zorder=3)
-    for rate, marker, colour in zip(LEARNING_RATES, "o^", (INK, OTHER_RATE), strict=True):
-        part = shown[shown["learning_rate"] == rate]
-        where = part["model_name"].map(place)
-        axes.scatter(part["score"], where, s=9, marker=marker, color=colour, lw=0, zorder=4)
-    axes.scatter(models["published_score"], y, **PUBLISHED, zorder=5)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(TICKS))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    low, high = axes.get_xlim()
-    axes.set_xlim(low * 0.98, high * 1.02)
-    _names(axes, models, y)
-    _ranks(axes, models, y)
-
-
 def _names(axes: Axes, models: pd.DataFrame, y: pd.Series) -> None:
     """At the left edge: each model's published rank and name."""
     axes.set_ylim(-TOP - 0.6, -0.4)
@@ -159,32 +185,6 @@ def _names(axes: Axes, models: pd.DataFrame, y: pd.Series) -> None:
     axes.set_yticks(y.tolist(), names.tolist(), color=INK, size=9)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-
-
-def _ranks(axes: Axes, models: pd.DataFrame, y: pd.Series) -> None:
-    """At the right edge: each model's place by the mean, and its interval."""
-    right = axes.get_yaxis_transform()
-    style: dict[str, Any] = {"transform": right, "va": "center", "size": 9, "clip_on": False}
-    columns = ["rank", "rank_low", "rank_high"]
-    for where, (rank, low, high) in zip(y, models[columns].to_numpy(), strict=True):
-        axes.text(1.045, where, str(rank), ha="right", color=INK, **style)
-        axes.text(1.06, where, f"{low}–{high}", ha="left", color=FAINT, **style)
-    axes.text(1.01, 0.1, "place", ha="left", color=FAINT, **style)
-
-
-def _handles() -> list[Line2D | Patch]:
-    def mark(marker: str, colour: str, label: str, size: float, fill: bool = True) -> Line2D:
-        face = colour if fill else "none"
-        return Line2D([], [], ls="", marker=marker, ms=size, mec=colour, mfc=face, label=label)
-
-    first, second = LEARNING_RATES
-    return [
-        mark("D", INK, "published score", 5, fill=False),
-        mark("o", INK, f"a run at learning rate {first}", 3),
-        mark("^", OTHER_RATE, f"a run at learning rate {second}", 3),
-        Patch(color=MAY_BE_BEST, label="mean and interval: place 1 possible"),
-        Patch(color=NOT_BEST, label="mean and interval: place 1 excluded"),
-    ]
 
 
 TEMPLATE = "section.html.j2"

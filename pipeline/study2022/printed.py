@@ -126,6 +126,12 @@ def read_sweep(path: Path) -> pd.DataFrame:
     return runs
 
 
+def _loss(column: Column) -> pd.Series:
+    """A loss, which the study wrote as `NaN` where it was not a number and empty where absent."""
+    cells = ["" if cell == "NaN" else cell for cell in column.cells]
+    return number(0, 1e9, or_empty=True)(Column(column.path, column.name, cells))
+
+
 def score(table: pd.DataFrame) -> pd.Series:
     """The study's score of error_rate and fit_time; lower is better."""
     return table["error_rate"] * (table["fit_time"] + OVERHEAD_SECONDS)
@@ -153,6 +159,14 @@ def published(runs: pd.DataFrame) -> pd.DataFrame:
     return table[["rank", *PRINTED, "mixed"]].reset_index(drop=True)
 
 
+def _one_run_has_both(runs: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    """Per row of `table`: does one finished run have its error rate and its time?"""
+    both = ["dataset", "model_name", "error_rate", "fit_time"]
+    whole = runs.loc[runs["finished"], both].drop_duplicates()
+    found = table[both].merge(whole, on=both, how="left", validate="one_to_one", indicator=True)
+    return (found["_merge"] == "both").set_axis(table.index)
+
+
 def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """`DATASET_by_score` and `DATASET_small_fast`: the study's top 15, rounded as it did."""
     tables = {}
@@ -169,17 +183,3 @@ def printed_tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _as_printed(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.head(15)[PRINTED].round(DIGITS).reset_index(drop=True)
     return shown.rename_axis("rank").reset_index()
-
-
-def _one_run_has_both(runs: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
-    """Per row of `table`: does one finished run have its error rate and its time?"""
-    both = ["dataset", "model_name", "error_rate", "fit_time"]
-    whole = runs.loc[runs["finished"], both].drop_duplicates()
-    found = table[both].merge(whole, on=both, how="left", validate="one_to_one", indicator=True)
-    return (found["_merge"] == "both").set_axis(table.index)
-
-
-def _loss(column: Column) -> pd.Series:
-    """A loss, which the study wrote as `NaN` where it was not a number and empty where absent."""
-    cells = ["" if cell == "NaN" else cell for cell in column.cells]
-    return number(0, 1e9, or_empty=True)(Column(column.path, column.name, cells))

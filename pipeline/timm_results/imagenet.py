@@ -101,10 +101,10 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     table["pretraining_scale"] = table["pretraining"].map(pretraining_scale)
     names = {old: new for new, old in ACCURACIES.items()} | {"img_size": "imagenet_img_size"}
     columns = ["model", "licence", "params_m", *names]
-    accuracy = _nearest(study, imagenet)[columns].rename(columns=names)
+    accuracy = of_study(study, imagenet)[columns].rename(columns=names)
     table = table.merge(accuracy, on="model", how="left", validate="one_to_one")
     for mode in MODES:
-        speed = _nearest(study, chart_rows(study, imagenet, path, mode))
+        speed = of_study(study, chart_rows(study, imagenet, path, mode))
         names = {
             "samples_per_second": f"{mode}_samples_per_second",
             "img_size": f"{mode}_img_size",
@@ -148,7 +148,7 @@ def pretraining_scale(collection: str) -> float:
     return float("nan") if collection == "other" else SCALES.get(collection, WEB)
 
 
-def _nearest(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+def of_study(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Of each model of the study, the row at the image size nearest to the study's."""
     rows = at_nearest_size(rows[rows["model"].isin(study.models)], study.image_size)
     return rows.drop_duplicates("model")
