@@ -19,7 +19,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
 from pipeline.report import __main__ as report
 from pipeline.results import read_results
-from pipeline.statistics.rates import FOLDS, choices, cross_fitted, folds_of
+from pipeline.statistics.rates import FOLDS, choices, cross_fitted, folds_of, take_sentence
 from pipeline.study.params import read_study
 
 RATES = ["lp_ft", "lp_ft_high", "lp_ft_low"]
@@ -162,6 +162,21 @@ def test_the_table_of_rates_tells_what_was_chosen_and_what_it_cost(study: Path):
     assert mine["lr"].tolist() == [0.0003, 0.001, 0.0001]
     assert set(mine["choice_seconds"]) == {33.0}
     assert set(mine["n_choices"]) == {20}
+
+
+def test_rates_that_err_as_little_as_the_one_to_take_are_named(study: Path):
+    run(study)
+    rates = read_results(study / "results").rates
+    mine = rates[rates["model"] == LITE[1]].copy()
+    sentence = str(take_sentence(mine, LITE[1]))
+    assert sentence.endswith("one seed of all 3 takes 33.0 s).")
+    taken = mine.loc[mine["taken"], "error_rate_mean"].iloc[0]
+    mine.loc[mine["rate"] == "lp_ft", "error_rate_mean"] = taken
+    assert take_sentence(mine, LITE[1]) == f"{sentence} lp_ft errs as little on them."
+    mine["error_rate_mean"] = taken
+    assert take_sentence(mine, LITE[1]) == f"{sentence} lp_ft and lp_ft_low err as little on them."
+    mine.loc[mine["rate"] == "lp_ft", "left_out"] = "2 of 3 seeds finished"
+    assert "lp_ft_low errs as little on them." in str(take_sentence(mine, LITE[1]))
 
 
 def test_metrics_recommendation_and_export_take_the_model_at_its_own_rate(study: Path, capsys):

@@ -353,13 +353,15 @@ class Question:
         return serving(table, self.limits.serve_on, here, models, image_size)
 
 
-def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> str:
+def judged_by(
+    seen: Iterable[Estimate], where: str, recipe: str, size: int, caveat: str | None
+) -> str:
     """What the estimates of fit times rest on, in a sentence."""
     factors = {each.source: each.factor for each in seen}
     named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
     return (
         f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
-        "model without one stays in"
+        "model without one stays in" + (f"; {caveat}" if caveat else "")
     )
 
 
@@ -391,7 +393,6 @@ def with_estimates(
     if limits.max_fit_time is not None:
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        basis = judged_by(known_ones, where, recipes, size)
-        basis += f"; {estimator.caveat}" if estimator.caveat else ""
+        basis = judged_by(known_ones, where, recipes, size, estimator.caveat)
         notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")
     return ranked, notes

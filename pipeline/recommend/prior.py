@@ -32,13 +32,10 @@ from pipeline.recommend.limits import (
     memory_basis,
     within_all,
 )
+from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
-from pipeline.timm_results.imagenet import (
-    at_nearest_size,
-    chart_rows,
-    read_imagenet,
-)
+from pipeline.timm_results.imagenet import at_nearest_size, chart_rows, read_imagenet
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
@@ -168,7 +165,8 @@ class Judged:
                 limits.append(asked.of_estimates(size))
                 not_judged.remove(TIME)
                 where = asked.fit_on or "this machine"
-                notes.append(judged_by(seen.values(), where, study.recipes[0], size))
+                caveat = estimator().caveat
+                notes.append(judged_by(seen.values(), where, study.recipes[0], size, caveat))
         ways = None
         if asked.price_per_hour is not None:
             ways = FirstWays(estimator(), dataset, asked.price_per_hour)
@@ -200,16 +198,20 @@ class Suggestion:
 
 
 def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFrame, list[str]]:
-    """The published models that take images of `size` pixels, one row each; a note on the others,
-    if there are any.
+    """The published models that take images of `size` pixels, one row each; notes on the others and
+    on those of the study of which no speed is published, if there are any.
     """
     rows = chart_rows(study, read_imagenet(imagenet), imagenet, "train")
-    rows = at_nearest_size(rows, size).drop_duplicates("model")
+    rows, notes = at_nearest_size(rows, size).drop_duplicates("model"), []
+    timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
+    if names := [each for each in study.models if each not in timed]:
+        own = f"{name_list(names)} of {study.path.name}"
+        notes.append(f"Left out for lack of a published training speed: {own}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
-    if not others.any():
-        return rows, []
-    how_many = f"{others.sum():,} of {len(others):,} models"
-    return rows[~others], [f"Left out, as they take no images of {size} pixels: {how_many}"]
+    if others.any():
+        how_many = f"{others.sum():,} of {len(others):,} models"
+        notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
+    return rows[~others], notes
 
 
 def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame, list[str]]:
