@@ -199,7 +199,8 @@ class Certificate:
         """What it certifies, in a sentence, beside `first`, the model of the lowest mean error."""
         sentence = (
             f"Raced, not run as a whole: with {100 * self.confidence:g} % confidence "
-            f"the best of {self.n_candidates} candidates is among {len(self.may_be_best)}"
+            f"the best of {self.n_candidates} candidate{'s' * (self.n_candidates != 1)} is among "
+            f"{len(self.may_be_best)}"
         )
         if self.recommended is not None:
             sentence += f", and {self._bound()}"

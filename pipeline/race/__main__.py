@@ -192,7 +192,8 @@ class Contest:
             if would_run(self.root, [f"finetune@{raced_name(asdict(each))}" for each in fits]):
                 return  # to be made again, so their time is not spent: `_prepare` asks what is paid
             at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
-            done = f"the {len(events)} finished runs of {self.dataset}"
+            n = len(events)
+            done = f"the {n} finished runs of {self.dataset}" if n > 1 else "its one finished run"
             raise PipelineError(self.budget.too_small(at_once, done, spent, following.seconds))
 
     def run(self) -> Certificate:
@@ -277,8 +278,9 @@ class Contest:
             return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         if (least := prices[by_price[0]]) > left and not spent:
             raise PipelineError(
-                f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
-                f"{duration(least)}: allow more, or name smaller models"
+                f"{self.budget.told}: the cheapest fit of {len(prices)} "
+                f"candidate{'s' * (len(prices) != 1)} is estimated at {duration(least)}: "
+                "allow more, or name smaller models"
             )
         actions = race.choose(left, at_once)
         if actions:

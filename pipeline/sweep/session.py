@@ -64,7 +64,7 @@ def plan(
         if model in new:  # for others, timm, whose import takes seconds, need not be asked
             resolve(model)
     threads = max(map(project.threads_of, run), default=1)
-    lines = [f"{len(found)} of {len(stages)} stages to do"]
+    lines = [f"{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
     if missing := missing_weights(study, {cell.model for cell in cells}):
         lines.append(str(missing[1]))
     price, device = options.price_per_hour, options.fit_on
@@ -338,8 +338,10 @@ def _complain(result: Result, interrupted: bool, folder: Path) -> None:
             f"{reason} (logs: {folder / 'logs'})"
         )
     if result.moved:
-        raise TryAgain(
-            f"{len(result.moved)} runs are not committed, their inputs changed while they ran: "
+        one = len(result.moved) == 1
+        raise (Stopped if interrupted else TryAgain)(
+            f"{len(result.moved)} {'run is' if one else 'runs are'} not committed, "
+            f"{'its' if one else 'their'} inputs changed while {'it' if one else 'they'} ran: "
             "call again"
         )
     if interrupted:
