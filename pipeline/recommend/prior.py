@@ -165,7 +165,7 @@ class Judged:
                 limits.append(asked.of_estimates(size))
                 not_judged.remove(TIME)
                 where = asked.fit_on or "this machine"
-                caveat = estimator().caveat
+                caveat = None if asked.price_per_hour else estimator().caveat  # said of the cost
                 notes.append(judged_by(seen.values(), where, study.recipes[0], size, caveat))
         ways = None
         if asked.price_per_hour is not None:
