@@ -1251,6 +1251,8 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
     assert f"{time}." in recommend.answer_text(told)
     assert "; a model without one stays in; at 64 pixels a " in time  # they wait for the host
+    alone = ask(priced, capsys, fit_on="rtx3090", max_memory="8GiB")["notes"]
+    assert alone[1].startswith("Of the fit times there: at 64 pixels a fit on a GPU is mostly ")
     here = ask(priced, capsys, max_fit_time="1h")
     assert (here["notes"], here["models"]) == ([], told["models"])
     line = r"--max-fit-time excludes 3 of 3 models; the nearest, .* s \(estimated, at 64 pixels\)"

@@ -389,12 +389,11 @@ def with_estimates(
     factors = [math.nan if each is None else each.factor for each in seen]
     ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds, ESTIMATED_FACTOR: factors})
     ranked[ESTIMATED_ON] = where
-    caveat = None if limits.price_per_hour else estimator.caveat  # it is said of the cost
     if limits.max_fit_time is not None:
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        basis = judged_by(known_ones, where, recipes, size, caveat)
+        basis = judged_by(known_ones, where, recipes, size, estimator.caveat)
         notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")
-    elif caveat:
-        notes.append(f"Of the fit times there: {caveat}")
+    elif estimator.caveat and not limits.price_per_hour:  # else it is said of the cost
+        notes.append(f"Of the fit times there: {estimator.caveat}")
     return ranked, notes
