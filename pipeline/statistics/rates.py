@@ -304,9 +304,11 @@ def take_sentence(rates: pd.DataFrame, model: str) -> str | None:
     cost = row["choice_seconds"]
     took = "" if pd.isna(cost) else f"; one seed of all {tried} takes {duration(cost)}"
     off = (rows["error_rate_mean"] - row["error_rate_mean"]).abs()
-    same = rows.loc[(off < 10**-DECIMALS) & rows["left_out"].isna() & (rows["rate"] != row["rate"])]
-    errs = "errs" if len(same) == 1 else "err"
-    alike = f" {name_list(same['rate'].tolist())} {errs} as little on them." if len(same) else ""
+    same = (off < 10**-DECIMALS) & rows["left_out"].isna() & (rows["rate"] != row["rate"])
+    alike, several = "", int(same.sum()) > 1
+    if same.any():
+        names = name_list(rows.loc[same, "rate"].tolist())
+        alike = f" Recipe{'s' * several} {names} err{'s' * (not several)} as little on them."
     return (
         f"Fit it with recipe {row['rate']}, of its {tried} rates the best on all validation images "
         f"(chosen in {row['n_chosen']} of {row['n_choices']} cross-fitted choices{took}).{alike}"
