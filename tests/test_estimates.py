@@ -1,6 +1,7 @@
 """What a sweep will take: which source is believed, how it is scaled, and what stays unknown."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from pipeline.estimates.calibration import (
     write_calibration,
 )
 from pipeline.estimates.estimate import (
+    OPTIMISTIC,
     OtherSeeds,
     ScaledTable,
     TimedRun,
@@ -253,7 +255,7 @@ def test_a_damaged_record_and_other_devices_runs_tell_nothing(project: Path) -> 
     other = {**CPU, "name": "Another CPU"}
     write_run(project / "data/runs", LITE[0], 0, 0.1, device=other)
     write_run(project / "data/runs", LITE[0], 1, 0.1).write_text("{")
-    assert "0 of 1 fits estimated" in lines(project, [cell(LITE[0], 3)])
+    assert "0 of 1 fit estimated" in lines(project, [cell(LITE[0], 3)])
 
 
 def test_runs_that_shared_the_device_count_only_where_there_are_no_others(project: Path) -> None:
@@ -263,7 +265,7 @@ def test_runs_that_shared_the_device_count_only_where_there_are_no_others(projec
     assert "time    1 min 30 s" in said
     assert "others used the device during each run known here: a guide at best" in said
     unknown = lines(project, [cell(LITE[0], 3, "unprepared")])
-    assert "0 of 1 fits estimated" in unknown
+    assert "0 of 1 fit estimated" in unknown
     assert "a guide at best" not in unknown
     write_run(project / "data/runs", LITE[0], 0, 0.1)
     said = lines(project, [cell(LITE[0], 3)])
@@ -356,7 +358,7 @@ def test_a_device_that_is_not_at_hand_is_named_as_tables_or_records_name_it(proj
 
 def test_fits_are_estimated_for_a_device_that_is_not_at_hand(project: Path) -> None:
     said = "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
-    assert "1 of 1 fits estimated, on rtx3090, 1 at a time:" in said
+    assert "1 of 1 fit estimated, on rtx3090, 1 at a time:" in said
     assert "1 from timm's benchmark of this device: within a factor of 10, assumed" in said
     assert said.endswith(
         "  at 64 pixels a fit on a GPU is mostly start-up and waiting for the host, which no run "
@@ -364,6 +366,23 @@ def test_fits_are_estimated_for_a_device_that_is_not_at_hand(project: Path) -> N
     )
     write_run(project / "data/runs", LITE[0], 0, 0.1)  # on this machine: it says nothing of another
     assert said == "\n".join(estimate_lines(project, [cell(LITE[0], 0)], 1, 1, 0.5, "rtx3090"))
+
+
+def test_an_estimate_by_timms_speeds_alone_says_that_its_middle_is_low(
+    project: Path, root: Path
+) -> None:
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("image_size: 64", "image_size: 224"))
+    said = estimate_lines(project, [cell(LITE[0], 0)], 1, 1, None, "rtx3090")
+    assert said[-1] == f"  {OPTIMISTIC}"
+    pets, planet = re.findall(r"\d\.\d", OPTIMISTIC)
+    docs = " ".join((root / "docs/sweep.md").read_text(encoding="utf-8").split())
+    assert f"took {pets} times (Pets, n = 407) and {planet} times (Planet, n = 409)" in docs
+    device = {**CPU, "kind": "cuda", "name": "rtx3090"}
+    write_run(project / "data/runs", LITE[0], 0, 0.1, device=device)
+    assert OPTIMISTIC not in "\n".join(
+        estimate_lines(project, [cell(LITE[0], 0)], 1, 1, None, "rtx3090")
+    )
 
 
 def test_of_a_device_without_runs_a_calibration_tells_more_than_timms_file(project: Path) -> None:

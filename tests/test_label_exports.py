@@ -3101,9 +3101,7 @@ def test_videos_that_lie_whole_in_given_parts_are_not_told(tmp_path: Path) -> No
     Tree(tmp_path).image(*names)
     assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
     Tree(tmp_path).image("val/oak/video0_6.jpg")
-    assert any(
-        "frames of 1 videos (video0)" in line for line in told(recognise(tmp_path), tmp_path)
-    )
+    assert any("frames of 1 video (video0)" in line for line in told(recognise(tmp_path), tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,6 @@ def test_a_file_that_is_none_of_weights_is_damaged(
     prefetch.main()
     for damaged in (b"garbage", file.read_bytes()[:-1]):
         file.write_bytes(damaged)
-        with pytest.raises(PipelineError, match=r"weights of 1 of 1 models are damaged: .*safeten"):
+        with pytest.raises(PipelineError, match=r"weights of 1 of 1 model are damaged: .*safeten"):
             prefetch.main()
         assert f"{LITE}  damaged" in capsys.readouterr().out

@@ -1,7 +1,9 @@
 """The race without runs: what it believes, what it runs next, who leaves, and what it certifies."""
 
 import json
+import os
 import shutil
+import signal
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from study_fakes import (
     write_study,
 )
 
+from pipeline.change.__main__ import take_over
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import plain
 from pipeline.estimates import planned
@@ -32,8 +35,10 @@ from pipeline.estimates.belief import (
     log_odds,
     predict,
 )
+from pipeline.figures.certificate import INTERRUPTED, read_certificate
+from pipeline.race import __main__ as race_command
 from pipeline.race import field
-from pipeline.race.__main__ import Contest, _prepare, _take_over
+from pipeline.race.__main__ import Contest, _prepare
 from pipeline.race.field import budget_of, command_of, not_counted, told_not_counted
 from pipeline.race.search import (
     RUN,
@@ -260,7 +265,7 @@ def test_a_dataset_whose_name_reads_as_a_number_is_raced_under_its_name(tmp_path
     path = write_study(tmp_path, datasets=["other", "2022"])
     path.write_text(path.read_text() + "race:\n  datasets: []\n  fits: {}\n  probes: {}\n")
     write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, dataset="2022")
-    _take_over(read_study(path), "2022", [Cell("2022", LITE[0], "quickstart", 0)])
+    take_over(path, "2022", [Cell("2022", LITE[0], "quickstart", 0)])
     study = read_study(path)
     assert study.raced_datasets == ("2022",)
     assert [(each.dataset, each.model) for each in study.raced] == [("2022", LITE[0])]
@@ -451,7 +456,7 @@ def test_a_race_without_a_stage_to_run_looks_once_at_where_it_stands(
     path = grid_of_finished_runs(tmp_path)
     study = read_study(path)
     contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(75, "--budget"), 1)
-    _take_over(study, "digits", contest.cells(study, ()))
+    take_over(study.path, "digits", contest.cells(study, ()))
     monkeypatch.setattr("pipeline.sweep.session.would_run", lambda root, names: set())
     looks: list[int] = []
     monkeypatch.setattr(
@@ -729,6 +734,75 @@ def test_a_certificate_claims_nothing_of_models_and_probes_that_never_ran() -> N
     for price, cost in ((2.5, 0.084), (900.0, 30), (36000.0, 1200)):  # 120 s
         bought = replace(told, price_per_hour=price).text()
         assert bought.endswith(f"--dataset d --max-cost {cost} --price-per-hour {price:g}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "price", "options"),
+    [
+        (3600.0, None, "--budget 60min"),
+        (90.0, None, "--budget 90s"),
+        (120.0, None, "--budget 2min"),
+        (751.3, None, "--budget 751.3s"),
+        (18000.0, 2.5, "--max-cost 12.5 --price-per-hour 2.5"),
+        (1333.33, 2.7, "--max-cost 1 --price-per-hour 2.7"),
+        (9e6, 100.0, "--max-cost 250000 --price-per-hour 100"),
+    ],
+)
+def test_a_race_that_was_interrupted_goes_on_with_the_budget_that_it_had(
+    seconds: float, price: float | None, options: str
+) -> None:
+    command = "python -m pipeline.race --dataset d"
+    told = certificate_of(
+        race_of(2),
+        [],
+        **ABOUT | {"stopped": INTERRUPTED},
+        grid_seconds=1.0,
+        interrupted=True,
+        budget_seconds=2 * seconds,
+        price_per_hour=price,
+        jobs=2,
+    )
+    onward = f"{command} {options} --jobs 2"
+    assert told.text().endswith(f"\nnext: race on: {onward}")  # without a fit too
+    assert told.what_next() == ("race on", [onward])
+    assert told.again == onward
+    without = replace(told, budget_seconds=None)
+    assert without.text().endswith(f"\nnext: race on: {command}")
+
+
+def test_the_answer_before_there_are_tables_has_one_next_step() -> None:
+    race = race_of(2)
+    saw(race, 0, 0.2, 0)
+    told = certificate_of(race, [], **ABOUT, grid_seconds=9.0, rest_seconds=9.0)
+    assert told.sentences[-1].startswith("next: race on, with a ")
+    answer = told.as_answer(Path("results/race/d.json"))
+    assert answer["certificate"] == told.sentences[:-1]
+    assert answer["next"]["commands"] == ["dvc repro"]
+    ended = replace(told, interrupted=True).as_answer(Path("results/race/d.json"))
+    assert ended["next"]["what"] == "race on"
+    assert ended["next"]["commands"] == [told.again]
+    assert ended["certificate"] == told.claims
+
+
+@pytest.mark.parametrize("fits", [0, 1])
+def test_a_second_ctrl_c_waits_until_certificate_and_figure_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    race = race_of(2)
+    for _ in range(fits):
+        saw(race, 0, 0.2, 0)
+    told = certificate_of(race, [], **ABOUT, grid_seconds=9.0)
+    written = race_command.write_json
+
+    def interrupted_in_it(path: Path, value: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        written(path, value)
+
+    monkeypatch.setattr(race_command, "write_json", interrupted_in_it)
+    race_command._write(tmp_path, told)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["d.json", "d.png", "d.svg"]
+    assert read_certificate(tmp_path / "d.json") == told
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_tables_are_of_a_race_if_they_have_its_runs_and_no_others(tmp_path: Path) -> None:

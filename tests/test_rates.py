@@ -309,6 +309,22 @@ def test_the_table_of_rates_tells_what_was_chosen_and_what_it_cost(study: Path):
     assert set(mine["n_choices"]) == {20}
 
 
+def test_rates_that_err_as_little_as_the_one_to_take_are_named(study: Path):
+    run(study)
+    rates = read_results(study / "results").rates
+    mine = rates[rates["model"] == LITE[1]].copy()
+    sentence = str(take_sentence(mine, LITE[1]))
+    assert sentence.endswith("one seed of all 3 takes 33.0 s).")
+    taken = mine.loc[mine["taken"], "error_rate_mean"].iloc[0]
+    mine.loc[mine["rate"] == "lp_ft", "error_rate_mean"] = taken
+    assert take_sentence(mine, LITE[1]) == f"{sentence} Recipe lp_ft errs as little on them."
+    mine["error_rate_mean"] = taken
+    both = "Recipes lp_ft and lp_ft_low err as little on them."
+    assert take_sentence(mine, LITE[1]) == f"{sentence} {both}"
+    mine.loc[mine["rate"] == "lp_ft", "left_out"] = "2 of 3 seeds finished"
+    assert "Recipe lp_ft_low errs as little on them." in str(take_sentence(mine, LITE[1]))
+
+
 def test_metrics_recommendation_and_export_take_the_model_at_its_own_rate(study: Path, capsys):
     results = run(study)
     metrics = json.loads((study / "metrics/digits.json").read_text())

@@ -150,3 +150,13 @@ def test_the_readmes_question_about_names_is_answered() -> None:
     )
     assert "convnext_tiny.in12k_ft_in1k" in found.stdout
     assert "tf_efficientnet_lite0.in1k" in found.stdout
+
+
+def test_the_lines_to_switch_on_for_slurm_are_in_the_script_and_in_its_docs() -> None:
+    head = (ROOT / "studies/sweep.sbatch").read_text(encoding="utf-8").partition("\nset -e")[0]
+    off = re.findall(r"^##SBATCH --\w+=\S+$", head, flags=re.MULTILINE)
+    assert [re.sub("=.*", "", line) for line in off] == [
+        f"##SBATCH --{option}" for option in ("partition", "account", "gres", "mem")
+    ]
+    docs = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(##SBATCH .*?)` \|", docs, flags=re.MULTILINE) == off

@@ -386,6 +386,15 @@ def test_the_studys_own_models_come_first_and_what_others_need_is_said_beside_th
     assert lines[4].endswith(f"; {told['models'][0]['needs']}")
 
 
+def test_own_models_without_a_published_speed_are_said_to_be_left_out(study: Path, capsys):
+    left_out = "Left out for lack of a published training speed"
+    assert left_out not in str(ask(study, capsys, "planet")["notes"])
+    write_imagenet(study / "imagenet.csv", [LITE[0], "resnet18.a1_in1k"])
+    told = ask(study, capsys, "planet", top=2)
+    assert [each["model"] for each in told["own_models"]] == [LITE[0]]
+    assert told["notes"][0] == f"{left_out}: {LITE[1]} and {LITE[2]} of params.yaml"
+
+
 def test_a_shortlist_of_the_studys_own_models_names_them_once(study: Path, capsys):
     told = ask(study, capsys, "planet", licence="commercial")
     assert told["own_models"] == []
@@ -1210,6 +1219,10 @@ def test_the_way_is_priced_for_a_device_that_is_not_at_hand(priced: Path, capsys
         "which no run there has timed: expect many times more."
     )
     assert told["models"] == ask(priced, capsys)["models"]
+    with pytest.raises(PipelineError, match=r"--max-cost 5\.0: .* as well, of rtx3090$"):
+        ask(priced, capsys, max_cost=5.0, fit_on="rtx3090")
+    with pytest.raises(PipelineError, match=r"give --price-per-hour as well, of this machine$"):
+        ask(priced, capsys, max_cost=5.0)
     with pytest.raises(PipelineError, match="--fit-on a100: no speed of it is known"):
         ask(priced, capsys, price_per_hour=3600.0, fit_on="a100")
     with pytest.raises(PipelineError, match="give --price-per-hour, --max-fit-time or --max-mem"):
@@ -1239,6 +1252,8 @@ def test_limits_on_a_device_that_is_not_at_hand_go_by_estimates_not_by_the_runs_
     assert time.startswith("--max-fit-time is judged by an estimate for rtx3090, quickstart at 64 ")
     assert f"{time}." in recommend.answer_text(told)
     assert "; a model without one stays in; at 64 pixels a " in time  # they wait for the host
+    alone = ask(priced, capsys, fit_on="rtx3090", max_memory="8GiB")["notes"]
+    assert alone[1].startswith("Of the fit times there: at 64 pixels a fit on a GPU is mostly ")
     here = ask(priced, capsys, max_fit_time="1h")
     assert (here["notes"], here["models"]) == ([], told["models"])
     line = r"--max-fit-time excludes 3 of 3 models; the nearest, .* s \(estimated, at 64 pixels\)"

@@ -129,7 +129,7 @@ def test_where_only_train_and_test_are_given_valid_comes_out_of_train() -> None:
 
 
 def test_given_without_parts_says_what_to_do() -> None:
-    with pytest.raises(PipelineError, match=r"1 images have no part \(first: 1.jpg\)"):
+    with pytest.raises(PipelineError, match=r"1 image has no part \(first: 1.jpg\)"):
         split_images(given_parts("train", None), Split("given", 0.2, 0.0, 42))
 
 

@@ -20,7 +20,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
 from pipeline.results import write_result
 from pipeline.status import __main__ as status
-from pipeline.study.params import Cell, read_study
+from pipeline.study.params import Cell, raced_name, read_study
 
 
 @pytest.fixture
@@ -120,6 +120,35 @@ def test_a_race_that_was_ended_is_what_comes_next(
     Path("results/race/digits.json").write_text("{}")
     status.main()
     assert "\nNext: python -m pipeline.status --stale # " in capsys.readouterr().out
+
+
+def test_a_race_that_was_interrupted_goes_on_with_its_own_budget(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Cell("digits", LITE[0], "quickstart", 0)
+    write_run(runs, LITE[0], 0, 0.1)
+
+    def race(content: Any) -> None:
+        content["grid"]["datasets"] = []
+        content["race"] |= {
+            "datasets": ["digits"],
+            "fits": {raced_name(asdict(cell)): asdict(cell)},
+        }
+
+    edit_race(Path("params.yaml"), race)
+    told = {name: 0 for name in ("confidence", "regret", "n_candidates", "n_never_run", "seconds")}
+    told |= dict.fromkeys(("covers", "stopped", "priced", "prior", "recipe"), "")
+    told |= dict.fromkeys(("recommended", "error_rate", "p_best", "regret_at_most"))
+    told |= {"dataset": "digits", "may_be_best": [], "rungs": [], "models": [], "steps": []}
+    told |= {"grid_seconds": 9, "not_raced": {}, "interrupted": True, "budget_seconds": 900}
+    Path("results/race").mkdir(parents=True)
+    Path("results/race/digits.json").write_text(json.dumps(told))
+    status.main()
+    onward = "\nNext: python -m pipeline.race --dataset digits --budget 15min # its race goes on"
+    assert onward in capsys.readouterr().out
+    Path("results/race/digits.json").write_text(json.dumps(told | {"interrupted": False}))
+    status.main()
+    assert "pipeline.race" not in capsys.readouterr().out
 
 
 def test_after_a_sweep_the_next_command_makes_the_tables_that_lack_its_runs(

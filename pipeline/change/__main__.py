@@ -12,7 +12,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from difflib import SequenceMatcher
 from io import StringIO
 from pathlib import Path
@@ -24,7 +25,7 @@ from rich.console import Console
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import write_text
-from pipeline.study.params import refuse_unknown_names, study_of
+from pipeline.study.params import Cell, raced_name, refuse_unknown_names, study_of
 
 PUBLISHED = ("data/imagenet.csv", "data/sample/results/results-imagenet.csv")  # column model
 
@@ -84,6 +85,30 @@ def edit_race(path: Path, change: Callable[[Any], None]) -> None:
         change(content)
 
     edit_study(path, edit, _with_cells_in_a_line)
+
+
+def take_over(params: Path, dataset: str, fits: Iterable[Cell]) -> None:
+    """Let the race have the dataset: out of the grid, with these finished runs of it."""
+
+    def change(content: Any) -> None:
+        if dataset in content["grid"]["datasets"]:
+            content["grid"]["datasets"].remove(dataset)
+        content["race"]["datasets"].append(dataset)
+        for cell in fits:
+            content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
+
+    edit_race(params, change)
+
+
+def take_out(params: Path, stages: Sequence[str]) -> None:
+    """Take the cells of these stages out of the race."""
+
+    def change(content: Any) -> None:
+        for stage, _, name in (each.partition("@") for each in stages):
+            del content["race"]["probes" if stage == "baseline_raced" else "fits"][name]
+
+    if stages:
+        edit_race(params, change)
 
 
 def _with_cells_in_a_line(text: str, content: Any) -> str:

@@ -28,7 +28,7 @@ from pipeline.dataset.checks import (
     read_config,
 )
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.images import dim
+from pipeline.dataset.images import dim, number_of, without_label
 from pipeline.dataset.meta import (
     across_parts,
     array_meta,
@@ -147,9 +147,10 @@ def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str
     if found is None or found[1] == 16:
         return []
     n_images, bits = found
-    said = f"{n_images} images of 16 bits hold at most {2**bits - 1:,} of 65,535"
+    holding = number_of(n_images, "image of 16 bits holds", "images of 16 bits hold")
+    said = f"{holding} at most {2**bits - 1:,} of 65,535"
     if bits > DARK_BITS:
-        return [f"{said}, so they are dark"]
+        return [f"{said}, so {'it is' if n_images == 1 else 'they are'} dark"]
     raise PipelineError(
         f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "
         f"multiply the pixels by {2 ** (16 - bits)}, or convert the files to 8 bits"
@@ -162,17 +163,14 @@ def _notes_of_labels(
     """What to say of images without a label, labels alike, and pictures with several labels."""
     if source.unlabelled:
         first = source.unlabelled[0]
-        yield f"{len(source.unlabelled)} images have no label and are not used (first: {first})"
+        yield f"{without_label(len(source.unlabelled))} (first: {first})"
     yield from odd_labels(set(chosen.classes))
     images = [[chosen.images[row] for row in rows] for rows in alike]
     unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
     if unlike:
         said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
-        yield f"{_pictures(unlike)} there under different labels ({said})"
-
-
-def _pictures(found: Sequence[object]) -> str:
-    return "1 picture is" if len(found) == 1 else f"{len(found)} pictures are"
+        there = number_of(len(unlike), "picture is", "pictures are")
+        yield f"{there} there under different labels ({said})"
 
 
 def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:
@@ -201,8 +199,9 @@ def _tell(out: Path, meta: dict[str, Any]) -> None:
         print(f"note: {note}")
     if alike := meta["duplicates_across_parts"]:
         print(
-            f"warning: {_pictures(alike)} in more than one part, which flatters the error: "
-            f"see duplicates_across_parts in {out}/meta.json (first: {' = '.join(alike[0][:2])})"
+            f"warning: {number_of(len(alike), 'picture is', 'pictures are')} in more than one "
+            f"part, which flatters the error: see duplicates_across_parts in {out}/meta.json "
+            f"(first: {' = '.join(alike[0][:2])})"
         )
 
 

@@ -27,6 +27,7 @@ from pipeline.dataset.image_tables import (
     images_named_by,
     in_order,
 )
+from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import (
     Layout,
@@ -184,8 +185,9 @@ def _refuse_part_of_a_split(lists: Sequence[ImageTable], labelled: Collection[st
     named = images_named_by(lists).intersection(labelled)
     if parts == {"train"} or ("train" not in parts and len(named) == len(labelled)):
         missing, name = ("the others", "test") if "train" in parts else ("train", "train")
+        are = "is" if len(named) == 1 else "are"
         raise Unclear(
-            f"{len(named)} of {len(labelled)} images are in {listed(e.name for e in lists)}, "
+            f"{len(named)} of {len(labelled)} images {are} in {listed(e.name for e in lists)}, "
             f"and there is no list of {missing}: write one ({name}.txt), or --part none to split "
             "the images anew"
         )
@@ -274,7 +276,7 @@ def _agreement(table: LabelTables, folder_labels: dict[str, str]) -> str:
     agreeing = sum(max(map(counts.__getitem__, pairs)) for pairs in by_folder.values())
     differ = ""
     if len(texts) == len(folders) and agreeing > 0.5 * counts.total():
-        differ = f" ({counts.total() - agreeing} images differ)"
+        differ = f" ({number_of(counts.total() - agreeing, 'image differs', 'images differ')})"
     raise Unclear(
         f"two readings: the table says {listed(sorted(texts))}, the folders say "
         f"{listed(sorted(folders))}{differ}: write --table {table.names} for the first, --table "

@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
 from pipeline.dataset.image_files import empty_folders
-from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode
+from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode, number_of
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
 from pipeline.dataset.splits import Split, missing_in_part, split_images
@@ -107,7 +107,8 @@ def choose(
         only = f"one class, {classes[0]}" if classes else "no class"
         raise PipelineError(f"{policy.name}: {only}: there is nothing to tell apart")
     if not {"train", "valid"} <= set(parts):
-        raise PipelineError(f"{policy.name}: {len(images)} usable images of {len(found)}: too few")
+        usable = number_of(len(images), "usable image", "usable images")
+        raise PipelineError(f"{policy.name}: {usable} of {len(found)}: too few")
     left = "left out: " if policy.rare == "drop" else ""
     notes = [f"{fault.file}: {left}{fault.reason}" for fault in class_faults]
     return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
@@ -269,8 +270,8 @@ def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
                 yield f"classes only in {part}: {listed(alone)}"
     if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
         yield (
-            f"{len(shared)} groups are in several of the given parts ({listed(shared)}): write "
-            "split: stratified, which keeps groups whole"
+            f"{number_of(len(shared), 'group is', 'groups are')} in several of the given parts "
+            f"({listed(shared)}): write split: stratified, which keeps groups whole"
         )
 
 
@@ -292,19 +293,17 @@ def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
     if contradictory:
         different = {frozenset(image.labels): image for image in contradictory[0]}.values()
         labels = [f"{image.file}: {'+'.join(image.labels)}" for image in different]
-        has = _n_pictures(contradictory, "has", "have")
+        has = number_of(len(contradictory), "picture has", "pictures have")
         yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
     across = [each for each in equal if len({image.part for image in each}) > 1]
     if across:
         files_across = listed(image.file for image in across[0])
-        yield f"{_n_pictures(across, 'is', 'are')} in several parts ({files_across})"
+        are = number_of(len(across), "picture is", "pictures are")
+        yield f"{are} in several parts ({files_across})"
     elif len(equal) > len(contradictory):
         equal_files = listed(image.file for image in equal[0])
-        yield f"{_n_pictures(equal, 'is', 'are')} there several times ({equal_files})"
-
-
-def _n_pictures(found: Sequence[object], one: str, several: str) -> str:
-    return f"1 picture {one}" if len(found) == 1 else f"{len(found)} pictures {several}"
+        are = number_of(len(equal), "picture is", "pictures are")
+        yield f"{are} there several times ({equal_files})"
 
 
 def _peculiar_pixels(source: Source) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pipeline.dataset.file_column import (
     without_box,
     zeros_and_ones,
 )
+from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import (
     COUNTS,
     column_key,
@@ -273,8 +274,8 @@ def _label_column(
         return names[0]
     shown = ", ".join(f"{column} ({table.different_cells(column)})" for column in rest)
     raise Unclear(
-        f"{name} names {table.file_column.count} images, but which column is the label: {shown}? "
-        f"Write --label {rest[0]!r} (or another)"
+        f"{name} names {number_of(table.file_column.count, 'image', 'images')}, but which column "
+        f"is the label: {shown}? Write --label {rest[0]!r} (or another)"
     )
 
 
@@ -328,23 +329,24 @@ def _one_or_several(table: Table, label: str, keys: dict[str, Any], evidence: li
     several = sum(count > 1 for count in n_labels.values())
     if not several or several < 0.1 * len(n_labels):
         return "single"
+    has = number_of(several, "image has", "images have")
     boxes = _box_columns(frame, label)
     if boxes or not _ANNOTATORS.isdisjoint(map(column_key, frame.columns)):
         what = "boxes of objects" if boxes else "several people's answers"
         raise Unclear(
-            f"{name}: {several} images have rows with different labels, and its columns speak of "
+            f"{name}: {has} rows with different labels, and its columns speak of "
             f"{what}: write a table with one row per image"
         )
     known = {label, keys.get("part"), *groups_in(list(frame.columns))}
     for column in table.others if table.hints.label is None else ():
         if column not in known and set(map(str, frame[column])) in ({"0", "1"}, {"0.0", "1.0"}):
             raise Unclear(
-                f"{name}: {several} images have several rows, and column {column} holds zeros and "
+                f"{name}: {has} several rows, and column {column} holds zeros and "
                 "ones: if 0 means that a label is absent, those rows do not count: write a table "
                 f"of the rows that do. If it means something else, write --label {label!r}"
             )
     keys["rows"] = "merge"
-    evidence.append(f"{several} images have a row for each of their labels")
+    evidence.append(f"{has} a row for each of {'its' if several == 1 else 'their'} labels")
     return "multi"
 
 

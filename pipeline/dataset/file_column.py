@@ -201,12 +201,13 @@ def _of_chosen_folder(
             several = [cell for cell, files in fitting.items() if len(files) > 1]
     if several:
         cell, files = several[0], fitting[several[0]]
+        fit = "fits" if len(several) == 1 else "fit"
         hint = choice_of_folders(folder_of(files[0]), folder_of(files[1]))
         hint += ", or write the folder into each cell"
         if cell.isdecimal():
             hint += "; --table none, if they are numbers of something else than images"
         raise Unclear(
-            f"{name}: {len(several)} of its {len(fitting)} names fit several files ({cell}: "
+            f"{name}: {len(several)} of its {len(fitting)} names {fit} several files ({cell}: "
             f"{listed(files)}): {hint}"
         )
     return fitting

@@ -267,8 +267,10 @@ def refuse_masks(files: Sequence[str]) -> None:
     """Raise where many images have the name of another and an ending, as masks and copies do."""
     masks, end = masks_among(files)
     if len(masks) > 0.2 * len(files):
+        one = len(masks) == 1
+        called = "is called like another but ends" if one else "are called like others but end"
         raise Unclear(
-            f"{len(masks)} of {len(files)} images are called like others but end in {end}, such as "
+            f"{len(masks)} of {len(files)} images {called} in {end}, such as "
             f"{masks[0]}: masks or copies? Move them away, or write --layout to use them as images"
         )
 

@@ -25,6 +25,7 @@ from pipeline.dataset.folder_names import (
     refuse_odd_classes,
 )
 from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
+from pipeline.dataset.images import number_of
 from pipeline.dataset.sources import Layout, listed, part_in_words, part_of_folder
 
 
@@ -173,7 +174,8 @@ def _part_level(folders: Counter[tuple[str, ...]], above: Sequence[str]) -> int 
         if strange:
             raise Unclear(
                 f"folders {listed(sorted(part_of))} look like parts, but {listed(strange)} beside "
-                f"them ({sum(n_images[name] for name in strange)} images) does not: write --layout "
+                f"them ({number_of(sum(n_images[name] for name in strange), 'image', 'images')}) "
+                f"{'does' if len(strange) == 1 else 'do'} not: write --layout "
                 f"'{'/'.join([*above, '{label}', '**'])}' if all of them are classes, --images "
                 "FOLDER to use one folder alone, or move or rename what is no part"
             )
@@ -200,8 +202,8 @@ def _refuse_bare_parts(folders: Counter[tuple[str, ...]], above: Sequence[str]) 
                 layout = "/".join([*above, kept, "{label}", "**"])
                 to_leave_out = f", or write --layout '{layout}' to leave them out"
             raise Unclear(
-                f"{'/'.join([*above, *each])} holds {count} images and no class folders, unlike "
-                f"{listed(deep)}: move them into such folders{to_leave_out}"
+                f"{'/'.join([*above, *each])} holds {number_of(count, 'image', 'images')} and no "
+                f"class folders, unlike {listed(deep)}: move them into such folders{to_leave_out}"
             )
 
 

@@ -26,7 +26,7 @@ from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes,
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import frames_of_videos
-from pipeline.dataset.images import NotAnImage, decode
+from pipeline.dataset.images import NotAnImage, decode, number_of, without_label
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Found, Source, listed
 
@@ -208,14 +208,12 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
     for note in recognised.notes:
         yield f"left aside: {note}"
     if source.unlabelled:
-        yield (
-            f"left aside: {len(source.unlabelled)} images have no label and are not used "
-            f"({listed(source.unlabelled)})"
-        )
+        yield f"left aside: {without_label(len(source.unlabelled))} ({listed(source.unlabelled)})"
     if none := [image.file for image in source.images if not image.labels]:
         yield (
-            f"suspicious: {len(none)} images have no label ({listed(none)}): write `bad: drop` "
-            "into the YAML to leave them out"
+            f"suspicious: {number_of(len(none), 'image has', 'images have')} no label "
+            f"({listed(none)}): write `bad: drop` into the YAML to leave "
+            f"{'it' if len(none) == 1 else 'them'} out"
         )
     yield from _videos_across_parts(recognised)
     for line in suspicious(source, root):
@@ -241,8 +239,8 @@ def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
     if parted:
         yield (
             f"suspicious: {sum(len(videos[name]) for name in parted)} images look like frames of "
-            f"{len(parted)} videos ({listed(parted)}), and those of one may be in several parts: "
-            f"write --group-pattern {quote(pattern)} to keep each video whole"
+            f"{number_of(len(parted), 'video', 'videos')} ({listed(parted)}), and those of one may "
+            f"be in several parts: write --group-pattern {quote(pattern)} to keep each video whole"
         )
 
 

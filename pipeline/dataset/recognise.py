@@ -51,7 +51,7 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
-from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.images import SUFFIXES, number_of
 from pipeline.dataset.sources import (
     Source,
     files_below,
@@ -178,7 +178,7 @@ def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
         raise PipelineError(f"{root}: an empty folder: give the folder that holds the images")
     if not files:
         kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
-        raise PipelineError(f"{root}: no images among {len(paths)} files ({_counted(kinds)})")
+        raise PipelineError(f"{root}: no images among its files ({_counted(kinds)})")
     stems = set(map(any_stem, files))
     others = [path for path in paths if suffix_of(path) not in SUFFIXES]
     sidecars = [path for path in others if any_stem(path) in stems]
@@ -254,9 +254,8 @@ def _refuse_unnamed(labels: LabelTables, index: ImageFiles, notes: list[str]) ->
             f"to use the table alone, --table none for the folders alone{third}"
         )
     if unnamed:
-        notes.append(
-            f"{len(unnamed)} of {len(index.files)} images are in no table and are not used"
-        )
+        are, of = "is" if len(unnamed) == 1 else "are", f"{len(unnamed)} of {len(index.files)}"
+        notes.append(f"{of} images {are} in no table and {are} not used")
 
 
 def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
@@ -277,7 +276,8 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
         images["unlabelled"] = [each.name for each in unlabelled]
     for each in left:
         other = len(each.files - found.named)
-        what = f"{other} other images and gives them" if other else "the same images and gives"
+        what = number_of(other, "other image and gives it", "other images and gives them")
+        what = what if other else "the same images and gives"
         notes.append(f"{each.name} names {what} no label{_not_used(each)}")
     rule += lists.add_to(images)
     beside = ""
@@ -345,9 +345,10 @@ def _by_names(
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
-        f"{len(files)} images, but {table}, {why_no_classes(index.root, files)} and no "
-        f"labels found in the file names ({pattern_of_few(files)}): write a CSV with a column "
-        "of file names and one of labels, or conf/dataset/NAME.yaml by hand (docs/datasets.md)"
+        f"{len(files)} image{'s' * (len(files) != 1)}, but {table}, "
+        f"{why_no_classes(index.root, files)} and no labels found in the file names "
+        f"({pattern_of_few(files)}): write a CSV with a column of file names and one of labels, or "
+        "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
 
 

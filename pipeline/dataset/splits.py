@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
+from pipeline.dataset.images import number_of
 from pipeline.dataset.sources import PART_NAMES, Found, grouped
 
 
@@ -89,7 +90,8 @@ def given(images: Sequence[Found], split: Split) -> list[str]:
     """The parts that the folders or the CSV name; without a valid part, it is taken from train."""
     if missing := [image.file for image in images if image.part is None]:
         raise PipelineError(
-            f"split: given, but {len(missing)} images have no part (first: {missing[0]}): "
+            f"split: given, but {number_of(len(missing), 'image has', 'images have')} no part "
+            f"(first: {missing[0]}): "
             "name the folders or the column of the parts, or use split: stratified"
         )
     parts = [str(image.part) for image in images]

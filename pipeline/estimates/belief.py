@@ -20,6 +20,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit
 
+from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family, pretraining
 from pipeline.timm_results.imagenet import (
@@ -43,7 +44,6 @@ UNEXPLAINED = 0.8  # share of the residual variance that a rung leaves: it may s
 OFFSET = 1.0  # spread of a dataset's mean fit around its mean rung
 FAMILY_SCALE = 0.7  # of a family's coefficient, to that of other features
 ODDS = ("error_odds", "error_odds_low", "error_odds_high")  # columns: see `predicted`
-UPPER = 0.975  # quantile at the upper end of a 95 % interval
 BASIS = (
     "Predicted from what is published of {n:,} models: how often a model errs compared with their "
     "average (as odds), with a 95 % interval; an interval that includes 1 does not tell the model "
@@ -380,7 +380,7 @@ def predicted(
     features, prior, told = fitted_prior(table, fits, {})
     nothing = np.full(len(rows), np.nan)
     seen = predict(prior, features, nothing[:, None], nothing)
-    reach = stats.t.ppf(UPPER, seen.freedom) * seen.scale
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, seen.freedom) * seen.scale
     middle = seen.mean - seen.mean.mean()
     odds = [np.exp(middle + way * reach) for way in (0, -1, 1)]
     return rows.assign(**dict(zip(ODDS, odds, strict=True))), BASIS.format(n=len(rows), told=told)

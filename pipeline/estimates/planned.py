@@ -22,6 +22,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import WrongType, build, read_yaml
 from pipeline.estimates.calibration import device_named, read_calibration
 from pipeline.estimates.estimate import (
+    OPTIMISTIC,
+    UNSCALED,
     Source,
     TimedRun,
     Work,
@@ -83,13 +85,14 @@ class Estimator:
         """A warning about all estimates, in a sentence without its full stop, if there is one."""
         if self.disturbed:
             return DISTURBED
-        measured = self.runs or self.calibrated
-        if self.device.is_cuda and not measured and self.study.image_size < SMALL_PIXELS:
+        if self.runs or self.calibrated or not self.device.is_cuda:
+            return None
+        if self.study.image_size < SMALL_PIXELS:
             return (
                 f"at {self.study.image_size} pixels a fit on a GPU is mostly start-up and waiting "
                 "for the host, which no run there has timed: expect many times more"
             )
-        return None
+        return OPTIMISTIC if UNSCALED in [factor for factor, _ in self.factors.values()] else None
 
     def estimate(self, cell: Cell, with_valid: bool = False) -> Estimate | str:
         """The estimate of a cell's fit, or why there is none.
@@ -204,10 +207,8 @@ def estimator_for(
     if table is None:
         merge = "`dvc repro merge` makes data/imagenet.csv, which estimates need"
         hint = ", then ".join([merge, *calibrate])
-    calibrated = calibration is not None
-    return Estimator(
-        root, study, device, records, runs, disturbed, calibrated, found, factors, hint
-    )
+    known = records, runs, disturbed, calibration is not None
+    return Estimator(root, study, device, *known, found, factors, hint)
 
 
 def readable_records(folder: Path) -> list[Record]:
@@ -263,7 +264,7 @@ def estimate_lines(
     estimator, estimates, unknown = _estimates(root, cells, threads, fit_on)
     where = f"on {estimator.device.label}, {jobs} at a time"
     return [
-        f"{len(estimates)} of {len(cells)} fits estimated, {where}:",
+        f"{len(estimates)} of {len(cells)} fit{'s' * (len(cells) != 1)} estimated, {where}:",
         *(f"  {line}" for line in _totals(estimates, min(jobs, len(cells)), price_per_hour)),
         *(f"  {line}" for line in _by_source(estimates, estimator.factors)),
         *(f"  {n} not estimated: {why}" for why, n in unknown.items()),
@@ -299,8 +300,7 @@ def total_seconds(estimates: Sequence[Estimate]) -> list[float]:
 
 
 def _range(ends: Sequence[float]) -> str:
-    middle, low, high = map(duration, ends)
-    return f"{middle} ({low} to {high})"
+    return "{} ({} to {})".format(*map(duration, ends))
 
 
 def _totals(estimates: Sequence[Estimate], jobs: int, price_per_hour: float | None) -> list[str]:

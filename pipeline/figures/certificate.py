@@ -23,6 +23,7 @@ from pipeline.results import read_runs
 FEWEST_FITS = 3  # that say what a probe explains; with fewer it is mostly assumed
 FIT, PROBE = "fit", "frozen features"
 SPENT = "the budget is spent"  # of `stopped`: more of it would go on
+INTERRUPTED = "interrupted before it was over"  # of `stopped`: by Ctrl-C, say
 MOST_SHOWN = 5  # models that a sentence names
 MOST_DRAWN = 40  # candidates in the figure
 
@@ -90,9 +91,11 @@ class Certificate:
     seconds         what fits and probes took; on a busy machine that is longer
     priced_seconds  the same by the prices of fits; None in older certificates
     grid_seconds    the whole grid by these prices, and `rest_seconds` the fits that it still lacks
-    budget_seconds  of a race that its budget ended, with `next_seconds`, the price of the next run,
-                    and `price_per_hour`, if the budget was a cost; for `jobs` runs at a time in all
+    budget_seconds  of a race that its budget ended, or that was interrupted; with `next_seconds`,
+                    the price of the next run, and `price_per_hour`, if the budget was a cost; for
+                    `jobs` runs at a time in all
     command         the race's own, without budget and jobs
+    interrupted     before its budget was spent, and before it was over by itself
     """
 
     dataset: str
@@ -124,6 +127,7 @@ class Certificate:
     jobs: int = 1
     command: str | None = None
     price_per_hour: float | None = None
+    interrupted: bool = False
 
     def text(self) -> str:
         """The certificate for people."""
@@ -132,6 +136,11 @@ class Certificate:
     @property
     def sentences(self) -> list[str]:
         """What `text` says, a line each."""
+        return [*self.claims, *self._next()]
+
+    @property
+    def claims(self) -> list[str]:
+        """The sentences but for what comes next."""
         if self.recommended is None:
             return [
                 f"{self.dataset}: cannot tell: no fit has finished. Stopped: {self.stopped}.",
@@ -150,7 +159,6 @@ class Certificate:
             *(each.sentence for each in self.rungs if each.n_fits >= FEWEST_FITS),
             *self._not_raced(),
             f"stopped: {self.stopped}",
-            *self._next(),
         ]
 
     def _among(self) -> str:
@@ -177,8 +185,8 @@ class Certificate:
         return ", ".join(named) + (", ..." if len(models) > MOST_SHOWN else "")
 
     def _next(self) -> list[str]:
-        """How a race that its budget ended goes on, if it does."""
-        if not self.stopped.startswith(SPENT):
+        """How a race that its budget ended, or that was interrupted, goes on, if it does."""
+        if not (self.interrupted or self.stopped.startswith(SPENT)):
             return []
         return [f"next: {': '.join(filter(None, self.going_on()))}"]
 
@@ -191,7 +199,8 @@ class Certificate:
         """What it certifies, in a sentence, beside `first`, the model of the lowest mean error."""
         sentence = (
             f"Raced, not run as a whole: with {100 * self.confidence:g} % confidence "
-            f"the best of {self.n_candidates} candidates is among {len(self.may_be_best)}"
+            f"the best of {self.n_candidates} candidate{'s' * (self.n_candidates != 1)} is among "
+            f"{len(self.may_be_best)}"
         )
         if self.recommended is not None:
             sentence += f", and {self._bound()}"
@@ -205,11 +214,13 @@ class Certificate:
         return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
     def going_on(self) -> tuple[str, str | None]:
-        """How a race that its budget ended goes on: in words, and as a command.
+        """How a race goes on: in words, and as a command. One that was interrupted as it was begun.
 
-        With twice the budget, or enough for the next run, but never with more than pays every fit
-        that the grid still lacks; none where it lacks none.
+        One that its budget ended with twice that, or enough for the next run, but never with more
+        than pays every fit that the grid still lacks; not at all where it lacks none.
         """
+        if self.interrupted:
+            return "race on", self.again
         rest = self.rest_seconds
         if rest is None:  # an older certificate
             rest = max(self.grid_seconds - (self.priced_seconds or 0), 0)
@@ -218,45 +229,44 @@ class Certificate:
             return "nothing within its grid: a larger budget buys further seeds alone", None
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
-        budget = self._budget_of(math.ceil(min(more, whole) / self.jobs))
-        return f"race on, with a {size}", self._with(budget)
+        return f"race on, with a {size}", self._with(self._rounded_up(min(more, whole) / self.jobs))
 
     def what_next(self) -> tuple[str, list[str]]:
         """What the race could run next, in words and as commands."""
-        if not self.stopped.startswith(SPENT):
+        if not (self.interrupted or self.stopped.startswith(SPENT)):
             return f"nothing that the race could run: it stopped as {self.stopped}", []
         words, command = self.going_on()
         return words, [command] if command else []
 
     @property
     def again(self) -> str:
-        """The command to race again: with the budget that ended the race, if one did."""
-        if self.budget_seconds is None:
-            return self._with(None)
-        seconds = self.budget_seconds / self.jobs
-        if self.price_per_hour is not None:
-            paid = f"{seconds / 3600 * self.price_per_hour:.5g}"
-            return self._with(f"--max-cost {paid} --price-per-hour {self.price_per_hour:g}")
-        whole = seconds % 60 == 0 and seconds >= 600
-        return self._with(
-            f"--budget {seconds / 60:g}min" if whole else f"--budget {round(seconds, 1):.9g}s"
-        )
+        """The command to race again: with the budget that the race had, where that is known."""
+        return self._with(None if self.budget_seconds is None else self.budget_seconds / self.jobs)
 
-    def _with(self, budget: str | None) -> str:
-        """The command of the race with this budget, for the jobs that it had."""
+    def _with(self, seconds: float | None) -> str:
+        """The command of the race, for the jobs that it had, with a budget of so many seconds for
+        each of them: a cost if the last one was a cost.
+        """
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
-        jobs = f" --jobs {self.jobs}" if self.jobs > 1 else ""
-        return command if budget is None else f"{command} {budget}{jobs}"
-
-    def _budget_of(self, seconds: int) -> str:
-        """The option that allows so many seconds per job: a cost if the last one was a cost."""
+        if seconds is None:
+            return command
+        minutes, rest = divmod(round(seconds, 1), 60)
+        budget = f"--budget {60 * minutes + rest:.9g}s" if rest else f"--budget {minutes:g}min"
         if self.price_per_hour is not None:
-            cost = seconds / 3600 * self.price_per_hour
-            place = 10.0 ** (math.floor(math.log10(cost)) - 1)  # rounded up to two digits
-            paid = math.ceil(cost / place) * place
-            return f"--max-cost {paid:g} --price-per-hour {self.price_per_hour:g}"
-        exact = seconds < 600 and seconds % 60
-        return f"--budget {seconds}s" if exact else f"--budget {math.ceil(seconds / 60)}min"
+            cost = float(f"{seconds / 3600 * self.price_per_hour:.5g}")
+            budget = f"--max-cost {cost:.9g} --price-per-hour {self.price_per_hour:g}"
+        return f"{command} {budget}" + (f" --jobs {self.jobs}" if self.jobs > 1 else "")
+
+    def _rounded_up(self, seconds: float) -> float:
+        """To a budget that people would write: whole seconds, from ten minutes on whole minutes,
+        or a cost of two digits.
+        """
+        seconds = math.ceil(seconds)
+        if self.price_per_hour is None:
+            return seconds if seconds < 600 else 60 * math.ceil(seconds / 60)
+        cost = seconds / 3600 * self.price_per_hour
+        place = 10.0 ** (math.floor(math.log10(cost)) - 1)
+        return math.ceil(cost / place) * place / self.price_per_hour * 3600
 
     def other_runs(self, runs: pd.DataFrame) -> str | None:
         """That rows of runs.csv are not the runs that it has seen, in a sentence; by number and
@@ -296,14 +306,15 @@ class Certificate:
 
     def as_answer(self, path: Path) -> dict[str, Any]:
         """The answer of `recommend` before there are tables of its runs; `path` is its own."""
-        tables = {"what": "make the tables, figures and report of its runs", "tied_after": None}
+        following = "make the tables, figures and report of its runs", "dvc repro"
+        what, command = ("race on", self.again) if self.interrupted else following
         return {
             "dataset": self.dataset,
             "basis": "race",
             "note": f"{self.dataset} is in no tables yet; this is what its race says, {path}",
             "models": [{"model": self.recommended, "error_rate": self.error_rate}],
-            "certificate": self.sentences,
-            "next": tables | {"commands": ["dvc repro"]},
+            "certificate": self.claims,
+            "next": {"what": what, "commands": [command], "tied_after": None},
         }
 
     def is_of(self, results: Path) -> bool:

@@ -101,7 +101,7 @@ def main(
     print(
         f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
-        f"{len(models)} models x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"{len(models)} model{'s' * (len(models) != 1)} x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
         f"Then: {', and '.join(['make run', *answers])}\n"
         "For an estimate of the time before that: "

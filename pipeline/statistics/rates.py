@@ -25,6 +25,7 @@ from pipeline.core.command import duration
 from pipeline.core.errors import PipelineError
 from pipeline.records import Record, pack_counts, unpack_counts
 from pipeline.results import KEY, RATES
+from pipeline.statistics.answer import name_list
 from pipeline.statistics.comparison import DECIMALS
 from pipeline.study.params import Cell, Study, refuse_unlike_rates
 
@@ -294,7 +295,9 @@ def order_sentence(board: pd.DataFrame, rates: pd.DataFrame) -> str:
 
 
 def take_sentence(rates: pd.DataFrame, model: str) -> str | None:
-    """Which rate to fit the model with, and what choosing it cost; None without a choice."""
+    """Which rate to fit the model with, what choosing it cost, and which others are as good on the
+    images that chose; None without a choice.
+    """
     rows = rates[rates["model"] == model]
     taken = rows[rows["taken"].astype(bool)]
     if taken.empty:
@@ -304,7 +307,13 @@ def take_sentence(rates: pd.DataFrame, model: str) -> str | None:
         return f"Fit it with recipe {row['rate']}, the only one of its rates that counts."
     cost = row["choice_seconds"]
     took = "" if pd.isna(cost) else f"; one seed of all {tried} takes {duration(cost)}"
+    off = (rows["error_rate_mean"] - row["error_rate_mean"]).abs()
+    same = (off < 10**-DECIMALS) & rows["left_out"].isna() & (rows["rate"] != row["rate"])
+    alike, several = "", int(same.sum()) > 1
+    if same.any():
+        names = name_list(rows.loc[same, "rate"].tolist())
+        alike = f" Recipe{'s' * several} {names} err{'s' * (not several)} as little on them."
     return (
         f"Fit it with recipe {row['rate']}, of its {tried} rates the best on all validation images "
-        f"(chosen in {row['n_chosen']} of {row['n_choices']} cross-fitted choices{took})."
+        f"(chosen in {row['n_chosen']} of {row['n_choices']} cross-fitted choices{took}).{alike}"
     )

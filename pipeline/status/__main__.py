@@ -117,11 +117,22 @@ def race_that_goes_on(study: Study, states: list[State]) -> str | None:
     if not todo <= set(study.raced_datasets) or {"running", "stale"} & {s.state for s in states}:
         return None
     for name in study.raced_datasets:
-        if name in todo or not (RACES / f"{name}.json").is_file():
+        if name in todo or not _is_over(RACES / f"{name}.json"):
             from pipeline.figures.certificate import race_on  # loads matplotlib
 
             return f"{race_on(RACES, name)} # its race goes on: it is not over"
     return None
+
+
+def _is_over(certificate: Path) -> bool:
+    """Whether a race has ended by itself or by its budget, by its certificate."""
+    try:
+        told = json.loads(certificate.read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    except ValueError:  # damaged: what reads all of it says so
+        return True
+    return not (isinstance(told, dict) and told.get("interrupted"))
 
 
 def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | None:

@@ -67,7 +67,8 @@ def main(
     remote = pull or address is not None  # which may be out of reach, and that is to be said
     n_stages = None if remote else nothing_to_do(Path.cwd(), targets)
     if n_stages is not None:
-        print(f"0 of {n_stages} stages to do" if dry_run else f"stages: {n_stages} up to date")
+        to_do = f"0 of {n_stages} stage{'s' * (n_stages != 1)} to do"
+        print(to_do if dry_run else f"stages: {n_stages} up to date")
         return
     from pipeline.sweep.session import session  # loads DVC
 

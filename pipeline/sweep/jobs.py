@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError, TryAgain, near_matches
 from pipeline.core.processes import usable_cores
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ CHEAP, GRID = "cheap", "grid"
 AUTO, YES, NO = "auto", "yes", "no"
 NOTES = ("note: ", "warning: ")  # how lines begin that a stage prints below its summary
 LOG_END = 16_000  # bytes of a log that are looked at
+
+
+class Stopped(TryAgain):
+    """A signal has ended the sweep, such as that of Ctrl-C; what was done is committed."""
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ class Sweep:
         self._keeps_warm, self._packs = options.keeps_warm, options.gpus_per_run == AUTO
         self._left: list[str | None] = []  # architectures whose runs ended just now
         self.result = Result()
-        self.stopping, self._time_said = False, ""
+        self.stopping, self.interrupted, self._time_said = False, False, ""
         self._unplanned = list(self.stages)
         self._ready: deque[Job] = deque()
         self._finished: set[str] = set()

@@ -28,7 +28,7 @@ from pipeline.sweep.dvc_private import (
     outs_of,
 )
 from pipeline.sweep.engine import LocalEngine
-from pipeline.sweep.jobs import AUTO, LIMIT, Engine, Options
+from pipeline.sweep.jobs import AUTO, LIMIT, Engine, Options, Stopped
 from pipeline.sweep.loop import Result, Sweep, View
 from pipeline.sweep.project import Project
 from pipeline.sweep.reasons import Reason, Reasons, acceptable, by_reason
@@ -63,7 +63,7 @@ def plan(
         if model in new:  # for others, timm, whose import takes seconds, need not be asked
             resolve(model)
     threads = max(map(project.threads_of, run), default=1)
-    lines = [f"{len(found)} of {len(stages)} stages to do"]
+    lines = [f"{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
     if missing := missing_weights(study, {cell.model for cell in cells}):
         lines.append(str(missing[1]))
     price, device = options.price_per_hour, options.fit_on
@@ -267,7 +267,7 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
     if not faults and result.is_whole:
         snapshot.keep(targets, len(stages))
     console.print(summary(result), soft_wrap=True, markup=False)
-    _complain(result, sweep.stopping, project.folder)
+    _complain(result, sweep.interrupted, project.folder)
     if not targets and (result.made or result.restored or result.kept):
         console.print("Then: dvc repro # tables, figures, report", markup=False, soft_wrap=True)
 
@@ -290,7 +290,7 @@ def stopping_on_signals(sweep: Sweep) -> Iterator[None]:
     """On SIGINT, SIGTERM and SIGHUP end the runs, commit what is done, and come back."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        sweep.stopping = True
+        sweep.stopping = sweep.interrupted = True
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
@@ -315,7 +315,7 @@ def summary(result: Result) -> str:
     return f"stages: {told}"
 
 
-def _complain(result: Result, stopped: bool, folder: Path) -> None:
+def _complain(result: Result, interrupted: bool, folder: Path) -> None:
     if result.streak is not None:
         raise PipelineError(
             f"stopped, {len(result.left)} not done: {LIMIT} runs in a row failed for one reason: "
@@ -323,14 +323,16 @@ def _complain(result: Result, stopped: bool, folder: Path) -> None:
         )
     if result.failed:
         name, reason = next(iter(result.failed.items()))
-        raise PipelineError(
+        raise (Stopped if interrupted else PipelineError)(
             f"{len(result.failed)} failed, {len(result.left)} never started; the first, {name}: "
             f"{reason} (logs: {folder / 'logs'})"
         )
     if result.moved:
-        raise TryAgain(
-            f"{len(result.moved)} runs are not committed, their inputs changed while they ran: "
+        one = len(result.moved) == 1
+        raise (Stopped if interrupted else TryAgain)(
+            f"{len(result.moved)} {'run is' if one else 'runs are'} not committed, "
+            f"{'its' if one else 'their'} inputs changed while {'it' if one else 'they'} ran: "
             "call again"
         )
-    if stopped:
-        raise TryAgain(f"stopped, {len(result.left)} not done: call again to go on")
+    if interrupted:
+        raise Stopped(f"stopped, {len(result.left)} not done: call again to go on")

@@ -19,7 +19,7 @@ def main(*stages: str) -> None:
 
     n_stages = nothing_to_do(Path.cwd(), stages)
     if n_stages is not None:  # since a sweep of the same; DVC need not be loaded
-        print(f"{n_stages} stages up to date")
+        print(_all_up_to_date(n_stages))
         return
     from rich.console import Console
 
@@ -34,8 +34,12 @@ def main(*stages: str) -> None:
     with project.locked():
         found = verdicts(project, wanted, needs)
         lines = explained(project, wanted, found)
-    for line in lines or [f"{len(wanted)} stages up to date"]:
+    for line in lines or [_all_up_to_date(len(wanted))]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _all_up_to_date(n_stages: int) -> str:
+    return f"{n_stages} stage{'s' * (n_stages != 1)} up to date"
 
 
 if __name__ == "__main__":
