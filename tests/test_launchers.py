@@ -75,9 +75,24 @@ def test_submitit_slurm_composes_and_says_that_slurm_is_not_here(tmp_path: Path)
 def test_a_launcher_without_its_package_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def finds_no_plugins(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name.partition('.')[0]!r}")
+
+    for find_spec in (lambda name: None, finds_no_plugins):
+        monkeypatch.setattr(hydra_app.importlib.util, "find_spec", find_spec)
+        with pytest.raises(PipelineError, match="run `make setup`, which installs it"):
+            hydra_app.prepare(["hydra/launcher=joblib"])
+
+
+def test_a_launchers_package_is_asked_for_before_hydra_looks_for_its_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(hydra_app.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PipelineError, match="run `make setup`, which installs it"):
-        hydra_app.prepare(["hydra/launcher=joblib"])
+    words = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    monkeypatch.setattr("sys.argv", ["finetune", "--multirun", *words])
+    with pytest.raises(SystemExit):
+        hydra_app.run(print, "finetune")
+    assert "needs the package hydra-submitit-launcher" in capsys.readouterr().err
 
 
 def test_ray_joins_the_cluster_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,11 +50,14 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
         with one_line_errors():
             overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
             sweeps = bool({"-m", "--multirun"} & set(sys.argv))
+            added = prepare(
+                overrides
+            )  # first: Hydra does not name the package of an unknown launcher
             config = compose(config_name, overrides, sweeps)
             if overrides == sys.argv[1:] and not any("hydra" in each for each in overrides):
                 main(config)
                 return
-            sys.argv += prepare(overrides)
+            sys.argv += added
     here = os.getpid()
 
     def task(config: DictConfig) -> None:
@@ -244,7 +247,7 @@ def prepare(overrides: Sequence[str]) -> list[str]:
     if plugin is None:
         return []
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra re-raises a run's errors
-    if importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is None:
+    if not _is_installed(plugin):
         raise PipelineError(
             f"hydra/launcher={launcher} needs the package hydra-{plugin}-launcher: "
             "run `make setup`, which installs it"
@@ -260,3 +263,10 @@ def prepare(overrides: Sequence[str]) -> list[str]:
         return []
     listen_to_this_machine_only()
     return [f"{RAY}.address=local", f"+{RAY}.include_dashboard=false"]
+
+
+def _is_installed(plugin: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is not None
+    except ModuleNotFoundError:  # there is no plugin of Hydra at all
+        return False

@@ -9,7 +9,10 @@ Any other exception is a bug in this project and keeps its traceback.
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal; torch's ONNX exporter writes them
 
 REMEDIES = {  # what the user can do about an error of the operating system
     errno.ENOSPC: "free some space, then run again",
@@ -49,8 +52,9 @@ def system_error(error: OSError) -> PipelineError | None:
 
 
 def first_line(message: object) -> str:
-    """The first non-blank line of an error or text; its repr if all lines are blank."""
-    lines = (line.strip() for line in str(message).splitlines() if line.strip())
+    """The first non-blank line of an error or text, without colours; its repr if there is none."""
+    plain = _COLOURS.sub("", str(message))
+    lines = (line.strip() for line in plain.splitlines() if line.strip())
     return next(lines, repr(message))
 
 
