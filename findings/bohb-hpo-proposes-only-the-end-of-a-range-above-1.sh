@@ -59,8 +59,9 @@ for kind, low, high in (
     np.random.seed(2)
     Watched(cs.ConfigurationSpace([kind("value", low, high)], seed=2), loss, max_budget=81, min_budget=1).optimize()
     apart = np.abs(np.array(proposed) - best) / (high - low)
-    print(f"{kind.__name__} from {low} to {high}: {len(tried)} evaluations, {len(proposed)} proposals of the model,", end=" ")
-    print(f"{len(set(proposed))} different, from {min(proposed):.3g} to {max(proposed):.3g}, best {best:.3g}")
+    print(f"{kind.__name__} from {low} to {high}: {len(tried)} evaluations,", end=" ")
+    print(f"{len(proposed)} proposals of the model, {len(set(proposed))} different,", end=" ")
+    print(f"from {min(proposed):.3g} to {max(proposed):.3g}, best {best:.3g}")
     assert len(tried) == 199 and len(proposed) > 30
     if (low, high) == (0, 1):
         assert len(set(proposed)) == len(proposed) and apart.max() < 0.1

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # learning-curves 0.2.2, LearningCurve.threshold: "Find the training set size providing the highest accuracy up to a
 # predefined threshold. P(x) = y and for x -> inf, y -> saturation value. This method approximates x_thresh such as
-# P(x_thresh) = threshold * saturation value". It looks up to about a thousand times the largest size measured. Where the
-# curve needs more, no point passes, and it returns the first one: the smallest size measured.
+# P(x_thresh) = threshold * saturation value". It looks up to about a thousand times the largest size measured. Where
+# the curve needs more, no point passes, and it returns the first one: the smallest size measured.
 #
-# Seen: accuracies on the curve 0.95 - 1.2 / n^0.35, measured with 100 to 3200 images, and fitted well. Needed for 98% of
-# the saturation value: 139345 images, which is right. For 99%: 100 images, where it takes a million. The curve
-# 0.95 - 0.6 / ln(n): 97%, 98% and 99% with 100 images each; the last would take 10^27. Each comes with the accuracy of
-# the smallest set, 0.71 and 0.82, as if it were the 0.94 asked for. No warning.
+# Seen: accuracies on the curve 0.95 - 1.2 / n^0.35, measured with 100 to 3200 images, and fitted well. Needed for 98%
+# of the saturation value: 139345 images, which is right. For 99%: 100 images, where it takes a million. The curve 0.95
+# - 0.6 / ln(n): 97%, 98% and 99% with 100 images each; the last would take 10^27. Each comes with the accuracy of the
+# smallest set, 0.71 and 0.82, as if it were the 0.94 asked for. No warning.
 # Expected: no size, infinity or an error, since within the sizes tried there is none.
 # It matters because the harder the goal, the fewer images one is told to collect: plot draws its line there as well.
 set -euo pipefail

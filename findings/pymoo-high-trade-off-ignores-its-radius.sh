@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# pymoo 0.6.2, HighTradeoffPoints(epsilon=0.125): picks those points of a front where one gives up the most for the least
-# gain, compared with the neighbours "in a specific radius of that solution", as the code says of epsilon. The class
-# keeps the epsilon that it is given, and then searches with 0.125 whatever that is.
+# pymoo 0.6.2, HighTradeoffPoints(epsilon=0.125): picks those points of a front where one gives up the most for the
+# least gain, compared with the neighbours "in a specific radius of that solution", as the code says of epsilon. The
+# class keeps the epsilon that it is given, and then searches with 0.125 whatever that is.
 #
 # Seen: six fronts of 60 models each, error against cost, both from 0 to 1. The points picked are the same for every
 # epsilon from 0.01 to 1.4, the last of which takes in the whole front. By the same rule with the epsilon given, 0.03

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # scikit-activeml 1.0.1, UncertaintySampling: "utility_weight: Weight for each candidate (multiplied with utilities).
 # Usually, this is to be the density of a candidate", and "for the least confident and margin sampling cost-sensitive
-# variants are implemented considering a user-defined cost matrix". With a cost matrix, margin sampling returns minus the
-# margin, which is never above 0. A weight of 0 then gives the highest utility there is, and a high weight a low one.
+# variants are implemented considering a user-defined cost matrix". With a cost matrix, margin sampling returns minus
+# the margin, which is never above 0. A weight of 0 then gives the highest utility there is, and a high weight a low
+# one.
 #
 # Seen: 340 unlabelled samples, of which 100 have weight 0 (copies, or outliers of no density), and the cost matrix that
 # counts each mistake as 1. The 50 samples asked for: with least_confident none of the 100, with margin_sampling and no
