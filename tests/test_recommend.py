@@ -15,6 +15,7 @@ import yaml
 from study_fakes import (
     CPU,
     LITE,
+    SLOWER,
     write_answers,
     write_failure,
     write_imagenet,
@@ -38,6 +39,7 @@ from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, after_one_more_run, paired
 from pipeline.study.params import read_study
+from pipeline.timm_results.imagenet import read_imagenet
 
 
 @pytest.fixture
@@ -386,13 +388,47 @@ def test_the_studys_own_models_come_first_and_what_others_need_is_said_beside_th
     assert lines[4].endswith(f"; {told['models'][0]['needs']}")
 
 
-def test_own_models_without_a_published_speed_are_said_to_be_left_out(study: Path, capsys):
-    left_out = "Left out for lack of a published training speed"
+def test_own_models_of_which_nothing_is_published_are_said_to_be_left_out(study: Path, capsys):
+    left_out = "Nothing is published of them near 224 pixels"
     assert left_out not in str(ask(study, capsys, "planet")["notes"])
     write_imagenet(study / "imagenet.csv", [LITE[0], "resnet18.a1_in1k"])
     told = ask(study, capsys, "planet", top=2)
     assert [each["model"] for each in told["own_models"]] == [LITE[0]]
     assert told["notes"][0] == f"{left_out}: {LITE[1]} and {LITE[2]} of params.yaml"
+
+
+def test_a_model_after_timms_training_benchmark_is_on_the_shortlist_by_its_inference_speed(
+    study: Path, capsys
+):
+    models = [*LITE, "resnet18.a1_in1k", "convnext_tiny.fb_in1k"]
+    table = read_imagenet(write_imagenet(study / "imagenet.csv", models))
+    later = table["model"] == models[4]
+    table = table[~(later & (table["mode"] == "train"))]
+    table.to_csv(study / "imagenet.csv", index=False)
+    told = ask(study, capsys, "planet", top=2)
+    assert told["models"][0]["model"] == models[4]  # the highest top-1
+    quicker = 1 / SLOWER["train"] * SLOWER["infer"]  # training over inference, of all others
+    speed = 2000 * quicker / SLOWER["infer"]
+    assert told["models"][0]["why"].endswith(
+        f"{speed:,.0f} samples/s in training on rtx3090, by its inference speed"
+    )
+    assert told["models"][1]["why"].endswith("samples/s in training on rtx3090")
+
+
+def test_accuracy_at_much_larger_images_is_no_prediction(study: Path, capsys):
+    models = [*LITE, "resnet18.a1_in1k"]
+    table = read_imagenet(write_imagenet(study / "imagenet.csv", models))
+    table.loc[table["model"] == models[3], "img_size"] *= 2
+    table.to_csv(study / "imagenet.csv", index=False)
+    told = ask(study, capsys, "planet")
+    assert models[3] not in {each["model"] for each in told["models"]}
+    table.loc[table["model"] == LITE[2], "img_size"] *= 2
+    table.to_csv(study / "imagenet.csv", index=False)
+    told = ask(study, capsys, "planet")
+    assert (
+        told["notes"][0]
+        == f"Nothing is published of them near 224 pixels: {LITE[2]} of params.yaml"
+    )
 
 
 def test_a_shortlist_of_the_studys_own_models_names_them_once(study: Path, capsys):
@@ -1287,7 +1323,7 @@ def test_models_are_counted_once_whatever_recipes_they_have(priced: Path, capsys
     for model in LITE:
         for seed in range(3):
             write_run(priced / "runs", model, seed, 0.2, recipe="other")
-    [memory] = ask(tables(priced), capsys, max_memory="8GiB", fit_on="rtx3090")["notes"]
+    memory, _of_times = ask(tables(priced), capsys, max_memory="8GiB", fit_on="rtx3090")["notes"]
     assert "it is known of all 3 models" in memory
 
 

@@ -206,7 +206,7 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
         own = f"{name_list(names)} of {study.path.name}"
-        notes.append(f"Left out for lack of a published training speed: {own}")
+        notes.append(f"Nothing is published of them near {size} pixels: {own}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"
