@@ -30,8 +30,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.special import logsumexp
+from scipy import special, stats
 
 from pipeline.estimates.belief import Prediction, Prior, log_odds
 from pipeline.figures.certificate import FIT, PROBE, Certificate, Entrant, Rung, Step
@@ -41,6 +40,7 @@ from pipeline.statistics.validation_images import labels_of
 
 RIVALS = 3  # fitted models that each other one is held against
 DRAWS = 2000
+QUANTILES = 32  # of the recommended model's error
 SEED = 0
 STAKES = np.geomspace(0.01, 0.95, 14)  # of the most that can be bet without ruin
 
@@ -158,11 +158,16 @@ def _looks(race: Race, models: np.ndarray, i: int) -> Iterator[_Look]:
 def _tails(
     race: Race, margin: float, best: int, seen: Prediction, mean: np.ndarray, sd: np.ndarray
 ) -> np.ndarray:
-    """P [models] that a model without a fit is better than the recommended by over `margin`."""
-    bar = float(np.clip(mean[best] - margin, 1e-4, 1 - 1e-4))
-    slope = max(bar * (1 - bar), 1e-4)
-    scale = np.hypot(seen.scale, sd[best] / slope)
-    tails: np.ndarray = stats.t.cdf((log_odds(np.array(bar)) - seen.mean) / scale, seen.freedom)
+    """P [models] that a model without a fit is better than the recommended by over `margin`.
+
+    The recommended one's error is taken as normal, within 0 and 1, and stands for itself at
+    QUANTILES equally likely values; a predicted error is below such a value by Student's t.
+    """
+    ends = special.ndtr((np.array([0.0, 1.0]) - mean[best]) / sd[best])
+    share = ends[0] + (ends[1] - ends[0]) * (np.arange(QUANTILES) + 0.5) / QUANTILES
+    bars = mean[best] + sd[best] * special.ndtri(share) - margin
+    below = special.stdtr(seen.freedom, (log_odds(bars)[:, None] - seen.mean) / seen.scale)
+    tails = np.where(bars[:, None] > 0, below, 0.0).mean(axis=0)
     return np.where((race.n_runs > 0) | race.failed, 0.0, tails)
 
 
@@ -382,6 +387,6 @@ def least_difference(differences: np.ndarray, level: float) -> float:
     for _ in range(14):
         middle = (low + high) / 2
         bets = np.log1p(np.outer(STAKES / (1 + np.clip(middle, -0.999, 0.999)), values - middle))
-        wealth = logsumexp(bets @ counts) - np.log(len(STAKES))
+        wealth = special.logsumexp(bets @ counts) - np.log(len(STAKES))
         low, high = (middle, high) if wealth >= np.log(1 / level) else (low, middle)
     return low
