@@ -172,7 +172,8 @@ def made_rates(**left_out: tuple[str | None, str | None]) -> pd.DataFrame:
         for rate, why in zip(("lp_ft", "lp_ft_high"), reasons, strict=True)
     ]
     more = {"n_chosen": 15, "n_choices": 20, "choice_seconds": 33.0}
-    return pd.DataFrame(rows).assign(dataset="d", recipe=OWN, **more)
+    table = pd.DataFrame(rows).assign(dataset="d", recipe=OWN, **more)
+    return table.assign(error_rate_mean=np.where(table["taken"], 0.1, 0.2))
 
 
 def test_pairs_change_their_order_where_one_of_two_errors_was_lower_and_is_higher():
