@@ -35,7 +35,7 @@ from pipeline.recommend.limits import (
 from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
-from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
+from pipeline.timm_results.imagenet import largest_size, read_imagenet, with_training_speed
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
@@ -205,8 +205,8 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     notes = []
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
-        own = f"{name_list(names)} of {study.path.name}"
-        notes.append(f"Left out for lack of a published training speed: {own}")
+        speed = f"a published training speed at {largest_size(size):.0f} pixels or fewer"
+        notes.append(f"Left out for lack of {speed}: {name_list(names)} of {study.path.name}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"
