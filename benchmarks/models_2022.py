@@ -89,7 +89,7 @@ def learner_on_noise(model: str, batch: int, image_size: int) -> training.Learne
     labels, parts = np.arange(batch) % 2, np.full(batch, "train")
     data = Prepared(Path(), "noise", "single", ["a", "b"], [], labels, parts, {})
     dls = DataLoaders(*loaders, device=machine.choose_device("cpu"))
-    return training.learner(dls, data, RECIPE, model, weights, Speed())
+    return training.learner(dls, data, RECIPE, model, weights, Speed(), image_size)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.core.processes import usable_cores
 from pipeline.export.folder import write_onnx
+from pipeline.names.resolve import size_options
 from pipeline.predict.__main__ import LogitsOf, decoded_batches, image_files
 from pipeline.predict.exported import ONNX, Exported, Net, OnnxLogits, on_cpu
 
@@ -37,7 +38,7 @@ GOAL = 0.9  # of decoding alone
 def random_model(name: str, size: int) -> Exported:
     """As `open_exported` gives it, with a linear head."""
     torch.manual_seed(0)
-    body = timm.create_model(name, num_classes=0)
+    body = timm.create_model(name, num_classes=0, **size_options(name, size))
     width = int(body.num_features)  # type: ignore[arg-type]
     net = Net(body, nn.Sequential(nn.Linear(width, CLASSES)), "mean").eval()
     half = np.full(3, 0.5, dtype=np.float32)

@@ -136,6 +136,23 @@ def test_a_model_built_for_another_size_is_opened_at_that_size_also_by_the_cards
 
 
 @pytest.mark.usefixtures("without_onnx")
+def test_a_folder_of_before_models_were_built_for_a_size_is_opened_as_it_was_built(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MViTv2 takes any size, but its position tables have another length where it is told one."""
+    for module in ("pipeline.names.vision_learner", "pipeline.export.folder"):
+        monkeypatch.setattr(f"{module}.size_options", lambda model, size: {})
+    run, learn = learner_of(data, "mvitv2_tiny.fb_in1k")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    write_folder(folder, learn, about(run))
+    config = config_of(folder)
+    del config["timm_options"]
+    (folder / "config.json").write_text(json.dumps(config))
+    check(folder, learn, data, SIZE)
+
+
+@pytest.mark.usefixtures("without_onnx")
 def test_a_fit_in_bf16_is_exported_in_fp32(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import PipelineError
+from pipeline.hardware.faults import DoesNotFit
 from pipeline.merge.__main__ import merge
 from pipeline.models.__main__ import TABLE, main, print_json, print_table, rows_of, since_2022
 from pipeline.names.resolve import (
@@ -426,6 +427,26 @@ def test_a_model_is_built_for_the_images_size_only_where_it_must_be() -> None:
     assert size_options("resnet18.a1_in1k", 160) == {}
     assert size_options("crossvit_9_240.in1k", 160) == {}
     assert size_options("levit_128s.fb_dist_in1k", 160) == {}  # and fails
+
+
+def test_a_model_whose_patches_leave_out_much_of_the_images_is_refused() -> None:
+    model = "test_vit.r160_in1k"  # patches of 16 pixels
+    with pytest.raises(DoesNotFit, match="patches of 16 pixels leave out 8 of the 24 pixels"):
+        body_of(model, "timm", False, {}, 24)
+    for size in (32, 36):  # of 36 pixels a ninth
+        body_of(model, "timm", False, {}, size)
+
+
+def test_mvitv2_takes_sizes_that_are_no_whole_number_of_its_cells() -> None:
+    import torch
+
+    model = "mvitv2_tiny.fb_in1k"
+    assert size_options(model, 96) == {"img_size": 96}
+    assert size_options(model, 200) == {}  # its own 224
+    for size in (48, 100):
+        body = body_of(model, "timm", False, {}, size).eval()
+        with torch.inference_mode():
+            assert body(torch.zeros(1, 3, size, size)).shape == (1, 768)
 
 
 RESIZABLE = [  # the smallest of each module of timm, a second one of those that differ most

@@ -241,6 +241,7 @@ def other_weights(folder: Path) -> None:
         (changed(model="os.system"), "has no model 'os.system'"),
         (changed(classes=["a", "b"]), "3 answers, but 2 classes"),
         (changed(features="exec"), "features 'exec'"),
+        (changed(timm_options={"checkpoint_path": "a.pth"}), "timm_options {'checkpoint_path'"),
         (other_size(4), "image_size 4"),
         (other_size("48"), "image_size '48'"),
     ],

@@ -36,6 +36,7 @@ from pipeline.estimates.belief import (
     predict,
 )
 from pipeline.figures.certificate import INTERRUPTED, read_certificate
+from pipeline.models.__main__ import completed
 from pipeline.race import __main__ as race_command
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _prepare
@@ -951,6 +952,24 @@ def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_i
         LITE[1]: "--max-memory 8GB",
     }
     assert not_judged == ["--max-memory 8GB: not known, and so kept: 1 of 4 candidates"]
+
+
+def test_of_models_of_which_nothing_is_published_timm_tells_size_licence_and_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ["vit_small_patch14_dinov2.lvd142m", "levit_128s.fb_dist_in1k"]
+    study = read_study(write_study(tmp_path, models=models))
+    imagenet = read_imagenet(write_imagenet(tmp_path / "data/imagenet.csv"))
+    assert field.models_asked(["vit_small*14_dinov2*"], study, imagenet) == models[:1]
+    monkeypatch.setattr(field, "surely_missing", lambda models, config: set())
+    monkeypatch.setattr(field, "weights_config", lambda path: None)
+    found = field.field_of(tmp_path, study, "digits", models, Asked(licence="commercial"))
+    assert found.candidates.names == (models[0],)
+    assert found.candidates.fit_seconds[0].tolist() == [field.ASSUMED_SECONDS] * 2
+    assert found.left_out == {models[1]: "an input fixed at another size than 64 pixels"}
+    table = completed(published(study, imagenet, tmp_path))
+    assert table["params_m"].tolist() == pytest.approx([22.06, 7.78], abs=0.02)
+    assert table["licence"].tolist() == ["apache-2.0", "apache-2.0"]
 
 
 def test_the_memory_of_a_fit_on_a_gpu_is_measured_or_else_estimated(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_ctrl_c_leaves_a_certificate_of_what_is_known_so_far(
     ("words", "says"),
     [
         (("--dataset", "digts"), "did you mean digits"),
-        (("no_such_*", "--dataset", "digits"), "none of data/imagenet.csv's models"),
+        (("no_such_*", "--dataset", "digits"), "none of timm's pretrained models"),
         (("--dataset", "digits", "--budget", "soon"), "give a time"),
         (("--dataset", "digits", "--confidence", "2"), "--confidence 2: give"),
         (("--dataset", "digits", "--min-throughput", "1e9"), "no candidate within the limits"),

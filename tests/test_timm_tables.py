@@ -1,11 +1,16 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
+from pipeline.study.params import read_study
+from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
 from pipeline.timm_results.published_tables import (
     OTHER_SETS,
     Setup,
@@ -267,3 +272,44 @@ def test_the_published_benchmarks_have_one_spelling_per_device(shared: Path) -> 
         *["rtx3090", "rtx4090", "rtx5090", "pro6000maxq", "i9_10940x", "i7_12700h"]
     }
     assert {setup.torch for setup in setups} == {"1.12", "1.13", "2.1.0", "2.2.1", "2.4.0", "2.9.1"}
+
+
+# Training speeds
+
+
+def speeds_of(tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """`with_training_speed` at 64 pixels, of a table of LITE that `change` has changed."""
+    study = read_study(write_study(tmp_path))
+    table = change(read_imagenet(write_imagenet(tmp_path / "imagenet.csv")))
+    rows = with_training_speed(study, table, tmp_path / "imagenet.csv", 64)
+    return rows.set_index("model")
+
+
+def test_the_training_speed_of_a_later_model_is_by_its_inference_speed(tmp_path: Path) -> None:
+    def without_training(table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table["model"] != LITE[1]) | (table["mode"] == "infer")]
+
+    whole = speeds_of(tmp_path, lambda table: table)
+    found = speeds_of(tmp_path, without_training)
+    assert found["speed_from"].tolist() == ["train", "infer", "train"]
+    assert found["samples_per_second"].tolist() == pytest.approx(
+        whole["samples_per_second"].tolist()
+    )
+    assert found.loc[LITE[1], ["img_size", "device"]].tolist() == [224, "rtx3090"]
+
+
+def test_without_a_model_in_both_files_no_training_speed_is_estimated(tmp_path: Path) -> None:
+    def apart(table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table["model"] == LITE[0]) == (table["mode"] == "train")]
+
+    found = speeds_of(tmp_path, apart)
+    assert found["samples_per_second"].notna().tolist() == [True, False, False]
+
+
+def test_a_training_file_of_larger_images_alone_leaves_no_training_speed(tmp_path: Path) -> None:
+    def larger(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(img_size=table["img_size"].where(table["mode"] == "infer", 448))
+
+    found = speeds_of(tmp_path, larger)
+    assert found["speed_from"].tolist() == ["infer"] * 3
+    assert found["samples_per_second"].isna().all()

@@ -22,7 +22,9 @@ HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"  # in torch's RuntimeError; it raises
 
 
 class DoesNotFit(ValueError):
-    """A network's output is not one vector per image, or has another width than it declares."""
+    """A network's output is not one vector per image, or has another width than it declares, or it
+    does not see the whole images.
+    """
 
 
 def lacks_memory(error: Exception) -> bool:

@@ -220,6 +220,18 @@ def _speed_file(rows: pd.DataFrame) -> str:
     return str(max(files.to_dict("records"), key=choice)["benchmark_file"])
 
 
+def completed(published: pd.DataFrame) -> pd.DataFrame:
+    """`published` (model, params_m, licence, ...), with what timm itself says of models of which
+    nothing is published, such as DINOv2 and CLIP.
+    """
+    table = published.astype({"licence": object})
+    for row, model in table.loc[table["params_m"].isna(), "model"].items():
+        if model in weights():
+            table.loc[row, "params_m"] = _parameters_m(model)
+            table.loc[row, "licence"] = stated(weights()[model].license) or None
+    return table
+
+
 def _parameters_m(model: str) -> float:
     import timm
     import torch

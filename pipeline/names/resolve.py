@@ -43,6 +43,7 @@ BUILT_FOR_A_SIZE = {  # with `img_size`, timm resamples the position embeddings 
     "vision_transformer_relpos",
     "vitamin",
 }
+COARSEST = 32  # pixels of a side of a cell of the last feature map
 _PREFIXES = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # of names as the hub writes them
 _SPELLING = re.compile(r"[A-Za-z0-9]\w*(\.\w+)?", re.ASCII)
 
@@ -129,7 +130,10 @@ def size_options(model: str, image_size: int | None) -> dict[str, Any]:
     config = _timm_models().get_pretrained_cfg(model)
     if image_size is None or config is None or not config.fixed_input_size:
         return {}
-    if module_of(model) not in BUILT_FOR_A_SIZE or image_size == config.input_size[-1]:
+    module = module_of(model)
+    if module == "mvitv2":  # takes any size, but its position tables are for whole cells alone
+        image_size = -(-image_size // COARSEST) * COARSEST
+    if module not in BUILT_FOR_A_SIZE or image_size == config.input_size[-1]:
         return {}
     return {"img_size": image_size}
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import timm
 import torch
 from fastai.vision.learner import TimmBody
+from timm.layers import PatchEmbed
 from torch import nn
 
 from pipeline.hardware.faults import DoesNotFit
@@ -69,7 +70,8 @@ def body_of(
     """timm's `model` without its classifier, for `features` "fastai" or "timm".
 
     `overlay` is timm's `pretrained_cfg_overlay`, `image_size` that of the images in pixels, by
-    default the one that the weights were trained at.
+    default the one that the weights were trained at. Raises `DoesNotFit` if the model would not see
+    more than MOST_UNSEEN of each side.
     """
     if features == "fastai" and fit_of(model) is NEEDS_OVERLAY:
         overlay = {**overlay, "pool_size": None}
@@ -80,7 +82,24 @@ def body_of(
         pretrained_cfg_overlay=overlay,
         **size_options(model, image_size),
     )
+    if image_size is not None:
+        _check_patches(net, image_size)
     return TimmBody(net, pretrained) if features == "fastai" else PooledFeatures(net)
+
+
+MOST_UNSEEN = 1 / 8  # of a side: timm's own evaluations cut as much away (`crop_pct` of 0.875)
+
+
+def _check_patches(net: Any, image_size: int) -> None:
+    """A vision transformer ignores the pixels on the right and at the bottom that fill no patch."""
+    embedding = getattr(net, "patch_embed", None)
+    if not isinstance(embedding, PatchEmbed):
+        return
+    side = embedding.patch_size[0]
+    if (unseen := image_size % side) > MOST_UNSEEN * image_size:
+        raise DoesNotFit(
+            f"patches of {side} pixels leave out {unseen} of the {image_size} pixels of each side"
+        )
 
 
 @cache

@@ -26,7 +26,7 @@ from torch import nn
 from pipeline.core.errors import PipelineError, first_line
 from pipeline.core.files import sha256
 from pipeline.dataset.images import RESIZES
-from pipeline.names.resolve import size_options, weights
+from pipeline.names.resolve import weights
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
@@ -148,7 +148,10 @@ def _opened(folder: Path, config: dict[str, Any]) -> Exported:
     for key, tensor in state.items():
         part, _, rest = key.partition(".")
         parts[part][rest] = tensor
-    body = timm.create_model(name, pretrained=False, num_classes=0, **size_options(name, size))
+    options = config.get("timm_options", {})  # older exports have none, and needed none
+    if not isinstance(options, dict) or options.keys() - {"img_size"}:
+        raise ValueError(f"timm_options {options!r}")
+    body = timm.create_model(name, pretrained=False, num_classes=0, **options)
     body.load_state_dict(parts["body"])
     net = Net(body, head_of(parts["head"]), config["features"]).eval()
     classes, multi = [str(each) for each in config["classes"]], config["kind"] == "multi"

@@ -1,15 +1,14 @@
 """The field of a race: candidates, what is published of them, prices, budget and the prior.
 
-Reads params.yaml's study, data/imagenet.csv and records; writes nothing. Every candidate has
-published numbers; a model that cannot race is named with the reason.
+Reads params.yaml's study, data/imagenet.csv and records; writes nothing.
 """
 
+import fnmatch
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ from pipeline.estimates.planned import (
 from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.finetune.weights import weights_config
-from pipeline.names.resolve import weights
+from pipeline.models.__main__ import completed
+from pipeline.names.resolve import fixed_size, weights
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.costs import with_memory
@@ -96,9 +96,7 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
     known = list(dict.fromkeys(imagenet["model"]))
     found: list[str] = []
     for pattern in patterns:
-        matching = [name for name in known if fnmatchcase(name, pattern)] or [
-            name for name in weights() if fnmatchcase(name, pattern)
-        ]
+        matching = fnmatch.filter(known, pattern) or fnmatch.filter(weights(), pattern)
         if not matching:
             said = near_matches(pattern.replace("*", ""), weights())
             raise PipelineError(f"{pattern}: none of timm's pretrained models: {said}")
@@ -110,7 +108,7 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: A
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
     imagenet = read_imagenet(path)
-    table = published(replace(study, models=tuple(models)), imagenet, path)
+    table = completed(published(replace(study, models=tuple(models)), imagenet, path))
     left_out, not_judged = _left_out(study, table, imagenet, asked)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     refuse_all(models, left_out)
@@ -138,9 +136,9 @@ def refuse_all(models: Sequence[str], left_out: Mapping[str, str]) -> None:
 def _left_out(
     study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
 ) -> tuple[dict[str, str], list[str]]:
-    """The models that cannot race, each with the reason: no weights here, an input of another size,
-    or a limit. And a sentence for each limit that cannot be judged for some models, which stay: a
-    fit that fails is recorded and costs little.
+    """The models that cannot race, with reasons: no weights here, another input size, or a limit.
+    And a sentence for each limit that is not judged for some models, which stay: a fit that fails
+    is recorded and costs little.
     """
     found: dict[str, str] = {}
     others = "`weights: hub`" + " or `weights: folder`" * (study.weights == "wheel")
@@ -149,10 +147,12 @@ def _left_out(
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set"
     missing = surely_missing(table["model"], weights_config(study.path))
     found |= dict.fromkeys(missing, reason)
-    by_model = imagenet.drop_duplicates("model").set_index("model")
-    fixed = table["model"].map(by_model["fixed_size"])
-    for model in table.loc[fixed.notna() & (fixed != study.image_size), "model"]:
-        found.setdefault(model, f"an input fixed at another size than {study.image_size} pixels")
+    known = imagenet.drop_duplicates("model").set_index("model")["fixed_size"]
+    for model in table["model"]:
+        fixed = known[model] if model in known else fixed_size(model)
+        if pd.notna(fixed) and fixed != study.image_size:
+            size = f"{study.image_size} pixels"
+            found.setdefault(model, f"an input fixed at another size than {size}")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
     if asked.max_memory is not None:
         here = this_device(threads_of(read_yaml(study.path)))

@@ -35,7 +35,7 @@ from pipeline.recommend.limits import (
 from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
-from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
+from pipeline.timm_results.imagenet import largest_size, read_imagenet, with_training_speed
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
@@ -205,8 +205,9 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     notes = []
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
+        near = f"{largest_size(size):.0f} pixels or fewer"
         own = f"{name_list(names)} of {study.path.name}"
-        notes.append(f"Nothing is published of them near {size} pixels: {own}")
+        notes.append(f"Left out, as no accuracy and speed are published at {near}: {own}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"

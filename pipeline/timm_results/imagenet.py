@@ -117,6 +117,11 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table
 
 
+def largest_size(size: int) -> float:
+    """The largest images, in pixels, at which an accuracy says something of images of `size`."""
+    return LARGER * max(size, USUAL_SIZE)
+
+
 def with_training_speed(
     study: Study, imagenet: pd.DataFrame, path: Path, size: int
 ) -> pd.DataFrame:
@@ -126,20 +131,20 @@ def with_training_speed(
     timm's training benchmark is of 2022. The speed of a later model is estimated: its inference
     speed, times the median ratio of the two speeds of the other models at equal image sizes.
     `speed_from` names the mode that was measured. Models are left out whose accuracy is published
-    only at images more than LARGER times as large as `size` and as USUAL_SIZE.
+    only at images larger than `largest_size`.
     """
-    near = imagenet[imagenet["img_size"] <= LARGER * max(size, USUAL_SIZE)]
+    charts = {mode: chart_rows(study, imagenet, path, mode) for mode in ("train", "infer")}
     train, infer = (
-        at_nearest_size(chart_rows(study, near, path, mode), size)
+        at_nearest_size(rows[rows["img_size"] <= largest_size(size)], size)
         .drop_duplicates("model")
         .assign(speed_from=mode)
-        for mode in ("train", "infer")
+        for mode, rows in charts.items()
     )
     both = train.merge(infer, on=["model", "img_size"], validate="one_to_one")
     ratio = (both["samples_per_second_x"] / both["samples_per_second_y"]).median()
     later = infer[~infer["model"].isin(train["model"])]
     speed = {"samples_per_second": ratio * later["samples_per_second"]}
-    rows = pd.concat([train, later.assign(**speed, device=train["device"].iloc[0])])
+    rows = pd.concat([train, later.assign(**speed, device=charts["train"]["device"].iloc[0])])
     return rows.sort_values("model", kind="stable", ignore_index=True)
 
 
