@@ -205,9 +205,10 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     notes = []
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
-        near = f"{largest_size(size):.0f} pixels or fewer"
-        own = f"{name_list(names)} of {study.path.name}"
-        notes.append(f"Left out, as no accuracy and speed are published at {near}: {own}")
+        near = f"at {largest_size(size):.0f} pixels or fewer: {name_list(names)}"
+        notes.append(
+            f"Left out, as no accuracy and speed are published {near} of {study.path.name}"
+        )
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"
