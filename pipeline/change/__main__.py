@@ -219,7 +219,7 @@ def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
     if isinstance(parent[last], list) and not isinstance(value, list):
         numbers = bool(parent[last]) and all(isinstance(each, int) for each in parent[last])
         example = "0, 1, 2" if numbers else "A, B"
-        fits = given.strip() if isinstance(value, int) or not numbers else ""
+        fits = given.strip() if not numbers or re.fullmatch(r"[\d, -]*", given) else ""
         kind = "list of whole numbers" if numbers else "list"
         raise PipelineError(f"{key} is a {kind}: write '{key}=[{fits or example}]'")
     if isinstance(parent[last], dict) and not isinstance(value, dict):
