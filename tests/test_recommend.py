@@ -1119,7 +1119,7 @@ def test_a_model_whose_whole_way_is_too_dear_is_left_out_and_no_number_moves(pri
     assert before["cost"] is None
     loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
     assert loose["models"] == before["models"]
-    with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 for the runs"):
+    with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 as the cost of"):
         ask(priced, capsys, max_cost=1.0, price_per_hour=3600.0)
 
 

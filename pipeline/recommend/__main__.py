@@ -77,7 +77,7 @@ from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
 
-LONGEST_DOUBT = 80  # letters in a runner-up's line
+LONGEST_DOUBT = 100  # letters in a runner-up's line
 
 
 def main(
