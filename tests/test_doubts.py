@@ -15,6 +15,7 @@ from pipeline.statistics.doubts import (
     doubts,
     doubts_column,
     models_by_doubt,
+    near_chance,
     noise_of,
     split_doubts,
 )
@@ -37,6 +38,19 @@ def record(errors: tuple[Any, ...] = GOOD, losses: tuple[Any, ...] = (), **chang
 
 def frozen(epochs: int) -> dict[str, Any]:
     return {"recipe": {"frozen_epochs": epochs}}
+
+
+def test_an_error_hardly_below_that_of_a_constant_guess_is_near_chance() -> None:
+    pets = Data(chance_error_rate=0.973, median_side=333)
+    said = near_chance(0.89, pets, 96)
+    assert said == (
+        "its error is near chance: a constant guess has 97.30 %; larger images may help: these "
+        "were shrunk from 333 to 96 pixels"
+    )
+    assert near_chance(0.89, pets, 224) == said.partition(";")[0]
+    assert near_chance(0.7, pets, 96) is None
+    assert near_chance(None, pets, 96) is None
+    assert near_chance(0.89, Data(), 96) is None
 
 
 def test_a_fit_that_levels_off_raises_no_doubt() -> None:

@@ -230,7 +230,7 @@ def test_energy_is_told_where_runs_measured_it_and_unknown_elsewhere(project: Pa
 def test_what_no_source_knows_is_counted_and_not_guessed(project: Path) -> None:
     said = lines(project, [cell(LITE[0], 0), cell(LITE[0], 0, "pets")])
     assert "0 of 2 fits estimated" in said
-    why = "1 not estimated: nothing tells of their models on this device"
+    why = "1 not estimated: nothing shows how fast such models run on this device"
     assert f"{why}: one finished run is a start, or `python -m pipeline.calibrate`" in said
     (project / "data/imagenet.csv").unlink()
     assert f"{why}: `dvc repro merge` makes data/imagenet.csv" in lines(project, [cell(LITE[0], 0)])

@@ -24,9 +24,9 @@ from scipy.io import savemat
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
-from pipeline.dataset.checks import odd_labels
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images, frames_of_videos
+from pipeline.dataset.folder_names import misspelt_labels, odd_labels
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.new import dataset_yaml, told
@@ -901,7 +901,8 @@ def folders_of_patients(tree: Tree) -> None:
 
 
 @stops(
-    "(12), which look like volumes, groups, dates or ids: write --layout 'patches/{label}' if they"
+    "(12 in all), which look like volumes, groups, dates or ids: write --layout 'patches/{label}' "
+    "if they"
 )
 def folders_of_nodes_of_patients(tree: Tree) -> None:
     """Camelyon17 of WILDS, whose table names no file but numbers that its names are made of."""
@@ -2306,7 +2307,8 @@ def folders_of_letters(tree: Tree) -> None:
 
 
 @stops(
-    "(write --layout '2018/{label}/{group}'), or 12, 149, 150, 2, ... (6) (write --layout '2018/*/"
+    "(write --layout '2018/{label}/{group}'), or 12, 149, 150, 2, ... (6 in all) "
+    "(write --layout '2018/*/"
 )
 def numbered_species_as_in_inaturalist(tree: Tree) -> None:
     species = {"Amphibia": (149, 150), "Aves": (2, 77), "Plantae": (12, 5000)}
@@ -2811,7 +2813,8 @@ def test_class_folders_are_read_beside_files_of_the_same_names(
 
 
 @stops(
-    "the folders are called like column patient_id of patients.csv (100, 101, 102, 103, ... (9))"
+    "the folders are called like column patient_id of patients.csv "
+    "(100, 101, 102, 103, ... (9 in all))"
 )
 def folders_of_patients_and_a_table_of_more_of_them(tree: Tree) -> None:
     tree.image(*(f"images/{100 + i % 9}/scan_{i}.png" for i in range(45)))
@@ -2867,8 +2870,9 @@ def series_and_their_patients(tree: Tree) -> Truth:
 
 
 @stops(
-    "train_labels.csv names folders (00000, 00003, 00006, 00009, ... (12)) and may give the labels "
-    "of their images in column MGMT_value: write --table train_labels.csv if it does, or --table "
+    "train_labels.csv names folders (00000, 00003, 00006, 00009, ... (12 in all)) and may give the "
+    "labels of their images in column MGMT_value: write --table train_labels.csv if it does, or "
+    "--table "
 )
 def a_table_of_numbered_folders(tree: Tree) -> None:
     """BraTS 2021, whose column BraTS21ID is called like no folder."""
@@ -3143,6 +3147,32 @@ def test_classes_that_differ_in_a_number_are_told(tmp_path: Path) -> None:
     Tree(tmp_path).image(*(f"{n}/{i}.jpg" for n in ("cat_1", "cat_2", "dog_1") for i in range(9)))
     line = "suspicious: classes that differ in a number only: cat_1 and cat_2: call them alike if"
     assert any(each.startswith(line) for each in told(recognise(tmp_path), tmp_path))
+
+
+def test_an_image_is_told_as_a_fault_or_as_not_used_and_never_as_both(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    names = plain(tree)
+    tree.image("more/beside.jpg")
+    tree.text("labels.csv", "file,label", *lines_of(names)[1:])
+    found = recognise(tmp_path)
+    assert [each.reason for each in found.source.faults] == ["not in labels.csv"]
+    assert [note for note in found.notes if "in no table" in note] == [
+        f"1 of {len(names) + 1} images is in no table and is not used"
+    ]
+
+
+def test_a_rare_label_near_a_frequent_one_is_asked_about() -> None:
+    frequent = {"banded": 20, "cat_1": 30, "oak": 90, "5": 70}
+    for label in ("bandde", "bandd", "bandedd", "bonded", "Xanded"):
+        (line,) = misspelt_labels({**frequent, label: 2})
+        assert line == (
+            f"is {label!r} (2 images) a misspelling of 'banded' (20 images)? If so, correct the "
+            "label"
+        )
+    for label in ("blended", "cat_2", "cat_11", "oat", "6", "Banded", "bend"):
+        assert not list(misspelt_labels({**frequent, label: 1}))
+    assert not list(misspelt_labels({"banded": 19, "bandde": 2}))
+    assert not list(misspelt_labels({"banded": 300, "bandde": 3}))
 
 
 def test_long_numbers_are_not_the_same_spelling() -> None:

@@ -8,7 +8,8 @@ from PIL import Image
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import new as new_dataset
-from pipeline.dataset.checks import read_config
+from pipeline.dataset.__main__ import prepare
+from pipeline.dataset.checks import Faulty, read_config
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml, told
@@ -184,7 +185,8 @@ def test_a_rare_class_is_told_at_once_with_what_to_write(
     assert (
         "warning: too few images: class yeti (1 image, fewer than min_class_images=2; no image in "
         f"valid): write `rare: drop` into {conf / 'dataset/rare.yaml'} to leave out"
-    ) in capsys.readouterr().out
+    ) in (said := capsys.readouterr().out)
+    assert said.splitlines()[-1].startswith("First follow the warning above. Then: python -m ")
 
 
 def test_empty_folders_are_told_and_where_the_valid_part_comes_from(
@@ -255,6 +257,36 @@ def test_a_picture_of_two_labels_is_shown_with_both(
     new_dataset.main("photos", root)
     line = "1 picture has different labels in different files (a/1.png: a and b/1.png: b)"
     assert line in capsys.readouterr().out
+
+
+def test_files_that_stage_dataset_stops_at_are_faults_and_come_first(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = pictures(tmp_path / "set", "a/0.png", "b/0.png")
+    for number in range(400):
+        colour = (number % 256, 50 + number // 256, 90)
+        Image.new("RGB", (30, 20), colour).save(root / f"{'ab'[number % 2]}/{number // 2}.png")
+    new_dataset.main("whole", root)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Then: python -m pipeline.own whole")
+    (root / "a/101.png").write_bytes(b"")
+    (root / "b/0.png").write_bytes((root / "b/0.png").read_bytes()[:-30])
+    shutil.copy(root / "a/1.png", root / "b/1.png")
+    new_dataset.main("photos", root)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(f", {sum(line.startswith('fault: ') for line in lines)} faults.")
+    assert "fault: a/101.png: empty file" in lines
+    assert "fault: a/1.png: the same file as b/1.png, whose label is b" in lines
+    assert any(line.startswith("fault: b/0.png: damaged image: ") for line in lines)
+    config = conf / "dataset/photos.yaml"
+    assert lines[-1].startswith(
+        f"First correct the faults (or write `bad: drop` into {config} to leave them out). "
+        "Then: python -m pipeline.own photos"
+    )
+    wanted = read_config(hydra_app.compose("dataset", ["dataset=photos", "image_size=8"]))
+    with pytest.raises(Faulty) as error:
+        prepare(wanted)
+    of_stage = {f"fault: {fault.file}: {fault.reason}" for fault in error.value.faults}
+    assert {line for line in lines if line.startswith("fault: ")} <= of_stage
 
 
 def test_a_taken_or_impossible_name_is_refused(conf: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_study_that_git_has_not_is_kept_beside_it(project: Path, capsys):
     subprocess.run(["git", *GIT_AS, "commit", "-qam", "as it is"], cwd=project, check=False)
     configure(project, "others")
     own.main("others", params=params)
-    assert "It replaces the study of photos, which git has." in said(capsys)
+    assert "It replaces the study of photos, which is committed in git." in said(capsys)
 
 
 def test_an_export_of_a_dataset_that_it_replaces_is_dropped(project: Path):

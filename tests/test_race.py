@@ -682,6 +682,27 @@ def test_a_contest_reads_each_record_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(read) == sorted(records)
 
 
+@pytest.mark.parametrize("error", [0.89, 0.3])
+def test_a_certificate_says_that_the_error_is_near_chance(tmp_path: Path, error: float) -> None:
+    shutil.copytree("conf/recipe", tmp_path / "conf/recipe")
+    write_study(tmp_path).open("a").write("threads: 1\n")
+    write_imagenet(tmp_path / "data/imagenet.csv")
+    for seed in (0, 1):
+        write_run(tmp_path / "data/runs", LITE[0], seed, error, config={"image_size": 64})
+    meta = {"n_train": 296, "n_valid": 74, "chance_error_rate": 0.973, "median_side": 333}
+    path = tmp_path / "data/datasets/digits/meta.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(meta))
+    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(n_valid=74), Budget(1e4, ""), 1)
+    told = contest._certificate(contest._now(set()), "stopped")
+    doubt = (
+        "doubt: its error is near chance: a constant guess has 97.30 %; larger images may help: "
+        "these were shrunk from 333 to 64 pixels"
+    )
+    assert (doubt in told.text().splitlines()) == (error > 0.5)
+    assert (doubt in told.as_answer(path)["certificate"]) == (error > 0.5)
+
+
 def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     race = race_of(4)
     events = []

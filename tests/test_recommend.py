@@ -883,7 +883,7 @@ def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys)
     told = ask(tables(study), capsys, "planet")
     assert "is assumed" in told["prior"]
     assert told["notes"] == [
-        "Runs that say nothing about planet are left out: digits ran at 64 pixels",
+        "Left out as evidence about planet: the runs on digits, at 64 pixels",
         "All this is at 224 pixels: the study's 64 are too few for published numbers to say much",
     ]
     assert "image_size=224" in told["next"]["commands"][0]
@@ -894,7 +894,7 @@ def test_tables_of_an_earlier_study_are_left_out(study: Path, capsys):
     write_study(study, datasets=["planet"])
     told = ask(study, capsys, "planet")
     assert told["notes"] == [
-        "Runs that say nothing about planet are left out: digits belongs to an earlier study",
+        "Left out as evidence about planet: the runs on digits, of an earlier study",
         "All this is at 224 pixels: the study's 64 are too few for published numbers to say much",
     ]
     assert told["next"]["commands"] == [SWEEP, REST]  # params.yaml plans it, these tables do not
@@ -904,7 +904,7 @@ def test_runs_with_one_label_say_nothing_about_many(study: Path, capsys):
     (study / "conf/dataset/planet.yaml").write_text("name: planet\nkind: multi\n")
     told = ask(tables(runs_at(study, 160)), capsys, "planet")
     assert "is assumed" in told["prior"]
-    assert told["notes"][0].endswith("digits is single-label")
+    assert told["notes"][0].endswith("the runs on digits, which is single-label")
 
 
 def prepared(folder: Path) -> Path:
@@ -1001,7 +1001,7 @@ def test_before_any_run_the_prior_stands_on_published_numbers(study: Path, capsy
 def test_a_dataset_whose_runs_are_still_planned_is_not_planned_anew(study: Path, capsys):
     told = ask(study, capsys)
     assert (told["basis"], told["next"]["commands"]) == ("prior", [SWEEP, REST])
-    assert not [note for note in told["notes"] if "has other models" in note]
+    assert not [note for note in told["notes"] if "does not have" in note]
 
 
 def test_a_shortlist_of_other_models_than_the_planned_ones_says_so(study: Path, capsys):
@@ -1011,7 +1011,7 @@ def test_a_shortlist_of_other_models_than_the_planned_ones_says_so(study: Path, 
     others = ", ".join(each["model"] for each in told["models"] if each["model"] != LITE[0])
     assert others
     assert (
-        f"params.yaml has other models than {others}: its own are fine-tuned next"
+        f"params.yaml does not have {others}: the next runs are of the models that it has"
         in (told["notes"])
     )
 
@@ -1153,7 +1153,7 @@ def test_a_model_whose_whole_way_is_too_dear_is_left_out_and_no_number_moves(pri
     assert before["cost"] is None
     loose = ask(priced, capsys, max_cost=1e6, price_per_hour=3600.0)
     assert loose["models"] == before["models"]
-    with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 in all"):
+    with pytest.raises(PipelineError, match=rf"the nearest, {LITE[0]}, has 12\.3 as the cost of"):
         ask(priced, capsys, max_cost=1.0, price_per_hour=3600.0)
 
 
@@ -1446,7 +1446,7 @@ def test_a_cost_that_nothing_tells_is_said_to_be_unknown(priced: Path, capsys, m
     told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
     assert told["cost"]["cost"] is None
     assert (
-        "the last fit: not known: nothing tells of their models on this device"
+        "the last fit: not known: nothing shows how fast such models run on this device"
         in (told["cost"]["text"])
     )
     assert "Whether it keeps --max-cost is not known" in told["reason"]
@@ -1606,7 +1606,21 @@ def test_the_doubts_about_the_recommended_model_stand_under_the_answer(study: Pa
     assert [len(each["doubts"]) for each in told["models"]] == [1, 1, 0]
     lines = recommend.answer_text(told).splitlines()
     assert lines[3] == "Doubt: only 54 steps were taken, fewer than 100 (3 of 3 runs)."
-    assert [", 1 doubt)" in line for line in lines if line.startswith("  tf_")] == [True, False]
+    doubt = ", doubt: only 60 steps were taken, fewer than 100 (3 of 3 runs))"
+    assert [doubt in line for line in lines if line.startswith("  tf_")] == [True, False]
+    told["models"][1]["doubts"] *= 2
+    assert ", 2 doubts: see the report)" in recommend.answer_text(told)
+
+
+def test_an_answer_near_chance_says_so(study: Path, capsys):
+    near = "Its error is near chance: a constant guess has"
+    assert near not in " ".join(ask(tables(study), capsys)["notes"])
+    for model in LITE:
+        for seed in range(3):
+            write_run(study / "runs", model, seed, 0.88)
+    told = ask(tables(study), capsys)
+    assert told["notes"] == [f"{near} 90.00 %"]
+    assert f"{near} 90.00 %." in recommend.answer_text(told).splitlines()
 
 
 def test_without_doubts_the_answer_says_nothing_of_them(study: Path, capsys):

@@ -108,6 +108,21 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("export={}", "export.datasets, export.thresholds"),
+        ("race=3", "race.datasets, race.fits, race.probes"),
+    ],
+)
+def test_a_section_is_not_changed_as_a_whole(tmp_path: Path, given: str, keys: str):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    section = given.partition("=")[0]
+    with pytest.raises(PipelineError, match=f"{section} is a section: .* one by one: {keys}$"):
+        change.main(given, params=path)
+
+
+@pytest.mark.parametrize(
     ("given", "line"),
     [
         ((), "no change given"),
@@ -115,11 +130,15 @@ def test_a_change_of_a_list_keeps_its_anchor_and_reaches_its_aliases(tmp_path: P
         (("grid.seed=3",), "no key grid.seed: did you mean grid.seeds\\?"),
         (("seed=[3]",), "no key seed: choose from grid.seeds$"),
         (("size=96",), "no key size: .*image_size"),
-        (("grid=[0]",), "no key grid: "),
+        (
+            ("grid=[0]",),
+            "grid is a section: change its keys one by one: grid.datasets, grid.models",
+        ),
         (("grid.seeds=[x]",), "grid.seeds has 'x', not a whole number"),
         (("grid.seeds=[",), "is not YAML"),
-        (("grid.seeds=3",), "grid.seeds is a list: write 'grid.seeds=[3]'"),
-        (("grid.seeds=",), "grid.seeds is a list: write 'grid.seeds=[A, B]'"),
+        (("grid.seeds=3",), "grid.seeds is a list of whole numbers: write 'grid.seeds=[3]'"),
+        (("grid.seeds=",), "grid.seeds is a list of whole numbers: write 'grid.seeds=[0, 1, 2]'"),
+        (("grid.seeds=abc",), "grid.seeds is a list of whole numbers: .*'grid.seeds=[0, 1, 2]'"),
         (("grid.models=null",), "grid.models is a list: write 'grid.models=[null]'"),
         (("image_size=0",), "image_size is 0: write pixels, 1 to 4096"),
         (("weights",), "write KEY=VALUE"),

@@ -206,6 +206,10 @@ def _parsed(change: str, value: str) -> Any:
 def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
     """Put `value`, which is what `given` says in YAML, in the place of a key."""
     if key not in (known := list(_keys(content))):
+        if own := [each for each in known if each.startswith(f"{key}.")]:
+            raise PipelineError(
+                f"{params}: {key} is a section: change its keys one by one: {', '.join(own)}"
+            )
         called_so = [each for each in known if re.search(rf"(^|[._]){re.escape(key)}[^.]*$", each)]
         raise PipelineError(f"{params}: no key {key}: {near_matches(key, called_so or known)}")
     *folders, last = key.split(".")
@@ -213,7 +217,11 @@ def _set(params: Path, content: Any, key: str, given: str, value: Any) -> None:
     for folder in folders:
         parent = parent[folder]
     if isinstance(parent[last], list) and not isinstance(value, list):
-        raise PipelineError(f"{key} is a list: write '{key}=[{given.strip() or 'A, B'}]'")
+        numbers = bool(parent[last]) and all(isinstance(each, int) for each in parent[last])
+        example = "0, 1, 2" if numbers else "A, B"
+        fits = given.strip() if not numbers or re.fullmatch(r"[\d, -]*", given) else ""
+        kind = "list of whole numbers" if numbers else "list"
+        raise PipelineError(f"{key} is a {kind}: write '{key}=[{fits or example}]'")
     if isinstance(parent[last], dict) and not isinstance(value, dict):
         raise PipelineError(f"{key} holds names with values: change one of them, or '{key}={{}}'")
     _replace(content, parent, last, value)

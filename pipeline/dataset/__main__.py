@@ -24,10 +24,10 @@ from pipeline.dataset.checks import (
     Preparation,
     choose,
     contradictions,
-    odd_labels,
     read_config,
 )
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.folder_names import odd_labels
 from pipeline.dataset.images import dim, number_of, without_label
 from pipeline.dataset.meta import (
     across_parts,

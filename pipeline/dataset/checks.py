@@ -1,7 +1,6 @@
 """A dataset's configuration and its images, checked before any fine-tune starts."""
 
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,8 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
+from pipeline.dataset.folder_names import (
+    misspelt_labels,
+    numbered_labels,
+    odd_labels,
+    sorted_classes,
+)
 from pipeline.dataset.image_files import empty_folders
-from pipeline.dataset.images import OF_16, NotAnImage, check_resize, decode, number_of
+from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, decode, number_of
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
 from pipeline.dataset.splits import Split, missing_in_part, split_images
@@ -128,13 +133,6 @@ def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
     return ""
 
 
-def sorted_classes(labels: set[str]) -> list[str]:
-    """Alphabetical, or by number where every label is one."""
-    if all(label.isascii() and label.isdigit() for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
-
-
 def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
@@ -211,47 +209,15 @@ def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, s
     return reasons
 
 
-_MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
-
-
-def odd_labels(labels: set[str]) -> Iterator[str]:
-    """Labels that differ in spelling only, and such as look like a missing one."""
-    by_spelling = grouped(sorted(labels), _spelling)
-    if twins := [each for each in by_spelling.values() if len(each) > 1]:
-        yield "classes that differ in spelling only: " + "; ".join(
-            " and ".join(repr(label) for label in each) for each in twins[:5]
-        )
-    if missing := sorted(label for label in labels if label.strip().lower() in _MISSING):
-        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
-
-
-def _spelling(label: str) -> str:
-    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
-    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
-    try:
-        return str(float(text)) if text.replace(".", "").isdigit() else text
-    except ValueError:
-        return text
-
-
 def suspicious(source: Source, root: Path) -> Iterator[str]:
-    """What may be a mistake in the data, in words."""
-    labels = {label for image in source.images for label in image.labels}
-    yield from odd_labels(labels)
-    yield from _numbered_labels(labels)
+    """What names and folders say that may be a mistake in the data, in words."""
+    counts = Counter(label for image in source.images for label in image.labels)
+    yield from odd_labels(set(counts))
+    yield from numbered_labels(set(counts))
+    yield from misspelt_labels(counts)
     yield from _classes_and_groups_in_parts(source.images)
-    yield from _equal_pictures(source, root)
     if empty := empty_folders(root):
         yield f"empty folders: {listed(empty)}"
-    yield from _peculiar_pixels(source)
-
-
-def _numbered_labels(labels: set[str]) -> Iterator[str]:
-    """Labels that differ in the number at their end only."""
-    by_text = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
-    if len(by_text) > 1 and (numbered := [each for each in by_text.values() if len(each) > 1]):
-        shown = listed(" and ".join(each[:2]) for each in numbered)
-        yield f"classes that differ in a number only: {shown}: call them alike if they are one"
 
 
 def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
@@ -275,46 +241,83 @@ def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
         )
 
 
-def _equal_pictures(source: Source, root: Path) -> Iterator[str]:
-    """Files with the same bytes; files of one size are read, as far as that is quick.
+@dataclass(frozen=True)
+class Look:
+    """What a look at the files shows: those that stage `dataset` calls bad, and what is odd."""
 
-    Stage `dataset` compares all.
+    faults: list[Fault]
+    odd: list[str]
+
+
+def look_at(source: Source, kind: str, root: Path, seen: Mapping[str, str]) -> Look:
+    """All labels, the sizes of all files, and as many files' contents as is quick to read.
+
+    `seen` are files that were found to be unreadable before, with the reason. Stage `dataset`
+    reads all.
     """
-    files = [each for each in source.images[:MOST_COMPARED] if (root / each.file).is_file()]
+    reasons = dict(seen)
+    for image in source.images:
+        path = root / image.file
+        empty = EMPTY if path.is_file() and not path.stat().st_size else ""
+        if fault := empty or label_fault(image, kind, None):
+            reasons[image.file] = fault
+    peculiar = list(_peculiar_pixels(source, reasons))
+    rest = [image for image in source.images if image.file not in reasons]
+    equal, hashes = _equal_files(source, rest, root)
+    unlike = contradictions(rest, hashes)
+    reasons |= {rest[row].file: reason for row, reason in unlike.items()}
+    faults = [Fault(i.file, reasons[i.file]) for i in source.images if i.file in reasons]
+    return Look(faults, [*_equal_pictures(equal), *peculiar])
+
+
+def _equal_files(
+    source: Source, images: Sequence[Found], root: Path
+) -> tuple[list[list[Found]], list[str]]:
+    """Images whose files have the same bytes, and the SHA-256 of each file; empty of one that was
+    not read. Files of one size are read, as far as that is quick.
+    """
+    files = [each for each in images[:MOST_COMPARED] if (root / each.file).is_file()]
     by_size = grouped(files, lambda image: (root / image.file).stat().st_size)
-    to_read: list[Found] = []
+    digests: dict[str, str] = {}
     n_bytes = 0
     for size, same in sorted(by_size.items()):
         if len(same) > 1 and (n_bytes := n_bytes + size * len(same)) < MOST_READ:
-            to_read += same
-    by_content = grouped(to_read, lambda each: hashlib.sha256(source.read(each.file)).digest())
+            digests |= {i.file: hashlib.sha256(source.read(i.file)).hexdigest() for i in same}
+    by_content = grouped((i for i in files if i.file in digests), lambda i: digests[i.file])
     equal = [each for each in by_content.values() if len(each) > 1]
-    contradictory = [each for each in equal if len({frozenset(i.labels) for i in each}) > 1]
-    if contradictory:
-        different = {frozenset(image.labels): image for image in contradictory[0]}.values()
+    return equal, [digests.get(image.file, "") for image in images]
+
+
+def _equal_pictures(equal: Sequence[Sequence[Found]]) -> Iterator[str]:
+    """What is odd about files with the same bytes."""
+    unlike = [each for each in equal if len({frozenset(image.labels) for image in each}) > 1]
+    if unlike:
+        different = {frozenset(image.labels): image for image in unlike[0]}.values()
         labels = [f"{image.file}: {'+'.join(image.labels)}" for image in different]
-        has = number_of(len(contradictory), "picture has", "pictures have")
+        has = number_of(len(unlike), "picture has", "pictures have")
         yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
-    across = [each for each in equal if len({image.part for image in each}) > 1]
-    if across:
-        files_across = listed(image.file for image in across[0])
-        are = number_of(len(across), "picture is", "pictures are")
-        yield f"{are} in several parts ({files_across})"
-    elif len(equal) > len(contradictory):
-        equal_files = listed(image.file for image in equal[0])
-        are = number_of(len(equal), "picture is", "pictures are")
-        yield f"{are} there several times ({equal_files})"
+    rest = [each for each in equal if each not in unlike]
+    if across := [each for each in rest if len({image.part for image in each}) > 1]:
+        files = listed(image.file for image in across[0])
+        yield f"{number_of(len(across), 'picture is', 'pictures are')} in several parts ({files})"
+    elif rest:
+        files = listed(image.file for image in rest[0])
+        several = f"{len(rest)} pictures are in more than one file each (the first: {files})"
+        yield several if len(rest) > 1 else f"{len(rest[0])} files are the same picture ({files})"
 
 
-def _peculiar_pixels(source: Source) -> Iterator[str]:
-    """What a few of the images have in common that is worth knowing."""
+def _peculiar_pixels(source: Source, reasons: dict[str, str]) -> Iterator[str]:
+    """What a few of the images have in common that is worth knowing.
+
+    Adds to `reasons` why those that cannot be used cannot be read.
+    """
     found = Counter[str]()
     chosen = source.images[:: max(1, len(source.images) // LOOKED_AT)][:LOOKED_AT]
     for image in chosen:
         try:
             found.update(decode(source.read(image.file)).peculiar)
-        except (NotAnImage, OSError):
-            found["not readable"] += 1
+        except (NotAnImage, OSError) as error:
+            reasons.setdefault(image.file, str(error))
     for word, count in found.items():
         if bits := word.removesuffix(OF_16) if word.endswith(OF_16) else "":
             word = f"of 16 bits of which {bits} are used: dark, unless they are scaled"

@@ -1,11 +1,14 @@
-"""What the names of folders say: which may be classes, and which are parts, cases, dates or ids."""
+"""What the names of folders say: which may be classes, and which are parts, cases, dates or ids.
+
+And which of the labels that were read look like slips.
+"""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
-from pipeline.dataset.sources import listed, part_in_words, part_of_folder, words
+from pipeline.dataset.sources import grouped, listed, part_in_words, part_of_folder, words
 
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
@@ -33,6 +36,7 @@ _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
 )
 NUMBERED = re.compile(r".*\d.*")
 MANY_IN_A_ROW, FEW_IMAGES = 5, 20
+MOST_OF_MISSPELT, TIMES_AS_MANY, SHORTEST_MISSPELT = 2, 10, 4  # images, letters
 
 
 def may_be_class(folder: str) -> bool:
@@ -93,3 +97,87 @@ def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:
     few_images = n_images < FEW_IMAGES * len(classes)
     outcomes = {text.lower() for text in numbers_of} <= _OUTCOMES
     return list(numbers_of) if outcomes or (in_a_row and few_images) else []
+
+
+def sorted_classes(labels: set[str]) -> list[str]:
+    """Alphabetical, or by number where every label is one."""
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+_MISSING = frozenset(("nan", "none", "null", "n/a", "na", "nil", "unknown", "?", "-", "-1"))
+
+
+def odd_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in spelling only, and such as look like a missing one."""
+    by_spelling = grouped(sorted(labels), _spelling)
+    if twins := [each for each in by_spelling.values() if len(each) > 1]:
+        yield "classes that differ in spelling only: " + "; ".join(
+            " and ".join(repr(label) for label in each) for each in twins[:5]
+        )
+    if missing := sorted(label for label in labels if label.strip().lower() in _MISSING):
+        yield f"classes that look like a missing label: {', '.join(map(repr, missing))}"
+
+
+def _spelling(label: str) -> str:
+    """The same for Cat, cat and `cat `, and for 1, 01 and 1.0."""
+    text = " ".join(label.replace("_", " ").replace("-", " ").split()).casefold()
+    try:
+        return str(float(text)) if text.replace(".", "").isdigit() else text
+    except ValueError:
+        return text
+
+
+def numbered_labels(labels: set[str]) -> Iterator[str]:
+    """Labels that differ in the number at their end only."""
+    by_text = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
+    if len(by_text) > 1 and (numbered := [each for each in by_text.values() if len(each) > 1]):
+        shown = listed(" and ".join(each[:2]) for each in numbered)
+        yield f"classes that differ in a number only: {shown}: call them alike if they are one"
+
+
+def misspelt_labels(counts: Mapping[str, int]) -> Iterator[str]:
+    """Rare labels that are one slip away from a frequent one, as a question."""
+    near = defaultdict[str, list[str]](list)  # frequent labels, by what is left without a letter
+    for label, count in counts.items():
+        if count >= TIMES_AS_MANY:
+            for each in _without_a_letter(label):
+                near[each].append(label)
+    for label, count in counts.items():
+        if count > MOST_OF_MISSPELT or len(label) < SHORTEST_MISSPELT:
+            continue
+        meant = dict.fromkeys(other for each in _without_a_letter(label) for other in near[each])
+        enough = (m for m in meant if counts[m] >= TIMES_AS_MANY * count)
+        if found := [m for m in enough if _one_slip(label, m) and _spelling(label) != _spelling(m)]:
+            likely = max(found, key=counts.__getitem__)
+            images = f"{count} image{'s' * (count != 1)}"
+            yield (
+                f"is {label!r} ({images}) a misspelling of {likely!r} ({counts[likely]} images)? "
+                "If so, correct the label"
+            )
+
+
+def _without_a_letter(label: str) -> list[str]:
+    """The label, and what is left of it without each one of its letters."""
+    return [label, *(label[:i] + label[i + 1 :] for i in range(len(label)))]
+
+
+def _one_slip(label: str, other: str) -> bool:
+    """Whether they differ in one letter, or in two letters that have changed places.
+
+    A digit more or another one is no slip.
+    """
+    shorter, longer = sorted((label, other), key=len)
+    start = _alike_until(shorter, longer)
+    end = _alike_until(shorter[start:][::-1], longer[start:][::-1])
+    rests = shorter[start : len(shorter) - end], longer[start : len(longer) - end]
+    if any(map(str.isdigit, "".join(rests))):
+        return False
+    return max(map(len, rests)) == 1 or (len(rests[0]) == 2 and rests[0] == rests[1][::-1])
+
+
+def _alike_until(shorter: str, longer: str) -> int:
+    """How many letters at the beginning are the same."""
+    pairs = enumerate(zip(shorter, longer, strict=False))
+    return next((i for i, (one, other) in pairs if one != other), len(shorter))

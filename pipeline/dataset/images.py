@@ -21,6 +21,7 @@ from PIL import __version__ as pillow_version
 from pipeline.core.errors import PipelineError
 
 FILTER = "bilinear"
+EMPTY = "empty file"
 _USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff")
 SUFFIXES = frozenset((*_USUAL_SUFFIXES, ".webp", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"))
 # No format that starts another program (EPS), none without a signature (TGA).
@@ -60,7 +61,7 @@ def decoder() -> dict[str, str]:
 def decode(data: bytes) -> Picture:
     """Decode by the rule of this module; raise `NotAnImage` where there is nothing to see."""
     if not data:
-        raise NotAnImage("empty file")
+        raise NotAnImage(EMPTY)
     with _images_fault():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
@@ -137,6 +138,12 @@ def without_label(n: int) -> str:
     """That so many images have no label and are not used."""
     none = "image has no label and is", "images have no label and are"
     return f"{number_of(n, *none)} not used"
+
+
+def in_no_table(n: int, n_images: int) -> str:
+    """That so many of the images are in no table and are not used."""
+    are = "is" if n == 1 else "are"
+    return f"{n} of {n_images} images {are} in no table and {are} not used"
 
 
 def squish(image: Image.Image, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
@@ -22,15 +22,17 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, replacing, write_text
-from pipeline.dataset.checks import Faulty, choose, read_config, sorted_classes, suspicious
+from pipeline.dataset.checks import Faulty, choose, look_at, read_config, suspicious
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import frames_of_videos
+from pipeline.dataset.folder_names import sorted_classes
 from pipeline.dataset.images import NotAnImage, decode, number_of, without_label
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Found, Source, listed
+from pipeline.dataset.sources import Fault, Found, Source, listed
 
 MOST_CLASSES = 12
+MOST_FAULTS = 10  # that are listed
 COLUMNS, MAX_TILES = 8, 64
 TILE, CAPTION, GAP, HEAD = 150, 46, 10, 60  # pixels
 T = TypeVar("T")
@@ -93,15 +95,39 @@ def main(
     )
     recognised = recognise(root, hints)
     _check_classes(path, recognised)
+    tiles = [_tile(recognised.source, each) for each in examples(recognised.source.images)]
+    recognised, odd = _looked_at(recognised, root, tiles)
     sheet = SHEETS / f"{name}.png"
-    title = f"{name}: {summary(recognised)}"
-    _draw_sheet(recognised.source, title, f"{recognised.rule}.", sheet)
+    _draw_sheet(tiles, f"{name}: {summary(recognised)}", f"{recognised.rule}.", sheet)
     _write(config, dataset_yaml(name, path, recognised))
     print(f"{config}: {summary(recognised)}.")
-    for line in (*told(recognised, root), *rare_classes(name, recognised.source)):
+    faults, rare = recognised.source.faults, list(rare_classes(name, recognised.source))
+    for line in (*told(recognised, root), *odd, *_told_faults(faults), *rare):
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
-    print(f"Then: python -m pipeline.own {name} # the study for it, with an image size that fits")
+    print(_what_next(name, config, bool(faults), bool(rare)))
+
+
+def _looked_at(
+    recognised: Recognised, root: Path, tiles: Sequence["Tile"]
+) -> tuple[Recognised, list[str]]:
+    """The same with the faults that a look at the files shows, and lines on what else it shows."""
+    source, unreadable = recognised.source, {tile.image.file: tile.fault for tile in tiles}
+    seen = {file: fault for file, fault in unreadable.items() if fault}
+    look = look_at(source, recognised.kind, root, seen)
+    source = replace(source, faults=[*source.faults, *look.faults])
+    return replace(recognised, source=source), [f"suspicious: {line}" for line in look.odd]
+
+
+def _what_next(name: str, config: Path, faulty: bool, rare: bool) -> str:
+    """The next command, after what stage `dataset` would stop at."""
+    own = f"python -m pipeline.own {name} # the study for it, with an image size that fits"
+    first = []
+    if faulty:
+        first.append(f"correct the faults (or write `bad: drop` into {config} to leave them out)")
+    if rare:
+        first.append("follow the warning above")
+    return f"First {' and '.join(first)}. Then: {own}" if first else f"Then: {own}"
 
 
 def _check_name(name: str, config: Path, replace: bool) -> None:
@@ -209,23 +235,21 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
         yield f"left aside: {note}"
     if source.unlabelled:
         yield f"left aside: {without_label(len(source.unlabelled))} ({listed(source.unlabelled)})"
-    if none := [image.file for image in source.images if not image.labels]:
-        yield (
-            f"suspicious: {number_of(len(none), 'image has', 'images have')} no label "
-            f"({listed(none)}): write `bad: drop` into the YAML to leave "
-            f"{'it' if len(none) == 1 else 'them'} out"
-        )
     yield from _videos_across_parts(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
-    for fault in source.faults[:10]:
+
+
+def _told_faults(faults: Sequence[Fault]) -> Iterator[str]:
+    """The first faults, a line each, and what they mean."""
+    for fault in faults[:MOST_FAULTS]:
         yield f"fault: {fault.file}: {fault.reason}"
-    if len(source.faults) > 10:
-        yield f"fault: ... and {len(source.faults) - 10} more"
-    if source.faults:
+    if len(faults) > MOST_FAULTS:
+        yield f"fault: ... and {len(faults) - MOST_FAULTS} more"
+    if faults:
         yield (
-            "Stage dataset stops at faults: correct them, or write `bad: drop` into the YAML to "
-            "leave such files out"
+            "Stage dataset stops at faults. It reads every image, and --new only some of them: "
+            "there may be more"
         )
 
 
@@ -252,7 +276,8 @@ def _images_per_class(images: Sequence[Found]) -> Counter[str]:
 def _largest_classes(images: Sequence[Found]) -> str:
     counts = _images_per_class(images)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
-    return ", ".join(shown) + (f", ... ({len(counts)})" if len(counts) > len(shown) else "")
+    more = f", ... ({len(counts)} classes in all)" if len(counts) > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def rare_classes(name: str, source: Source) -> Iterator[str]:
@@ -263,8 +288,10 @@ def rare_classes(name: str, source: Source) -> Iterator[str]:
     config = hydra_app.CONF / "dataset" / f"{name}.yaml"
     asked = read_config(hydra_app.compose("dataset", [f"dataset={name}", "image_size=64"]))
     policy = replace(asked.policy, bad="drop")
+    reasons = {fault.file: fault.reason for fault in source.faults}
+    of_images = [reasons.get(image.file, "") for image in source.images]
     try:
-        choose(source.images, [""] * len(source.images), [], policy, asked.split)
+        choose(source.images, of_images, [], policy, asked.split)
     except Faulty as error:
         few = listed(f"{fault.file} ({fault.reason})" for fault in error.faults)
         yield (
@@ -275,19 +302,19 @@ def rare_classes(name: str, source: Source) -> Iterator[str]:
         yield f"warning: stage dataset will refuse this: {error}"
 
 
-def _draw_sheet(source: Source, title: str, rule: str, path: Path) -> None:
+def _draw_sheet(shown: Sequence["Tile"], title: str, rule: str, path: Path) -> None:
     """Write a PNG of up to 64 images, sorted by label, under the title and the rule."""
-    shown = examples(source.images)
     rows = -(-len(shown) // COLUMNS)
     size = (GAP + COLUMNS * (TILE + GAP), HEAD + rows * (TILE + CAPTION + GAP))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP, GAP), title, "black", _font("DejaVuSans-Bold", 15))
     draw.text((GAP, GAP + 22), rule, "black", _font(size=13))
-    for place, image in enumerate(shown):
+    for place, tile in enumerate(shown):
+        image = tile.image
         left = GAP + place % COLUMNS * (TILE + GAP)
         top = HEAD + place // COLUMNS * (TILE + CAPTION + GAP)
-        sheet.paste(_tile(source, image), (left, top))
+        sheet.paste(tile.picture, (left, top))
         caption = textwrap.wrap(", ".join(image.labels) or "(no label)", 25, max_lines=2)
         draw.multiline_text((left, top + TILE + 2), "\n".join(caption), "black", _font(size=11))
         below = f"{image.part}: " if image.part else ""
@@ -315,7 +342,16 @@ def _evenly(values: Sequence[T], count: int) -> list[T]:
     return [values[place * len(values) // count] for place in range(count)]
 
 
-def _tile(source: Source, image: Found) -> Image.Image:
+@dataclass(frozen=True)
+class Tile:
+    """One image of the sheet, drawn small, and why it cannot be read; empty if it can."""
+
+    image: Found
+    picture: Image.Image
+    fault: str = ""
+
+
+def _tile(source: Source, image: Found) -> Tile:
     tile = Image.new("RGB", (TILE, TILE), "#eeeeee")
     try:
         pixels = decode(source.read(image.file)).pixels
@@ -323,12 +359,12 @@ def _tile(source: Source, image: Found) -> Image.Image:
         tile.paste("#c62828", (0, 0, TILE, TILE))
         text = "\n".join(textwrap.wrap(f"{image.file}: {error}", 22)[:9])
         ImageDraw.Draw(tile).multiline_text((4, 4), text, "white", _font(size=11))
-        return tile
+        return Tile(image, tile, str(error))
     scale = TILE / max(pixels.size)
     size = [max(1, round(side * scale)) for side in pixels.size]
     shrunk = pixels.resize((size[0], size[1]), Image.Resampling.BILINEAR)
     tile.paste(shrunk, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
-    return tile
+    return Tile(image, tile)
 
 
 def _shortened(text: str, most: int = 27) -> str:

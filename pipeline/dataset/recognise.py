@@ -51,7 +51,7 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
-from pipeline.dataset.images import SUFFIXES, number_of
+from pipeline.dataset.images import SUFFIXES, in_no_table, number_of
 from pipeline.dataset.sources import (
     Source,
     files_below,
@@ -138,10 +138,10 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         use_tables = False
     notes: list[str] = []
     if use_tables and (found := labels_in_tables(tables, index, hints, notes)):
+        unnamed = _unnamed(found, index) if hints.table is None else []
         if hints.table is None:
-            _refuse_unnamed(found, index, notes)
             refuse_other_lists(unread, index, found.names)
-        return _with_unread_parts(_by_tables(found, index, hints, notes), unread, hints)
+        return _with_unread_parts(_by_tables(found, index, hints, unnamed, notes), unread, hints)
     if use_tables:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
@@ -223,8 +223,8 @@ def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[I
     return [*found, *lists]
 
 
-def _refuse_unnamed(labels: LabelTables, index: ImageFiles, notes: list[str]) -> None:
-    """Add a note on images in no table; raise where they lie in class folders of their own."""
+def _unnamed(labels: LabelTables, index: ImageFiles) -> list[str]:
+    """The images in no table; raises where they lie in class folders of their own."""
     named, first = labels.named, labels.group[0].name
     n_rows = sum(len(each.frame) for each in labels.group)
     few = len(named) < 0.5 * len(index.files)
@@ -253,13 +253,13 @@ def _refuse_unnamed(labels: LabelTables, index: ImageFiles, notes: list[str]) ->
             f"lie in folders of their own ({listed(classes)}): write --table {labels.names} "
             f"to use the table alone, --table none for the folders alone{third}"
         )
-    if unnamed:
-        are, of = "is" if len(unnamed) == 1 else "are", f"{len(unnamed)} of {len(index.files)}"
-        notes.append(f"{of} images {are} in no table and {are} not used")
+    return unnamed
 
 
-def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[str]) -> Recognised:
-    """Labels as tables give them."""
+def _by_tables(
+    found: LabelTables, index: ImageFiles, hints: Hints, unnamed: Sequence[str], notes: list[str]
+) -> Recognised:
+    """Labels as tables give them; of the `unnamed` images those are told that are no faults."""
     images, rule = found.images, found.rule
     if hints.layout is not None:
         images["layout"] = hints.layout
@@ -267,8 +267,9 @@ def _by_tables(found: LabelTables, index: ImageFiles, hints: Hints, notes: list[
             images["part_of_path"] = True
         rule += f"; of other images the folders do: {hints.layout}"
     source = find_images(images, index.root)
-    tables = [*found.same, *found.others]
-    lists = lists_beside(images, source, tables, index, hints)
+    if n := len(set(unnamed).difference(fault.file for fault in source.faults)):
+        notes.append(in_no_table(n, len(index.files)))
+    lists = lists_beside(images, source, [*found.same, *found.others], index, hints)
     left = [each for each in found.others if each.name not in lists.names]
     if hints.table is None:
         refuse_lost_columns(left, hints)

@@ -393,5 +393,5 @@ def grouped(values: Iterable[T], key_of: Callable[[T], K]) -> dict[K, list[T]]:
 def listed(values: Iterable[Any]) -> str:
     """The first few values, with commas between them and how many there are."""
     texts = [str(value) or "(empty)" for value in values]
-    more = f", ... ({len(texts)})" if len(texts) > MOST_SHOWN else ""
+    more = f", ... ({len(texts)} in all)" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more

@@ -107,7 +107,7 @@ class Estimator:
         for source in self.sources:
             if speed := source.speed(work):
                 return self._at_speed(work, speed, source.name)
-        return f"nothing tells of their models on this device: {self.hint}"
+        return f"nothing shows how fast such models run on this device: {self.hint}"
 
     def _at_speed(self, work: Work, speed: float, source: str) -> Estimate:
         steady = work.megapixels / speed

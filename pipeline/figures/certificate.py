@@ -96,6 +96,7 @@ class Certificate:
                     `jobs` runs at a time in all
     command         the race's own, without budget and jobs
     interrupted     before its budget was spent, and before it was over by itself
+    doubt           about the recommended one's error, in words
     """
 
     dataset: str
@@ -128,6 +129,7 @@ class Certificate:
     command: str | None = None
     price_per_hour: float | None = None
     interrupted: bool = False
+    doubt: str | None = None
 
     def text(self) -> str:
         """The certificate for people."""
@@ -151,6 +153,7 @@ class Certificate:
         return [
             f"{self.dataset}: take {self.recommended} (error {percent(self.error_rate)}, "
             f"P(best) {self.p_best or 0:.2f}){apart if others else ''}",
+            *([f"doubt: {self.doubt}"] if self.doubt else []),
             f"with {100 * self.confidence:g} % confidence {self._among()}, and {self._regret()} "
             f"({self.covers})",
             *([f"may be the best as well: {self._named(others)}"] if others else []),

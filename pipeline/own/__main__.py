@@ -88,7 +88,7 @@ def main(
     change.main(*(f"{key}={json.dumps(value)}" for key, value in given.items()), params=params)
     replaced = ""
     if then and params.read_bytes() != then:
-        where = "which git has"
+        where = "which is committed in git"
         if not is_in_git:
             kept = free_old_name(params)
             kept.write_bytes(then)

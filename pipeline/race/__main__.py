@@ -47,6 +47,8 @@ from pipeline.race.field import (
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
 from pipeline.recommend.limits import Asked
+from pipeline.records import Data
+from pipeline.statistics.doubts import near_chance
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_name
 from pipeline.sweep.jobs import Stopped
 from pipeline.timm_results.imagenet import read_imagenet
@@ -389,7 +391,9 @@ class Contest:
             not_raced=field.left_out,
             not_judged=field.not_judged,
         )
-        return replace(told, seconds=rounded(spent))
+        data = prepared(self.root, self.dataset) or Data()
+        doubt = near_chance(told.error_rate, data, study.image_size)
+        return replace(told, seconds=rounded(spent), doubt=doubt)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import pandas as pd
 from pipeline.core.command import duration, percent, run
 from pipeline.core.errors import PipelineError
 from pipeline.estimates.belief import predicted
+from pipeline.estimates.planned import prepared
 from pipeline.recommend.choice import (
     Choice,
     candidates,
@@ -69,10 +70,14 @@ from pipeline.recommend.prior import (
     whose,
     with_needs,
 )
+from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
+from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import changed_source
 from pipeline.study.params import RUNS, Cell, Study, read_study
+
+LONGEST_DOUBT = 100  # letters in a runner-up's line
 
 
 def main(
@@ -172,6 +177,11 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
     excludes = limits.of_runs(ranked, study.image_size)
     choice = choose(ranked, runs_of(done, answers, dataset), excludes, done.rates)
     first = choice.rows.iloc[0]
+    data = prepared(study.path.parent, dataset) or Data()
+    if (chance := first["chance_error_rate"]) > 0:
+        data = replace(data, chance_error_rate=chance)
+    if doubt := near_chance(first["error_rate_mean"], data, study.image_size):
+        notes.append(doubt[0].upper() + doubt[1:])
     its_way = ways.get((first["model"], first["recipe"]))
     return {
         "dataset": dataset,
@@ -329,7 +339,7 @@ def answer_text(told: dict[str, Any]) -> str:
         lines += [
             f"  {each['model']} ({_numbers(each, told)}"
             + (f", P(best) {each['p_best']:.2f}" if each["tied"] else ", clearly behind the best")
-            + f"{_count(each['doubts'])})"
+            + f"{_doubted(each['doubts'])})"
             for each in others
         ]
     after, hope = told["next"]["tied_after"], ""
@@ -378,9 +388,12 @@ def _numbers(model: dict[str, Any], told: dict[str, Any]) -> str:
     )
 
 
-def _count(doubts: list[str]) -> str:
-    """`, 2 doubts` of a runner-up, whose sentences --json has; else empty."""
-    return f", {len(doubts)} doubt{'' if len(doubts) == 1 else 's'}" if doubts else ""
+def _doubted(doubts: list[str]) -> str:
+    """The doubt about a runner-up; of a long one, and of several, where they are told."""
+    if len(doubts) == 1 and len(doubts[0]) <= LONGEST_DOUBT:
+        return f", doubt: {doubts[0]}"
+    n = f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}"
+    return f", {n}: see the report" if doubts else ""
 
 
 if __name__ == "__main__":

@@ -219,6 +219,7 @@ FIT_ON = "--fit-on"
 WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST, WAY_AT_LEAST = "whole_way_cost_at_most", "whole_way_cost_at_least"
 MEMORY_COLUMN = "fit_memory_gib"
+IN_ALL = "as the cost of the runs still to make and its last fit"
 IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 UNITS = {
@@ -327,7 +328,7 @@ class Asked:
         if self.max_cost is None:
             return []
         most, least = WAY_AT_MOST, WAY_AT_LEAST
-        return [Limit(COST, WAY, self.max_cost, "in all", at_worst=most, at_best=least)]
+        return [Limit(COST, WAY, self.max_cost, IN_ALL, at_worst=most, at_best=least)]
 
     def of_runs(self, ranked: pd.DataFrame, image_size: int) -> list[Excludes]:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's. With

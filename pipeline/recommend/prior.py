@@ -230,15 +230,15 @@ def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame
         kinds = ranked.groupby("dataset", sort=False)["data_kind"].first()
         for other, its_kind in kinds.items():
             if other not in study.datasets:
-                left_out[str(other)] = "belongs to an earlier study"
+                left_out[str(other)] = "of an earlier study"
             elif study.image_size < LEAST_SIZE:
-                left_out[str(other)] = f"ran at {study.image_size} pixels"
+                left_out[str(other)] = f"at {study.image_size} pixels"
             elif kind is not None and pd.notna(its_kind) and its_kind != kind:
-                left_out[str(other)] = f"is {its_kind}-label"
+                left_out[str(other)] = f"which is {its_kind}-label"
     if not left_out:
         return board, []
-    reasons = "; ".join(f"{name} {why}" for name, why in left_out.items())
-    note = f"Runs that say nothing about {dataset} are left out: {reasons}"
+    reasons = "; ".join(f"the runs on {name}, {why}" for name, why in left_out.items())
+    note = f"Left out as evidence about {dataset}: {reasons}"
     return board[~board["dataset"].isin(left_out)], [note]
 
 
@@ -256,9 +256,8 @@ def not_planned(study: Study, models: Sequence[str]) -> list[str]:
     others = [name for name in models if name not in study.models]
     if not others:
         return []
-    return [
-        f"{study.path.name} has other models than {', '.join(others)}: its own are fine-tuned next"
-    ]
+    names = ", ".join(others)
+    return [f"{study.path.name} does not have {names}: the next runs are of the models that it has"]
 
 
 def lacking_weights(study: Study, models: Iterable[str]) -> tuple[dict[str, str], str | None]:

@@ -34,8 +34,8 @@ def main(dataset: str, out: Path) -> None:
     source = source_of(Path(), dataset)
     fault = None if source is None else fault_of(Path(), source)
     point(Path(), out, source, fault)
-    shown = f"{source}: {fault}" if fault else source or "bundled or downloaded: nothing to watch"
-    print(f"{dataset}: {shown}")
+    read = f"its images are read from {source}" if source else "it is bundled or downloaded"
+    print(f"{dataset}: {source}: {fault}" if fault else f"{dataset}: {read}")
 
 
 def source_of(project: Path, dataset: str) -> Path | None:

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.command import percent
-from pipeline.records import Record, unpack_counts
+from pipeline.records import Data, Record, unpack_counts
 from pipeline.results import KEY
 from pipeline.statistics.validation_images import binomial_sd, labels_of, paired
 from pipeline.study.params import Cell
@@ -37,6 +37,7 @@ SIGNIFICANT = 2.0  # standard deviations that a difference has to exceed
 STEEP = 0.25  # share of the error that only an unfinished fit loses in its last epoch
 LEAST_STEPS = 100  # AdamW's mean of squared gradients reaches that far back; least_steps of lp_ft
 MOST_SHRUNK = 4.0  # the factor above which 15 of 16 pixels and more are gone
+NEAR_CHANCE = 0.8  # share of a constant guess's error from which one is hardly better
 LEAST_OF_A_CLASS = 5  # validation images; with fewer, one mistake is more than 20 points
 _ALL_RUNS = re.compile(r"\((\d+) of \1 runs?\)$")  # as `doubts` ends a sentence
 Numbers = tuple[float, ...] | None  # the numbers of a sentence, averaged over the runs
@@ -178,6 +179,19 @@ def doubts(records: Sequence[Record], meta: Mapping[str, Any] | None = None) -> 
     if meta is not None and meta.get("fingerprint") == finished[0].data.fingerprint:
         sentences += doubts_of_data(meta)
     return sentences
+
+
+def near_chance(error_rate: float | None, data: Data, image_size: int) -> str | None:
+    """That a model's error is hardly below that of a constant guess, and whether larger images may
+    help; None where it is well below, or not known.
+    """
+    chance, side = data.chance_error_rate, data.median_side
+    if error_rate is None or not chance or error_rate < NEAR_CHANCE * chance:
+        return None
+    text = f"its error is near chance: a constant guess has {percent(chance)}"
+    if side and side > 2 * image_size:
+        text += f"; larger images may help: these were shrunk from {side} to {image_size} pixels"
+    return text
 
 
 def doubt_of_less_stable(errors: pd.Series) -> str:
