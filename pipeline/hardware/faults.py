@@ -22,8 +22,8 @@ HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"  # in torch's RuntimeError; it raises
 
 
 class DoesNotFit(ValueError):
-    """A network's output is not one vector per image, or has another width than it declares, or it
-    does not see the whole images.
+    """A network does not take images of this size or see all of them, or its output is not one
+    vector per image or has another width than it declares.
     """
 
 

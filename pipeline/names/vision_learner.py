@@ -21,7 +21,7 @@ from timm.layers import PatchEmbed
 from torch import nn
 
 from pipeline.hardware.faults import DoesNotFit
-from pipeline.names.resolve import module_of, size_options
+from pipeline.names.resolve import fixed_size, module_of, size_options
 
 
 class PooledFeatures(nn.Module):
@@ -70,9 +70,12 @@ def body_of(
     """timm's `model` without its classifier, for `features` "fastai" or "timm".
 
     `overlay` is timm's `pretrained_cfg_overlay`, `image_size` that of the images in pixels, by
-    default the one that the weights were trained at. Raises `DoesNotFit` if the model would not see
-    more than MOST_UNSEEN of each side.
+    default the one that the weights were trained at. Raises `DoesNotFit` if the model takes images
+    of another size only, or would not see more than MOST_UNSEEN of each side.
     """
+    only = None if image_size is None else fixed_size(model)
+    if only not in (None, image_size):
+        raise DoesNotFit(f"takes images of {only} pixels only, not of {image_size}")
     if features == "fastai" and fit_of(model) is NEEDS_OVERLAY:
         overlay = {**overlay, "pool_size": None}
     net = timm.create_model(

@@ -205,10 +205,8 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     notes = []
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
-        near = f"at {largest_size(size):.0f} pixels or fewer: {name_list(names)}"
-        notes.append(
-            f"Left out, as no accuracy and speed are published {near} of {study.path.name}"
-        )
+        of = f"at {largest_size(size):.0f} pixels or fewer: {name_list(names)} of {study.path.name}"
+        notes.append(f"Left out, as no accuracy and speed are published {of}")
     others = rows["fixed_size"].notna() & (rows["fixed_size"] != size)
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"
