@@ -295,6 +295,17 @@ def test_a_path_that_is_not_there_is_an_error_and_a_folder_without_images_is_tol
     assert capsys.readouterr().err == f"{tmp_path / 'empty'}: no images in it\n"
 
 
+def test_files_in_a_folder_that_are_no_images_by_name_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.jpg", "notes.txt", "sub/without_suffix"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert predict.image_files([tmp_path]) == [tmp_path / "a.jpg"]
+    said = capsys.readouterr().err
+    assert said == f"{tmp_path}: 2 other files are left out: no image by name\n"
+
+
 def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
     files = predict.image_files([images])
     batches = list(predict.decoded_batches(files, "squish", 24, None))

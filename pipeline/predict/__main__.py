@@ -28,7 +28,15 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import STDOUT, is_special
 from pipeline.dataset.arrays import IMAGES_PER_TASK, decode_in_order
-from pipeline.dataset.images import RESIZES, SUFFIXES, NotAnImage, Picture, decode, dim
+from pipeline.dataset.images import (
+    RESIZES,
+    SUFFIXES,
+    NotAnImage,
+    Picture,
+    decode,
+    dim,
+    number_of,
+)
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
@@ -76,7 +84,7 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
     to = sys.stderr if out == STDOUT else sys.stdout
     where = "standard output" if out == STDOUT else out
-    print(f"{where}: {len(read):,} images", file=to, flush=True)
+    print(f"{where}: {len(read):,} image{'s' * (len(read) != 1)}", file=to, flush=True)
     if n_bad := len(files) - len(read):
         why = f": {_unreadable_csv(out)} says why" if _is_file(out) else ""
         raise PipelineError(
@@ -102,10 +110,14 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in given:
         if path.is_dir():
-            below = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-            files += [each for each in below if not each.is_dir()]  # links to nothing are listed
-            if not below:
+            below = [each for each in sorted(path.rglob("*")) if not each.is_dir()]
+            images = [each for each in below if each.suffix.lower() in SUFFIXES]
+            files += images  # links to nothing too: they are listed as unreadable
+            if not images:
                 print(f"{path}: no images in it", file=sys.stderr)
+            elif n_others := len(below) - len(images):
+                others = number_of(n_others, "other file is", "other files are")
+                print(f"{path}: {others} left out: no image by name", file=sys.stderr)
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:
