@@ -139,6 +139,17 @@ def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace)
     assert "timm has no such architecture: did you mean tf_efficientnet_lite" in done.stderr
 
 
+def test_a_dry_run_says_which_model_takes_no_images_of_the_studys_size(
+    workspace: Workspace,
+) -> None:
+    params = workspace.folder / "params.yaml"
+    params.write_text(params.read_text().replace(MODELS[1], "levit_128s.fb_dist_in1k"))
+    said = workspace.sweep("--dry-run").stdout
+    assert said.startswith("up to ")
+    assert "levit_128s.fb_dist_in1k takes images of 224 pixels only: at " in said
+    assert said.count("pixels only") == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

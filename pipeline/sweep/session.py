@@ -50,20 +50,28 @@ def plan(
 ) -> dict[str, str]:
     """Print and return what would become of the stages not up to date, the estimate first.
 
-    A new name that no model has is an error: each of its runs would fail.
+    A new name that no model has is an error: each of its runs would fail. So would those of a new
+    model that takes images of another size only, which is said.
     """
     from pipeline.estimates.planned import estimate_lines  # loads pandas; a sweep does without
-    from pipeline.names.resolve import resolve
+    from pipeline.names.resolve import fixed_size, resolve
 
     found = verdicts(project, stages, needs)
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
     new = new_models(project, stages)
+    fixed: dict[str, int] = {}
     for model in dict.fromkeys(cell.model for cell in cells):
         if model in new:  # for others, timm, whose import takes seconds, need not be asked
-            resolve(model)
+            only = fixed_size(resolve(model))
+            fixed |= {} if only in (None, study.image_size) else {model: only}
     threads = max(map(project.threads_of, run), default=1)
-    lines = [f"{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
+    most = "up to " * any(verdict.startswith(AFTER) for verdict in found.values())
+    lines = [f"{most}{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
+    lines += [
+        f"{model} takes images of {only} pixels only: at {study.image_size} its fits will fail"
+        for model, only in fixed.items()
+    ]
     if missing := missing_weights(study, {cell.model for cell in cells}):
         lines.append(str(missing[1]))
     price, device = options.price_per_hour, options.fit_on
