@@ -33,6 +33,7 @@ from pipeline.statistics.fit_times import (
     CPU_SECONDS,
     ESTIMATED_ON,
     ESTIMATED_SECONDS,
+    SECONDS_AT_LEAST,
     at_asked_times,
     times_elsewhere,
 )
@@ -218,9 +219,14 @@ def _unknown_limits(choice: Choice, first: pd.Series) -> list[str]:
 
 
 def _computed(row: pd.Series) -> str:
-    """What a fit on one thread computed, whatever ran beside it: about its time alone."""
-    seconds = row.get(CPU_SECONDS)
-    return "" if pd.isna(seconds) else f"; a fit computes for {duration(seconds)} on its one thread"
+    """What a fit on one thread computed, whatever ran beside it: about its time alone, or more,
+    if that shared its core. With the least that its steady part takes alone.
+    """
+    seconds, least = row.get(CPU_SECONDS), row.get(SECONDS_AT_LEAST)
+    if pd.isna(seconds):
+        return ""
+    alone = "" if pd.isna(least) else f"; alone at least {duration(least)} steady"
+    return f"; a fit computes for {duration(seconds)} on its one thread{alone}"
 
 
 def _cheaper(choice: Choice, first: pd.Series) -> list[str]:
