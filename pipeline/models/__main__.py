@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -232,6 +233,7 @@ def completed(published: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+@cache  # a race asks again before each batch
 def _parameters_m(model: str) -> float:
     import timm
     import torch

@@ -26,7 +26,7 @@ from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
 from pipeline.statistics.answer import few_images
 from pipeline.study.params import refuse_unknown_name
-from pipeline.timm_results.imagenet import LARGER, USUAL_SIZE, at_nearest_size, read_imagenet
+from pipeline.timm_results.imagenet import USUAL_SIZE, at_nearest_size, largest_size, read_imagenet
 
 RECIPE = "lp_ft"
 SEEDS = [0, 1, 2]
@@ -213,7 +213,7 @@ def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
     and only if they take images of `size` pixels.
     """
     rows = imagenet.dropna(subset=["top1", "params_m"])
-    rows = rows[rows["img_size"] <= LARGER * USUAL_SIZE]
+    rows = rows[rows["img_size"] <= largest_size(USUAL_SIZE)]
     rows = rows[rows["fixed_size"].isna() | (rows["fixed_size"] == size)]
     rows = at_nearest_size(rows, USUAL_SIZE).drop_duplicates("model")
     rows = rows.sort_values(["top1", "model"], ascending=[False, True])

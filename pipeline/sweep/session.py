@@ -64,7 +64,8 @@ def plan(
     for model in dict.fromkeys(cell.model for cell in cells):
         if model in new:  # for others, timm, whose import takes seconds, need not be asked
             only = fixed_size(resolve(model))
-            fixed |= {} if only in (None, study.image_size) else {model: only}
+            if only is not None and only != study.image_size:
+                fixed[model] = only
     threads = max(map(project.threads_of, run), default=1)
     most = "up to " * any(verdict.startswith(AFTER) for verdict in found.values())
     lines = [f"{most}{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
