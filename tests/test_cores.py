@@ -94,6 +94,26 @@ def test_more_threads_than_cores_are_cut_down_and_that_is_said(
     assert (machine.default_jobs(1), machine.default_jobs(2), machine.default_jobs(64)) == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("listed", "gpus"),
+    [
+        ("0", ["0"]),
+        (" 2, 1", ["2", "1"]),
+        ("0,2,-1,1", ["0", "2"]),  # the example of CUDA's programming guide
+        ("0,,1", ["0"]),
+        ("NoDevFiles", []),  # of Slurm, for a job without GPUs
+        ("", []),
+        ("-1", []),
+        ("GPU-8932f937,MIG-8932f937-d72c/1/0", ["GPU-8932f937", "MIG-8932f937-d72c/1/0"]),
+    ],
+)
+def test_gpus_are_listed_up_to_the_first_entry_that_names_none(
+    monkeypatch: pytest.MonkeyPatch, listed: str, gpus: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert machine.visible_gpus() == gpus
+
+
 def test_every_library_computes_with_the_threads_of_the_run() -> None:
     code = """
 import numpy, sklearn.neighbors, torch

@@ -140,7 +140,7 @@ def describe(data: Prepared, image_size: int) -> Data:
 
 
 def describe_fit(recipe: Recipe, n_train: int) -> dict[str, int]:
-    """The record's `fit`: how many images, epochs and steps the optimizer is to take."""
+    """The record's `fit`: images per step, and how many epochs and steps are to be taken."""
     epochs = recipe.frozen_epochs + recipe.epochs
     steps = epochs * (n_train // recipe.batch_size)
     return {"batch_size": recipe.batch_size, "epochs": epochs, "steps": steps}

@@ -4,8 +4,10 @@ import ctypes
 import gc
 import os
 import platform
+import re
 import resource
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pipeline.records import Device
 
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "numpy", "pillow")
 MIB = 2**20
+GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")  # as CUDA_VISIBLE_DEVICES names a device
 WARM = "WB_WARM"  # "1" if this process has already run a fit of the same architecture
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
@@ -160,10 +163,15 @@ def cpu_name() -> str | None:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs visible to CUDA, by index or UUID; does not initialise CUDA, which breaks forks."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    """The GPUs visible to CUDA, by index or UUID; does not initialise CUDA, which breaks forks.
+
+    CUDA reads CUDA_VISIBLE_DEVICES up to the first entry that names no device: -1, an empty one, or
+    a word such as NoDevFiles, which Slurm writes for a job without GPUs.
+    """
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        names = (each.strip() for each in listed.split(","))
+        return list(takewhile(GPU_NAME.fullmatch, names))
     import pynvml
 
     try:
