@@ -86,6 +86,56 @@ def test_what_acts_within_a_step_keeps_fastais_loop_and_says_so(squares: Path) -
     assert "one by one" in attach(training.seeded_learner(by_item))
 
 
+class Replayed:
+    """In place of a CUDA graph: a replay computes the step and overwrites the gradients."""
+
+    def __init__(self, step: whole_step.WholeStep) -> None:
+        self.step = step
+
+    def replay(self, inputs: Any) -> None:
+        if self.step.learn.training:
+            self.step.learn.opt.zero_grad()
+        self.step._compute(inputs)
+
+
+def test_a_graph_is_dropped_once_it_is_not_replayed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_squares(tmp_path / "squares", n_train=400, n_valid=240)
+    run = run_on(folder, Speed(), epochs=2)
+    learn = training.seeded_learner(run)
+    assert attach(learn) == ""
+    step = learn.whole_step
+    passes: list[tuple[str, list[str]]] = []  # each pass, and whose graphs are left at its start
+    names: dict[Any, str] = {}
+
+    def capture(key: Any, inputs: Any) -> Any:
+        step._graphs[key] = Replayed(step)
+        return step._graphs[key]
+
+    def drop(phase: Any) -> None:
+        name = names.setdefault(phase, f"phase {len(names)}")
+        whole_step.WholeStep._drop_graphs(step, phase)
+        passes.append((name, sorted(names[key[0]] for key in step._graphs)))
+
+    monkeypatch.setattr(step, "captures", True)
+    monkeypatch.setattr(step, "_capture", capture)
+    monkeypatch.setattr(step, "_drop_graphs", drop)
+    monkeypatch.setattr(learn, "all_batches", step._pass)
+    training.fit(learn, run.recipe, Epochs(), Watch(CPU))
+    frozen, frozen_valid, unfrozen, valid = "phase 0", "phase 1", "phase 2", "phase 3"
+    assert passes[:6] == [
+        (frozen, []),
+        (frozen_valid, [frozen]),
+        (unfrozen, []),
+        (valid, [unfrozen]),
+        (unfrozen, [unfrozen]),
+        (valid, [unfrozen]),
+    ]
+    _, expected = fit(run, whole=False)
+    assert same_bits(weights_of(learn), expected)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("net", NETS)

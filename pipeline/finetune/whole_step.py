@@ -63,7 +63,6 @@ class WholeStep:
         self._steps: dict[Any, int] = {}
         if self.captures:
             self._stream = torch.cuda.Stream(self.device)
-            self._pool = torch.cuda.graph_pool_handle()
 
     def all_batches(self) -> None:
         """fastai's `all_batches`: one pass over `learn.dl`."""
@@ -81,11 +80,7 @@ class WholeStep:
         learn.n_iter = len(learn.dl)
         learn.xb, learn.yb = (None,), (None,)  # there is no batch yet at `before_batch`
         phase = self._phase()
-        if not learn.training:  # a network may cache tensors in eval mode until it is next trained
-            self._forget(phase)
-        for old in {key[0] for key in self._graphs if key[0][0] == learn.training}:
-            if old != phase:  # free its memory for the steps of this phase
-                self._forget(old)
+        self._drop_graphs(phase)
         rows = rows_of_pass(learn.dl)
         enough = len(rows) // learn.dl.bs >= FEWEST_BATCHES
         on_device = rows.to(self.device) if self.resident else rows
@@ -101,6 +96,21 @@ class WholeStep:
         model = self.learn.model
         trained = tuple(each.requires_grad for each in model.parameters())
         return self.learn.training, trained, tuple(each.training for each in model.modules())
+
+    def _drop_graphs(self, phase: Any) -> None:
+        """Drop the graphs that will not be replayed, before a pass of `phase`.
+
+        Validation is captured anew in each pass, because a network may cache tensors in eval mode
+        until it is next trained. The graph of a training phase is kept until another phase trains,
+        which then has its memory.
+        """
+        training, captured = phase[0], len(self._graphs)
+        for old in {key[0] for key in self._steps}:
+            if not old[0] or (training and old != phase):
+                self._forget(old)
+        if training and captured and not self._graphs:
+            self.learn.opt.zero_grad()  # the last gradients lie in the graphs' memory
+            torch.cuda.empty_cache()
 
     def _step(self, key: Any, rows: torch.Tensor, capture: bool) -> None:
         learn = self.learn
@@ -125,6 +135,8 @@ class WholeStep:
         """Capture this step, without running it, as a graph; None if that fails."""
         learn = self.learn
         graph = _Graph(learn, inputs)
+        if not self._graphs:  # torch refuses a pool all of whose graphs are gone
+            self._pool = torch.cuda.graph_pool_handle()
         try:
             with torch.cuda.graph(
                 graph.graph,
