@@ -3,9 +3,9 @@
 # such as a batch size, within "lb" and "ub" as every other type. The exponents of the bounds are rounded to the nearest
 # whole number, not inwards: the lower one may end below "lb", the upper one above "ub".
 #
-# Seen: lb 12, ub 100, base 2: 8, 16, 32, 64 and 128 are suggested, of 200 suggestions by the first, evenly spread ones
-# two fifths are out of bounds. An objective that falls with the batch size: the search ends at 128, best_x outside
-# of its space. lb 10, ub 90: 8 is out below. No warning. "int", "pow_int" and "step_int" keep within the same bounds.
+# Seen: lb 10, ub 100, base 2: 8, 16, 32, 64 and 128 are suggested, a quarter of the first 200 suggestions is out of
+# bounds. A search whose objective falls as the batch grows ends at 128, with a best_x outside of its own space. No
+# warning. "int", "pow_int" and "step_int" keep within the same bounds.
 # Expected: 16, 32 and 64.
 # It matters because the upper bound is the batch that the graphics card still takes.
 set -euo pipefail
@@ -37,20 +37,21 @@ def suggested(**parameter):
 
 np.random.seed(0)
 torch.manual_seed(0)
-for low, high in ((12, 100), (10, 90), (16, 64)):
+for low, high in ((10, 100), (16, 64)):
     values = suggested(type="int_exponent", lb=low, ub=high, base=2)
     within = [2**power for power in range(12) if low <= 2**power <= high]
     outside = np.mean((values < low) | (values > high))
     print(f"lb {low}, ub {high}: suggested {sorted(set(values.tolist()))}, within the bounds are {within};", end=" ")
     print(f"{outside:.0%} of 200 suggestions are outside")
-    assert (outside > 0.15) == ((low, high) != (16, 64)) and set(within) <= set(values.tolist())
+    assert (outside > 0) == ((low, high) != (16, 64)) and set(within) <= set(values.tolist())
 for kind in ({"type": "int"}, {"type": "pow_int", "base": 2}, {"type": "step_int", "step": 8}):
-    values = suggested(lb=12, ub=100, **kind)
-    print(f"{kind['type']}, lb 12, ub 100: from {values.min()} to {values.max()}")
-    assert values.min() >= 12 and values.max() <= 100
+    values = suggested(lb=10, ub=100, **kind)
+    print(f"{kind['type']}, lb 10, ub 100: from {values.min()} to {values.max()}")
+    assert values.min() >= 10 and values.max() <= 100
 
-search = HEBO(DesignSpace().parse([{"name": "batch", "type": "int_exponent", "lb": 12, "ub": 100, "base": 2}]))
-for _ in range(6):
+space = DesignSpace().parse([{"name": "batch", "type": "int_exponent", "lb": 10, "ub": 100, "base": 2}])
+search = HEBO(space, rand_sample=20, scramble_seed=0)
+for _ in range(20):
     trial = search.suggest()
     search.observe(trial, 1 / trial.batch.to_numpy(dtype=float).reshape(-1, 1))
 print("a search that gains by larger batches ends at", int(search.best_x.batch.iloc[0]))
