@@ -27,7 +27,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 described = " ".join(inspect.getdoc(DESKL.source_competence).split())
 assert "The value of C_src is negative if the base classifier misclassified the instance" in described
-assert "calculated by the KL divergence between the vector of class supports produced by the base classifier" in described
+assert (
+    "calculated by the KL divergence between the vector of class supports produced by the base classifier" in described
+)
 assert "inverse proportional to the normalized entropy" in " ".join(inspect.getdoc(entropy_func).split())
 
 

@@ -7,7 +7,8 @@
 # Oracle's accuracy is 0.99. The same images and trees with the labels -1 and 1: every image is called 1, accuracy 0.52,
 # less than each of several trees. No warning. SingleBest, from the same package, gives 0.82 for both.
 # Expected: the share of images on which any tree is right, 0.99, whatever the labels are called.
-# It matters because the upper limit tells whether choosing among the models is worth while: here it says that it is not.
+# It matters because the upper limit tells whether choosing among the models is worth while: here it says that it is
+# not.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"

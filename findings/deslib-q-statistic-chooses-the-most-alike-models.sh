@@ -25,7 +25,9 @@ from deslib.util.diversity import Q_statistic
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 described = " ".join(inspect.getdoc(DESClustering).split()) + " ".join(inspect.getdoc(DESKNN).split())
-assert "more_diverse : Boolean (Default = True) Whether we select the most or the least diverse classifiers" in described
+assert (
+    "more_diverse : Boolean (Default = True) Whether we select the most or the least diverse classifiers" in described
+)
 assert "J more diverse classifiers from the N most accurate classifiers are selected" in described
 meant = " ".join(inspect.getdoc(Q_statistic).split())
 assert "tend to classify the same object correctly will have positive values of Q" in meant

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # frouros 0.9.0, KuiperTest, a detector of drift in one variable: "Kuiper's test", after Kuiper 1960. Its statistic is
 # the sum of the largest distances in both directions, V = D+ + D-, by which it sees changes of the spread that the test
-# of Kolmogorov and Smirnov sees badly. Here the larger of the two is taken, the statistic of Kolmogorov and Smirnov, and
-# then looked up in Kuiper's table.
+# of Kolmogorov and Smirnov sees badly. Here the larger of the two is taken, the statistic of Kolmogorov and Smirnov,
+# and then looked up in Kuiper's table.
 #
-# Seen: 200 confidences before and after their spread grows by a half: 0.215 with p = 0.0025; Kuiper's statistic is 0.335
-# with p = 0.000000007. In 300 pairs of 200 values whose spread grows by a third the test finds 5 % at 0.05, Kuiper's
-# test 74 %. Without a drift it alarms in 1 % of the pairs, Kuiper's test in 4 %. No warning.
+# Seen: 200 confidences before and after their spread grows by a half: 0.215 with p = 0.0025; Kuiper's statistic is
+# 0.335 with p = 0.000000007. In 300 pairs of 200 values whose spread grows by a third the test finds 5 % at 0.05,
+# Kuiper's test 74 %. Without a drift it alarms in 1 % of the pairs, Kuiper's test in 4 %. No warning.
 # Expected: D+ + D-, as scipy's one-sided ks_2samp gives them.
 # It matters because confidences that spread out around the same mean are what a model does on unknown images, and the
 # test that is chosen for it hardly sees them.
@@ -68,7 +68,9 @@ alarms = {}
 for spread in (1.0, 1.33):
     pairs = [(draw.normal(size=200), draw.normal(scale=spread, size=200)) for _ in range(300)]
     alarms[spread] = np.mean([(given(*pair)[1] < 0.05, kuiper(*pair)[1] < 0.05) for pair in pairs], axis=0)
-    print(f"spread times {spread}, 300 pairs: {alarms[spread][0]:.0%} below 0.05, Kuiper's test {alarms[spread][1]:.0%}")
+    print(
+        f"spread times {spread}, 300 pairs: {alarms[spread][0]:.0%} below 0.05, Kuiper's test {alarms[spread][1]:.0%}"
+    )
 assert alarms[1.0][0] < 0.03 < alarms[1.0][1] < 0.09
 assert alarms[1.33][0] < 0.3 and alarms[1.33][1] > 0.6
 P

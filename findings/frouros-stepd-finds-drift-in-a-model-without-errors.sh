@@ -4,9 +4,9 @@
 # accuracies make the corrected statistic negative and p greater than 0.5. The code takes its absolute value: the surer
 # it is that nothing has changed, the smaller is p.
 #
-# Seen: a model that is right on every one of 5,000 images: drift at all of the 4,941 that are tested. One that errs once
-# in 1,000, evenly: drift at 2,335. 13 errors at random places: drift at 210. With 2 % or 10 % errors the alarms are those
-# of the test.
+# Seen: a model that is right on every one of 5,000 images: drift at all of the 4,941 that are tested. One that errs
+# once in 1,000, evenly: drift at 2,335. 13 errors at random places: drift at 210. With 2 % or 10 % errors the alarms
+# are those of the test.
 # Expected: no drift at a steady accuracy of 1, and p as scipy's chi2_contingency with its correction gives it.
 # It matters because it is the good model that is reported, and each alarm asks for training it anew.
 set -euo pipefail

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # menelaus 0.2.0, CUSUM, which "tests for changes in the mean of a time series". After an alarm the mean and the spread
-# are taken from the last `burn_in` values and the count starts from 0. The list of all values is kept, and the value
-# to be compared is looked up in it by the new count: from then on the first values of the stream are compared with the
+# are taken from the last `burn_in` values and the count starts from 0. The list of all values is kept, and the value to
+# be compared is looked up in it by the new count: from then on the first values of the stream are compared with the
 # mean after the drift, and those that come in are not looked at.
 #
 # Seen: 300 values around 0, then 2,700 around 3; target 0 and spread 1 are given. The change is found at value 308.
 # From 635 on there is an alarm every 31 values, 78 in all, though nothing changes any more. If the mean goes to 8 at
 # value 1,000, the 78 alarms come at the same places.
-# Expected: the same sums over the values that come in: alarms at 308 and 339 only, and at 1,002 and 1,033 for the second.
+# Expected: the same sums over the values that come in: alarms at 308 and 339 only, and at 1,002 and 1,033 for the
+# second.
 # It matters because each alarm stands for an accuracy that has changed, and after the first none of them does.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

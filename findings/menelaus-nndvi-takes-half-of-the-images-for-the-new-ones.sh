@@ -4,8 +4,8 @@
 # middle, however long either is. Beside a new batch of 40 images, 180 of a reference of 400 are taken for new ones.
 #
 # Seen: two features, drift by one standard deviation in both. 200 images against 200: found in 20 of 20 batches. A new
-# batch of 40 against 400: in 6 of 20, and 400 against 40: in 2 of 20. By the same distance, with the stack cut where the
-# batches meet, 19 and 20 of 20. No warning.
+# batch of 40 against 400: in 6 of 20, and 400 against 40: in 2 of 20. By the same distance, with the stack cut where
+# the batches meet, 19 and 20 of 20. No warning.
 # Expected: the sections are the two batches.
 # It matters because a reference is as a rule larger than a new batch, and the drift looked for is then not found.
 set -euo pipefail
@@ -62,7 +62,9 @@ for sizes in ((200, 200), (400, 40), (40, 400)):
     for shift in (0.0, 1.0):
         batches = [(draw.normal(size=(sizes[0], 2)), draw.normal(size=(sizes[1], 2)) + shift) for _ in range(20)]
         seen[sizes, shift] = found, right = np.sum([(given(*pair), by_hand(*pair)) for pair in batches], axis=0)
-        print(f"{sizes[0]} against {sizes[1]}, shift {shift}: drift in {found} of 20, cut where they meet {right} of 20")
+        print(
+            f"{sizes[0]} against {sizes[1]}, shift {shift}: drift in {found} of 20, cut where they meet {right} of 20"
+        )
         assert right >= 18 if shift else right <= 2
 assert seen[(200, 200), 1.0][0] >= 18
 assert max(seen[sizes, 1.0][0] for sizes in ((400, 40), (40, 400))) <= 6

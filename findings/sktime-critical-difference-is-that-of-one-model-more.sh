@@ -12,8 +12,8 @@ set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
 "$work/env/bin/pip" install --quiet --disable-pip-version-check \
-  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 scikit-learn==1.9.1 \
-  scikit-base==1.1.1
+  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 \
+  scikit-learn==1.9.1 scikit-base==1.1.1
 cd "$work"
 MPLBACKEND=Agg "$work/env/bin/python" -W ignore - <<'P'
 import inspect

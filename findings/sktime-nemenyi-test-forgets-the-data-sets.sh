@@ -2,11 +2,12 @@
 # sktime 1.2.0, sktime.benchmarking.analysis.NemenyiTest: "Pairwise post-hoc test, typically run after a significant
 # FriedmanTest result". Friedman's test compares the models within each data set. Here the post-hoc test of the
 # Kruskal-Wallis test is called, for independent groups: it forgets which scores belong to one data set, so that hard
-# and easy data sets drown the difference of the models. The docstring gives the function's name, not that it is another.
+# and easy data sets drown the difference of the models. The docstring gives the function's name, not that it is
+# another.
 #
 # Seen: four models on twenty data sets, accuracies of 0.5 to 0.99, each model 0.004 better than the next on every one
-# of them. Friedman p = 6e-13; NemenyiTest: no pair below 0.92. The critical-difference diagram of the same package, from
-# the same table, joins neighbours only. No warning.
+# of them. Friedman p = 6e-13; NemenyiTest: no pair below 0.92. The critical-difference diagram of the same package,
+# from the same table, joins neighbours only. No warning.
 # Expected: below 0.00002 for all but neighbours, 0.068 for these, as by posthoc_nemenyi_friedman of the same package
 # that is called.
 # It matters because the two steps of one comparison contradict each other, and the last word is "no difference".
@@ -14,8 +15,8 @@ set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
 "$work/env/bin/pip" install --quiet --disable-pip-version-check \
-  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 scikit-learn==1.9.1 \
-  scikit-base==1.1.1
+  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 \
+  scikit-learn==1.9.1 scikit-base==1.1.1
 cd "$work"
 MPLBACKEND=Agg "$work/env/bin/python" -W ignore - <<'P'
 import inspect

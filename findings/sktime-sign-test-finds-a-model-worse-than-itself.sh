@@ -6,14 +6,15 @@
 # Seen: a model against itself on ten data sets: p = 0.002. Two models that score alike on nine and differ on one: 0.002
 # in the one order, 0.021 in the other. One that wins five, with five ties, p = 0.0625 by the test: 1.0, and 0.002 in
 # the other order. No warning.
-# Expected: 1, 1 and 0.0625, the same in both orders, as by scipy's binomtest of the wins among the data sets that differ.
+# Expected: 1, 1 and 0.0625, the same in both orders, as by scipy's binomtest of the wins among the data sets that
+# differ.
 # It matters because models that are alike, as the same network from two sources, are called significantly different.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
 "$work/env/bin/pip" install --quiet --disable-pip-version-check \
-  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 scikit-learn==1.9.1 \
-  scikit-base==1.1.1
+  sktime==1.2.0 matplotlib==3.11.2 scikit-posthocs==0.17.1 numpy==2.4.6 pandas==3.0.6 scipy==1.17.1 \
+  scikit-learn==1.9.1 scikit-base==1.1.1
 cd "$work"
 "$work/env/bin/python" -W ignore - <<'P'
 import inspect
@@ -21,7 +22,7 @@ import inspect
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sktime.benchmarking.analysis import SignTest, WilcoxonSignedRankTest
+from sktime.benchmarking.analysis import SignTest
 
 described = " ".join(inspect.getdoc(SignTest).split())
 assert "Sign test for consistent differences between estimator pairs." in described
