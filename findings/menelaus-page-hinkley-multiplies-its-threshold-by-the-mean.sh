@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # menelaus 0.2.0, PageHinkley, "designed to detect changes in a sequential Gaussian signal": threshold is the "Threshold
 # for sounding alarm. Corresponds with PH lambda", which the distance of the sum from its smallest value has to exceed.
-# The code multiplies it by the running mean of the values, so that the same signal has another threshold for each
-# number that is added to it.
+# The code multiplies it by the running mean of the values, which is told nowhere, so that the same signal has another
+# threshold for each number that is added to it.
 #
 # Seen: noise of spread 1 that goes up by 2 after 500 values, the same numbers each time, around another mean, threshold
 # 20. Around 0 there are 10 alarms before anything has changed, around -10 there are 16. Around 1 the change is found
