@@ -2,7 +2,8 @@
 # combo 0.1.3, SimpleClassifierAggregator: combines "base classifiers" by "average", "maximization", "majority_vote" or
 # "median"; `predict` gives "Class labels for each data sample". `fit` counts the classes and predict_proba has a column
 # for each. `predict` combines the numbers of the classes as if they were scores and returns whether the result is at
-# least the threshold, 0.5: 0 or 1, also after a majority vote.
+# least the threshold, 0.5: 0 or 1, also after a majority vote. The only hint is the threshold, "to convert scores into
+# binary labels".
 #
 # Seen: four classes of digits, three classifiers, right on 0.99, 0.91 and 1.00: the answers are 0 and 1 only, accuracy
 # 0.46 or 0.47 by each of the four methods. The largest of predict_proba is right on 0.96 to 1.00, and so is the vote
