@@ -4,8 +4,8 @@
 # count them so. Precision-recall and ROC curves and average_precision() take 1 - confidence as the score of a negative
 # prediction, and so 1 - 0 = 1 for a missing one: more positive than any image that the model calls positive.
 #
-# Seen: 1,000 images of which 100 are positive, a good model (average precision 0.99, area under the ROC curve 1.00). If
-# 100 of the negatives have no prediction, these are 0.31 and 0.89; with the least score for them, not the highest, 0.99.
+# Seen: 1,000 images of which 100 are positive, a good model (average precision 0.99, area under the curve 1.00). If 100
+# of the negatives have no prediction, these are 0.31 and 0.89; with the least score for them, not the highest, 0.99.
 # A prediction without a confidence is turned round in the same way: labels that are all right have an average precision
 # of 0.10 and an area of 0. No warning.
 # Expected: a missing prediction comes last in the ranking, not first.
