@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Container
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from pipeline.race.field import (
 )
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import Limits
 from pipeline.records import Data
 from pipeline.statistics.doubts import near_chance
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_name
@@ -98,7 +98,7 @@ def main(
         json: print the certificate as JSON
     """
     root, rules = Path.cwd(), rules_of(confidence, regret)
-    asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
+    asked = Limits(max_memory, min_throughput=min_throughput, licence=licence)
     limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
     refuse_unknown_name(root, "dataset", dataset)
@@ -177,7 +177,7 @@ class Contest:
     root: Path
     dataset: str
     models: list[str]
-    asked: Asked
+    asked: Limits
     rules: Rules
     budget: Budget
     jobs: int | None
@@ -191,7 +191,7 @@ class Contest:
             from pipeline.sweep.session import would_run
 
             fits = self.cells(study, not_counted(self.root, study, self.dataset))
-            if would_run(self.root, [f"finetune@{raced_name(asdict(each))}" for each in fits]):
+            if would_run(self.root, [f"finetune@{each.name}" for each in fits]):
                 return  # to be made again, so their time is not spent: `_prepare` asks what is paid
             at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
             n = len(events)

@@ -38,7 +38,7 @@ from pipeline.names.resolve import fixed_size, weights
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.costs import with_memory
-from pipeline.recommend.limits import Asked, seconds_of
+from pipeline.recommend.limits import Limits, seconds_of
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -104,7 +104,7 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
     return list(dict.fromkeys(found))
 
 
-def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: Asked) -> Field:
+def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: Limits) -> Field:
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
     imagenet = read_imagenet(path)
@@ -134,7 +134,7 @@ def refuse_all(models: Sequence[str], left_out: Mapping[str, str]) -> None:
 
 
 def _left_out(
-    study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
+    study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Limits
 ) -> tuple[dict[str, str], list[str]]:
     """The models that cannot race, with reasons: no weights here, another input size, or a limit.
     And a sentence for each limit that is not judged for some models, which stay: a fit that fails
@@ -313,7 +313,7 @@ def decided(study: Study, dataset: str, fits: Iterable[Cell]) -> list[Decided]:
             for model, name in names.items()
         ),
         *(
-            Decided(f"finetune_raced@{raced_name(asdict(each))}", each.path(RUNS), each.model, FIT)
+            Decided(f"finetune_raced@{each.name}", each.path(RUNS), each.model, FIT)
             for each in fits
         ),
     ]
@@ -335,7 +335,7 @@ def tables_differ(root: Path, certificate: Certificate) -> bool:
     return not certificate.is_of(root / "results") or bool(would_run(root, ["aggregate"]))
 
 
-def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Asked) -> str:
+def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Limits) -> str:
     """The race's command without its budget, jobs and defaults."""
     limits = {name: getattr(asked, name) for name in ("licence", "min_throughput", "max_memory")}
     sure = {"confidence": rules.confidence, "regret": 100 * rules.regret}

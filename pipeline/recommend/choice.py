@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import Excludes
+from pipeline.recommend.limits import Constraint, effects
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
@@ -65,7 +65,8 @@ def cells_of(runs: pd.DataFrame) -> list[Cell]:
 @dataclass(frozen=True)
 class Choice:
     """`rows` are one recipe's models: the recommended one, then those within the limits, then the
-    others, each by mean error; `within` and `unjudged`, the limits nobody can judge, are columns.
+    others, each by mean error. Column `within` says whether a model keeps the limits, `unjudged`
+    which of them cannot be judged.
 
     `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
     cannot be paired image by image. `best` is the answer without limits, of whatever recipe.
@@ -105,7 +106,7 @@ class Choice:
 def choose(
     board: pd.DataFrame,
     runs: pd.DataFrame,
-    limits: Sequence[Excludes],
+    limits: Sequence[Constraint],
     rates: pd.DataFrame | None = None,
 ) -> Choice:
     """Choose from the leaderboard's ranked rows of one dataset, with bounds, and its runs.
@@ -118,8 +119,13 @@ def choose(
             f"{board['dataset'].iloc[0]}: its records hold no number of validation images, so "
             "nothing can be said about how sure an order is: run `dvc repro`"
         )
-    within, excluded = _within(board, limits)
-    excludes_none = [limit.option for limit in limits if limit.keeps(board).all()]
+    excluded, excludes_none = effects(limits, board)
+    within = pd.Series(True, index=board.index)
+    for limit in limits:
+        within &= limit.keeps(board)
+    if not within.any():
+        together = "" if len(excluded) == 1 else "no model keeps all limits together: "
+        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(excluded)}")
     board = board.assign(within=within, unjudged=_unjudged(board, limits))
     first = best_row(board[within])
     rows = board[board["recipe"] == first["recipe"]]
@@ -139,19 +145,7 @@ def choose(
     )
 
 
-def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.Series, list[str]]:
-    """Which rows keep every limit, and what each limit excludes."""
-    kept = pd.Series(True, index=board.index)
-    for limit in limits:
-        kept &= limit.keeps(board)
-    told = [limit.told(board) for limit in limits if not limit.keeps(board).all()]
-    if not kept.any():
-        together = "" if len(told) == 1 else "no model keeps all limits together: "
-        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(told)}")
-    return kept, told
-
-
-def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
+def _unjudged(board: pd.DataFrame, limits: Sequence[Constraint]) -> pd.Series:
     """Per row, the options that nothing known of the model can judge: `--max-fit-time`, or ""."""
     found = pd.Series("", index=board.index)
     for limit in limits:

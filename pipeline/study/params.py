@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,12 +91,11 @@ def refuse_impossible_values(path: Path, params: Any) -> None:
     size, threads = params.get("image_size", 1), params.get("threads", 1)
     overhead = _mapping(params.get("score")).get("overhead_seconds", 0)
     which = _mapping(params.get("export")).get("thresholds", "half")
-    is_size = type(size) is int and 1 <= size <= 4096
     is_number = threads == "auto" or (type(threads) is int and threads >= 1)
     is_time = type(overhead) in (int, float) and 0 <= overhead < math.inf
     are_known = all(name in known for name in exported)
     for key, value, holds, what in (
-        ("image_size", size, is_size, "pixels, 1 to 4096"),
+        ("image_size", size, type(size) is int and 1 <= size <= 4096, "pixels, 1 to 4096"),
         ("threads", threads, is_number, "auto, or a number from 1"),
         ("score.overhead_seconds", overhead, is_time, "a number of seconds, 0 or more"),
         ("export.thresholds", which, which in THRESHOLDS, " or ".join(THRESHOLDS)),
@@ -151,6 +150,11 @@ class Cell:
     def of(cls, record: "Record") -> "Cell":
         """The cell that this record is of."""
         return cls(record.dataset, record.model, record.recipe, record.seed)
+
+    @property
+    def name(self) -> str:
+        """As DVC calls the cell in the names of its stages: `digits-resnet18.a1_in1k-short-0`."""
+        return raced_name(asdict(self))
 
     def path(self, runs: Path) -> Path:
         """The path of its record in the folder of runs."""
@@ -268,8 +272,7 @@ def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
         if recipe is None:
             continue
         other = recipe if recipe in recipes else first.setdefault(recipe, name)
-        if other == recipe and recipes[other].get("rate_of") is not None:
-            of = recipes[other]["rate_of"]
+        if other == recipe and (of := recipes[other].get("rate_of")) is not None:
             raise PipelineError(
                 f"recipe {name}: rate_of: {recipe}, which is itself a rate of {of}: name another"
             )
@@ -353,18 +356,15 @@ def _check_raced(path: Path, key: str, values: Any, datasets: tuple[str, ...]) -
     kinds: dict[str, type] = {"dataset": str, "model": str}
     if key.startswith("race.fits."):
         kinds |= {"recipe": str, "seed": int}
-    if (
-        not isinstance(values, dict)
-        or {name: type(each) for name, each in values.items()} != kinds
-        or raced_name(values) != key.split(".", 2)[2]
-    ):
+    types = {name: type(each) for name, each in _mapping(values).items()}
+    if types != kinds or raced_name(values) != key.split(".", 2)[2]:
         raise PipelineError(f"{path}: {key}: not as `python -m pipeline.race` writes it: delete it")
     if values["dataset"] not in datasets:
         raise PipelineError(f"{path}: {key}: its dataset is not in race.datasets: delete it")
 
 
 def raced_name(values: Mapping[str, Any]) -> str:
-    """The name of a raced cell: its dataset, model and, of a fit, recipe and seed."""
+    """`Cell.name` of a fit's values, or dataset and model of a probe's."""
     keys = ("dataset", "model", "recipe", "seed")
     return "-".join(str(values[key]) for key in keys if key in values)
 
