@@ -39,12 +39,11 @@ from pipeline.dataset.label_tables import (
 from pipeline.dataset.sources import listed, part_named, words
 from pipeline.dataset.table_files import BOX
 
-LABEL_NAMES = (  # in order of preference: see `_one_meaning`
-    *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
-    *("class_name", "label_name", "category_name", "species", "breed", "diagnosis", "dx", "y"),
-    *("choice", "choices", "finding_labels", "disease", "finding", "ground_truth", "display_name"),
-    *("class_id", "label_id", "category_id", "class_label", "image_label", "label_group"),
-)
+_LABEL_NAMES = """label labels tag tags class classes category categories target class_name
+    label_name category_name species breed diagnosis dx y choice choices finding_labels disease
+    finding ground_truth display_name class_id label_id category_id class_label image_label
+    label_group"""
+LABEL_NAMES = _LABEL_NAMES.split()  # in order of preference: see `_one_meaning`
 SEVERAL = re.compile(r"(.*_)?(tags|labels|classes|categories|attributes|keywords|findings|genres)")
 PART_COLUMNS = words(
     "split splits part set subset fold folds partition phase usage ml_use data_split "
@@ -53,10 +52,9 @@ PART_COLUMNS = words(
 MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
 NO_LABELS = PART_COLUMNS - {"valid", "is_valid"}
 _SPLITS = re.compile(r"public|private|\d+(\.0)?", re.I)  # the former of Kaggle's contests
-GROUP_NAMES = (
-    *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
-    *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
-)
+_GROUP_NAMES = """patient subject person participant case individual animal lesion slide user
+    video sequence scene site location group session"""
+GROUP_NAMES = _GROUP_NAMES.split()  # in order of preference: see `_group_column`
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )

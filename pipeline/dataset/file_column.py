@@ -18,9 +18,9 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.image_files import (
     ImageFiles,
-    alike,
     folder_of,
     nearest,
+    normalised,
     path_in,
     stem,
     stem_path,
@@ -158,11 +158,11 @@ def _rule(
             own, before = re.sub(remove, "", own), own
             if own == before:
                 continue
-        found = index.by_name.get(alike(own), [])
+        found = index.by_name.get(normalised(own), [])
         exact = [file for file in found if file.rpartition("/")[2] == own]
         any_case |= bool(found and not exact)
         if not found:
-            found = index.by_stem.get(alike(stem(own)), [])
+            found = index.by_stem.get(normalised(stem(own)), [])
             n_by_stem += bool(found)
         if found:
             fitting[cell] = nearest(exact or found, place)
@@ -279,7 +279,9 @@ def _rules(
     for prefix in ("", *(common[:end] for end in levels)):
         tail = cell[len(prefix) :] if prefix else cell.removeprefix("./").removeprefix("/")
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
-            if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
+            if normalised(text) == normalised(said) or normalised(text).endswith(
+                f"/{normalised(said)}"
+            ):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
                 break
     place = folder_of(file)

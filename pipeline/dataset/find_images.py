@@ -20,7 +20,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.file_column import Hints, Unclear
 from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.image_files import ImageFiles, alike, folder_of, masks_among
+from pipeline.dataset.image_files import ImageFiles, folder_of, masks_among, normalised
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.sources import (
     Fault,
@@ -189,7 +189,7 @@ def _named_by_path(text: str, index: ImageFiles) -> list[str]:
     """The images that a path, or else its end, may mean."""
     levels = text.replace("\\", "/").split("/")
     for start in range(len(levels)):  # what is above the dataset's folder fits nothing
-        if start and alike(levels[start - 1]) in index.folders:
+        if start and normalised(levels[start - 1]) in index.folders:
             break
         tail = "/".join(levels[start:])
         if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):

@@ -49,16 +49,16 @@ class ImageFiles:
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: alike(file.rpartition("/")[2]))
+        return grouped(self.files, lambda file: normalised(file.rpartition("/")[2]))
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: alike(stem(file.rpartition("/")[2])))
+        return grouped(self.files, lambda file: normalised(stem(file.rpartition("/")[2])))
 
     @cached_property
     def folders(self) -> frozenset[str]:
         """The names of all folders on the way to a file."""
-        return frozenset(alike(name) for file in self.files for name in file.split("/")[:-1])
+        return frozenset(normalised(name) for file in self.files for name in file.split("/")[:-1])
 
     @cached_property
     def below(self) -> dict[str, list[str]]:
@@ -71,16 +71,17 @@ class ImageFiles:
 
     @cached_property
     def by_folder(self) -> dict[str, list[str]]:
-        return grouped(self.below, lambda folder: alike(folder.rpartition("/")[2]))
+        return grouped(self.below, lambda folder: normalised(folder.rpartition("/")[2]))
 
     def folders_named(self, cell: Any) -> list[str]:
         """The folders that a cell may mean, by its path or by the end of theirs."""
-        said = alike(path_in(cell).strip("/"))
+        said = normalised(path_in(cell).strip("/"))
         alike_named = self.by_folder.get(said.rpartition("/")[2], [])
         return [
             folder
             for folder in alike_named
-            if f"/{alike(folder)}".endswith(f"/{said}") or said.endswith(f"/{alike(folder)}")
+            if f"/{normalised(folder)}".endswith(f"/{said}")
+            or said.endswith(f"/{normalised(folder)}")
         ]
 
     def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
@@ -95,7 +96,7 @@ class ImageFiles:
         if not deep and not any_suffix and not any_case:
             return []
         name = tail.rpartition("/")[2]
-        named = self.by_name.get(alike(name), [])
+        named = self.by_name.get(normalised(name), [])
         if len(named) == 1 and deep and not head and named[0].endswith(f"/{tail}"):
             return list(named)
 
@@ -106,21 +107,21 @@ class ImageFiles:
 
         found = [file for file in named if fits(file, tail)]
         if not found and any_case:
-            found = [file for file in named if fits(alike(file), alike(tail))]
+            found = [file for file in named if fits(normalised(file), normalised(tail))]
         if not found and any_suffix:
             folders = tail[: len(tail) - len(name)]
             wanted_stem = folders + stem(name)
-            for file in self.by_stem.get(alike(stem(name)), []):
+            for file in self.by_stem.get(normalised(stem(name)), []):
                 without = stem_path(file)
                 if any_case:
-                    without, wanted_stem = alike(without), alike(wanted_stem)
+                    without, wanted_stem = normalised(without), normalised(wanted_stem)
                 if fits(without, wanted_stem):
                     found.append(file)
         return found
 
     def are_named(self, cell: str) -> bool:
         """Whether a table's cell is the name of a file; a word without digits is none."""
-        name = alike(cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0])
+        name = normalised(cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0])
         if name in self.by_name:
             return True
         known = name in self.by_stem or stem(name) in self.by_stem
@@ -132,8 +133,8 @@ class ImageFiles:
         return [f for f in self.files if f not in listed and folder_of(f) in folders]
 
 
-def alike(text: str) -> str:
-    """The same for names that differ in letter case, or in how their accents are written."""
+def normalised(text: str) -> str:
+    """In small letters and Unicode's NFC, so that names which differ only in these are equal."""
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
 
 
