@@ -40,7 +40,7 @@ from pipeline.models.__main__ import completed
 from pipeline.race import __main__ as race_command
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _prepare
-from pipeline.race.field import budget_of, command_of, not_counted, told_not_counted
+from pipeline.race.field import budget_of, command_of, not_counted, not_counted_message
 from pipeline.race.search import (
     RUN,
     Action,
@@ -315,10 +315,10 @@ def test_runs_of_another_size_recipe_rate_or_split_do_not_count(tmp_path: Path) 
     assert set(found.values()) == set(other)
     path.write_text(path.read_text().replace("image_size: 64", "image_size: 48"))
     found = not_counted(tmp_path, read_study(path), "digits")
-    assert told_not_counted("digits", found.values()) == (
+    assert not_counted_message("digits", found.values()) == (
         "digits: 3 runs at 64 pixels and 1 run of other recipes do not count"
     )
-    assert told_not_counted("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
+    assert not_counted_message("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
 
 
 def test_a_run_from_before_a_key_counts_where_the_recipe_leaves_the_key_at_its_default(

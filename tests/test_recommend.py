@@ -1576,10 +1576,11 @@ def test_a_model_no_better_than_chance_is_called_that(study: Path, capsys):
 
 def test_models_that_ran_once_are_said_to_show_nothing_of_how_runs_vary(study: Path, capsys):
     said = "No model was run twice with quickstart, so nothing is known of how runs vary"
+    uncertain = "and all this is less certain than it looks: run more seeds."
     assert said not in ask(tables(study), capsys)["certainty"]
     write_study(study, seeds=[0])
     told = ask(tables(study), capsys)["certainty"]
-    assert f"(95 %, images, 1 seed). {said}: less sure than this." in told
+    assert f"(95 %, images, 1 seed). {said}, {uncertain}" in told
 
 
 def test_one_model_has_no_place_and_no_probability_to_be_the_best(study: Path, capsys):

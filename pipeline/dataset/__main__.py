@@ -28,16 +28,16 @@ from pipeline.dataset.checks import (
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import odd_labels
-from pipeline.dataset.images import dim, number_of, without_label
+from pipeline.dataset.images import bits_used, number_of, without_label
 from pipeline.dataset.meta import (
     across_parts,
     array_meta,
-    asked,
+    config_sha256,
     decoded_table,
     describe,
     find_earlier,
-    kept,
     same_pixels,
+    still_valid,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.dataset.sources import Fault, Source
@@ -64,7 +64,7 @@ def main(config: DictConfig) -> None:
         which = "it is" if n == 1 else f"all {n} are"
         raise PipelineError(f"{error}: {which} listed in {listing}") from None
     listing.unlink(missing_ok=True)
-    _tell(wanted.out, meta)
+    _print_summary(wanted.out, meta)
 
 
 def prepare(wanted: Preparation) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
             "duplicates_across_parts": across_parts(chosen, alike),
             "split": vars(wanted.split),
             "archive_sha256": archive_sha256,
-            "asked": asked(wanted),
+            "asked": config_sha256(wanted),
             "arrays": {array_name(array): array_meta(folder, array) for array in wanted.arrays},
         }
         write_json(folder / "meta.json", meta)
@@ -96,7 +96,7 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
 
 def _keep_prepared(wanted: Preparation, source: Path) -> dict[str, Any]:
     """Where the source is gone, what was prepared of it is as good as ever."""
-    meta = kept(wanted)
+    meta = still_valid(wanted)
     if meta is None:
         raise PipelineError(
             f"dataset.source: {source} is not there, and {wanted.out} holds nothing that was "
@@ -143,7 +143,7 @@ def _leave_out(
 
 def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
     """What to say of images of 16 bits that leave the upper ones empty; too dark is an error."""
-    found = dim(each.peculiar for each in facts)
+    found = bits_used(each.peculiar for each in facts)
     if found is None or found[1] == 16:
         return []
     n_images, bits = found
@@ -188,7 +188,7 @@ def _fault_table(faults: Sequence[Fault]) -> pd.DataFrame:
     return pd.DataFrame([(each.file, each.reason) for each in faults], columns=["file", "reason"])
 
 
-def _tell(out: Path, meta: dict[str, Any]) -> None:
+def _print_summary(out: Path, meta: dict[str, Any]) -> None:
     parts = ", ".join(f"{meta[f'n_{part}']} {part}" for part in PARTS if meta[f"n_{part}"])
     print(
         f"{out}: {meta['n_images']} images ({parts}), {meta['n_classes']} classes, "

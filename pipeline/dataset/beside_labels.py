@@ -216,7 +216,7 @@ def _begins_with_names(each: ImageTable, index: ImageFiles) -> bool:
     return found is not None and found.of_row == each.file_column.of_row
 
 
-def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
+def agreement_of_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
     """What the folders say beside a table, in words; `Unclear` where that is something else."""
     try:
         reading = read_folders(files, hints, beside_table=True)

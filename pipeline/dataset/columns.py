@@ -155,7 +155,7 @@ def groups_in(columns: Sequence[str]) -> list[str]:
     return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
-def doubt(table: pd.DataFrame, label: str) -> str:
+def why_doubtful(table: pd.DataFrame, label: str) -> str:
     """In words, why labels may not be of whole images, or no classes; empty where all is well."""
     if box := _box_columns(table, label):
         return f"may be of an object in the image, whose box is in {listed(box)}"

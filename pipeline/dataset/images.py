@@ -1,8 +1,8 @@
 """Decodes one file's bytes to RGB pixels, and resizes those to uint8 arrays.
 
-The rule is the same for every file: an image is what a viewer shows. The first frame; turned as its
-EXIF orientation says; what is transparent lies on white; of 16-bit grey the upper 8 bits (`dim`
-says where those are all but empty); everything else (grey, palette, CMYK, YCbCr, ...) as Pillow
+The rule is the same for every file: an image is what a viewer shows. The first frame, turned as its
+EXIF orientation says; transparent parts on white; of 16-bit grey the upper 8 bits (`bits_used` says
+whether those are nearly empty); everything else (grey, palette, CMYK, YCbCr, ...) as Pillow
 converts it to RGB. A file with none of these peculiarities gives exactly the pixels that fastai's
 `PILImage.create` and `Resize(size, method="squish")` give.
 """
@@ -118,7 +118,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         return image if image.mode == mode else image.convert(mode)
 
 
-def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:
+def bits_used(peculiar: Iterable[str]) -> tuple[int, int] | None:
     """Of the images of 16 bits: how many, and how many bits the brightest of them needs."""
     words = [each.split() for each in peculiar]
     bits = [

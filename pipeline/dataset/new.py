@@ -102,7 +102,7 @@ def main(
     _write(config, dataset_yaml(name, path, recognised))
     print(f"{config}: {summary(recognised)}.")
     faults, rare = recognised.source.faults, list(rare_classes(name, recognised.source))
-    for line in (*told(recognised, root), *odd, *_told_faults(faults), *rare):
+    for line in (*summary_lines(recognised, root), *odd, *_fault_lines(faults), *rare):
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
     print(_what_next(name, config, bool(faults), bool(rare)))
@@ -217,7 +217,7 @@ def _yaml_value(value: Any) -> str:
     return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)
 
 
-def told(recognised: Recognised, root: Path) -> Iterator[str]:
+def summary_lines(recognised: Recognised, root: Path) -> Iterator[str]:
     """Lines that a person can check in ten seconds."""
     source = recognised.source
     yield f"read: {recognised.rule}."
@@ -240,7 +240,7 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
         yield f"suspicious: {line}"
 
 
-def _told_faults(faults: Sequence[Fault]) -> Iterator[str]:
+def _fault_lines(faults: Sequence[Fault]) -> Iterator[str]:
     """The first faults, a line each, and what they mean."""
     for fault in faults[:MOST_FAULTS]:
         yield f"fault: {fault.file}: {fault.reason}"

@@ -16,15 +16,15 @@ from typing import Any
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
     SAME,
+    agreement_of_folders,
     lists_beside,
     refuse_lost_columns,
     refuse_not_understood,
     refuse_other_lists,
     refuse_unread_parts,
-    said_by_folders,
     unread_parts,
 )
-from pipeline.dataset.columns import doubt, groups_in, says_more
+from pipeline.dataset.columns import groups_in, says_more, why_doubtful
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
 from pipeline.dataset.find_images import (
     find_images,
@@ -283,7 +283,7 @@ def _by_tables(
     rule += lists.add_to(images)
     beside = ""
     if hints.table is None and hints.label is None:
-        beside = said_by_folders(found, index.files, hints)
+        beside = agreement_of_folders(found, index.files, hints)
     if hints.label is None and beside != SAME:
         _refuse_doubtful(found)
     rule += beside
@@ -300,7 +300,7 @@ def _refuse_doubtful(found: LabelTables) -> None:
     """Raise where labels may be of objects in the images, or measurements."""
     label = found.images["label"]
     for each in found.group:
-        if isinstance(label, str) and (why := doubt(each.frame, label)):
+        if isinstance(label, str) and (why := why_doubtful(each.frame, label)):
             raise Unclear(
                 f"{each.name}: column {label} {why}: write --label {quote(label)} if it gives the "
                 "class of the whole image, or a CSV with a column of file names and one of classes"

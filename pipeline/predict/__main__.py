@@ -33,8 +33,8 @@ from pipeline.dataset.images import (
     SUFFIXES,
     NotAnImage,
     Picture,
+    bits_used,
     decode,
-    dim,
     number_of,
 )
 from pipeline.results import write_result
@@ -209,7 +209,7 @@ def _report_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path)
 
 def _report_dim(peculiar: Sequence[str]) -> None:
     """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
-    known = dim(peculiar)
+    known = bits_used(peculiar)
     if known and known[1] <= MOST_DIM_BITS:
         print(
             f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "

@@ -36,13 +36,13 @@ from pipeline.race.field import (
     field_of,
     models_asked,
     not_counted,
+    not_counted_message,
     probe_path,
     records_of,
     refuse_all,
     rules_of,
     runs_at_a_time,
     tables_differ,
-    told_not_counted,
 )
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
@@ -108,7 +108,7 @@ def main(
     with redirect_stdout(sys.stderr if json else sys.stdout):
         contest.check()
         if other := not_counted(root, study, dataset):
-            print(told_not_counted(dataset, other.values()))
+            print(not_counted_message(dataset, other.values()))
         if not dry_run:
             _prepare(contest, study, contest.cells(study, other))
         data = prepared(root, dataset)

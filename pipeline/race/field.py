@@ -319,7 +319,7 @@ def decided(study: Study, dataset: str, fits: Iterable[Cell]) -> list[Decided]:
     ]
 
 
-def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
+def not_counted_message(dataset: str, reasons: Iterable[str]) -> str:
     """`tex: 6 runs at 64 pixels do not count`: how many runs do not, for each reason."""
     counts = Counter(reasons)
     each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]

@@ -25,8 +25,9 @@ from pipeline.statistics.answer import (
     same_error,
     sentence_of_test,
     some_others,
+    warnings_about,
 )
-from pipeline.statistics.comparison import DECIMALS, IMAGES
+from pipeline.statistics.comparison import DECIMALS
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.fit_times import (
     AT_MOST,
@@ -273,14 +274,7 @@ def certainty(choice: Choice) -> str:
         f"{best} error lies in {interval} (95 %, {first['interval_covers']}, "
         f"{first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
-    if first["interval_covers"] == IMAGES:
-        text += (
-            f" No model was run twice with {first['recipe']}, so nothing is known of how runs "
-            "vary: less sure than this."
-        )
-    if first["error_rate_mean"] >= first["chance_error_rate"]:
-        text += " It is no better than chance: the recipe is wrong, and the order means nothing."
-    return text
+    return " ".join([text, *warnings_about(first)])
 
 
 def in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:
