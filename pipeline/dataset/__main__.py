@@ -28,7 +28,7 @@ from pipeline.dataset.checks import (
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import odd_labels
-from pipeline.dataset.images import bits_used, number_of, without_label
+from pipeline.dataset.images import bits_used
 from pipeline.dataset.meta import (
     across_parts,
     array_meta,
@@ -40,7 +40,7 @@ from pipeline.dataset.meta import (
     still_valid,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
-from pipeline.dataset.sources import Fault, Source
+from pipeline.dataset.sources import Fault, Source, number_of
 
 SHOWN_FAULTS = 50
 DARK_BITS = 12  # of 16 at most: fewer than 5 of the 8 that are kept say anything
@@ -162,8 +162,9 @@ def _notes_of_labels(
 ) -> Iterator[str]:
     """What to say of images without a label, labels alike, and pictures with several labels."""
     if source.unlabelled:
-        first = source.unlabelled[0]
-        yield f"{without_label(len(source.unlabelled))} (first: {first})"
+        none = "image has no label and is", "images have no label and are"
+        n_unlabelled = number_of(len(source.unlabelled), *none)
+        yield f"{n_unlabelled} not used (first: {source.unlabelled[0]})"
     yield from odd_labels(set(chosen.classes))
     images = [[chosen.images[row] for row in rows] for rows in alike]
     unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]

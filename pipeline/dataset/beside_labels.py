@@ -27,7 +27,6 @@ from pipeline.dataset.image_tables import (
     images_named_by,
     in_order,
 )
-from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import (
     Layout,
@@ -35,6 +34,7 @@ from pipeline.dataset.sources import (
     grouped,
     listed,
     named_files,
+    number_of,
     part_in_words,
     parts_of_paths,
     suffix_of,

@@ -1,7 +1,7 @@
 """A dataset's configuration and its images, checked before any fine-tune starts."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -13,16 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
-from pipeline.dataset.folder_names import (
-    misspelt_labels,
-    numbered_labels,
-    odd_labels,
-    sorted_classes,
-)
-from pipeline.dataset.image_files import empty_folders
-from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, decode, number_of
+from pipeline.dataset.folder_names import sorted_classes
+from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, decode
 from pipeline.dataset.prepared import LABEL_SEPARATOR
-from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
+from pipeline.dataset.sources import (
+    Fault,
+    Found,
+    Source,
+    as_list,
+    grouped,
+    listed,
+    number_of,
+)
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
@@ -207,38 +209,6 @@ def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, s
                 said = ", ".join(found[other].labels) or "no label"
                 reasons[row] = f"the same file as {found[other].file}, whose label is {said}"
     return reasons
-
-
-def suspicious(source: Source, root: Path) -> Iterator[str]:
-    """What names and folders say that may be a mistake in the data, in words."""
-    counts = Counter(label for image in source.images for label in image.labels)
-    yield from odd_labels(set(counts))
-    yield from numbered_labels(set(counts))
-    yield from misspelt_labels(counts)
-    yield from _classes_and_groups_in_parts(source.images)
-    if empty := empty_folders(root):
-        yield f"empty folders: {listed(empty)}"
-
-
-def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
-    """Classes that are in one part only; groups that are in several."""
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    parts_of_group: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        if image.part is not None:
-            labels_of[image.part].update(image.labels)
-            if image.group is not None:
-                parts_of_group[image.group].add(image.part)
-    if len(labels_of) > 1:
-        for part in (part for part in PART_NAMES if part in labels_of):
-            others = set().union(*(each for other, each in labels_of.items() if other != part))
-            if alone := sorted(labels_of[part] - others):
-                yield f"classes only in {part}: {listed(alone)}"
-    if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
-        yield (
-            f"{number_of(len(shared), 'group is', 'groups are')} in several of the given parts "
-            f"({listed(shared)}): write split: stratified, which keeps groups whole"
-        )
 
 
 @dataclass(frozen=True)

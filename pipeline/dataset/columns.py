@@ -25,7 +25,6 @@ from pipeline.dataset.file_column import (
     without_box,
     zeros_and_ones,
 )
-from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import (
     COUNTS,
     column_key,
@@ -36,7 +35,7 @@ from pipeline.dataset.label_tables import (
     ones_per_row,
     part_of,
 )
-from pipeline.dataset.sources import listed, part_named, words
+from pipeline.dataset.sources import listed, number_of, part_named, words
 from pipeline.dataset.table_files import BOX
 
 _LABEL_NAMES = """label labels tag tags class classes category categories target class_name

@@ -5,7 +5,7 @@ Those need no network: scikit-learn's 1,797 real handwritten digits (UCI, CC BY 
 
 import inspect
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +20,7 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.file_column import Hints, Unclear
 from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.image_files import ImageFiles, folder_of, masks_among, normalised
+from pipeline.dataset.image_files import ImageFiles, folder_of, normalised, stem_path
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.sources import (
     Fault,
@@ -265,7 +265,7 @@ def _globs_of_parts(files: Sequence[str], hints: Hints) -> dict[str | None, str]
 
 def refuse_masks(files: Sequence[str]) -> None:
     """Raise where many images have the name of another and an ending, as masks and copies do."""
-    masks, end = masks_among(files)
+    masks, end = _masks_among(files)
     if len(masks) > 0.2 * len(files):
         one = len(masks) == 1
         called = "is called like another but ends" if one else "are called like others but end"
@@ -273,6 +273,21 @@ def refuse_masks(files: Sequence[str]) -> None:
             f"{len(masks)} of {len(files)} images {called} in {end}, such as "
             f"{masks[0]}: masks or copies? Move them away, or write --layout to use them as images"
         )
+
+
+def _masks_among(files: Sequence[str]) -> tuple[list[str], str]:
+    """The files beside one of their name but for `_mask` or the suffix, and that ending."""
+    known = Counter(map(stem_path, files))
+    masks = defaultdict[str, list[str]](list)
+    for file in files:
+        path = stem_path(file)
+        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", path)
+        if match and match[1] in known:
+            masks[match[2]].append(file)
+        elif known[path] > 1:
+            masks[file[len(path) :]].append(file)
+    ending = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
+    return masks[ending], ending
 
 
 def pattern_of_few(files: Sequence[str]) -> str:

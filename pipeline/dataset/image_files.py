@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, takewhile
@@ -170,9 +170,7 @@ def path_in(cell: Any) -> str:
     return text.replace("\\", "/")
 
 
-def wanted_path(
-    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
-) -> str:
+def wanted_path(rule: str, cell: Any, folder: str, prefix: str | None, remove: str | None) -> str:
     """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
     text = path_in(cell)
     if prefix and text.startswith(prefix):
@@ -311,47 +309,6 @@ def empty_folders(root: Path) -> list[str]:
         if files:
             full.update((folders[-1], *folders[-1].parents))
     return sorted(each.as_posix() for each in folders if each not in full and each.parent in full)
-
-
-def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str, str] | None:
-    """Two folders that hold files of the same stems, the first of which has a name in `called`."""
-    stems: dict[str, set[str]] = defaultdict(set)  # below each folder
-    for file in files:
-        levels = stem_path(file).split("/")
-        for depth in range(len(levels)):
-            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
-    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for folder, held in stems.items():
-        for each in held:
-            holders[each][folder.rpartition("/")[2]].append(folder)
-    for first in sorted(stems):
-        own = first.rpartition("/")[2]
-        if own.lower() not in called:
-            continue
-        shared = Counter[str]()
-        for each in stems[first]:
-            for name, same in holders[each].items():
-                if name != own:
-                    shared.update(same)
-        similar = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
-        if similar:
-            return first, min(similar)
-    return None
-
-
-def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
-    """The files beside one of their name but for `_mask` or the suffix, and that ending."""
-    known = Counter(map(stem_path, files))
-    masks = defaultdict[str, list[str]](list)
-    for file in files:
-        path = stem_path(file)
-        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", path)
-        if match and match[1] in known:
-            masks[match[2]].append(file)
-        elif known[path] > 1:
-            masks[file[len(path) :]].append(file)
-    ending = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
-    return masks[ending], ending
 
 
 def why_not_read(path: str, data: bytes) -> str:

@@ -35,9 +35,9 @@ from pipeline.dataset.sources import (
     as_list,
     grouped,
     listed,
+    part_in_words,
     parts_of_paths,
     suffix_of,
-    without_part,
 )
 from pipeline.dataset.table_files import BY_ID, NotATable, is_by_id
 
@@ -313,9 +313,15 @@ def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
     return ordered[0]
 
 
+def _without_part(name: str) -> str:
+    """A file's name in small letters, without the words in it that name a part."""
+    name = re.sub(r"train[-_ ]?val", "train", name.lower())
+    return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
+
+
 def _with_its_parts(table: ImageTable, tables: Sequence[ImageTable]) -> str:
     """The value of --table for a table and those that are called like it but for the part."""
-    alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
+    alike = [each for each in tables if _without_part(each.name) == _without_part(table.name)]
     parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
     together = len(parts) > 1 and len({each.part for each in parts}) == len(parts)
     if together and _are_of_one_shape(parts):

@@ -129,23 +129,6 @@ def bits_used(peculiar: Iterable[str]) -> tuple[int, int] | None:
     return (len(bits), max(bits)) if bits else None
 
 
-def number_of(n: int, one: str, several: str) -> str:
-    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
-    return f"{n} {one if n == 1 else several}"
-
-
-def without_label(n: int) -> str:
-    """That so many images have no label and are not used."""
-    none = "image has no label and is", "images have no label and are"
-    return f"{number_of(n, *none)} not used"
-
-
-def in_no_table(n: int, n_images: int) -> str:
-    """That so many of the images are in no table and are not used."""
-    are = "is" if n == 1 else "are"
-    return f"{n} of {n_images} images {are} in no table and {are} not used"
-
-
 def squish(image: Image.Image, size: int) -> np.ndarray:
     """uint8 [3, size, size]: the whole image, its shape not kept."""
     return _planes(image.resize((size, size), Image.Resampling.BILINEAR))

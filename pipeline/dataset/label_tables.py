@@ -354,7 +354,7 @@ def one_text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def part_of(value: str, column: str = "is_valid") -> str | None:
+def part_of(value: str, column: str) -> str | None:
     """The part that a cell names; in a column like `is_test`, yes and no name one."""
     if named := part_named(value.replace("-", "").replace("_", "")):
         return named

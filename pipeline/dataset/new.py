@@ -22,14 +22,14 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, replacing, write_text
-from pipeline.dataset.checks import Faulty, choose, look_at, read_config, suspicious
+from pipeline.dataset.checks import Faulty, choose, look_at, read_config
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import frames_of_videos
-from pipeline.dataset.folder_names import sorted_classes
-from pipeline.dataset.images import NotAnImage, decode, number_of, without_label
+from pipeline.dataset.folder_names import sorted_classes, suspicious
+from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Fault, Found, Source, listed
+from pipeline.dataset.sources import Fault, Found, Source, listed, number_of
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed
@@ -234,7 +234,9 @@ def summary_lines(recognised: Recognised, root: Path) -> Iterator[str]:
     for note in recognised.notes:
         yield f"left aside: {note}"
     if source.unlabelled:
-        yield f"left aside: {without_label(len(source.unlabelled))} ({listed(source.unlabelled)})"
+        none = "image has no label and is", "images have no label and are"
+        n_unlabelled = number_of(len(source.unlabelled), *none)
+        yield f"left aside: {n_unlabelled} not used ({listed(source.unlabelled)})"
     yield from _videos_across_parts(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"

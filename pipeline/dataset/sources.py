@@ -367,12 +367,6 @@ def _names_of_parts(file: str) -> tuple[list[str], list[str]]:
     return [each for each in folders if part_of_folder(each)], [word] if part_named(word) else []
 
 
-def without_part(name: str) -> str:
-    """A file's name in small letters, without the words in it that name a part."""
-    name = re.sub(r"train[-_ ]?val", "train", name.lower())
-    return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
-
-
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -395,3 +389,8 @@ def listed(values: Iterable[Any]) -> str:
     texts = [str(value) or "(empty)" for value in values]
     more = f", ... ({len(texts)} in all)" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more
+
+
+def number_of(n: int, one: str, several: str) -> str:
+    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
+    return f"{n} {one if n == 1 else several}"

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.images import number_of
-from pipeline.dataset.sources import PART_NAMES, Found, grouped
+from pipeline.dataset.sources import PART_NAMES, Found, grouped, number_of
 
 
 @dataclass(frozen=True)

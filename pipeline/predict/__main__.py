@@ -35,8 +35,8 @@ from pipeline.dataset.images import (
     Picture,
     bits_used,
     decode,
-    number_of,
 )
+from pipeline.dataset.sources import number_of
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
