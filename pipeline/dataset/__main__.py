@@ -25,6 +25,7 @@ from pipeline.dataset.checks import (
     choose,
     contradictions,
     read_config,
+    unlike_labels,
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import odd_labels
@@ -166,12 +167,7 @@ def _notes_of_labels(
         n_unlabelled = number_of(len(source.unlabelled), *none)
         yield f"{n_unlabelled} not used (first: {source.unlabelled[0]})"
     yield from odd_labels(set(chosen.classes))
-    images = [[chosen.images[row] for row in rows] for rows in alike]
-    unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
-    if unlike:
-        said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
-        there = number_of(len(unlike), "picture is", "pictures are")
-        yield f"{there} there under different labels ({said})"
+    yield from unlike_labels([chosen.images[row] for row in rows] for rows in alike)
 
 
 def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:

@@ -258,15 +258,19 @@ def _equal_files(
     return equal, [digests.get(image.file, "") for image in images]
 
 
-def _equal_pictures(equal: Sequence[Sequence[Found]]) -> Iterator[str]:
-    """What is odd about files with the same bytes."""
-    unlike = [each for each in equal if len({frozenset(image.labels) for image in each}) > 1]
-    if unlike:
-        different = {frozenset(image.labels): image for image in unlike[0]}.values()
-        labels = [f"{image.file}: {'+'.join(image.labels)}" for image in different]
+def unlike_labels(equal: Iterable[Sequence[Found]]) -> Iterator[str]:
+    """That some of the pictures, of which each is in several files, have different labels."""
+    labels_of = [{frozenset(image.labels): image for image in each} for each in equal]
+    if unlike := [each for each in labels_of if len(each) > 1]:
+        labels = [f"{image.file}: {', '.join(image.labels)}" for image in unlike[0].values()]
         has = number_of(len(unlike), "picture has", "pictures have")
         yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
-    rest = [each for each in equal if each not in unlike]
+
+
+def _equal_pictures(equal: Sequence[Sequence[Found]]) -> Iterator[str]:
+    """What is odd about files with the same bytes."""
+    yield from unlike_labels(equal)
+    rest = [each for each in equal if len({frozenset(image.labels) for image in each}) == 1]
     if across := [each for each in rest if len({image.part for image in each}) > 1]:
         files = listed(image.file for image in across[0])
         yield f"{number_of(len(across), 'picture is', 'pictures are')} in several parts ({files})"

@@ -37,8 +37,6 @@ from pipeline.dataset.sources import (
 )
 from pipeline.dataset.table_files import read_table
 
-MOST_READ = 1000  # tables
-
 
 class Nested(Unclear):
     """Folders in folders, of which the upper or the lower ones may be the classes."""
@@ -347,7 +345,7 @@ def _parallel_folders(files: Sequence[str]) -> tuple[str, str] | None:
 
 def refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
     """Raise where the class folders are called like the patients, or other groups, of a table."""
-    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_READ]:
+    for path in (each for each in paths if suffix_of(each) in (".csv", ".tsv")):
         try:
             table = read_table(root / path)
         except PipelineError:  # a text
