@@ -16,7 +16,7 @@ from sweep_workspace import make_workspace
 
 from pipeline.core.processes import PROGRESS_FILE, Progress, last_progress, report_progress
 from pipeline.sweep import loop as view_module
-from pipeline.sweep.jobs import Ended, Job, last_words
+from pipeline.sweep.jobs import Ended, Job, last_message
 from pipeline.sweep.loop import View, latest_progress
 
 TITLE = "digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
@@ -129,13 +129,13 @@ def test_a_datasets_warnings_do_not_take_its_summary_away(tmp_path: Path) -> Non
     one = job(tmp_path, "one")
     summary, notes = "data/datasets/d: 172 images (96 train, 76 valid)", "note: a\nwarning: b"
     one.log.write_text(f"decoding\n{summary}\n\n{notes}\n")
-    assert last_words(one, 0) == f"{summary}\n{notes}"
-    assert last_words(one, 1) == "warning: b"
+    assert last_message(one, 0) == f"{summary}\n{notes}"
+    assert last_message(one, 1) == "warning: b"
     for printed, said in (("a\nb\n", "b"), (notes, notes), ("", None)):
         one.log.write_text(printed)
-        assert last_words(one, 0) == said
+        assert last_message(one, 0) == said
     one.log.unlink()
-    assert last_words(one, 0) is None
+    assert last_message(one, 0) is None
 
 
 def test_progress_is_the_last_whole_line_that_a_fit_reported(

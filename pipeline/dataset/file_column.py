@@ -127,27 +127,22 @@ def _file_column(
 ) -> FileColumn | None:
     """A column as one that names images; None where it names none."""
     paths = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in column]
-    different = [path for path in dict.fromkeys(paths) if path and len(path) < 1000]
     for remove in (None, r"^[0-9a-f]{8}-"):  # Label Studio's, before the name of an upload
-        if rule := _rule(different, index, name, remove, hints):
-            of_row = tuple(rule.file_of.get(path) for path in paths)
-            return FileColumn(str(column.name), rule.keys, of_row, rule.strength)
+        if found := _paths_as_files(str(column.name), paths, index, name, remove, hints):
+            return found
     return None
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """How cells become files: the file of each, and the keys of `in_table` that say so."""
-
-    file_of: dict[str, str]
-    keys: dict[str, Any]
-    strength: int  # see `FileColumn`
-
-
-def _rule(
-    cells: Sequence[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
-) -> _Rule | None:
-    """The rule for cells of table `name` that name images; None where they name none."""
+def _paths_as_files(
+    column: str,
+    paths: Sequence[str],
+    index: ImageFiles,
+    name: str,
+    remove: str | None,
+    hints: Hints,
+) -> FileColumn | None:
+    """The files that the cells `paths` of table `name` mean, `remove` taken out of their names."""
+    cells = [path for path in dict.fromkeys(paths) if path and len(path) < 1000]
     folder = folder_of(name)
     fitting: dict[str, list[str]] = {}
     any_case = False
@@ -179,7 +174,8 @@ def _rule(
     keys = {"suffix": "any"} if n_by_stem and not bare else {}
     keys |= {"case": "any"} if any_case else {}
     keys = _path_keys(index, file_of, folder, bare, keys, remove, hints)
-    return _Rule(file_of, keys, 1 if numbers else 2 if bare else 3)
+    of_row = tuple(file_of.get(path) for path in paths)
+    return FileColumn(column, keys, of_row, 1 if numbers else 2 if bare else 3)
 
 
 def _of_chosen_folder(

@@ -65,11 +65,6 @@ class ImageTable(Table):
         return self.file_column.files
 
     @property
-    def named_and_columns(self) -> tuple[int, int]:
-        """How many rows name an image, and how many columns there are."""
-        return self.file_column.count, self.frame.shape[1]
-
-    @property
     def part(self) -> str | None:
         return part_in_name(self.name)
 
@@ -109,7 +104,7 @@ def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
         separators = [",", *separators_in(path), *blanks]
-    best: ImageTable | None = None
+    readings: list[ImageTable] = []
     folders: ImageTable | None = None
     unclear: Unclear | None = None
     for separator in separators:
@@ -124,13 +119,12 @@ def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None
         if file_column is None:
             folders = folders or _of_folders(name, frame, format_keys, index, hints)
             continue
-        found = ImageTable(name, frame, file_column, hints, format_keys)
-        if best is None or found.named_and_columns > best.named_and_columns:
-            best = found
-    if best is None:
+        readings.append(ImageTable(name, frame, file_column, hints, format_keys))
+    if not readings:
         if unclear is not None:
             raise unclear
         return folders
+    best = max(readings, key=lambda each: (each.file_column.count, each.frame.shape[1]))
     if suffix in (".txt", ".md") and best.file_column.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     best = replace(best, frame=with_lists(best.frame, _may_be_labels(best)))

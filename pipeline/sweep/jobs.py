@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended; `reason` is what it printed last (`last_words`), None if it printed nothing.
+    """How a job ended; `reason` is what it printed last (`last_message`), if anything.
 
     An exit code below zero is the signal that killed it.
     """
@@ -128,7 +128,7 @@ def last_line(log: Path) -> str | None:
     return next(reversed(_last_lines(log)), None)
 
 
-def last_words(job: Job, exit_code: int) -> str | None:
+def last_message(job: Job, exit_code: int) -> str | None:
     """The last line of a job's log. If the job is no fit and went well, notes do not count: it is
     the last other line, with the notes after it.
     """
