@@ -74,23 +74,21 @@ class SmallAndFast(Constraint):
 
 @dataclass(frozen=True)
 class Limit(Constraint):
-    """`column` of the leaderboard must not exceed `bound`, or be below it if `least`.
+    """`column` of the leaderboard, in `unit`, must be `bound` at most, or at least if `is_minimum`.
 
-    `unit` is written behind numbers of the column. Where it is null, `at_worst` may know a value
-    that the true one does not exceed (is not below if `least`), and `at_best` one that it is not
-    below.
+    Where it is null, columns `at_worst` and `at_best` may have bounds of the true value.
     """
 
     column: str
     bound: float
     unit: str
-    least: bool = False
+    is_minimum: bool = False
     at_worst: str | None = None
     at_best: str | None = None
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         """Bool per row; what is neither known nor bounded excludes nothing."""
-        values = self._least(rows)
+        values = self._at_best(rows)
         return self._holds(values) | values.isna()
 
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
@@ -98,8 +96,8 @@ class Limit(Constraint):
         missing: pd.Series = rows[self.column].isna() & self.keeps(rows)
         return missing & ~self._holds(rows[self.at_worst]) if self.at_worst else missing
 
-    def _least(self, rows: pd.DataFrame) -> pd.Series:
-        """The values, and where they are null what they are at best."""
+    def _at_best(self, rows: pd.DataFrame) -> pd.Series:
+        """The values; where they are null, their bounds at best."""
         values = rows[self.column].astype(float)
         if self.at_best is None or self.at_best not in rows:
             return values
@@ -107,7 +105,7 @@ class Limit(Constraint):
 
     def _holds(self, values: pd.Series) -> pd.Series:
         values = values.astype(float)
-        return values >= self.bound if self.least else values <= self.bound
+        return values >= self.bound if self.is_minimum else values <= self.bound
 
     def summary(self, rows: pd.DataFrame) -> str:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
@@ -117,8 +115,8 @@ class Limit(Constraint):
                 f" ({bounded} by the least that a fit takes alone, as every run shared the device)"
             )
         if len(out) == len(rows):
-            values = self._least(rows)
-            place = int((values.argmax if self.least else values.argmin)())
+            values = self._at_best(rows)
+            place = int((values.argmax if self.is_minimum else values.argmin)())
             has = "has at least" if pd.isna(rows[self.column].iloc[place]) else "has"
             model, nearest = rows["model"].iloc[place], values.iloc[place]
             text += f"; the nearest, {model}, {has} {nearest:.3g} {self.unit}"
@@ -127,7 +125,7 @@ class Limit(Constraint):
 
 @dataclass(frozen=True)
 class StrictLimit(Limit):
-    """A limit that a model is kept by only if it is known to keep it."""
+    """A limit that excludes what is not known."""
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         return self._holds(rows[self.column])
@@ -309,7 +307,7 @@ class Limits:
         if self.licence is not None:
             limits.append(CommercialLicence(f"{LICENCE} {COMMERCIAL}"))
         if self.min_ips is not None:
-            limits.append(StrictLimit(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
+            limits.append(StrictLimit(MIN_IPS, IPS, self.min_ips, "images/s", is_minimum=True))
         if self.max_latency is not None:
             bound = milliseconds_of(LATENCY, self.max_latency)
             limits.append(StrictLimit(LATENCY, MILLISECONDS, bound, "ms a batch"))
@@ -346,7 +344,14 @@ class Limits:
         if self.min_throughput is not None:
             column = "images_per_second_median"
             limits.append(
-                Limit(SPEED, column, self.min_throughput, "images/s", least=True, at_worst=AT_LEAST)
+                Limit(
+                    SPEED,
+                    column,
+                    self.min_throughput,
+                    "images/s",
+                    is_minimum=True,
+                    at_worst=AT_LEAST,
+                )
             )
         if self.smaller_and_faster_than_median:
             limits.append(SmallAndFast(SMALL))
@@ -356,7 +361,9 @@ class Limits:
         """The limits on published rows: a throughput, by the published one."""
         if self.min_throughput is None:
             return []
-        return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+        return [
+            Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", is_minimum=True)
+        ]
 
     def kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that the limits keep for which no run is needed."""

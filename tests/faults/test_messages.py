@@ -202,7 +202,7 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
     one_line(lambda: hydra_app.compose("finetune", []), "dataset=...", "digits")
     one_line(lambda: speed_of(OmegaConf.create({})), "speed.", "None", "true or false")
     none = pd.DataFrame({"top1": [70.0], "samples_per_second": [1.0], "model": ["a.b"]})
-    limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", least=True)
+    limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", is_minimum=True)
     one_line(lambda: shortlist(none, [limit], 1, None), "published speed")
     one_line(models.main, "name at least one model")
 
