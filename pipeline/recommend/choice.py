@@ -56,10 +56,10 @@ LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
     """The cells of these rows of runs.csv."""
-    columns = [runs[name] for name in CELL]
+    rows = runs[CELL].itertuples(index=False)
     return [
         Cell(str(dataset), str(model), str(recipe), int(seed))
-        for dataset, model, recipe, seed in zip(*columns, strict=True)
+        for dataset, model, recipe, seed in rows
     ]
 
 

@@ -342,16 +342,9 @@ class Limits:
             column, least = "steady_fit_seconds_median", SECONDS_AT_LEAST
             limits.append(Limit(TIME, column, bound, "s", at_worst=AT_MOST, at_best=least))
         if self.min_throughput is not None:
-            column = "images_per_second_median"
+            column, bound = "images_per_second_median", self.min_throughput
             limits.append(
-                Limit(
-                    SPEED,
-                    column,
-                    self.min_throughput,
-                    "images/s",
-                    is_minimum=True,
-                    at_worst=AT_LEAST,
-                )
+                Limit(SPEED, column, bound, "images/s", is_minimum=True, at_worst=AT_LEAST)
             )
         if self.smaller_and_faster_than_median:
             limits.append(SmallAndFast(SMALL))
