@@ -24,10 +24,21 @@ from pipeline.statistics.fit_times import (
 )
 from pipeline.timm_results.licences import commercial, shown
 
-GIB_OF = {
-    **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
-    **{"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30},
-}
+MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
+SMALL = "--smaller-and-faster-than-median"
+LICENCE, COMMERCIAL = "--licence", "commercial"
+COST, PRICE = "--max-cost", "--price-per-hour"
+MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
+FIT_ON = "--fit-on"
+REMAINING_COST = "remaining_cost"  # a column, with bounds; see costs.py
+REMAINING_COST_AT_MOST = "remaining_cost_at_most"
+REMAINING_COST_AT_LEAST = "remaining_cost_at_least"
+MEMORY_COLUMN = "fit_memory_gib"
+IN_ALL = "as the cost of the runs still to make and its last fit"
+IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
+RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
+GIB_OF = {"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10}
+GIB_OF |= {"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30}
 SECONDS_OF = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 
@@ -197,21 +208,6 @@ def _amount(option: str, text: str, units: dict[str, float], expected: str) -> f
     if not total > 0:
         raise PipelineError(f"{option} {text!r}: give {expected}, above 0")
     return total
-
-
-MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
-SMALL = "--smaller-and-faster-than-median"
-LICENCE, COMMERCIAL = "--licence", "commercial"
-COST, PRICE = "--max-cost", "--price-per-hour"
-MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
-FIT_ON = "--fit-on"
-REMAINING_COST = "remaining_cost"  # a column, with bounds; see costs.py
-REMAINING_COST_AT_MOST = "remaining_cost_at_most"
-REMAINING_COST_AT_LEAST = "remaining_cost_at_least"
-MEMORY_COLUMN = "fit_memory_gib"
-IN_ALL = "as the cost of the runs still to make and its last fit"
-IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
-RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 
 
 def memory_basis(rows: pd.DataFrame, cuda: bool) -> str:
