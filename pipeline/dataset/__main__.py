@@ -29,7 +29,7 @@ from pipeline.dataset.checks import (
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import odd_labels
-from pipeline.dataset.images import bits_used
+from pipeline.dataset.images import BITS_NEARLY_BLACK, bits_used
 from pipeline.dataset.meta import (
     across_parts,
     array_meta,
@@ -44,7 +44,6 @@ from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
 from pipeline.dataset.sources import Fault, Source, number_of
 
 SHOWN_FAULTS = 50
-DARK_BITS = 12  # of 16 at most: fewer than 5 of the 8 that are kept say anything
 
 
 def main(config: DictConfig) -> None:
@@ -150,7 +149,7 @@ def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str
     n_images, bits = found
     holding = number_of(n_images, "image of 16 bits holds", "images of 16 bits hold")
     said = f"{holding} at most {2**bits - 1:,} of 65,535"
-    if bits > DARK_BITS:
+    if bits > BITS_NEARLY_BLACK:
         return [f"{said}, so {'it is' if n_images == 1 else 'they are'} dark"]
     raise PipelineError(
         f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "

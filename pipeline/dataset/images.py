@@ -33,6 +33,7 @@ NO_MEMORY = "memory ran out while images were decoded: free some, then run again
 _HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 OF_16 = "-of-16"
+BITS_NEARLY_BLACK = 12  # of 16: of the 8 upper ones, which are kept, 4 at most are used
 _UNSCALED = ("I", "F")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
