@@ -212,7 +212,7 @@ def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
     for model in (0, 11):
         saw(race, model, 0.2, model)
     events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
-    told = {"root": tmp_path, "dataset": "d", "models": [], "asked": Limits(), "rules": race.rules}
+    told = {"root": tmp_path, "dataset": "d", "models": [], "limits": Limits(), "rules": race.rules}
     for jobs, places in ((None, 4), (6, 6)):
         contest = Contest(**told, budget=Budget(1e4, ""), jobs=jobs)
         actions, _ = contest._next(found, race, events, 60.0)

@@ -98,13 +98,13 @@ def main(
         json: print the certificate as JSON
     """
     root, rules = Path.cwd(), rules_of(confidence, regret)
-    asked = Limits(max_memory, min_throughput=min_throughput, licence=licence)
-    limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
+    limits = Limits(max_memory, min_throughput=min_throughput, licence=licence)
+    spendable = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
     refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
-    command = command_of(candidates, dataset, rules, asked)
-    contest = Contest(root, dataset, models, asked, rules, limit, jobs, command)
+    command = command_of(candidates, dataset, rules, limits)
+    contest = Contest(root, dataset, models, limits, rules, spendable, jobs, command)
     with redirect_stdout(sys.stderr if json else sys.stdout):
         contest.check()
         if other := not_counted(root, study, dataset):
@@ -177,7 +177,7 @@ class Contest:
     root: Path
     dataset: str
     models: list[str]
-    asked: Limits
+    limits: Limits
     rules: Rules
     budget: Budget
     jobs: int | None
@@ -243,7 +243,7 @@ class Contest:
         paths |= {cell.path(RUNS): cell.model for cell in self.cells(study, other)}
         of_race = [path for path in paths if path not in other]
         models = list(dict.fromkeys([*self.models, *(paths[path] for path in of_race)]))
-        field = field_of(self.root, study, self.dataset, models, self.asked)
+        field = field_of(self.root, study, self.dataset, models, self.limits)
         records = records_of(self.root, of_race)
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)
