@@ -31,7 +31,7 @@ from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
-from pipeline.dataset.sources import Found
+from pipeline.dataset.sources import LabelledImage
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
@@ -3270,7 +3270,7 @@ def boxes_of_cvat(tree: Tree) -> None:
 def test_frames_are_looked_for_at_the_names_of_folders_and_files_alone() -> None:
     """Tried from each letter on, these paths took more than ten times as long."""
     folder = "/".join(["a-long-name-of-a-folder"] * 20)
-    images = [Found(f"{folder}/{i:06x}-photo.jpg", ("oak",)) for i in range(3000)]
+    images = [LabelledImage(f"{folder}/{i:06x}-photo.jpg", ("oak",)) for i in range(3000)]
     begin = time.process_time()
     assert frames_of_videos(images) == ("", {})
     assert time.process_time() - begin < 3

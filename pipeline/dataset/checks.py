@@ -18,7 +18,7 @@ from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, deco
 from pipeline.dataset.prepared import LABEL_SEPARATOR
 from pipeline.dataset.sources import (
     Fault,
-    Found,
+    LabelledImage,
     Source,
     as_list,
     grouped,
@@ -66,7 +66,7 @@ class Chosen:
     """What goes into the index, and what was left out or is worth knowing."""
 
     rows: list[int]  # of the images found
-    images: list[Found]
+    images: list[LabelledImage]
     parts: list[str]
     classes: list[str]
     rejected: list[Fault]
@@ -74,7 +74,7 @@ class Chosen:
 
 
 def choose(
-    found: Sequence[Found],
+    found: Sequence[LabelledImage],
     reasons: Sequence[str],
     faults: Sequence[Fault],
     policy: Policy,
@@ -85,7 +85,7 @@ def choose(
     `reasons` says for each image found why it could not be decoded, or is empty.
     """
     file_faults = list(faults)
-    images: dict[int, Found] = {}  # that can be used, by their row
+    images: dict[int, LabelledImage] = {}  # that can be used, by their row
     for row, (image, reason) in enumerate(zip(found, reasons, strict=True)):
         if reason := reason or label_fault(image, policy.kind, policy.classes):
             file_faults.append(Fault(image.file, reason))
@@ -121,7 +121,7 @@ def choose(
     return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
 
 
-def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
+def label_fault(image: LabelledImage, kind: str, classes: Sequence[str] | None) -> str:
     """Why this image's labels cannot be used; empty if they can."""
     if not image.labels:
         return "no label"
@@ -135,7 +135,9 @@ def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
     return ""
 
 
-def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
+def few_images(
+    images: Iterable[LabelledImage], classes: Sequence[str], minimum: int
+) -> dict[str, str]:
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
     return {
@@ -147,8 +149,8 @@ def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) ->
 
 
 def without_classes(
-    images: Mapping[int, Found], classes: Sequence[str], reasons: dict[str, str]
-) -> tuple[dict[int, Found], list[str], list[Fault]]:
+    images: Mapping[int, LabelledImage], classes: Sequence[str], reasons: dict[str, str]
+) -> tuple[dict[int, LabelledImage], list[str], list[Fault]]:
     """The same without the classes in `reasons`; an image left without a label goes too."""
     kept, faults = {}, []
     for row, image in images.items():
@@ -161,7 +163,7 @@ def without_classes(
 
 
 def _raise_faults(
-    policy: Policy, found: Sequence[Found], of_files: list[Fault], of_classes: list[Fault]
+    policy: Policy, found: Sequence[LabelledImage], of_files: list[Fault], of_classes: list[Fault]
 ) -> None:
     """Raise with every fault that the policy does not allow for, a class named once."""
     faults, remedies = [], []
@@ -184,7 +186,7 @@ def _raise_faults(
         raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", faults)
 
 
-def _renamed(policy: Policy, found: Sequence[Found]) -> str:
+def _renamed(policy: Policy, found: Sequence[LabelledImage]) -> str:
     """What begins a message where the images have other labels than the YAML; else empty."""
     labels, classes = {label for image in found for label in image.labels}, policy.classes or []
     new, gone = sorted(labels.difference(classes)), [each for each in classes if each not in labels]
@@ -194,7 +196,7 @@ def _renamed(policy: Policy, found: Sequence[Found]) -> str:
     return f"{wrong}: correct conf/dataset/{policy.name}.yaml; or else "
 
 
-def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, str]:
+def contradictions(found: Sequence[LabelledImage], hashes: Sequence[str]) -> dict[int, str]:
     """The rows of equal files with different labels, each with the reason that it is one.
 
     `hashes` are the files' SHA-256; an empty one is unknown.
@@ -241,8 +243,8 @@ def look_at(source: Source, kind: str, root: Path, seen: Mapping[str, str]) -> L
 
 
 def _equal_files(
-    source: Source, images: Sequence[Found], root: Path
-) -> tuple[list[list[Found]], list[str]]:
+    source: Source, images: Sequence[LabelledImage], root: Path
+) -> tuple[list[list[LabelledImage]], list[str]]:
     """Images whose files have the same bytes, and the SHA-256 of each file; empty of one that was
     not read. Files of one size are read, as far as that is quick.
     """
@@ -258,7 +260,7 @@ def _equal_files(
     return equal, [digests.get(image.file, "") for image in images]
 
 
-def unlike_labels(equal: Iterable[Sequence[Found]]) -> Iterator[str]:
+def unlike_labels(equal: Iterable[Sequence[LabelledImage]]) -> Iterator[str]:
     """That some of the pictures, of which each is in several files, have different labels."""
     labels_of = [{frozenset(image.labels): image for image in each} for each in equal]
     if unlike := [each for each in labels_of if len(each) > 1]:
@@ -267,7 +269,7 @@ def unlike_labels(equal: Iterable[Sequence[Found]]) -> Iterator[str]:
         yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
 
 
-def _equal_pictures(equal: Sequence[Sequence[Found]]) -> Iterator[str]:
+def _equal_pictures(equal: Sequence[Sequence[LabelledImage]]) -> Iterator[str]:
     """What is odd about files with the same bytes."""
     yield from unlike_labels(equal)
     rest = [each for each in equal if len({frozenset(image.labels) for image in each}) == 1]

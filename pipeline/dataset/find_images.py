@@ -24,7 +24,7 @@ from pipeline.dataset.image_files import ImageFiles, folder_of, normalised, stem
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.sources import (
     Fault,
-    Found,
+    LabelledImage,
     Source,
     as_list,
     by_name,
@@ -42,7 +42,9 @@ from pipeline.dataset.table_files import text_rows
 def digits() -> Source:
     """1,797 images of one digit each."""
     images, targets = _bundled()
-    found = [Found(f"digit-{row:04d}.pgm", (str(target),)) for row, target in enumerate(targets)]
+    found = [
+        LabelledImage(f"digit-{row:04d}.pgm", (str(target),)) for row, target in enumerate(targets)
+    ]
     files = (image.file for image in found)
     return Source(found, Drawn(dict(zip(files, images, strict=True))))
 
@@ -53,13 +55,13 @@ def mosaics(count: int, valid_pct: float, seed: int) -> Source:
     parts = np.array(stratified(digits().images, Split("stratified", valid_pct, 0.0, seed)))
     random = np.random.RandomState(seed)
     n_valid = round(count * valid_pct)
-    found: list[Found] = []
+    found: list[LabelledImage] = []
     pixels = {}
     for part, n_images in {"train": count - n_valid, "valid": n_valid}.items():
         for four in _fours(np.flatnonzero(parts == part), n_images, random):
             file = f"mosaic-{len(found):04d}.pgm"
             labels = sorted({str(targets[row]) for row in four})
-            found.append(Found(file, tuple(labels), part))
+            found.append(LabelledImage(file, tuple(labels), part))
             pixels[file] = np.block([[images[a] for a in four[:2]], [images[b] for b in four[2:]]])
     return Source(found, Drawn(pixels))
 
@@ -350,14 +352,14 @@ def in_groups(source: Source, pattern: str) -> Source:
     return replace(source, images=images)
 
 
-def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found]]]:
+def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
     """The `group_pattern` of images that are called like frames, and those of each video.
 
     The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
     alone (of GTSRB's tracks), and most frames follow each other at one distance.
     """
     for pattern in _OF_VIDEOS:
-        videos: dict[str, list[Found]] = {}
+        videos: dict[str, list[LabelledImage]] = {}
         for image in images:
             if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
                 videos.setdefault(match["group"], []).append(image)
@@ -369,7 +371,7 @@ def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found
     return "", {}
 
 
-def _is_of_video(match: re.Match[str], image: Found) -> bool:
+def _is_of_video(match: re.Match[str], image: LabelledImage) -> bool:
     name = match["group"].rpartition("/")[2]
     if name in image.labels:
         return False
@@ -377,7 +379,7 @@ def _is_of_video(match: re.Match[str], image: Found) -> bool:
     return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
 
 
-def _in_a_row(frames: Sequence[Found]) -> bool:
+def _in_a_row(frames: Sequence[LabelledImage]) -> bool:
     """Whether most frames follow each other at one distance, and none has the other's number."""
     found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
     numbers = sorted(int(match[1]) for match in found if match)

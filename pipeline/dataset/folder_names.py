@@ -12,7 +12,7 @@ from pipeline.dataset.file_column import NO_IMAGES, Unclear
 from pipeline.dataset.image_files import empty_folders
 from pipeline.dataset.sources import (
     PART_NAMES,
-    Found,
+    LabelledImage,
     Source,
     grouped,
     listed,
@@ -152,7 +152,7 @@ def suspicious(source: Source, root: Path) -> Iterator[str]:
         yield f"empty folders: {listed(empty)}"
 
 
-def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
+def _classes_and_groups_in_parts(images: Sequence[LabelledImage]) -> Iterator[str]:
     """Classes that are in one part only; groups that are in several."""
     labels_of: dict[str, set[str]] = defaultdict(set)
     parts_of_group: dict[str, set[str]] = defaultdict(set)

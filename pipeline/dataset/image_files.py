@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Found, files_below, grouped, suffix_of
+from pipeline.dataset.sources import LabelledImage, files_below, grouped, suffix_of
 from pipeline.dataset.table_files import (
     NotATable,
     plain_separator,
@@ -127,7 +127,7 @@ class ImageFiles:
         known = name in self.by_stem or stem(name) in self.by_stem
         return known and any(map(str.isdigit, name))
 
-    def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
+    def beside(self, images: Sequence[LabelledImage], listed: set[str]) -> list[str]:
         """The images that lie in the folders of `images` and that no row names."""
         folders = {folder_of(image.file) for image in images}
         return [f for f in self.files if f not in listed and folder_of(f) in folders]

@@ -29,7 +29,7 @@ from pipeline.dataset.find_images import frames_of_videos
 from pipeline.dataset.folder_names import sorted_classes, suspicious
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Fault, Found, Source, listed, number_of
+from pipeline.dataset.sources import Fault, LabelledImage, Source, listed, number_of
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed
@@ -270,12 +270,12 @@ def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
         )
 
 
-def _images_per_class(images: Sequence[Found]) -> Counter[str]:
+def _images_per_class(images: Sequence[LabelledImage]) -> Counter[str]:
     """How many images each class has."""
     return Counter(label for image in images for label in image.labels)
 
 
-def _largest_classes(images: Sequence[Found]) -> str:
+def _largest_classes(images: Sequence[LabelledImage]) -> str:
     counts = _images_per_class(images)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
     more = f", ... ({len(counts)} classes in all)" if len(counts) > len(shown) else ""
@@ -326,9 +326,9 @@ def _draw_sheet(shown: Sequence["Tile"], title: str, rule: str, path: Path) -> N
         sheet.save(beside, "PNG")
 
 
-def examples(images: Sequence[Found]) -> list[Found]:
+def examples(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Up to 64 images with as many labels among them as possible, evenly taken from each."""
-    of_label: dict[str, list[Found]] = {}
+    of_label: dict[str, list[LabelledImage]] = {}
     for image in images:
         for label in image.labels or ("",):
             of_label.setdefault(label, []).append(image)
@@ -348,12 +348,12 @@ def _evenly(values: Sequence[T], count: int) -> list[T]:
 class Tile:
     """One image of the sheet, drawn small, and why it cannot be read; empty if it can."""
 
-    image: Found
+    image: LabelledImage
     picture: Image.Image
     fault: str = ""
 
 
-def _tile(source: Source, image: Found) -> Tile:
+def _tile(source: Source, image: LabelledImage) -> Tile:
     tile = Image.new("RGB", (TILE, TILE), "#eeeeee")
     try:
         pixels = decode(source.read(image.file)).pixels

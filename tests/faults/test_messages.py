@@ -174,9 +174,9 @@ def test_what_a_dataset_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_decoder_that_the_kernel_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.dataset.sources import Found, Source
+    from pipeline.dataset.sources import LabelledImage, Source
 
-    source = Source([Found("a.png", ("a",))], _kill_me)
+    source = Source([LabelledImage("a.png", ("a",))], _kill_me)
     one_line(lambda: arrays.decode_all(source, [("squish", 4)], tmp_path), "killed", "memory")
 
 
