@@ -169,7 +169,7 @@ def test_the_recommended_model_breaks_no_limit_that_is_known_of_it(sweep, asked)
     for limit in asked.of_runs(choice.rows, 64):
         known = first.get(limit.column) if hasattr(limit, "column") else None
         if known is not None and pd.notna(known):
-            assert known >= limit.bound if limit.least else known <= limit.bound
+            assert known >= limit.bound if limit.is_minimum else known <= limit.bound
     lowest = choice.within["error_rate_mean"].min()
     assert first["error_rate_mean"] <= lowest + 1e-9
 
