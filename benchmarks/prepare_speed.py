@@ -25,7 +25,7 @@ from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.arrays import Array, decode_all
 from pipeline.dataset.checks import Policy, Preparation
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import FolderReader, Found, Source
+from pipeline.dataset.sources import FolderReader, LabelledImage, Source
 from pipeline.dataset.splits import Split
 
 REPEATS = 7
@@ -100,7 +100,7 @@ def main(root: Path) -> None:
         for path in root.rglob("*")
         if path.suffix.lower() in SUFFIXES
     )
-    source = Source([Found(file, ("x",)) for file in files], FolderReader(root))
+    source = Source([LabelledImage(file, ("x",)) for file in files], FolderReader(root))
     rounds = [
         [
             measured(lambda: pillow_alone(root, files)),

@@ -356,7 +356,7 @@ def test_the_same_picture_in_two_parts_is_told(
     copied.save(pictures / valid, "PNG")  # other bytes, the same pixels
     data = prepared(pictures, tmp_path / "out")
     assert data.meta["duplicates_across_parts"] == [[f"train: {train}", f"valid: {valid}"]]
-    dataset._tell(tmp_path / "out", data.meta)
+    dataset._print_summary(tmp_path / "out", data.meta)
     assert "warning: 1 picture is in more than one part" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pipeline.dataset import images
-from pipeline.dataset.images import SUFFIXES, NotAnImage, crop, decode, dim, squish
+from pipeline.dataset.images import SUFFIXES, NotAnImage, bits_used, crop, decode, squish
 
 RANDOM = np.random.RandomState(0)
 PHOTO = Image.fromarray(RANDOM.randint(0, 256, (8, 12, 3), dtype=np.uint8)).resize((48, 32))
@@ -99,9 +99,9 @@ def test_of_sixteen_bit_grey_the_upper_eight_count(format: str) -> None:
 def test_sixteen_bits_that_hold_fewer_are_known(format: str) -> None:
     data = encoded(Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)), format)
     assert decode(data).peculiar == ("16-bit", "12-of-16")
-    assert dim(["", "16-bit 12-of-16", "16-bit 9-of-16 rotated"]) == (2, 12)
-    assert dim(["16-bit 12-of-16", "16-bit"]) == (2, 16)
-    assert dim(["", "rotated"]) is None
+    assert bits_used(["", "16-bit 12-of-16", "16-bit 9-of-16 rotated"]) == (2, 12)
+    assert bits_used(["16-bit 12-of-16", "16-bit"]) == (2, 16)
+    assert bits_used(["", "rotated"]) is None
 
 
 def test_an_image_that_is_too_large_says_how_large_it_may_be() -> None:

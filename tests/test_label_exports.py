@@ -29,9 +29,9 @@ from pipeline.dataset.find_images import find_images, frames_of_videos
 from pipeline.dataset.folder_names import misspelt_labels, odd_labels
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
-from pipeline.dataset.new import dataset_yaml, told
+from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
-from pipeline.dataset.sources import Found
+from pipeline.dataset.sources import LabelledImage
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
@@ -3066,7 +3066,7 @@ def test_frames_of_one_video_are_told_and_kept_together_by_choice(
 ) -> None:
     truth = frames(Tree(tmp_path), form)
     found = recognise(tmp_path)
-    line = next(line for line in told(found, tmp_path) if "videos" in line)
+    line = next(line for line in summary_lines(found, tmp_path) if "videos" in line)
     assert line.startswith("suspicious: 54 images look like frames of 9 videos (")
     assert {image.group for image in found.source.images} == {None}
     pattern = line.partition("--group-pattern '")[2].partition("'")[0]
@@ -3074,14 +3074,15 @@ def test_frames_of_one_video_are_told_and_kept_together_by_choice(
     assert len({image.group for image in chosen.source.images}) == 9
     assert {image.file: image.labels[0] for image in chosen.source.images} == truth
     assert find_images(chosen.images, tmp_path).images == chosen.source.images
-    assert not any("videos" in line for line in told(chosen, tmp_path))
+    assert not any("videos" in line for line in summary_lines(chosen, tmp_path))
 
 
 def test_frames_in_folders_of_videos_beside_a_table_are_told(tmp_path: Path) -> None:
     truth = frames(tree := Tree(tmp_path), "clips/clip-{0}/{2:06d}.jpg")
     tree.text("labels.csv", "file,label", *(f"{name},{label}" for name, label in truth.items()))
     assert any(
-        "frames of 9 videos (clip-0, cl" in line for line in told(recognise(tmp_path), tmp_path)
+        "frames of 9 videos (clip-0, cl" in line
+        for line in summary_lines(recognise(tmp_path), tmp_path)
     )
 
 
@@ -3096,16 +3097,19 @@ def test_frames_in_folders_of_videos_beside_a_table_are_told(tmp_path: Path) -> 
 )
 def test_numbered_images_are_no_frames(form: str, tmp_path: Path) -> None:
     frames(Tree(tmp_path), form)
-    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+    assert not any("videos" in line for line in summary_lines(recognise(tmp_path), tmp_path))
 
 
 def test_videos_that_lie_whole_in_given_parts_are_not_told(tmp_path: Path) -> None:
     parts = ["train", "train", "val"]
     names = [f"{parts[v // 3]}/{KINDS[v % 3]}/video{v}_{f}.jpg" for v in range(9) for f in range(6)]
     Tree(tmp_path).image(*names)
-    assert not any("videos" in line for line in told(recognise(tmp_path), tmp_path))
+    assert not any("videos" in line for line in summary_lines(recognise(tmp_path), tmp_path))
     Tree(tmp_path).image("val/oak/video0_6.jpg")
-    assert any("frames of 1 video (video0)" in line for line in told(recognise(tmp_path), tmp_path))
+    assert any(
+        "frames of 1 video (video0)" in line
+        for line in summary_lines(recognise(tmp_path), tmp_path)
+    )
 
 
 @pytest.mark.parametrize(
@@ -3146,7 +3150,7 @@ def few_images_with_labels_in_their_names(tree: Tree) -> None:
 def test_classes_that_differ_in_a_number_are_told(tmp_path: Path) -> None:
     Tree(tmp_path).image(*(f"{n}/{i}.jpg" for n in ("cat_1", "cat_2", "dog_1") for i in range(9)))
     line = "suspicious: classes that differ in a number only: cat_1 and cat_2: call them alike if"
-    assert any(each.startswith(line) for each in told(recognise(tmp_path), tmp_path))
+    assert any(each.startswith(line) for each in summary_lines(recognise(tmp_path), tmp_path))
 
 
 def test_an_image_is_told_as_a_fault_or_as_not_used_and_never_as_both(tmp_path: Path) -> None:
@@ -3266,7 +3270,7 @@ def boxes_of_cvat(tree: Tree) -> None:
 def test_frames_are_looked_for_at_the_names_of_folders_and_files_alone() -> None:
     """Tried from each letter on, these paths took more than ten times as long."""
     folder = "/".join(["a-long-name-of-a-folder"] * 20)
-    images = [Found(f"{folder}/{i:06x}-photo.jpg", ("oak",)) for i in range(3000)]
+    images = [LabelledImage(f"{folder}/{i:06x}-photo.jpg", ("oak",)) for i in range(3000)]
     begin = time.process_time()
     assert frames_of_videos(images) == ("", {})
     assert time.process_time() - begin < 3

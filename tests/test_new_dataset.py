@@ -12,7 +12,7 @@ from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.checks import Faulty, read_config
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.new import dataset_yaml, told
+from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import in_class_folders
 
@@ -133,10 +133,10 @@ def test_images_outside_the_class_folders_are_told(tmp_path: Path, parts: tuple[
     assert len(found.source.images) == len(images)
     assert found.source.unlabelled == ["cover.jpg"]
     aside = "left aside: 1 image has no label and is not used (cover.jpg)"
-    assert aside in told(found, tmp_path / "photos")
+    assert aside in summary_lines(found, tmp_path / "photos")
     more = recognise(pictures(tmp_path / "photos", *images, "cover.jpg", "back.jpg"))
     aside = "left aside: 2 images have no label and are not used (back.jpg, cover.jpg)"
-    assert aside in told(more, tmp_path / "photos")
+    assert aside in summary_lines(more, tmp_path / "photos")
 
 
 def test_an_image_beside_one_part_is_no_test_part(tmp_path: Path) -> None:

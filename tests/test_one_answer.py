@@ -15,7 +15,7 @@ from pipeline.aggregate.leaderboard import leaderboard
 from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
 from pipeline.recommend.choice import Choice, certainty, choose, reason
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import Limits
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
 from pipeline.statistics.answer import (
@@ -54,11 +54,11 @@ sweeps = st.integers(1, 3).flatmap(
     ).map(tuple)
 )
 limits = st.builds(
-    Asked,
+    Limits,
     max_fit_time=st.sampled_from([None, "1s", "10s", "30s", "50s", "1h"]),
     min_throughput=st.sampled_from([None, 1.0, 30.0, 100.0, 1e4]),
     max_memory=st.sampled_from([None, "1GiB", "3GiB"]),
-    small_and_fast=st.booleans(),
+    smaller_and_faster_than_median=st.booleans(),
 )
 
 
@@ -120,7 +120,7 @@ def tables(sweep: tuple[Runs, ...], recipes: int) -> tuple[pd.DataFrame, pd.Data
     return board, runs.merge(answers, how="left", on=["dataset", "recipe", "model", "seed"])
 
 
-def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | None:
+def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Limits) -> Choice | None:
     """None where no model keeps the limits."""
     ranked = board[board["n"] > 0]
     try:
@@ -133,7 +133,7 @@ def chosen(board: pd.DataFrame, runs: pd.DataFrame, asked: Asked) -> Choice | No
 @given(sweeps, st.integers(1, 2))
 def test_without_limits_metrics_report_and_recommendation_name_one_model(sweep, recipes):
     board, runs = tables(sweep, recipes)
-    choice = chosen(board, runs, Asked())
+    choice = chosen(board, runs, Limits())
     assert choice is not None
     first = choice.rows.iloc[0]
     metrics, told = headline("d", runs, board, None), answer("d", board)
@@ -169,7 +169,7 @@ def test_the_recommended_model_breaks_no_limit_that_is_known_of_it(sweep, asked)
     for limit in asked.of_runs(choice.rows, 64):
         known = first.get(limit.column) if hasattr(limit, "column") else None
         if known is not None and pd.notna(known):
-            assert known >= limit.bound if limit.least else known <= limit.bound
+            assert known >= limit.bound if limit.is_minimum else known <= limit.bound
     lowest = choice.within["error_rate_mean"].min()
     assert first["error_rate_mean"] <= lowest + 1e-9
 
@@ -178,7 +178,7 @@ def test_the_recommended_model_breaks_no_limit_that_is_known_of_it(sweep, asked)
 @given(sweeps, st.sampled_from(["1s", "10s", "30s"]), st.sampled_from(["50s", "1h"]))
 def test_a_looser_limit_never_leaves_a_worse_model(sweep, tight, loose):
     board, runs = tables(sweep, 1)
-    first, second = (chosen(board, runs, Asked(max_fit_time=each)) for each in (tight, loose))
+    first, second = (chosen(board, runs, Limits(max_fit_time=each)) for each in (tight, loose))
     if first is None:
         return
     assert second is not None

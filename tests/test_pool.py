@@ -33,7 +33,7 @@ from pipeline.estimates.belief import ODDS
 from pipeline.finetune.callbacks import Diverged, Epochs
 from pipeline.pool import __main__ as pool
 from pipeline.pool import checked, incoming
-from pipeline.recommend.prior import alike_elsewhere, shortlist
+from pipeline.recommend.prior import shortlist, similar_pool_runs
 from pipeline.records import Data, Device, Record, read_record
 from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
@@ -388,10 +388,10 @@ def test_only_runs_alike_reach_the_shortlist_and_come_last() -> None:
     rows["model"] = [LITE[1], LITE[1], "unheard.of", LITE[0]]
     rows = rows.reindex(columns=list(POOL)).assign(tied_there=True, data_kind="single")
     rows["image_size"] = [224, 224, 224, 64]
-    others = alike_elsewhere(rows, LITE, "single")
+    others = similar_pool_runs(rows, LITE, "single")
     found = [each.model for each in shortlist(published, [], 3, others)]
     assert found == [models[3], LITE[2], LITE[1]]
-    assert alike_elsewhere(rows, LITE, "multi").empty
+    assert similar_pool_runs(rows, LITE, "multi").empty
 
 
 TEXTS_OF_DEVICE = ("kind", "name", "uuid", "driver", "cuda", "cpu", "precision", "step")

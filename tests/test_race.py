@@ -40,7 +40,7 @@ from pipeline.models.__main__ import completed
 from pipeline.race import __main__ as race_command
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _prepare
-from pipeline.race.field import budget_of, command_of, not_counted, told_not_counted
+from pipeline.race.field import budget_of, command_of, not_counted, not_counted_message
 from pipeline.race.search import (
     RUN,
     Action,
@@ -62,7 +62,7 @@ from pipeline.race.standing import (
     worse_by,
 )
 from pipeline.recommend import costs
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import Limits
 from pipeline.records import Device, read_record
 from pipeline.results import RUNS, write_result
 from pipeline.study.params import Cell, raced_name, read_study
@@ -212,7 +212,7 @@ def test_a_batch_has_a_cell_for_each_place_of_four_gpus(
     for model in (0, 11):
         saw(race, model, 0.2, model)
     events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
-    told = {"root": tmp_path, "dataset": "d", "models": [], "asked": Asked(), "rules": race.rules}
+    told = {"root": tmp_path, "dataset": "d", "models": [], "limits": Limits(), "rules": race.rules}
     for jobs, places in ((None, 4), (6, 6)):
         contest = Contest(**told, budget=Budget(1e4, ""), jobs=jobs)
         actions, _ = contest._next(found, race, events, 60.0)
@@ -256,7 +256,7 @@ def test_two_seeds_of_a_model_in_one_batch_are_two_cells(tmp_path: Path) -> None
     study = read_study(path)
     race = race_of(2)
     found = field.Field(race.candidates, race.prior, {}, [], "", True, "")
-    contest = Contest(tmp_path, "digits", [], Asked(), race.rules, Budget(1e4, ""), None)
+    contest = Contest(tmp_path, "digits", [], Limits(), race.rules, Budget(1e4, ""), None)
     targets = contest._decide(study, found, [Action(1, RUN, 60.0, 0.1)] * 2)
     assert len(set(targets)) == 2
     assert sorted(cell.seed for cell in read_study(path).raced) == [0, 1]
@@ -280,7 +280,7 @@ def test_a_race_takes_over_the_finished_runs_of_its_own_recipe_alone(tmp_path: P
     runs = tmp_path / "data/runs"
     for recipe, model, seed in (("quickstart", 0, 0), ("lp_ft", 1, 0), ("lp_ft", 0, 1)):
         write_run(runs, LITE[model], seed, 0.1, recipe=recipe)
-    contest = Contest(tmp_path, "digits", [], Asked(), Rules(), Budget(1e4, ""), None)
+    contest = Contest(tmp_path, "digits", [], Limits(), Rules(), Budget(1e4, ""), None)
     before = contest.cells(read_study(path), ())
     assert [(each.model, each.recipe, each.seed) for each in before] == [(LITE[0], "quickstart", 0)]
     cell = {"dataset": "digits", "model": LITE[2], "recipe": "quickstart", "seed": 1}
@@ -315,10 +315,10 @@ def test_runs_of_another_size_recipe_rate_or_split_do_not_count(tmp_path: Path) 
     assert set(found.values()) == set(other)
     path.write_text(path.read_text().replace("image_size: 64", "image_size: 48"))
     found = not_counted(tmp_path, read_study(path), "digits")
-    assert told_not_counted("digits", found.values()) == (
+    assert not_counted_message("digits", found.values()) == (
         "digits: 3 runs at 64 pixels and 1 run of other recipes do not count"
     )
-    assert told_not_counted("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
+    assert not_counted_message("d", ["at 64 pixels"]) == "d: 1 run at 64 pixels does not count"
 
 
 def test_a_run_from_before_a_key_counts_where_the_recipe_leaves_the_key_at_its_default(
@@ -357,7 +357,7 @@ def test_a_race_that_goes_on_makes_what_is_missing_and_no_run_of_an_earlier_stud
     monkeypatch.setattr(
         "pipeline.race.__main__._sweep", lambda root, targets, jobs: swept.append(targets)
     )
-    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(float("inf"), ""), 1)
+    contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(), Budget(float("inf"), ""), 1)
     contest._make(read_study(path))
     assert swept == [tuple(f"finetune_raced@{name}" for name in names[1:])]
     assert [each.model for each in read_study(path).raced] == LITE[1:]
@@ -387,7 +387,7 @@ def test_runs_to_make_again_are_made_as_far_as_the_budget_pays(
     )
 
     def contest(seconds: float) -> Contest:
-        return Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(seconds, "--budget"), 1)
+        return Contest(tmp_path, "digits", LITE, Limits(), Rules(), Budget(seconds, "--budget"), 1)
 
     before = path.read_text()
     told = (
@@ -427,7 +427,7 @@ def test_a_grid_whose_stale_runs_the_budget_does_not_pay_keeps_its_dataset(
     before, study = path.read_text(), read_study(path)
     for seconds, taken in ((10, False), (45, True)):
         contest = Contest(
-            tmp_path, "digits", LITE, Asked(), Rules(), Budget(seconds, "--budget"), 1
+            tmp_path, "digits", LITE, Limits(), Rules(), Budget(seconds, "--budget"), 1
         )
         said = "3 runs to make first, .*--budget pays 0: allow more" if not taken else None
         with pytest.raises(PipelineError, match=said) if said else nullcontext():
@@ -444,7 +444,7 @@ def test_the_time_of_stale_runs_of_the_grid_is_not_spent(
         "pipeline.sweep.session.would_run",
         lambda root, names: {name for name in names if any(m in name for m in stale)},
     )
-    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(45, "--budget"), 1)
+    contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(), Budget(45, "--budget"), 1)
     contest.check()
     stale.clear()
     with pytest.raises(PipelineError, match="the 3 finished runs of digits took 1 min 00 s"):
@@ -456,7 +456,7 @@ def test_a_race_without_a_stage_to_run_looks_once_at_where_it_stands(
 ) -> None:
     path = grid_of_finished_runs(tmp_path)
     study = read_study(path)
-    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(75, "--budget"), 1)
+    contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(), Budget(75, "--budget"), 1)
     take_over(study.path, "digits", contest.cells(study, ()))
     monkeypatch.setattr("pipeline.sweep.session.would_run", lambda root, names: set())
     looks: list[int] = []
@@ -485,13 +485,13 @@ def test_what_was_seen_later_does_not_change_where_a_race_stood() -> None:
 
 
 def test_the_command_to_go_on_has_the_options_that_a_race_had() -> None:
-    asked = Asked(licence="commercial", max_memory="8GB")
+    asked = Limits(licence="commercial", max_memory="8GB")
     said = (
         "python -m pipeline.race 'convnext*' --dataset digits --licence commercial --max-memory 8GB"
     )
     assert command_of(["convnext*"], "digits", Rules(), asked) == said
     sure = Rules(0.9, regret=0.07)
-    assert command_of([], "digits", sure, Asked()).endswith(
+    assert command_of([], "digits", sure, Limits()).endswith(
         "--dataset digits --confidence 0.9 --regret 7"
     )
 
@@ -627,7 +627,7 @@ def test_a_contest_reads_the_same_from_a_failure_before_and_after_finished_runs(
         at = f"2026-11-22T{hour}:00:00+00:00"
         write_failure(runs, LITE[0], 0, "diverged", started_at=at, **of_then)
         rules = Rules(n_valid=IMAGES)
-        contest = Contest(folder, "digits", LITE, Asked(), rules, Budget(1e4, ""), 1)
+        contest = Contest(folder, "digits", LITE, Limits(), rules, Budget(1e4, ""), 1)
         _, of, race, events, spent = contest._now(set())
         end = events[-1].standing
         assert end.recommended is not None
@@ -676,7 +676,7 @@ def test_a_contest_reads_each_record_once(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     read: list[Path] = []
     monkeypatch.setattr(planned, "read_record", lambda path: read.append(path) or read_record(path))
-    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(), Budget(1e4, ""), 1)
+    contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(), Budget(1e4, ""), 1)
     for _ in range(2):
         contest._now(set())
     assert sorted(read) == sorted(records)
@@ -693,7 +693,7 @@ def test_a_certificate_says_that_the_error_is_near_chance(tmp_path: Path, error:
     path = tmp_path / "data/datasets/digits/meta.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(meta))
-    contest = Contest(tmp_path, "digits", LITE, Asked(), Rules(n_valid=74), Budget(1e4, ""), 1)
+    contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(n_valid=74), Budget(1e4, ""), 1)
     told = contest._certificate(contest._now(set()), "stopped")
     doubt = (
         "doubt: its error is near chance: a constant guess has 97.30 %; larger images may help: "
@@ -966,7 +966,7 @@ def test_limits_name_how_many_candidates_they_take_out_and_of_how_many_nothing_i
         write_run(tmp_path / "data/runs", model, 0, 0.1, cost=cost)
     monkeypatch.setattr(field, "this_device", lambda threads: Device(kind="cpu", name="Some CPU"))
     table = published(study, imagenet, tmp_path)
-    asked = Asked(max_memory="8GB")
+    asked = Limits(max_memory="8GB")
     left_out, not_judged = field._left_out(study, table, imagenet, asked)
     assert left_out == {
         models[3]: "an input fixed at another size than 64 pixels",
@@ -984,7 +984,7 @@ def test_of_models_of_which_nothing_is_published_timm_tells_size_licence_and_inp
     assert field.models_asked(["vit_small*14_dinov2*"], study, imagenet) == models[:1]
     monkeypatch.setattr(field, "surely_missing", lambda models, config: set())
     monkeypatch.setattr(field, "weights_config", lambda path: None)
-    found = field.field_of(tmp_path, study, "digits", models, Asked(licence="commercial"))
+    found = field.field_of(tmp_path, study, "digits", models, Limits(licence="commercial"))
     assert found.candidates.names == (models[0],)
     assert found.candidates.fit_seconds[0].tolist() == [field.ASSUMED_SECONDS] * 2
     assert found.left_out == {models[1]: "an input fixed at another size than 64 pixels"}
@@ -1016,7 +1016,7 @@ def test_a_race_whose_runs_leave_no_record_gives_up_also_after_others_did(
     race = race_of(3)
     saw(race, 0, 0.2, 0)
     found = field.Field(race.candidates, assumed_prior(1, 1), {}, [], "", True, "")
-    contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
+    contest = Contest(tmp_path, "d", [], Limits(), race.rules, Budget(1e4, ""), jobs=1)
     (tmp_path / "params.yaml").write_text("")
     tried: list[list[str]] = []
     outcomes = iter([True, False, True, True, True])  # lost?
@@ -1043,7 +1043,7 @@ def test_money_that_buys_no_run_worth_it_is_not_called_an_answer(tmp_path: Path)
         saw(race, 0, 0.2, seed)
     found = field.Field(race.candidates, assumed_prior(1, 1), {}, [], "", True, "")
     events = [Event.of(race, "model0", "fit", 0.2, 60.0)]
-    contest = Contest(tmp_path, "d", [], Asked(), race.rules, Budget(1e4, ""), jobs=1)
+    contest = Contest(tmp_path, "d", [], Limits(), race.rules, Budget(1e4, ""), jobs=1)
     assert contest._next(found, race, events, 60.0)[0]
     assert contest._next(found, race, events, 1e4 - 11) == ([], "the budget is spent")
 

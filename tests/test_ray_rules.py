@@ -43,11 +43,11 @@ class FakeRay:
     def actor(self) -> Any:
         method = SimpleNamespace(remote=lambda *given: next(self.numbers))
         method.options = lambda **given: method
-        return SimpleNamespace(hear=method, start=method, stop=method)
+        return SimpleNamespace(poll=method, start=method, stop=method)
 
     def host_on(self, ray: Any, node: Node, *arguments: Any) -> RemoteHost:
         host = RemoteHost(node, self.actor())
-        host.hear()
+        host.poll()
         return host
 
 
@@ -95,9 +95,9 @@ def cell(root: Path, seed: int) -> Job:
     return Job(name, "true", "key", (), (out,), root, log, receipt, Cell("d", "x", "r", seed))
 
 
-def hear(ray: FakeRay, engine: ray_engine.RayEngine, node: str, answer: Any) -> None:
+def poll(ray: FakeRay, engine: ray_engine.RayEngine, node: str, answer: Any) -> None:
     """The host on this node answers, or is lost."""
-    ray.answers[engine._hosts[node].hearing] = answer
+    ray.answers[engine._hosts[node].poll_call] = answer
 
 
 NOTHING: dict[str, Any] = {"places": 1, "logs": {}, "progress": {}, "ended": []}
@@ -111,13 +111,13 @@ def test_a_late_host_is_used_and_its_records_are_written_here(
     assert engine.wait(0) == []
     join("late")
     engine.wait(0)
-    hear(ray, engine, "late", NOTHING)
+    poll(ray, engine, "late", NOTHING)
     engine.wait(0)
     engine.wait(0)
     ended = [("finetune@0", 0, "done", {"0.json": b"{}"})]
     logs = {"finetune@0": b"epoch 1\n"}
     said = {"logs": logs, "progress": {"finetune@0": b"{}\n"}, "ended": ended}
-    hear(ray, engine, "late", NOTHING | said)
+    poll(ray, engine, "late", NOTHING | said)
     assert [(end.job, end.exit_code) for end in engine.wait(0)] == [(job, 0)]
     assert (tmp_path / "0.json").read_bytes() == b"{}"
     assert job.progress.read_bytes() == b"{}\n"
@@ -133,11 +133,11 @@ def test_a_run_whose_hosts_are_lost_goes_elsewhere_and_fails_after_the_third(
     for name in ("first", "second", "third"):
         join(name)
         engine.wait(0)
-        hear(ray, engine, name, NOTHING)
+        poll(ray, engine, name, NOTHING)
         engine.wait(0)
         engine.wait(0)
         assert "finetune@0" in engine._hosts[name].jobs
-        hear(ray, engine, name, RayError("the node is gone. Some more"))
+        poll(ray, engine, name, RayError("the node is gone. Some more"))
         join()
         assert engine.wait(0) == []
         assert len(engine.running) == 1
@@ -152,7 +152,7 @@ def test_a_node_that_fails_three_times_in_a_row_is_left_alone(
     join("broken")
     for _ in range(3):
         engine.wait(0)
-        hear(ray, engine, "broken", RayError("no module named torch"))
+        poll(ray, engine, "broken", RayError("no module named torch"))
         engine.wait(0)
     engine.wait(0)
     assert engine._hosts == {}
@@ -182,7 +182,7 @@ def test_code_that_changed_since_the_sweep_began_runs_nowhere(
 ) -> None:
     join("one")
     engine.wait(0)
-    hear(ray, engine, "one", NOTHING)
+    poll(ray, engine, "one", NOTHING)
     engine.wait(0)
     (tmp_path / "conf").write_text("edited meanwhile")
     with pytest.raises(TryAgain, match="changed while it ran"):

@@ -1,5 +1,6 @@
 """Command `recommend`: the answer, its limits, and what it says of a dataset without runs."""
 
+import copy
 import json
 import re
 import shutil
@@ -734,7 +735,7 @@ def test_runs_on_files_that_have_changed_since_are_called_that(
     study: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):
     said = "digits: files in ../digits have changed since it was prepared"
-    monkeypatch.setattr(recommend, "changed_source", lambda *_: said)
+    monkeypatch.setattr(experiment, "changed_source", lambda *_: said)
     told = ask(tables(study), capsys)
     assert told["outdated"] == f"{said}."
     assert told["next"]["commands"] == [SWEEP, REST]
@@ -780,11 +781,14 @@ def test_a_recipe_that_was_edited_since_the_runs_is_said_and_they_are_to_make_ag
 def test_what_an_earlier_race_left_in_the_lock_says_nothing_of_the_grids_runs(
     priced: Path, root: Path, capsys
 ):
-    lock = (root / "dvc.lock").read_text()
     recipe = (root / "conf/recipe/quickstart.yaml").read_text()
     (priced / "conf/recipe/quickstart.yaml").write_text(recipe)
-    raced = lock[lock.index("  finetune@") :].replace("  finetune@", "  finetune_raced@")
-    (priced / "dvc.lock").write_text(lock + raced.replace("lr: 0.001\n", "lr: 0.5\n"))
+    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    for name in [each for each in stages if each.startswith("finetune@")]:
+        raced = copy.deepcopy(stages[name])
+        raced["params"]["conf/recipe/quickstart.yaml"]["lr"] = 0.5
+        stages[name.replace("finetune@", "finetune_raced@")] = raced
+    (priced / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     assert ask(tables(priced), capsys)["outdated"] is None
 
 
@@ -1174,7 +1178,7 @@ def test_no_run_counts_that_is_of_other_files_or_of_another_size(
 ):
     tables(priced)
     if what == "images":
-        monkeypatch.setattr(recommend, "changed_source", lambda *_: "digits: files have changed")
+        monkeypatch.setattr(experiment, "changed_source", lambda *_: "digits: files have changed")
     else:
         params = priced / "params.yaml"
         params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
@@ -1572,10 +1576,11 @@ def test_a_model_no_better_than_chance_is_called_that(study: Path, capsys):
 
 def test_models_that_ran_once_are_said_to_show_nothing_of_how_runs_vary(study: Path, capsys):
     said = "No model was run twice with quickstart, so nothing is known of how runs vary"
+    uncertain = "and all this is less certain than it looks: run more seeds."
     assert said not in ask(tables(study), capsys)["certainty"]
     write_study(study, seeds=[0])
     told = ask(tables(study), capsys)["certainty"]
-    assert f"(95 %, images, 1 seed). {said}: less sure than this." in told
+    assert f"(95 %, images, 1 seed). {said}, {uncertain}" in told
 
 
 def test_one_model_has_no_place_and_no_probability_to_be_the_best(study: Path, capsys):

@@ -7,7 +7,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.hugging_face import huggingface
 from pipeline.dataset.label_tables import in_table
-from pipeline.dataset.sources import Fault, Found, Source, by_name, in_class_folders
+from pipeline.dataset.sources import Fault, LabelledImage, Source, by_name, in_class_folders
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -54,7 +54,7 @@ def test_the_label_is_in_the_file_name(tmp_path: Path) -> None:
 def test_a_file_name_can_name_the_group(tmp_path: Path) -> None:
     touch(tmp_path, "p7_cat_1.jpg")
     source = by_name(tmp_path, files="*", pattern=r"(?P<group>p\d+)_(?P<label>[a-z]+)_.*")
-    assert source.images == [Found("p7_cat_1.jpg", ("cat",), None, "p7")]
+    assert source.images == [LabelledImage("p7_cat_1.jpg", ("cat",), None, "p7")]
 
 
 @pytest.mark.parametrize("pattern", ["(", "no group here"])

@@ -7,23 +7,23 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.label_tables import in_table
-from pipeline.dataset.sources import Found
+from pipeline.dataset.sources import LabelledImage
 from pipeline.dataset.splits import Split, split_images
 
 STRATIFIED = Split("stratified", valid_pct=0.2, test_pct=0.0, split_seed=42)
 WITH_TEST = Split("stratified", valid_pct=0.2, test_pct=0.1, split_seed=42)
 
 
-def images(*labels: str, group: list[str | None] | None = None) -> list[Found]:
+def images(*labels: str, group: list[str | None] | None = None) -> list[LabelledImage]:
     """One image per word; a word names its labels, `a+b`."""
     groups = group or [None] * len(labels)
     return [
-        Found(f"{row}.jpg", tuple(word.split("+")), None, of)
+        LabelledImage(f"{row}.jpg", tuple(word.split("+")), None, of)
         for row, (word, of) in enumerate(zip(labels, groups, strict=True))
     ]
 
 
-def counts(found: list[Found], parts: list[str]) -> dict[str, Counter[str]]:
+def counts(found: list[LabelledImage], parts: list[str]) -> dict[str, Counter[str]]:
     of_label: dict[str, Counter[str]] = {}
     for image, part in zip(found, parts, strict=True):
         for label in image.labels:
@@ -70,7 +70,7 @@ def test_every_image_has_a_part_and_no_group_straddles(
     rows: list[tuple[set[str], int | None]], seed: int
 ) -> None:
     found = [
-        Found(f"{number}.jpg", tuple(sorted(labels)), None, None if of is None else str(of))
+        LabelledImage(f"{number}.jpg", tuple(sorted(labels)), None, None if of is None else str(of))
         for number, (labels, of) in enumerate(rows)
     ]
     parts = split_images(found, Split("stratified", 0.25, 0.25, seed))
@@ -112,8 +112,8 @@ def test_real_tags_are_spread_as_evenly_as_whole_images_allow(shared: Path) -> N
         assert abs(of["valid"] - 0.2 * of.total()) <= 1.5, label
 
 
-def given_parts(*parts: str | None) -> list[Found]:
-    return [Found(f"{row}.jpg", ("cat",), part) for row, part in enumerate(parts)]
+def given_parts(*parts: str | None) -> list[LabelledImage]:
+    return [LabelledImage(f"{row}.jpg", ("cat",), part) for row, part in enumerate(parts)]
 
 
 def test_given_parts_are_kept() -> None:

@@ -16,8 +16,8 @@ from sweep_workspace import make_workspace
 
 from pipeline.core.processes import PROGRESS_FILE, Progress, last_progress, report_progress
 from pipeline.sweep import loop as view_module
-from pipeline.sweep.jobs import Ended, Job, said_by
-from pipeline.sweep.loop import View, how_far
+from pipeline.sweep.jobs import Ended, Job, last_message
+from pipeline.sweep.loop import View, latest_progress
 
 TITLE = "digits  tf_efficientnet_lite0.in1k  quickstart  seed 0  "
 EPOCH = TITLE + "epoch 2/4  train loss 1.234  valid loss 0.987  error 0.1234  12.0 s"
@@ -119,23 +119,23 @@ def test_a_run_that_is_tried_again_waits_again(tmp_path: Path, clock: list[float
 
 def test_a_run_that_has_reported_nothing_shows_the_last_line_it_printed(tmp_path: Path) -> None:
     one = job(tmp_path, "one")
-    assert how_far(one) == "epoch 2/4, loss 0.987, error 0.1234"
+    assert latest_progress(one) == "epoch 2/4, loss 0.987, error 0.1234"
     one.progress.unlink()
     one.log.write_text("downloading 12 %\n")
-    assert how_far(one) == "downloading 12 %"
+    assert latest_progress(one) == "downloading 12 %"
 
 
 def test_a_datasets_warnings_do_not_take_its_summary_away(tmp_path: Path) -> None:
     one = job(tmp_path, "one")
     summary, notes = "data/datasets/d: 172 images (96 train, 76 valid)", "note: a\nwarning: b"
     one.log.write_text(f"decoding\n{summary}\n\n{notes}\n")
-    assert said_by(one, 0) == f"{summary}\n{notes}"
-    assert said_by(one, 1) == "warning: b"
+    assert last_message(one, 0) == f"{summary}\n{notes}"
+    assert last_message(one, 1) == "warning: b"
     for printed, said in (("a\nb\n", "b"), (notes, notes), ("", None)):
         one.log.write_text(printed)
-        assert said_by(one, 0) == said
+        assert last_message(one, 0) == said
     one.log.unlink()
-    assert said_by(one, 0) is None
+    assert last_message(one, 0) is None
 
 
 def test_progress_is_the_last_whole_line_that_a_fit_reported(

@@ -247,10 +247,16 @@ def _mean(values: pd.Series) -> np.ndarray:
     return np.array([mean, mean - half, mean + half], dtype=float).round(DECIMALS)
 
 
-_THEIR_GROUP = (  # what runs of one source must share to be compared with each other
-    *("dataset", "recipe", "settings", "image_size"),
-    *("data_fingerprint", "data_kind", "n_valid", "labels"),
-)
+_THEIR_GROUP = [  # what runs of one source must share to be compared with each other
+    "dataset",
+    "recipe",
+    "settings",
+    "image_size",
+    "data_fingerprint",
+    "data_kind",
+    "n_valid",
+    "labels",
+]
 
 
 def pool_table(
@@ -265,7 +271,7 @@ def pool_table(
     tables = []
     for source in pool:
         rows = pd.DataFrame([_pooled_row(record) for record in source.records])
-        for _, runs in rows.groupby(list(_THEIR_GROUP), sort=False, dropna=False):
+        for _, runs in rows.groupby(_THEIR_GROUP, sort=False, dropna=False):
             table = _their_board(runs).join(_beside(runs, here, board, rates), on="model")
             about = source.manifest
             where = about.where if "://" in about.where else about.where.rpartition("/")[2]

@@ -25,7 +25,7 @@ from rich.console import Console
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import write_text
-from pipeline.study.params import Cell, raced_name, refuse_unknown_names, study_of
+from pipeline.study.params import Cell, refuse_unknown_names, study_of
 
 PUBLISHED = ("data/imagenet.csv", "data/sample/results/results-imagenet.csv")  # column model
 
@@ -95,7 +95,7 @@ def take_over(params: Path, dataset: str, fits: Iterable[Cell]) -> None:
             content["grid"]["datasets"].remove(dataset)
         content["race"]["datasets"].append(dataset)
         for cell in fits:
-            content["race"]["fits"][raced_name(asdict(cell))] = asdict(cell)
+            content["race"]["fits"][cell.name] = asdict(cell)
 
     edit_race(params, change)
 

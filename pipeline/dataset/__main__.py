@@ -25,25 +25,25 @@ from pipeline.dataset.checks import (
     choose,
     contradictions,
     read_config,
+    unlike_labels,
 )
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import odd_labels
-from pipeline.dataset.images import dim, number_of, without_label
+from pipeline.dataset.images import BITS_NEARLY_BLACK, bits_used
 from pipeline.dataset.meta import (
     across_parts,
     array_meta,
-    asked,
+    config_sha256,
     decoded_table,
     describe,
     find_earlier,
-    kept,
     same_pixels,
+    still_valid,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
-from pipeline.dataset.sources import Fault, Source
+from pipeline.dataset.sources import Fault, Source, number_of
 
 SHOWN_FAULTS = 50
-DARK_BITS = 12  # of 16 at most: fewer than 5 of the 8 that are kept say anything
 
 
 def main(config: DictConfig) -> None:
@@ -64,7 +64,7 @@ def main(config: DictConfig) -> None:
         which = "it is" if n == 1 else f"all {n} are"
         raise PipelineError(f"{error}: {which} listed in {listing}") from None
     listing.unlink(missing_ok=True)
-    _tell(wanted.out, meta)
+    _print_summary(wanted.out, meta)
 
 
 def prepare(wanted: Preparation) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
             "duplicates_across_parts": across_parts(chosen, alike),
             "split": vars(wanted.split),
             "archive_sha256": archive_sha256,
-            "asked": asked(wanted),
+            "asked": config_sha256(wanted),
             "arrays": {array_name(array): array_meta(folder, array) for array in wanted.arrays},
         }
         write_json(folder / "meta.json", meta)
@@ -96,7 +96,7 @@ def prepare(wanted: Preparation) -> dict[str, Any]:
 
 def _keep_prepared(wanted: Preparation, source: Path) -> dict[str, Any]:
     """Where the source is gone, what was prepared of it is as good as ever."""
-    meta = kept(wanted)
+    meta = still_valid(wanted)
     if meta is None:
         raise PipelineError(
             f"dataset.source: {source} is not there, and {wanted.out} holds nothing that was "
@@ -143,13 +143,13 @@ def _leave_out(
 
 def _notes_of_16_bits(wanted: Preparation, facts: Sequence[Decoded]) -> list[str]:
     """What to say of images of 16 bits that leave the upper ones empty; too dark is an error."""
-    found = dim(each.peculiar for each in facts)
+    found = bits_used(each.peculiar for each in facts)
     if found is None or found[1] == 16:
         return []
     n_images, bits = found
     holding = number_of(n_images, "image of 16 bits holds", "images of 16 bits hold")
     said = f"{holding} at most {2**bits - 1:,} of 65,535"
-    if bits > DARK_BITS:
+    if bits > BITS_NEARLY_BLACK:
         return [f"{said}, so {'it is' if n_images == 1 else 'they are'} dark"]
     raise PipelineError(
         f"{wanted.policy.name}: {said}, nearly black: 16 shades of grey at most would be left: "
@@ -162,15 +162,11 @@ def _notes_of_labels(
 ) -> Iterator[str]:
     """What to say of images without a label, labels alike, and pictures with several labels."""
     if source.unlabelled:
-        first = source.unlabelled[0]
-        yield f"{without_label(len(source.unlabelled))} (first: {first})"
+        none = "image has no label and is", "images have no label and are"
+        n_unlabelled = number_of(len(source.unlabelled), *none)
+        yield f"{n_unlabelled} not used (first: {source.unlabelled[0]})"
     yield from odd_labels(set(chosen.classes))
-    images = [[chosen.images[row] for row in rows] for rows in alike]
-    unlike = [each for each in images if len({frozenset(one.labels) for one in each}) > 1]
-    if unlike:
-        said = " and ".join(f"{one.file}: {', '.join(one.labels)}" for one in unlike[0][:2])
-        there = number_of(len(unlike), "picture is", "pictures are")
-        yield f"{there} there under different labels ({said})"
+    yield from unlike_labels([chosen.images[row] for row in rows] for rows in alike)
 
 
 def _index(chosen: Chosen, facts: Sequence[Decoded]) -> pd.DataFrame:
@@ -188,7 +184,7 @@ def _fault_table(faults: Sequence[Fault]) -> pd.DataFrame:
     return pd.DataFrame([(each.file, each.reason) for each in faults], columns=["file", "reason"])
 
 
-def _tell(out: Path, meta: dict[str, Any]) -> None:
+def _print_summary(out: Path, meta: dict[str, Any]) -> None:
     parts = ", ".join(f"{meta[f'n_{part}']} {part}" for part in PARTS if meta[f"n_{part}"])
     print(
         f"{out}: {meta['n_images']} images ({parts}), {meta['n_classes']} classes, "

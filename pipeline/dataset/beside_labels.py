@@ -27,7 +27,6 @@ from pipeline.dataset.image_tables import (
     images_named_by,
     in_order,
 )
-from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import (
     Layout,
@@ -35,6 +34,7 @@ from pipeline.dataset.sources import (
     grouped,
     listed,
     named_files,
+    number_of,
     part_in_words,
     parts_of_paths,
     suffix_of,
@@ -216,7 +216,7 @@ def _begins_with_names(each: ImageTable, index: ImageFiles) -> bool:
     return found is not None and found.of_row == each.file_column.of_row
 
 
-def said_by_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
+def agreement_of_folders(table: LabelTables, files: Sequence[str], hints: Hints) -> str:
     """What the folders say beside a table, in words; `Unclear` where that is something else."""
     try:
         reading = read_folders(files, hints, beside_table=True)

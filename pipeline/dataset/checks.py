@@ -1,7 +1,7 @@
 """A dataset's configuration and its images, checked before any fine-tune starts."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -13,16 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
-from pipeline.dataset.folder_names import (
-    misspelt_labels,
-    numbered_labels,
-    odd_labels,
-    sorted_classes,
-)
-from pipeline.dataset.image_files import empty_folders
-from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, decode, number_of
+from pipeline.dataset.folder_names import sorted_classes
+from pipeline.dataset.images import EMPTY, OF_16, NotAnImage, check_resize, decode
 from pipeline.dataset.prepared import LABEL_SEPARATOR
-from pipeline.dataset.sources import PART_NAMES, Fault, Found, Source, as_list, grouped, listed
+from pipeline.dataset.sources import (
+    Fault,
+    LabelledImage,
+    Source,
+    as_list,
+    grouped,
+    listed,
+    number_of,
+)
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
 LOOKED_AT = 32  # images that are decoded
@@ -64,7 +66,7 @@ class Chosen:
     """What goes into the index, and what was left out or is worth knowing."""
 
     rows: list[int]  # of the images found
-    images: list[Found]
+    images: list[LabelledImage]
     parts: list[str]
     classes: list[str]
     rejected: list[Fault]
@@ -72,7 +74,7 @@ class Chosen:
 
 
 def choose(
-    found: Sequence[Found],
+    found: Sequence[LabelledImage],
     reasons: Sequence[str],
     faults: Sequence[Fault],
     policy: Policy,
@@ -83,7 +85,7 @@ def choose(
     `reasons` says for each image found why it could not be decoded, or is empty.
     """
     file_faults = list(faults)
-    images: dict[int, Found] = {}  # that can be used, by their row
+    images: dict[int, LabelledImage] = {}  # that can be used, by their row
     for row, (image, reason) in enumerate(zip(found, reasons, strict=True)):
         if reason := reason or label_fault(image, policy.kind, policy.classes):
             file_faults.append(Fault(image.file, reason))
@@ -119,7 +121,7 @@ def choose(
     return Chosen([*images], [*images.values()], parts, classes, file_faults + left_out, notes)
 
 
-def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
+def label_fault(image: LabelledImage, kind: str, classes: Sequence[str] | None) -> str:
     """Why this image's labels cannot be used; empty if they can."""
     if not image.labels:
         return "no label"
@@ -133,7 +135,9 @@ def label_fault(image: Found, kind: str, classes: Sequence[str] | None) -> str:
     return ""
 
 
-def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) -> dict[str, str]:
+def few_images(
+    images: Iterable[LabelledImage], classes: Sequence[str], minimum: int
+) -> dict[str, str]:
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
     return {
@@ -145,8 +149,8 @@ def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) ->
 
 
 def without_classes(
-    images: Mapping[int, Found], classes: Sequence[str], reasons: dict[str, str]
-) -> tuple[dict[int, Found], list[str], list[Fault]]:
+    images: Mapping[int, LabelledImage], classes: Sequence[str], reasons: dict[str, str]
+) -> tuple[dict[int, LabelledImage], list[str], list[Fault]]:
     """The same without the classes in `reasons`; an image left without a label goes too."""
     kept, faults = {}, []
     for row, image in images.items():
@@ -159,7 +163,7 @@ def without_classes(
 
 
 def _raise_faults(
-    policy: Policy, found: Sequence[Found], of_files: list[Fault], of_classes: list[Fault]
+    policy: Policy, found: Sequence[LabelledImage], of_files: list[Fault], of_classes: list[Fault]
 ) -> None:
     """Raise with every fault that the policy does not allow for, a class named once."""
     faults, remedies = [], []
@@ -182,7 +186,7 @@ def _raise_faults(
         raise Faulty(f"{policy.name}: {_renamed(policy, found)}{' and '.join(remedies)}", faults)
 
 
-def _renamed(policy: Policy, found: Sequence[Found]) -> str:
+def _renamed(policy: Policy, found: Sequence[LabelledImage]) -> str:
     """What begins a message where the images have other labels than the YAML; else empty."""
     labels, classes = {label for image in found for label in image.labels}, policy.classes or []
     new, gone = sorted(labels.difference(classes)), [each for each in classes if each not in labels]
@@ -192,7 +196,7 @@ def _renamed(policy: Policy, found: Sequence[Found]) -> str:
     return f"{wrong}: correct conf/dataset/{policy.name}.yaml; or else "
 
 
-def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, str]:
+def contradictions(found: Sequence[LabelledImage], hashes: Sequence[str]) -> dict[int, str]:
     """The rows of equal files with different labels, each with the reason that it is one.
 
     `hashes` are the files' SHA-256; an empty one is unknown.
@@ -207,38 +211,6 @@ def contradictions(found: Sequence[Found], hashes: Sequence[str]) -> dict[int, s
                 said = ", ".join(found[other].labels) or "no label"
                 reasons[row] = f"the same file as {found[other].file}, whose label is {said}"
     return reasons
-
-
-def suspicious(source: Source, root: Path) -> Iterator[str]:
-    """What names and folders say that may be a mistake in the data, in words."""
-    counts = Counter(label for image in source.images for label in image.labels)
-    yield from odd_labels(set(counts))
-    yield from numbered_labels(set(counts))
-    yield from misspelt_labels(counts)
-    yield from _classes_and_groups_in_parts(source.images)
-    if empty := empty_folders(root):
-        yield f"empty folders: {listed(empty)}"
-
-
-def _classes_and_groups_in_parts(images: Sequence[Found]) -> Iterator[str]:
-    """Classes that are in one part only; groups that are in several."""
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    parts_of_group: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        if image.part is not None:
-            labels_of[image.part].update(image.labels)
-            if image.group is not None:
-                parts_of_group[image.group].add(image.part)
-    if len(labels_of) > 1:
-        for part in (part for part in PART_NAMES if part in labels_of):
-            others = set().union(*(each for other, each in labels_of.items() if other != part))
-            if alone := sorted(labels_of[part] - others):
-                yield f"classes only in {part}: {listed(alone)}"
-    if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
-        yield (
-            f"{number_of(len(shared), 'group is', 'groups are')} in several of the given parts "
-            f"({listed(shared)}): write split: stratified, which keeps groups whole"
-        )
 
 
 @dataclass(frozen=True)
@@ -271,8 +243,8 @@ def look_at(source: Source, kind: str, root: Path, seen: Mapping[str, str]) -> L
 
 
 def _equal_files(
-    source: Source, images: Sequence[Found], root: Path
-) -> tuple[list[list[Found]], list[str]]:
+    source: Source, images: Sequence[LabelledImage], root: Path
+) -> tuple[list[list[LabelledImage]], list[str]]:
     """Images whose files have the same bytes, and the SHA-256 of each file; empty of one that was
     not read. Files of one size are read, as far as that is quick.
     """
@@ -288,15 +260,19 @@ def _equal_files(
     return equal, [digests.get(image.file, "") for image in images]
 
 
-def _equal_pictures(equal: Sequence[Sequence[Found]]) -> Iterator[str]:
-    """What is odd about files with the same bytes."""
-    unlike = [each for each in equal if len({frozenset(image.labels) for image in each}) > 1]
-    if unlike:
-        different = {frozenset(image.labels): image for image in unlike[0]}.values()
-        labels = [f"{image.file}: {'+'.join(image.labels)}" for image in different]
+def unlike_labels(equal: Iterable[Sequence[LabelledImage]]) -> Iterator[str]:
+    """That some of the pictures, of which each is in several files, have different labels."""
+    labels_of = [{frozenset(image.labels): image for image in each} for each in equal]
+    if unlike := [each for each in labels_of if len(each) > 1]:
+        labels = [f"{image.file}: {', '.join(image.labels)}" for image in unlike[0].values()]
         has = number_of(len(unlike), "picture has", "pictures have")
         yield f"{has} different labels in different files ({' and '.join(labels[:2])})"
-    rest = [each for each in equal if each not in unlike]
+
+
+def _equal_pictures(equal: Sequence[Sequence[LabelledImage]]) -> Iterator[str]:
+    """What is odd about files with the same bytes."""
+    yield from unlike_labels(equal)
+    rest = [each for each in equal if len({frozenset(image.labels) for image in each}) == 1]
     if across := [each for each in rest if len({image.part for image in each}) > 1]:
         files = listed(image.file for image in across[0])
         yield f"{number_of(len(across), 'picture is', 'pictures are')} in several parts ({files})"

@@ -25,7 +25,6 @@ from pipeline.dataset.file_column import (
     without_box,
     zeros_and_ones,
 )
-from pipeline.dataset.images import number_of
 from pipeline.dataset.label_tables import (
     COUNTS,
     column_key,
@@ -36,15 +35,14 @@ from pipeline.dataset.label_tables import (
     ones_per_row,
     part_of,
 )
-from pipeline.dataset.sources import listed, part_named, words
+from pipeline.dataset.sources import listed, number_of, part_named, words
 from pipeline.dataset.table_files import BOX
 
-LABEL_NAMES = (  # in order of preference: see `_one_meaning`
-    *("label", "labels", "tag", "tags", "class", "classes", "category", "categories", "target"),
-    *("class_name", "label_name", "category_name", "species", "breed", "diagnosis", "dx", "y"),
-    *("choice", "choices", "finding_labels", "disease", "finding", "ground_truth", "display_name"),
-    *("class_id", "label_id", "category_id", "class_label", "image_label", "label_group"),
-)
+_LABEL_NAMES = """label labels tag tags class classes category categories target class_name
+    label_name category_name species breed diagnosis dx y choice choices finding_labels disease
+    finding ground_truth display_name class_id label_id category_id class_label image_label
+    label_group"""
+LABEL_NAMES = _LABEL_NAMES.split()  # in order of preference: see `_one_meaning`
 SEVERAL = re.compile(r"(.*_)?(tags|labels|classes|categories|attributes|keywords|findings|genres)")
 PART_COLUMNS = words(
     "split splits part set subset fold folds partition phase usage ml_use data_split "
@@ -53,10 +51,9 @@ PART_COLUMNS = words(
 MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
 NO_LABELS = PART_COLUMNS - {"valid", "is_valid"}
 _SPLITS = re.compile(r"public|private|\d+(\.0)?", re.I)  # the former of Kaggle's contests
-GROUP_NAMES = (
-    *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
-    *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
-)
+_GROUP_NAMES = """patient subject person participant case individual animal lesion slide user
+    video sequence scene site location group session"""
+GROUP_NAMES = _GROUP_NAMES.split()  # in order of preference: see `_group_column`
 _GROUP = re.compile(
     rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
 )
@@ -157,7 +154,7 @@ def groups_in(columns: Sequence[str]) -> list[str]:
     return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
-def doubt(table: pd.DataFrame, label: str) -> str:
+def why_doubtful(table: pd.DataFrame, label: str) -> str:
     """In words, why labels may not be of whole images, or no classes; empty where all is well."""
     if box := _box_columns(table, label):
         return f"may be of an object in the image, whose box is in {listed(box)}"

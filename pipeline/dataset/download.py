@@ -71,7 +71,7 @@ class Archive:
         return f"{stem}-{self.url_hash}{dot}{suffixes}"
 
 
-class _Cut(Exception):
+class _Interrupted(Exception):
     """The connection ended early; what has arrived is kept."""
 
 
@@ -86,7 +86,7 @@ def get_archive(archive: Archive) -> tuple[Path, str]:
         raise PipelineError(f"archive.url: {archive.url!r} is not the http(s) address of a file")
     place = _place(archive)
     known = _known_sha256(archive, place)
-    path = _on_site(place.name) or place
+    path = _in_wb_data(place.name) or place
     if not path.is_file():
         _download(archive, path)
     found = verify(path, archive, known)
@@ -99,7 +99,7 @@ def get_archive(archive: Archive) -> tuple[Path, str]:
     return path, found
 
 
-def _on_site(name: str) -> Path | None:
+def _in_wb_data(name: str) -> Path | None:
     """The file of this name that the user has put into $WB_DATA."""
     path = Path(os.environ["WB_DATA"]) / name if "WB_DATA" in os.environ else None
     return path if path is not None and path.is_file() else None
@@ -108,21 +108,21 @@ def _on_site(name: str) -> Path | None:
 def _place(archive: Archive) -> Path:
     """Where `archive` is kept: under its name or, where that is another URL's, its `own_name`."""
     plain, own = (archives_folder() / name for name in (archive.name, archive.own_name))
-    if _beside(own, ".sha256").is_file() or _on_site(own.name) or not _may_be_at(plain, archive):
+    if _beside(own, ".sha256").is_file() or _in_wb_data(own.name) or not _free_for(plain, archive):
         return own
-    recorded, url_hash = _read(_beside(plain, ".sha256"))
+    recorded, url_hash = _read_note(_beside(plain, ".sha256"))
     if recorded is not None and url_hash is None:
         _record(archive, plain, recorded.split()[0])
     return plain
 
 
-def _may_be_at(plain: Path, archive: Archive) -> bool:
-    """Is nothing kept as `plain`, or what this archive's URL gave, as far as is recorded?"""
-    if (on_site := _on_site(plain.name)) and archive.pinned:  # by that it is checked
+def _free_for(plain: Path, archive: Archive) -> bool:
+    """Whether `plain` is no other URL's file, as far as is recorded."""
+    if (on_site := _in_wb_data(plain.name)) and archive.pinned:  # by that it is checked
         return True
-    recorded, url_hash = _read(_beside(plain, ".sha256"))
+    recorded, url_hash = _read_note(_beside(plain, ".sha256"))
     known = recorded and recorded.split()[0]
-    url_hash = url_hash or _read(_beside(plain, ".part.etag"))[1]
+    url_hash = url_hash or _read_note(_beside(plain, ".part.etag"))[1]
     if url_hash is not None:
         return url_hash == archive.url_hash or (known is not None and known == archive.pinned)
     if on_site or not plain.is_file():
@@ -139,22 +139,22 @@ def _beside(file: Path, suffix: str) -> Path:
 
 
 def _record(archive: Archive, place: Path, found: str) -> None:
-    _write_of(archive, _beside(place, ".sha256"), f"{found}  {place.name}")
+    _write_note(archive, _beside(place, ".sha256"), f"{found}  {place.name}")
 
 
-def _write_of(archive: Archive, file: Path, line: str) -> None:
+def _write_note(archive: Archive, file: Path, line: str) -> None:
     write_text(file, f"{line}\n{_URL}{archive.url_hash}\n")
 
 
-def _read(file: Path) -> tuple[str | None, str | None]:
-    """Its line, and the hash of the URL that it is of; None where there is none."""
+def _read_note(file: Path) -> tuple[str | None, str | None]:
+    """A file's first line, and the hash of the URL in its second; None where they are missing."""
     line, _, rest = file.read_text().partition("\n") if file.is_file() else ("", "", "")
     return line or None, rest.strip().removeprefix(_URL) or None
 
 
 def _known_sha256(archive: Archive, place: Path) -> str | None:
     """The hash this archive must have: its dataset's YAML says so, or its first use here."""
-    recorded, _ = _read(_beside(place, ".sha256"))
+    recorded, _ = _read_note(_beside(place, ".sha256"))
     return archive.pinned or (recorded and recorded.split()[0])
 
 
@@ -189,9 +189,9 @@ def _download(archive: Archive, path: Path) -> None:
     while True:
         before = _size(part)
         try:
-            _continue(archive, part)
+            _resume(archive, part)
             break
-        except (_Cut, OSError, http.client.HTTPException) as error:
+        except (_Interrupted, OSError, http.client.HTTPException) as error:
             failures = 1 if _size(part) > before else failures + 1
             if failures == ATTEMPTS:
                 raise TryAgain(
@@ -215,11 +215,11 @@ def _wait(failures: int) -> None:
     time.sleep(2**failures / 2)
 
 
-def _continue(archive: Archive, part: Path) -> None:
+def _resume(archive: Archive, part: Path) -> None:
     """Fetch what is still missing of `part`; raise if the connection ends before the end."""
     have = _size(part)
     headers = {"User-Agent": "which-backbone", "Accept-Encoding": "identity"}
-    mark, url_hash = _read(_beside(part, ".etag"))
+    mark, url_hash = _read_note(_beside(part, ".etag"))
     if have and mark and url_hash == archive.url_hash:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark}
     request = urllib.request.Request(archive.url, headers=headers)
@@ -229,7 +229,7 @@ def _continue(archive: Archive, part: Path) -> None:
         if error.code == 416:  # no such range: start over
             part.unlink(missing_ok=True)
         if error.code in (408, 416, 429) or error.code >= 500:
-            raise _Cut(f"HTTP {error.code} {error.reason}") from None
+            raise _Interrupted(f"HTTP {error.code} {error.reason}") from None
         raise PipelineError(
             f"{archive.url}: HTTP {error.code} {error.reason}: correct archive.url, or "
             f"{_by_hand(part)}"
@@ -253,7 +253,7 @@ def _start_over(archive: Archive, part: Path, headers: http.client.HTTPMessage) 
     part.write_bytes(b"")
     tag = headers.get("ETag", "")
     if mark := tag if tag and not tag.startswith("W/") else headers.get("Last-Modified"):
-        _write_of(archive, validator, mark)
+        _write_note(archive, validator, mark)
 
 
 def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> None:
@@ -269,7 +269,7 @@ def _append(response: IO[bytes], part: Path, total: int | None, name: str) -> No
         file.flush()
         os.fsync(file.fileno())
     if total is not None and _size(part) != total:
-        raise _Cut(f"connection cut after {_size(part)} of {total} bytes")
+        raise _Interrupted(f"connection cut after {_size(part)} of {total} bytes")
 
 
 def _by_hand(part: Path) -> str:
@@ -297,7 +297,7 @@ class _Member:
 
 def unpacked(archive: Archive) -> tuple[Path, str]:
     """The folder of a downloaded archive's files, and the archive's SHA-256; made only once."""
-    with _only_one(archives_folder() / f".{archive.name}.lock"):
+    with _locked(archives_folder() / f".{archive.name}.lock"):
         known = archive.pinned or _known_sha256(archive, _place(archive))
         if known is not None and (folder := _folder(archive.name, known)).is_dir():
             return only_folder(folder), known
@@ -307,7 +307,7 @@ def unpacked(archive: Archive) -> tuple[Path, str]:
 
 def unpacked_file(path: Path) -> tuple[Path, str]:
     """The same of an archive that lies on this machine."""
-    with _only_one(archives_folder() / f".{path.name}.lock"):
+    with _locked(archives_folder() / f".{path.name}.lock"):
         found = sha256(path)
         return _unpacked(path, path.name, found), found
 
@@ -324,8 +324,8 @@ def _folder(name: str, found: str) -> Path:
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Wait for another process that wants the same archive."""
+def _locked(lock: Path) -> Iterator[None]:
+    """Wait until no other process downloads or extracts the same archive."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

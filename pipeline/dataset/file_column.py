@@ -18,9 +18,9 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.image_files import (
     ImageFiles,
-    alike,
     folder_of,
     nearest,
+    normalised,
     path_in,
     stem,
     stem_path,
@@ -127,27 +127,22 @@ def _file_column(
 ) -> FileColumn | None:
     """A column as one that names images; None where it names none."""
     paths = [("" if isinstance(cell, tuple) else path_in(cell)) for cell in column]
-    different = [path for path in dict.fromkeys(paths) if path and len(path) < 1000]
     for remove in (None, r"^[0-9a-f]{8}-"):  # Label Studio's, before the name of an upload
-        if rule := _rule(different, index, name, remove, hints):
-            of_row = tuple(rule.file_of.get(path) for path in paths)
-            return FileColumn(str(column.name), rule.keys, of_row, rule.strength)
+        if found := _paths_as_files(str(column.name), paths, index, name, remove, hints):
+            return found
     return None
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """How cells become files: the file of each, and the keys of `in_table` that say so."""
-
-    file_of: dict[str, str]
-    keys: dict[str, Any]
-    strength: int  # see `FileColumn`
-
-
-def _rule(
-    cells: Sequence[str], index: ImageFiles, name: str, remove: str | None, hints: Hints
-) -> _Rule | None:
-    """The rule for cells of table `name` that name images; None where they name none."""
+def _paths_as_files(
+    column: str,
+    paths: Sequence[str],
+    index: ImageFiles,
+    name: str,
+    remove: str | None,
+    hints: Hints,
+) -> FileColumn | None:
+    """The files that the cells `paths` of table `name` mean, `remove` taken out of their names."""
+    cells = [path for path in dict.fromkeys(paths) if path and len(path) < 1000]
     folder = folder_of(name)
     fitting: dict[str, list[str]] = {}
     any_case = False
@@ -158,11 +153,11 @@ def _rule(
             own, before = re.sub(remove, "", own), own
             if own == before:
                 continue
-        found = index.by_name.get(alike(own), [])
+        found = index.by_name.get(normalised(own), [])
         exact = [file for file in found if file.rpartition("/")[2] == own]
         any_case |= bool(found and not exact)
         if not found:
-            found = index.by_stem.get(alike(stem(own)), [])
+            found = index.by_stem.get(normalised(stem(own)), [])
             n_by_stem += bool(found)
         if found:
             fitting[cell] = nearest(exact or found, place)
@@ -179,7 +174,8 @@ def _rule(
     keys = {"suffix": "any"} if n_by_stem and not bare else {}
     keys |= {"case": "any"} if any_case else {}
     keys = _path_keys(index, file_of, folder, bare, keys, remove, hints)
-    return _Rule(file_of, keys, 1 if numbers else 2 if bare else 3)
+    of_row = tuple(file_of.get(path) for path in paths)
+    return FileColumn(column, keys, of_row, 1 if numbers else 2 if bare else 3)
 
 
 def _of_chosen_folder(
@@ -279,7 +275,9 @@ def _rules(
     for prefix in ("", *(common[:end] for end in levels)):
         tail = cell[len(prefix) :] if prefix else cell.removeprefix("./").removeprefix("/")
         for text, said in ((without, tail), (stem_path(without), stem_path(tail))):
-            if alike(text) == alike(said) or alike(text).endswith(f"/{alike(said)}"):
+            if normalised(text) == normalised(said) or normalised(text).endswith(
+                f"/{normalised(said)}"
+            ):
                 yield f"{text[: len(text) - len(said)]}{{}}{ending}", prefix
                 break
     place = folder_of(file)

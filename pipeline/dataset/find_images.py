@@ -5,7 +5,7 @@ Those need no network: scikit-learn's 1,797 real handwritten digits (UCI, CC BY 
 
 import inspect
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,11 +20,11 @@ from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.file_column import Hints, Unclear
 from pipeline.dataset.folders import Reading
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.image_files import ImageFiles, alike, folder_of, masks_among
+from pipeline.dataset.image_files import ImageFiles, folder_of, normalised, stem_path
 from pipeline.dataset.label_tables import in_table
 from pipeline.dataset.sources import (
     Fault,
-    Found,
+    LabelledImage,
     Source,
     as_list,
     by_name,
@@ -42,7 +42,9 @@ from pipeline.dataset.table_files import text_rows
 def digits() -> Source:
     """1,797 images of one digit each."""
     images, targets = _bundled()
-    found = [Found(f"digit-{row:04d}.pgm", (str(target),)) for row, target in enumerate(targets)]
+    found = [
+        LabelledImage(f"digit-{row:04d}.pgm", (str(target),)) for row, target in enumerate(targets)
+    ]
     files = (image.file for image in found)
     return Source(found, Drawn(dict(zip(files, images, strict=True))))
 
@@ -53,13 +55,13 @@ def mosaics(count: int, valid_pct: float, seed: int) -> Source:
     parts = np.array(stratified(digits().images, Split("stratified", valid_pct, 0.0, seed)))
     random = np.random.RandomState(seed)
     n_valid = round(count * valid_pct)
-    found: list[Found] = []
+    found: list[LabelledImage] = []
     pixels = {}
     for part, n_images in {"train": count - n_valid, "valid": n_valid}.items():
         for four in _fours(np.flatnonzero(parts == part), n_images, random):
             file = f"mosaic-{len(found):04d}.pgm"
             labels = sorted({str(targets[row]) for row in four})
-            found.append(Found(file, tuple(labels), part))
+            found.append(LabelledImage(file, tuple(labels), part))
             pixels[file] = np.block([[images[a] for a in four[:2]], [images[b] for b in four[2:]]])
     return Source(found, Drawn(pixels))
 
@@ -189,7 +191,7 @@ def _named_by_path(text: str, index: ImageFiles) -> list[str]:
     """The images that a path, or else its end, may mean."""
     levels = text.replace("\\", "/").split("/")
     for start in range(len(levels)):  # what is above the dataset's folder fits nothing
-        if start and alike(levels[start - 1]) in index.folders:
+        if start and normalised(levels[start - 1]) in index.folders:
             break
         tail = "/".join(levels[start:])
         if tail and (found := index.find(f"**/{tail}", any_suffix=True, any_case=True)):
@@ -265,7 +267,7 @@ def _globs_of_parts(files: Sequence[str], hints: Hints) -> dict[str | None, str]
 
 def refuse_masks(files: Sequence[str]) -> None:
     """Raise where many images have the name of another and an ending, as masks and copies do."""
-    masks, end = masks_among(files)
+    masks, end = _masks_among(files)
     if len(masks) > 0.2 * len(files):
         one = len(masks) == 1
         called = "is called like another but ends" if one else "are called like others but end"
@@ -273,6 +275,21 @@ def refuse_masks(files: Sequence[str]) -> None:
             f"{len(masks)} of {len(files)} images {called} in {end}, such as "
             f"{masks[0]}: masks or copies? Move them away, or write --layout to use them as images"
         )
+
+
+def _masks_among(files: Sequence[str]) -> tuple[list[str], str]:
+    """The files beside one of their name but for `_mask` or the suffix, and that ending."""
+    known = Counter(map(stem_path, files))
+    masks = defaultdict[str, list[str]](list)
+    for file in files:
+        path = stem_path(file)
+        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", path)
+        if match and match[1] in known:
+            masks[match[2]].append(file)
+        elif known[path] > 1:
+            masks[file[len(path) :]].append(file)
+    ending = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
+    return masks[ending], ending
 
 
 def pattern_of_few(files: Sequence[str]) -> str:
@@ -335,14 +352,14 @@ def in_groups(source: Source, pattern: str) -> Source:
     return replace(source, images=images)
 
 
-def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found]]]:
+def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
     """The `group_pattern` of images that are called like frames, and those of each video.
 
     The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
     alone (of GTSRB's tracks), and most frames follow each other at one distance.
     """
     for pattern in _OF_VIDEOS:
-        videos: dict[str, list[Found]] = {}
+        videos: dict[str, list[LabelledImage]] = {}
         for image in images:
             if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
                 videos.setdefault(match["group"], []).append(image)
@@ -354,7 +371,7 @@ def frames_of_videos(images: Sequence[Found]) -> tuple[str, dict[str, list[Found
     return "", {}
 
 
-def _is_of_video(match: re.Match[str], image: Found) -> bool:
+def _is_of_video(match: re.Match[str], image: LabelledImage) -> bool:
     name = match["group"].rpartition("/")[2]
     if name in image.labels:
         return False
@@ -362,7 +379,7 @@ def _is_of_video(match: re.Match[str], image: Found) -> bool:
     return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
 
 
-def _in_a_row(frames: Sequence[Found]) -> bool:
+def _in_a_row(frames: Sequence[LabelledImage]) -> bool:
     """Whether most frames follow each other at one distance, and none has the other's number."""
     found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
     numbers = sorted(int(match[1]) for match in found if match)

@@ -1,14 +1,26 @@
 """What the names of folders say: which may be classes, and which are parts, cases, dates or ids.
 
-And which of the labels that were read look like slips.
+And what about the labels that were read may be a mistake, see `suspicious`.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
-from pipeline.dataset.sources import grouped, listed, part_in_words, part_of_folder, words
+from pipeline.dataset.image_files import empty_folders
+from pipeline.dataset.sources import (
+    PART_NAMES,
+    LabelledImage,
+    Source,
+    grouped,
+    listed,
+    number_of,
+    part_in_words,
+    part_of_folder,
+    words,
+)
 
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
@@ -129,7 +141,39 @@ def _spelling(label: str) -> str:
         return text
 
 
-def numbered_labels(labels: set[str]) -> Iterator[str]:
+def suspicious(source: Source, root: Path) -> Iterator[str]:
+    """What names and folders say that may be a mistake in the data, in words."""
+    counts = Counter(label for image in source.images for label in image.labels)
+    yield from odd_labels(set(counts))
+    yield from _numbered_labels(set(counts))
+    yield from misspelt_labels(counts)
+    yield from _classes_and_groups_in_parts(source.images)
+    if empty := empty_folders(root):
+        yield f"empty folders: {listed(empty)}"
+
+
+def _classes_and_groups_in_parts(images: Sequence[LabelledImage]) -> Iterator[str]:
+    """Classes that are in one part only; groups that are in several."""
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    parts_of_group: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        if image.part is not None:
+            labels_of[image.part].update(image.labels)
+            if image.group is not None:
+                parts_of_group[image.group].add(image.part)
+    if len(labels_of) > 1:
+        for part in (part for part in PART_NAMES if part in labels_of):
+            others = set().union(*(each for other, each in labels_of.items() if other != part))
+            if alone := sorted(labels_of[part] - others):
+                yield f"classes only in {part}: {listed(alone)}"
+    if shared := sorted(group for group, parts in parts_of_group.items() if len(parts) > 1):
+        yield (
+            f"{number_of(len(shared), 'group is', 'groups are')} in several of the given parts "
+            f"({listed(shared)}): write split: stratified, which keeps groups whole"
+        )
+
+
+def _numbered_labels(labels: set[str]) -> Iterator[str]:
     """Labels that differ in the number at their end only."""
     by_text = grouped(sorted(labels), lambda label: re.sub(r"[-_ ]?\d+$", "", label))
     if len(by_text) > 1 and (numbered := [each for each in by_text.values() if len(each) > 1]):
@@ -138,7 +182,10 @@ def numbered_labels(labels: set[str]) -> Iterator[str]:
 
 
 def misspelt_labels(counts: Mapping[str, int]) -> Iterator[str]:
-    """Rare labels that are one slip away from a frequent one, as a question."""
+    """Rare labels that equal a frequent one but for one letter, or for its place, as a question.
+
+    A digit more or another digit is no misspelling.
+    """
     near = defaultdict[str, list[str]](list)  # frequent labels, by what is left without a letter
     for label, count in counts.items():
         if count >= TIMES_AS_MANY:
@@ -149,7 +196,8 @@ def misspelt_labels(counts: Mapping[str, int]) -> Iterator[str]:
             continue
         meant = dict.fromkeys(other for each in _without_a_letter(label) for other in near[each])
         enough = (m for m in meant if counts[m] >= TIMES_AS_MANY * count)
-        if found := [m for m in enough if _one_slip(label, m) and _spelling(label) != _spelling(m)]:
+        words = (m for m in enough if _digits(m) == _digits(label))
+        if found := [m for m in words if _spelling(m) != _spelling(label)]:
             likely = max(found, key=counts.__getitem__)
             images = f"{count} image{'s' * (count != 1)}"
             yield (
@@ -163,21 +211,5 @@ def _without_a_letter(label: str) -> list[str]:
     return [label, *(label[:i] + label[i + 1 :] for i in range(len(label)))]
 
 
-def _one_slip(label: str, other: str) -> bool:
-    """Whether they differ in one letter, or in two letters that have changed places.
-
-    A digit more or another one is no slip.
-    """
-    shorter, longer = sorted((label, other), key=len)
-    start = _alike_until(shorter, longer)
-    end = _alike_until(shorter[start:][::-1], longer[start:][::-1])
-    rests = shorter[start : len(shorter) - end], longer[start : len(longer) - end]
-    if any(map(str.isdigit, "".join(rests))):
-        return False
-    return max(map(len, rests)) == 1 or (len(rests[0]) == 2 and rests[0] == rests[1][::-1])
-
-
-def _alike_until(shorter: str, longer: str) -> int:
-    """How many letters at the beginning are the same."""
-    pairs = enumerate(zip(shorter, longer, strict=False))
-    return next((i for i, (one, other) in pairs if one != other), len(shorter))
+def _digits(label: str) -> str:
+    return re.sub(r"\D", "", label)

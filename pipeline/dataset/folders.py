@@ -8,6 +8,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from pipeline.core.errors import PipelineError
+from pipeline.dataset.columns import groups_in
 from pipeline.dataset.file_column import (
     NO_IMAGES,
     Hints,
@@ -24,9 +26,16 @@ from pipeline.dataset.folder_names import (
     parts_in_words,
     refuse_odd_classes,
 )
-from pipeline.dataset.image_files import empty_folders, folder_of, parallel_folders
-from pipeline.dataset.images import number_of
-from pipeline.dataset.sources import Layout, listed, part_in_words, part_of_folder
+from pipeline.dataset.image_files import empty_folders, folder_of, stem_path
+from pipeline.dataset.sources import (
+    Layout,
+    listed,
+    number_of,
+    part_in_words,
+    part_of_folder,
+    suffix_of,
+)
+from pipeline.dataset.table_files import read_table
 
 
 class Nested(Unclear):
@@ -291,7 +300,7 @@ def why_no_classes(root: Path, files: Sequence[str]) -> str:
 
 def refuse_parallel(files: Sequence[str]) -> None:
     """Raise where two folders hold files of the same stems, such as images and masks."""
-    if (pair := parallel_folders(files, NO_CLASSES)) is None:
+    if (pair := _parallel_folders(files)) is None:
         return
     first, second = pair
     ends = {folder.rpartition("/")[2].lower() for folder in pair}
@@ -306,6 +315,48 @@ def refuse_parallel(files: Sequence[str]) -> None:
         f"{first} and {second or '.'} hold files of the same names, such as images and "
         f"masks: {hint}{_layout_without(kept, files)}"
     )
+
+
+def _parallel_folders(files: Sequence[str]) -> tuple[str, str] | None:
+    """Two folders that hold files of the same stems, the first not called like a class."""
+    stems: dict[str, set[str]] = defaultdict(set)  # below each folder
+    for file in files:
+        levels = stem_path(file).split("/")
+        for depth in range(len(levels)):
+            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
+    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for folder, held in stems.items():
+        for each in held:
+            holders[each][folder.rpartition("/")[2]].append(folder)
+    for first in sorted(stems):
+        own = first.rpartition("/")[2]
+        if own.lower() not in NO_CLASSES:
+            continue
+        shared = Counter[str]()
+        for each in stems[first]:
+            for name, same in holders[each].items():
+                if name != own:
+                    shared.update(same)
+        similar = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
+        if similar:
+            return first, min(similar)
+    return None
+
+
+def refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise where the class folders are called like the patients, or other groups, of a table."""
+    for path in (each for each in paths if suffix_of(each) in (".csv", ".tsv")):
+        try:
+            table = read_table(root / path)
+        except PipelineError:  # a text
+            continue
+        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
+            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
+                raise Unclear(
+                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
+                    "so they are no classes: write a table with a row per image, or --table none "
+                    "to use the folders alone"
+                )
 
 
 def _layout_without(kept: Sequence[str], files: Sequence[str]) -> str:

@@ -6,7 +6,14 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.file_column import Hints, Unclear
-from pipeline.dataset.sources import Found, Source, grouped, listed, part_named, without_test
+from pipeline.dataset.sources import (
+    LabelledImage,
+    Source,
+    grouped,
+    listed,
+    part_named,
+    without_test,
+)
 
 LABELS = ("label", "labels", "tag", "tags", "class", "category", "fine_label", "target", "y")
 
@@ -35,7 +42,9 @@ def huggingface(
             file = f"{split or 'row'}/{number:07d}"
             place[file] = (encoded, number)
             images.append(
-                Found(file, labels, part_named(split), None if of_group is None else str(of_group))
+                LabelledImage(
+                    file, labels, part_named(split), None if of_group is None else str(of_group)
+                )
             )
     images, unlabelled = without_test(images)
     return Source(images, _RowReader(place, image), unlabelled=unlabelled)

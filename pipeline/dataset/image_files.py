@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, takewhile
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline.dataset.images import SUFFIXES
-from pipeline.dataset.sources import Found, files_below, grouped, suffix_of
+from pipeline.dataset.sources import LabelledImage, files_below, grouped, suffix_of
 from pipeline.dataset.table_files import (
     NotATable,
     plain_separator,
@@ -49,16 +49,16 @@ class ImageFiles:
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: alike(file.rpartition("/")[2]))
+        return grouped(self.files, lambda file: normalised(file.rpartition("/")[2]))
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        return grouped(self.files, lambda file: alike(stem(file.rpartition("/")[2])))
+        return grouped(self.files, lambda file: normalised(stem(file.rpartition("/")[2])))
 
     @cached_property
     def folders(self) -> frozenset[str]:
         """The names of all folders on the way to a file."""
-        return frozenset(alike(name) for file in self.files for name in file.split("/")[:-1])
+        return frozenset(normalised(name) for file in self.files for name in file.split("/")[:-1])
 
     @cached_property
     def below(self) -> dict[str, list[str]]:
@@ -71,16 +71,17 @@ class ImageFiles:
 
     @cached_property
     def by_folder(self) -> dict[str, list[str]]:
-        return grouped(self.below, lambda folder: alike(folder.rpartition("/")[2]))
+        return grouped(self.below, lambda folder: normalised(folder.rpartition("/")[2]))
 
     def folders_named(self, cell: Any) -> list[str]:
         """The folders that a cell may mean, by its path or by the end of theirs."""
-        said = alike(path_in(cell).strip("/"))
+        said = normalised(path_in(cell).strip("/"))
         alike_named = self.by_folder.get(said.rpartition("/")[2], [])
         return [
             folder
             for folder in alike_named
-            if f"/{alike(folder)}".endswith(f"/{said}") or said.endswith(f"/{alike(folder)}")
+            if f"/{normalised(folder)}".endswith(f"/{said}")
+            or said.endswith(f"/{normalised(folder)}")
         ]
 
     def find(self, wanted: str, any_suffix: bool, any_case: bool) -> list[str]:
@@ -95,7 +96,7 @@ class ImageFiles:
         if not deep and not any_suffix and not any_case:
             return []
         name = tail.rpartition("/")[2]
-        named = self.by_name.get(alike(name), [])
+        named = self.by_name.get(normalised(name), [])
         if len(named) == 1 and deep and not head and named[0].endswith(f"/{tail}"):
             return list(named)
 
@@ -106,34 +107,34 @@ class ImageFiles:
 
         found = [file for file in named if fits(file, tail)]
         if not found and any_case:
-            found = [file for file in named if fits(alike(file), alike(tail))]
+            found = [file for file in named if fits(normalised(file), normalised(tail))]
         if not found and any_suffix:
             folders = tail[: len(tail) - len(name)]
             wanted_stem = folders + stem(name)
-            for file in self.by_stem.get(alike(stem(name)), []):
+            for file in self.by_stem.get(normalised(stem(name)), []):
                 without = stem_path(file)
                 if any_case:
-                    without, wanted_stem = alike(without), alike(wanted_stem)
+                    without, wanted_stem = normalised(without), normalised(wanted_stem)
                 if fits(without, wanted_stem):
                     found.append(file)
         return found
 
     def are_named(self, cell: str) -> bool:
         """Whether a table's cell is the name of a file; a word without digits is none."""
-        name = alike(cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0])
+        name = normalised(cell.strip().replace("\\", "/").rpartition("/")[2].partition("?")[0])
         if name in self.by_name:
             return True
         known = name in self.by_stem or stem(name) in self.by_stem
         return known and any(map(str.isdigit, name))
 
-    def beside(self, images: Sequence[Found], listed: set[str]) -> list[str]:
+    def beside(self, images: Sequence[LabelledImage], listed: set[str]) -> list[str]:
         """The images that lie in the folders of `images` and that no row names."""
         folders = {folder_of(image.file) for image in images}
         return [f for f in self.files if f not in listed and folder_of(f) in folders]
 
 
-def alike(text: str) -> str:
-    """The same for names that differ in letter case, or in how their accents are written."""
+def normalised(text: str) -> str:
+    """In small letters and Unicode's NFC, so that names which differ only in these are equal."""
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).lower()
 
 
@@ -169,9 +170,7 @@ def path_in(cell: Any) -> str:
     return text.replace("\\", "/")
 
 
-def wanted_path(
-    rule: str, cell: Any, folder: str = "", prefix: str | None = None, remove: str | None = None
-) -> str:
+def wanted_path(rule: str, cell: Any, folder: str, prefix: str | None, remove: str | None) -> str:
     """What `rule` makes of a cell: a path below the root, perhaps with `**/` in it."""
     text = path_in(cell)
     if prefix and text.startswith(prefix):
@@ -310,47 +309,6 @@ def empty_folders(root: Path) -> list[str]:
         if files:
             full.update((folders[-1], *folders[-1].parents))
     return sorted(each.as_posix() for each in folders if each not in full and each.parent in full)
-
-
-def parallel_folders(files: Sequence[str], called: frozenset[str]) -> tuple[str, str] | None:
-    """Two folders that hold files of the same stems, the first of which has a name in `called`."""
-    stems: dict[str, set[str]] = defaultdict(set)  # below each folder
-    for file in files:
-        levels = stem_path(file).split("/")
-        for depth in range(len(levels)):
-            stems["/".join(levels[:depth])].add("/".join(levels[depth:]))
-    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for folder, held in stems.items():
-        for each in held:
-            holders[each][folder.rpartition("/")[2]].append(folder)
-    for first in sorted(stems):
-        own = first.rpartition("/")[2]
-        if own.lower() not in called:
-            continue
-        shared = Counter[str]()
-        for each in stems[first]:
-            for name, same in holders[each].items():
-                if name != own:
-                    shared.update(same)
-        similar = [folder for folder, count in shared.items() if count >= 0.5 * len(stems[first])]
-        if similar:
-            return first, min(similar)
-    return None
-
-
-def masks_among(files: Sequence[str]) -> tuple[list[str], str]:
-    """The files beside one of their name but for `_mask` or the suffix, and that ending."""
-    known = Counter(map(stem_path, files))
-    masks = defaultdict[str, list[str]](list)
-    for file in files:
-        path = stem_path(file)
-        match = re.fullmatch(r"(.+)([-_ .](?:masks?|labels?|seg|segmentation|gt))", path)
-        if match and match[1] in known:
-            masks[match[2]].append(file)
-        elif known[path] > 1:
-            masks[file[len(path) :]].append(file)
-    ending = min(masks, key=lambda each: (each[0] == ".", each != ".png", each), default="")
-    return masks[ending], ending
 
 
 def why_not_read(path: str, data: bytes) -> str:

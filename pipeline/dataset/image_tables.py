@@ -35,9 +35,9 @@ from pipeline.dataset.sources import (
     as_list,
     grouped,
     listed,
+    part_in_words,
     parts_of_paths,
     suffix_of,
-    without_part,
 )
 from pipeline.dataset.table_files import BY_ID, NotATable, is_by_id
 
@@ -63,11 +63,6 @@ class ImageTable(Table):
     def files(self) -> frozenset[str]:
         """The images that it names."""
         return self.file_column.files
-
-    @property
-    def named_and_columns(self) -> tuple[int, int]:
-        """How many rows name an image, and how many columns there are."""
-        return self.file_column.count, self.frame.shape[1]
 
     @property
     def part(self) -> str | None:
@@ -109,7 +104,7 @@ def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None
     if suffix in table_files.TEXT and not is_by_id(path):
         blanks = [" "] if suffix in (".txt", ".lst") else []
         separators = [",", *separators_in(path), *blanks]
-    best: ImageTable | None = None
+    readings: list[ImageTable] = []
     folders: ImageTable | None = None
     unclear: Unclear | None = None
     for separator in separators:
@@ -124,13 +119,12 @@ def image_table(name: str, index: ImageFiles, hints: Hints) -> ImageTable | None
         if file_column is None:
             folders = folders or _of_folders(name, frame, format_keys, index, hints)
             continue
-        found = ImageTable(name, frame, file_column, hints, format_keys)
-        if best is None or found.named_and_columns > best.named_and_columns:
-            best = found
-    if best is None:
+        readings.append(ImageTable(name, frame, file_column, hints, format_keys))
+    if not readings:
         if unclear is not None:
             raise unclear
         return folders
+    best = max(readings, key=lambda each: (each.file_column.count, each.frame.shape[1]))
     if suffix in (".txt", ".md") and best.file_column.count < max(2, 0.5 * len(best.frame)):
         return None  # words in a text that happen to be names
     best = replace(best, frame=with_lists(best.frame, _may_be_labels(best)))
@@ -313,9 +307,15 @@ def _of_one_content(tables: Sequence[ImageTable]) -> ImageTable:
     return ordered[0]
 
 
+def _without_part(name: str) -> str:
+    """A file's name in small letters, without the words in it that name a part."""
+    name = re.sub(r"train[-_ ]?val", "train", name.lower())
+    return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
+
+
 def _with_its_parts(table: ImageTable, tables: Sequence[ImageTable]) -> str:
     """The value of --table for a table and those that are called like it but for the part."""
-    alike = [each for each in tables if without_part(each.name) == without_part(table.name)]
+    alike = [each for each in tables if _without_part(each.name) == _without_part(table.name)]
     parts = [each for each in in_order(each for each in alike if each.part) if not each.of_both]
     together = len(parts) > 1 and len({each.part for each in parts}) == len(parts)
     if together and _are_of_one_shape(parts):

@@ -1,8 +1,8 @@
 """Decodes one file's bytes to RGB pixels, and resizes those to uint8 arrays.
 
-The rule is the same for every file: an image is what a viewer shows. The first frame; turned as its
-EXIF orientation says; what is transparent lies on white; of 16-bit grey the upper 8 bits (`dim`
-says where those are all but empty); everything else (grey, palette, CMYK, YCbCr, ...) as Pillow
+The rule is the same for every file: an image is what a viewer shows. The first frame, turned as its
+EXIF orientation says; transparent parts on white; of 16-bit grey the upper 8 bits (`bits_used` says
+whether those are nearly empty); everything else (grey, palette, CMYK, YCbCr, ...) as Pillow
 converts it to RGB. A file with none of these peculiarities gives exactly the pixels that fastai's
 `PILImage.create` and `Resize(size, method="squish")` give.
 """
@@ -33,6 +33,7 @@ NO_MEMORY = "memory ran out while images were decoded: free some, then run again
 _HOLD_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 OF_16 = "-of-16"
+BITS_NEARLY_BLACK = 12  # of 16: of the 8 upper ones, which are kept, 4 at most are used
 _UNSCALED = ("I", "F")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
@@ -118,7 +119,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         return image if image.mode == mode else image.convert(mode)
 
 
-def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:
+def bits_used(peculiar: Iterable[str]) -> tuple[int, int] | None:
     """Of the images of 16 bits: how many, and how many bits the brightest of them needs."""
     words = [each.split() for each in peculiar]
     bits = [
@@ -127,23 +128,6 @@ def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:
         if "16-bit" in each
     ]
     return (len(bits), max(bits)) if bits else None
-
-
-def number_of(n: int, one: str, several: str) -> str:
-    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
-    return f"{n} {one if n == 1 else several}"
-
-
-def without_label(n: int) -> str:
-    """That so many images have no label and are not used."""
-    none = "image has no label and is", "images have no label and are"
-    return f"{number_of(n, *none)} not used"
-
-
-def in_no_table(n: int, n_images: int) -> str:
-    """That so many of the images are in no table and are not used."""
-    are = "is" if n == 1 else "are"
-    return f"{n} of {n_images} images {are} in no table and {are} not used"
 
 
 def squish(image: Image.Image, size: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from pipeline.dataset.image_files import (
 from pipeline.dataset.sources import (
     Fault,
     FolderReader,
-    Found,
+    LabelledImage,
     Source,
     as_list,
     check_part,
@@ -119,9 +119,9 @@ def in_table(
         if part is not None and part_of_row is None and not reason:
             reason = f"{part} is {row[part]!r}, which names no part"
         group_of_row = None if group_column is None else str(row[group_column]).strip() or None
-        return _Row(Found(where, labels, part_of_row, group_of_row), fitting, reason)
+        return _Row(LabelledImage(where, labels, part_of_row, group_of_row), fitting, reason)
 
-    found: list[Found] = []
+    found: list[LabelledImage] = []
     faults: list[Fault] = []
     named: set[str] = set()
     for part_of_table, name in tables:
@@ -158,7 +158,7 @@ def in_table(
 class _Row:
     """What a row says: the image, the files that fit its cell, and why it cannot be used, if so."""
 
-    image: Found
+    image: LabelledImage
     fitting: list[str]
     reason: str
 
@@ -260,7 +260,7 @@ def _labels_in_flags(row: Mapping[Any, Any], columns: Sequence[str]) -> tuple[tu
     return tuple(found), ""
 
 
-def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
+def _merged(rows: Sequence[LabelledImage]) -> tuple[list[LabelledImage], list[Fault]]:
     """Each file once, with the labels of all its rows."""
     images, faults = [], []
     for file, same in grouped(rows, lambda found: found.file).items():
@@ -272,7 +272,7 @@ def _merged(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
     return images, faults
 
 
-def _once(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
+def _once(rows: Sequence[LabelledImage]) -> tuple[list[LabelledImage], list[Fault]]:
     """Each file once; a file with two rows that differ is ambiguous and left out."""
     images, faults = [], []
     for file, same in grouped(rows, lambda found: found.file).items():
@@ -285,7 +285,7 @@ def _once(rows: Sequence[Found]) -> tuple[list[Found], list[Fault]]:
 
 
 def _in_other_folders(
-    root: Path, layout: str, images: Sequence[Found], named: Collection[str]
+    root: Path, layout: str, images: Sequence[LabelledImage], named: Collection[str]
 ) -> Source:
     """The images that no table names, with the labels of their folders as the tables write them."""
     source = in_class_folders(root, layout=layout)
@@ -354,7 +354,7 @@ def one_text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def part_of(value: str, column: str = "is_valid") -> str | None:
+def part_of(value: str, column: str) -> str | None:
     """The part that a cell names; in a column like `is_test`, yes and no name one."""
     if named := part_named(value.replace("-", "").replace("_", "")):
         return named

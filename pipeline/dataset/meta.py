@@ -58,18 +58,18 @@ def fingerprint(kind: str, chosen: Chosen, facts: Sequence[Decoded]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def asked(wanted: Preparation) -> str:
+def config_sha256(wanted: Preparation) -> str:
     """SHA-256 of what the configuration asks for, wherever the files are."""
     text = json.dumps([asdict(wanted.policy), vars(wanted.split), wanted.images], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def kept(wanted: Preparation) -> dict[str, Any] | None:
+def still_valid(wanted: Preparation) -> dict[str, Any] | None:
     """meta.json of the folder there is, if just this was asked for; None if it was not."""
     try:
         meta: dict[str, Any] = json.loads((wanted.out / "meta.json").read_text(encoding="utf-8"))
         names = {array_name(array) for array in wanted.arrays}
-        whole = meta["format"] == FORMAT and meta["asked"] == asked(wanted)
+        whole = meta["format"] == FORMAT and meta["asked"] == config_sha256(wanted)
         here = all(
             path.is_file() for array in wanted.arrays for path in array_files(wanted.out, array)
         )

@@ -22,14 +22,14 @@ from pipeline.configuration import hydra_app
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, replacing, write_text
-from pipeline.dataset.checks import Faulty, choose, look_at, read_config, suspicious
+from pipeline.dataset.checks import Faulty, choose, look_at, read_config
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
 from pipeline.dataset.find_images import frames_of_videos
-from pipeline.dataset.folder_names import sorted_classes
-from pipeline.dataset.images import NotAnImage, decode, number_of, without_label
+from pipeline.dataset.folder_names import sorted_classes, suspicious
+from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Fault, Found, Source, listed
+from pipeline.dataset.sources import Fault, LabelledImage, Source, listed, number_of
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed
@@ -102,7 +102,7 @@ def main(
     _write(config, dataset_yaml(name, path, recognised))
     print(f"{config}: {summary(recognised)}.")
     faults, rare = recognised.source.faults, list(rare_classes(name, recognised.source))
-    for line in (*told(recognised, root), *odd, *_told_faults(faults), *rare):
+    for line in (*summary_lines(recognised, root), *odd, *_fault_lines(faults), *rare):
         print(line)
     print(f"Look at {sheet}: are the labels right? If not, correct the YAML (docs/datasets.md).")
     print(_what_next(name, config, bool(faults), bool(rare)))
@@ -217,7 +217,7 @@ def _yaml_value(value: Any) -> str:
     return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)
 
 
-def told(recognised: Recognised, root: Path) -> Iterator[str]:
+def summary_lines(recognised: Recognised, root: Path) -> Iterator[str]:
     """Lines that a person can check in ten seconds."""
     source = recognised.source
     yield f"read: {recognised.rule}."
@@ -234,13 +234,15 @@ def told(recognised: Recognised, root: Path) -> Iterator[str]:
     for note in recognised.notes:
         yield f"left aside: {note}"
     if source.unlabelled:
-        yield f"left aside: {without_label(len(source.unlabelled))} ({listed(source.unlabelled)})"
+        none = "image has no label and is", "images have no label and are"
+        n_unlabelled = number_of(len(source.unlabelled), *none)
+        yield f"left aside: {n_unlabelled} not used ({listed(source.unlabelled)})"
     yield from _videos_across_parts(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
 
 
-def _told_faults(faults: Sequence[Fault]) -> Iterator[str]:
+def _fault_lines(faults: Sequence[Fault]) -> Iterator[str]:
     """The first faults, a line each, and what they mean."""
     for fault in faults[:MOST_FAULTS]:
         yield f"fault: {fault.file}: {fault.reason}"
@@ -268,12 +270,12 @@ def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
         )
 
 
-def _images_per_class(images: Sequence[Found]) -> Counter[str]:
+def _images_per_class(images: Sequence[LabelledImage]) -> Counter[str]:
     """How many images each class has."""
     return Counter(label for image in images for label in image.labels)
 
 
-def _largest_classes(images: Sequence[Found]) -> str:
+def _largest_classes(images: Sequence[LabelledImage]) -> str:
     counts = _images_per_class(images)
     shown = [f"{label} {count}" for label, count in counts.most_common(MOST_CLASSES)]
     more = f", ... ({len(counts)} classes in all)" if len(counts) > len(shown) else ""
@@ -324,9 +326,9 @@ def _draw_sheet(shown: Sequence["Tile"], title: str, rule: str, path: Path) -> N
         sheet.save(beside, "PNG")
 
 
-def examples(images: Sequence[Found]) -> list[Found]:
+def examples(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Up to 64 images with as many labels among them as possible, evenly taken from each."""
-    of_label: dict[str, list[Found]] = {}
+    of_label: dict[str, list[LabelledImage]] = {}
     for image in images:
         for label in image.labels or ("",):
             of_label.setdefault(label, []).append(image)
@@ -346,12 +348,12 @@ def _evenly(values: Sequence[T], count: int) -> list[T]:
 class Tile:
     """One image of the sheet, drawn small, and why it cannot be read; empty if it can."""
 
-    image: Found
+    image: LabelledImage
     picture: Image.Image
     fault: str = ""
 
 
-def _tile(source: Source, image: Found) -> Tile:
+def _tile(source: Source, image: LabelledImage) -> Tile:
     tile = Image.new("RGB", (TILE, TILE), "#eeeeee")
     try:
         pixels = decode(source.read(image.file)).pixels

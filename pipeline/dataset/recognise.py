@@ -16,15 +16,15 @@ from typing import Any
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
     SAME,
+    agreement_of_folders,
     lists_beside,
     refuse_lost_columns,
     refuse_not_understood,
     refuse_other_lists,
     refuse_unread_parts,
-    said_by_folders,
     unread_parts,
 )
-from pipeline.dataset.columns import doubt, groups_in, says_more
+from pipeline.dataset.columns import says_more, why_doubtful
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
 from pipeline.dataset.find_images import (
     find_images,
@@ -38,6 +38,7 @@ from pipeline.dataset.folders import (
     Reading,
     class_folders,
     read_folders,
+    refuse_groups_as_classes,
     refuse_parallel,
     why_no_classes,
 )
@@ -51,18 +52,18 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
-from pipeline.dataset.images import SUFFIXES, in_no_table, number_of
+from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import (
     Source,
     files_below,
     listed,
     named_files,
+    number_of,
     part_in_words,
     parts_of_paths,
     suffix_of,
 )
 from pipeline.dataset.table_files import SUFFIXES as TABLES
-from pipeline.dataset.table_files import read_table
 
 MOST_TABLES = 1000
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
@@ -163,7 +164,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     by_paths = _by_paths(reading, tables, index, hints)
     if use_tables:
         classes = {label for image in by_paths.source.images for label in image.labels}
-        _refuse_groups_as_classes(root, unread, sorted(classes))
+        refuse_groups_as_classes(root, unread, sorted(classes))
     return _with_unread_parts(by_paths, unread, hints)
 
 
@@ -268,7 +269,8 @@ def _by_tables(
         rule += f"; of other images the folders do: {hints.layout}"
     source = find_images(images, index.root)
     if n := len(set(unnamed).difference(fault.file for fault in source.faults)):
-        notes.append(in_no_table(n, len(index.files)))
+        are = "is" if n == 1 else "are"
+        notes.append(f"{n} of {len(index.files)} images {are} in no table and {are} not used")
     lists = lists_beside(images, source, [*found.same, *found.others], index, hints)
     left = [each for each in found.others if each.name not in lists.names]
     if hints.table is None:
@@ -283,7 +285,7 @@ def _by_tables(
     rule += lists.add_to(images)
     beside = ""
     if hints.table is None and hints.label is None:
-        beside = said_by_folders(found, index.files, hints)
+        beside = agreement_of_folders(found, index.files, hints)
     if hints.label is None and beside != SAME:
         _refuse_doubtful(found)
     rule += beside
@@ -300,7 +302,7 @@ def _refuse_doubtful(found: LabelTables) -> None:
     """Raise where labels may be of objects in the images, or measurements."""
     label = found.images["label"]
     for each in found.group:
-        if isinstance(label, str) and (why := doubt(each.frame, label)):
+        if isinstance(label, str) and (why := why_doubtful(each.frame, label)):
             raise Unclear(
                 f"{each.name}: column {label} {why}: write --label {quote(label)} if it gives the "
                 "class of the whole image, or a CSV with a column of file names and one of classes"
@@ -375,22 +377,6 @@ def _by_paths(
     if not chosen and not any(image.part for image in source.images):
         refuse_unread_parts([image.file for image in source.images])
     return Recognised(reading.images, "single", rule, source, notes)
-
-
-def _refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise where the class folders are called like the patients, or other groups, of a table."""
-    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
-        try:
-            table = read_table(root / path)
-        except PipelineError:  # a text
-            continue
-        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
-            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
-                raise Unclear(
-                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
-                    "so they are no classes: write a table with a row per image, or --table none "
-                    "to use the folders alone"
-                )
 
 
 def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:

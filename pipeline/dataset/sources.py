@@ -31,7 +31,7 @@ _PART_FOLDER = re.compile(rf"(?:{_STUFF}[-_ ]?)?({_WORDS})(?:[-_ ]?(?:{_STUFF}|\
 
 
 @dataclass(frozen=True)
-class Found:
+class LabelledImage:
     """One image: its name in the index, its labels and, where they are given, part and group."""
 
     file: str
@@ -56,7 +56,7 @@ class Source:
                 contest's test images: not used, and no fault
     """
 
-    images: list[Found]
+    images: list[LabelledImage]
     read: Callable[[str], bytes]
     faults: list[Fault] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def in_class_folders(
             file = path.relative_to(root).as_posix()
             is_image, outside = path.suffix.lower() in SUFFIXES, path.parent == folder
             if is_image and not outside:
-                images.append(Found(file, (path.parent.name,), part))
+                images.append(LabelledImage(file, (path.parent.name,), part))
             elif is_image:
                 unlabelled.append(file)
             elif not outside:  # those outside are a README, a list
@@ -107,7 +107,7 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
                 continue  # beside the images: a README, a list
             if match := expression.fullmatch(path.name):
                 labels = (match["label"],) if match["label"] else ()
-                images.append(Found(file, labels, part, match.groupdict().get("group")))
+                images.append(LabelledImage(file, labels, part, match.groupdict().get("group")))
             elif part == "test" and path.suffix.lower() in SUFFIXES:
                 unlabelled.append(file)
             else:
@@ -178,7 +178,7 @@ def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> S
             if folder is not None and part is None:
                 faults.append(Fault(file, f"folder {folder}/ names no part: write images.parts"))
             else:
-                images.append(Found(file, (said["label"],), part, said.get("group")))
+                images.append(LabelledImage(file, (said["label"],), part, said.get("group")))
     if not images and (astray := sorted([*unlabelled, *(fault.file for fault in faults)])):
         raise PipelineError(f"{root}: layout '{'/'.join(layout.levels)}' {_unfit(astray)}")
     faults += _faults_of_other_files(others, images)
@@ -202,7 +202,7 @@ def _unfit(files: Sequence[str]) -> str:
     return f"fits none of {len(files)} images, such as {example}: {what}"
 
 
-def _faults_of_other_files(files: Sequence[str], images: Sequence[Found]) -> list[Fault]:
+def _faults_of_other_files(files: Sequence[str], images: Sequence[LabelledImage]) -> list[Fault]:
     """Faults for the files that are no images; lists in a folder of their own are none."""
     folders = {image.file.rpartition("/")[0] for image in images}
     return [
@@ -229,7 +229,7 @@ def check_part(key: str, part: str | None) -> None:
         raise PipelineError(f"images.{key}: {part!r}: {near_matches(part, PART_NAMES)}")
 
 
-def without_test(images: list[Found]) -> tuple[list[Found], list[str]]:
+def without_test(images: list[LabelledImage]) -> tuple[list[LabelledImage], list[str]]:
     """The images without a test part that has no label at all, as contests give it; its files."""
     test = [image for image in images if image.part == "test"]
     if any(image.labels for image in test):
@@ -367,12 +367,6 @@ def _names_of_parts(file: str) -> tuple[list[str], list[str]]:
     return [each for each in folders if part_of_folder(each)], [word] if part_named(word) else []
 
 
-def without_part(name: str) -> str:
-    """A file's name in small letters, without the words in it that name a part."""
-    name = re.sub(r"train[-_ ]?val", "train", name.lower())
-    return re.sub(r"[a-z]+", lambda word: "" if part_in_words(word[0]) else word[0], name)
-
-
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -395,3 +389,8 @@ def listed(values: Iterable[Any]) -> str:
     texts = [str(value) or "(empty)" for value in values]
     more = f", ... ({len(texts)} in all)" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more
+
+
+def number_of(n: int, one: str, several: str) -> str:
+    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
+    return f"{n} {one if n == 1 else several}"

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.images import number_of
-from pipeline.dataset.sources import PART_NAMES, Found, grouped
+from pipeline.dataset.sources import PART_NAMES, LabelledImage, grouped, number_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Split:
         return shares
 
 
-def split_images(images: Sequence[Found], split: Split) -> list[str]:
+def split_images(images: Sequence[LabelledImage], split: Split) -> list[str]:
     """The part of each image; images of one group always share theirs."""
     if split.split not in SPLITS:
         raise PipelineError(
@@ -48,7 +47,7 @@ def split_images(images: Sequence[Found], split: Split) -> list[str]:
     return parts
 
 
-def stratified(images: Sequence[Found], split: Split) -> list[str]:
+def stratified(images: Sequence[LabelledImage], split: Split) -> list[str]:
     """Every label in the same proportion in each part, whole groups at a time.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML 2011), with one addition: a
@@ -86,7 +85,7 @@ def stratified(images: Sequence[Found], split: Split) -> list[str]:
     return parts
 
 
-def given(images: Sequence[Found], split: Split) -> list[str]:
+def given(images: Sequence[LabelledImage], split: Split) -> list[str]:
     """The parts that the folders or the CSV name; without a valid part, it is taken from train."""
     if missing := [image.file for image in images if image.part is None]:
         raise PipelineError(
@@ -104,7 +103,7 @@ def given(images: Sequence[Found], split: Split) -> list[str]:
     return parts
 
 
-def fastai2022(images: Sequence[Found], split: Split) -> list[str]:
+def fastai2022(images: Sequence[LabelledImage], split: Split) -> list[str]:
     """fastai's `RandomSplitter(valid_pct, seed)`, to the image, on the images' order here.
 
     That order is the CSV's, or sorted file names. The 2022 study listed folders in whatever order
@@ -119,14 +118,14 @@ def fastai2022(images: Sequence[Found], split: Split) -> list[str]:
     return parts
 
 
-SPLITS: dict[str, Callable[[Sequence[Found], Split], list[str]]] = {
+SPLITS: dict[str, Callable[[Sequence[LabelledImage], Split], list[str]]] = {
     "stratified": stratified,
     "given": given,
     "fastai2022": fastai2022,
 }
 
 
-def _units(images: Sequence[Found]) -> list[list[int]]:
+def _units(images: Sequence[LabelledImage]) -> list[list[int]]:
     """The rows that must stay together: one group, or one image that has none."""
 
     def unit(row: int) -> tuple[str, str]:
@@ -155,7 +154,7 @@ def _wanted(labels: list[Counter[str]], shares: dict[str, float]) -> dict[str, d
     return wanted
 
 
-def _check_groups(images: Sequence[Found], parts: Sequence[str]) -> None:
+def _check_groups(images: Sequence[LabelledImage], parts: Sequence[str]) -> None:
     part_of: dict[str, str] = {}
     for image, part in zip(images, parts, strict=True):
         if image.group is not None and part_of.setdefault(image.group, part) != part:
@@ -176,7 +175,7 @@ def _torch_randperm(n: int, seed: int) -> list[int]:
 
 
 def missing_in_part(
-    images: Sequence[Found], parts: Sequence[str], classes: Sequence[str]
+    images: Sequence[LabelledImage], parts: Sequence[str], classes: Sequence[str]
 ) -> dict[str, str]:
     """The classes with no image in some part, and which."""
     present: dict[str, set[str]] = {part: set() for part in PART_NAMES if part in parts}

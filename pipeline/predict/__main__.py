@@ -29,18 +29,18 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import STDOUT, is_special
 from pipeline.dataset.arrays import IMAGES_PER_TASK, decode_in_order
 from pipeline.dataset.images import (
+    BITS_NEARLY_BLACK,
     RESIZES,
     SUFFIXES,
     NotAnImage,
     Picture,
+    bits_used,
     decode,
-    dim,
-    number_of,
 )
+from pipeline.dataset.sources import number_of
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
-MOST_DIM_BITS = 12  # of 16: a sixteenth of full brightness, as stage `dataset` has it
 LogitsOf = Callable[[np.ndarray], np.ndarray]  # of pixels, uint8 [images, 3, size, size]
 
 
@@ -209,8 +209,8 @@ def _report_unreadable(files: Sequence[Path], reasons: Sequence[str], out: Path)
 
 def _report_dim(peculiar: Sequence[str]) -> None:
     """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
-    known = dim(peculiar)
-    if known and known[1] <= MOST_DIM_BITS:
+    known = bits_used(peculiar)
+    if known and known[1] <= BITS_NEARLY_BLACK:
         print(
             f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "
             "nearly black: scale them, or convert them to 8 bits",

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Container
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,17 @@ from pipeline.race.field import (
     field_of,
     models_asked,
     not_counted,
+    not_counted_message,
     probe_path,
     records_of,
     refuse_all,
     rules_of,
     runs_at_a_time,
     tables_differ,
-    told_not_counted,
 )
 from pipeline.race.search import RUN, Action, Budget, Race, Rules, affordable
 from pipeline.race.standing import Event, certificate_of, counted_seconds, replay, rounded
-from pipeline.recommend.limits import Asked
+from pipeline.recommend.limits import Limits
 from pipeline.records import Data
 from pipeline.statistics.doubts import near_chance
 from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_name
@@ -98,17 +98,17 @@ def main(
         json: print the certificate as JSON
     """
     root, rules = Path.cwd(), rules_of(confidence, regret)
-    asked = Asked(max_memory, min_throughput=min_throughput, licence=licence)
-    limit = budget_of(root, budget, max_cost, price_per_hour, max_energy)
+    limits = Limits(max_memory, min_throughput=min_throughput, licence=licence)
+    spendable = budget_of(root, budget, max_cost, price_per_hour, max_energy)
     study = read_study(root / "params.yaml")
     refuse_unknown_name(root, "dataset", dataset)
     models = models_asked(candidates, study, read_imagenet(root / IMAGENET))
-    command = command_of(candidates, dataset, rules, asked)
-    contest = Contest(root, dataset, models, asked, rules, limit, jobs, command)
+    command = command_of(candidates, dataset, rules, limits)
+    contest = Contest(root, dataset, models, limits, rules, spendable, jobs, command)
     with redirect_stdout(sys.stderr if json else sys.stdout):
         contest.check()
         if other := not_counted(root, study, dataset):
-            print(told_not_counted(dataset, other.values()))
+            print(not_counted_message(dataset, other.values()))
         if not dry_run:
             _prepare(contest, study, contest.cells(study, other))
         data = prepared(root, dataset)
@@ -177,7 +177,7 @@ class Contest:
     root: Path
     dataset: str
     models: list[str]
-    asked: Asked
+    limits: Limits
     rules: Rules
     budget: Budget
     jobs: int | None
@@ -191,7 +191,7 @@ class Contest:
             from pipeline.sweep.session import would_run
 
             fits = self.cells(study, not_counted(self.root, study, self.dataset))
-            if would_run(self.root, [f"finetune@{raced_name(asdict(each))}" for each in fits]):
+            if would_run(self.root, [f"finetune@{each.name}" for each in fits]):
                 return  # to be made again, so their time is not spent: `_prepare` asks what is paid
             at_once, following = runs_at_a_time(self.root, self.jobs), race.choose(math.inf, 1)[0]
             n = len(events)
@@ -243,7 +243,7 @@ class Contest:
         paths |= {cell.path(RUNS): cell.model for cell in self.cells(study, other)}
         of_race = [path for path in paths if path not in other]
         models = list(dict.fromkeys([*self.models, *(paths[path] for path in of_race)]))
-        field = field_of(self.root, study, self.dataset, models, self.asked)
+        field = field_of(self.root, study, self.dataset, models, self.limits)
         records = records_of(self.root, of_race)
         seen = [each for each in records if each.model in field.candidates.names]
         race, events = replay(field.candidates, field.prior, self.rules, seen)

@@ -38,7 +38,7 @@ from pipeline.names.resolve import fixed_size, weights
 from pipeline.prefetch.__main__ import surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.costs import with_memory
-from pipeline.recommend.limits import Asked, seconds_of
+from pipeline.recommend.limits import Limits, seconds_of
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import published, read_imagenet
@@ -104,12 +104,12 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
     return list(dict.fromkeys(found))
 
 
-def field_of(root: Path, study: Study, dataset: str, models: list[str], asked: Asked) -> Field:
+def field_of(root: Path, study: Study, dataset: str, models: list[str], limits: Limits) -> Field:
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
     imagenet = read_imagenet(path)
     table = completed(published(replace(study, models=tuple(models)), imagenet, path))
-    left_out, not_judged = _left_out(study, table, imagenet, asked)
+    left_out, not_judged = _left_out(study, table, imagenet, limits)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     refuse_all(models, left_out)
     records = readable_records(root / RUNS)
@@ -134,7 +134,7 @@ def refuse_all(models: Sequence[str], left_out: Mapping[str, str]) -> None:
 
 
 def _left_out(
-    study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, asked: Asked
+    study: Study, table: pd.DataFrame, imagenet: pd.DataFrame, limits: Limits
 ) -> tuple[dict[str, str], list[str]]:
     """The models that cannot race, with reasons: no weights here, another input size, or a limit.
     And a sentence for each limit that is not judged for some models, which stay: a fit that fails
@@ -154,11 +154,11 @@ def _left_out(
             size = f"{study.image_size} pixels"
             found.setdefault(model, f"an input fixed at another size than {size}")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
-    if asked.max_memory is not None:
+    if limits.max_memory is not None:
         here = this_device(threads_of(read_yaml(study.path)))
         rows = with_memory(study, imagenet, rows, study.image_size, here)
     not_judged = []
-    for limit in [*asked.of_any, *asked.of_published(), *asked.of_memory(study.image_size)]:
+    for limit in [*limits.of_any, *limits.of_published(), *limits.of_memory(study.image_size)]:
         for model in rows.loc[~limit.keeps(rows), "model"]:
             found.setdefault(model, limit.option)
         if unknown := int((limit.unknown(rows) & ~rows["model"].isin(found)).sum()):
@@ -313,13 +313,13 @@ def decided(study: Study, dataset: str, fits: Iterable[Cell]) -> list[Decided]:
             for model, name in names.items()
         ),
         *(
-            Decided(f"finetune_raced@{raced_name(asdict(each))}", each.path(RUNS), each.model, FIT)
+            Decided(f"finetune_raced@{each.name}", each.path(RUNS), each.model, FIT)
             for each in fits
         ),
     ]
 
 
-def told_not_counted(dataset: str, reasons: Iterable[str]) -> str:
+def not_counted_message(dataset: str, reasons: Iterable[str]) -> str:
     """`tex: 6 runs at 64 pixels do not count`: how many runs do not, for each reason."""
     counts = Counter(reasons)
     each = [f"{n} run{'' if n == 1 else 's'} {why}" for why, n in counts.items()]
@@ -335,12 +335,12 @@ def tables_differ(root: Path, certificate: Certificate) -> bool:
     return not certificate.is_of(root / "results") or bool(would_run(root, ["aggregate"]))
 
 
-def command_of(candidates: Sequence[str], dataset: str, rules: Rules, asked: Asked) -> str:
+def command_of(candidates: Sequence[str], dataset: str, rules: Rules, limits: Limits) -> str:
     """The race's command without its budget, jobs and defaults."""
-    limits = {name: getattr(asked, name) for name in ("licence", "min_throughput", "max_memory")}
+    options = {name: getattr(limits, name) for name in ("licence", "min_throughput", "max_memory")}
     sure = {"confidence": rules.confidence, "regret": 100 * rules.regret}
     words = ["python", "-m", "pipeline.race", *candidates, "--dataset", dataset]
-    for name, value in (limits | (sure if rules != Rules() else {})).items():
+    for name, value in (options | (sure if rules != Rules() else {})).items():
         given = f"{value:g}" if isinstance(value, float) else str(value)
         words += [] if value is None else [f"--{name.replace('_', '-')}", given]
     return shlex.join(words)

@@ -28,54 +28,49 @@ from pipeline.recommend.choice import (
 )
 from pipeline.recommend.costs import (
     Question,
-    Way,
+    RemainingCost,
+    remaining_cost,
     still_to_make,
-    way,
     with_bounds_alone,
     with_costs,
     with_estimates,
 )
 from pipeline.recommend.experiment import (
     Experiment,
-    edited_recipes,
+    differences,
     first_runs,
     first_size,
     larger_images,
     next_experiment,
-    other_size,
-    outdated,
     planned_runs,
-    prepared_anew,
-    raced,
-    raced_before_tables,
-    telling,
+    race_result,
+    runs_that_may_change,
     this_study,
 )
-from pipeline.recommend.limits import Asked, within_all
+from pipeline.recommend.limits import Limits, effects, within_all
 from pipeline.recommend.prior import (
     Judged,
     affordable,
-    alike,
-    alike_elsewhere,
-    check_name,
-    kind_of,
+    dataset_config,
     lacking_weights,
-    made_already,
+    n_recorded,
     not_planned,
     other_weights,
     own_models,
+    pool_note,
     prior_note,
     published_models,
+    race_alone,
     shortlist,
-    whose,
+    similar_datasets,
+    similar_pool_runs,
     with_needs,
 )
 from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
-from pipeline.status.__main__ import changed_source
-from pipeline.study.params import RUNS, Cell, Study, read_study
+from pipeline.study.params import RUNS, Cell, read_study, refuse_unknown_name
 
 LONGEST_DOUBT = 100  # letters in a runner-up's line
 
@@ -125,7 +120,7 @@ def main(
     """
     if top < 1:
         raise PipelineError(f"--top {top}: give 1 or more")
-    limits = Asked(
+    limits = Limits(
         max_memory,
         max_fit_time,
         min_throughput,
@@ -142,18 +137,19 @@ def main(
     done = read_results(results) if (results / "leaderboard.csv").is_file() else None
     asked = Question(study, dataset, limits, top, imagenet, done)
     if done is not None and not candidates(done, dataset).empty:
-        told = _from_runs(asked, done, read_answers(results))
+        answer = _from_runs(asked, done, read_answers(results))
         if dataset in study.raced_datasets:
-            first = told["models"][0]["model"]
-            told |= raced(results / "race" / f"{dataset}.json", dataset, first, done.runs)
+            first = answer["models"][0]["model"]
+            answer |= race_result(results / "race" / f"{dataset}.json", dataset, first, done.runs)
     else:
-        check_name(study, dataset)
-        told = raced_before_tables(study, dataset, results / f"race/{dataset}.json") or (
+        if dataset not in study.datasets:
+            refuse_unknown_name(study.path.parent, "dataset", dataset)
+        answer = race_alone(study, dataset, results / f"race/{dataset}.json") or (
             _without_runs(asked, None if done is None else read_pool_table(results))
         )
-        if told["basis"] == "race":
-            told["not_judged"] = limits.given
-    print(json_text.dumps(told, indent=2, ensure_ascii=False) if json else answer_text(told))
+        if answer["basis"] == "race":
+            answer["not_judged"] = limits.given
+    print(json_text.dumps(answer, indent=2, ensure_ascii=False) if json else answer_text(answer))
 
 
 def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[str, Any]:
@@ -163,32 +159,31 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
     if served is not None:
         done = replace(done, board=served.joined(done.board))
     of_dataset = done.runs[done.runs["dataset"] == dataset]
-    stale, made = _beside_the_study(study, dataset, of_dataset)
+    stale, made = differences(study, dataset, of_dataset)
     missing = _missing(asked, done.board, made)
     ranked = candidates(done, dataset)
-    ways = _ways(asked, done, ranked, missing)
-    if ways:
-        ranked = with_costs(ranked, ways)
+    if costs := _remaining_costs(asked, done, ranked, missing):
+        ranked = with_costs(ranked, costs)
     notes: list[str] = []
     if limits.fit_on is not None:
         ranked, notes = with_estimates(asked, done.rates, ranked)
     elif limits.max_fit_time is not None:
         ranked = with_bounds_alone(ranked, study.path.parent / RUNS, of_dataset)
-    excludes = limits.of_runs(ranked, study.image_size)
-    choice = choose(ranked, runs_of(done, answers, dataset), excludes, done.rates)
+    constraints = limits.of_runs(ranked, study.image_size)
+    choice = choose(ranked, runs_of(done, answers, dataset), constraints, done.rates)
     first = choice.rows.iloc[0]
     data = prepared(study.path.parent, dataset) or Data()
     if (chance := first["chance_error_rate"]) > 0:
         data = replace(data, chance_error_rate=chance)
     if doubt := near_chance(first["error_rate_mean"], data, study.image_size):
         notes.append(doubt[0].upper() + doubt[1:])
-    its_way = ways.get((first["model"], first["recipe"]))
+    its_cost = costs.get((first["model"], first["recipe"]))
     return {
         "dataset": dataset,
         "basis": "runs",
         "outdated": stale,
         **in_words(choice, done.board, of_dataset, asked.top),
-        "cost": its_way.as_json() if its_way else None,
+        "cost": its_cost.as_json() if its_cost else None,
         "serving": served.text(str(first["model"])) if served is not None else None,
         "n_tied": choice.n_tied,
         "excluded": choice.excluded,
@@ -196,24 +191,6 @@ def _from_runs(asked: Question, done: Results, answers: pd.DataFrame) -> dict[st
         "notes": notes,
         "next": asdict(_next(asked, done, choice, missing, stale)),
     }
-
-
-def _beside_the_study(
-    study: Study, dataset: str, runs: pd.DataFrame
-) -> tuple[str | None, pd.DataFrame]:
-    """How the tables differ from the study as it is now, in sentences; and those of `runs`, rows of
-    runs.csv, that need not be made again.
-    """
-    resized = other_size(study, runs) is not None
-    changed = f"{text}." if (text := changed_source(study, dataset)) else None
-    if changed is None and not resized:
-        changed = prepared_anew(study, dataset, runs)
-    edited = edited_recipes(study, dataset, runs)
-    found = [outdated(study, runs, dataset), changed, *edited.values()]
-    made = runs[~runs["recipe"].isin(list(edited))]
-    if changed is not None or resized:
-        made = made.iloc[:0]
-    return " ".join(filter(None, found)) or None, made
 
 
 def _missing(asked: Question, board: pd.DataFrame, made: pd.DataFrame) -> list[Cell]:
@@ -224,11 +201,11 @@ def _missing(asked: Question, board: pd.DataFrame, made: pd.DataFrame) -> list[C
     return [cell for cell in cells if cell.model not in refused]
 
 
-def _ways(
+def _remaining_costs(
     asked: Question, done: Results, ranked: pd.DataFrame, missing: Sequence[Cell]
-) -> dict[tuple[str, str], Way]:
-    """The whole way to each row of `ranked` by model and recipe, where a price was given: the
-    `missing` runs, which are the same for all, and the row's last fit.
+) -> dict[tuple[str, str], RemainingCost]:
+    """The remaining cost of each row of `ranked` by model and recipe, where a price was given:
+    that of the `missing` runs, which are the same for all, and of the row's last fit.
     """
     price, study = asked.limits.price_per_hour, asked.study
     if price is None:
@@ -237,7 +214,7 @@ def _ways(
     for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True):
         taken = rate_to_take(done.rates, asked.dataset, str(recipe), str(model))
         last = Cell(asked.dataset, str(model), taken, study.seeds[0])
-        found[model, recipe] = way(estimator, missing, last, price)
+        found[model, recipe] = remaining_cost(estimator, missing, last, price)
     return found
 
 
@@ -248,7 +225,8 @@ def _next(
     if stale is not None:
         return this_study(asked.study, asked.dataset)
     n_missing = int((done.runs["status"] == "missing").sum())
-    best = next_experiment(asked.study, choice, telling(missing, done.board, choice), n_missing)
+    worth_making = runs_that_may_change(missing, done.board, choice)
+    best = next_experiment(asked.study, choice, worth_making, n_missing)
     if best.commands or choice.n_tied < 2:
         return best
     return larger_images(asked.study, asked.dataset, best) or best
@@ -262,32 +240,37 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     served = asked.serving(rows["model"].tolist(), size)
     rows = rows if served is None else served.joined(rows)
     board = pd.DataFrame({"dataset": [], "n": []}) if asked.done is None else asked.done.board
-    board, left_out = alike(board, study, dataset)
+    board, left_out = similar_datasets(board, study, dataset)
     rows, basis = predicted(study, imagenet, rows, board, size)
-    excluded = [each.told(rows) for each in limits.of_any if not each.keeps(rows).all()]
-    excludes_none = [each.option for each in limits.of_any if each.keeps(rows).all()]
+    excluded, excludes_none = effects(limits.of_any, rows)
     known, rows = set(rows["model"]), limits.kept(rows)
     if rows.empty:
         raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
-    found = Judged.of(study, imagenet, dataset, rows, limits, size, asked.estimator)
+    found = Judged.of(asked, rows, size)
     notes += [*found.notes, *left_out]
     if size != study.image_size:
         few = f"the study's {study.image_size} are too few for published numbers to say much"
         notes.append(f"All this is at {size} pixels: {few}")
     if others is not None and len(others):
-        others = alike_elsewhere(others, rows["model"], kind_of(study, dataset))
-        notes.append(whose(others))
+        others = similar_pool_runs(
+            others, rows["model"], dataset_config(study, dataset).get("kind")
+        )
+        notes.append(pool_note(others))
     models = shortlist(found.rows, found.limits, asked.top, others)
-    models, whole = affordable(models, found.ways, limits.max_cost)
+    models, whole = affordable(models, found.trial_costs, limits.max_cost)
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
-    planned = found.ways is None and bool(missing)  # a price is that of these models
+    planned = found.trial_costs is None and bool(missing)  # a price is that of these models
     own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
     lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
     more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
     more += [error] if error else []
-    lack, kept = made_already(study, missing) < len(missing), within_all(found.rows, found.limits)
-    refused = (known - set(kept["model"])) & set(study.models)
+    if planned:
+        some_missing = n_recorded(study, missing) < len(missing)
+        refused = known - set(within_all(found.rows, found.limits)["model"])
+        following = planned_runs(study, dataset, some_missing, refused)
+    else:
+        following = first_runs(study, dataset, names)
     return {
         "dataset": dataset,
         "basis": "prior",
@@ -301,52 +284,51 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "serving": served.text(names[0]) if served is not None else None,
         "notes": [*notes, *more],
         "not_judged": found.not_judged,
-        "next": asdict(planned_runs(study, dataset, lack, refused))
-        if planned
-        else first_runs(study, dataset, names),
+        "next": asdict(following),
     }
 
 
-def answer_text(told: dict[str, Any]) -> str:
+def answer_text(answer: dict[str, Any]) -> str:
     """The answer of `pipeline.recommend`, the dictionary that --json writes, for a person."""
-    if told["basis"] == "race":
-        lines = [f"{told['note']}:", "", *told["certificate"]]
-        if told["not_judged"]:
-            lines += ["", f"Not judged without tables: {', '.join(told['not_judged'])}."]
-        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
-    if told["basis"] == "prior":
-        lines = [f"{told['note']}.", ""]
-        if told["own_models"]:
-            lines += ["Of the models in params.yaml:", *_suggested(told["own_models"]), ""]
-            lines += ["Of all published models:"]
-        lines += _suggested(told["models"])
-        notes = [f"{text}." for text in told["notes"]]
-        lines += ["", f"{told['prior']}.", *_limits(told), *notes, *_costs_of(told)]
-        if told["not_judged"]:
-            lines += ["", f"Not judged without a run: {', '.join(told['not_judged'])}."]
-        return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
-    first, *others = told["models"]
-    lines = [told["outdated"]] if told["outdated"] else []
-    either = f", the lowest error, or {told['quickest']}, the quickest" if told["quickest"] else ""
-    lines += [f"{told['dataset']}: take {first['model']} ({_numbers(first, told)}){either}"]
-    lines += [told["reason"], told["certainty"]]
+    lines_of = {"race": _race_lines, "prior": _prior_lines, "runs": _lines_of_runs}
+    return "\n".join([*lines_of[answer["basis"]](answer), "", *_next_lines(answer)])
+
+
+def _race_lines(answer: dict[str, Any]) -> list[str]:
+    """The certificate of a race whose runs are in no table yet."""
+    return [f"{answer['note']}:", "", *answer["certificate"], *_not_judged(answer, "tables")]
+
+
+def _prior_lines(answer: dict[str, Any]) -> list[str]:
+    """The shortlist for a dataset without runs."""
+    lines = [f"{answer['note']}.", ""]
+    if answer["own_models"]:
+        lines += ["Of the models in params.yaml:", *_suggested(answer["own_models"]), ""]
+        lines += ["Of all published models:"]
+    lines += [*_suggested(answer["models"]), "", f"{answer['prior']}.", *_limits(answer)]
+    return [*lines, *_notes(answer), *_costs(answer), *_not_judged(answer, "a run")]
+
+
+def _lines_of_runs(answer: dict[str, Any]) -> list[str]:
+    """The recommended model, why and how certain that is, and the runners-up."""
+    first, *others = answer["models"]
+    lines = [answer["outdated"]] if answer["outdated"] else []
+    quickest = answer["quickest"]
+    either = f", the lowest error, or {quickest}, the quickest" if quickest else ""
+    lines += [f"{answer['dataset']}: take {first['model']} ({_numbers(first, answer)}){either}"]
+    lines += [answer["reason"], answer["certainty"]]
     lines += [f"Doubt: {text}." for text in first["doubts"]]
-    lines += [told[key] for key in ("test", "race", "baseline", "rates") if told[key]]
-    lines += _costs_of(told)
-    lines += [*_limits(told), *(f"{text}." for text in told["notes"])]
+    lines += [answer[key] for key in ("test", "race", "baseline", "rates") if answer[key]]
+    lines += [*_costs(answer), *_limits(answer), *_notes(answer)]
     if others:
         lines += ["", "Runners-up:"]
         lines += [
-            f"  {each['model']} ({_numbers(each, told)}"
+            f"  {each['model']} ({_numbers(each, answer)}"
             + (f", P(best) {each['p_best']:.2f}" if each["tied"] else ", clearly behind the best")
             + f"{_doubted(each['doubts'])})"
             for each in others
         ]
-    after, hope = told["next"]["tied_after"], ""
-    if after is not None and told["next"]["commands"]:
-        hope = f" ({told['n_tied']} models may be the best now, about {after:.1f} after it)"
-    lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
-    return "\n".join([*lines, *_commands(told["next"])])
+    return lines
 
 
 def _suggested(models: list[dict[str, Any]]) -> list[str]:
@@ -357,25 +339,43 @@ def _suggested(models: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _limits(told: dict[str, Any]) -> list[str]:
+def _limits(answer: dict[str, Any]) -> list[str]:
     """What each limit excludes; those that exclude nothing share a line."""
-    found = [f"Limits: {text}." for text in told["excluded"]]
-    none = ", ".join(told["excludes_none"])
+    found = [f"Limits: {text}." for text in answer["excluded"]]
+    none = ", ".join(answer["excludes_none"])
     return [*found, f"Limits: {none}: no model is excluded."] if none else found
 
 
-def _costs_of(told: dict[str, Any]) -> list[str]:
-    """What the way to the model costs and how fast it serves, as far as they were asked for."""
-    return [text for text in ((told["cost"] or {}).get("text"), told["serving"]) if text]
+def _notes(answer: dict[str, Any]) -> list[str]:
+    return [f"{text}." for text in answer["notes"]]
 
 
-def _commands(experiment: dict[str, Any]) -> list[str]:
-    return [f"  {command}" for command in experiment["commands"]]
+def _costs(answer: dict[str, Any]) -> list[str]:
+    """The remaining cost of the model and how fast it serves, where these were asked for."""
+    return [text for text in ((answer["cost"] or {}).get("text"), answer["serving"]) if text]
 
 
-def _numbers(model: dict[str, Any], told: dict[str, Any]) -> str:
+def _not_judged(answer: dict[str, Any], without: str) -> list[str]:
+    """The options that nothing could be judged by `without` tables or a run."""
+    options = ", ".join(answer["not_judged"])
+    return ["", f"Not judged without {without}: {options}."] if options else []
+
+
+def _next_lines(answer: dict[str, Any]) -> list[str]:
+    """What to run next and, if known, what that is expected to change; and its commands."""
+    what, commands, after = (answer["next"][key] for key in ("what", "commands", "tied_after"))
+    text = f"Next: {what}:"
+    if answer["basis"] == "runs":
+        text = f"What would change this most: {what}"
+        if after is not None and commands:
+            now = answer["n_tied"]
+            text += f" ({now} models may be the best now, about {after:.1f} after it)"
+    return [text, *(f"  {command}" for command in commands)]
+
+
+def _numbers(model: dict[str, Any], answer: dict[str, Any]) -> str:
     """Error and fit time; with --fit-on the estimate, and where the other time was measured."""
-    error, elsewhere = f"error {percent(model['error_rate'])}", told["fit_on"]
+    error, elsewhere = f"error {percent(model['error_rate'])}", answer["fit_on"]
     if elsewhere is None:
         return f"{error}, {model['fit_time']}"
     ends, there = elsewhere["models"][model["model"]], "not known"
@@ -389,7 +389,7 @@ def _numbers(model: dict[str, Any], told: dict[str, Any]) -> str:
 
 
 def _doubted(doubts: list[str]) -> str:
-    """The doubt about a runner-up; of a long one, and of several, where they are told."""
+    """The doubt about a runner-up; if it is long or there are several, only how many."""
     if len(doubts) == 1 and len(doubts[0]) <= LONGEST_DOUBT:
         return f", doubt: {doubts[0]}"
     n = f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.core.command import duration, percent
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.recommend.limits import Excludes
+from pipeline.recommend.limits import Constraint, effects
 from pipeline.results import Results, read_answers, read_results
 from pipeline.statistics.answer import (
     all_others,
@@ -25,8 +25,9 @@ from pipeline.statistics.answer import (
     same_error,
     sentence_of_test,
     some_others,
+    warnings_about,
 )
-from pipeline.statistics.comparison import DECIMALS, IMAGES
+from pipeline.statistics.comparison import DECIMALS
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.fit_times import (
     AT_MOST,
@@ -55,17 +56,18 @@ LEAST_SHOWN = 0.00005  # of an error rate, by the two decimals of a percentage
 
 def cells_of(runs: pd.DataFrame) -> list[Cell]:
     """The cells of these rows of runs.csv."""
-    columns = [runs[name] for name in CELL]
+    rows = runs[CELL].itertuples(index=False)
     return [
         Cell(str(dataset), str(model), str(recipe), int(seed))
-        for dataset, model, recipe, seed in zip(*columns, strict=True)
+        for dataset, model, recipe, seed in rows
     ]
 
 
 @dataclass(frozen=True)
 class Choice:
     """`rows` are one recipe's models: the recommended one, then those within the limits, then the
-    others, each by mean error; `within` and `unjudged`, the limits nobody can judge, are columns.
+    others, each by mean error. Column `within` says whether a model keeps the limits, `unjudged`
+    which of them cannot be judged.
 
     `errors` [models, seeds] and `images` are in the same order; `images` is None where the models
     cannot be paired image by image. `best` is the answer without limits, of whatever recipe.
@@ -105,7 +107,7 @@ class Choice:
 def choose(
     board: pd.DataFrame,
     runs: pd.DataFrame,
-    limits: Sequence[Excludes],
+    limits: Sequence[Constraint],
     rates: pd.DataFrame | None = None,
 ) -> Choice:
     """Choose from the leaderboard's ranked rows of one dataset, with bounds, and its runs.
@@ -118,8 +120,13 @@ def choose(
             f"{board['dataset'].iloc[0]}: its records hold no number of validation images, so "
             "nothing can be said about how sure an order is: run `dvc repro`"
         )
-    within, excluded = _within(board, limits)
-    excludes_none = [limit.option for limit in limits if limit.keeps(board).all()]
+    excluded, excludes_none = effects(limits, board)
+    within = pd.Series(True, index=board.index)
+    for limit in limits:
+        within &= limit.keeps(board)
+    if not within.any():
+        together = "" if len(excluded) == 1 else "no model keeps all limits together: "
+        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(excluded)}")
     board = board.assign(within=within, unjudged=_unjudged(board, limits))
     first = best_row(board[within])
     rows = board[board["recipe"] == first["recipe"]]
@@ -139,19 +146,7 @@ def choose(
     )
 
 
-def _within(board: pd.DataFrame, limits: Sequence[Excludes]) -> tuple[pd.Series, list[str]]:
-    """Which rows keep every limit, and what each limit excludes."""
-    kept = pd.Series(True, index=board.index)
-    for limit in limits:
-        kept &= limit.keeps(board)
-    told = [limit.told(board) for limit in limits if not limit.keeps(board).all()]
-    if not kept.any():
-        together = "" if len(told) == 1 else "no model keeps all limits together: "
-        raise PipelineError(f"{board['dataset'].iloc[0]}: {together}{'; '.join(told)}")
-    return kept, told
-
-
-def _unjudged(board: pd.DataFrame, limits: Sequence[Excludes]) -> pd.Series:
+def _unjudged(board: pd.DataFrame, limits: Sequence[Constraint]) -> pd.Series:
     """Per row, the options that nothing known of the model can judge: `--max-fit-time`, or ""."""
     found = pd.Series("", index=board.index)
     for limit in limits:
@@ -279,14 +274,7 @@ def certainty(choice: Choice) -> str:
         f"{best} error lies in {interval} (95 %, {first['interval_covers']}, "
         f"{first['n']} seed{'' if first['n'] == 1 else 's'})."
     )
-    if first["interval_covers"] == IMAGES:
-        text += (
-            f" No model was run twice with {first['recipe']}, so nothing is known of how runs "
-            "vary: less sure than this."
-        )
-    if first["error_rate_mean"] >= first["chance_error_rate"]:
-        text += " It is no better than chance: the recipe is wrong, and the order means nothing."
-    return text
+    return " ".join([text, *warnings_about(first)])
 
 
 def in_words(choice: Choice, board: pd.DataFrame, runs: pd.DataFrame, top: int) -> dict[str, Any]:

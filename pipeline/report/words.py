@@ -22,8 +22,8 @@ from pipeline.statistics.answer import (
     same_error,
     sentence_of_test,
     some_others,
+    warnings_about,
 )
-from pipeline.statistics.comparison import IMAGES
 from pipeline.statistics.doubts import models_by_doubt, split_doubts
 from pipeline.statistics.fit_times import AT_MOST
 from pipeline.statistics.rates import (
@@ -122,8 +122,7 @@ def _remarks(
         f"There are doubts about its fits: {'; '.join(doubted)}." if doubted else None,
         gain_sentence(ranked[ranked["recipe"] == recipe], model),
         None if runs is None else sentence_of_test(runs, taken, model),
-        *single_runs(best),
-        *against_chance(best),
+        *warnings_about(best),
         f"{few}." if few else None,
         take_sentence(own, model),
         order_sentence(board, own) if len(own) else None,
@@ -187,24 +186,6 @@ def quicker(best: pd.Series, tied: pd.DataFrame) -> list[str]:
     told = ", as far as times are known, is" if unknown else " is"
     which = f"The quickest of those that may be the best{told} {first['model']}"
     return [f"{which}: {time}, {error}."]
-
-
-def single_runs(best: pd.Series) -> list[str]:
-    """A warning where no model was run twice."""
-    if best["interval_covers"] != IMAGES:
-        return []
-    return [
-        f"No model was run twice with {best['recipe']}, so the variation between runs is unknown "
-        "and all this is less certain than it looks: run more seeds."
-    ]
-
-
-def against_chance(best: pd.Series) -> list[str]:
-    """A warning where the best model has learned nothing."""
-    chance = best["chance_error_rate"]
-    if pd.isna(chance) or best["error_rate_mean"] < chance:
-        return []
-    return ["It is no better than chance: the recipe does not fit, and the ranking means nothing."]
 
 
 def fit_time(row: Any) -> str:

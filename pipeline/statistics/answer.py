@@ -15,7 +15,13 @@ import pandas as pd
 from pipeline.core.command import duration, percent
 from pipeline.records import Record, unpack_counts
 from pipeline.results import BASELINE, KEY
-from pipeline.statistics.comparison import DECIMALS, run_noise, t_quantile, variance_of_a_run
+from pipeline.statistics.comparison import (
+    DECIMALS,
+    IMAGES,
+    run_noise,
+    t_quantile,
+    variance_of_a_run,
+)
 from pipeline.statistics.intervals import wilson
 from pipeline.statistics.validation_images import binomial_sd, independent, labels_of, paired
 
@@ -86,6 +92,21 @@ def more_likely_best(best: pd.Series, rivals: pd.DataFrame) -> pd.Series | None:
         return None
     first: pd.Series = known.sort_values("p_best", kind="stable").iloc[-1]
     return first if round(first["p_best"], 2) > round(best["p_best"], 2) else None
+
+
+def warnings_about(best: pd.Series) -> list[str]:
+    """Sentences for a best row of models that ran only once, or that is no better than chance."""
+    found = []
+    if best["interval_covers"] == IMAGES:
+        found.append(
+            f"No model was run twice with {best['recipe']}, so nothing is known of how runs vary, "
+            "and all this is less certain than it looks: run more seeds."
+        )
+    if best["error_rate_mean"] >= best["chance_error_rate"]:  # False where it is not known
+        found.append(
+            "It is no better than chance: the recipe is wrong, and the order means nothing."
+        )
+    return found
 
 
 def name_list(models: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from pipeline.core.processes import holder_of, last_progress
 from pipeline.estimates.planned import prepared
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
-from pipeline.study.params import RUNS, Cell, Study, raced_name, read_study, refuse_unknown_names
+from pipeline.study.params import RUNS, Cell, Study, read_study, refuse_unknown_names
 from pipeline.sweep.snapshot import nothing_to_do
 
 SWEEP = Path(".dvc/tmp/sweep")
@@ -308,7 +308,7 @@ def _so_far(cell: Cell, lock: Path) -> str | None:
     """What the run that holds the lock has told a sweep of its progress."""
     with suppress(OSError):  # it has just ended
         begun = lock.stat().st_mtime
-        for path in LOGS.glob(f"finetune*@{raced_name(asdict(cell))}.progress"):
+        for path in LOGS.glob(f"finetune*@{cell.name}.progress"):
             progress = last_progress(path)
             if progress is not None and path.stat().st_mtime >= begun:
                 return progress.brief

@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,105 +39,6 @@ _KINDS: dict[Any, str] = {
 }
 
 
-def refuse_odd_words(path: Path) -> None:
-    """Raise for values and aliases in the file at `path` that DVC would misread or lose."""
-    params = read_yaml(path)
-    refuse_odd_values(path, params)
-    refuse_aliased_mappings(path)
-    refuse_other_models_to_time(path, params)
-    refuse_impossible_values(path, params)
-
-
-def refuse_aliased_mappings(path: Path) -> None:
-    """Raise for an alias of a mapping, or a merge of one: `dvc exp run -S` (3.67.1) overrides keys
-    of one of the two and runs with the old values of the other.
-    """
-    text = path.read_text(encoding="utf-8")
-    seen: set[int] = set()
-    waiting = [yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.MappingNode):
-            if id(node) in seen:
-                raise PipelineError(
-                    f"{path}: the mapping in line {node.start_mark.line + 1} is repeated by an "
-                    "alias, and `dvc exp run -S` would lose overrides of it: write it out"
-                )
-            seen.add(id(node))
-            waiting += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-
-
-def refuse_other_models_to_time(path: Path, params: Any) -> None:
-    """Raise for models of `benchmark` that are not in the grid. An override of the grid leaves them
-    there if `benchmark.models` was an alias of its list.
-    """
-    to_time, of_grid = (_list(params, part, "models") for part in ("benchmark", "grid"))
-    if others := [str(each) for each in to_time if each not in of_grid]:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise PipelineError(
-            f"{path}: benchmark.models has {others[0]}{more}, not in grid.models (`dvc exp run -S` "
-            "leaves the alias *models with the old list): give both lists, or change the grid with "
-            "`python -m pipeline.change`"
-        )
-
-
-def refuse_impossible_values(path: Path, params: Any) -> None:
-    """Raise for a value that a stage would refuse, some after all fits; missing ones are passed."""
-    known = [*_list(params, "grid", "datasets"), *_list(params, "race", "datasets")]
-    exported = _list(params, "export", "datasets")
-    params = _mapping(params)
-    size, threads = params.get("image_size", 1), params.get("threads", 1)
-    overhead = _mapping(params.get("score")).get("overhead_seconds", 0)
-    which = _mapping(params.get("export")).get("thresholds", "half")
-    is_size = type(size) is int and 1 <= size <= 4096
-    is_number = threads == "auto" or (type(threads) is int and threads >= 1)
-    is_time = type(overhead) in (int, float) and 0 <= overhead < math.inf
-    are_known = all(name in known for name in exported)
-    for key, value, holds, what in (
-        ("image_size", size, is_size, "pixels, 1 to 4096"),
-        ("threads", threads, is_number, "auto, or a number from 1"),
-        ("score.overhead_seconds", overhead, is_time, "a number of seconds, 0 or more"),
-        ("export.thresholds", which, which in THRESHOLDS, " or ".join(THRESHOLDS)),
-        ("export.datasets", exported, are_known, "names of grid.datasets or race.datasets"),
-    ):
-        if not holds:
-            raise PipelineError(f"{path}: {key} is {value!r}: write {what}")
-
-
-def _list(params: Any, part: str, name: str) -> list[Any]:
-    found = _mapping(_mapping(params).get(part)).get(name)
-    return found if isinstance(found, list) else []
-
-
-def refuse_odd_values(path: Path, params: Any) -> None:
-    """Raise for the first text that is unsafe as a word of a shell command or a file name."""
-    for key, text in _texts(params, ""):
-        rule = _NAME if key.startswith(("grid.", "race.", "benchmark.", "export.")) else _WORD
-        if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
-            shown = text if len(text) <= 60 else f"{text[:60]}..."
-            allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
-            raise PipelineError(
-                f"{path}: {key} has {shown!r}, which becomes part of a shell command: write "
-                f"{allowed} only, {MAX_CHARACTERS} of them at most"
-            )
-
-
-def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in `value` with its key; names of cells are texts too."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            if key.startswith("race."):
-                yield key, str(name)
-            yield from _texts(each, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each, key)
-    elif isinstance(value, str):
-        yield key, value
-
-
 @dataclass(frozen=True)
 class Cell:
     """One fine-tune of the grid."""
@@ -151,6 +52,11 @@ class Cell:
     def of(cls, record: "Record") -> "Cell":
         """The cell that this record is of."""
         return cls(record.dataset, record.model, record.recipe, record.seed)
+
+    @property
+    def name(self) -> str:
+        """As DVC calls the cell in the names of its stages: `digits-resnet18.a1_in1k-short-0`."""
+        return raced_name(asdict(self))
 
     def path(self, runs: Path) -> Path:
         """The path of its record in the folder of runs."""
@@ -201,12 +107,6 @@ class Study:
         yield from self.raced
 
 
-def threads_of(params: Any) -> int:
-    """Threads of each fine-tune in params.yaml's content; 1 where it says `auto` or nothing."""
-    threads = params.get("threads") if isinstance(params, dict) else None
-    return threads if isinstance(threads, int) and not isinstance(threads, bool) else 1
-
-
 def read_study(path: Path) -> Study:
     """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types.
 
@@ -225,64 +125,6 @@ def read_study(path: Path) -> Study:
             found.setdefault(recipe, _mapping(read_yaml(file)))
     refuse_unlike_rates(found)
     return study
-
-
-def refuse_unknown_names(study: Study) -> None:
-    """Raise for a dataset, recipe or source of weights that has no file in conf/, beside the study.
-
-    `read_study` does not: tables of finished runs need no recipe.
-    """
-    n_grid = len(study.datasets) - len(study.raced_datasets)
-    names = [
-        *(("grid.datasets", "dataset", name) for name in study.datasets[:n_grid]),
-        *(("race.datasets", "dataset", name) for name in study.raced_datasets),
-        *(("grid.recipes", "recipe", name) for name in study.recipes),
-        *(("race.fits", "recipe", cell.recipe) for cell in study.raced),
-        ("weights", "weights", study.weights),
-    ]
-    project = study.path.parent
-    for key, group, name in dict.fromkeys(names):
-        if (project / "conf" / group).is_dir():  # a study of studies/ is checked when it runs
-            refuse_unknown_name(project, group, name, f"{study.path}: {key}: ")
-
-
-def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -> None:
-    """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
-    known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
-    if name in known:
-        return
-    error = f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
-    if group == "dataset":
-        error += f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
-    raise PipelineError(error)
-
-
-def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise for a recipe that differs from its `rate_of` in more than its learning rates.
-
-    `recipes` are settings by name; without its `rate_of`, one is held against the other rates.
-    """
-    first: dict[str, str] = {}
-    for name, settings in recipes.items():
-        recipe = settings.get("rate_of")
-        if recipe is None:
-            continue
-        other = recipe if recipe in recipes else first.setdefault(recipe, name)
-        if other == recipe and recipes[other].get("rate_of") is not None:
-            of = recipes[other]["rate_of"]
-            raise PipelineError(
-                f"recipe {name}: rate_of: {recipe}, which is itself a rate of {of}: name another"
-            )
-        keys = (settings.keys() | recipes[other].keys()) - RATE_KEYS
-        if apart := sorted(key for key in keys if settings.get(key) != recipes[other].get(key)):
-            raise PipelineError(
-                f"recipe {name}: rate_of: {recipe}, but it differs from {other} in "
-                f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"
-            )
-
-
-def _mapping(content: Any) -> dict[str, Any]:
-    return content if isinstance(content, dict) else {}
 
 
 def study_of(path: Path, params: Any) -> Study:
@@ -320,19 +162,6 @@ def study_of(path: Path, params: Any) -> Study:
     return study
 
 
-def _refuse_one_name_for_two(path: Path, grid: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raise where names with hyphens give two cells one name in DVC, which would make one only."""
-    cells: dict[str, tuple[Any, ...]] = {}
-    for cell in itertools.product(*grid.values()):
-        name = "-".join(map(str, cell))
-        other = cells.setdefault(name, cell)
-        if other != cell:
-            raise PipelineError(
-                f"{path}: {' '.join(map(str, other))} and {' '.join(map(str, cell))} are both "
-                f"called {name} in DVC: give one dataset, model or recipe a name without hyphens"
-            )
-
-
 def _raced(
     path: Path, params: Any
 ) -> tuple[tuple[str, ...], tuple[Cell, ...], tuple[tuple[str, str], ...]]:
@@ -353,20 +182,23 @@ def _check_raced(path: Path, key: str, values: Any, datasets: tuple[str, ...]) -
     kinds: dict[str, type] = {"dataset": str, "model": str}
     if key.startswith("race.fits."):
         kinds |= {"recipe": str, "seed": int}
-    if (
-        not isinstance(values, dict)
-        or {name: type(each) for name, each in values.items()} != kinds
-        or raced_name(values) != key.split(".", 2)[2]
-    ):
+    types = {name: type(each) for name, each in _mapping(values).items()}
+    if types != kinds or raced_name(values) != key.split(".", 2)[2]:
         raise PipelineError(f"{path}: {key}: not as `python -m pipeline.race` writes it: delete it")
     if values["dataset"] not in datasets:
         raise PipelineError(f"{path}: {key}: its dataset is not in race.datasets: delete it")
 
 
 def raced_name(values: Mapping[str, Any]) -> str:
-    """The name of a raced cell: its dataset, model and, of a fit, recipe and seed."""
+    """`Cell.name` of a fit's values, or dataset and model of a probe's."""
     keys = ("dataset", "model", "recipe", "seed")
     return "-".join(str(values[key]) for key in keys if key in values)
+
+
+def threads_of(params: Any) -> int:
+    """Threads of each fine-tune in params.yaml's content; 1 where it says `auto` or nothing."""
+    threads = params.get("threads") if isinstance(params, dict) else None
+    return threads if isinstance(threads, int) and not isinstance(threads, bool) else 1
 
 
 def _grid_list(
@@ -398,3 +230,171 @@ def _value(path: Path, params: Any, key: str, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise PipelineError(f"{path}: {key} is {value!r}, not {_KINDS[kind]}")
     return value
+
+
+def refuse_odd_words(path: Path) -> None:
+    """Raise for values and aliases in the file at `path` that DVC would misread or lose."""
+    params = read_yaml(path)
+    refuse_odd_values(path, params)
+    refuse_aliased_mappings(path)
+    refuse_other_models_to_time(path, params)
+    refuse_impossible_values(path, params)
+
+
+def refuse_odd_values(path: Path, params: Any) -> None:
+    """Raise for the first text that is unsafe as a word of a shell command or a file name."""
+    for key, text in _texts(params, ""):
+        rule = _NAME if key.startswith(("grid.", "race.", "benchmark.", "export.")) else _WORD
+        if not rule.fullmatch(text) or len(text) > MAX_CHARACTERS:
+            shown = text if len(text) <= 60 else f"{text[:60]}..."
+            allowed = "letters, digits and _ . -" + ("" if rule is _NAME else " / : @ % + , = ~")
+            raise PipelineError(
+                f"{path}: {key} has {shown!r}, which becomes part of a shell command: write "
+                f"{allowed} only, {MAX_CHARACTERS} of them at most"
+            )
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Every text in `value` with its key; names of cells are texts too."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if key.startswith("race."):
+                yield key, str(name)
+            yield from _texts(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def refuse_aliased_mappings(path: Path) -> None:
+    """Raise for an alias of a mapping, or a merge of one: `dvc exp run -S` (3.67.1) overrides keys
+    of one of the two and runs with the old values of the other.
+    """
+    text = path.read_text(encoding="utf-8")
+    seen: set[int] = set()
+    waiting = [yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            if id(node) in seen:
+                raise PipelineError(
+                    f"{path}: the mapping in line {node.start_mark.line + 1} is repeated by an "
+                    "alias, and `dvc exp run -S` would lose overrides of it: write it out"
+                )
+            seen.add(id(node))
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def refuse_other_models_to_time(path: Path, params: Any) -> None:
+    """Raise for models of `benchmark` that are not in the grid. An override of the grid leaves them
+    there if `benchmark.models` was an alias of its list.
+    """
+    to_time, of_grid = (_list(params, part, "models") for part in ("benchmark", "grid"))
+    if others := [str(each) for each in to_time if each not in of_grid]:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise PipelineError(
+            f"{path}: benchmark.models has {others[0]}{more}, not in grid.models (`dvc exp run -S` "
+            "leaves the alias *models with the old list): give both lists, or change the grid with "
+            "`python -m pipeline.change`"
+        )
+
+
+def refuse_impossible_values(path: Path, params: Any) -> None:
+    """Raise for a value that a stage would refuse, some after all fits; missing ones are passed."""
+    known = [*_list(params, "grid", "datasets"), *_list(params, "race", "datasets")]
+    exported = _list(params, "export", "datasets")
+    params = _mapping(params)
+    size, threads = params.get("image_size", 1), params.get("threads", 1)
+    overhead = _mapping(params.get("score")).get("overhead_seconds", 0)
+    which = _mapping(params.get("export")).get("thresholds", "half")
+    is_number = threads == "auto" or (type(threads) is int and threads >= 1)
+    is_time = type(overhead) in (int, float) and 0 <= overhead < math.inf
+    are_known = all(name in known for name in exported)
+    for key, value, holds, what in (
+        ("image_size", size, type(size) is int and 1 <= size <= 4096, "pixels, 1 to 4096"),
+        ("threads", threads, is_number, "auto, or a number from 1"),
+        ("score.overhead_seconds", overhead, is_time, "a number of seconds, 0 or more"),
+        ("export.thresholds", which, which in THRESHOLDS, " or ".join(THRESHOLDS)),
+        ("export.datasets", exported, are_known, "names of grid.datasets or race.datasets"),
+    ):
+        if not holds:
+            raise PipelineError(f"{path}: {key} is {value!r}: write {what}")
+
+
+def _list(params: Any, part: str, name: str) -> list[Any]:
+    found = _mapping(_mapping(params).get(part)).get(name)
+    return found if isinstance(found, list) else []
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_one_name_for_two(path: Path, grid: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise where names with hyphens give two cells one name in DVC, which would make one only."""
+    cells: dict[str, tuple[Any, ...]] = {}
+    for cell in itertools.product(*grid.values()):
+        name = "-".join(map(str, cell))
+        other = cells.setdefault(name, cell)
+        if other != cell:
+            raise PipelineError(
+                f"{path}: {' '.join(map(str, other))} and {' '.join(map(str, cell))} are both "
+                f"called {name} in DVC: give one dataset, model or recipe a name without hyphens"
+            )
+
+
+def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise for a recipe that differs from its `rate_of` in more than its learning rates.
+
+    `recipes` are settings by name; without its `rate_of`, one is held against the other rates.
+    """
+    first: dict[str, str] = {}
+    for name, settings in recipes.items():
+        recipe = settings.get("rate_of")
+        if recipe is None:
+            continue
+        other = recipe if recipe in recipes else first.setdefault(recipe, name)
+        if other == recipe and (of := recipes[other].get("rate_of")) is not None:
+            raise PipelineError(
+                f"recipe {name}: rate_of: {recipe}, which is itself a rate of {of}: name another"
+            )
+        keys = (settings.keys() | recipes[other].keys()) - RATE_KEYS
+        if apart := sorted(key for key in keys if settings.get(key) != recipes[other].get(key)):
+            raise PipelineError(
+                f"recipe {name}: rate_of: {recipe}, but it differs from {other} in "
+                f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"
+            )
+
+
+def refuse_unknown_names(study: Study) -> None:
+    """Raise for a dataset, recipe or source of weights that has no file in conf/, beside the study.
+
+    `read_study` does not: tables of finished runs need no recipe.
+    """
+    n_grid = len(study.datasets) - len(study.raced_datasets)
+    names = [
+        *(("grid.datasets", "dataset", name) for name in study.datasets[:n_grid]),
+        *(("race.datasets", "dataset", name) for name in study.raced_datasets),
+        *(("grid.recipes", "recipe", name) for name in study.recipes),
+        *(("race.fits", "recipe", cell.recipe) for cell in study.raced),
+        ("weights", "weights", study.weights),
+    ]
+    project = study.path.parent
+    for key, group, name in dict.fromkeys(names):
+        if (project / "conf" / group).is_dir():  # a study of studies/ is checked when it runs
+            refuse_unknown_name(project, group, name, f"{study.path}: {key}: ")
+
+
+def refuse_unknown_name(project: Path, group: str, name: str, where: str = "") -> None:
+    """Raise if there is no conf/GROUP/NAME.yaml in the folder `project`."""
+    known = {path.stem for path in (project / "conf" / group).glob("*.yaml")}
+    if name in known:
+        return
+    error = f"{where}unknown {group} {name!r}: {near_matches(name, known)} (conf/{group}/*.yaml)"
+    if group == "dataset":
+        error += f", or describe it first: `python -m pipeline.dataset --new {name} PATH`"
+    raise PipelineError(error)

@@ -38,7 +38,7 @@ from pipeline.core.files import sha256, write_json
 from pipeline.core.processes import end_with_parent
 from pipeline.hardware.machine import WARM, rest_while_waiting, visible_gpus
 from pipeline.hardware.nvml import PCI_ORDER
-from pipeline.sweep.jobs import Ended, Engine, Job, said_by
+from pipeline.sweep.jobs import Ended, Engine, Job, last_message
 from pipeline.sweep.snapshot import signature
 from pipeline.sweep.warm import Settings, can_go_on
 
@@ -275,8 +275,8 @@ class LocalEngine(Engine):
             places[worker.process.sentinel] = place
             if worker.more is not None:
                 places[worker.more] = place
-        heard = dict.fromkeys(places[each] for each in wait(list(places), seconds))
-        return [self._end(place) for place in heard]
+        ended = dict.fromkeys(places[each] for each in wait(list(places), seconds))
+        return [self._end(place) for place in ended]
 
     def stop(self) -> None:
         """End every job: politely, and after ten seconds not so."""
@@ -305,12 +305,12 @@ class LocalEngine(Engine):
         self._free.append(place)
         if worker.waits():
             self._waiting[place] = worker
-            return Ended(job, 0, said_by(job, 0))
+            return Ended(job, 0, last_message(job, 0))
         process = worker.process
         process.join()
         signal_group(process, signal.SIGKILL)  # what the job left running
         exit_code = -signal.SIGKILL if process.exitcode == LOST else process.exitcode or 0
-        return Ended(job, exit_code, said_by(job, exit_code))
+        return Ended(job, exit_code, last_message(job, exit_code))
 
     def _child(self, job: Job, place: Place) -> Worker:
         until = None

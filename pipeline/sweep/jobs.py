@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended; `reason` is what it printed last (`said_by`), None if it printed nothing.
+    """How a job ended; `reason` is what it printed last (`last_message`), if anything.
 
     An exit code below zero is the signal that killed it.
     """
@@ -128,7 +128,7 @@ def last_line(log: Path) -> str | None:
     return next(reversed(_last_lines(log)), None)
 
 
-def said_by(job: Job, exit_code: int) -> str | None:
+def last_message(job: Job, exit_code: int) -> str | None:
     """The last line of a job's log. If the job is no fit and went well, notes do not count: it is
     the last other line, with the notes after it.
     """
@@ -161,7 +161,7 @@ class Streak:
         self._same: str | None = None
         self._who: set[str] = set()
 
-    def hear(self, end: Ended) -> None:
+    def count(self, end: Ended) -> None:
         """Count this end, or start anew if it is a good one or has another reason."""
         failed_itself = end.exit_code == 0
         reason = _recorded_failure(end) if failed_itself else end.reason

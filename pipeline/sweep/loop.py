@@ -1,4 +1,4 @@
-"""The sweep's loop: plan what is ready, start it, hear of its end, commit in batches; and its view.
+"""The sweep's loop: plan what is ready, start it, handle its end, commit in batches; and its view.
 
 Between any two steps the process may be killed. What is then in dvc.lock is done; what has outputs
 and a receipt is committed by the next sweep; the rest is run again. Runs that fail one after the
@@ -130,7 +130,7 @@ class View(AbstractContextManager["View"]):
         width = max(map(len, names), default=0)
         rows = []
         for name, (job, (_, started)) in zip(names, shown, strict=True):
-            so_far = Text(how_far(job), style="dim")
+            so_far = Text(latest_progress(job), style="dim")
             row = Text(f"{duration(now - started):>11}  {name:<{width}}  ").append_text(so_far)
             if self._live:
                 row.truncate(self._console.width, overflow="ellipsis")
@@ -157,7 +157,7 @@ def _left_by_epochs(job: Job) -> float:
     return 0.0 if progress is None else progress.seconds * (progress.epochs / progress.epoch - 1)
 
 
-def how_far(job: Job) -> str:
+def latest_progress(job: Job) -> str:
     """What a run has reported of its progress; before that, the last line it printed."""
     progress = last_progress(job.progress)
     return (last_line(job.log) or "") if progress is None else progress.brief
@@ -234,7 +234,7 @@ class Sweep:
             while not self.stopping and (self._ready or self.engine.running or self._plan()):
                 self._start()
                 for end in self.engine.wait(TICK_SECONDS):
-                    self._hear(end)
+                    self._handle_end(end)
                 self.view.refresh()
                 if self._commit_is_due():
                     self._commit()
@@ -355,7 +355,7 @@ class Sweep:
             self._ready.remove(job)
         return job
 
-    def _hear(self, end: Ended) -> None:
+    def _handle_end(self, end: Ended) -> None:
         name = end.job.name
         if self.stopping and end.again:
             return  # ended with this sweep, as by a signal to all of its processes: it is left
@@ -366,7 +366,7 @@ class Sweep:
             return
         self.view.ended(end)
         if self.streak is not None:
-            self.streak.hear(end)
+            self.streak.count(end)
             if self.streak.is_long:
                 self.result.streak = self.streak.reason
         missing = [out for out in end.job.outs if not (self.project.root / out).exists()]

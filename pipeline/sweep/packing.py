@@ -81,7 +81,7 @@ class Running:
     """A run on a GPU. `alone` is set where it may share.
 
     lead_seconds  from the job's start to that of its fit; None where no lone run has shown it
-    epoch         the last one reported, with the run's clock then, and when that was heard
+    epoch         the last one reported, with the run's clock then, and when that was reported
     first         the first one reported, with that clock, which runs before the fit starts
     overlap       the number of runs on the GPU, itself included, integrated over seconds
     """
@@ -106,15 +106,15 @@ class Running:
             if not self.epoch[0] or progress.epoch < self.epoch[0]:  # or it has begun anew
                 self.first = (progress.epoch, progress.seconds)
             self.epoch = (progress.epoch, progress.seconds, now)
-        epoch, seconds, heard_at = self.epoch
+        epoch, seconds, reported_at = self.epoch
         if not epoch and self.lead_seconds is None:
             return 1.0
         begin, begin_seconds = self.first
         if not epoch:
-            heard_at = self.started_at + (self.lead_seconds or 0.0)
+            reported_at = self.started_at + (self.lead_seconds or 0.0)
         elapsed = seconds - begin_seconds
         if epoch < len(self.alone.epochs_end):  # else what follows is no fit
-            elapsed += now - heard_at
+            elapsed += now - reported_at
         until = self.alone.seconds_until(epoch + 1, self.warm)
         until -= self.alone.seconds_until(begin, self.warm) if begin else 0.0
         return 1.0 if elapsed <= until else until / elapsed
@@ -357,7 +357,7 @@ class PackingEngine(LocalEngine):
         return super()._end(place)
 
     def wait(self, seconds: float) -> list[Ended]:
-        heard = []
+        ended = []
         for end in super().wait(seconds):
             record = record_of(end.job)
             if end.exit_code == 0 and self.packing.starved(end.job, record):
@@ -365,14 +365,14 @@ class PackingEngine(LocalEngine):
                 end = replace(end, exit_code=TRY_AGAIN, reason=f"{OUT_OF_MEMORY} beside others")
             for job in self.packing.ended(end.job, record, time.monotonic()):
                 self._signal(job, signal.SIGCONT)
-            heard.append(end)
+            ended.append(end)
         for job in self.packing.look(time.monotonic()):
             self._signal(job, signal.SIGSTOP)
-        return heard
+        return ended
 
     def stop(self) -> None:
         for job in self.running:
-            self._signal(job, signal.SIGCONT)  # else a stopped one would not hear that it is to end
+            self._signal(job, signal.SIGCONT)  # else a stopped one would not get the signal to end
         super().stop()
 
     def _signal(self, job: Job, number: signal.Signals) -> None:

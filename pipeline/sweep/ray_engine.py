@@ -56,12 +56,12 @@ class Node:
 class RemoteHost:
     """A node with an actor of ours; it has no places until it has answered once.
 
-    `calls` are those under way, `hearing` is the one among them that waits for news.
+    `calls` are those under way; `poll_call` is the one among them that waits for events.
     """
 
     node: Node
     actor: Any
-    hearing: Any = None
+    poll_call: Any = None
     calls: set[Any] = field(default_factory=set)
     places: int = 0
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -70,9 +70,9 @@ class RemoteHost:
     def free(self) -> int:
         return self.places - len(self.jobs)
 
-    def hear(self) -> None:
-        self.hearing = self.actor.hear.options(concurrency_group="hear").remote()
-        self.calls.add(self.hearing)
+    def poll(self) -> None:
+        self.poll_call = self.actor.poll.options(concurrency_group="poll").remote()
+        self.calls.add(self.poll_call)
 
     def start(self, job: Job, *luggage: Any) -> None:
         self.jobs[job.name] = job
@@ -128,7 +128,7 @@ class RayEngine(Engine):
             self._look()
         self._hand_out()
         ended, self._ended = [*self._ended, *self._here.wait(0)], []
-        return ended + self._hear(0 if ended else seconds)
+        return ended + self._poll(0 if ended else seconds)
 
     def stop(self) -> None:
         """End every job, here and on all hosts that answer; on others they end with their actor."""
@@ -198,7 +198,7 @@ class RayEngine(Engine):
         note = {f"{WEIGHTS}/{model}.json": weights.note(found[1])}
         return inputs | {f"{WEIGHTS}/{file.name}": (parcel, file.name)}, note
 
-    def _hear(self, seconds: float) -> list[Ended]:
+    def _poll(self, seconds: float) -> list[Ended]:
         """What hosts answer within `seconds`."""
         calls = {call: host for host in self._hosts.values() for call in host.calls}
         if not calls:
@@ -216,9 +216,9 @@ class RayEngine(Engine):
             except self._ray.exceptions.RayError as error:
                 self._give_up(host, error)
                 continue
-            if call is host.hearing:
+            if call is host.poll_call:
                 ended += self._take(host, news)
-                host.hear()
+                host.poll()
         return ended
 
     def _take(self, host: RemoteHost, news: dict[str, Any]) -> list[Ended]:
@@ -346,7 +346,7 @@ def _end_now() -> None:
 
 
 def alive(ray: Any) -> list[Node]:
-    """The nodes that Ray hears of and that offer cores."""
+    """The nodes that Ray knows of and that offer cores."""
     return [
         Node(
             id=node["NodeID"],
@@ -362,10 +362,10 @@ def alive(ray: Any) -> list[Node]:
 def host_on(ray: Any, node: Node, actor_class: type, *arguments: Any) -> RemoteHost:
     """An actor that has the whole node, as soon as nobody else has any of it."""
     there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-    remote = ray.remote(concurrency_groups={"start": 1, "hear": 1})(actor_class)
+    remote = ray.remote(concurrency_groups={"start": 1, "poll": 1})(actor_class)
     actor = remote.options(
         num_cpus=node.cores, num_gpus=node.gpus, scheduling_strategy=there
     ).remote(*arguments)
     host = RemoteHost(node, actor)
-    host.hear()
+    host.poll()
     return host

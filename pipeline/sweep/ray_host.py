@@ -163,7 +163,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 class Host:
-    """Runs jobs on this host. Ray calls `start` and `hear` on two threads, each once at a time."""
+    """Runs jobs on this host. Ray calls `start` and `poll` on two threads, each once at a time."""
 
     def __init__(self, code: Parcel, settings: dict[str, Any], variables: dict[str, str]) -> None:
         folder = _folder()
@@ -206,7 +206,7 @@ class Host:
         self._read[job["name"]], self._jobs[job["name"]] = 0, job | places
         self._connection.send(job | places)
 
-    def hear(self) -> dict[str, Any]:
+    def poll(self) -> dict[str, Any]:
         """Comes back after a second, or when a run ended.
 
         `places` for runs; `logs`: what each run printed since; `progress`: what each has reported;

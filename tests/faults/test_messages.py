@@ -174,9 +174,9 @@ def test_what_a_dataset_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_decoder_that_the_kernel_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.dataset.sources import Found, Source
+    from pipeline.dataset.sources import LabelledImage, Source
 
-    source = Source([Found("a.png", ("a",))], _kill_me)
+    source = Source([LabelledImage("a.png", ("a",))], _kill_me)
     one_line(lambda: arrays.decode_all(source, [("squish", 4)], tmp_path), "killed", "memory")
 
 
@@ -202,7 +202,7 @@ def test_limits_and_names_that_mean_nothing_are_one_line() -> None:
     one_line(lambda: hydra_app.compose("finetune", []), "dataset=...", "digits")
     one_line(lambda: speed_of(OmegaConf.create({})), "speed.", "None", "true or false")
     none = pd.DataFrame({"top1": [70.0], "samples_per_second": [1.0], "model": ["a.b"]})
-    limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", least=True)
+    limit = Limit("--min-throughput", "samples_per_second", 9.0, "samples/s", is_minimum=True)
     one_line(lambda: shortlist(none, [limit], 1, None), "published speed")
     one_line(models.main, "name at least one model")
 

@@ -32,7 +32,7 @@ def ended(root: Path, model: str, seed: int, code: int, said: str, status: str =
 def is_long(ends: Sequence[Ended]) -> bool:
     streak = Streak()
     for end in ends:
-        streak.hear(end)
+        streak.count(end)
     return streak.is_long
 
 
