@@ -379,7 +379,8 @@ def budget_of(
     if max_energy is not None:
         watt_hours, watts = _watt_hours(max_energy), _watts(root)
         told = f"--max-energy {max_energy} at {watts:.0f} W a run"
-        return Budget(watt_hours / watts * SECONDS_PER_HOUR, told, of_each_job=False)
+        seconds = watt_hours / watts * SECONDS_PER_HOUR
+        return Budget(seconds, told, of_each_job=False, watts=watts)
     return Budget(float("inf"), "no budget")
 
 
