@@ -1008,6 +1008,11 @@ def test_of_models_of_which_nothing_is_published_timm_tells_size_licence_and_inp
     study = read_study(write_study(tmp_path, models=models))
     imagenet = read_imagenet(write_imagenet(tmp_path / "data/imagenet.csv"))
     assert field.models_asked(["vit_small*14_dinov2*"], study, imagenet) == models[:1]
+    tiny = "test_vit.r160_in1k"  # timm's, for its own tests
+    with_tiny = read_imagenet(write_imagenet(tmp_path / "tiny.csv", [LITE[0], tiny]))
+    assert field.models_asked(["*"], study, with_tiny) == LITE[:1]
+    for pattern in (tiny, "test_vit.r160*"):
+        assert field.models_asked([pattern], study, with_tiny) == [tiny]
     monkeypatch.setattr(field, "surely_missing", lambda models, config: set())
     monkeypatch.setattr(field, "weights_config", lambda path: None)
     found = field.field_of(tmp_path, study, "digits", models, Asked(licence="commercial"))

@@ -58,15 +58,13 @@ from pipeline.recommend.prior import (
     alike,
     alike_elsewhere,
     check_name,
+    dearest,
+    fitting_shortlist,
     kind_of,
-    lacking_weights,
-    made_already,
     not_planned,
-    other_weights,
     own_models,
-    prior_note,
     published_models,
-    shortlist,
+    suggestions,
     whose,
     with_needs,
 )
@@ -74,7 +72,7 @@ from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
-from pipeline.status.__main__ import changed_source
+from pipeline.status.__main__ import changed_source, made_already, not_in_tables
 from pipeline.study.params import RUNS, Cell, Study, read_study
 
 LONGEST_DOUBT = 100  # letters in a runner-up's line
@@ -256,9 +254,11 @@ def _next(
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
     """The shortlist for a dataset without runs; `others` are other people's, rows of pool.csv."""
+    from pipeline.prefetch.__main__ import lacking_weights, other_weights  # loads Hydra
+
     study, dataset, imagenet, limits = asked.study, asked.dataset, asked.imagenet, asked.limits
     size = first_size(study)
-    rows, notes = published_models(study, imagenet, size)
+    rows, notes = published_models(study, imagenet, dataset, size)
     served = asked.serving(rows["model"].tolist(), size)
     rows = rows if served is None else served.joined(rows)
     board = pd.DataFrame({"dataset": [], "n": []}) if asked.done is None else asked.done.board
@@ -277,13 +277,14 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     if others is not None and len(others):
         others = alike_elsewhere(others, rows["model"], kind_of(study, dataset))
         notes.append(whose(others))
-    models = shortlist(found.rows, found.limits, asked.top, others)
+    models, unfit = fitting_shortlist(found, asked.top, others, size)
     models, whole = affordable(models, found.ways, limits.max_cost)
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.ways is None and bool(missing)  # a price is that of these models
     own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
     lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
+    notes += unfit if planned else [*unfit, *dearest(models, found.rows)]
     more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
     more += [error] if error else []
     lack, kept = made_already(study, missing) < len(missing), within_all(found.rows, found.limits)
@@ -293,7 +294,8 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "basis": "prior",
         "own_models": [asdict(each) for each in with_needs(study, own, lacking)],
         "models": [asdict(each) for each in with_needs(study, models, lacking)],
-        "note": prior_note(study, dataset, missing),
+        "note": f"{not_in_tables(study, dataset, missing)}: this is a prior from other people's "
+        "measurements and other datasets, and nothing more",
         "prior": basis,
         "excluded": excluded,
         "excludes_none": excludes_none,
@@ -315,11 +317,7 @@ def answer_text(told: dict[str, Any]) -> str:
             lines += ["", f"Not judged without tables: {', '.join(told['not_judged'])}."]
         return "\n".join([*lines, "", f"Next: {told['next']['what']}:", *_commands(told["next"])])
     if told["basis"] == "prior":
-        lines = [f"{told['note']}.", ""]
-        if told["own_models"]:
-            lines += ["Of the models in params.yaml:", *_suggested(told["own_models"]), ""]
-            lines += ["Of all published models:"]
-        lines += _suggested(told["models"])
+        lines = [f"{told['note']}.", "", *suggestions(told)]
         notes = [f"{text}." for text in told["notes"]]
         lines += ["", f"{told['prior']}.", *_limits(told), *notes, *_costs_of(told)]
         if told["not_judged"]:
@@ -347,14 +345,6 @@ def answer_text(told: dict[str, Any]) -> str:
         hope = f" ({told['n_tied']} models may be the best now, about {after:.1f} after it)"
     lines += ["", f"What would change this most: {told['next']['what']}{hope}"]
     return "\n".join([*lines, *_commands(told["next"])])
-
-
-def _suggested(models: list[dict[str, Any]]) -> list[str]:
-    """The suggestions, each with what the study lacks of it."""
-    return [
-        f"  {each['model']}: {'; '.join(filter(None, [each['why'], each['needs']]))}"
-        for each in models
-    ]
 
 
 def _limits(told: dict[str, Any]) -> list[str]:
