@@ -27,6 +27,7 @@ from pipeline.names.resolve import (
     weights,
 )
 from pipeline.names.vision_learner import body_of, features_of_model, fit_of, left_out
+from pipeline.timm_results.families import for_users
 from pipeline.timm_results.imagenet import COLUMNS
 
 
@@ -258,6 +259,17 @@ def test_a_pattern_lists_every_pretrained_model_that_matches(imagenet: Path) -> 
         rows_of(["zz*"], imagenet, None)
 
 
+def test_a_pattern_stands_for_timms_miniatures_only_if_it_begins_as_they_do(
+    imagenet: Path,
+) -> None:
+    tiny = "test_vit.r160_in1k"
+    with pytest.raises(PipelineError, match=r"^'\*test_vit\*': no model with pretrained weights"):
+        rows_of(["*test_vit*"], imagenet, None)
+    assert tiny in [row.model for row in rows_of(["test_vit*"], imagenet, None)]
+    assert [row.model for row in rows_of([tiny], imagenet, None)] == [tiny]
+    assert not [name for name in for_users(weights()) if name.startswith("test_")]
+
+
 def test_a_pattern_that_fits_nothing_hides_no_model_that_others_fit(
     imagenet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -409,7 +421,7 @@ def test_all_models_are_listed_from_the_real_table(
         check=True,
     )
     rows = json.loads(shown.stdout)
-    assert [row["model"] for row in rows] == list(weights())
+    assert [row["model"] for row in rows] == for_users(weights())
     assert sum(row["imagenet_top1"] is not None for row in rows) >= 1200
     assert sum(row["samples_per_second"] is not None for row in rows) >= 1200
 

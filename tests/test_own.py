@@ -251,8 +251,24 @@ def test_no_fitting_model_is_one_line():
 def test_a_model_of_another_fixed_size_is_not_on_the_list():
     rows = pd.DataFrame({"model": ["fixed", "free"], "family": ["f", "g"], "top1": [80.0, 70.0]})
     rows = rows.assign(img_size=224, params_m=5.0, fixed_size=[224.0, float("nan")])
-    assert own.short_list(rows, 96, "cpu") == ["free"]
-    assert own.short_list(rows, 224, "cpu") == ["fixed", "free"]
+    assert own.short_list(rows, 96, "cpu") == (["free"], {"fixed": "224 pixels only"})
+    assert own.short_list(rows, 224, "cpu") == (["fixed", "free"], {})
+    miniatures = rows.assign(model=["test_vit.r160_in1k", "free"])
+    assert own.short_list(miniatures, 224, "cpu") == (["free"], {})
+
+
+def test_weights_of_another_size_are_said_to_be_left_out(project: Path, capsys):
+    configure(project)
+    table = pd.read_csv(write_imagenet(project / "data/imagenet.csv"))
+    table.loc[table["model"] == "tf_efficientnet_lite2.in1k", "fixed_size"] = 224
+    table.to_csv(project / "data/imagenet.csv", index=False)
+    options = {"imagenet": project / "data/imagenet.csv", "weights": "hub"}
+    own.main("photos", params=project / "params.yaml", **options)
+    assert read_study(project / "params.yaml").models == ("tf_efficientnet_lite1.in1k",)
+    left_out = "tf_efficientnet_lite2.in1k (224 pixels only)"
+    assert f"Left out, as they take images of another size: {left_out}.\n" in said(capsys)
+    own.main("photos", image_size=224, params=project / "params.yaml", **options)
+    assert "Left out" not in said(capsys)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 6, 7, 9])

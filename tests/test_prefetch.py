@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -69,6 +70,23 @@ def test_what_is_surely_missing_is_known_without_reading_a_file(
     assert missing("hub") == [LITE, "resnet18.a1_in1k"]
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/there")
     assert missing("hub") == []
+
+
+def test_models_that_take_no_images_of_a_size_are_told_with_those_that_they_take() -> None:
+    levit, coatnet = "levit_128s.fb_dist_in1k", "coatnet_nano_rw_224.sw_in1k"
+    models = [LITE, levit, coatnet, "resnet18.a1_in1k", "no_such_model"]
+    assert prefetch.refused_sizes(models, 224) == {}
+    assert prefetch.refused_sizes(models, 64) == {levit: "224 pixels only"}
+    refused = prefetch.refused_sizes(models, 100)
+    assert refused == {levit: "224 pixels only", coatnet: "128 pixels but not 100"}
+    known = pd.DataFrame({"model": [LITE, levit], "fixed_size": [384.0, float("nan")]})
+    assert prefetch.refused_sizes(models[:2], 64, known) == {LITE: "384 pixels only"}
+    assert prefetch.refusal_note(refused, 100) == (
+        f"{levit} takes images of 224 pixels only; {coatnet} takes images of 128 pixels but not "
+        "100: at 100 their fits will fail: choose other models, or another image_size"
+    )
+    many = dict.fromkeys("abcdefg", "224 pixels only")
+    assert prefetch.refusal_note(many, 64).startswith("a, b, c, d, e and 2 more take images of 224")
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(

@@ -58,6 +58,7 @@ from pipeline.race.standing import (
     counted_seconds,
     least_difference,
     replay,
+    rounded,
     standing,
     worse_by,
 )
@@ -233,7 +234,8 @@ def test_an_energy_budget_is_that_of_all_jobs_by_the_power_measured_here(
         device = {"kind": "cuda", "name": name}
         write_run(tmp_path / "data/runs", LITE[0], seed, 0.1, cost=cost, device=device)
     energy = budget_of(tmp_path, None, None, None, "0.05kWh")
-    assert energy == Budget(1800.0, "--max-energy 0.05kWh at 100 W a run", of_each_job=False)
+    told = "--max-energy 0.05kWh at 100 W a run"
+    assert energy == Budget(1800.0, told, of_each_job=False, watts=100.0)
     assert (energy.in_all(4), Budget(1800.0, "").in_all(4)) == (1800.0, 7200.0)
     cost = budget_of(tmp_path, None, 5.0, 2.5, None)
     assert cost == Budget(7200.0, "--max-cost 5 at 2.5 an hour", price_per_hour=2.5)
@@ -694,7 +696,7 @@ def test_a_certificate_says_that_the_error_is_near_chance(tmp_path: Path, error:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(meta))
     contest = Contest(tmp_path, "digits", LITE, Limits(), Rules(n_valid=74), Budget(1e4, ""), 1)
-    told = contest._certificate(contest._now(set()), "stopped")
+    told = contest.certificate("stopped")
     doubt = (
         "doubt: its error is near chance: a constant guess has 97.30 %; larger images may help: "
         "these were shrunk from 333 to 64 pixels"
@@ -779,7 +781,6 @@ def test_a_race_that_was_interrupted_goes_on_with_the_budget_that_it_had(
         [],
         **ABOUT | {"stopped": INTERRUPTED},
         grid_seconds=1.0,
-        interrupted=True,
         budget_seconds=2 * seconds,
         price_per_hour=price,
         jobs=2,
@@ -792,6 +793,31 @@ def test_a_race_that_was_interrupted_goes_on_with_the_budget_that_it_had(
     assert without.text().endswith(f"\nnext: race on: {command}")
 
 
+def test_a_race_with_a_budget_of_energy_goes_on_with_an_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Device(kind="cuda", name="H100")
+    monkeypatch.setattr(field, "this_device", lambda threads: here)
+    cost = {"fit_seconds": 360.0, "energy_wh": 8.13}
+    write_run(tmp_path / "data/runs", LITE[0], 0, 0.1, cost=cost, device=asdict(here))
+    budget = budget_of(tmp_path, None, None, None, "0.05kWh")
+    about: dict[str, Any] = ABOUT | {
+        "budget_seconds": rounded(budget.in_all(2)),
+        "next_seconds": 60.0,
+        "watts": budget.watts,
+        "jobs": 2,
+    }
+    command = "python -m pipeline.race --dataset d --max-energy"
+    race = race_of(2)
+    told = certificate_of(race, [], **about | {"stopped": INTERRUPTED}, grid_seconds=9.0)
+    assert told.what_next() == ("race on", [f"{command} 50Wh --jobs 2"])
+    spent = certificate_of(race, [], **about, grid_seconds=9000.0, rest_seconds=9000.0)
+    more = f"{command} 100Wh --jobs 2"
+    assert spent.text().endswith(f"\nnext: race on, with a larger budget: {more}")
+    asked = [word for word in more.split() if word.endswith("Wh")]
+    assert budget_of(tmp_path, None, None, None, *asked).in_all(2) == 2 * budget.in_all(2)
+
+
 def test_the_answer_before_there_are_tables_has_one_next_step() -> None:
     race = race_of(2)
     saw(race, 0, 0.2, 0)
@@ -800,10 +826,10 @@ def test_the_answer_before_there_are_tables_has_one_next_step() -> None:
     answer = told.as_answer(Path("results/race/d.json"))
     assert answer["certificate"] == told.sentences[:-1]
     assert answer["next"]["commands"] == ["dvc repro"]
-    ended = replace(told, interrupted=True).as_answer(Path("results/race/d.json"))
+    ended = replace(told, stopped=INTERRUPTED).as_answer(Path("results/race/d.json"))
     assert ended["next"]["what"] == "race on"
     assert ended["next"]["commands"] == [told.again]
-    assert ended["certificate"] == told.claims
+    assert ended["certificate"] == replace(told, stopped=INTERRUPTED).claims
 
 
 @pytest.mark.parametrize("fits", [0, 1])
@@ -982,6 +1008,11 @@ def test_of_models_of_which_nothing_is_published_timm_tells_size_licence_and_inp
     study = read_study(write_study(tmp_path, models=models))
     imagenet = read_imagenet(write_imagenet(tmp_path / "data/imagenet.csv"))
     assert field.models_asked(["vit_small*14_dinov2*"], study, imagenet) == models[:1]
+    tiny = "test_vit.r160_in1k"  # timm's, for its own tests
+    with_tiny = read_imagenet(write_imagenet(tmp_path / "tiny.csv", [LITE[0], tiny]))
+    assert field.models_asked(["*"], study, with_tiny) == LITE[:1]
+    for pattern in (tiny, "test_vit.r160*"):
+        assert field.models_asked([pattern], study, with_tiny) == [tiny]
     monkeypatch.setattr(field, "surely_missing", lambda models, config: set())
     monkeypatch.setattr(field, "weights_config", lambda path: None)
     found = field.field_of(tmp_path, study, "digits", models, Limits(licence="commercial"))

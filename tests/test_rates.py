@@ -440,6 +440,19 @@ def test_a_rate_that_differs_in_something_else_is_refused(study: Path, key: str,
         run(study)
 
 
+def test_a_rate_may_write_out_a_default_that_its_recipe_leaves_out(study: Path) -> None:
+    folder = study / "conf/recipe"
+    folder.mkdir(parents=True)
+    for recipe in RATES:
+        OmegaConf.save(settings(recipe), folder / f"{recipe}.yaml")
+    written = {"oom": "record", "label_smoothing": 0, "lr_mult": 50}
+    OmegaConf.save(settings("lp_ft_low", **written), folder / "lp_ft_low.yaml")
+    read_study(study / "params.yaml")
+    OmegaConf.save(settings("lp_ft_low", label_smoothing=0.1), folder / "lp_ft_low.yaml")
+    with pytest.raises(PipelineError, match="in label_smoothing, and only lr and lr_mult may"):
+        read_study(study / "params.yaml")
+
+
 def test_a_rate_that_differs_is_refused_before_anything_runs(study: Path):
     folder = study / "conf/recipe"
     folder.mkdir(parents=True)

@@ -386,7 +386,8 @@ def test_the_studys_own_models_come_first_and_what_others_need_is_said_beside_th
     _, _, heading, *lines = recommend.answer_text(told).splitlines()
     assert heading == "Of the models in params.yaml:"
     assert [line.split(":")[0] for line in lines[:2]] == [f"  {name}" for name in own]
-    assert lines[3] == "Of all published models:"
+    every = "Of all published models, from the lowest predicted error to the quickest:"
+    assert lines[3] == every
     assert lines[4].endswith(f"; {told['models'][0]['needs']}")
 
 
@@ -881,7 +882,44 @@ def test_a_model_that_takes_no_images_of_this_size_is_not_suggested(study: Path,
     table.to_csv(study / "imagenet.csv", index=False)
     told = ask(study, capsys, "planet")
     assert LITE[2] not in [each["model"] for each in told["models"]]
-    assert told["notes"][0] == "Left out, as they take no images of 224 pixels: 1 of 3 models"
+    assert told["notes"][:2] == [
+        "Left out, as they take no images of 224 pixels: 1 of 3 models",
+        f"{LITE[2]} takes images of 384 pixels only: at 224 its fits will fail: choose other "
+        "models, or another image_size",
+    ]
+
+
+def test_a_model_that_does_not_fit_the_size_gives_its_place_on_the_shortlist(study: Path, capsys):
+    runs_at(study, 200)
+    coatnet = "coatnet_nano_rw_224.sw_in1k"
+    write_imagenet(study / "imagenet.csv", [*LITE, coatnet])
+    told = ask(study, capsys, "planet", top=2)
+    assert coatnet not in [each["model"] for each in told["models"]]
+    assert f"Left out, as they take no images of 200 pixels: {coatnet}" in told["notes"]
+
+
+def test_a_suggestion_that_takes_most_of_the_time_is_said_to_do_so(study: Path, capsys):
+    told = ask(study, capsys, "planet")
+    assert "by published speeds" not in str(told["notes"])
+    assert "; ImageNet top-1 77.2 % at 224 pixels, 7 M parameters, " in told["models"][0]["why"]
+    table = read_imagenet(study / "imagenet.csv")
+    table.loc[table["model"] == LITE[2], ["params_m", "samples_per_second"]] = 1013.0, 20.0
+    table.to_csv(study / "imagenet.csv", index=False)
+    told = ask(study, capsys, "planet")
+    assert "1,013 M parameters, 20 samples/s in training" in told["models"][0]["why"]
+    share = 1 / 20 / (1 / 20 + 1 / 1000 + 1 / 875)
+    assert told["notes"][-1] == (
+        f"Of the time of one fit of each of these 3, {LITE[2]} takes {100 * share:.0f} % by "
+        "published speeds: for a quick first answer, leave it out of the next runs"
+    )
+
+
+def test_timms_miniatures_are_suggested_only_where_the_study_has_them(study: Path, capsys):
+    tiny = "test_vit.r160_in1k"
+    write_imagenet(study / "imagenet.csv", [*LITE, tiny])
+    assert tiny not in str(ask(study, capsys, "planet"))
+    write_study(study, models=[*LITE, tiny])
+    assert ask(study, capsys, "planet", top=1)["models"][0]["model"] == tiny
 
 
 def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys):

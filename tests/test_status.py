@@ -18,6 +18,7 @@ from pipeline.aggregate.runs_table import runs_table
 from pipeline.change.__main__ import edit_race
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import hold
+from pipeline.figures.certificate import INTERRUPTED, SPENT
 from pipeline.results import write_result
 from pipeline.status import __main__ as status
 from pipeline.study.params import Cell, raced_name, read_study
@@ -140,13 +141,13 @@ def test_a_race_that_was_interrupted_goes_on_with_its_own_budget(
     told |= dict.fromkeys(("covers", "stopped", "priced", "prior", "recipe"), "")
     told |= dict.fromkeys(("recommended", "error_rate", "p_best", "regret_at_most"))
     told |= {"dataset": "digits", "may_be_best": [], "rungs": [], "models": [], "steps": []}
-    told |= {"grid_seconds": 9, "not_raced": {}, "interrupted": True, "budget_seconds": 900}
+    told |= {"grid_seconds": 9, "not_raced": {}, "stopped": INTERRUPTED, "budget_seconds": 900}
     Path("results/race").mkdir(parents=True)
     Path("results/race/digits.json").write_text(json.dumps(told))
     status.main()
     onward = "\nNext: python -m pipeline.race --dataset digits --budget 15min # its race goes on"
     assert onward in capsys.readouterr().out
-    Path("results/race/digits.json").write_text(json.dumps(told | {"interrupted": False}))
+    Path("results/race/digits.json").write_text(json.dumps(told | {"stopped": SPENT}))
     status.main()
     assert "pipeline.race" not in capsys.readouterr().out
 

@@ -139,15 +139,20 @@ def test_a_dry_run_refuses_a_model_that_timm_does_not_have(workspace: Workspace)
     assert "timm has no such architecture: did you mean tf_efficientnet_lite" in done.stderr
 
 
-def test_a_dry_run_says_which_model_takes_no_images_of_the_studys_size(
+def test_a_sweep_and_a_dry_run_say_which_model_takes_no_images_of_the_studys_size(
     workspace: Workspace,
 ) -> None:
     params = workspace.folder / "params.yaml"
     params.write_text(params.read_text().replace(MODELS[1], "levit_128s.fb_dist_in1k"))
+    told = "\nlevit_128s.fb_dist_in1k takes images of 224 pixels only: at 48 its fits will fail: "
     said = workspace.sweep("--dry-run").stdout
     assert said.startswith("up to ")
-    assert "levit_128s.fb_dist_in1k takes images of 224 pixels only: at " in said
+    assert told in said
     assert said.count("pixels only") == 1
+    done = workspace.sweep()
+    assert (done.returncode, done.stdout.count("pixels only")) == (0, 1), done.stderr
+    assert told in done.stdout.partition(" to do: ")[0]
+    assert "pixels only" not in workspace.sweep().stdout
 
 
 @pytest.mark.parametrize(

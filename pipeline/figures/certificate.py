@@ -92,10 +92,9 @@ class Certificate:
     priced_seconds  the same by the prices of fits; None in older certificates
     grid_seconds    the whole grid by these prices, and `rest_seconds` the fits that it still lacks
     budget_seconds  of a race that its budget ended, or that was interrupted; with `next_seconds`,
-                    the price of the next run, and `price_per_hour`, if the budget was a cost; for
-                    `jobs` runs at a time in all
+                    the price of the next run, and `price_per_hour`, if the budget was a cost, or
+                    `watts`, of a run, if it was an energy; for `jobs` runs at a time in all
     command         the race's own, without budget and jobs
-    interrupted     before its budget was spent, and before it was over by itself
     doubt           about the recommended one's error, in words
     """
 
@@ -128,7 +127,7 @@ class Certificate:
     jobs: int = 1
     command: str | None = None
     price_per_hour: float | None = None
-    interrupted: bool = False
+    watts: float | None = None
     doubt: str | None = None
 
     def text(self) -> str:
@@ -138,7 +137,14 @@ class Certificate:
     @property
     def sentences(self) -> list[str]:
         """What `text` says, a line each."""
-        return [*self.claims, *self._next()]
+        words, commands = self.what_next()
+        on = [f"next: {': '.join([words, *commands])}"]
+        return [*self.claims, *(on if self.stopped.startswith((INTERRUPTED, SPENT)) else [])]
+
+    @property
+    def interrupted(self) -> bool:
+        """Was it ended before its budget was spent, and before it was over by itself?"""
+        return self.stopped.startswith(INTERRUPTED)
 
     @property
     def claims(self) -> list[str]:
@@ -187,12 +193,6 @@ class Certificate:
         named = [f"{name} (never run)" if name in unrun else name for name in models[:MOST_SHOWN]]
         return ", ".join(named) + (", ..." if len(models) > MOST_SHOWN else "")
 
-    def _next(self) -> list[str]:
-        """How a race that its budget ended, or that was interrupted, goes on, if it does."""
-        if not (self.interrupted or self.stopped.startswith(SPENT)):
-            return []
-        return [f"next: {': '.join(filter(None, self.going_on()))}"]
-
     def _bound(self) -> str:
         """How much the recommended model may err more than the best, as half a sentence."""
         most = 100 * (self.regret_at_most or 0)
@@ -216,30 +216,26 @@ class Certificate:
             return "each was fitted"
         return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
-    def going_on(self) -> tuple[str, str | None]:
-        """How a race goes on: in words, and as a command. One that was interrupted as it was begun.
+    def what_next(self) -> tuple[str, list[str]]:
+        """What the race could run next, in words and as commands: if interrupted, as it was begun.
 
-        One that its budget ended with twice that, or enough for the next run, but never with more
+        If its budget ended it, with twice that, or enough for the next run, but never with more
         than pays every fit that the grid still lacks; not at all where it lacks none.
         """
         if self.interrupted:
-            return "race on", self.again
+            return "race on", [self.again]
+        if not self.stopped.startswith(SPENT):
+            return f"nothing that the race could run: it stopped as {self.stopped}", []
         rest = self.rest_seconds
         if rest is None:  # an older certificate
             rest = max(self.grid_seconds - (self.priced_seconds or 0), 0)
         had, whole = self.budget_seconds or self.seconds, self.seconds + rest
         if not rest or whole <= had:
-            return "nothing within its grid: a larger budget buys further seeds alone", None
+            return "nothing within its grid: a larger budget buys further seeds alone", []
         more = max(2 * had, self.seconds + (self.next_seconds or 0))
         size = "larger budget" if more < whole else "budget that pays the whole rest of its grid"
-        return f"race on, with a {size}", self._with(self._rounded_up(min(more, whole) / self.jobs))
-
-    def what_next(self) -> tuple[str, list[str]]:
-        """What the race could run next, in words and as commands."""
-        if not (self.interrupted or self.stopped.startswith(SPENT)):
-            return f"nothing that the race could run: it stopped as {self.stopped}", []
-        words, command = self.going_on()
-        return words, [command] if command else []
+        command = self._with(self._rounded_up(min(more, whole) / self.jobs))
+        return f"race on, with a {size}", [command]
 
     @property
     def again(self) -> str:
@@ -248,28 +244,33 @@ class Certificate:
 
     def _with(self, seconds: float | None) -> str:
         """The command of the race, for the jobs that it had, with a budget of so many seconds for
-        each of them: a cost if the last one was a cost.
+        each of them: a cost or an energy if the last one was that.
         """
         command = self.command or f"python -m pipeline.race --dataset {self.dataset}"
         if seconds is None:
             return command
         minutes, rest = divmod(round(seconds, 1), 60)
         budget = f"--budget {60 * minutes + rest:.9g}s" if rest else f"--budget {minutes:g}min"
-        if self.price_per_hour is not None:
-            cost = float(f"{seconds / 3600 * self.price_per_hour:.5g}")
-            budget = f"--max-cost {cost:.9g} --price-per-hour {self.price_per_hour:g}"
+        if (rate := self._rate) is not None:
+            amount = f"{float(f'{seconds / 3600 * rate:.5g}'):.9g}"
+            budget = f"--max-cost {amount} --price-per-hour {rate:g}"
+            budget = budget if self.watts is None else f"--max-energy {amount}Wh"
         return f"{command} {budget}" + (f" --jobs {self.jobs}" if self.jobs > 1 else "")
 
     def _rounded_up(self, seconds: float) -> float:
         """To a budget that people would write: whole seconds, from ten minutes on whole minutes,
-        or a cost of two digits.
+        or a cost or an energy of two digits.
         """
-        seconds = math.ceil(seconds)
-        if self.price_per_hour is None:
-            return seconds if seconds < 600 else 60 * math.ceil(seconds / 60)
-        cost = seconds / 3600 * self.price_per_hour
-        place = 10.0 ** (math.floor(math.log10(cost)) - 1)
-        return math.ceil(cost / place) * place / self.price_per_hour * 3600
+        if (rate := self._rate) is None:
+            return math.ceil(seconds) if seconds <= 599 else 60 * math.ceil(seconds / 60)
+        amount = seconds / 3600 * rate
+        place = 10.0 ** (math.floor(math.log10(amount)) - 1)
+        return math.ceil(round(amount / place, 3)) * place / rate * 3600  # a budget has six digits
+
+    @property
+    def _rate(self) -> float | None:
+        """What an hour of each job takes of a budget in money or, of all jobs, in watt-hours."""
+        return self.price_per_hour if self.watts is None else self.watts * self.jobs
 
     def other_runs(self, runs: pd.DataFrame) -> str | None:
         """That rows of runs.csv are not the runs that it has seen, in a sentence; by number and
@@ -362,9 +363,7 @@ def read_certificate(path: Path) -> Certificate:
 
 
 def race_on(races: Path, dataset: str) -> str:
-    """The command by which a race that is not over goes on; its certificate, if it has been that
-    far, is in the folder `races`.
-    """
+    """The command by which a race goes on; its certificate, if there is one, is in `races`."""
     path = races / f"{dataset}.json"
     if path.is_file():
         return read_certificate(path).again

@@ -26,6 +26,7 @@ from pipeline.names.resolve import (
     no_model,
     weights,
 )
+from pipeline.timm_results.families import for_users
 from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
 from pipeline.timm_results.licences import shown as licence_shown
 from pipeline.timm_results.licences import stated
@@ -111,10 +112,10 @@ def _models_of(name: str) -> list[str]:
     if any(mark in name for mark in "*?["):
         import timm
 
-        if not (found := timm.list_pretrained(name)):
+        if not (found := for_users(timm.list_pretrained(name), name)):
             hint = _pattern_hint(name.strip("*"))
             raise PipelineError(f"{name[:80]!r}: no model with pretrained weights matches{hint}")
-        return list(found)
+        return found
     try:
         meaning = meaning_of(name)
     except PipelineError as error:
@@ -135,7 +136,7 @@ def _pattern_hint(part: str) -> str:
         (f"{part}*", [name for name in weights() if name.startswith(part)]),
         (f"*{part}*", [name for name in weights() if part in name]),
     ):
-        if part and found:
+        if part and (found := for_users(found, pattern)):
             shown = ", ".join(sorted(found, key=lambda name: (len(name), name))[:3])
             return f": write '{pattern}' for {shown}" + (", ..." if len(found) > 3 else "")
     return ""

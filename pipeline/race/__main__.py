@@ -121,7 +121,7 @@ def main(
         except (Stopped, KeyboardInterrupt) as error:
             if dry_run:
                 raise
-            certificate, end = contest.so_far(), error
+            certificate, end = contest.certificate(INTERRUPTED), error
     if not dry_run:
         _write(root / FOLDER, certificate)
     print(json_text.dumps(plain(certificate), indent=2) if json else certificate.text())
@@ -206,7 +206,7 @@ class Contest:
             study, field, *_ = now = self._now(broken)
             actions, stopped = self._next(*now[1:])
             if stopped:
-                return self._certificate(now, stopped)
+                return self.certificate(stopped, now)
             targets = self._decide(study, field, actions)
             models = [field.candidates.names[each.model] for each in actions]
             broken |= (left_none := self._try(targets, models))
@@ -214,10 +214,6 @@ class Contest:
             if in_vain == MOST_FAILED:
                 names = ", ".join(sorted(broken))
                 raise PipelineError(f"no run of {names} left a record: see above")
-
-    def so_far(self) -> Certificate:
-        """What is known of a race that was interrupted."""
-        return replace(self._certificate(self._now(set()), INTERRUPTED), interrupted=True)
 
     def dry_run(self) -> Certificate:
         """Where the race stands, and what would run next."""
@@ -231,7 +227,7 @@ class Contest:
             kind, takes = FIT if each.rung == RUN else PROBE, duration(each.seconds)
             name, assumed = field.candidates.names[each.model], "" if field.timed else " assumed"
             print(f"next: {name}, {kind}, {takes}{assumed}")
-        return self._certificate(now, stopped or "a dry run")
+        return self.certificate(stopped or "a dry run", now)
 
     def _now(self, broken: set[str]) -> Now:
         """The race as the records have it, and the seconds of all that ran: also those of models
@@ -367,8 +363,9 @@ class Contest:
             prices[each.stage] = price
         return affordable(prices, left)
 
-    def _certificate(self, now: Now, stopped: str) -> Certificate:
-        study, field, race, events, spent = now
+    def certificate(self, stopped: str, now: Now | None = None) -> Certificate:
+        """What is known of the race, and why it stopped; `now` where that was read already."""
+        study, field, race, events, spent = now or self._now(set())
         at_once, prices = runs_at_a_time(self.root, self.jobs), field.candidates.fit_seconds[:, 0]
         budget = self.budget.in_all(at_once)
         lacks = np.where(race.failed, 0, np.clip(len(study.seeds) - race.n_runs, 0, None))
@@ -385,6 +382,7 @@ class Contest:
             next_seconds=rounded(following[0].seconds) if following else None,
             jobs=at_once,
             price_per_hour=self.budget.price_per_hour,
+            watts=self.budget.watts,
             command=self.command,
             priced=field.priced,
             prior=field.told,

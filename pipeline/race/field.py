@@ -34,13 +34,14 @@ from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.finetune.weights import weights_config
 from pipeline.models.__main__ import completed
-from pipeline.names.resolve import fixed_size, weights
-from pipeline.prefetch.__main__ import surely_missing
+from pipeline.names.resolve import weights
+from pipeline.prefetch.__main__ import fixed_sizes, surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
 from pipeline.recommend.costs import with_memory
 from pipeline.recommend.limits import Limits, seconds_of
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
+from pipeline.timm_results.families import for_users
 from pipeline.timm_results.imagenet import published, read_imagenet
 
 BASELINES = Path("data/baselines")
@@ -82,7 +83,7 @@ def runs_at_a_time(root: Path, jobs: int | None) -> int:
 
 
 def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) -> list[str]:
-    """The weights that the patterns match; without any pattern, the study's.
+    """The weights that the patterns stand for; without any pattern, the study's.
 
     A pattern selects among the models of imagenet.csv, or, where it matches none of these, among
     all pretrained weights of timm: DINOv2, CLIP and others have no published ImageNet accuracy.
@@ -93,10 +94,11 @@ def models_asked(patterns: Sequence[str], study: Study, imagenet: pd.DataFrame) 
                 "no candidates: name them, such as 'convnext*', or put models into grid.models"
             )
         return list(study.models)
-    known = list(dict.fromkeys(imagenet["model"]))
+    known = for_users(imagenet["model"].drop_duplicates())
     found: list[str] = []
     for pattern in patterns:
-        matching = fnmatch.filter(known, pattern) or fnmatch.filter(weights(), pattern)
+        matching = fnmatch.filter(known, pattern)
+        matching = matching or for_users(fnmatch.filter(weights(), pattern), pattern)
         if not matching:
             said = near_matches(pattern.replace("*", ""), weights())
             raise PipelineError(f"{pattern}: none of timm's pretrained models: {said}")
@@ -147,12 +149,9 @@ def _left_out(
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set"
     missing = surely_missing(table["model"], weights_config(study.path))
     found |= dict.fromkeys(missing, reason)
-    known = imagenet.drop_duplicates("model").set_index("model")["fixed_size"]
-    for model in table["model"]:
-        fixed = known[model] if model in known else fixed_size(model)
-        if pd.notna(fixed) and fixed != study.image_size:
-            size = f"{study.image_size} pixels"
-            found.setdefault(model, f"an input fixed at another size than {size}")
+    for model, only in fixed_sizes(table["model"], imagenet).items():
+        if only != (size := study.image_size):
+            found.setdefault(model, f"an input fixed at another size than {size} pixels")
     rows = table.assign(samples_per_second=table["train_samples_per_second"])
     if limits.max_memory is not None:
         here = this_device(threads_of(read_yaml(study.path)))
@@ -200,8 +199,7 @@ def _prices(
 
 def _probe_share(root: Path, fits: Sequence[Record]) -> float:
     """The time of a probe over that of a fit: the median of models that have both."""
-    seconds = {(each.dataset, each.model): each.cost.fit_seconds for each in fits}
-    shares = []
+    shares, seconds = [], {(each.dataset, each.model): each.cost.fit_seconds for each in fits}
     for probe in readable_records(root / BASELINES):
         fit = seconds.get((probe.dataset, probe.model))
         if fit and probe.cost.fit_seconds:
@@ -379,7 +377,8 @@ def budget_of(
     if max_energy is not None:
         watt_hours, watts = _watt_hours(max_energy), _watts(root)
         told = f"--max-energy {max_energy} at {watts:.0f} W a run"
-        return Budget(watt_hours / watts * SECONDS_PER_HOUR, told, of_each_job=False)
+        seconds = watt_hours / watts * SECONDS_PER_HOUR
+        return Budget(seconds, told, of_each_job=False, watts=watts)
     return Budget(float("inf"), "no budget")
 
 

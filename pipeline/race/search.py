@@ -119,6 +119,7 @@ class Budget:
     told: str
     of_each_job: bool = True
     price_per_hour: float | None = None  # of a limit that was given as a cost
+    watts: float | None = None  # of a run, where the limit was given as an energy
 
     def in_all(self, jobs: int) -> float:
         """Seconds of fits and probes that may be spent where so many run at a time."""

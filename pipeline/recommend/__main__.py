@@ -52,24 +52,23 @@ from pipeline.recommend.prior import (
     Judged,
     affordable,
     dataset_config,
-    lacking_weights,
-    n_recorded,
+    dearest,
+    fitting_shortlist,
     not_planned,
-    other_weights,
     own_models,
     pool_note,
-    prior_note,
     published_models,
     race_alone,
-    shortlist,
     similar_datasets,
     similar_pool_runs,
+    suggestions,
     with_needs,
 )
 from pipeline.records import Data
 from pipeline.results import Results, read_answers, read_pool_table, read_results
 from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
+from pipeline.status.__main__ import made_already, not_in_tables
 from pipeline.study.params import RUNS, Cell, read_study, refuse_unknown_name
 
 LONGEST_DOUBT = 100  # letters in a runner-up's line
@@ -234,9 +233,11 @@ def _next(
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
     """The shortlist for a dataset without runs; `others` are other people's, rows of pool.csv."""
+    from pipeline.prefetch.__main__ import lacking_weights, other_weights  # loads Hydra
+
     study, dataset, imagenet, limits = asked.study, asked.dataset, asked.imagenet, asked.limits
     size = first_size(study)
-    rows, notes = published_models(study, imagenet, size)
+    rows, notes = published_models(study, imagenet, dataset, size)
     served = asked.serving(rows["model"].tolist(), size)
     rows = rows if served is None else served.joined(rows)
     board = pd.DataFrame({"dataset": [], "n": []}) if asked.done is None else asked.done.board
@@ -256,17 +257,18 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
             others, rows["model"], dataset_config(study, dataset).get("kind")
         )
         notes.append(pool_note(others))
-    models = shortlist(found.rows, found.limits, asked.top, others)
+    models, unfit = fitting_shortlist(found, asked.top, others, size)
     models, whole = affordable(models, found.trial_costs, limits.max_cost)
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.trial_costs is None and bool(missing)  # a price is that of these models
     own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
     lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
+    notes += unfit if planned else [*unfit, *dearest(models, found.rows)]
     more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
     more += [error] if error else []
     if planned:
-        some_missing = n_recorded(study, missing) < len(missing)
+        some_missing = made_already(study, missing) < len(missing)
         refused = known - set(within_all(found.rows, found.limits)["model"])
         following = planned_runs(study, dataset, some_missing, refused)
     else:
@@ -276,7 +278,8 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
         "basis": "prior",
         "own_models": [asdict(each) for each in with_needs(study, own, lacking)],
         "models": [asdict(each) for each in with_needs(study, models, lacking)],
-        "note": prior_note(study, dataset, missing),
+        "note": f"{not_in_tables(study, dataset, missing)}: this is a prior from other people's "
+        "measurements and other datasets, and nothing more",
         "prior": basis,
         "excluded": excluded,
         "excludes_none": excludes_none,
@@ -301,11 +304,8 @@ def _race_lines(answer: dict[str, Any]) -> list[str]:
 
 def _prior_lines(answer: dict[str, Any]) -> list[str]:
     """The shortlist for a dataset without runs."""
-    lines = [f"{answer['note']}.", ""]
-    if answer["own_models"]:
-        lines += ["Of the models in params.yaml:", *_suggested(answer["own_models"]), ""]
-        lines += ["Of all published models:"]
-    lines += [*_suggested(answer["models"]), "", f"{answer['prior']}.", *_limits(answer)]
+    lines = [f"{answer['note']}.", "", *suggestions(answer)]
+    lines += ["", f"{answer['prior']}.", *_limits(answer)]
     return [*lines, *_notes(answer), *_costs(answer), *_not_judged(answer, "a run")]
 
 
@@ -329,14 +329,6 @@ def _lines_of_runs(answer: dict[str, Any]) -> list[str]:
             for each in others
         ]
     return lines
-
-
-def _suggested(models: list[dict[str, Any]]) -> list[str]:
-    """The suggestions, each with what the study lacks of it."""
-    return [
-        f"  {each['model']}: {'; '.join(filter(None, [each['why'], each['needs']]))}"
-        for each in models
-    ]
 
 
 def _limits(answer: dict[str, Any]) -> list[str]:

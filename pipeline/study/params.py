@@ -108,9 +108,8 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types.
-
-    Also for recipes beside it, in conf/recipe, that are no rates of the recipe they name.
+    """Read and check params.yaml; raises `PipelineError` for missing keys and wrong types, and for
+    recipes beside it, in conf/recipe, that are no rates of the recipe they name.
     """
     study = study_of(path, read_yaml(path))
     refuse_aliased_mappings(path)
@@ -350,20 +349,21 @@ def _refuse_one_name_for_two(path: Path, grid: Mapping[str, tuple[Any, ...]]) ->
 def refuse_unlike_rates(recipes: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise for a recipe that differs from its `rate_of` in more than its learning rates.
 
-    `recipes` are settings by name; without its `rate_of`, one is held against the other rates.
+    `recipes` are settings by name, without defaults. One without its `rate_of` is held against the
+    other rates.
     """
     first: dict[str, str] = {}
     for name, settings in recipes.items():
-        recipe = settings.get("rate_of")
-        if recipe is None:
+        if (recipe := settings.get("rate_of")) is None:
             continue
         other = recipe if recipe in recipes else first.setdefault(recipe, name)
         if other == recipe and (of := recipes[other].get("rate_of")) is not None:
             raise PipelineError(
                 f"recipe {name}: rate_of: {recipe}, which is itself a rate of {of}: name another"
             )
-        keys = (settings.keys() | recipes[other].keys()) - RATE_KEYS
-        if apart := sorted(key for key in keys if settings.get(key) != recipes[other].get(key)):
+        from pipeline.finetune.recipe import changed_settings  # loads OmegaConf
+
+        if apart := sorted({*changed_settings(recipes[other], settings)} - RATE_KEYS):
             raise PipelineError(
                 f"recipe {name}: rate_of: {recipe}, but it differs from {other} in "
                 f"{', '.join(apart)}, and only lr and lr_mult may: make them alike, or omit rate_of"

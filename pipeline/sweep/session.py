@@ -6,8 +6,8 @@ would stop at these.
 """
 
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -51,28 +51,22 @@ def plan(
     """Print and return what would become of the stages not up to date, the estimate first.
 
     A new name that no model has is an error: each of its runs would fail. So would those of a new
-    model that takes images of another size only, which is said.
+    model that takes no images of the study's size, which is said.
     """
-    from pipeline.estimates.planned import estimate_lines  # loads pandas; a sweep does without
-    from pipeline.names.resolve import fixed_size, resolve
+    from pipeline.estimates.planned import estimate_lines  # loads pandas
+    from pipeline.names.resolve import resolve
 
     found = verdicts(project, stages, needs)
     run = [each for each in stages if found.get(name_of(each), "").startswith((RUN, AFTER))]
     cells = [cell for cell in map(project.cell_of, run) if cell is not None]  # the cache is free
-    new = new_models(project, stages)
-    fixed: dict[str, int] = {}
-    for model in dict.fromkeys(cell.model for cell in cells):
-        if model in new:  # for others, timm, whose import takes seconds, need not be asked
-            only = fixed_size(resolve(model))
-            if only is not None and only != study.image_size:
-                fixed[model] = only
+    known = {cell.model for cell in cells} - new_models(project, stages)
+    new = [each for each in dict.fromkeys(cell.model for cell in cells) if each not in known]
+    for model in new:  # for others, timm, whose import takes seconds, need not be asked
+        resolve(model)
     threads = max(map(project.threads_of, run), default=1)
     most = "up to " * any(verdict.startswith(AFTER) for verdict in found.values())
     lines = [f"{most}{len(found)} of {len(stages)} stage{'s' * (len(stages) != 1)} to do"]
-    lines += [
-        f"{model} takes images of {only} pixels only: at {study.image_size} its fits will fail"
-        for model, only in fixed.items()
-    ]
+    lines += of_other_sizes(project.root, study, new)
     if missing := missing_weights(study, {cell.model for cell in cells}):
         lines.append(str(missing[1]))
     price, device = options.price_per_hour, options.fit_on
@@ -91,6 +85,20 @@ def new_models(project: Project, stages: list[Stage]) -> set[str]:
         {cell.model for cell in map(project.cell_of, each) if cell} for each in (stages, made)
     )
     return models - before
+
+
+def of_other_sizes(root: Path, study: Study, models: Iterable[str]) -> list[str]:
+    """A line on those of these models that take no images of the study's size, if there are any."""
+    from pipeline.prefetch.__main__ import refusal_note, refused_sizes
+    from pipeline.timm_results.imagenet import read_imagenet
+
+    models, imagenet = list(models), None
+    if not models:
+        return []
+    with suppress(PipelineError):  # none yet, or damaged: then timm says it
+        imagenet = read_imagenet(root / "data/imagenet.csv")
+    refused = refused_sizes(models, study.image_size, imagenet)
+    return [refusal_note(refused, study.image_size)] if refused else []
 
 
 def missing_weights(study: Study, models: set[str]) -> tuple[set[str], PipelineError] | None:
@@ -265,6 +273,8 @@ def session(root: Path, targets: Sequence[str], options: Options) -> None:
         return
     if options.address is None:  # else its hosts may have other packages
         refuse_runs_without_weights(project, study, stages, needs, console, options.pull)
+    for line in of_other_sizes(root, study, sorted(new_models(project, stages))):
+        console.print(line, markup=False, soft_wrap=True)
     with hold(project.folder / "holder", root), View(console, n_jobs) as view, project.busy(stages):
         if options.pull:
             with project.locked():

@@ -6,15 +6,16 @@ matches counts.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Rules = Sequence[tuple[str, str]]
 
 # Where a port or its training came from; it is not part of the architecture.
 _ORIGIN = re.compile(r"(?:tf|tv|legacy|gluon|ssl|swsl|ig|(?:ens_)?adv|jx|dm)_")
 
+MINIATURES = "test"  # the family of those that timm has for its own tests
 FAMILIES: Rules = (  # matched at the start of the architecture, without its origin
-    ("test", r"test_"),  # timm's miniatures for its own tests
+    (MINIATURES, r"test_"),
     # convolutional networks of the transformer age
     ("convnextv2", r"convnextv2"),
     ("convnext", r"convnext"),
@@ -167,6 +168,14 @@ def family(name: str) -> str:
     """The family of an `arch.tag`, an architecture or a 2022 name; "other" if no rule matches."""
     arch = _ORIGIN.sub("", arch_of(name), count=1) if _ORIGIN.match(name) else arch_of(name)
     return next((kind for kind, pattern in FAMILIES if re.match(pattern, arch)), "other")
+
+
+def for_users(models: Iterable[str], pattern: str = "*") -> list[str]:
+    """Of `models`, which a pattern matches, those that it stands for: all but timm's miniatures for
+    its own tests (`test_vit`), unless it begins as their names do.
+    """
+    named = pattern.startswith("test_")
+    return [model for model in models if named or family(model) != MINIATURES]
 
 
 def pretraining(name: str) -> str:
