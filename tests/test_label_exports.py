@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -964,7 +965,7 @@ def labels_in_a_file_that_is_not_read(tree: Tree) -> None:
     )
 
 
-@stops("files of their own")
+@stops("annotation files of their own")
 def boxes_in_a_text_beside_each_image(tree: Tree) -> None:
     for i in range(30):
         tree.image(f"{['north', 'south'][i % 2]}_{i:03d}.jpg")
@@ -3349,6 +3350,69 @@ def files_by_id_whose_images_are_numbers_too(tree: Tree) -> Truth:
     tree.text("classes.txt", *(f"{k} {kind}" for k, kind in enumerate(KINDS)))
     parts = ["train"] * 20 + ["test"] * 10
     return {f"{parts[i]}:images/{name}": KINDS[i % 3] for i, name in enumerate(names)}
+
+
+@stops("labels.csv: columns label and label_corrected hold the same labels, but differ in 5 of 45")
+def labels_and_their_corrections(tree: Tree) -> None:
+    names = plain(tree)
+    rows = (f"{n}.jpg,{KINDS[i % 3]},{KINDS[0 if i < 8 else i % 3]}" for i, n in enumerate(names))
+    tree.text("labels.csv", "file,label,label_corrected", *rows)
+
+
+@stops("labels.csv: columns label and label_2 hold the same labels, but differ in 2 of 45 rows")
+def corrections_of_few_labels(tree: Tree) -> None:
+    rows = lines_of(plain(tree), "{}.jpg,{},")
+    rows[1:3] = [row + KINDS[0] for row in rows[1:3]]
+    tree.text("labels.csv", "file,label,label_2", *rows)
+
+
+@understood
+def a_column_that_repeats_the_labels(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = (f"{row},{row.partition(',')[2]}" for row in lines_of(names))
+    tree.text("labels.csv", "file,label,label_checked", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def delimiters_after_the_last_label_too(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = [f"{KINDS[i % 3]}{'; dark' * (i % 2)}{';' * (i % 5 == 0)}" for i in range(45)]
+    tree.text("labels.csv", "file,tags", *map("{}.jpg,{}".format, names, cells))
+    return {f"images/{name}.jpg": KINDS[i % 3] + "+dark" * (i % 2) for i, name in enumerate(names)}
+
+
+@stops("column kfold seems to split the images, but 0, 1, 2, 3, ... (5 in all) names no part")
+def a_column_of_five_folds(tree: Tree) -> None:
+    rows = (f"{row},{i % 5}" for i, row in enumerate(lines_of(plain(tree))))
+    tree.text("train_folds.csv", "file,label,kfold", *rows)
+
+
+@pytest.mark.parametrize("cell", ["<c t='inlineStr'><is><t>{}</t></is></c>", "<si><t>{}</t></si>"])
+def test_a_spreadsheet_with_the_images_ids_stops(cell: str, tmp_path: Path) -> None:
+    names = [f"{KINDS[i % 3]}_{i:02d}" for i in range(30)]  # which name a class, perhaps another
+    Tree(tmp_path).image(*(f"images/{name}.jpg" for name in names))
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as opened:
+        opened.writestr("xl/sharedStrings.xml", "".join(map(cell.format, names)))
+    with pytest.raises(
+        PipelineError, match=r"labels.xlsx is not read: save it as a CSV.*, or --table none to"
+    ):
+        recognise(tmp_path)
+    assert read(tmp_path, Hints(table="none"))[f"images/{names[0]}.jpg"] == KINDS[0]
+
+
+@stops("30 images, but list.csv names none of them, no class folders")
+def a_table_whose_ids_lost_their_digits(tree: Tree) -> None:
+    tree.image(*(f"images/{20240503100000 + i}.jpg" for i in range(30)))
+    tree.text("list.csv", "id,label", *(f"2.02405E+13,{KINDS[i % 3]}" for i in range(30)))
+
+
+def test_a_table_without_a_header_is_told_by_the_columns_numbers(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.text("labels.csv", *lines_of(plain(tree)))
+    rule = recognise(tmp_path).rule
+    assert "column 1 names 45 of 45" in rule
+    assert "column column" not in rule
 
 
 @pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)

@@ -1,6 +1,6 @@
 """What the names of folders say: which may be classes, and which are parts, cases, dates or ids.
 
-And which of the labels that were read look like slips.
+And which columns are called like groups, and which of the labels that were read look like slips.
 """
 
 import re
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
+from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import grouped, listed, part_in_words, part_of_folder, words
 
 NO_CLASSES = NO_IMAGES | words(
@@ -34,6 +35,13 @@ _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
     r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
     re.I,
 )
+GROUP_NAMES = (
+    *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
+    *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
+)
+_GROUP = re.compile(
+    rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
+)
 NUMBERED = re.compile(r".*\d.*")
 MANY_IN_A_ROW, FEW_IMAGES = 5, 20
 MOST_OF_MISSPELT, TIMES_AS_MANY, SHORTEST_MISSPELT = 2, 10, 4  # images, letters
@@ -48,6 +56,18 @@ def may_be_class(folder: str) -> bool:
 def parts_in_words(folders: Iterable[str]) -> dict[str, str]:
     """The part of each folder that is called like one by a word of its name."""
     return {folder: part for folder in folders if (part := part_in_words(folder))}
+
+
+def groups_in(columns: Sequence[str]) -> list[str]:
+    """The columns that are called like a group: `patient_id`, `video`."""
+    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
+
+
+def group_rank(column: str) -> int:
+    """The place in GROUP_NAMES of the name that a column of groups has."""
+    match = _GROUP.fullmatch(column_key(column))
+    assert match is not None
+    return GROUP_NAMES.index(match[1])
 
 
 def refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:

@@ -24,7 +24,7 @@ from pipeline.dataset.beside_labels import (
     said_by_folders,
     unread_parts,
 )
-from pipeline.dataset.columns import doubt, groups_in, says_more
+from pipeline.dataset.columns import doubt, says_more
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
 from pipeline.dataset.find_images import (
     find_images,
@@ -34,6 +34,7 @@ from pipeline.dataset.find_images import (
     read_names,
     refuse_masks,
 )
+from pipeline.dataset.folder_names import groups_in
 from pipeline.dataset.folders import (
     Reading,
     class_folders,
@@ -42,7 +43,7 @@ from pipeline.dataset.folders import (
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, any_stem
+from pipeline.dataset.image_files import ImageFiles, any_stem, counted, files_in
 from pipeline.dataset.image_tables import (
     ImageTable,
     LabelTables,
@@ -51,10 +52,9 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
-from pipeline.dataset.images import SUFFIXES, in_no_table, number_of
+from pipeline.dataset.images import in_no_table, number_of
 from pipeline.dataset.sources import (
     Source,
-    files_below,
     listed,
     named_files,
     part_in_words,
@@ -129,7 +129,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _in_files(root: Path, hints: Hints) -> Recognised:
     """By tables, else by folders, else by the names of files, where no option chooses."""
-    index, others, sidecars = _files(root, hints)
+    index, others, sidecars = files_in(root, hints.images)
     tables = _tables_in(others, index, hints)
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
@@ -152,7 +152,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
     alone = "the files' names" if reading is None else "the folders"
     try:
-        reading = reading or _by_names(index, sidecars, tables, hints)
+        reading = reading or _by_names(index, sidecars, tables, unread, hints)
     except Unclear:
         if use_tables:
             refuse_not_understood(tables, unread, index, "")
@@ -165,25 +165,6 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         classes = {label for image in by_paths.source.images for label in image.labels}
         _refuse_groups_as_classes(root, unread, sorted(classes))
     return _with_unread_parts(by_paths, unread, hints)
-
-
-def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
-    """The images, the files that may say something of them, and those of one image each."""
-    paths = files_below(root)
-    files = [path for path in paths if suffix_of(path) in SUFFIXES]
-    if hints.images is not None:
-        inside = hints.images.strip("/") + "/"
-        files = [file for file in files if file.startswith(inside)]
-    if not paths:
-        raise PipelineError(f"{root}: an empty folder: give the folder that holds the images")
-    if not files:
-        kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
-        raise PipelineError(f"{root}: no images among its files ({_counted(kinds)})")
-    stems = set(map(any_stem, files))
-    others = [path for path in paths if suffix_of(path) not in SUFFIXES]
-    sidecars = [path for path in others if any_stem(path) in stems]
-    others = [path for path in others if any_stem(path) not in stems]
-    return ImageFiles(root, files), others, sidecars
 
 
 def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
@@ -331,18 +312,25 @@ def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> Non
 
 
 def _by_names(
-    index: ImageFiles, sidecars: Sequence[str], tables: Sequence[ImageTable], hints: Hints
+    index: ImageFiles,
+    sidecars: Sequence[str],
+    tables: Sequence[ImageTable],
+    unread: Sequence[str],
+    hints: Hints,
 ) -> Reading:
     files = index.files
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
-            f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
-            "are not read: write a CSV with a column of file names and one of labels"
+            f"{len(files)} images have annotation files of their own ({counted(kinds)}, the first "
+            f"{sidecars[0]}), which are not read: write a CSV with a column of file names and one "
+            "of labels"
         )
     if reading := read_names(files, hints):
         return reading
-    table = "no table that names them"
+    others = [each for each in unread if suffix_of(each) in (".csv", ".tsv")]
+    named = "names none of them" if len(others) == 1 else "name none of them"
+    table = f"{listed(others)} {named}" if others else "no table that names them"
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
@@ -351,10 +339,6 @@ def _by_names(
         f"({pattern_of_few(files)}): write a CSV with a column of file names and one of labels, or "
         "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
-
-
-def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
 
 
 def _by_paths(

@@ -312,7 +312,7 @@ def _check_utf8(path: Path) -> None:
 
 
 def _not_data(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
 
 
 def suffix_of(file: str) -> str:
