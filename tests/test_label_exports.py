@@ -3401,6 +3401,27 @@ def test_a_spreadsheet_with_the_images_ids_stops(cell: str, tmp_path: Path) -> N
     assert read(tmp_path, Hints(table="none"))[f"images/{names[0]}.jpg"] == KINDS[0]
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("classes.txt", "oak\nelm\nash\n", True),
+        ("classes.csv", "id,name\n0,oak\n1,elm\n2,ash\n", True),
+        ("cat_to_name.json", '{"0": "oak", "1": "elm", "2": "ash"}', True),
+        ("names.json", "3", False),
+        ("README.txt", f"{'These are trees. ' * 9}\n\nSee below.\nJo\n", False),
+        ("classes.txt", "oak\nelm\n", False),
+    ],
+)
+def test_names_of_numbered_classes_that_are_not_read_are_told(
+    file: str, text: str, told: bool, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"{i % 3}/p{i}.jpg" for i in range(30)))
+    tree.text(file, text)
+    notes = " ".join(recognise(tmp_path).notes)
+    assert (f"{file} is not read: if it names the 3 classes" in notes) is told
+
+
 @stops("30 images, but list.csv names none of them, no class folders")
 def a_table_whose_ids_lost_their_digits(tree: Tree) -> None:
     tree.image(*(f"images/{20240503100000 + i}.jpg" for i in range(30)))

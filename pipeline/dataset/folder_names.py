@@ -6,10 +6,19 @@ And which columns are called like groups, and which of the labels that were read
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
 from pipeline.dataset.label_tables import column_key
-from pipeline.dataset.sources import grouped, listed, part_in_words, part_of_folder, words
+from pipeline.dataset.sources import (
+    grouped,
+    listed,
+    part_in_words,
+    part_of_folder,
+    words,
+)
+from pipeline.dataset.table_files import read_table
 
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
@@ -97,6 +106,22 @@ def refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> No
             f"'{layout}' if they are classes, or give a table with a column of file names and one "
             "of labels"
         )
+
+
+def refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise where the class folders are called like the patients, or other groups, of a table."""
+    for path in paths:
+        try:
+            table = read_table(root / path)
+        except PipelineError:  # a text
+            continue
+        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
+            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
+                raise Unclear(
+                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
+                    "so they are no classes: write a table with a row per image, or --table none "
+                    "to use the folders alone"
+                )
 
 
 def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:

@@ -5,6 +5,7 @@ is ignored; two readings that disagree are an error that names both.
 """
 
 import gc
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ from pipeline.dataset.find_images import (
     read_names,
     refuse_masks,
 )
-from pipeline.dataset.folder_names import groups_in
+from pipeline.dataset.folder_names import refuse_groups_as_classes
 from pipeline.dataset.folders import (
     Reading,
     class_folders,
@@ -62,9 +63,9 @@ from pipeline.dataset.sources import (
     suffix_of,
 )
 from pipeline.dataset.table_files import SUFFIXES as TABLES
-from pipeline.dataset.table_files import read_table
 
 MOST_TABLES = 1000
+MOST_BYTES_OF_NAMES = 1_000_000
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
@@ -141,7 +142,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         unnamed = _unnamed(found, index) if hints.table is None else []
         if hints.table is None:
             refuse_other_lists(unread, index, found.names)
-        return _with_unread_parts(_by_tables(found, index, hints, unnamed, notes), unread, hints)
+        by_tables = _by_tables(found, index, hints, unnamed, notes)
+        return _with_notes(by_tables, root, unread, hints)
     if use_tables:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
@@ -163,8 +165,9 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     by_paths = _by_paths(reading, tables, index, hints)
     if use_tables:
         classes = {label for image in by_paths.source.images for label in image.labels}
-        _refuse_groups_as_classes(root, unread, sorted(classes))
-    return _with_unread_parts(by_paths, unread, hints)
+        of_groups = [each for each in unread if suffix_of(each) in (".csv", ".tsv")]
+        refuse_groups_as_classes(root, of_groups[:MOST_TABLES], sorted(classes))
+    return _with_notes(by_paths, root, unread, hints)
 
 
 def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
@@ -361,24 +364,30 @@ def _by_paths(
     return Recognised(reading.images, "single", rule, source, notes)
 
 
-def _refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise where the class folders are called like the patients, or other groups, of a table."""
-    for path in [each for each in paths if suffix_of(each) in (".csv", ".tsv")][:MOST_TABLES]:
-        try:
-            table = read_table(root / path)
-        except PipelineError:  # a text
-            continue
-        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
-            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
-                raise Unclear(
-                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
-                    "so they are no classes: write a table with a row per image, or --table none "
-                    "to use the folders alone"
-                )
-
-
-def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
-    """Add a note on files that are called like parts, where nothing else splits the images."""
+def _with_notes(found: Recognised, root: Path, unread: Sequence[str], hints: Hints) -> Recognised:
+    """Add notes on files that are called like parts or may name the classes, and are not read."""
     if found.split != "given" and hints.part is None:
         found.notes.extend(unread_parts(unread))
+    classes = {label for image in found.source.images for label in image.labels}
+    if len(classes) > 1 and all(label.isdecimal() for label in classes):
+        found.notes.extend(_names_of_numbers(root, unread, len(classes)))
     return found
+
+
+def _names_of_numbers(root: Path, unread: Sequence[str], n_classes: int) -> Iterator[str]:
+    """A note on each short file with an entry per class: classes.txt, cat_to_name.json."""
+    for path in [each for each in unread if suffix_of(each) in (".txt", ".names", ".csv", ".json")]:
+        if (root / path).stat().st_size > MOST_BYTES_OF_NAMES:
+            continue
+        with suppress(ValueError):  # no UTF-8, no JSON
+            text = (root / path).read_text("utf-8-sig")
+            lines = [line for line in text.splitlines() if line.strip()]
+            entries = json.loads(text) if suffix_of(path) == ".json" else lines
+            named = entries.values() if isinstance(entries, dict) else entries
+            short = isinstance(entries, list | dict) and all(len(str(each)) < 60 for each in named)
+            if short and 0 <= len(entries) - n_classes <= 1:  # perhaps with a header
+                yield (
+                    f"{path} is not read: if it names the {n_classes} classes, which are numbers "
+                    "here, write a table with the names in place of the numbers to see them in "
+                    "reports and predictions"
+                )
