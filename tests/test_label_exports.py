@@ -6,6 +6,7 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
 from pipeline.dataset.file_column import Hints
-from pipeline.dataset.find_images import find_images, frames_of_videos
+from pipeline.dataset.find_images import changed_copies, find_images, frames_of_videos
 from pipeline.dataset.folder_names import misspelt_labels, odd_labels
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
@@ -3262,6 +3263,28 @@ def test_tags_of_cvat_become_a_csv_by_the_command_of_the_docs(tmp_path: Path) ->
 def boxes_of_cvat(tree: Tree) -> None:
     names = plain(tree)
     tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
+
+
+def test_changed_copies_are_told_with_the_pattern_that_keeps_them_together(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    changes = ("", "_flip", "_rot90", "-aug_3", " - Copy (2)", ".rf.0a1b2c3d", "_hflip_rot180")
+    stems = [f"{kind}/x{i}" for kind in KINDS for i in range(4)]
+    tree.image(*(f"{stem}{change}.jpg" for stem in stems for change in changes))
+    (line,) = (line for line in told(recognise(tmp_path), tmp_path) if "changed copies" in line)
+    assert line.startswith("suspicious: 84 images look like 12 pictures and changed copies of them")
+    pattern = shlex.split(line)[shlex.split(line).index("--group-pattern") + 1]
+    found = recognise(tmp_path, Hints(group_pattern=pattern))
+    groups = Counter(image.group for image in found.source.images)
+    assert groups == dict.fromkeys(stems, len(changes))
+    assert "changed copies" not in " ".join(told(found, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names", [["rot_1", "rot_2", "copy"], ["x1", "x2", "x3"], ["robot1", "robot2", "flipper"]]
+)
+def test_names_that_hold_such_words_are_no_changed_copies(names: list[str]) -> None:
+    images = [Found(f"{kind}/{name}.jpg", (kind,)) for kind in KINDS for name in names]
+    assert changed_copies(images) == ("", {})
 
 
 def test_frames_are_looked_for_at_the_names_of_folders_and_files_alone() -> None:
