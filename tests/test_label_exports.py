@@ -6,10 +6,12 @@ Every case is a tree of files with known labels, made by a function below.
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
 import unicodedata
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
 from pipeline.dataset.file_column import Hints
-from pipeline.dataset.find_images import find_images, frames_of_videos
+from pipeline.dataset.find_images import changed_copies, find_images, frames_of_videos
 from pipeline.dataset.folder_names import misspelt_labels, odd_labels
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
@@ -964,7 +966,7 @@ def labels_in_a_file_that_is_not_read(tree: Tree) -> None:
     )
 
 
-@stops("files of their own")
+@stops("annotation files of their own")
 def boxes_in_a_text_beside_each_image(tree: Tree) -> None:
     for i in range(30):
         tree.image(f"{['north', 'south'][i % 2]}_{i:03d}.jpg")
@@ -3267,6 +3269,29 @@ def boxes_of_cvat(tree: Tree) -> None:
     tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
 
 
+def test_changed_copies_are_told_with_the_pattern_that_keeps_them_together(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    changes = ("", "_flip", "_rot90", "-aug_3", " - Copy (2)", ".rf.0a1b2c3d", "_hflip_rot180")
+    stems = [f"{kind}/x{i}" for kind in KINDS for i in range(4)]
+    tree.image(*(f"{stem}{change}.jpg" for stem in stems for change in changes))
+    lines = summary_lines(recognise(tmp_path), tmp_path)
+    (line,) = (line for line in lines if "changed copies" in line)
+    assert line.startswith("suspicious: 84 images look like 12 pictures and changed copies of them")
+    pattern = shlex.split(line)[shlex.split(line).index("--group-pattern") + 1]
+    found = recognise(tmp_path, Hints(group_pattern=pattern))
+    groups = Counter(image.group for image in found.source.images)
+    assert groups == dict.fromkeys(stems, len(changes))
+    assert "changed copies" not in " ".join(summary_lines(found, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names", [["rot_1", "rot_2", "copy"], ["x1", "x2", "x3"], ["robot1", "robot2", "flipper"]]
+)
+def test_names_that_hold_such_words_are_no_changed_copies(names: list[str]) -> None:
+    images = [LabelledImage(f"{kind}/{name}.jpg", (kind,)) for kind in KINDS for name in names]
+    assert changed_copies(images) == ("", {})
+
+
 def test_frames_are_looked_for_at_the_names_of_folders_and_files_alone() -> None:
     """Tried from each letter on, these paths took more than ten times as long."""
     folder = "/".join(["a-long-name-of-a-folder"] * 20)
@@ -3353,6 +3378,90 @@ def files_by_id_whose_images_are_numbers_too(tree: Tree) -> Truth:
     tree.text("classes.txt", *(f"{k} {kind}" for k, kind in enumerate(KINDS)))
     parts = ["train"] * 20 + ["test"] * 10
     return {f"{parts[i]}:images/{name}": KINDS[i % 3] for i, name in enumerate(names)}
+
+
+@stops("labels.csv: columns label and label_corrected hold the same labels, but differ in 5 of 45")
+def labels_and_their_corrections(tree: Tree) -> None:
+    names = plain(tree)
+    rows = (f"{n}.jpg,{KINDS[i % 3]},{KINDS[0 if i < 8 else i % 3]}" for i, n in enumerate(names))
+    tree.text("labels.csv", "file,label,label_corrected", *rows)
+
+
+@stops("labels.csv: columns label and label_2 hold the same labels, but differ in 2 of 45 rows")
+def corrections_of_few_labels(tree: Tree) -> None:
+    rows = lines_of(plain(tree), "{}.jpg,{},")
+    rows[1:3] = [row + KINDS[0] for row in rows[1:3]]
+    tree.text("labels.csv", "file,label,label_2", *rows)
+
+
+@understood
+def a_column_that_repeats_the_labels(tree: Tree) -> Truth:
+    names = plain(tree)
+    rows = (f"{row},{row.partition(',')[2]}" for row in lines_of(names))
+    tree.text("labels.csv", "file,label,label_checked", *rows)
+    return kinds(names, "images/{}.jpg")
+
+
+@understood
+def delimiters_after_the_last_label_too(tree: Tree) -> Truth:
+    names = plain(tree)
+    cells = [f"{KINDS[i % 3]}{'; dark' * (i % 2)}{';' * (i % 5 == 0)}" for i in range(45)]
+    tree.text("labels.csv", "file,tags", *map("{}.jpg,{}".format, names, cells))
+    return {f"images/{name}.jpg": KINDS[i % 3] + "+dark" * (i % 2) for i, name in enumerate(names)}
+
+
+@stops("column kfold seems to split the images, but 0, 1, 2, 3, ... (5 in all) names no part")
+def a_column_of_five_folds(tree: Tree) -> None:
+    rows = (f"{row},{i % 5}" for i, row in enumerate(lines_of(plain(tree))))
+    tree.text("train_folds.csv", "file,label,kfold", *rows)
+
+
+@pytest.mark.parametrize("cell", ["<c t='inlineStr'><is><t>{}</t></is></c>", "<si><t>{}</t></si>"])
+def test_a_spreadsheet_with_the_images_ids_stops(cell: str, tmp_path: Path) -> None:
+    names = [f"{KINDS[i % 3]}_{i:02d}" for i in range(30)]  # which name a class, perhaps another
+    Tree(tmp_path).image(*(f"images/{name}.jpg" for name in names))
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as opened:
+        opened.writestr("xl/sharedStrings.xml", "".join(map(cell.format, names)))
+    with pytest.raises(
+        PipelineError, match=r"labels.xlsx is not read: save it as a CSV.*, or --table none to"
+    ):
+        recognise(tmp_path)
+    assert read(tmp_path, Hints(table="none"))[f"images/{names[0]}.jpg"] == KINDS[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("classes.txt", "oak\nelm\nash\n", True),
+        ("classes.csv", "id,name\n0,oak\n1,elm\n2,ash\n", True),
+        ("cat_to_name.json", '{"0": "oak", "1": "elm", "2": "ash"}', True),
+        ("names.json", "3", False),
+        ("README.txt", f"{'These are trees. ' * 9}\n\nSee below.\nJo\n", False),
+        ("classes.txt", "oak\nelm\n", False),
+    ],
+)
+def test_names_of_numbered_classes_that_are_not_read_are_told(
+    file: str, text: str, told: bool, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    tree.image(*(f"{i % 3}/p{i}.jpg" for i in range(30)))
+    tree.text(file, text)
+    notes = " ".join(recognise(tmp_path).notes)
+    assert (f"{file} is not read: if it names the 3 classes" in notes) is told
+
+
+@stops("30 images, but list.csv names none of them, no class folders")
+def a_table_whose_ids_lost_their_digits(tree: Tree) -> None:
+    tree.image(*(f"images/{20240503100000 + i}.jpg" for i in range(30)))
+    tree.text("list.csv", "id,label", *(f"2.02405E+13,{KINDS[i % 3]}" for i in range(30)))
+
+
+def test_a_table_without_a_header_is_told_by_the_columns_numbers(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.text("labels.csv", *lines_of(plain(tree)))
+    rule = recognise(tmp_path).rule
+    assert "column 1 names 45 of 45" in rule
+    assert "column column" not in rule
 
 
 @pytest.mark.parametrize("case", UNDERSTOOD, ids=lambda case: case.__name__)

@@ -1,5 +1,6 @@
 """Command `own`: the study it writes for a dataset of one's own."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -282,3 +283,52 @@ def test_no_more_images_are_looked_at_than_it_says(project: Path, monkeypatch, c
     monkeypatch.setattr(own, "LOOKED_AT", 3)
     own.look_at(project, "photos")
     assert 1 <= len(opened) <= 3
+
+
+def test_a_valid_part_that_is_taken_from_train_is_counted(project: Path):
+    for number in range(30):
+        part = "test" if number < 10 else "train"
+        path = project / "photos" / part / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (130, 100 + number)).save(path)
+    for folder in "ab":
+        shutil.rmtree(project / "photos" / folder)
+    configure(project)
+    assert own.look_at(project, "photos").n_valid == 4  # of the 20 images of train
+
+
+def test_validation_images_of_few_groups_are_told(project: Path, capsys):
+    for number in range(60):
+        path = project / "photos" / "ab"[number % 2] / f"patient_{number // 6:02d}_{number}.png"
+        Image.new("RGB", (130, 100 + number)).save(path)
+    configure(project)
+    path = project / "conf/dataset/photos.yaml"
+    own.main("photos", params=project / "params.yaml")
+    assert "validation images belong to" not in said(capsys)
+    pattern = r"group_pattern: '(?P<group>patient_\d+)'"
+    path.write_text(path.read_text().replace("images:\n", f"images:\n  {pattern}\n"))
+    own.main("photos", params=project / "params.yaml")
+    assert "photos: its validation images belong to 2 groups. Intervals treat" in said(capsys)
+
+
+def test_images_in_parquet_files_are_looked_at(project: Path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    shown = {
+        "features": {"image": {"_type": "Image"}, "label": {"dtype": "string", "_type": "Value"}}
+    }
+    files = sorted((project / "photos").rglob("*.png"))
+    table = pyarrow.table(
+        {
+            "image": [{"bytes": file.read_bytes(), "path": file.name} for file in files],
+            "label": [file.parent.name for file in files],
+        }
+    )
+    meta = {"huggingface": json.dumps({"info": shown})}
+    shutil.rmtree(project / "photos")
+    (project / "photos").mkdir()
+    place = project / "photos" / "train-00000-of-00001.parquet"
+    parquet.write_table(table.replace_schema_metadata(meta), place)
+    configure(project)
+    look = own.look_at(project, "photos")
+    assert (look.side, look.n_valid) == (104, 2)

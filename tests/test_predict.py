@@ -306,6 +306,19 @@ def test_files_in_a_folder_that_are_no_images_by_name_are_counted(
     assert said == f"{tmp_path}: 2 other files are left out: no image by name\n"
 
 
+def test_hidden_files_and_thumbnails_of_file_managers_are_no_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thumbnail = "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg"
+    for name in ("a.jpg", "._a.jpg", ".ipynb_checkpoints/a-checkpoint.jpg", thumbnail):
+        (tmp_path / ".set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".set" / name).touch()
+    assert predict.image_files([tmp_path / ".set"]) == [tmp_path / ".set/a.jpg"]
+    assert "3 other files are left out: hidden, or no image by name" in capsys.readouterr().err
+    hidden = tmp_path / ".set/._a.jpg"
+    assert predict.image_files([hidden]) == [hidden]  # named by its path
+
+
 def test_without_a_model_the_pixels_come_back_in_order(images: Path) -> None:
     files = predict.image_files([images])
     batches = list(predict.decoded_batches(files, "squish", 24, None))

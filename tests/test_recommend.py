@@ -1462,6 +1462,19 @@ def test_for_a_device_that_is_not_at_hand_each_time_says_where_it_is_of(
     )
 
 
+def test_beside_an_estimate_for_a_gpu_times_on_a_shared_device_are_those_of_where_it_ran(
+    priced: Path, capsys
+):
+    for model, error in zip(LITE, (0.3, 0.060, 0.062), strict=True):
+        for seed in range(3):
+            cost = {"fit_seconds": 90.0, "images_per_second": 95.0}
+            write_run(
+                priced / "runs", model, seed, error, cost=cost, device={**CPU, "shared": True}
+            )
+    told = ask(tables(priced), capsys, fit_on="rtx3090", price_per_hour=1.0)
+    assert "by estimate; where it ran: steady fit time at most" in recommend.answer_text(told)
+
+
 def test_speeds_are_shown_without_powers_of_ten():
     assert costs._shown(1522.6, 3) == "1,520"
     assert costs._shown(43210.4, 4) == "43,210"

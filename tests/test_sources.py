@@ -38,6 +38,7 @@ def test_other_files_in_a_class_folder_are_faults_but_hidden_ones_are_not_data(
     tmp_path: Path,
 ) -> None:
     touch(tmp_path, "cat/a.jpg", "cat/notes.txt", "cat/.DS_Store", "cat/Thumbs.db")
+    touch(tmp_path, "cat/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg")  # of a Synology disk
     touch(tmp_path, "__MACOSX/cat/._a.jpg", ".cache/cat/a.jpg")
     source = in_class_folders(tmp_path)
     assert rows(source) == [("cat/a.jpg", None, "cat")]

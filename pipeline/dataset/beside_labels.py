@@ -326,10 +326,10 @@ def refuse_not_understood(
     tables: Sequence[ImageTable], unread: Sequence[str], index: ImageFiles, otherwise: str
 ) -> None:
     """Raise where an unread file names the images; `otherwise` says how to ignore it."""
-    step = max(1, len(index.files) // 40)
-    names = [file.rpartition("/")[2].encode() for file in index.files[::step]][:40]
+    paths = map(Path, index.files[:: max(1, len(index.files) // 40)][:40])
+    names = [(path.name.encode(), f">{path.stem}<".encode()) for path in paths]  # in a cell, in XML
     for path, data in _contents(index.root, unread):
-        named = sum(name in data for name in names)
+        named = sum(name in data or cell in data for name, cell in names)
         if named >= max(2, 0.3 * len(names)) or (suffix_of(path) == ".mat" and not otherwise):
             raise Unclear(f"{path} {why_not_read(path, data)}{otherwise}")
     _refuse_keyed_lists(index.root, tables, unread, otherwise)

@@ -20,11 +20,14 @@ from pipeline.dataset.file_column import (
     NoColumn,
     Unclear,
     are_paths,
+    in_words,
     refuse_what_is_no_label,
+    split_words,
     splits_by_name,
     without_box,
     zeros_and_ones,
 )
+from pipeline.dataset.folder_names import group_rank, groups_in
 from pipeline.dataset.label_tables import (
     COUNTS,
     column_key,
@@ -45,18 +48,12 @@ _LABEL_NAMES = """label labels tag tags class classes category categories target
 LABEL_NAMES = _LABEL_NAMES.split()  # in order of preference: see `_one_meaning`
 SEVERAL = re.compile(r"(.*_)?(tags|labels|classes|categories|attributes|keywords|findings|genres)")
 PART_COLUMNS = words(
-    "split splits part set subset fold folds partition phase usage ml_use data_split "
+    "split splits part set subset fold folds kfold k_fold partition phase usage ml_use data_split "
     "dataset_split is_valid is_val is_validation is_test is_train valid"
 )
 MAY_BE_PARTS = words("part phase usage")  # of a body, of growth, of a garment
 NO_LABELS = PART_COLUMNS - {"valid", "is_valid"}
 _SPLITS = re.compile(r"public|private|\d+(\.0)?", re.I)  # the former of Kaggle's contests
-_GROUP_NAMES = """patient subject person participant case individual animal lesion slide user
-    video sequence scene site location group session"""
-GROUP_NAMES = _GROUP_NAMES.split()  # in order of preference: see `_group_column`
-_GROUP = re.compile(
-    rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
-)
 _CORNER = re.compile(r"(bbox|bndbox|bounding_box)\w*|[xy](_?(min|1))?|left|top")
 _IN_BOX = f'"({"|".join(BOX)})":'
 _MEASURES = words("age year score rating price weight height width length size depth angle value")
@@ -102,11 +99,11 @@ def meaning(table: Table) -> Meaning | None:
     """What its columns mean; None where the table has no label, `Unclear` where it may have one."""
     frame, names, hints = table.frame, table.file_column, table.hints
     keys: dict[str, Any] = {"file": names.column, **names.rule}
-    evidence = [f"column {names.column} names {names.count} of {len(frame)} rows' images"]
+    evidence = [f"{in_words(names.column)} names {names.count} of {len(frame)} rows' images"]
     part = _part_column(table)
     if part is not None:
         keys["part"] = part
-        evidence.append(f"column {part} names the part")
+        evidence.append(f"{in_words(part)} names the part")
     rest = [column for column in table.others if column != part]
     groups = [column for column in groups_in(rest) if column != hints.label]
     if group := _group_column(table, groups, evidence):
@@ -119,7 +116,7 @@ def meaning(table: Table) -> Meaning | None:
     splits = part is None and splits_by_name(table.name, str(label))
     if label is None or (hints.part == "none" and splits):
         return None
-    evidence.extend(f"column {each} is not used" for each in unused)
+    evidence.extend(f"{in_words(each)} is not used" for each in unused)
     if isinstance(label, list):
         return _one_hot(table, label, keys, evidence)
     refuse_what_is_no_label(frame[label], label, table.name, hints)
@@ -129,7 +126,7 @@ def meaning(table: Table) -> Meaning | None:
             "no part (train, valid or test): write --part none to split the images anew"
         )
     keys["label"] = label
-    evidence.append(f"column {label} gives the label")
+    evidence.append(f"{in_words(label)} gives the label")
     kind = _one_or_several(table, label, keys, evidence)
     cells = {cell for cell in frame[label] if isinstance(cell, str)}
     whole_numbers = all(re.fullmatch(r"-?\d+|", cell) for cell in cells)
@@ -147,11 +144,6 @@ def says_more(table: Table, of_parts: bool = True) -> str:
     if group := _group_column(table, groups_in(table.others), []):
         return f"its column {group} groups the images"
     return ""
-
-
-def groups_in(columns: Sequence[str]) -> list[str]:
-    """The columns that are called like a group: `patient_id`, `video`."""
-    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
 
 
 def why_doubtful(table: pd.DataFrame, label: str) -> str:
@@ -219,19 +211,12 @@ def _group_column(table: Table, groups: Sequence[str], evidence: list[str]) -> s
     if table.hints.group is not None:
         table.check_column(table.hints.group)
         return table.hints.group
-    for column in sorted(groups, key=_group_rank):
+    for column in sorted(groups, key=group_rank):
         cells = [text for cell in table.frame[column] if (text := str(cell).strip())]
         if 1 < len(set(cells)) < len(cells):
             evidence.append(f"column {column} keeps its {len(set(cells))} groups of images whole")
             return column
     return None
-
-
-def _group_rank(column: str) -> int:
-    """The place in GROUP_NAMES of the name that a column of groups has."""
-    match = _GROUP.fullmatch(column_key(column))
-    assert match is not None
-    return GROUP_NAMES.index(match[1])
 
 
 def _label_column(
@@ -247,7 +232,9 @@ def _label_column(
         return wanted[0] if len(wanted) == 1 else wanted
     named = [each for each in columns if _label_rank(each) < len(LABEL_NAMES)]
     if named := [each for each in named if (frame[each] != "").any()]:
-        return _one_meaning(table, named, evidence)
+        label = _one_meaning(table, named, evidence)
+        _refuse_other_opinion(table, label, [each for each in columns if each not in named])
+        return label
     flags = [each for each in columns if zeros_and_ones(frame[each])]
     rest = [c for c in columns if c not in flags and may_be_label(frame[c])]
     if len(flags) >= 2:
@@ -291,6 +278,20 @@ def _one_meaning(table: Table, named: Sequence[str], evidence: list[str]) -> str
         if 1 < frame[other].nunique() < frame[first].nunique():
             evidence.append(f"column {other} follows from {first} (--label {other!r} for it)")
     return first
+
+
+def _refuse_other_opinion(table: Table, label: str, columns: Sequence[str]) -> None:
+    """Raise where another column holds the same labels for other images: `label_corrected`."""
+    key, cells = column_key(label), table.frame[label]
+    for column, others in table.frame[list(columns)].items():
+        shared = (said := set(others) - {""}) & set(cells)
+        akin = f"_{key}_" in f"_{column_key(column)}_" or (len(shared) > 2 and not is_number(cells))
+        differ = int(((others != "") & (others != cells)).sum())
+        if akin and differ and len(shared) >= max(1, 0.5 * len(said)):
+            raise Unclear(
+                f"{table.name}: columns {label} and {column} hold the same labels, but differ in "
+                f"{differ} of {len(cells)} rows: write --label {label!r} or --label {column!r}"
+            )
 
 
 def _label_rank(column: str) -> int:
@@ -354,12 +355,12 @@ def _delimiter(table: Table, label: str) -> str | None:
     cells = {cell.strip() for cell in table.frame[label]} - {""}
     called_several = SEVERAL.fullmatch(column_key(label)) is not None
     for delimiter in DELIMITERS:
-        words_of = {cell: [word.strip() for word in cell.split(delimiter)] for cell in cells}
+        words_of = {cell: split_words(cell, delimiter) for cell in cells}
         joined = {cell: words for cell, words in words_of.items() if len(words) > 1}
         if not joined or not all(chain(*joined.values())):
             continue
         words = set(chain(*words_of.values()))
-        alone = cells - joined.keys()
+        alone = {words_of[cell][0] for cell in cells - joined.keys()}
         n_known = sum(alone.issuperset(each) for each in joined.values())
         one_length = len(set(map(len, words_of.values()))) == 1
         numbers = delimiter == " " and all(map(str.isdecimal, words))

@@ -336,6 +336,16 @@ def splits_by_name(name: str, label: str) -> bool:
     return label.startswith("column ") and split is not None and not of_a_part
 
 
+def in_words(column: str) -> str:
+    """`column label`; `column 2`, where the table has no header."""
+    return column if re.fullmatch(r"column \d+", column) else f"column {column}"
+
+
+def split_words(cell: str, delimiter: str) -> list[str]:
+    """The labels in a cell, after which there may be another delimiter: `cat; dog;`."""
+    return [word.strip() for word in cell.removesuffix(delimiter).split(delimiter)]
+
+
 def are_paths(cells: pd.Series) -> bool:
     """Whether they are paths of further files, such as masks."""
     texts = [str(cell) for cell in cells if cell != ""]

@@ -334,6 +334,9 @@ _VIDEO = re.compile(  # the last as in UCF-101
     re.I,
 )
 _FEWEST_FRAMES = 3
+_CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
+_CHANGE += r"|aug(?:mented)?|copy|kopie"
+_COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
 
 
 def in_groups(source: Source, pattern: str) -> Source:
@@ -369,6 +372,21 @@ def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, li
         if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
             return pattern, longer
     return "", {}
+
+
+def changed_copies(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
+    """The `group_pattern` of images beside changed copies (1_flip.jpg), and those of each."""
+    found: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        if match := re.search(_COPIES, image.file):
+            found.setdefault(match["group"], []).append(image)
+    several = {
+        name: same
+        for name, same in found.items()
+        if len(same) > 1 and any(not image.file.startswith(f"{name}.") for image in same)
+    }
+    labels = {image.labels for same in several.values() for image in same}
+    return (_COPIES, several) if len(several) > len(labels) else ("", {})
 
 
 def _is_of_video(match: re.Match[str], image: LabelledImage) -> bool:

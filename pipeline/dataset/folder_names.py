@@ -1,6 +1,7 @@
 """What the names of folders say: which may be classes, and which are parts, cases, dates or ids.
 
-And what about the labels that were read may be a mistake, see `suspicious`.
+And which columns are called like groups, and what about the labels that were read may be a
+mistake, see `suspicious`.
 """
 
 import re
@@ -8,8 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
 from pipeline.dataset.image_files import empty_folders
+from pipeline.dataset.label_tables import column_key
 from pipeline.dataset.sources import (
     PART_NAMES,
     LabelledImage,
@@ -21,6 +24,7 @@ from pipeline.dataset.sources import (
     part_of_folder,
     words,
 )
+from pipeline.dataset.table_files import read_table
 
 NO_CLASSES = NO_IMAGES | words(
     "image images img imgs pic pics picture pictures photo photos jpg jpeg jpegs png pngs "
@@ -46,6 +50,13 @@ _ID = re.compile(  # of DICOM, a hash, a UUID, of The Cancer Genome Atlas
     r"\d+(?:\.\d+){4,}|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|TCGA(?:-\w+){2,}",
     re.I,
 )
+GROUP_NAMES = (
+    *("patient", "subject", "person", "participant", "case", "individual", "animal", "lesion"),
+    *("slide", "user", "video", "sequence", "scene", "site", "location", "group", "session"),
+)
+_GROUP = re.compile(
+    rf"(?:the_)?({'|'.join(GROUP_NAMES)})s?(?:_?(?:id|no|nr|number|name|code|key))?"
+)
 NUMBERED = re.compile(r".*\d.*")
 MANY_IN_A_ROW, FEW_IMAGES = 5, 20
 MOST_OF_MISSPELT, TIMES_AS_MANY, SHORTEST_MISSPELT = 2, 10, 4  # images, letters
@@ -60,6 +71,18 @@ def may_be_class(folder: str) -> bool:
 def parts_in_words(folders: Iterable[str]) -> dict[str, str]:
     """The part of each folder that is called like one by a word of its name."""
     return {folder: part for folder in folders if (part := part_in_words(folder))}
+
+
+def groups_in(columns: Sequence[str]) -> list[str]:
+    """The columns that are called like a group: `patient_id`, `video`."""
+    return [column for column in columns if _GROUP.fullmatch(column_key(column))]
+
+
+def group_rank(column: str) -> int:
+    """The place in GROUP_NAMES of the name that a column of groups has."""
+    match = _GROUP.fullmatch(column_key(column))
+    assert match is not None
+    return GROUP_NAMES.index(match[1])
 
 
 def refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> None:
@@ -89,6 +112,22 @@ def refuse_odd_classes(classes: Sequence[str], n_images: int, layout: str) -> No
             f"'{layout}' if they are classes, or give a table with a column of file names and one "
             "of labels"
         )
+
+
+def refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise where the class folders are called like the patients, or other groups, of a table."""
+    for path in paths:
+        try:
+            table = read_table(root / path)
+        except PipelineError:  # a text
+            continue
+        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
+            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
+                raise Unclear(
+                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
+                    "so they are no classes: write a table with a row per image, or --table none "
+                    "to use the folders alone"
+                )
 
 
 def _numbered_cases(classes: Sequence[str], n_images: int) -> list[str]:

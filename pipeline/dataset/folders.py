@@ -8,8 +8,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pipeline.core.errors import PipelineError
-from pipeline.dataset.columns import groups_in
 from pipeline.dataset.file_column import (
     NO_IMAGES,
     Hints,
@@ -33,9 +31,7 @@ from pipeline.dataset.sources import (
     number_of,
     part_in_words,
     part_of_folder,
-    suffix_of,
 )
-from pipeline.dataset.table_files import read_table
 
 
 class Nested(Unclear):
@@ -341,22 +337,6 @@ def _parallel_folders(files: Sequence[str]) -> tuple[str, str] | None:
         if similar:
             return first, min(similar)
     return None
-
-
-def refuse_groups_as_classes(root: Path, paths: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise where the class folders are called like the patients, or other groups, of a table."""
-    for path in (each for each in paths if suffix_of(each) in (".csv", ".tsv")):
-        try:
-            table = read_table(root / path)
-        except PipelineError:  # a text
-            continue
-        for column in groups_in(list(table.columns)) if table.shape[1] > 1 else ():
-            if len(set(table[column]).intersection(classes)) >= 0.5 * len(classes):
-                raise Unclear(
-                    f"the folders are called like column {column} of {path} ({listed(classes)}), "
-                    "so they are no classes: write a table with a row per image, or --table none "
-                    "to use the folders alone"
-                )
 
 
 def _layout_without(kept: Sequence[str], files: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, takewhile
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import LabelledImage, files_below, grouped, suffix_of
 from pipeline.dataset.table_files import (
@@ -315,6 +316,8 @@ def why_not_read(path: str, data: bytes) -> str:
     """Why a file that names the images but is no table is not read, and what to do."""
     if path.lower().endswith(".mat") or (b"<image " in data and b"<tag " in data):
         return "is not read: docs/datasets.md#to-a-csv has commands that turn such files into a CSV"
+    if path.lower().endswith((".xlsx", ".xls", ".ods")):
+        return "is not read: save it as a CSV with a column of file names and one of labels"
     of_objects = any(
         f"<{shape} ".encode() in data for shape in ("box", "polygon", "points", "mask")
     )
@@ -323,3 +326,26 @@ def why_not_read(path: str, data: bytes) -> str:
         f"names the images in a way that is not understood: {what}write its labels as a CSV with "
         "a column of file names"
     )
+
+
+def files_in(root: Path, images: str | None) -> tuple[ImageFiles, list[str], list[str]]:
+    """The images (below `images`), the files that may describe them, and those of one image."""
+    paths = files_below(root)
+    files = [path for path in paths if suffix_of(path) in SUFFIXES]
+    if images is not None:
+        inside = images.strip("/") + "/"
+        files = [file for file in files if file.startswith(inside)]
+    if not paths:
+        raise PipelineError(f"{root}: an empty folder: give the folder that holds the images")
+    if not files:
+        kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
+        raise PipelineError(f"{root}: no images among its files ({counted(kinds)})")
+    stems = set(map(any_stem, files))
+    others = [path for path in paths if suffix_of(path) not in SUFFIXES]
+    sidecars = [path for path in others if any_stem(path) in stems]
+    others = [path for path in others if any_stem(path) not in stems]
+    return ImageFiles(root, files), others, sidecars
+
+
+def counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.dataset import table_files
-from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, Table, groups_in, meaning
+from pipeline.dataset.columns import LABEL_NAMES, PART_COLUMNS, Meaning, Table, meaning
 from pipeline.dataset.file_column import (
     FileColumn,
     Hints,
@@ -22,6 +22,7 @@ from pipeline.dataset.file_column import (
     part_in_name,
     refuse_words,
 )
+from pipeline.dataset.folder_names import groups_in
 from pipeline.dataset.image_files import (
     ImageFiles,
     rows_of_folders,

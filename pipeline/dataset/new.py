@@ -25,7 +25,7 @@ from pipeline.core.files import free_old_name, replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, look_at, read_config
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
-from pipeline.dataset.find_images import frames_of_videos
+from pipeline.dataset.find_images import changed_copies, frames_of_videos
 from pipeline.dataset.folder_names import sorted_classes, suspicious
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
@@ -238,6 +238,7 @@ def summary_lines(recognised: Recognised, root: Path) -> Iterator[str]:
         n_unlabelled = number_of(len(source.unlabelled), *none)
         yield f"left aside: {n_unlabelled} not used ({listed(source.unlabelled)})"
     yield from _videos_across_parts(recognised)
+    yield from _copies_to_be_parted(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
 
@@ -267,6 +268,19 @@ def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
             f"suspicious: {sum(len(videos[name]) for name in parted)} images look like frames of "
             f"{number_of(len(parted), 'video', 'videos')} ({listed(parted)}), and those of one may "
             f"be in several parts: write --group-pattern {quote(pattern)} to keep each video whole"
+        )
+
+
+def _copies_to_be_parted(recognised: Recognised) -> Iterator[str]:
+    """That a split may part images from changed copies of them."""
+    images = [image for image in recognised.source.images if image.group is None]
+    pattern, copies = changed_copies(images)
+    if copies and recognised.split != "given":
+        first = listed(image.file for image in next(iter(copies.values())))
+        yield (
+            f"suspicious: {sum(map(len, copies.values()))} images look like {len(copies)} pictures "
+            f"and changed copies of them ({first}), which the split may put into different parts: "
+            f"write --group-pattern {quote(pattern)} to keep them together"
         )
 
 

@@ -5,6 +5,7 @@ is ignored; two readings that disagree are an error that names both.
 """
 
 import gc
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,16 +35,16 @@ from pipeline.dataset.find_images import (
     read_names,
     refuse_masks,
 )
+from pipeline.dataset.folder_names import refuse_groups_as_classes
 from pipeline.dataset.folders import (
     Reading,
     class_folders,
     read_folders,
-    refuse_groups_as_classes,
     refuse_parallel,
     why_no_classes,
 )
 from pipeline.dataset.hugging_face import is_saved, read_saved
-from pipeline.dataset.image_files import ImageFiles, any_stem
+from pipeline.dataset.image_files import ImageFiles, any_stem, counted, files_in
 from pipeline.dataset.image_tables import (
     ImageTable,
     LabelTables,
@@ -52,10 +53,8 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
-from pipeline.dataset.images import SUFFIXES
 from pipeline.dataset.sources import (
     Source,
-    files_below,
     listed,
     named_files,
     number_of,
@@ -66,6 +65,7 @@ from pipeline.dataset.sources import (
 from pipeline.dataset.table_files import SUFFIXES as TABLES
 
 MOST_TABLES = 1000
+MOST_BYTES_OF_NAMES = 1_000_000
 TO_SPLIT = "if they are parts, call them train.txt, valid.txt and test.txt"
 _NO_HINTS = Hints()
 
@@ -130,7 +130,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _in_files(root: Path, hints: Hints) -> Recognised:
     """By tables, else by folders, else by the names of files, where no option chooses."""
-    index, others, sidecars = _files(root, hints)
+    index, others, sidecars = files_in(root, hints.images)
     tables = _tables_in(others, index, hints)
     read = {each.name for each in tables}
     unread = [path for path in others if path not in read]
@@ -142,7 +142,8 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
         unnamed = _unnamed(found, index) if hints.table is None else []
         if hints.table is None:
             refuse_other_lists(unread, index, found.names)
-        return _with_unread_parts(_by_tables(found, index, hints, unnamed, notes), unread, hints)
+        by_tables = _by_tables(found, index, hints, unnamed, notes)
+        return _with_notes(by_tables, root, unread, hints)
     if use_tables:
         if hints.table is not None:
             raise Unclear(f"--table {hints.table} gives no labels: write none for the folders")
@@ -153,7 +154,7 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     reading = None if hints.pattern is not None else read_folders(index.files, hints)
     alone = "the files' names" if reading is None else "the folders"
     try:
-        reading = reading or _by_names(index, sidecars, tables, hints)
+        reading = reading or _by_names(index, sidecars, tables, unread, hints)
     except Unclear:
         if use_tables:
             refuse_not_understood(tables, unread, index, "")
@@ -164,27 +165,9 @@ def _in_files(root: Path, hints: Hints) -> Recognised:
     by_paths = _by_paths(reading, tables, index, hints)
     if use_tables:
         classes = {label for image in by_paths.source.images for label in image.labels}
-        refuse_groups_as_classes(root, unread, sorted(classes))
-    return _with_unread_parts(by_paths, unread, hints)
-
-
-def _files(root: Path, hints: Hints) -> tuple[ImageFiles, list[str], list[str]]:
-    """The images, the files that may say something of them, and those of one image each."""
-    paths = files_below(root)
-    files = [path for path in paths if suffix_of(path) in SUFFIXES]
-    if hints.images is not None:
-        inside = hints.images.strip("/") + "/"
-        files = [file for file in files if file.startswith(inside)]
-    if not paths:
-        raise PipelineError(f"{root}: an empty folder: give the folder that holds the images")
-    if not files:
-        kinds = Counter(suffix_of(path) or "no suffix" for path in paths)
-        raise PipelineError(f"{root}: no images among its files ({_counted(kinds)})")
-    stems = set(map(any_stem, files))
-    others = [path for path in paths if suffix_of(path) not in SUFFIXES]
-    sidecars = [path for path in others if any_stem(path) in stems]
-    others = [path for path in others if any_stem(path) not in stems]
-    return ImageFiles(root, files), others, sidecars
+        of_groups = [each for each in unread if suffix_of(each) in (".csv", ".tsv")]
+        refuse_groups_as_classes(root, of_groups[:MOST_TABLES], sorted(classes))
+    return _with_notes(by_paths, root, unread, hints)
 
 
 def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[ImageTable]:
@@ -333,18 +316,25 @@ def _refuse_other_labels(source: Source, table: LabelTables, layout: str) -> Non
 
 
 def _by_names(
-    index: ImageFiles, sidecars: Sequence[str], tables: Sequence[ImageTable], hints: Hints
+    index: ImageFiles,
+    sidecars: Sequence[str],
+    tables: Sequence[ImageTable],
+    unread: Sequence[str],
+    hints: Hints,
 ) -> Reading:
     files = index.files
     if len(sidecars) >= 0.5 * len(files) and hints.pattern is None:
         kinds = Counter(map(suffix_of, sidecars))
         raise Unclear(
-            f"{len(files)} images with files of their own beside them ({_counted(kinds)}), which "
-            "are not read: write a CSV with a column of file names and one of labels"
+            f"{len(files)} images have annotation files of their own ({counted(kinds)}, the first "
+            f"{sidecars[0]}), which are not read: write a CSV with a column of file names and one "
+            "of labels"
         )
     if reading := read_names(files, hints):
         return reading
-    table = "no table that names them"
+    others = [each for each in unread if suffix_of(each) in (".csv", ".tsv")]
+    named = "names none of them" if len(others) == 1 else "name none of them"
+    table = f"{listed(others)} {named}" if others else "no table that names them"
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
@@ -353,10 +343,6 @@ def _by_names(
         f"({pattern_of_few(files)}): write a CSV with a column of file names and one of labels, or "
         "conf/dataset/NAME.yaml by hand (docs/datasets.md)"
     )
-
-
-def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
 
 
 def _by_paths(
@@ -379,8 +365,30 @@ def _by_paths(
     return Recognised(reading.images, "single", rule, source, notes)
 
 
-def _with_unread_parts(found: Recognised, unread: Sequence[str], hints: Hints) -> Recognised:
-    """Add a note on files that are called like parts, where nothing else splits the images."""
+def _with_notes(found: Recognised, root: Path, unread: Sequence[str], hints: Hints) -> Recognised:
+    """Add notes on files that are called like parts or may name the classes, and are not read."""
     if found.split != "given" and hints.part is None:
         found.notes.extend(unread_parts(unread))
+    classes = {label for image in found.source.images for label in image.labels}
+    if len(classes) > 1 and all(label.isdecimal() for label in classes):
+        found.notes.extend(_names_of_numbers(root, unread, len(classes)))
     return found
+
+
+def _names_of_numbers(root: Path, unread: Sequence[str], n_classes: int) -> Iterator[str]:
+    """A note on each short file with an entry per class: classes.txt, cat_to_name.json."""
+    for path in [each for each in unread if suffix_of(each) in (".txt", ".names", ".csv", ".json")]:
+        if (root / path).stat().st_size > MOST_BYTES_OF_NAMES:
+            continue
+        with suppress(ValueError):  # no UTF-8, no JSON
+            text = (root / path).read_text("utf-8-sig")
+            lines = [line for line in text.splitlines() if line.strip()]
+            entries = json.loads(text) if suffix_of(path) == ".json" else lines
+            named = entries.values() if isinstance(entries, dict) else entries
+            short = isinstance(entries, list | dict) and all(len(str(each)) < 60 for each in named)
+            if short and 0 <= len(entries) - n_classes <= 1:  # perhaps with a header
+                yield (
+                    f"{path} is not read: if it names the {n_classes} classes, which are numbers "
+                    "here, write a table with the names in place of the numbers to see them in "
+                    "reports and predictions"
+                )

@@ -263,7 +263,7 @@ def files_below(folder: Path) -> list[str]:
         except OSError as error:
             raise PipelineError(f"{folder.joinpath(*parts)}: {error.strerror}") from None
         for entry in entries:
-            if _not_data(entry.name):
+            if not_data(entry.name):
                 continue
             if entry.is_file():
                 found.append((*parts, entry.name))
@@ -286,7 +286,7 @@ def data_files(folder: Path, files: str = "**/*") -> list[Path]:
     found = sorted(
         path
         for path in folder.glob(files)
-        if path.is_file() and not any(map(_not_data, path.relative_to(folder).parts))
+        if path.is_file() and not any(map(not_data, path.relative_to(folder).parts))
     )
     for path in found:
         _check_utf8(path)
@@ -311,8 +311,9 @@ def _check_utf8(path: Path) -> None:
         raise PipelineError(f"{str(path)!a}: the name is not UTF-8: rename it") from None
 
 
-def _not_data(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+def not_data(name: str) -> bool:
+    """Whether a file or folder is hidden, or left by a file manager: `._1.jpg`, `@eaDir`."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
 
 
 def suffix_of(file: str) -> str:

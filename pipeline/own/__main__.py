@@ -5,10 +5,11 @@ data/imagenet.csv. It prints the recipe, image size, models and seeds that it ch
 for the size; all can be changed in the file afterwards. Comments of params.yaml are kept.
 """
 
+import io
 import json
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.sources import number_of
+from pipeline.dataset.splits import Split, split_images
 from pipeline.finetune.weights import WHEELS
 from pipeline.prefetch.__main__ import refused_sizes
 from pipeline.statistics.answer import few_images
@@ -104,7 +107,8 @@ def main(
         f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
         f"{len(models)} model{'s' * (len(models) != 1)} x {len(SEEDS)} seeds with {RECIPE}.\n"
-        f"{_left_out(refused)}{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
+        f"{_left_out(refused)}{''.join(_few(*each) + _grouped(*each) for each in looks.items())}"
+        f"{replaced}"
         f"Then: {', and '.join(['make run', *answers])}\n"
         "For an estimate of the time before that: "
         f"dvc repro merge {' '.join(f'dataset@{name}' for name in looks)}, "
@@ -153,11 +157,13 @@ def _is_in_git(path: Path) -> bool:
 @dataclass(frozen=True)
 class Look:
     """What a dataset's files tell before it is prepared: the median of the shorter side, in pixels,
-    of at most LOOKED_AT images, and about how many images models will be compared on.
+    of at most LOOKED_AT images, about how many images models will be compared on, and how many
+    groups these belong to (0 if they have none).
     """
 
     side: float
     n_valid: int
+    n_groups: int
     kind: str
 
 
@@ -174,6 +180,17 @@ def _left_out(refused: dict[str, str]) -> str:
     return f"Left out, as they take images of another size: {each}.\n" if refused else ""
 
 
+def _grouped(name: str, look: Look) -> str:
+    """A line, with its end, where several validation images belong to one group."""
+    if not 0 < look.n_groups < look.n_valid:
+        return ""
+    groups = number_of(look.n_groups, "group", "groups")
+    return (
+        f"{name}: its validation images belong to {groups}. Intervals treat images as independent: "
+        "where those of a group are alike, intervals are too narrow.\n"
+    )
+
+
 def look_at(project: Path, name: str) -> Look:
     """Look at the dataset that conf/dataset/NAME.yaml describes."""
     refuse_unknown_name(project, "dataset", name)
@@ -188,25 +205,26 @@ def look_at(project: Path, name: str) -> Look:
         )
     if not isinstance(config.get("source"), str) or "images" not in config:
         raise PipelineError(f"{path}: names no images of its own: write source and images")
-    source = project / config["source"]
-    if not source.exists():
+    place = project / config["source"]
+    if not place.exists():
         raise PipelineError(f"{path}: source {config['source']} is not there")
-    root = unpacked_file(source)[0] if source.is_file() else source
-    images = find_images(config["images"], root).images
-    sides = []
+    root = unpacked_file(place)[0] if place.is_file() else place
+    source = find_images(config["images"], root)
+    images, sides = source.images, []
     for image in images[:: -(-len(images) // LOOKED_AT) or 1]:
         try:
-            with Image.open(root / image.file) as opened:
+            with Image.open(io.BytesIO(source.read(image.file))) as opened:
                 sides.append(min(opened.size))
         except (OSError, Image.DecompressionBombError):
             continue  # stage `dataset` names what cannot be read
     if not sides:
         raise PipelineError(f"{path}: none of its {len(images)} images can be opened")
-    n_valid = sum(each.part == "valid" for each in images)
-    if config.get("split") != "given":
-        share = config.get("valid_pct", read_yaml(CONF / "dataset.yaml")["dataset"]["valid_pct"])
-        n_valid = round(share * len(images))
-    return Look(float(median(sides)), n_valid, config["kind"])
+    defaults = read_yaml(CONF / "dataset.yaml")["dataset"]
+    split = Split(*({**defaults, **config}[field.name] for field in fields(Split)))
+    parts = zip(images, split_images(images, split), strict=True)
+    valid = [image for image, part in parts if part == "valid"]
+    groups = {image.group for image in valid} - {None}
+    return Look(float(median(sides)), len(valid), len(groups), config["kind"])
 
 
 def size_for(side: float) -> int:

@@ -37,7 +37,7 @@ from pipeline.dataset.images import (
     bits_used,
     decode,
 )
-from pipeline.dataset.sources import number_of
+from pipeline.dataset.sources import not_data, number_of
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
@@ -105,19 +105,25 @@ def _check_paths(folder: Path, out: Path) -> None:
 def image_files(given: Sequence[Path]) -> list[Path]:
     """The files among `given`, and every image below its folders, each once, in order.
 
+    Below folders, stage `dataset` and this leave out the same hidden files.
+
     Raises `PipelineError` where a path does not exist, or none holds an image.
     """
     files: list[Path] = []
     for path in given:
         if path.is_dir():
             below = [each for each in sorted(path.rglob("*")) if not each.is_dir()]
-            images = [each for each in below if each.suffix.lower() in SUFFIXES]
+            named = [each for each in below if each.suffix.lower() in SUFFIXES]
+            images = [
+                each for each in named if not any(map(not_data, each.relative_to(path).parts))
+            ]
             files += images  # links to nothing too: they are listed as unreadable
             if not images:
                 print(f"{path}: no images in it", file=sys.stderr)
             elif n_others := len(below) - len(images):
                 others = number_of(n_others, "other file is", "other files are")
-                print(f"{path}: {others} left out: no image by name", file=sys.stderr)
+                hidden = "hidden, or " if len(images) < len(named) else ""
+                print(f"{path}: {others} left out: {hidden}no image by name", file=sys.stderr)
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:

@@ -374,10 +374,9 @@ def _numbers(model: dict[str, Any], answer: dict[str, Any]) -> str:
     if ends is not None:
         time, least, most = map(duration, ends.values())
         there = f"about {time} ({least} to {most}), by estimate"
-    return (
-        f"{error}; on {elsewhere['device']}: fit time {there}; "
-        f"on {model['device'] or 'an unknown device'}: {model['fit_time']}"
-    )
+    here = f"on {model['device']}" if model["device"] else "where it ran"
+    there = f"on {elsewhere['device']}: fit time {there}"
+    return f"{error}; {there}; {here}: {model['fit_time']}"
 
 
 def _doubted(doubts: list[str]) -> str:
