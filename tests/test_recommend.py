@@ -1511,12 +1511,44 @@ def test_serving_is_judged_by_the_named_devices_table_and_unknown_does_not_pass(
     )
     prior_too = ask(study, capsys, "planet", min_ips=3200.0, serve_on="rtx3090")
     assert LITE[2] not in [each["model"] for each in prior_too["models"]]
-    with pytest.raises(PipelineError, match=r"--max-latency excludes 3 of 3 .* has 64 ms a batch"):
-        ask(study, capsys, max_latency="50ms", serve_on="rtx3090")
     write_imagenet(study / "imagenet.csv", LITE[:1])
     told = ask(study, capsys, min_ips=10.0, serve_on="rtx3090")
     assert [each["model"] for each in told["models"]] == [LITE[0]]
     assert told["excluded"][0].endswith("--min-ips excludes 2 of 3 models; of 2 nothing is known")
+
+
+def test_a_latency_is_that_of_one_image_and_a_batch_says_nothing_of_it(study: Path, capsys):
+    """rtx3090 is timed with batches of 256 that take 64 ms; a CPU with one image at a time."""
+    not_known = (
+        "--max-latency 5s: the time of one image is not known on rtx3090, which was timed with "
+        "batches of 256 images: give --min-ips"
+    )
+    for dataset in ("digits", "planet"):  # with runs and without
+        with pytest.raises(PipelineError) as caught:
+            ask(tables(study), capsys, dataset, max_latency="5s", serve_on="rtx3090")
+        assert str(caught.value) == not_known
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    timed = table[(table["mode"] == "infer") & (table["model"] != LITE[2])]
+    single = timed.assign(
+        benchmark_file="benchmark-infer-fp32-nchw-pt240-cpu-i9_10940x-dynamo.csv",
+        device="i9_10940x",
+        compile="dynamo",
+        batch_size="1",
+        samples_per_second="125",
+        step_ms=[str(8 + LITE.index(each)) for each in timed["model"]],
+    )
+    pd.concat([table, single]).to_csv(study / "imagenet.csv", index=False)
+    with pytest.raises(PipelineError) as caught:
+        ask(study, capsys, max_latency="5s", serve_on="rtx3090")
+    assert str(caught.value) == (
+        f"{not_known}, or a device that was timed with one: --serve-on i9_10940x"
+    )
+    told = ask(study, capsys, max_latency="8.5ms", serve_on="i9_10940x")
+    assert [each["model"] for each in told["models"]] == [LITE[0]]
+    assert told["excluded"] == ["--max-latency excludes 2 of 3 models; of 1 nothing is known"]
+    assert "125 images/s one at a time at 224 pixels, 8 ms for one image." in told["serving"]
+    with pytest.raises(PipelineError, match=r"--max-latency excludes 3 .* has 8 ms for one image"):
+        ask(study, capsys, max_latency="7ms", serve_on="i9_10940x")
 
 
 def test_without_a_device_serving_is_judged_by_this_machines_own_benchmark(priced: Path, capsys):

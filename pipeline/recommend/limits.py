@@ -22,6 +22,7 @@ from pipeline.statistics.fit_times import (
     memory_column,
     small_and_fast,
 )
+from pipeline.timm_results.imagenet import IPS, MILLISECONDS
 from pipeline.timm_results.licences import commercial, shown
 
 GIB_OF = {
@@ -220,7 +221,6 @@ WAY = "whole_way_cost"  # columns of what candidates cost, see costs.py
 WAY_AT_MOST, WAY_AT_LEAST = "whole_way_cost_at_most", "whole_way_cost_at_least"
 MEMORY_COLUMN = "fit_memory_gib"
 IN_ALL = "as the cost of the runs still to make and its last fit"
-IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 UNITS = {
     SPEED: "images per second",
@@ -319,7 +319,7 @@ class Asked:
             limits.append(Shown(MIN_IPS, IPS, self.min_ips, "images/s", least=True))
         if self.max_latency is not None:
             bound = milliseconds_of(LATENCY, self.max_latency)
-            limits.append(Shown(LATENCY, MILLISECONDS, bound, "ms a batch"))
+            limits.append(Shown(LATENCY, MILLISECONDS, bound, "ms for one image"))
         return limits
 
     @property
