@@ -14,6 +14,7 @@ from test_report import Page, paths
 from tiny_runs import SIZE, write_squares
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import open_prepared
 from pipeline.figures.look import save
@@ -285,6 +286,18 @@ def test_an_error_of_several_labels_is_a_share_of_the_pairs_of_image_and_label(
         assert first.endswith(f" % {pairs}")
     else:
         assert first.endswith(" % of 40 validation images.")
+
+
+def test_an_error_in_the_answer_that_is_another_is_named_with_the_reason(study: Path) -> None:
+    """Where models are compared at their own rates, the answer is not from these runs alone."""
+    of = read_mistakes(made(study)).of("squares")
+    alone = report_mistakes.sentences(of)
+    here = float(of.models.iloc[0]["error_rate"])
+    assert report_mistakes.sentences(of, here + 1e-6) == alone, "shown as the same number"
+    first, second, *rest = report_mistakes.sentences(of, here + 0.01)
+    assert [first, *rest] == alone
+    assert second.startswith(f"The answer says {percent(here + 0.01)}, from these runs and those ")
+    assert "This part is about the runs at the rate to take" in second
 
 
 def test_records_without_predictions_leave_the_dataset_out(study: Path) -> None:

@@ -39,7 +39,7 @@ from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, after_one_more_run, paired
 from pipeline.study.params import read_study
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import _shown, read_imagenet
 
 
 @pytest.fixture
@@ -1421,9 +1421,9 @@ def test_for_a_device_that_is_not_at_hand_each_time_says_where_it_is_of(
 
 
 def test_speeds_are_shown_without_powers_of_ten():
-    assert costs._shown(1522.6, 3) == "1,520"
-    assert costs._shown(43210.4, 4) == "43,210"
-    assert costs._shown(0.05678, 3) == "0.0568"
+    assert _shown(1522.6, 3) == "1,520"
+    assert _shown(43210.4, 4) == "43,210"
+    assert _shown(0.05678, 3) == "0.0568"
 
 
 def test_a_gpu_is_known_by_the_tables_alone_as_it_is_by_the_records(priced: Path, capsys):
