@@ -139,6 +139,7 @@ def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | 
     """The next command for cells in these states, and what it is for; None where there is none.
 
     `looked`: is it known which are stale? `n_not_in_tables` finished runs are not in the tables.
+    Where the tables have all runs, everything is done, and NOT_LOOKED is said above.
     """
     if "running" in found:
         return None
@@ -146,7 +147,7 @@ def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | 
         return "python -m pipeline.why # what changed; python -m pipeline.sweep makes them again"
     if "missing" in found:
         return "python -m pipeline.sweep --dry-run # what would run, and how long it would take"
-    if not looked:
+    if not looked and n_not_in_tables:
         return "python -m pipeline.status --stale # are they of today's configuration and code?"
     if n_not_in_tables and found <= set(FINISHED):
         lacking = f"{n_not_in_tables} run{'' if n_not_in_tables == 1 else 's'}"
