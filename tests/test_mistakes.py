@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,18 @@ def test_an_error_in_the_answer_that_is_another_is_named_with_the_reason(study: 
     assert [first, *rest] == alone
     assert second.startswith(f"The answer says {percent(here + 0.01)}, from these runs and those ")
     assert "This part is about the runs at the rate to take" in second
+
+
+def test_one_of_a_thing_is_told_in_the_singular(study: Path) -> None:
+    of = read_mistakes(made(study)).of("squares")
+    one = of.models.assign(n_valid=1, n_classes=1, n_wrong_for_all=1)
+    first, *_, last = report_mistakes.sentences(replace(of, models=one))
+    if of.models.iloc[0]["kind"] == "multi":
+        assert first.endswith(" of image and label (1 validation image, 1 label).")
+        assert last.startswith("1 pair of image and label is wrong in all ")
+    else:
+        assert first.endswith(" % of 1 validation image.")
+        assert last.startswith("1 image is wrong in all ")
 
 
 def test_records_without_predictions_leave_the_dataset_out(study: Path) -> None:

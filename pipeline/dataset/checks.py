@@ -137,7 +137,7 @@ def few_images(images: Iterable[Found], classes: Sequence[str], minimum: int) ->
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
     return {
-        label: f"{counts[label]} image{'' if counts[label] == 1 else 's'}, "
+        label: f"{number_of(counts[label], 'image', 'images')}, "
         f"fewer than min_class_images={minimum}"
         for label in classes
         if counts[label] < minimum
@@ -166,13 +166,13 @@ def _raise_faults(
     config = f"conf/dataset/{policy.name}.yaml"
     if of_files and policy.bad == "fail":
         faults += of_files
-        n_files = f"{len(of_files)} bad file{'' if len(of_files) == 1 else 's'}"
+        n_files = number_of(len(of_files), "bad file", "bad files")
         remedies.append(f"{n_files} (`bad: drop` in {config} leaves out such files)")
     if of_classes and policy.rare == "fail":
         by_class = grouped(of_classes, lambda fault: fault.file)
         faults += [Fault(c, "; ".join(each.reason for each in f)) for c, f in by_class.items()]
-        one = len(by_class) == 1
-        n_classes, them = ("1 class", "it") if one else (f"{len(by_class)} classes", "them")
+        n_classes = number_of(len(by_class), "class", "classes")
+        them = "it" if len(by_class) == 1 else "them"
         remedies.append(
             f"{n_classes} with too few images "
             f"(`rare: drop` in {config} leaves {them} out, with the images that have no other "

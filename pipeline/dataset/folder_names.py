@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
+from pipeline.dataset.images import number_of
 from pipeline.dataset.sources import grouped, listed, part_in_words, part_of_folder, words
 
 NO_CLASSES = NO_IMAGES | words(
@@ -151,9 +152,9 @@ def misspelt_labels(counts: Mapping[str, int]) -> Iterator[str]:
         enough = (m for m in meant if counts[m] >= TIMES_AS_MANY * count)
         if found := [m for m in enough if _one_slip(label, m) and _spelling(label) != _spelling(m)]:
             likely = max(found, key=counts.__getitem__)
-            images = f"{count} image{'s' * (count != 1)}"
+            few, many = (number_of(n, "image", "images") for n in (count, counts[likely]))
             yield (
-                f"is {label!r} ({images}) a misspelling of {likely!r} ({counts[likely]} images)? "
+                f"is {label!r} ({few}) a misspelling of {likely!r} ({many})? "
                 "If so, correct the label"
             )
 

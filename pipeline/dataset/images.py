@@ -130,8 +130,8 @@ def dim(peculiar: Iterable[str]) -> tuple[int, int] | None:
 
 
 def number_of(n: int, one: str, several: str) -> str:
-    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
-    return f"{n} {one if n == 1 else several}"
+    """`1 image is`, `2,000 images are`: a number with the word, or words, that follow it."""
+    return f"{n:,} {one if n == 1 else several}"
 
 
 def without_label(n: int) -> str:

@@ -174,7 +174,7 @@ def summary(recognised: Recognised) -> str:
     few, many = min(counts.values(), default=0), max(counts.values(), default=0)
     each = f"{few}" if few == many else f"{few} to {many}"
     n_faults = len(source.faults)
-    faults = f", {n_faults} fault{'s' * (n_faults != 1)}" if n_faults else ""
+    faults = f", {number_of(n_faults, 'fault', 'faults')}" if n_faults else ""
     return (
         f"{len(source.images)} images, {len(counts)} classes of {each} images, "
         f"{recognised.kind}-label, split {recognised.split}{faults}"

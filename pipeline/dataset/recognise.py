@@ -346,7 +346,7 @@ def _by_names(
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
-        f"{len(files)} image{'s' * (len(files) != 1)}, but {table}, "
+        f"{number_of(len(files), 'image', 'images')}, but {table}, "
         f"{why_no_classes(index.root, files)} and no labels found in the file names "
         f"({pattern_of_few(files)}): write a CSV with a column of file names and one of labels, or "
         "conf/dataset/NAME.yaml by hand (docs/datasets.md)"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
-from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.images import SUFFIXES, number_of
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -114,7 +114,8 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
                 faults.append(Fault(file, f"the name does not match {pattern}"))
     if not images and faults:
         raise PipelineError(
-            f"{root}: pattern '{pattern}' fits none of {len(faults)} names, such as "
+            f"{root}: pattern '{pattern}' fits none of "
+            f"{number_of(len(faults), 'name', 'names')}, such as "
             f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
         )
     return Source(images, FolderReader(root), faults, unlabelled)

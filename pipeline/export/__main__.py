@@ -27,6 +27,7 @@ from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml, replacing_folder
 from pipeline.core.processes import end_with_parent
+from pipeline.dataset.images import number_of
 from pipeline.dataset.prepared import Prepared, open_prepared
 from pipeline.finetune.recipe import fit_settings
 from pipeline.hardware import machine
@@ -261,9 +262,9 @@ def _check_replaced(out: Path, model: str) -> None:
 def _check_data(data: Prepared, row: pd.Series) -> None:
     """Raise where the study's error is one on another number of validation images."""
     if pd.notna(row["n_valid"]) and int(row["n_valid"]) != len(data.rows("valid")):
+        now = number_of(len(data.rows("valid")), "validation image", "validation images")
         raise PipelineError(
-            f"{data.folder}: {len(data.rows('valid'))} validation images, but the study's runs had "
-            f"{int(row['n_valid'])}: run `dvc repro`"
+            f"{data.folder}: {now}, but the study's runs had {int(row['n_valid'])}: run `dvc repro`"
         )
 
 

@@ -23,6 +23,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
+from pipeline.dataset.images import number_of
 from pipeline.finetune.weights import WHEELS
 from pipeline.statistics.answer import few_images
 from pipeline.study.params import refuse_unknown_name
@@ -101,7 +102,7 @@ def main(
     print(
         f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
-        f"{len(models)} model{'s' * (len(models) != 1)} x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"{number_of(len(models), 'model', 'models')} x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{''.join(_few(name, look) for name, look in looks.items())}{replaced}"
         f"Then: {', and '.join(['make run', *answers])}\n"
         "For an estimate of the time before that: "
@@ -133,7 +134,7 @@ def _studied(datasets: list[str], race: dict[str, Any]) -> str:
     found = [f"the study of {', '.join(datasets)}"] * bool(datasets)
     if race:
         n_runs = sum(len(race.get(kind, {})) for kind in ("fits", "probes"))
-        runs = f"{n_runs} run{'' if n_runs == 1 else 's'}"
+        runs = number_of(n_runs, "run", "runs")
         found.append(f"the race of {', '.join(race.get('datasets', []))} with its {runs}")
     return " and ".join(found) or "a study without datasets"
 
@@ -193,7 +194,8 @@ def look_at(project: Path, name: str) -> Look:
         except (OSError, Image.DecompressionBombError):
             continue  # stage `dataset` names what cannot be read
     if not sides:
-        raise PipelineError(f"{path}: none of its {len(images)} images can be opened")
+        of = number_of(len(images), "image", "images")
+        raise PipelineError(f"{path}: none of its {of} can be opened")
     n_valid = sum(each.part == "valid" for each in images)
     if config.get("split") != "given":
         share = config.get("valid_pct", read_yaml(CONF / "dataset.yaml")["dataset"]["valid_pct"])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
+from pipeline.dataset.images import number_of
 from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
 from pipeline.report.tables import EMPTY, Column, share, table
 from pipeline.results import KEY, Results
@@ -72,13 +73,13 @@ def sentences(of: Mistakes, answered: float | None = None) -> list[str]:
     """What the numbers say, in words; `answered` is the error in the answer, if it is another."""
     one = of.models.iloc[0]
     runs = f"the mean over its {one['n_runs']} runs" if one["n_runs"] > 1 else "its one run"
-    what = "image" if one["kind"] == "single" else "image and label"
     n_images, n_labels = one["n_valid"], one["n_classes"]
+    images = number_of(n_images, "validation image", "validation images")
     units = (
-        f"{n_images:,} validation images"
+        images
         if one["kind"] == "single"
         else f"the {n_images * n_labels:,} pairs of image and label "
-        f"({n_images:,} validation images, {n_labels} labels)"
+        f"({images}, {number_of(n_labels, 'label', 'labels')})"
     )
     said = [
         f"{one['model']} under recipe {one['recipe']}, {runs}, errs on "
@@ -100,8 +101,10 @@ def sentences(of: Mistakes, answered: float | None = None) -> list[str]:
             if models > 1
             else f"all {one['n_all_runs']} runs of the model"
         )
-        unit = f"{what}s" if one["kind"] == "single" else "pairs of image and label"
-        said.append(f"{n:,} {unit} are wrong in {whose}.")
+        is_wrong = ("image is", "images are")
+        if one["kind"] != "single":
+            is_wrong = ("pair of image and label is", "pairs of image and label are")
+        said.append(f"{number_of(n, *is_wrong)} wrong in {whose}.")
     return said
 
 
