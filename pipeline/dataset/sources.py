@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
-from pipeline.dataset.images import SUFFIXES, number_of
+from pipeline.dataset.images import ABOUT, LEAVINGS, SUFFIXES, number_of
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
         check_part("files", part)
         for path in data_files(root, glob):
             file = path.relative_to(root).as_posix()
-            if path.suffix.lower() in BESIDE:
+            if path.suffix.lower() in BESIDE or ABOUT.fullmatch(path.name):
                 continue  # beside the images: a README, a list
             if match := expression.fullmatch(path.name):
                 labels = (match["label"],) if match["label"] else ()
@@ -210,6 +210,7 @@ def _faults_of_other_files(files: Sequence[str], images: Sequence[Found]) -> lis
         Fault(file, "not an image by its name")
         for file in files
         if suffix_of(file) not in BESIDE or file.rpartition("/")[0] in folders
+        if not ABOUT.fullmatch(file.rpartition("/")[2])
     ]
 
 
@@ -313,7 +314,7 @@ def _check_utf8(path: Path) -> None:
 
 
 def _not_data(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name.lower() in LEAVINGS
 
 
 def suffix_of(file: str) -> str:
