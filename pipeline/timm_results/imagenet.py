@@ -4,8 +4,9 @@ Models are published at several image sizes. Accuracy and each speed are taken a
 to the study's, and carry the size they were measured at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.study.params import MODES, Study
 from pipeline.timm_results.families import family, pretraining
+from pipeline.timm_results.licences import stated
 from pipeline.timm_results.published_tables import OTHER_SETS, Setup
 
 SET_COLUMNS = [f"{prefix}_{top}" for prefix in OTHER_SETS for top in ("top1", "top5")]
@@ -118,6 +120,29 @@ def published(study: Study, imagenet: pd.DataFrame, path: Path) -> pd.DataFrame:
     sizes = [column for column in table.columns if column.endswith("img_size")]
     table[sizes] = table[sizes].astype("Int64")
     return table
+
+
+def completed(published: pd.DataFrame, registry: Callable[[], Mapping[str, Any]]) -> pd.DataFrame:
+    """`published` (model, params_m, licence, ...), with what timm itself says of models of which
+    nothing is published, such as DINOv2 and CLIP. `registry` loads timm's, as `names.resolve` does.
+    """
+    table = published.astype({"licence": object})
+    for row, model in table.loc[table["params_m"].isna(), "model"].items():
+        if model in registry():
+            table.loc[row, "params_m"] = parameters_m(model)
+            table.loc[row, "licence"] = stated(registry()[model].license) or None
+    return table
+
+
+@cache  # a race asks again before each batch
+def parameters_m(model: str) -> float:
+    """Millions of parameters of a model as timm builds it, without any weights in memory."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        built = timm.create_model(model, pretrained=False)
+    return round(sum(parameter.numel() for parameter in built.parameters()) / 1e6, 2)
 
 
 def largest_size(size: int) -> float:
