@@ -34,7 +34,6 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
-from pipeline.results import read_runs
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
@@ -73,7 +72,7 @@ def main(
     row = recommended_row(results, dataset, model)
     data = open_prepared(datasets / dataset, dataset, study.image_size)
     _check_source(study, dataset)
-    _check_tables(data, results, dataset)
+    _check_tables(data, results, row)
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
     records = _records(study, runs, row)
     _check_fits(config, data, records)
@@ -101,13 +100,11 @@ def _check_source(study: Study, dataset: str) -> None:
         raise PipelineError(f"{changed}: put them back, or run `dvc repro`")
 
 
-def _check_tables(data: Prepared, results: Path, dataset: str) -> None:
+def _check_tables(data: Prepared, results: Path, row: pd.Series) -> None:
     """Raise where the tables, which say how often the model errs, are of other images or labels."""
-    runs = read_runs(results)
-    made_of = set(runs.loc[runs["dataset"] == dataset, "data_fingerprint"].dropna())
-    if not made_of <= {data.fingerprint}:
+    if not row["made_of"] <= {data.fingerprint}:
         raise PipelineError(
-            f"{results}: the runs in the tables had other images, labels or parts of {dataset} "
+            f"{results}: the runs in the tables had other images, labels or parts of {data.name} "
             f"than {data.folder} has now: run `dvc repro`"
         )
 
