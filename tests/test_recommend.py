@@ -788,6 +788,23 @@ def test_what_an_earlier_race_left_in_the_lock_says_nothing_of_the_grids_runs(
     assert ask(tables(priced), capsys)["outdated"] is None
 
 
+def test_a_lock_is_read_as_yaml_however_it_is_laid_out(priced: Path, root: Path, capsys):
+    """In flow style, with a small number as DVC writes it, and with quoted names."""
+    recipe = priced / "conf/recipe/quickstart.yaml"
+    text = (root / "conf/recipe/quickstart.yaml").read_text()
+    recipe.write_text(text.replace("lr: 0.001 ", "lr: 0.00002 "))
+    lock = yaml.safe_load((root / "dvc.lock").read_text().replace("lr: 0.001\n", "lr: 2e-05\n"))
+    (priced / "dvc.lock").write_text(yaml.safe_dump(lock, default_flow_style=True))
+    assert ask(tables(priced), capsys)["outdated"] is None
+    recipe.write_text(text)
+    assert "lr was 2e-05, is 0.001." in ask(priced, capsys)["outdated"]
+    (priced / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n=======\n")
+    with pytest.raises(
+        PipelineError, match=r"dvc\.lock: cannot be read .*: restore it, or correct"
+    ):
+        ask(priced, capsys)
+
+
 def test_an_interpolation_in_a_recipe_is_compared_as_it_is_written(
     priced: Path, root: Path, capsys
 ):

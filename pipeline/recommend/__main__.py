@@ -29,6 +29,7 @@ from pipeline.recommend.choice import (
 from pipeline.recommend.costs import (
     Question,
     Way,
+    edited_recipes,
     still_to_make,
     way,
     with_bounds_alone,
@@ -37,7 +38,6 @@ from pipeline.recommend.costs import (
 )
 from pipeline.recommend.experiment import (
     Experiment,
-    edited_recipes,
     first_runs,
     first_size,
     larger_images,

@@ -2,7 +2,8 @@
 
 The whole way is every run of the study that is still to make on the dataset and the last fit of the
 model, on train and valid as `export` makes it, start-up included, one after another on this
-machine or the device of --fit-on. Frozen baselines, tables and downloads are not in it.
+machine or the device of --fit-on. Frozen baselines, tables and downloads are not in it. Runs whose
+recipe was edited since are still to make.
 """
 
 import math
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
+from omegaconf import OmegaConf
 
 from pipeline.core.command import amount, duration
 from pipeline.core.errors import PipelineError
@@ -28,6 +31,7 @@ from pipeline.estimates.planned import (
     this_device,
     total_seconds,
 )
+from pipeline.finetune.recipe import written_recipe
 from pipeline.recommend.choice import CELL, cells_of
 from pipeline.recommend.limits import (
     LATENCY,
@@ -51,8 +55,10 @@ from pipeline.statistics.fit_times import (
     with_least_seconds,
 )
 from pipeline.statistics.rates import rate_to_take
-from pipeline.study.params import RUNS, Cell, Study, threads_of
+from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.imagenet import OWN, Serving, at_nearest_size, read_imagenet, serving
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, if PyYAML has it
 
 # GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
 # CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
@@ -115,6 +121,54 @@ def _range(told: Sequence[str | None]) -> str:
     """`20 (10 to 40)`, of the middle, the least, which may not be known, and the most."""
     middle, least, most = told
     return f"{middle} (at most {most})" if least is None else f"{middle} ({least} to {most})"
+
+
+def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, str]:
+    """Of each recipe that was edited since `runs`, the dataset's rows of runs.csv, were made, a
+    sentence that says how: dvc.lock has what each fit was made with, in a race or else in the grid.
+    """
+    project, raced = study.path.parent, "_raced" if dataset in study.raced_datasets else ""
+    stages, found = _locked_stages(project / "dvc.lock"), {}
+    for recipe, its in runs.groupby("recipe", sort=False):
+        file = f"conf/recipe/{recipe}.yaml"
+        if (now := written_recipe(project / file)) is None:
+            continue
+        names = (f"finetune{raced}@{raced_name(asdict(cell))}" for cell in cells_of(its))
+        locked = (_value_at(stages.get(name), "params", file) for name in names)
+        for text in sorted({yaml.serialize(each) for each in locked if each is not None}):
+            then: Any = OmegaConf.to_container(OmegaConf.create(text))
+            keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+            if keys:
+                how = ", ".join(_was_and_is(key, then, now) for key in keys)
+                found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
+    return found
+
+
+def _locked_stages(path: Path) -> dict[str, yaml.Node]:
+    """The stages of a dvc.lock by name, as nodes of YAML: OmegaConf is to read their numbers, and
+    those of hundreds of fits would take seconds.
+    """
+    try:
+        lock = yaml.compose(path.read_text("utf-8"), Loader=_LOADER)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise PipelineError(f"{path}: cannot be read ({why}): restore it, or correct it") from None
+    stages = _value_at(lock, "stages")
+    return {name.value: stage for name, stage in getattr(stages, "value", ())}
+
+
+def _value_at(node: yaml.Node | None, *keys: str) -> yaml.Node | None:
+    """What a mapping holds at these keys, one inside the other; None where it has no such key."""
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        node = next((value for name, value in pairs if name.value == key), None)
+    return node
+
+
+def _was_and_is(key: Any, then: Any, now: Any) -> str:
+    return f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"
 
 
 def still_to_make(study: Study, runs: pd.DataFrame | None, dataset: str) -> list[Cell]:

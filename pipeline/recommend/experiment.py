@@ -6,7 +6,6 @@ that come out are counted.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from pipeline.core.files import read_yaml
 from pipeline.estimates.planned import prepared
 from pipeline.finetune.recipe import changed_settings, written_recipe
-from pipeline.recommend.choice import Choice, cells_of
+from pipeline.recommend.choice import Choice
 from pipeline.recommend.prior import FEWEST_SEEDS, LEAST_SIZE
 from pipeline.records import Data, read_record
 from pipeline.statistics.answer import few_images
@@ -33,7 +31,7 @@ from pipeline.statistics.validation_images import (
     independent,
     lifted,
 )
-from pipeline.study.params import RUNS, Cell, Study, raced_name
+from pipeline.study.params import RUNS, Cell, Study
 from pipeline.timm_results.imagenet import USUAL_SIZE
 
 RACES = "results/race"  # certificates
@@ -177,34 +175,6 @@ def prepared_anew(study: Study, dataset: str, runs: pd.DataFrame) -> str | None:
     return (
         f"{dataset} was prepared again since: the tables' runs had other images, labels or parts."
     )
-
-
-def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, str]:
-    """Of each recipe that was edited since `runs`, the dataset's rows of runs.csv, were made, a
-    sentence that says how: dvc.lock has what each fit was made with, in a race or else in the grid.
-    """
-    project, raced = study.path.parent, "_raced" if dataset in study.raced_datasets else ""
-    stage = re.compile(rf"^  finetune{raced}@(\S+):\n((?: {{4}}.*\n)+)", re.MULTILINE)
-    path = project / "dvc.lock"
-    fits = dict(stage.findall(path.read_text("utf-8"))) if path.is_file() else {}
-    found = {}
-    for recipe, its in runs.groupby("recipe", sort=False):
-        file = f"conf/recipe/{recipe}.yaml"
-        if (now := written_recipe(project / file)) is None:
-            continue
-        locked = "".join(fits.get(raced_name(asdict(cell)), "") for cell in cells_of(its))
-        section = rf"^ {{6}}{re.escape(file)}:\n((?: {{8}}.*\n)+)"
-        for text in sorted(set(re.findall(section, locked, re.MULTILINE))):
-            then: Any = OmegaConf.to_container(OmegaConf.create(text))
-            keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-            if keys:
-                how = ", ".join(_was_and_is(key, then, now) for key in keys)
-                found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
-    return found
-
-
-def _was_and_is(key: Any, then: Any, now: Any) -> str:
-    return f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"
 
 
 def this_study(study: Study, dataset: str) -> Experiment:
