@@ -344,11 +344,11 @@ def _covered(covers: Any) -> str:
 
 def explorer(table: pd.DataFrame) -> str:
     """What the explorer's marks are."""
-    files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
+    n = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
     return (
-        f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
-        "image size; the line is the Pareto front. A search dims what lacks one of its words, and "
-        "labels the matches if there are few."
+        f"{number_of(n, 'benchmark file', 'benchmark files')}; accuracy: "
+        f"{accuracy_source(table)}. The size of a mark is the image size; the line is the Pareto "
+        "front. A search dims what lacks one of its words, and labels the matches if there are few."
     )
 
 
