@@ -103,10 +103,20 @@ def main(*, json: bool = False, stale: bool = False) -> None:
         return
     if pid := _maker(HOLDER):
         print(f"A sweep is at work on this study: process {pid}.")
-    elif command := race_that_goes_on(study, states) or following(
-        {state.state for state in states}, looked, not_in(TABLE, states)
-    ):
+        return
+    n_lacking, found = not_in(TABLE, states), {state.state for state in states}
+    if command := race_that_goes_on(study, states) or following(found, looked, n_lacking):
         print(f"Next: {command}")
+    elif states and found <= set(FINISHED) and not n_lacking:
+        print(finished(len(states)))
+
+
+def finished(n_runs: int) -> str:
+    """That all runs are done and in the tables."""
+    where = f"and the tables in {TABLE.parent}/ contain"
+    if n_runs == 1:
+        return f"The one run has finished, {where} it."
+    return f"All {n_runs} runs have finished, {where} them."
 
 
 def race_that_goes_on(study: Study, states: list[State]) -> str | None:
