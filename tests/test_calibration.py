@@ -227,6 +227,45 @@ def test_what_time_does_not_suffice_for_is_left_out_and_too_few_nets_write_nothi
     assert not (tmp_path / "data").exists()
 
 
+def test_timing_ends_as_soon_as_too_few_nets_can_be_timed_at_the_pace_of_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second net is slow: the third alone would do, but the fourth is needed as well."""
+    import torch
+
+    from pipeline.finetune.recipe import Recipe
+
+    def slow(arch: str, *_: Any) -> Step:
+        per_gmac = 0.1 if arch == "tf_efficientnet_lite0" else 2.0
+        gmacs = next(net.gmacs for net in calibrate.NETS if net.arch == arch)
+        return Step(arch, 64, 16, per_gmac * gmacs, 1)
+
+    monkeypatch.setattr(calibrate, "_timing", slow)
+    recipe = Recipe("r", 1, 0, 0.01, 10, 16, "average", "squish", "fp32")
+    config = type("Config", (), {"image_size": 64})
+    found = dict(calibrate._timings(config, recipe, torch.device("cpu")))
+    timed_here = [net.arch for net, each in found.items() if isinstance(each, Step)]
+    assert timed_here == ["tf_efficientnet_lite0", "regnety_016"]
+    assert all("4 nets take 50.3 s more, and " in str(each) for each in [*found.values()][2:])
+
+
+@pytest.mark.parametrize(("load", "told"), [(9.0, True), (2.0, False)])
+def test_a_busy_machine_is_told_before_anything_is_loaded(
+    root: Path,
+    load: float,
+    told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(calibrate.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(calibrate.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(calibrate, "_timings", lambda *_: iter(()))
+    study = read_study(root / "params.yaml")
+    calibrate.calibrate(study, study.recipes[0], 1)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("The machine is busy: a load of 9.0 on 2 cores. ") == told
+
+
 @pytest.mark.slow
 def test_small_nets_are_timed_as_a_fine_tune_trains_them_and_a_failing_one_is_left_out(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

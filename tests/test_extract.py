@@ -89,7 +89,7 @@ def test_a_bomb_is_refused_by_its_size_and_by_its_number_of_files(
 ) -> None:
     monkeypatch.setattr(module, "ALWAYS_ALLOWED_BYTES", 1000)
     archive = tar(tmp_path / "a.tgz", (member("zeros"), bytes(1_000_000)))
-    with pytest.raises(PipelineError, match=r"a bomb: 1 files and 1000000 bytes"):
+    with pytest.raises(PipelineError, match=r"a bomb: 1 file and 1000000 bytes"):
         extract(archive, tmp_path / "out")
     monkeypatch.setattr(module, "MAX_FILES", 3)
     archive = tar(tmp_path / "b.tgz", *((member(str(n)), b"") for n in range(9)))

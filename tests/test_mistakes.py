@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from test_report import Page, paths
 from tiny_runs import SIZE, write_squares
 
 from pipeline.aggregate import __main__ as aggregate
+from pipeline.core.command import percent
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.prepared import open_prepared
 from pipeline.figures.look import save
@@ -285,6 +287,30 @@ def test_an_error_of_several_labels_is_a_share_of_the_pairs_of_image_and_label(
         assert first.endswith(f" % {pairs}")
     else:
         assert first.endswith(" % of 40 validation images.")
+
+
+def test_an_error_in_the_answer_that_is_another_is_named_with_the_reason(study: Path) -> None:
+    """Where models are compared at their own rates, the answer is not from these runs alone."""
+    of = read_mistakes(made(study)).of("squares")
+    alone = report_mistakes.sentences(of)
+    here = float(of.models.iloc[0]["error_rate"])
+    assert report_mistakes.sentences(of, here + 1e-6) == alone, "shown as the same number"
+    first, second, *rest = report_mistakes.sentences(of, here + 0.01)
+    assert [first, *rest] == alone
+    assert second.startswith(f"The answer says {percent(here + 0.01)}, from these runs and those ")
+    assert "This part is about the runs at the rate to take" in second
+
+
+def test_one_of_a_thing_is_told_in_the_singular(study: Path) -> None:
+    of = read_mistakes(made(study)).of("squares")
+    one = of.models.assign(n_valid=1, n_classes=1, n_wrong_for_all=1)
+    first, *_, last = report_mistakes.sentences(replace(of, models=one))
+    if of.models.iloc[0]["kind"] == "multi":
+        assert first.endswith(" of image and label (1 validation image, 1 label).")
+        assert last.startswith("1 pair of image and label is wrong in all ")
+    else:
+        assert first.endswith(" % of 1 validation image.")
+        assert last.startswith("1 image is wrong in all ")
 
 
 def test_records_without_predictions_leave_the_dataset_out(study: Path) -> None:

@@ -38,7 +38,7 @@ from pipeline.records import Data, Device, Record, read_record
 from pipeline.report import __main__ as report
 from pipeline.report import tables as report_tables
 from pipeline.results import POOL, read_pool_table, read_results
-from pipeline.statistics.comparison import gaps_without_common_seeds
+from pipeline.statistics.comparison import DECIMALS, gaps_without_common_seeds
 from pipeline.statistics.validation_images import paired
 from pipeline.sweep.dvc_private import PROVED
 
@@ -328,6 +328,18 @@ def test_runs_of_others_are_counted_and_timed_as_their_own_records_say(study: Pa
     assert times == pytest.approx([np.nan, 15.0, np.nan], nan_ok=True)
     assert rows.loc[LITE[1], "device_there"].startswith("Some CPU")
     assert rows["tied_there"].tolist()[:2] == [True, False]
+
+
+def test_an_error_of_single_precision_becomes_the_share_of_wrong_answers(study: Path) -> None:
+    """As in this study's own tables: a trainer's 10 of 81 are 0.12345679104328156."""
+    for seed in (0, 1, 2):
+        path = write_answers(study / "theirs", LITE[2], seed, np.arange(81) < 10)
+        record = json.loads(path.read_text())
+        record["metrics"]["error_rate"] = float(np.float32(10 / 81))
+        path.write_text(json.dumps(record))
+    add(study, study / "theirs")
+    [row] = read_pool_table(tables(study)).to_dict("records")
+    assert row["error_rate_mean"] == round(10 / 81, DECIMALS)
 
 
 @pytest.mark.parametrize("changes", [{"fingerprint": "another"}, {"n_valid": 359}])

@@ -147,7 +147,7 @@ def test_a_table_that_goes_to_no_file_leaves_nothing_beside_it(
     [
         ([], "no images were named: give image files"),
         (["empty"], "no images .*empty"),
-        (["text.jpg"], "none of the 1 files is an image that can be read"),
+        (["text.jpg"], "none of the 1 file is an image that can be read"),
     ],
 )
 def test_no_images_are_one_line(model: Path, tmp_path: Path, given: list[str], line: str) -> None:
@@ -183,7 +183,10 @@ def test_odd_images_get_the_answer_of_what_a_viewer_shows_and_dim_ones_a_line(
     ]
     Image.fromarray(np.asarray(grey).astype(np.uint16) << 4).save(tmp_path / "dim.png")
     predict.main(model, tmp_path / "dim.png", out=tmp_path / "p.csv")
-    assert "1 images of 16 bits use the lower 12 alone" in capsys.readouterr().err
+    assert (
+        "1 image of 16 bits uses the lower 12 alone, so the model saw it nearly"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_model_that_is_not_there_is_one_line_before_torch_is_loaded(images: Path) -> None:

@@ -36,7 +36,7 @@ from pipeline.estimates.belief import (
     predict,
 )
 from pipeline.figures.certificate import INTERRUPTED, read_certificate
-from pipeline.models.__main__ import completed
+from pipeline.names.resolve import weights
 from pipeline.race import __main__ as race_command
 from pipeline.race import field
 from pipeline.race.__main__ import Contest, _prepare
@@ -67,7 +67,7 @@ from pipeline.recommend.limits import Limits
 from pipeline.records import Device, read_record
 from pipeline.results import RUNS, write_result
 from pipeline.study.params import Cell, raced_name, read_study
-from pipeline.timm_results.imagenet import published, read_imagenet
+from pipeline.timm_results.imagenet import completed, published, read_imagenet
 
 IMAGES = 400
 ABOUT = {  # what a certificate says that the race does not know
@@ -1019,7 +1019,7 @@ def test_of_models_of_which_nothing_is_published_timm_tells_size_licence_and_inp
     assert found.candidates.names == (models[0],)
     assert found.candidates.fit_seconds[0].tolist() == [field.ASSUMED_SECONDS] * 2
     assert found.left_out == {models[1]: "an input fixed at another size than 64 pixels"}
-    table = completed(published(study, imagenet, tmp_path))
+    table = completed(published(study, imagenet, tmp_path), weights)
     assert table["params_m"].tolist() == pytest.approx([22.06, 7.78], abs=0.02)
     assert table["licence"].tolist() == ["apache-2.0", "apache-2.0"]
 

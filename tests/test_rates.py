@@ -1,6 +1,7 @@
 """Each model at its own best learning rate: unbiased, told in full, and nothing with one rate."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.recommend.choice import recommended_row
 from pipeline.recommend.experiment import one_more_seed
 from pipeline.records import pack_counts, unpack_counts
 from pipeline.report import __main__ as report
+from pipeline.report.mistakes import answered_error
 from pipeline.results import read_results
 from pipeline.statistics.rates import (
     FOLDS,
@@ -308,6 +310,21 @@ def test_the_table_of_rates_tells_what_was_chosen_and_what_it_cost(study: Path):
     assert mine["lr"].tolist() == [0.0003, 0.001, 0.0001]
     assert set(mine["choice_seconds"]) == {33.0}
     assert set(mine["n_choices"]) == {20}
+
+
+def test_the_part_on_mistakes_knows_the_error_that_the_answer_states(study: Path):
+    """LITE[2] errs nearly alike at all rates: what answers for it is not the rate to take alone."""
+    done = read_results(run(study))
+    board = done.board.set_index(["recipe", "model"])["error_rate_mean"]
+    taken = done.rates[done.rates["taken"]].set_index("model")["rate"]
+    for model in LITE:
+        one = pd.Series({"dataset": "digits", "recipe": taken[model], "model": model})
+        assert answered_error(done, one) == board[OWN, model]
+        for other in set(RATES) - {taken[model]}:
+            assert answered_error(done, one.replace(taken[model], other)) is None
+    assert board[OWN, LITE[2]] > board[taken[LITE[2]], LITE[2]]
+    without = replace(done, rates=done.rates[:0])
+    assert answered_error(without, pd.Series({**one})) is None
 
 
 def test_rates_that_err_as_little_as_the_one_to_take_are_named(study: Path):

@@ -40,7 +40,7 @@ from pipeline.statistics.comparison import run_noise
 from pipeline.statistics.intervals import likely_best
 from pipeline.statistics.validation_images import ImageNoise, after_one_more_run, paired
 from pipeline.study.params import read_study
-from pipeline.timm_results.imagenet import read_imagenet
+from pipeline.timm_results.imagenet import _shown, read_imagenet
 
 
 @pytest.fixture
@@ -793,6 +793,23 @@ def test_what_an_earlier_race_left_in_the_lock_says_nothing_of_the_grids_runs(
     assert ask(tables(priced), capsys)["outdated"] is None
 
 
+def test_a_lock_is_read_as_yaml_however_it_is_laid_out(priced: Path, root: Path, capsys):
+    """In flow style, with a small number as DVC writes it, and with quoted names."""
+    recipe = priced / "conf/recipe/quickstart.yaml"
+    text = (root / "conf/recipe/quickstart.yaml").read_text()
+    recipe.write_text(text.replace("lr: 0.001 ", "lr: 0.00002 "))
+    lock = yaml.safe_load((root / "dvc.lock").read_text().replace("lr: 0.001\n", "lr: 2e-05\n"))
+    (priced / "dvc.lock").write_text(yaml.safe_dump(lock, default_flow_style=True))
+    assert ask(tables(priced), capsys)["outdated"] is None
+    recipe.write_text(text)
+    assert "lr was 2e-05, is 0.001." in ask(priced, capsys)["outdated"]
+    (priced / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n=======\n")
+    with pytest.raises(
+        PipelineError, match=r"dvc\.lock: cannot be read .*: restore it, or correct"
+    ):
+        ask(priced, capsys)
+
+
 def test_an_interpolation_in_a_recipe_is_compared_as_it_is_written(
     priced: Path, root: Path, capsys
 ):
@@ -1476,9 +1493,9 @@ def test_beside_an_estimate_for_a_gpu_times_on_a_shared_device_are_those_of_wher
 
 
 def test_speeds_are_shown_without_powers_of_ten():
-    assert costs._shown(1522.6, 3) == "1,520"
-    assert costs._shown(43210.4, 4) == "43,210"
-    assert costs._shown(0.05678, 3) == "0.0568"
+    assert _shown(1522.6, 3) == "1,520"
+    assert _shown(43210.4, 4) == "43,210"
+    assert _shown(0.05678, 3) == "0.0568"
 
 
 def test_a_gpu_is_known_by_the_tables_alone_as_it_is_by_the_records(priced: Path, capsys):
@@ -1566,12 +1583,44 @@ def test_serving_is_judged_by_the_named_devices_table_and_unknown_does_not_pass(
     )
     prior_too = ask(study, capsys, "planet", min_ips=3200.0, serve_on="rtx3090")
     assert LITE[2] not in [each["model"] for each in prior_too["models"]]
-    with pytest.raises(PipelineError, match=r"--max-latency excludes 3 of 3 .* has 64 ms a batch"):
-        ask(study, capsys, max_latency="50ms", serve_on="rtx3090")
     write_imagenet(study / "imagenet.csv", LITE[:1])
     told = ask(study, capsys, min_ips=10.0, serve_on="rtx3090")
     assert [each["model"] for each in told["models"]] == [LITE[0]]
     assert told["excluded"][0].endswith("--min-ips excludes 2 of 3 models; of 2 nothing is known")
+
+
+def test_a_latency_is_that_of_one_image_and_a_batch_says_nothing_of_it(study: Path, capsys):
+    """rtx3090 is timed with batches of 256 that take 64 ms; a CPU with one image at a time."""
+    not_known = (
+        "--max-latency 5s: the time of one image is not known on rtx3090, which was timed with "
+        "batches of 256 images: give --min-ips"
+    )
+    for dataset in ("digits", "planet"):  # with runs and without
+        with pytest.raises(PipelineError) as caught:
+            ask(tables(study), capsys, dataset, max_latency="5s", serve_on="rtx3090")
+        assert str(caught.value) == not_known
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    timed = table[(table["mode"] == "infer") & (table["model"] != LITE[2])]
+    single = timed.assign(
+        benchmark_file="benchmark-infer-fp32-nchw-pt240-cpu-i9_10940x-dynamo.csv",
+        device="i9_10940x",
+        compile="dynamo",
+        batch_size="1",
+        samples_per_second="125",
+        step_ms=[str(8 + LITE.index(each)) for each in timed["model"]],
+    )
+    pd.concat([table, single]).to_csv(study / "imagenet.csv", index=False)
+    with pytest.raises(PipelineError) as caught:
+        ask(study, capsys, max_latency="5s", serve_on="rtx3090")
+    assert str(caught.value) == (
+        f"{not_known}, or a device that was timed with one: --serve-on i9_10940x"
+    )
+    told = ask(study, capsys, max_latency="8.5ms", serve_on="i9_10940x")
+    assert [each["model"] for each in told["models"]] == [LITE[0]]
+    assert told["excluded"] == ["--max-latency excludes 2 of 3 models; of 1 nothing is known"]
+    assert "125 images/s one at a time at 224 pixels, 8 ms for one image." in told["serving"]
+    with pytest.raises(PipelineError, match=r"--max-latency excludes 3 .* has 8 ms for one image"):
+        ask(study, capsys, max_latency="7ms", serve_on="i9_10940x")
 
 
 def test_without_a_device_serving_is_judged_by_this_machines_own_benchmark(priced: Path, capsys):

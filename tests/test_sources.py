@@ -45,6 +45,32 @@ def test_other_files_in_a_class_folder_are_faults_but_hidden_ones_are_not_data(
     assert source.faults == [Fault("cat/notes.txt", "not an image by its name")]
 
 
+def test_what_describes_a_dataset_and_what_systems_leave_is_no_data_and_no_fault(
+    tmp_path: Path,
+) -> None:
+    about = ("README", "readme.txt", "LICENSE", "licence.MD", "README.roboflow.txt", "Citation.bib")
+    left = ("thumbs.db", "Desktop.ini", "ehthumbs.db", "Icon\r", "@eaDir/a.jpg/THUMB_M.jpg")
+    touch(tmp_path, "cat/a.jpg", *(f"cat/{name}" for name in (*about, *left)))
+    touch(tmp_path, "@eaDir/cat/a.jpg", "$RECYCLE.BIN/dog/b.jpg", "lost+found/c.jpg")
+    for source in (
+        in_class_folders(tmp_path),
+        in_class_folders(tmp_path, layout="{label}/**"),
+        by_name(tmp_path, files="cat/*", pattern=r"(?P<label>a)\.jpg"),
+    ):
+        assert [image.file for image in source.images] == ["cat/a.jpg"]
+        assert (source.faults, source.unlabelled) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "name", ["readme.csv", "labels.txt", "readme_labels.txt", "a.xml", "a.json", "b", "b.heic"]
+)
+def test_what_may_hold_labels_or_an_image_is_told_and_not_passed_over(
+    name: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, "cat/a.jpg", f"cat/{name}")
+    assert [fault.file for fault in in_class_folders(tmp_path).faults] == [f"cat/{name}"]
+
+
 def test_the_label_is_in_the_file_name(tmp_path: Path) -> None:
     touch(tmp_path, "images/great_pyrenees_36.jpg", "images/Abyssinian_1.jpg", "images/readme.jpg")
     source = by_name(tmp_path, files="images/*.jpg", pattern=r"(?P<label>.+)_\d+\.jpg")

@@ -171,6 +171,12 @@ def test_after_a_sweep_the_next_command_makes_the_tables_that_lack_its_runs(
     status.TABLE.parent.mkdir()
     write_result(status.TABLE, runs_table(study, read_records(study, runs)))
     assert following() == []
+    monkeypatch.setattr(status, "nothing_to_do", lambda *_: None)  # `dvc repro` wrote dvc.lock
+    status.main()
+    *_, note, last = capsys.readouterr().out.splitlines()
+    assert note == status.NOT_LOOKED
+    assert last == f"All {len(cells)} runs have finished, and the tables in results/ contain them."
+    monkeypatch.setattr(status, "nothing_to_do", lambda *_: 1)
     first = cells[0]
     later = {"started_at": "2026-12-01T12:00:00+00:00"}
     write_run(runs, first.model, first.seed, 0.1, dataset=first.dataset, **later)

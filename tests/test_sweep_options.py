@@ -18,6 +18,7 @@ from pipeline.finetune.recipe import fitted_to, recipe_of
 from pipeline.study.params import Cell, threads_of
 from pipeline.sweep.engine import LocalEngine, cuda_environment, places, shares
 from pipeline.sweep.jobs import Job, Options
+from pipeline.sweep.loop import Result, Sweep
 from pipeline.sweep.session import grouped
 
 
@@ -275,3 +276,29 @@ def test_a_dry_run_groups_many_cells_of_a_stage_by_what_becomes_of_them() -> Non
         "finetune: 558 cells, finetune@pets-m0 to finetune@pets-m557: after dataset",
         "finetune@pets-done: commit",
     ]
+
+
+def test_a_signal_in_the_instant_in_which_failures_end_a_sweep_is_not_lost() -> None:
+    """Enough runs have failed and one is still under way: only the signal ends the sweep now."""
+
+    class Engine:
+        @property
+        def running(self) -> list[Any]:
+            sweep.stopping = True  # as the handler of a signal does
+            return [SimpleNamespace()]
+
+    sweep: Any = Sweep.__new__(Sweep)
+    sweep.options, sweep.engine, sweep.stopping = Options(max_failures=1), Engine(), False
+    sweep.result = Result(failed={"finetune@a": "out of memory"})
+    sweep._start()
+    assert sweep.stopping
+
+
+def test_enough_failures_end_a_sweep_when_no_run_is_under_way_any_more() -> None:
+    sweep: Any = Sweep.__new__(Sweep)
+    sweep.options, sweep.stopping = Options(max_failures=1), False
+    sweep.result = Result(failed={"finetune@a": "out of memory"})
+    for running, stopping in (([SimpleNamespace()], False), ([], True)):
+        sweep.engine = SimpleNamespace(running=running)
+        sweep._start()
+        assert sweep.stopping is stopping

@@ -25,7 +25,7 @@ from pipeline.statistics.doubts import doubt_of_less_stable, join_doubts
 from pipeline.statistics.fit_times import COLUMNS, devices_of_times, fronts, with_bounds
 from pipeline.statistics.intervals import CONFIDENCE
 from pipeline.statistics.rates import with_own, without_single_rates
-from pipeline.statistics.validation_images import image_noise, labels_of
+from pipeline.statistics.validation_images import exact_share, image_noise, labels_of
 from pipeline.study.params import Study
 from pipeline.timm_results.families import family
 
@@ -296,7 +296,7 @@ def _pooled_row(record: Record) -> dict[str, Any]:
         "data_kind": record.data.kind,
         "n_valid": record.data.n_valid,
         "labels": labels_of(record),
-        "error_rate": record.metrics.error_rate,
+        "error_rate": exact_share(record.metrics.error_rate, record.data.n_valid, record),
         "valid_wrong": record.valid_wrong,
         "steady_fit_seconds": record.steady_fit_seconds if timed else None,
         "device": record.device.label,
@@ -316,7 +316,7 @@ def _their_board(runs: pd.DataFrame) -> pd.DataFrame:
     failed = (runs["status"] != "ok").groupby(runs["model"]).sum()
     board = pd.DataFrame({"n": ok.groupby("model").size(), "n_failed": failed})
     board = board.fillna(0).astype(int)
-    board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean()
+    board["error_rate_mean"] = ok.groupby("model")["error_rate"].mean().round(DECIMALS)
     if len(ok) and pd.notna(first["n_valid"]) and first["n_valid"] > 0:
         errors = _best_first(_errors(ok, _their_columns(ok)))
         images = image_noise(ok, errors.index)

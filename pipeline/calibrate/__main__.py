@@ -6,6 +6,7 @@ and conf/; writes one small file a device, data/calibration/DEVICE.json, which `
 `recommend` use where the device has no runs of a model.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import duration, run
+from pipeline.core.command import duration, number_of, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.dataset.prepared import Prepared
@@ -28,6 +29,7 @@ from pipeline.timm_results.imagenet import USUAL_SIZE
 MOST_SECONDS = 45.0  # for all timing; torch, timm and fastai take 5 to 15 s more to load
 LONGEST_TIMING = 2.0  # seconds of timed steps; shorter where time is short
 MOST_STEPS = 300
+BUSY = 1.5  # load for each core, above which the timing may not suffice
 STEPS_OF_NET = 4  # about as many as building, warming up and timing a net takes at least
 CPU_PIXELS = 100_000  # of a batch on a CPU, where a whole one at 224 pixels takes up to a minute
 
@@ -84,6 +86,13 @@ def main(*, params: Path = Path("params.yaml"), recipe: str | None = None) -> No
 
 def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
     """Time the nets within MOST_SECONDS, and print a line for each."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > BUSY * cores:
+        print(
+            f"The machine is busy: a load of {load:.1f} on {number_of(cores, 'core', 'cores')}. "
+            "This may take minutes and still fail: it is better to wait until the machine is idle.",
+            flush=True,
+        )
     print("Loading torch, timm and fastai ...", flush=True)
     import torch
 
@@ -128,7 +137,10 @@ def calibrate(study: Study, recipe: str, threads: int) -> Calibration:
 
 
 def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step | str]]:
-    """Each net with its step, or why it has none; the slowest come last, since time may run out."""
+    """Each net with its step, or why it has none; the slowest come last, since time may run out.
+
+    On a CPU it ends early once the pace of two nets says that FEWEST cannot be timed.
+    """
     deadline = time.monotonic() + MOST_SECONDS
     size, cuda = config.image_size, device.type == "cuda"
     nets = [net for net in NETS if net.size in (None, size)][:MOST_NETS]
@@ -136,12 +148,17 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
     batch_size = recipe.batch_size
     if not cuda:
         batch_size = min(batch_size, max(2, CPU_PIXELS // size**2))
-    per_gmac = 0.0  # seconds of a step, by the last net
+    per_gmac, n_timed = 0.0, 0  # seconds of a step, by the last net
     for place, net in enumerate(nets):
-        left = deadline - time.monotonic()
+        left = max(0.0, deadline - time.monotonic())
+        needed = nets[place : place + FEWEST - n_timed]
+        least = STEPS_OF_NET * per_gmac * sum(each.gmacs for each in needed)
+        if not cuda and n_timed > 1 and least > left:
+            why = f"{FEWEST} nets take {duration(least)} more, and {duration(left)} are left"
+            yield from ((each, why) for each in nets[place:])
+            return
         expected = net.start_up if cuda else STEPS_OF_NET * per_gmac * net.gmacs
         if expected > left:
-            left = max(0.0, left)
             yield (
                 net,
                 f"takes about {duration(expected)}, and {duration(left)} of a minute are left",
@@ -150,7 +167,7 @@ def _timings(config: Any, recipe: Any, device: Any) -> Iterator[tuple[Net, Step 
         share = min(LONGEST_TIMING, left / (2 * (len(nets) - place)))
         outcome = _timing(net.arch, replace(recipe, batch_size=batch_size), config, device, share)
         if isinstance(outcome, Step):
-            per_gmac = outcome.seconds / net.gmacs
+            per_gmac, n_timed = outcome.seconds / net.gmacs, n_timed + 1
         yield net, outcome
 
 

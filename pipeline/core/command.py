@@ -221,6 +221,11 @@ def percent(value: Any) -> str:
     return "–" if is_null(value) else f"{100 * value:.2f} %"
 
 
+def number_of(n: int, one: str, several: str) -> str:
+    """`1 image is`, `2,000 images are`: a number with the word, or words, that follow it."""
+    return f"{n:,} {one if n == 1 else several}"
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise  # the BrokenPipeError itself; rich would exit with code 1

@@ -15,6 +15,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from pipeline.configuration import hydra_app
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import replacing_folder, write_json, write_table
 from pipeline.dataset.arrays import Array, Decoded, array_name, decode_all, keep_rows
@@ -41,7 +42,7 @@ from pipeline.dataset.meta import (
     still_valid,
 )
 from pipeline.dataset.prepared import LABEL_SEPARATOR, PARTS
-from pipeline.dataset.sources import Fault, Source, number_of
+from pipeline.dataset.sources import Fault, Source
 
 SHOWN_FAULTS = 50
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from pipeline.core.command import number_of
 from pipeline.dataset.columns import LABEL_NAMES, says_more
 from pipeline.dataset.file_column import Hints, Unclear, find_file_column
 from pipeline.dataset.folder_names import may_be_class
@@ -34,7 +35,6 @@ from pipeline.dataset.sources import (
     grouped,
     listed,
     named_files,
-    number_of,
     part_in_words,
     parts_of_paths,
     suffix_of,

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset.arrays import Array
 from pipeline.dataset.download import Archive, unpacked, unpacked_file
@@ -23,7 +24,6 @@ from pipeline.dataset.sources import (
     as_list,
     grouped,
     listed,
-    number_of,
 )
 from pipeline.dataset.splits import Split, missing_in_part, split_images
 
@@ -141,7 +141,7 @@ def few_images(
     """The classes with fewer than `minimum` images, and how few."""
     counts = Counter(label for image in images for label in image.labels)
     return {
-        label: f"{counts[label]} image{'' if counts[label] == 1 else 's'}, "
+        label: f"{number_of(counts[label], 'image', 'images')}, "
         f"fewer than min_class_images={minimum}"
         for label in classes
         if counts[label] < minimum
@@ -170,13 +170,13 @@ def _raise_faults(
     config = f"conf/dataset/{policy.name}.yaml"
     if of_files and policy.bad == "fail":
         faults += of_files
-        n_files = f"{len(of_files)} bad file{'' if len(of_files) == 1 else 's'}"
+        n_files = number_of(len(of_files), "bad file", "bad files")
         remedies.append(f"{n_files} (`bad: drop` in {config} leaves out such files)")
     if of_classes and policy.rare == "fail":
         by_class = grouped(of_classes, lambda fault: fault.file)
         faults += [Fault(c, "; ".join(each.reason for each in f)) for c, f in by_class.items()]
-        one = len(by_class) == 1
-        n_classes, them = ("1 class", "it") if one else (f"{len(by_class)} classes", "them")
+        n_classes = number_of(len(by_class), "class", "classes")
+        them = "it" if len(by_class) == 1 else "them"
         remedies.append(
             f"{n_classes} with too few images "
             f"(`rare: drop` in {config} leaves {them} out, with the images that have no other "

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.file_column import (
     FileColumn,
@@ -38,7 +39,7 @@ from pipeline.dataset.label_tables import (
     ones_per_row,
     part_of,
 )
-from pipeline.dataset.sources import listed, number_of, part_named, words
+from pipeline.dataset.sources import listed, part_named, words
 from pipeline.dataset.table_files import BOX
 
 _LABEL_NAMES = """label labels tag tags class classes category categories target class_name

@@ -30,6 +30,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, TryAgain
 from pipeline.core.files import replacing_folder, sha256, write_text
 
@@ -341,10 +342,9 @@ def extract(archive: Path, folder: Path) -> None:
             for member in _members(archive):
                 count, total = count + 1, total + member.size
                 if count > MAX_FILES or total > allowed:
-                    raise PipelineError(
-                        f"{archive}: refused, a bomb: {count} files and {total} bytes "
-                        f"from an archive of {archive.stat().st_size} bytes"
-                    )
+                    files, size = number_of(count, "file", "files"), archive.stat().st_size
+                    bomb = f"a bomb: {files} and {total} bytes from an archive of {size} bytes"
+                    raise PipelineError(f"{archive}: refused, {bomb}")
                 _write(archive, member, beside)
     except DAMAGED as error:
         raise PipelineError(f"{archive}: {_not_unpacked(archive, error)}") from None

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.file_column import NO_IMAGES, Unclear
 from pipeline.dataset.image_files import empty_folders
@@ -19,7 +20,6 @@ from pipeline.dataset.sources import (
     Source,
     grouped,
     listed,
-    number_of,
     part_in_words,
     part_of_folder,
     words,
@@ -238,9 +238,9 @@ def misspelt_labels(counts: Mapping[str, int]) -> Iterator[str]:
         words = (m for m in enough if _digits(m) == _digits(label))
         if found := [m for m in words if _spelling(m) != _spelling(label)]:
             likely = max(found, key=counts.__getitem__)
-            images = f"{count} image{'s' * (count != 1)}"
+            few, many = (number_of(n, "image", "images") for n in (count, counts[likely]))
             yield (
-                f"is {label!r} ({images}) a misspelling of {likely!r} ({counts[likely]} images)? "
+                f"is {label!r} ({few}) a misspelling of {likely!r} ({many})? "
                 "If so, correct the label"
             )
 

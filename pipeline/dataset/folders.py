@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from pipeline.core.command import number_of
 from pipeline.dataset.file_column import (
     NO_IMAGES,
     Hints,
@@ -28,7 +29,6 @@ from pipeline.dataset.image_files import empty_folders, folder_of, stem_path
 from pipeline.dataset.sources import (
     Layout,
     listed,
-    number_of,
     part_in_words,
     part_of_folder,
 )

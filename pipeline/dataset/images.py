@@ -24,6 +24,14 @@ FILTER = "bilinear"
 EMPTY = "empty file"
 _USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff")
 SUFFIXES = frozenset((*_USUAL_SUFFIXES, ".webp", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"))
+_LEFT_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+_LEFT_FILES = ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
+LEAVINGS = frozenset((*_LEFT_FOLDERS, *_LEFT_FILES))  # of systems; @eaDir is full of thumbnails
+ABOUT = re.compile(  # the names of files about a dataset, which hold neither images nor labels
+    r"(read[-_ ]?me|licen[cs]es?|copying|copyright|notice|citations?|credits|attributions?|authors"
+    r"|change[-_ ]?log)((\.\w+)?\.(txt|md|rst|html?|pdf|rtf|docx?|cff|bib))?",
+    re.I,
+)
 # No format that starts another program (EPS), none without a signature (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import run
+from pipeline.core.command import number_of, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, look_at, read_config
@@ -29,7 +29,7 @@ from pipeline.dataset.find_images import changed_copies, frames_of_videos
 from pipeline.dataset.folder_names import sorted_classes, suspicious
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
-from pipeline.dataset.sources import Fault, LabelledImage, Source, listed, number_of
+from pipeline.dataset.sources import Fault, LabelledImage, Source, listed
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed
@@ -174,7 +174,7 @@ def summary(recognised: Recognised) -> str:
     few, many = min(counts.values(), default=0), max(counts.values(), default=0)
     each = f"{few}" if few == many else f"{few} to {many}"
     n_faults = len(source.faults)
-    faults = f", {n_faults} fault{'s' * (n_faults != 1)}" if n_faults else ""
+    faults = f", {number_of(n_faults, 'fault', 'faults')}" if n_faults else ""
     return (
         f"{len(source.images)} images, {len(counts)} classes of {each} images, "
         f"{recognised.kind}-label, split {recognised.split}{faults}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.beside_labels import (
     SAME,
@@ -57,7 +58,6 @@ from pipeline.dataset.sources import (
     Source,
     listed,
     named_files,
-    number_of,
     part_in_words,
     parts_of_paths,
     suffix_of,
@@ -338,7 +338,7 @@ def _by_names(
     if tables:
         table = f"no label in {listed(each.name for each in tables)} (--label names its column)"
     raise Unclear(
-        f"{len(files)} image{'s' * (len(files) != 1)}, but {table}, "
+        f"{number_of(len(files), 'image', 'images')}, but {table}, "
         f"{why_no_classes(index.root, files)} and no labels found in the file names "
         f"({pattern_of_few(files)}): write a CSV with a column of file names and one of labels, or "
         "conf/dataset/NAME.yaml by hand (docs/datasets.md)"

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.dataset import table_files
-from pipeline.dataset.images import SUFFIXES
+from pipeline.dataset.images import ABOUT, LEAVINGS, SUFFIXES
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
         check_part("files", part)
         for path in data_files(root, glob):
             file = path.relative_to(root).as_posix()
-            if path.suffix.lower() in BESIDE:
+            if path.suffix.lower() in BESIDE or ABOUT.fullmatch(path.name):
                 continue  # beside the images: a README, a list
             if match := expression.fullmatch(path.name):
                 labels = (match["label"],) if match["label"] else ()
@@ -114,7 +115,8 @@ def by_name(root: Path, files: str | Mapping[str, str], pattern: str) -> Source:
                 faults.append(Fault(file, f"the name does not match {pattern}"))
     if not images and faults:
         raise PipelineError(
-            f"{root}: pattern '{pattern}' fits none of {len(faults)} names, such as "
+            f"{root}: pattern '{pattern}' fits none of "
+            f"{number_of(len(faults), 'name', 'names')}, such as "
             f"{faults[0].file.rpartition('/')[2]}: it must match the whole name, with the suffix"
         )
     return Source(images, FolderReader(root), faults, unlabelled)
@@ -209,6 +211,7 @@ def _faults_of_other_files(files: Sequence[str], images: Sequence[LabelledImage]
         Fault(file, "not an image by its name")
         for file in files
         if suffix_of(file) not in BESIDE or file.rpartition("/")[0] in folders
+        if not ABOUT.fullmatch(file.rpartition("/")[2])
     ]
 
 
@@ -313,7 +316,7 @@ def _check_utf8(path: Path) -> None:
 
 def not_data(name: str) -> bool:
     """Whether a file or folder is hidden, or left by a file manager: `._1.jpg`, `@eaDir`."""
-    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name.lower() in LEAVINGS
 
 
 def suffix_of(file: str) -> str:
@@ -390,8 +393,3 @@ def listed(values: Iterable[Any]) -> str:
     texts = [str(value) or "(empty)" for value in values]
     more = f", ... ({len(texts)} in all)" if len(texts) > MOST_SHOWN else ""
     return ", ".join(texts[:MOST_SHOWN]) + more
-
-
-def number_of(n: int, one: str, several: str) -> str:
-    """`1 image is`, `2 images are`: a number with the word, or words, that follow it."""
-    return f"{n} {one if n == 1 else several}"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import PART_NAMES, LabelledImage, grouped, number_of
+from pipeline.dataset.sources import PART_NAMES, LabelledImage, grouped
 
 
 @dataclass(frozen=True)

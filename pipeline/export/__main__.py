@@ -23,7 +23,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from pipeline.configuration import hydra_app
-from pipeline.core.command import run
+from pipeline.core.command import number_of, run
 from pipeline.core.errors import PipelineError, near_matches
 from pipeline.core.files import read_yaml, replacing_folder
 from pipeline.core.processes import end_with_parent
@@ -33,7 +33,6 @@ from pipeline.hardware import machine
 from pipeline.mistakes.answers import answers_of, best_thresholds
 from pipeline.recommend.choice import recommended_row
 from pipeline.records import Record, read_record
-from pipeline.results import read_runs
 from pipeline.statistics.doubts import split_doubts
 from pipeline.statistics.validation_images import predictions_of
 from pipeline.study.params import THRESHOLDS, Cell, Study, read_study
@@ -72,7 +71,7 @@ def main(
     row = recommended_row(results, dataset, model)
     data = open_prepared(datasets / dataset, dataset, study.image_size)
     _check_source(study, dataset)
-    _check_tables(data, results, dataset)
+    _check_tables(data, results, row)
     config = _config(study, row, data, study.seeds[0] if seed is None else seed)
     records = _records(study, runs, row)
     _check_fits(config, data, records)
@@ -100,13 +99,11 @@ def _check_source(study: Study, dataset: str) -> None:
         raise PipelineError(f"{changed}: put them back, or run `dvc repro`")
 
 
-def _check_tables(data: Prepared, results: Path, dataset: str) -> None:
+def _check_tables(data: Prepared, results: Path, row: pd.Series) -> None:
     """Raise where the tables, which say how often the model errs, are of other images or labels."""
-    runs = read_runs(results)
-    made_of = set(runs.loc[runs["dataset"] == dataset, "data_fingerprint"].dropna())
-    if not made_of <= {data.fingerprint}:
+    if not row["made_of"] <= {data.fingerprint}:
         raise PipelineError(
-            f"{results}: the runs in the tables had other images, labels or parts of {dataset} "
+            f"{results}: the runs in the tables had other images, labels or parts of {data.name} "
             f"than {data.folder} has now: run `dvc repro`"
         )
 
@@ -261,9 +258,9 @@ def _check_replaced(out: Path, model: str) -> None:
 def _check_data(data: Prepared, row: pd.Series) -> None:
     """Raise where the study's error is one on another number of validation images."""
     if pd.notna(row["n_valid"]) and int(row["n_valid"]) != len(data.rows("valid")):
+        now = number_of(len(data.rows("valid")), "validation image", "validation images")
         raise PipelineError(
-            f"{data.folder}: {len(data.rows('valid'))} validation images, but the study's runs had "
-            f"{int(row['n_valid'])}: run `dvc repro`"
+            f"{data.folder}: {now}, but the study's runs had {int(row['n_valid'])}: run `dvc repro`"
         )
 
 

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -27,7 +26,7 @@ from pipeline.names.resolve import (
     weights,
 )
 from pipeline.timm_results.families import for_users
-from pipeline.timm_results.imagenet import at_nearest_size, read_imagenet
+from pipeline.timm_results.imagenet import at_nearest_size, parameters_m, read_imagenet
 from pipeline.timm_results.licences import shown as licence_shown
 from pipeline.timm_results.licences import stated
 
@@ -83,7 +82,7 @@ def rows_of(names: list[str], table: Path, speed_file: str | None) -> list[Row]:
     published = _published(models, _imagenet(table, speed_file), speed_file)
     params = dict(published["params_m"].dropna())
     if len(unknown := [model for model in models if model not in params]) <= MOST_COUNTED:
-        params |= {model: _parameters_m(model) for model in unknown}
+        params |= {model: parameters_m(model) for model in unknown}
     counted = len(models) <= MOST_COUNTED
     return [
         _row(model, params, published, left_out(model, "fastai") if counted else None)
@@ -220,28 +219,6 @@ def _speed_file(rows: pd.DataFrame) -> str:
         return file["n"], plain, [int(part) for part in file["torch"].split(".")], file["device"]
 
     return str(max(files.to_dict("records"), key=choice)["benchmark_file"])
-
-
-def completed(published: pd.DataFrame) -> pd.DataFrame:
-    """`published` (model, params_m, licence, ...), with what timm itself says of models of which
-    nothing is published, such as DINOv2 and CLIP.
-    """
-    table = published.astype({"licence": object})
-    for row, model in table.loc[table["params_m"].isna(), "model"].items():
-        if model in weights():
-            table.loc[row, "params_m"] = _parameters_m(model)
-            table.loc[row, "licence"] = stated(weights()[model].license) or None
-    return table
-
-
-@cache  # a race asks again before each batch
-def _parameters_m(model: str) -> float:
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        built = timm.create_model(model, pretrained=False)
-    return round(sum(parameter.numel() for parameter in built.parameters()) / 1e6, 2)
 
 
 def print_json(rows: list[Row], out: TextIO) -> None:

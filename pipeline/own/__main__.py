@@ -19,12 +19,11 @@ from PIL import Image
 
 from pipeline.change import __main__ as change
 from pipeline.configuration.hydra_app import CONF
-from pipeline.core.command import run
+from pipeline.core.command import number_of, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import free_old_name, read_yaml
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.find_images import find_images
-from pipeline.dataset.sources import number_of
 from pipeline.dataset.splits import Split, split_images
 from pipeline.finetune.weights import WHEELS
 from pipeline.prefetch.__main__ import refused_sizes
@@ -106,7 +105,7 @@ def main(
     print(
         f"{size} pixels{asked}: the shorter side of {whose} images has a median of {sides}, most "
         f"weights were trained at {USUAL_SIZE}. "
-        f"{len(models)} model{'s' * (len(models) != 1)} x {len(SEEDS)} seeds with {RECIPE}.\n"
+        f"{number_of(len(models), 'model', 'models')} x {len(SEEDS)} seeds with {RECIPE}.\n"
         f"{_left_out(refused)}{''.join(_few(*each) + _grouped(*each) for each in looks.items())}"
         f"{replaced}"
         f"Then: {', and '.join(['make run', *answers])}\n"
@@ -139,7 +138,7 @@ def _studied(datasets: list[str], race: dict[str, Any]) -> str:
     found = [f"the study of {', '.join(datasets)}"] * bool(datasets)
     if race:
         n_runs = sum(len(race.get(kind, {})) for kind in ("fits", "probes"))
-        runs = f"{n_runs} run{'' if n_runs == 1 else 's'}"
+        runs = number_of(n_runs, "run", "runs")
         found.append(f"the race of {', '.join(race.get('datasets', []))} with its {runs}")
     return " and ".join(found) or "a study without datasets"
 
@@ -218,7 +217,8 @@ def look_at(project: Path, name: str) -> Look:
         except (OSError, Image.DecompressionBombError):
             continue  # stage `dataset` names what cannot be read
     if not sides:
-        raise PipelineError(f"{path}: none of its {len(images)} images can be opened")
+        of = number_of(len(images), "image", "images")
+        raise PipelineError(f"{path}: none of its {of} can be opened")
     defaults = read_yaml(CONF / "dataset.yaml")["dataset"]
     split = Split(*({**defaults, **config}[field.name] for field in fields(Split)))
     parts = zip(images, split_images(images, split), strict=True)

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipeline.core.command import number_of
 from pipeline.figures.labels import NO_POINTS, along_steps, place_labels
 from pipeline.figures.look import (
     COLOURS,
@@ -167,7 +168,8 @@ def _panel_title(part: pd.DataFrame, several_recipes: bool) -> str:
         return name
     counts = sorted(finished["n"].unique())
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    title = f"{name}\n{len(finished)} models × {seeds} seeds"
+    models = number_of(len(finished), "model", "models")
+    title = f"{name}\n{models} × {seeds} {'seed' if counts == [1] else 'seeds'}"
     if pd.isna(first["chance_error_rate"]):
         return title
     chance = 100 * first["chance_error_rate"]

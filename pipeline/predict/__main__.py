@@ -24,7 +24,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from pipeline.core.command import run
+from pipeline.core.command import number_of, run
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import STDOUT, is_special
 from pipeline.dataset.arrays import IMAGES_PER_TASK, decode_in_order
@@ -37,7 +37,7 @@ from pipeline.dataset.images import (
     bits_used,
     decode,
 )
-from pipeline.dataset.sources import not_data, number_of
+from pipeline.dataset.sources import not_data
 from pipeline.results import write_result
 
 SEPARATOR = "|"  # between the labels of an image
@@ -79,17 +79,18 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     _report_unreadable(files, reasons, out)
     _report_dim(peculiar)
     if not read:
-        raise PipelineError(f"none of the {len(files)} files is an image that can be read")
+        of = number_of(len(files), "file", "files")
+        raise PipelineError(f"none of the {of} is an image that can be read")
     probabilities = model.probabilities(np.concatenate(logits))
     write_result(out, table(read, probabilities, model.classes, model.thresholds))
     to = sys.stderr if out == STDOUT else sys.stdout
     where = "standard output" if out == STDOUT else out
-    print(f"{where}: {len(read):,} image{'s' * (len(read) != 1)}", file=to, flush=True)
+    print(f"{where}: {number_of(len(read), 'image', 'images')}", file=to, flush=True)
     if n_bad := len(files) - len(read):
         why = f": {_unreadable_csv(out)} says why" if _is_file(out) else ""
-        raise PipelineError(
-            f"{n_bad:,} of {len(files):,} files cannot be read and have no row{why}"
-        )
+        of = number_of(len(files), "file", "files")
+        have = "has" if n_bad == 1 else "have"
+        raise PipelineError(f"{n_bad:,} of {of} cannot be read and {have} no row{why}")
 
 
 def _check_paths(folder: Path, out: Path) -> None:
@@ -217,9 +218,11 @@ def _report_dim(peculiar: Sequence[str]) -> None:
     """Say where 16-bit images hold 12 bits or fewer, as of cameras and scanners."""
     known = bits_used(peculiar)
     if known and known[1] <= BITS_NEARLY_BLACK:
+        them = "it" if known[0] == 1 else "them"
         print(
-            f"{known[0]:,} images of 16 bits use the lower {known[1]} alone, so the model saw them "
-            "nearly black: scale them, or convert them to 8 bits",
+            f"{number_of(known[0], 'image of 16 bits uses', 'images of 16 bits use')} the lower "
+            f"{known[1]} alone, so the model saw {them} nearly black: scale {them}, or convert "
+            f"{them} to 8 bits",
             file=sys.stderr,
         )
 

@@ -33,7 +33,6 @@ from pipeline.estimates.planned import (
 from pipeline.figures.certificate import FIT, PROBE, Certificate
 from pipeline.finetune.recipe import changed_settings, written_recipe
 from pipeline.finetune.weights import weights_config
-from pipeline.models.__main__ import completed
 from pipeline.names.resolve import weights
 from pipeline.prefetch.__main__ import fixed_sizes, surely_missing
 from pipeline.race.search import RUN, Action, Budget, Candidates, Rules
@@ -42,7 +41,7 @@ from pipeline.recommend.limits import Limits, seconds_of
 from pipeline.records import Record
 from pipeline.study.params import RUNS, Cell, Study, raced_name, threads_of
 from pipeline.timm_results.families import for_users
-from pipeline.timm_results.imagenet import published, read_imagenet
+from pipeline.timm_results.imagenet import completed, published, read_imagenet
 
 BASELINES = Path("data/baselines")
 FROZEN = "frozen"  # the recipe that records of probes name
@@ -110,7 +109,7 @@ def field_of(root: Path, study: Study, dataset: str, models: list[str], limits: 
     """The candidates among `models` within the limits asked for, with prices and prior."""
     path = root / IMAGENET
     imagenet = read_imagenet(path)
-    table = completed(published(replace(study, models=tuple(models)), imagenet, path))
+    table = completed(published(replace(study, models=tuple(models)), imagenet, path), weights)
     left_out, not_judged = _left_out(study, table, imagenet, limits)
     table = table[~table["model"].isin(left_out)].reset_index(drop=True)
     refuse_all(models, left_out)

@@ -107,7 +107,7 @@ def main(
         max_cost: the highest price of the runs still to make and the last fit together
         price_per_hour: what an hour of this machine, or of that of --fit-on, costs
         min_ips: the fewest images/s of inference; unknown is left out
-        max_latency: the longest inference of a batch, such as 5ms; unknown is left out
+        max_latency: the longest inference of one image alone, such as 5ms; unknown is left out
         serve_on: the device of these two: rtx3090, or one of timm's benchmark files; by default
             this machine, by its own benchmark
         fit_on: estimate the fits on another device: one of runs, or a GPU of timm's benchmark files

@@ -327,7 +327,8 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
     """The leaderboard's row of the recommended model, or of `model` under its best recipe.
 
     Its `recipe` is one to fit with: where models are compared at their own rates, that rate.
-    `ranked_as` is the recipe by which the leaderboard has the row.
+    `ranked_as` is the recipe by which the leaderboard has the row, `made_of` are the fingerprints
+    of the data that the dataset's runs had.
     """
     done = read_results(results)
     choice = recommended(done, read_answers(results), dataset)
@@ -338,20 +339,20 @@ def recommended_row(results: Path, dataset: str, model: str | None = None) -> pd
             "first, if params.yaml has it (`python -m pipeline.own` writes a study of a dataset), "
             f"or {near_matches(dataset, set(known))}"
         )
-    if model is None:
-        first: pd.Series = choice.rows.iloc[0].copy()
-        first["ranked_as"] = first["recipe"]
-        first["recipe"] = choice.to_take(str(first["model"]))
-        return first
-    ranked = candidates(done, dataset)
-    its = ranked[ranked["model"] == model].sort_values("error_rate_mean", kind="stable")
-    if its.empty:
-        raise PipelineError(
-            f"model {model!r}: no finished run on {dataset}: {near_matches(model, ranked['model'])}"
-        )
+    its = choice.rows
+    if model is not None:
+        ranked = candidates(done, dataset)
+        its = ranked[ranked["model"] == model].sort_values("error_rate_mean", kind="stable")
+        if its.empty:
+            raise PipelineError(
+                f"model {model!r}: no finished run on {dataset}: "
+                f"{near_matches(model, ranked['model'])}"
+            )
     row: pd.Series = its.iloc[0].copy()
     row["ranked_as"] = row["recipe"]
     row["recipe"] = rate_to_take(done.rates, dataset, str(row["recipe"]), str(row["model"]))
+    made_of = done.runs.loc[done.runs["dataset"] == dataset, "data_fingerprint"]
+    row["made_of"] = frozenset(made_of.dropna())
     return row
 
 

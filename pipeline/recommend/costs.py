@@ -3,12 +3,11 @@
 The remaining cost is that of every run of the study that is still to make on the dataset, and of
 the last fit of the model, on train and valid as `export` makes it: start-up included, one after
 another on this machine or the device of --fit-on. Frozen baselines, tables and downloads are not
-in it. Serving speeds are those of one benchmark file, so that no two devices, precisions or
-versions are mixed; at the published image size nearest to the study's.
+in it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.command import amount, duration
-from pipeline.core.errors import PipelineError, near_matches
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
 from pipeline.estimates.planned import (
@@ -32,9 +31,9 @@ from pipeline.estimates.planned import (
 )
 from pipeline.recommend.choice import CELL, cells_of
 from pipeline.recommend.limits import (
-    IPS,
+    LATENCY,
     MEMORY_COLUMN,
-    MILLISECONDS,
+    MIN_IPS,
     REMAINING_COST,
     REMAINING_COST_AT_LEAST,
     REMAINING_COST_AT_MOST,
@@ -54,7 +53,7 @@ from pipeline.statistics.fit_times import (
 )
 from pipeline.statistics.rates import rate_to_take
 from pipeline.study.params import RUNS, Cell, Study, threads_of
-from pipeline.timm_results.imagenet import OWN, at_nearest_size, read_imagenet
+from pipeline.timm_results.imagenet import OWN, Serving, at_nearest_size, read_imagenet, serving
 
 # GiB, and bytes per parameter and per published activation of an image in the batch, of a fit on
 # CUDA in half precision: non-negative least squares of relative errors over 78 models of the 2022
@@ -245,77 +244,6 @@ def with_costs(rows: pd.DataFrame, costs: Mapping[tuple[str, str], RemainingCost
 
 
 @dataclass(frozen=True)
-class Serving:
-    """One benchmark file of inference: a row for each model, at the size nearest to the study's."""
-
-    file: str
-    setup: str
-    rows: pd.DataFrame
-
-    def joined(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """`rows` with IPS and MILLISECONDS of their models, null where the file has none."""
-        speed, step = (self.rows[name] for name in ("samples_per_second", "step_ms"))
-        return rows.assign(
-            **{IPS: rows["model"].map(speed), MILLISECONDS: rows["model"].map(step)}
-        ).astype({IPS: float, MILLISECONDS: float})
-
-    def text(self, model: str) -> str:
-        """What it says of a model, and how that was measured."""
-        if model not in self.rows.index:
-            return f"Serving {model} on {self.setup}: not known."
-        row: Any = self.rows.loc[model]
-        step = "" if pd.isna(row["step_ms"]) else f", {_shown(row['step_ms'], 3)} ms a batch"
-        size = "" if pd.isna(row["batch_size"]) else f" in batches of {row['batch_size']}"
-        return (
-            f"Serving on {self.setup}: {_shown(row['samples_per_second'], 4)} images/s{size} at "
-            f"{row['img_size']} pixels{step}."
-        )
-
-
-def serving(
-    imagenet: pd.DataFrame, device: str | None, here: Device, models: Iterable[str], size: int
-) -> Serving:
-    """The inference speeds on `device`, as a benchmark file's name has it, or of that file; without
-    one, those that this machine, `here`, timed itself.
-
-    Of several files of a device, the one that knows most of `models`; then the last by name.
-    """
-    rows = imagenet[(imagenet["mode"] == "infer") & (imagenet["samples_per_second"] > 0)]
-    devices = sorted(set(rows["device"]))
-    if device is None:
-        found = rows_of_device(rows[rows["measured_by"] == OWN], "infer", here)
-        if found.empty:
-            raise PipelineError(
-                "no serving speed was measured on this machine (`benchmark` in params.yaml): do "
-                f"that, or name a device: --serve-on {'|'.join(devices)}"
-            )
-    else:
-        found = rows[(rows["device"] == device) & (rows["compile"] == "eager")]
-        found = rows[rows["device"] == device] if found.empty else found
-        found = rows[rows["benchmark_file"] == device] if found.empty else found
-        if found.empty:
-            raise PipelineError(f"--serve-on {device}: {near_matches(device, devices)}")
-    asked = found[found["model"].isin(set(models))]
-    counts = asked.groupby("benchmark_file")["model"].nunique()
-    best = counts[counts == counts.max()].index.max() if len(counts) else ""
-    file = best or found["benchmark_file"].max()
-    found = found[found["benchmark_file"] == file]
-    nearest = at_nearest_size(found, size).drop_duplicates("model").set_index("model")
-    return Serving(file, _setup(nearest.iloc[0]), nearest)
-
-
-def _shown(value: float, digits: int) -> str:
-    """`1,520`: so many digits, without a power of ten."""
-    return f"{float(f'{value:.{digits}g}'):,g}"
-
-
-def _setup(row: pd.Series) -> str:
-    """`rtx3090 (amp, nhwc, torch 1.13, eager, by timm)`."""
-    how = (row["precision"], row["layout"], f"torch {row['torch']}", row["compile"])
-    return f"{row['device']} ({', '.join(how)}, measured by {row['measured_by']})"
-
-
-@dataclass(frozen=True)
 class Question:
     """Of which dataset of which study, within which limits, and how many models are asked for; and
     the tables that answer it: `done` is None before `aggregate` has made any.
@@ -346,9 +274,17 @@ class Question:
         """The speeds that the models serve with, where that was asked for."""
         if not self.limits.serves:
             return None
-        here = this_device(threads_of(read_yaml(self.study.path)))
-        table = read_imagenet(self.imagenet)
-        return serving(table, self.limits.serve_on, here, models, image_size)
+        table, device = read_imagenet(self.imagenet), self.limits.serve_on
+        if device is None:
+            here = this_device(threads_of(read_yaml(self.study.path)))
+            own = rows_of_device(table[table["measured_by"] == OWN], "infer", here)
+            found = serving(table, own, models, image_size)
+        else:
+            found = serving(table, device, models, image_size)
+        if self.limits.max_latency is not None and found.alone.empty:
+            asked = f"{LATENCY} {self.limits.max_latency}"
+            raise PipelineError(f"{asked}: {found.without_latency(table, MIN_IPS)}")
+        return found
 
 
 def with_fit_times(

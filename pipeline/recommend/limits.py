@@ -22,6 +22,7 @@ from pipeline.statistics.fit_times import (
     memory_column,
     small_and_fast,
 )
+from pipeline.timm_results.imagenet import IPS, MILLISECONDS
 from pipeline.timm_results.licences import commercial, shown
 
 MEMORY, TIME, SPEED = "--max-memory", "--max-fit-time", "--min-throughput"
@@ -35,7 +36,6 @@ REMAINING_COST_AT_MOST = "remaining_cost_at_most"
 REMAINING_COST_AT_LEAST = "remaining_cost_at_least"
 MEMORY_COLUMN = "fit_memory_gib"
 IN_ALL = "as the cost of the runs still to make and its last fit"
-IPS, MILLISECONDS = "serving_images_per_second", "serving_batch_ms"
 RECORDED = "as recorded in data/runs (pooled and one-off runs do not count)"
 GIB_OF = {"b": 2**-30, "kib": 2**-20, "mib": 2**-10, "gib": 1.0, "tib": 2.0**10}
 GIB_OF |= {"kb": 1e3 / 2**30, "mb": 1e6 / 2**30, "gb": 1e9 / 2**30, "tb": 1e12 / 2**30}
@@ -306,7 +306,7 @@ class Limits:
             limits.append(StrictLimit(MIN_IPS, IPS, self.min_ips, "images/s", is_minimum=True))
         if self.max_latency is not None:
             bound = milliseconds_of(LATENCY, self.max_latency)
-            limits.append(StrictLimit(LATENCY, MILLISECONDS, bound, "ms a batch"))
+            limits.append(StrictLimit(LATENCY, MILLISECONDS, bound, "ms for one image"))
         return limits
 
     @property

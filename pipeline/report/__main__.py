@@ -115,7 +115,9 @@ def main(
         "summary": report_words.summary(study, done.runs),
         "parts": _parts(done, read_small_and_fast(results), others, charts, results / "race"),
         "other_people": report_tables.other_people(others),
-        "mistakes": report_mistakes.parts(read_mistakes(mistakes) if mistakes else None, figures),
+        "mistakes": report_mistakes.parts(
+            read_mistakes(mistakes) if mistakes else None, figures, done
+        ),
         "explorer": explorer(study, table),
         "explorer_note": report_words.explorer(table),
         "pictures": [

@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import percent
+from pipeline.core.command import number_of, percent
 from pipeline.core.errors import PipelineError
 from pipeline.mistakes.tables import EVERYONE, WORST, Mistakes
 from pipeline.report.tables import EMPTY, Column, share, table
+from pipeline.results import KEY, Results
+from pipeline.statistics.rates import rate_to_take
 
 SURE = ("reliability", "Is 0.9 right nine times of ten?")
 FIGURES = {  # of stage `plot` by the dataset's kind, in the page's order
@@ -24,14 +26,14 @@ FIGURES = {  # of stage `plot` by the dataset's kind, in the page's order
 MOST_PAIRS = 30  # of classes that are confused, in the table
 
 
-def parts(mistakes: Mistakes | None, figures: Path) -> list[dict[str, Any]]:
+def parts(mistakes: Mistakes | None, figures: Path, done: Results) -> list[dict[str, Any]]:
     """A part per dataset that has any answers kept: sentences, pictures, tables, galleries."""
     if mistakes is None:
         return []
-    return [_part(mistakes.of(str(name)), figures) for name in mistakes.models["dataset"]]
+    return [_part(mistakes.of(str(name)), figures, done) for name in mistakes.models["dataset"]]
 
 
-def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
+def _part(of: Mistakes, figures: Path, done: Results) -> dict[str, Any]:
     one = of.models.iloc[0]
     dataset = str(one["dataset"])
     drawn = [
@@ -41,7 +43,7 @@ def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
     return {
         "title": dataset,
         "model": one["model"],
-        "sentences": sentences(of),
+        "sentences": sentences(of, answered_error(done, of.models.iloc[0])),
         "pictures": drawn,
         "pairs": table(_pairs(of), _PAIRS),
         "classes": table(of.classes, _CLASSES) if len(of.classes) else table(of.tags, _TAGS),
@@ -54,22 +56,41 @@ def _part(of: Mistakes, figures: Path) -> dict[str, Any]:
     }
 
 
-def sentences(of: Mistakes) -> list[str]:
-    """What the numbers say, in words."""
+def answered_error(done: Results, one: pd.Series) -> float | None:
+    """The error that the answer states for the model of `one`, a row of models.csv, where models
+    are compared at their own rates; else None.
+    """
+    dataset, recipe, model = (str(one[name]) for name in KEY)
+    of_model = done.board[(done.board["dataset"] == dataset) & (done.board["model"] == model)]
+    for own, error in zip(of_model["recipe"], of_model["error_rate_mean"], strict=True):
+        if own != recipe and rate_to_take(done.rates, dataset, own, model) == recipe:
+            return float(error)
+    return None
+
+
+def sentences(of: Mistakes, answered: float | None = None) -> list[str]:
+    """What the numbers say, in words; `answered` is the error in the answer, if it is another."""
     one = of.models.iloc[0]
     runs = f"the mean over its {one['n_runs']} runs" if one["n_runs"] > 1 else "its one run"
-    what = "image" if one["kind"] == "single" else "image and label"
     n_images, n_labels = one["n_valid"], one["n_classes"]
+    images = number_of(n_images, "validation image", "validation images")
     units = (
-        f"{n_images:,} validation images"
+        images
         if one["kind"] == "single"
         else f"the {n_images * n_labels:,} pairs of image and label "
-        f"({n_images:,} validation images, {n_labels} labels)"
+        f"({images}, {number_of(n_labels, 'label', 'labels')})"
     )
     said = [
         f"{one['model']} under recipe {one['recipe']}, {runs}, errs on "
         f"{percent(one['error_rate'])} of {units}."
     ]
+    if answered is not None and percent(answered) != percent(one["error_rate"]):
+        said.append(
+            f"The answer says {percent(answered)}, from these runs and those at the other learning "
+            "rates: there, each image counts at the rate that other images and other seeds chose. "
+            "This part is about the runs at the rate to take, which all of these images chose, so "
+            "its own error is likely to be too low."
+        )
     gap = 100 * float(one["calibration_error"])
     said.append(f"Its probabilities are off by {gap:.1f} points on the mean over answers.")
     if pd.notna(one["n_wrong_for_all"]):
@@ -79,8 +100,10 @@ def sentences(of: Mistakes) -> list[str]:
             if models > 1
             else f"all {one['n_all_runs']} runs of the model"
         )
-        unit = f"{what}s" if one["kind"] == "single" else "pairs of image and label"
-        said.append(f"{n:,} {unit} are wrong in {whose}.")
+        is_wrong = ("image is", "images are")
+        if one["kind"] != "single":
+            is_wrong = ("pair of image and label is", "pairs of image and label are")
+        said.append(f"{number_of(n, *is_wrong)} wrong in {whose}.")
     return said
 
 

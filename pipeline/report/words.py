@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import duration, percent
+from pipeline.core.command import duration, number_of, percent
 from pipeline.figures.look import accuracy_source
 from pipeline.statistics.answer import (
     all_others,
@@ -258,16 +258,16 @@ def summary(study: Study, runs: pd.DataFrame) -> str:
         "recipe": study.recipes,
         "seed": study.seeds,
     }
-    sizes = [f"{len(names)} {kind}{'' if len(names) == 1 else 's'}" for kind, names in grid.items()]
+    sizes = [number_of(len(names), kind, f"{kind}s") for kind, names in grid.items()]
     pixels = f"images at {study.image_size} pixels"
     if not study.raced_datasets:
-        made = f"{' × '.join(sizes)}, {pixels}: {len(runs):,} run{'s' * (len(runs) != 1)}"
+        made = f"{' × '.join(sizes)}, {pixels}: {number_of(len(runs), 'run', 'runs')}"
     else:
         n_raced = int(runs["dataset"].isin(study.raced_datasets).sum())
         n_grid = len(runs) - n_raced
-        parts = [f"{' × '.join(sizes)}: {n_grid:,} runs"] if n_grid else []
+        parts = [f"{' × '.join(sizes)}: {number_of(n_grid, 'run', 'runs')}"] if n_grid else []
         where = name_list(study.raced_datasets)
-        parts.append(f"{n_raced:,} runs that races chose ({where})")
+        parts.append(f"{number_of(n_raced, 'run', 'runs')} that races chose ({where})")
         made = f"{', and '.join(parts)}, {pixels}"
     return f"{made}, {', '.join(states)}."
 
@@ -324,19 +324,18 @@ def _covered(covers: Any) -> str:
 
 def explorer(table: pd.DataFrame) -> str:
     """What the explorer's marks are."""
-    files = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
+    n = table.loc[table["benchmark_file"] != "", "benchmark_file"].nunique()
     return (
-        f"{files} benchmark files; accuracy: {accuracy_source(table)}. The size of a mark is the "
-        "image size; the line is the Pareto front. A search dims what lacks one of its words, and "
-        "labels the matches if there are few."
+        f"{number_of(n, 'benchmark file', 'benchmark files')}; accuracy: "
+        f"{accuracy_source(table)}. The size of a mark is the image size; the line is the Pareto "
+        "front. A search dims what lacks one of its words, and labels the matches if there are few."
     )
 
 
 def uncorrelated(correlations: pd.DataFrame) -> str:
     """The datasets without coefficients, with the reasons where most models are known."""
-    empty = correlations.groupby("dataset", sort=False).filter(
-        lambda rows: rows["spearman"].isna().all()
-    )
+    of_datasets = correlations.groupby("dataset", sort=False)
+    empty = of_datasets.filter(lambda rows: rows["spearman"].isna().all())
     most = empty["n"] == empty.groupby("dataset")["n"].transform("max")
     reasons = empty[most].groupby("dataset", sort=False)["reason"].unique()
     return "; ".join(f"{dataset} ({', '.join(found)})" for dataset, found in reasons.items())
@@ -377,5 +376,5 @@ def provenance(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[tu
 
 def _counted(values: pd.Series) -> str:
     """Each value and in how many runs it occurs."""
-    counts = {value: f"{n:,} run{'s' * (n != 1)}" for value, n in values.value_counts().items()}
+    counts = {value: number_of(n, "run", "runs") for value, n in values.value_counts().items()}
     return "; ".join(f"{value} ({counts[value]})" for value in sorted(counts, key=str)) or "–"

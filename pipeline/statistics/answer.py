@@ -215,7 +215,7 @@ def baseline_interval(record: Record) -> tuple[float, float]:
     error, n_valid = float(record.metrics.error_rate or 0), int(record.data.n_valid or 0)
     size = float(n_valid)
     if record.valid_wrong is not None:
-        size /= paired([unpack_counts(record.valid_wrong)[None]], labels_of(record)).share or 1.0
+        size /= paired([unpack_counts(record.valid_wrong)[None]], labels_of(record)).share
     low, high = wilson(error, size)
     return float(low), float(high)
 

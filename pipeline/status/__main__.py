@@ -104,10 +104,20 @@ def main(*, json: bool = False, stale: bool = False) -> None:
         return
     if pid := _maker(HOLDER):
         print(f"A sweep is at work on this study: process {pid}.")
-    elif command := race_that_goes_on(study, states) or following(
-        {state.state for state in states}, looked, not_in(TABLE, states)
-    ):
+        return
+    n_lacking, found = not_in(TABLE, states), {state.state for state in states}
+    if command := race_that_goes_on(study, states) or following(found, looked, n_lacking):
         print(f"Next: {command}")
+    elif states and found <= set(FINISHED) and not n_lacking:
+        print(finished(len(states)))
+
+
+def finished(n_runs: int) -> str:
+    """That all runs are done and in the tables."""
+    where = f"and the tables in {TABLE.parent}/ contain"
+    if n_runs == 1:
+        return f"The one run has finished, {where} it."
+    return f"All {n_runs} runs have finished, {where} them."
 
 
 def race_that_goes_on(study: Study, states: list[State]) -> str | None:
@@ -164,6 +174,7 @@ def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | 
     """The next command for cells in these states, and what it is for; None where there is none.
 
     `looked`: is it known which are stale? `n_not_in_tables` finished runs are not in the tables.
+    Where the tables have all runs, everything is done, and NOT_LOOKED is said above.
     """
     if "running" in found:
         return None
@@ -171,7 +182,7 @@ def following(found: set[str], looked: bool, n_not_in_tables: int = 0) -> str | 
         return "python -m pipeline.why # what changed; python -m pipeline.sweep makes them again"
     if "missing" in found:
         return "python -m pipeline.sweep --dry-run # what would run, and how long it would take"
-    if not looked:
+    if not looked and n_not_in_tables:
         return "python -m pipeline.status --stale # are they of today's configuration and code?"
     if n_not_in_tables and found <= set(FINISHED):
         lacking = f"{n_not_in_tables} run{'' if n_not_in_tables == 1 else 's'}"

@@ -326,10 +326,10 @@ class Sweep:
             self._uncommitted.append(stage)
 
     def _start(self) -> None:
-        limit = self.options.max_failures
-        enough = limit is not None and len(self.result.failed) >= limit
-        if enough or self.result.streak is not None:
-            self.stopping = not self.engine.running
+        limit, n_failed = self.options.max_failures, len(self.result.failed)
+        if (limit is not None and n_failed >= limit) or self.result.streak is not None:
+            if not self.engine.running:
+                self.stopping = True  # never False: a signal may have set it in this instant
             return
         while self.engine.free and not self.stopping and (job := self._next()):
             remove_outs(self.stages[job.name])
