@@ -89,8 +89,9 @@ def main(folder: Path, *images: Path, out: Path = Path("predictions.csv")) -> No
     if n_bad := len(files) - len(read):
         why = f": {_unreadable_csv(out)} says why" if _is_file(out) else ""
         of = number_of(len(files), "file", "files")
-        have = "has" if n_bad == 1 else "have"
-        raise PipelineError(f"{n_bad:,} of {of} cannot be read and {have} no row{why}")
+        cannot = "cannot be read and have no row"
+        cannot = "cannot be read and has no row" if n_bad == 1 else cannot
+        raise PipelineError(f"{n_bad:,} of {of} {cannot}{why}")
 
 
 def _check_paths(folder: Path, out: Path) -> None:
