@@ -140,6 +140,119 @@ def test_the_score_is_computed_per_run_and_then_averaged(study: Path):
     assert board(study).loc[LITE[0], "score_mean"] == pytest.approx(expected)
 
 
+def write_gpu_runs(folder: Path) -> pd.DataFrame:
+    """Three seeds of each model as a GPU leaves them, one run warm, one failed and one never made;
+    and what is in the records, a row each by model and seed.
+    """
+    write_study(folder, seeds=[0, 1, 2])
+    rng = np.random.default_rng(3)
+    data = {
+        **{"fingerprint": "print-of-digits", "kind": "single", "chance_error_rate": 0.9},
+        **{"n_train": 1437, "n_valid": 360, "n_test": 300},
+    }
+    for model in LITE:
+        for seed in range(3):
+            wrong, on_test = rng.integers(10, 60, size=2)
+            start_up, steady, pace, *sizes = rng.uniform(1, 90, size=7).round(3)
+            names = ("reserved", "allocated")
+            cost = {
+                **{f"peak_memory_{name}_gib": gib for name, gib in zip(names, sizes, strict=False)},
+                **{"fit_seconds": start_up + steady, "start_up_seconds": start_up},
+                **{"steady_fit_seconds": steady, "seconds_per_epoch": steady / 2},
+                **{"images_per_second": pace, "peak_rss_gib": sizes[2], "energy_wh": sizes[3]},
+                "warm": (model, seed) == (LITE[1], 2),
+            }
+            write_run(
+                folder / "runs",
+                model,
+                seed,
+                float(np.float32(wrong / 360)),  # records have errors in single precision
+                test_metrics={"error_rate": float(np.float32(on_test / 300))},
+                cost=cost,
+                data=data,
+                device={"kind": "cuda", "name": "Some GPU", "shared": False, "threads": 4},
+                versions={"torch": "2.15.0", "cuda": None, "timm": "1.0.31"},
+                weights={"source": "hub", "origin": f"timm/{model}", "sha256": f"sha-of-{model}"},
+                started_at=f"2026-11-22T12:0{seed}:00+00:00",
+            )
+    write_failure(folder / "runs", LITE[0], 1, "out of memory", data=data)
+    records = [json.loads(path.read_text()) for path in (folder / "runs").rglob("*.json")]
+    (folder / "runs/digits" / LITE[2] / "quickstart/0.json").unlink()
+    return pd.json_normalize(records).set_index(["model", "seed"]).sort_index()
+
+
+def test_a_row_of_the_runs_has_what_is_in_its_record(study: Path):
+    flat = write_gpu_runs(study)
+    runs = read_results(run(study)).runs.set_index(["model", "seed"])
+    assert runs.index.tolist() == [(model, seed) for model in LITE for seed in range(3)]
+    assert runs["status"].tolist() == ["ok", "failed", *["ok"] * 4, "missing", "ok", "ok"]
+    assert runs.loc[LITE[0], "reason"].tolist()[1] == "out of memory"
+    done = runs[runs["status"] == "ok"]
+    flat = flat.loc[done.index]
+    for column, source in {
+        **{"fit_seconds": "cost.fit_seconds", "steady_fit_seconds": "cost.steady_fit_seconds"},
+        **{"seconds_per_epoch": "cost.seconds_per_epoch", "energy_wh": "cost.energy_wh"},
+        **{"images_per_second": "cost.images_per_second", "peak_rss_gib": "cost.peak_rss_gib"},
+        **{"peak_memory_gib": "cost.peak_memory_reserved_gib"},
+        **{"peak_memory_allocated_gib": "cost.peak_memory_allocated_gib"},
+        **{"valid_loss": "metrics.valid_loss", "train_loss": "metrics.train_loss"},
+        **{"n_train": "data.n_train", "n_valid": "data.n_valid", "n_test": "data.n_test"},
+        **{"chance_error_rate": "data.chance_error_rate", "image_size": "config.image_size"},
+    }.items():
+        assert done[column].tolist() == flat[source].tolist(), column
+    for column, source in {
+        **{"weights_source": "weights.source", "weights_origin": "weights.origin"},
+        **{"weights_sha256": "weights.sha256", "started_at": "started_at"},
+        **{"data_fingerprint": "data.fingerprint", "data_kind": "data.kind"},
+    }.items():
+        assert done[column].tolist() == flat[source].tolist(), column
+    assert (
+        done["error_rate"].tolist() == ((flat["metrics.error_rate"] * 360).round() / 360).tolist()
+    )
+    on_test = (flat["test_metrics.error_rate"] * 300).round() / 300
+    assert done["test_error_rate"].tolist() == on_test.tolist()
+    assert done["accuracy"].tolist() == pytest.approx((1 - done["error_rate"]).tolist())
+    assert done["fbeta2"].isna().all()
+    start_up = flat["cost.start_up_seconds"].mask(flat["cost.warm"].astype(bool))
+    assert done["start_up_seconds"].tolist() == pytest.approx(start_up.tolist(), nan_ok=True)
+    assert start_up.isna().sum() == 1
+    score = done["error_rate"] * (flat["cost.steady_fit_seconds"] + 80)
+    assert done["score"].tolist() == pytest.approx(score.tolist())
+    assert set(done["device"]) == {"Some GPU"}
+    assert set(done["versions"]) == {"timm 1.0.31, torch 2.15.0"}
+    assert set(runs["family"]) == {"efficientnet"}
+    assert done["not_timed"].isna().all()
+    gone = runs.loc[LITE[2]].iloc[0].drop(["dataset", "recipe", "family", "status"])
+    assert gone.isna().all()
+
+
+def test_times_memory_and_energy_are_those_of_pandas_over_the_runs(study: Path):
+    flat = write_gpu_runs(study).drop([(LITE[0], 1), (LITE[2], 0)])
+    flat["wrong"] = (flat["metrics.error_rate"] * 360).round()
+    flat["score"] = flat["wrong"] / 360 * (flat["cost.steady_fit_seconds"] + 80)
+    flat["start_up"] = flat["cost.start_up_seconds"].mask(flat["cost.warm"].astype(bool))
+    by_model = flat.groupby("model")
+    table = board(study).loc[LITE]
+    for column, expected in {
+        "n": by_model.size(),
+        "n_timed": by_model.size(),
+        "error_rate_mean": by_model["wrong"].sum() / by_model.size() / 360,
+        "error_rate_sd": by_model["wrong"].std() / 360,
+        "steady_fit_seconds_median": by_model["cost.steady_fit_seconds"].median(),
+        "steady_fit_seconds_sd": by_model["cost.steady_fit_seconds"].std(),
+        "start_up_seconds_median": by_model["start_up"].median(),
+        "images_per_second_median": by_model["cost.images_per_second"].median(),
+        "energy_wh_median": by_model["cost.energy_wh"].median(),
+        "peak_memory_gib_max": by_model["cost.peak_memory_reserved_gib"].max(),
+        "peak_rss_gib_max": by_model["cost.peak_rss_gib"].max(),
+        "score_mean": by_model["score"].mean(),
+    }.items():
+        assert table[column].tolist() == pytest.approx(expected.loc[LITE].tolist()), column
+    assert table[["n_failed", "n_missing"]].to_numpy().tolist() == [[1, 0], [0, 0], [0, 1]]
+    assert table[["n_train", "n_valid"]].to_numpy().tolist() == [[1437, 360]] * 3
+    assert set(table["device"]) == {"Some GPU"}
+
+
 def test_the_gap_to_the_best_is_paired_by_seed_and_has_an_interval(study: Path):
     table = board(study)
     assert table.loc[LITE[0], "gap_to_best"] == pytest.approx(0.055)
