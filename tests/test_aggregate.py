@@ -130,6 +130,9 @@ def test_pictures_in_two_parts_are_a_doubt_about_every_model(study: Path):
     table = read_results(study / "results").board
     assert [split_doubts(cell)[-1] for cell in table["doubts"]] == [text] * 3
     assert json.loads((study / "metrics/digits.json").read_text())["doubts"].endswith(text)
+    (study / "data/digits/meta.json").unlink()  # as in a clone without the prepared datasets
+    aggregate.main(*(study / name for name in names), datasets=study / "data")
+    assert not read_results(study / "results").board["doubts"].str.contains(text).any()
     (study / "data/digits/meta.json").write_text("{")
     with pytest.raises(PipelineError, match=r"data: a damaged meta.json .*: run `dvc repro`"):
         aggregate.main(*(study / name for name in names), datasets=study / "data")

@@ -1,3 +1,4 @@
+import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.timm_results.published_tables import (
     read_accuracy,
     read_benchmark,
     setup_of,
+    table_file,
 )
 
 SPEED = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
@@ -111,6 +113,14 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert wrong != ACCURACY_ROW
     good = ACCURACY_ROW.replace("net", "other")
     assert said in error_of(tmp_path / "results.csv", ACCURACY_HEADER, good, wrong)
+
+
+def test_a_table_is_known_by_the_hash_of_its_bytes_and_its_rows(shared: Path) -> None:
+    for path in sorted((shared / "timm-results").glob("results-*.csv")):
+        content = path.read_bytes()
+        found = table_file(content, path.name)
+        assert found.sha256 == hashlib.sha256(content).hexdigest()
+        assert found.rows == len(pd.read_csv(path))
 
 
 def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
