@@ -1,8 +1,10 @@
 import hashlib
 import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -11,7 +13,12 @@ from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
 from pipeline.study.params import read_study
-from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
+from pipeline.timm_results.imagenet import (
+    at_nearest_size,
+    pretraining_scale,
+    read_imagenet,
+    with_training_speed,
+)
 from pipeline.timm_results.published_tables import (
     OTHER_SETS,
     Setup,
@@ -323,3 +330,79 @@ def test_a_training_file_of_larger_images_alone_leaves_no_training_speed(tmp_pat
     found = speeds_of(tmp_path, larger)
     assert found["speed_from"].tolist() == ["infer"] * 3
     assert found["samples_per_second"].isna().all()
+
+
+def many_models(rng: np.random.Generator, charts: dict[str, str]) -> pd.DataFrame:
+    """Speeds of 60 models at a few sizes each; training was timed for two of three, at some."""
+    rows = []
+    for number in rng.permutation(60):
+        sizes = rng.choice([128, 160, 192, 224, 256, 288, 320, 384, 448, 512], 3, replace=False)
+        for size in map(int, sizes):
+            speed = 2e8 / size**2 * rng.uniform(0.3, 3)
+            name = f"net{number:02}.in1k"
+            rows.append((name, size, charts["infer"], "rtx4090", speed))
+            if number % 3 and (number % 2 or size <= 288):
+                rows.append((name, size, charts["train"], "rtx3090", speed / rng.uniform(3, 5)))
+    columns = ["model", "img_size", "benchmark_file", "device", "samples_per_second"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_nearest_size(rows: pd.DataFrame, size: int) -> dict[str, tuple[int, float]]:
+    """Of each model its image size nearest to this one, the smaller of two, and its speed."""
+    found: dict[str, tuple[int, float]] = {}
+    for row in rows.itertuples():
+        this = abs(row.img_size - size), row.img_size
+        if row.model not in found or this < (
+            abs(found[row.model][0] - size),
+            found[row.model][0],
+        ):
+            found[row.model] = row.img_size, row.samples_per_second
+    return found
+
+
+@pytest.mark.parametrize("size", [64, 176, 224, 272, 300])
+def test_speeds_are_those_at_the_nearest_size_and_estimated_by_the_median_ratio(
+    tmp_path: Path, size: int
+) -> None:
+    study = read_study(write_study(tmp_path))
+    table = many_models(np.random.default_rng(size), dict(study.charts))
+    nearest = by_nearest_size(table[table["benchmark_file"] == study.charts["infer"]], size)
+    found = at_nearest_size(table[table["benchmark_file"] == study.charts["infer"]], size)
+    assert found["model"].tolist() == sorted(nearest)
+    assert dict(zip(found["model"], found["img_size"], strict=True)) == {
+        model: at for model, (at, _) in nearest.items()
+    }
+    small = table[table["img_size"] <= 1.5 * max(size, 224)]
+    assert len(small) < len(table)
+    train, infer = (
+        by_nearest_size(small[small["benchmark_file"] == study.charts[mode]], size)
+        for mode in ("train", "infer")
+    )
+    both = [model for model in train if model in infer and train[model][0] == infer[model][0]]
+    ratio = statistics.median(train[model][1] / infer[model][1] for model in both)
+    assert len(both) > 10
+    assert infer.keys() - train.keys()
+    rows = with_training_speed(study, table, tmp_path / "imagenet.csv", size)
+    assert rows["model"].tolist() == sorted(train.keys() | infer.keys())
+    for row in rows.itertuples():
+        measured = row.model in train
+        at, speed = train[row.model] if measured else infer[row.model]
+        assert (row.img_size, row.device) == (at, "rtx3090")
+        assert row.speed_from == ("train" if measured else "infer")
+        assert row.samples_per_second == pytest.approx(speed if measured else ratio * speed)
+
+
+def test_rows_of_one_size_all_stay_in_the_order_of_the_models_names() -> None:
+    rows = [("b", 288, 1), ("b", 224, 2), ("a", 256, 3), ("b", 224, 4), ("a", 192, 5)]
+    table = pd.DataFrame(rows, columns=["model", "img_size", "number"])
+    assert at_nearest_size(table, 224)["number"].tolist() == [5, 2, 4]
+    assert at_nearest_size(table, 270)["number"].tolist() == [3, 1]
+    of_each = pd.Series([288, 288, 192, 288, 192])
+    assert at_nearest_size(table, of_each)["number"].tolist() == [5, 1]
+    assert list(at_nearest_size(table, 224).columns) == ["model", "img_size", "number"]
+
+
+def test_pretraining_has_three_steps_and_what_is_unknown_has_none() -> None:
+    scales = {"in1k": 1, "in12k": 2, "in21k": 2, "laion": 3, "jft": 3, "yfcc": 3}
+    assert {name: pretraining_scale(name) for name in scales} == scales
+    assert math.isnan(pretraining_scale("other"))
