@@ -1,5 +1,6 @@
 """Stage `aggregate`: from records to tables, and what it refuses to mix."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
+from pipeline import results
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.results import read_results
@@ -499,6 +501,43 @@ def test_no_text_in_a_table_is_a_formula_and_all_is_read_back_as_it_was(study: P
     assert read_results(results).runs["reason"].iloc[0] == reason
     gaps = pd.read_csv(results / "leaderboard.csv")["gap_low"].dropna()
     assert (gaps < 0).any()  # numbers stay numbers
+
+
+def test_texts_numbers_and_what_is_missing_are_read_back_as_they_were(tmp_path: Path):
+    texts = ["NA", "nan", "None", "007", "1e5", "-", "'", "''=x", "'-1", "'a", "@x", "x=1", None]
+    texts += ['a,"b"', " =1", "True", "-1.5"]
+    numbers = [-0.25, 0.0, np.nan, 1e-7] * 5
+    whole = [1437, None, 0, 10**12] * 5
+    table = pd.DataFrame({"reason": texts}).reindex(columns=list(results.RUNS))
+    table["error_rate"], table["n_train"] = numbers[: len(texts)], whole[: len(texts)]
+    table["n_train"] = table["n_train"].astype("Int64")
+    results.write_result(tmp_path / "runs.csv", table)
+    found = results.read_runs(tmp_path)
+    assert found["reason"].tolist() == [
+        each or pytest.approx(np.nan, nan_ok=True) for each in texts
+    ]
+    assert found["error_rate"].tolist() == pytest.approx(table["error_rate"].tolist(), nan_ok=True)
+    assert found["n_train"].equals(table["n_train"])
+    assert found["seed"].isna().all()
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    raw = [row["reason"] for row in rows]
+    assert [cell for cell in raw if cell and cell[0] in "=+-@\t\r"] == []
+    assert raw[:4] + raw[9:10] + raw[11:12] == ["NA", "nan", "None", "007", "'a", "x=1"]
+    assert (rows[0]["error_rate"], rows[0]["n_train"]) == ("-0.25", "1437")
+    ties = [True, None, False]
+    board = pd.DataFrame({"tied": ties, "rank": [1, None, 3]}).reindex(columns=results.LEADERBOARD)
+    for name in ("leaderboard", "history", "correlations", "recipes", "estimates", "rates"):
+        results.write_result(
+            tmp_path / f"{name}.csv", board if name == "leaderboard" else empty(name)
+        )
+    board = read_results(tmp_path).board
+    assert (board["tied"].dtype, board["rank"].dtype) == ("boolean", "Int64")
+    assert [None if pd.isna(each) else bool(each) for each in board["tied"]] == ties
+
+
+def empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(getattr(results, name.upper())))
 
 
 def test_the_same_records_give_the_same_bytes(study: Path):
