@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_column_like_is_valid_names_the_parts(tmp_path: Path) -> None:
 def test_there_may_be_one_csv_per_part_without_a_header(tmp_path: Path) -> None:
     touch(tmp_path, "jpg/1.jpg", "jpg/2.jpg")
     csv(tmp_path, "jpg/1.jpg 76\n", "train.txt")
-    csv(tmp_path, "jpg/2.jpg 3\n", "valid.txt")
+    csv(tmp_path, "jpg/2.jpg 3\njpg/3.jpg 5\n", "valid.txt")
     source = in_table(
         tmp_path,
         {"train": "train.txt", "valid": "valid.txt"},
@@ -121,6 +122,7 @@ def test_there_may_be_one_csv_per_part_without_a_header(tmp_path: Path) -> None:
         header=["file", "label"],
     )
     assert rows(source) == [("jpg/1.jpg", "train", "76"), ("jpg/2.jpg", "valid", "3")]
+    assert source.faults == [Fault("valid.txt row 2: jpg/3.jpg", "no such file")]
 
 
 def test_what_a_csv_and_its_folder_disagree_about_is_all_listed(tmp_path: Path) -> None:
@@ -226,6 +228,14 @@ def test_columns_of_yes_and_no_are_labels_however_they_are_written(tmp_path: Pat
     assert len(source.images) == 149
 
 
+def test_a_label_has_no_blanks_of_its_columns_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    cells = [{"f": "a.jpg", " oak": 1, "elm ": 0}, {"f": "b.jpg", " oak": 1, "elm ": 1}]
+    (tmp_path / "labels.json").write_text(json.dumps(cells))
+    source = in_table(tmp_path, "labels.json", file="f", label=[" oak", "elm "])
+    assert [image.labels for image in source.images] == [("oak",), ("oak", "elm")]
+
+
 def test_rows_of_one_image_are_put_together_or_are_a_fault(tmp_path: Path) -> None:
     table = pd.DataFrame(
         [
@@ -291,7 +301,7 @@ def test_a_column_of_a_few_repeated_words_may_be_the_label_and_measurements_are_
     assert not may(*["one"] * 10)
     assert not may(*["one"] * 9, "")  # an empty cell is no second one
     assert may("1", "2.0", "1", "2.0", "1", "2.0", "3")
-    assert not may("1.5", "2.0", "1.5", "2.0", "1.5", "2.0", "3")
+    assert not may("2.0", "1.5", "2.0", "1.5", "2.0", "1.5", "3")
     assert not may("-0.25", "1", "1", "1", "1")
 
 
