@@ -22,6 +22,8 @@ from pipeline.timm_results.imagenet import (
 from pipeline.timm_results.published_tables import (
     OTHER_SETS,
     Setup,
+    Source,
+    damaged_file,
     parse_cells,
     read_accuracy,
     read_benchmark,
@@ -128,6 +130,44 @@ def test_a_table_is_known_by_the_hash_of_its_bytes_and_its_rows(shared: Path) ->
         found = table_file(content, path.name)
         assert found.sha256 == hashlib.sha256(content).hexdigest()
         assert found.rows == len(pd.read_csv(path))
+
+
+def test_the_first_table_that_is_not_as_fetched_is_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv", "c.csv", "notes.txt"):
+        (tmp_path / name).write_text(f"model\n{name}\n")
+    files = {name: table_file((tmp_path / name).read_bytes(), name) for name in ("a.csv", "b.csv")}
+
+    def damaged(names: str) -> str | None:
+        known = {name: each for name, each in files.items() if name in names}
+        return damaged_file(tmp_path, Source("timm", "-", None, None, known))
+
+    assert damaged("a.csv b.csv") == "c.csv"  # which nobody fetched
+    assert damaged("b.csv") == "a.csv"
+    (tmp_path / "c.csv").unlink()
+    assert damaged("a.csv b.csv") is None
+    (tmp_path / "b.csv").write_text("model\nchanged\n")
+    assert damaged("a.csv b.csv") == "b.csv"
+    (tmp_path / "a.csv").unlink()
+    assert damaged("a.csv b.csv") == "a.csv"
+
+
+def test_a_cell_or_a_file_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    def rows(n_characters: int, n_bytes: int = 0) -> int:
+        content = b"model,note\nnet," + b"x" * n_characters + b"\n"
+        return len(parse_cells(content + b"\n" * (n_bytes - len(content)), "t.csv")[1])
+
+    assert rows(1000) == 1
+    with pytest.raises(PipelineError, match=r"t.csv: line 2 has a cell of more than 1000 char"):
+        rows(1001)
+    assert rows(1, 32 * 1024**2) == 1
+    with pytest.raises(PipelineError, match=r"t.csv: more than 32 MiB; not one of timm's tables"):
+        rows(1, 32 * 1024**2 + 1)
+    with pytest.raises(PipelineError, match=r"t.csv: no rows; it is empty or cut off"):
+        parse_cells(b"model,note\n", "t.csv")
+    for row, n in (("net", 1), ("net,x,y", 3)):
+        message = f"t.csv: row 2 has {n} cells, the header has 2"
+        with pytest.raises(PipelineError, match=message):
+            parse_cells(f"model,note\nnet,x\n{row}\n".encode(), "t.csv")
 
 
 def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
