@@ -236,6 +236,32 @@ def test_a_label_has_no_blanks_of_its_columns_name(tmp_path: Path) -> None:
     assert [image.labels for image in source.images] == [("oak",), ("oak", "elm")]
 
 
+def test_what_a_table_names_is_no_fault_of_the_folders_beside_it(tmp_path: Path) -> None:
+    touch(tmp_path, "oak/1.jpg", "elm/2.jpg", "more/deep/a.jpg", "other/deep/b.jpg")
+    csv(tmp_path, "f,y\nmore/deep/a.jpg,oak\n")
+    source = in_table(tmp_path, "labels.csv", file="f", label="y", layout="{label}")
+    assert rows(source) == [
+        ("more/deep/a.jpg", None, "oak"),
+        ("elm/2.jpg", None, "elm"),
+        ("oak/1.jpg", None, "oak"),
+    ]
+    assert source.faults == [Fault("other/deep/b.jpg", "does not lie as {label} says")]
+
+
+def test_a_test_part_without_a_label_is_not_used_and_is_no_fault(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    text = "f,y,split\na.jpg,oak,train\nb.jpg,elm,valid\nc.jpg,,test\nd.jpg,,test\n"
+    for wanted, of_test, unlabelled in (
+        (text, [], ["c.jpg", "d.jpg"]),
+        (text.replace("c.jpg,", "c.jpg,oak"), [("oak",), ()], []),  # then one label is missing
+    ):
+        csv(tmp_path, wanted)
+        source = in_table(tmp_path, "labels.csv", file="f", label="y", part="split")
+        assert [image.labels for image in source.images] == [("oak",), ("elm",), *of_test]
+        assert source.unlabelled == unlabelled
+        assert source.faults == []
+
+
 def test_rows_of_one_image_are_put_together_or_are_a_fault(tmp_path: Path) -> None:
     table = pd.DataFrame(
         [
