@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 from study_fakes import LITE, write_imagenet, write_run, write_study
 from test_report import Page, paths
@@ -31,6 +32,7 @@ from pipeline.mistakes.answers import (
     shared_mistakes,
     unanimous_mistakes,
     worst,
+    write_thumbnail,
     wrong_for_all,
 )
 from pipeline.mistakes.tables import read_mistakes
@@ -97,6 +99,24 @@ def test_a_label_that_no_image_has_has_no_numbers_and_a_threshold_of_a_half() ->
     rows = by_tag(answers_of("multi", np.zeros((9, 3)), [np.zeros((9, 3), np.uint8)]), CLASSES)
     assert rows[["precision", "recall", "f2"]].isna().all(axis=None)
     assert rows["threshold_f2"].tolist() == [0.5] * 3
+
+
+def test_of_thresholds_that_are_as_good_the_nearest_to_a_half_counts() -> None:
+    truth = np.array([[1, 1, 1], [0, 0, 0]], dtype=np.float32)
+    sure = np.array([[255, 77, 230], [0, 26, 179]], dtype=np.uint8)  # 0.30 and 0.90 at the least
+    rows = by_tag(answers_of("multi", truth, [sure]), CLASSES)
+    assert rows["threshold_f2"].tolist() == [0.5, 0.3, 0.72]
+
+
+def test_the_only_image_of_a_class_may_be_taken_for_another() -> None:
+    rows = by_class(single([0, 1], [(0, 255), (2, 200)]), CLASSES)
+    assert rows["taken_for_share"].tolist() == [0, 1, 0]
+    assert rows["taken_for"].dropna().to_dict() == {1: "c"}
+
+
+def test_mistakes_that_are_as_sure_come_in_the_order_of_the_images() -> None:
+    rows = worst(single([0] * 200, [(1, 200)] * 200), CLASSES, 150)
+    assert [row["image"] for row in rows] == list(range(150))
 
 
 def test_calibrated_answers_lie_on_the_diagonal_and_sure_wrong_ones_do_not() -> None:
@@ -225,6 +245,13 @@ def test_a_label_over_several_runs_is_that_of_all_their_answers_together() -> No
         )
         ends = np.quantile(5 * hits / (5 * hits + 4 * missed + made_up), [0.025, 0.975])
         assert [row["f2_low"], row["f2_high"]] == pytest.approx(ends.tolist(), abs=0.025)
+        said = answers.probability[:, :, label] > 0.5
+        counts = np.stack([(said & answers.truth[:, label]).sum(axis=0), said.sum(axis=0)])
+        again = np.random.default_rng(0).multinomial(n_images, [1 / n_images] * n_images, size=1000)
+        hits, told = again @ counts[0], again @ counts[1]
+        f2 = 5 * hits / (4 * 3 * (again @ answers.truth[:, label]) + told)
+        found = np.quantile(f2, [0.025, 0.975])  # of the very draws
+        assert [row["f2_low"], row["f2_high"]] == pytest.approx(found.tolist())
         scores = np.array([fbeta_score(truth, sure > step, beta=2) for step in steps])
         best = steps[np.isclose(scores, scores.max(), atol=1e-9)]
         nearest = best[np.abs(best - 0.5).argmin()]
@@ -307,9 +334,24 @@ def test_of_several_labels_an_image_is_shown_with_the_one_that_is_farthest_off()
         assert row["probability"] == pytest.approx(expected.off, abs=1e-6)
         assert row["wrong_runs"] == row["answer_runs"] == expected.wrong
         assert row["runs"] == 3
+    every = [row["image"] for row in worst(answers, CLASSES, 500)]
+    assert every == table["image"].tolist()  # without those that are right, however unsure
     everyone = [row["image"] for row in unanimous_mistakes(runs, CLASSES, 500)]
     assert set(everyone) == set(np.flatnonzero((wrong == 3).any(axis=1)))
     assert wrong_for_all(runs).tolist() == (wrong == 3).tolist()
+
+
+def test_a_thumbnail_is_the_image_of_the_row(tmp_path: Path) -> None:
+    data = open_prepared(write_squares(tmp_path / "squares"))
+    for row in (0, 3):
+        write_thumbnail(data, SIZE, "squish", row, tmp_path / "thumbnails" / f"{row}.jpg")
+        with Image.open(tmp_path / "thumbnails" / f"{row}.jpg") as image:
+            assert (image.format, image.size) == ("JPEG", (min(SIZE, 96), min(SIZE, 96)))
+            found = np.asarray(image, dtype=float)
+        expected = np.asarray(data.array(SIZE, "squish")[[row]][0], dtype=float)
+        assert found.shape == (*expected.shape[1:], 3)
+        bright = found.mean(axis=2).ravel(), expected.mean(axis=0).ravel()
+        assert np.corrcoef(*bright)[0, 1] > 0.7  # a small JPEG of noise
 
 
 KINDS = ("single", "multi")
