@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from study_fakes import LITE, write_imagenet, write_run, write_study
 
 from pipeline.aggregate.__main__ import headline
+from pipeline.aggregate.__main__ import main as aggregate
 from pipeline.aggregate.leaderboard import leaderboard
 from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
-from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.recommend.choice import Choice, certainty, choose, reason, recommended_row
 from pipeline.recommend.limits import Asked
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
@@ -624,3 +626,22 @@ def test_how_sure_an_answer_is_has_its_interval_seeds_and_a_likelier_model() -> 
     chance = " It is no better than chance: the recipe is wrong, and the order means nothing."
     assert told(*three, chance_error_rate=0.1).endswith(chance)
     assert not told(*three, chance_error_rate=0.101).endswith(chance)
+
+
+def test_a_dataset_without_a_finished_run_is_not_named_as_one_that_has_some(tmp_path: Path) -> None:
+    write_study(tmp_path, datasets=["digits", "digitz"])
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, error in zip(LITE, (0.1, 0.2, 0.05), strict=True):
+        write_run(tmp_path / "runs", model, 0, error)
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate(*(tmp_path / name for name in names))
+    for asked in ("digitz", "digit"):
+        with pytest.raises(PipelineError, match=r"has no finished run of it.*mean digits") as told:
+            recommended_row(tmp_path / "results", asked)
+        assert "mean digitz" not in str(told.value)
+    row = recommended_row(tmp_path / "results", "digits")
+    assert (row["model"], row["recipe"], row["ranked_as"]) == (LITE[2], "quickstart", "quickstart")
+    row = recommended_row(tmp_path / "results", "digits", LITE[1])
+    assert (row["model"], row["error_rate_mean"]) == (LITE[1], 0.2)
+    with pytest.raises(PipelineError, match="model 'lite': no finished run on digits"):
+        recommended_row(tmp_path / "results", "digits", "lite")
