@@ -371,6 +371,16 @@ def test_a_failed_run_of_unknown_settings_mixes_with_nothing(study: Path):
     assert table.loc[LITE[1], ["n", "n_failed"]].tolist() == [1, 1]
 
 
+def test_what_a_record_does_not_say_differs_from_nothing(study: Path):
+    data = {"kind": "single", "n_train": 1437, "n_valid": 360}
+    for seed in (0, 1):
+        for model in LITE:
+            silent = {} if seed else {"data": data, "weights": {"source": "wheel"}, "versions": {}}
+            silent |= {} if seed else {"config": {"image_size": 64}}
+            write_run(study / "runs", model, seed, 0.1, **silent)
+    assert board(study)["n"].tolist() == [2, 2, 2]
+
+
 def test_a_record_copied_to_another_cell_is_refused(study: Path):
     text = (study / "runs/digits" / LITE[0] / "quickstart/0.json").read_text()
     (study / "runs/digits" / LITE[0] / "quickstart/1.json").write_text(text)

@@ -441,7 +441,18 @@ def test_a_part_is_named_by_a_columns_name_or_by_its_cells() -> None:
         ("phase", ["train", "valid"] * 6),
     ):
         assert meant(label=labels, **{name: cells})["part"] == name
+    told_of = meaning(table_with({"label": labels, "split": parts, "site": ["x", "y"] * 6}))
+    assert told_of is not None
+    assert told_of.evidence == [
+        "column file names 12 of 12 rows' images",
+        "column split names the part",
+        "column site keeps its 2 groups of images whole",
+        "column label gives the label",
+    ]
     assert meant(label=labels, split=parts, phase=parts)["part"] == "split"
+    assert meant(label=labels, anything=["train", "test"] * 6)["part"] == "anything"
+    vehicles = meant(vehicle=["train", "bus"] * 6)  # a train is no part where there is no other
+    assert vehicles == {"label": "vehicle", "kind": "single"}
     for name, cells, said in (
         ("fold", ["0", "1", "2"] * 4, "0, 1, 2 names no part"),
         ("split", ["train", "hold-out"] * 6, "hold-out names no part"),
@@ -468,6 +479,7 @@ def test_the_label_is_the_column_that_the_others_follow_from() -> None:
     with pytest.raises(Unclear, match="columns class, label could each be the label"):
         meant(**{"class": genus, "label": ["small", "tall", "tall", "small"] * 3})
     assert meant(**{"class": [""] * 12, "note": species})["label"] == "note"
+    assert meant(kind=ids, kind_code=ids)["label"] == "kind"  # numbers alone that say the same
     with pytest.raises(Unclear, match="which column is the label"):
         meant(note=species, colour=["red", "red", "blue"] * 4)
     assert meant(number=ids, name=["x", "y", "z", "w"] * 3, note=[""] * 12) is not None

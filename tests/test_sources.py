@@ -263,13 +263,13 @@ def test_a_test_part_without_a_label_is_not_used_and_is_no_fault(tmp_path: Path)
 
 
 def test_an_image_that_another_table_lists_without_a_label_is_no_fault(tmp_path: Path) -> None:
-    touch(tmp_path, "in/a.jpg", "in/b.jpg", "in/c.jpg", "in/d.jpg", "in/e 1.jpg")
+    touch(tmp_path, *(f"in/{name}.jpg" for name in ("a", "b", "c", "d", "e 1", "g", "h")))
     csv(tmp_path, "f,y\na.jpg,oak\nb.jpg,elm\n")
-    csv(tmp_path, "c.jpg 0.25\nA 0.5\ne 1.jpg\n", "test.txt")  # without a header
+    csv(tmp_path, "c.jpg 0.25\nA 0.5\ne 1.jpg\nG.JPG\nh.png\n", "test.txt")  # without a header
     lists = {"path": "in/{}", "unlabelled": ["test.txt"]}
     source = in_table(tmp_path, "labels.csv", file="f", label="y", **lists)
     assert rows(source) == [("in/a.jpg", None, "oak"), ("in/b.jpg", None, "elm")]
-    assert source.unlabelled == ["in/c.jpg", "in/e 1.jpg"]
+    assert source.unlabelled == [f"in/{name}.jpg" for name in ("c", "e 1", "g", "h")]
     assert source.faults == [Fault("in/d.jpg", "not in labels.csv")]
 
 
