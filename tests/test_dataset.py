@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import __main__ as dataset
-from pipeline.dataset import arrays
+from pipeline.dataset import arrays, checks
 from pipeline.dataset.__main__ import main, prepare
 from pipeline.dataset.checks import Faulty, Policy, choose, look_at, read_config, suspicious
 from pipeline.dataset.images import crop, decode, squish
@@ -485,6 +485,32 @@ def test_a_look_decodes_a_few_and_compares_the_bytes_of_all(tmp_path: Path) -> N
             "are scaled",
         ]
     )
+
+
+def test_only_files_of_one_size_are_read_and_only_so_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {"a": b"12345", "b": b"12345", "c": b"x" * 40, "d": b"x" * 40, "e": b"alone"[:4]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    read = []
+    found = [Found(name, ("oak",)) for name in contents]
+    source = Source(found, lambda file: read.append(file) or contents[file])
+    for most, expected in ((91, ["a", "b", "c", "d"]), (90, ["a", "b"]), (10, [])):
+        monkeypatch.setattr(checks, "MOST_READ", most)
+        read.clear()
+        equal, hashes = checks._equal_files(source, found, tmp_path)
+        assert read == expected
+        assert [image.file for same in equal for image in same] == expected
+        assert [bool(digest) for digest in hashes] == [name in expected for name in contents]
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "images"])
+def test_a_key_that_a_dataset_must_have_is_named(pictures: Path, tmp_path: Path, key: str) -> None:
+    config = config_of(pictures, tmp_path / "out")
+    config.dataset = {name: value for name, value in config.dataset.items() if name != key}
+    with pytest.raises(PipelineError, match=rf"^dataset\.{key} is missing in conf/dataset/"):
+        read_config(config)
 
 
 def test_the_same_picture_in_two_parts_is_told(

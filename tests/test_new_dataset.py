@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +418,15 @@ def test_images_of_several_rows_have_several_labels_from_a_tenth_of_them_on(
             beside = [cells[at % 2] for at in range(115)]
             with pytest.raises(Unclear, match=said):
                 meant(**table, **{name: beside})
+
+
+def test_rows_that_name_no_image_do_not_make_a_label_one_of_several() -> None:
+    table = table_with({"label": ["oak", "elm", "oak", "elm", "oak", "ash", "yew"]})
+    files = (*table.file_column.of_row[:5], None, None)
+    found = meaning(replace(table, file_column=FileColumn("file", {}, files, 3)))
+    assert found is not None
+    assert (found.kind, found.keys.get("rows")) == ("single", None)
+    assert found.evidence[0] == "column file names 5 of 7 rows' images"
 
 
 def test_a_group_is_the_first_kind_of_name_whose_cells_repeat() -> None:

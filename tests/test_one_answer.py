@@ -589,6 +589,7 @@ def test_the_quickest_that_may_be_the_best_is_named_as_far_as_times_are_known() 
     assert told(30.0, 40.0, None) == also
     assert told(None, None, None) == told(30.0, 20.0, 10.0, tied=(True, False, False)) == ""
     assert told(30.0, 20.0, 10.0, tied=(True, True, False)).endswith(is_m1)
+    assert told(None, 20.0, 30.0, **{AT_MOST: 5.0}) == ""  # the first, but how quick is not known
     elsewhere = {"estimated_seconds": [9.0, 8.0, 7.0], "estimated_on": "rtx3090"}
     rows = board_of(*({"error_rate_mean": 0.1 + at / 100} for at in range(3))).assign(**elsewhere)
     text = reason(choose(rows, runs_of_board(rows), []))

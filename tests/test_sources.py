@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.hugging_face import huggingface
-from pipeline.dataset.label_tables import in_table, is_grade, may_be_label, part_of
+from pipeline.dataset.label_tables import in_table, is_grade, is_number, may_be_label, part_of
 from pipeline.dataset.sources import Fault, Found, Source, by_name, in_class_folders
 
 
@@ -340,6 +340,12 @@ def test_a_column_of_a_few_repeated_words_may_be_the_label_and_measurements_are_
     assert may("1", "2.0", "1", "2.0", "1", "2.0", "3")
     assert not may("2.0", "1.5", "2.0", "1.5", "2.0", "1.5", "3")
     assert not may("-0.25", "1", "1", "1", "1")
+
+
+def test_numbers_may_have_a_sign_and_decimals_and_empty_cells_beside_them() -> None:
+    assert is_number(["1", " -2 ", "3.50", ""])
+    for other in ("1.", ".5", "1e5", "a", "1 2", "--1"):
+        assert not is_number(["1", other])
 
 
 def test_numbers_of_three_classes_in_a_row_are_grades_and_counts_are_none() -> None:
