@@ -424,6 +424,8 @@ def test_rows_that_name_no_image_do_not_make_a_label_one_of_several() -> None:
     table = table_with({"label": ["oak", "elm", "oak", "elm", "oak", "ash", "yew"]})
     files = (*table.file_column.of_row[:5], None, None)
     found = meaning(replace(table, file_column=FileColumn("file", {}, files, 3)))
+    again = {"file": [*"abcde", "a", "b"], "label": ["oak", "elm", "oak", "elm", "ash", "", ""]}
+    assert meant(**again)["kind"] == "single"  # nor do those without a label
     assert found is not None
     assert (found.kind, found.keys.get("rows")) == ("single", None)
     assert found.evidence[0] == "column file names 5 of 7 rows' images"
@@ -486,6 +488,10 @@ def test_the_label_is_the_column_that_the_others_follow_from() -> None:
     found = meaning(table_with({"label": species, "class": genus}))
     assert found is not None
     assert "column class follows from label (--label 'class' for it)" in found.evidence
+    for other in (["tree"] * 12, ids):  # says nothing, says the same
+        alone = meaning(table_with({"label": species, "class": other}))
+        assert alone is not None
+        assert not any("follows" in each for each in alone.evidence)
     with pytest.raises(Unclear, match="columns class, label could each be the label"):
         meant(**{"class": genus, "label": ["small", "tall", "tall", "small"] * 3})
     assert meant(**{"class": [""] * 12, "note": species})["label"] == "note"
