@@ -487,6 +487,14 @@ def test_a_look_decodes_a_few_and_compares_the_bytes_of_all(tmp_path: Path) -> N
     )
 
 
+def test_one_peculiar_image_is_told_in_the_singular(pictures: Path) -> None:
+    photo(2).convert("RGBA").save(pictures / "cat/2.jpg", "PNG")
+    found = [Found(f"cat/{number}.jpg", ("cat",)) for number in range(5)]
+    source = Source(found, lambda file: (pictures / file).read_bytes())
+    look = look_at(source, "single", pictures, {})
+    assert (look.faults, look.odd) == ([], ["1 of 5 images looked at is transparent"])
+
+
 def test_only_files_of_one_size_are_read_and_only_so_many_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
