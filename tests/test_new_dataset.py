@@ -511,8 +511,8 @@ def test_columns_of_zeros_and_ones_are_one_label_where_no_row_has_two() -> None:
     rows = {"oak": ["1", "0", "0"] * 4, "elm": ["0", "1", "0"] * 4, "ash": ["0", "0", "1"] * 4}
     assert meant(**rows) == {"label": ["oak", "elm", "ash"], "kind": "single"}
     assert meant(oak=rows["oak"], elm=rows["elm"])["kind"] == "single"  # some rows have none
-    assert meant(oak=["1 ", "0", "1.0"], elm=["0", " 1", "0.0"])["kind"] == "single"
-    assert meant(oak=["1 ", "0", "1.0"], elm=["0", " 1", " 1"])["kind"] == "multi"
+    assert meant(oak=["1 ", "0", "0"], elm=["0", " 1", "0"])["kind"] == "single"
+    assert meant(oak=["1 ", "0", "0"], elm=[" 1", " 1", "0"])["kind"] == "multi"
     assert meant(**rows, yew=["1", *["0"] * 11])["kind"] == "multi"
     assert meant(oak=["0"] * 12, elm=["0"] * 12)["kind"] == "multi"  # no row has any
     # beside them a column of words, which of both are the labels?
