@@ -120,6 +120,8 @@ def test_a_spread_is_pooled_with_ten_degrees_of_freedom_of_the_assumed_one() -> 
     assert found.phi == pytest.approx((10 * 0.8**2 / 400 + squares) / 13)
     assert found.sd(np.array([0.3])) == pytest.approx(np.sqrt(found.phi * 0.3 * 0.7))
     assert (found.sd(np.array([0.0, 1.0])) > 0).all()
+    skewed = 2 * np.var([0.30, 0.20, 0.22], ddof=1) / (0.24 * 0.76)  # around the mean
+    assert run_spread([[0.30, 0.20, 0.22]], 400).phi == pytest.approx((0.016 + skewed) / 12)
 
 
 def test_a_fit_that_the_runs_alone_show_to_be_worse_leaves_when_it_is_shown() -> None:
@@ -629,6 +631,16 @@ def test_a_prior_of_others_has_the_coefficients_of_one_regression_with_their_own
     _, probed = prior.levels
     assert probed.mean[0] == pytest.approx(np.mean(offsets))
     assert probed.variance[0] * probed.residual**2 == pytest.approx(np.var(offsets) + 1 / 3)
+
+
+def test_four_fits_of_a_dataset_tell_something_and_three_nothing() -> None:
+    start, x = assumed_prior(1, 1), np.array([[-1.0], [0.0], [1.0], [2.0]])
+    for n, tells in ((4, True), (3, False)):
+        fits = OtherDataset(x[:n], np.full((n, 1), np.nan), 3 * x[:n, 0])
+        prior = learned_prior([fits], start)
+        assert (prior.levels[0].mean[1] > 0.1) == tells
+        assert prior.levels[1] is start.levels[1]
+        assert prior.learned == n
 
 
 def test_what_is_learned_is_as_uncertain_as_single_datasets_differ() -> None:
