@@ -1,5 +1,6 @@
 """Stage `aggregate`: from records to tables, and what it refuses to mix."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from scipy import stats
 from study_fakes import CPU, LITE, write_failure, write_imagenet, write_run, write_study
 
+from pipeline import results
 from pipeline.aggregate import __main__ as aggregate
 from pipeline.core.errors import PipelineError
 from pipeline.results import read_results
@@ -130,6 +132,9 @@ def test_pictures_in_two_parts_are_a_doubt_about_every_model(study: Path):
     table = read_results(study / "results").board
     assert [split_doubts(cell)[-1] for cell in table["doubts"]] == [text] * 3
     assert json.loads((study / "metrics/digits.json").read_text())["doubts"].endswith(text)
+    (study / "data/digits/meta.json").unlink()  # as in a clone without the prepared datasets
+    aggregate.main(*(study / name for name in names), datasets=study / "data")
+    assert not read_results(study / "results").board["doubts"].str.contains(text).any()
     (study / "data/digits/meta.json").write_text("{")
     with pytest.raises(PipelineError, match=r"data: a damaged meta.json .*: run `dvc repro`"):
         aggregate.main(*(study / name for name in names), datasets=study / "data")
@@ -138,6 +143,119 @@ def test_pictures_in_two_parts_are_a_doubt_about_every_model(study: Path):
 def test_the_score_is_computed_per_run_and_then_averaged(study: Path):
     expected = (0.10 * (20 + 80) + 0.12 * (21 + 80)) / 2
     assert board(study).loc[LITE[0], "score_mean"] == pytest.approx(expected)
+
+
+def write_gpu_runs(folder: Path) -> pd.DataFrame:
+    """Three seeds of each model as a GPU leaves them, one run warm, one failed and one never made;
+    and what is in the records, a row each by model and seed.
+    """
+    write_study(folder, seeds=[0, 1, 2])
+    rng = np.random.default_rng(3)
+    data = {
+        **{"fingerprint": "print-of-digits", "kind": "single", "chance_error_rate": 0.9},
+        **{"n_train": 1437, "n_valid": 360, "n_test": 300},
+    }
+    for model in LITE:
+        for seed in range(3):
+            wrong, on_test = rng.integers(10, 60, size=2)
+            start_up, steady, pace, *sizes = rng.uniform(1, 90, size=7).round(3)
+            names = ("reserved", "allocated")
+            cost = {
+                **{f"peak_memory_{name}_gib": gib for name, gib in zip(names, sizes, strict=False)},
+                **{"fit_seconds": start_up + steady, "start_up_seconds": start_up},
+                **{"steady_fit_seconds": steady, "seconds_per_epoch": steady / 2},
+                **{"images_per_second": pace, "peak_rss_gib": sizes[2], "energy_wh": sizes[3]},
+                "warm": (model, seed) == (LITE[1], 2),
+            }
+            write_run(
+                folder / "runs",
+                model,
+                seed,
+                float(np.float32(wrong / 360)),  # records have errors in single precision
+                test_metrics={"error_rate": float(np.float32(on_test / 300))},
+                cost=cost,
+                data=data,
+                device={"kind": "cuda", "name": "Some GPU", "shared": False, "threads": 4},
+                versions={"torch": "2.15.0", "cuda": None, "timm": "1.0.31"},
+                weights={"source": "hub", "origin": f"timm/{model}", "sha256": f"sha-of-{model}"},
+                started_at=f"2026-11-22T12:0{seed}:00+00:00",
+            )
+    write_failure(folder / "runs", LITE[0], 1, "out of memory", data=data)
+    records = [json.loads(path.read_text()) for path in (folder / "runs").rglob("*.json")]
+    (folder / "runs/digits" / LITE[2] / "quickstart/0.json").unlink()
+    return pd.json_normalize(records).set_index(["model", "seed"]).sort_index()
+
+
+def test_a_row_of_the_runs_has_what_is_in_its_record(study: Path):
+    flat = write_gpu_runs(study)
+    runs = read_results(run(study)).runs.set_index(["model", "seed"])
+    assert runs.index.tolist() == [(model, seed) for model in LITE for seed in range(3)]
+    assert runs["status"].tolist() == ["ok", "failed", *["ok"] * 4, "missing", "ok", "ok"]
+    assert runs.loc[LITE[0], "reason"].tolist()[1] == "out of memory"
+    done = runs[runs["status"] == "ok"]
+    flat = flat.loc[done.index]
+    for column, source in {
+        **{"fit_seconds": "cost.fit_seconds", "steady_fit_seconds": "cost.steady_fit_seconds"},
+        **{"seconds_per_epoch": "cost.seconds_per_epoch", "energy_wh": "cost.energy_wh"},
+        **{"images_per_second": "cost.images_per_second", "peak_rss_gib": "cost.peak_rss_gib"},
+        **{"peak_memory_gib": "cost.peak_memory_reserved_gib"},
+        **{"peak_memory_allocated_gib": "cost.peak_memory_allocated_gib"},
+        **{"valid_loss": "metrics.valid_loss", "train_loss": "metrics.train_loss"},
+        **{"n_train": "data.n_train", "n_valid": "data.n_valid", "n_test": "data.n_test"},
+        **{"chance_error_rate": "data.chance_error_rate", "image_size": "config.image_size"},
+    }.items():
+        assert done[column].tolist() == flat[source].tolist(), column
+    for column, source in {
+        **{"weights_source": "weights.source", "weights_origin": "weights.origin"},
+        **{"weights_sha256": "weights.sha256", "started_at": "started_at"},
+        **{"data_fingerprint": "data.fingerprint", "data_kind": "data.kind"},
+    }.items():
+        assert done[column].tolist() == flat[source].tolist(), column
+    assert (
+        done["error_rate"].tolist() == ((flat["metrics.error_rate"] * 360).round() / 360).tolist()
+    )
+    on_test = (flat["test_metrics.error_rate"] * 300).round() / 300
+    assert done["test_error_rate"].tolist() == on_test.tolist()
+    assert done["accuracy"].tolist() == pytest.approx((1 - done["error_rate"]).tolist())
+    assert done["fbeta2"].isna().all()
+    start_up = flat["cost.start_up_seconds"].mask(flat["cost.warm"].astype(bool))
+    assert done["start_up_seconds"].tolist() == pytest.approx(start_up.tolist(), nan_ok=True)
+    assert start_up.isna().sum() == 1
+    score = done["error_rate"] * (flat["cost.steady_fit_seconds"] + 80)
+    assert done["score"].tolist() == pytest.approx(score.tolist())
+    assert set(done["device"]) == {"Some GPU"}
+    assert set(done["versions"]) == {"timm 1.0.31, torch 2.15.0"}
+    assert set(runs["family"]) == {"efficientnet"}
+    assert done["not_timed"].isna().all()
+    gone = runs.loc[LITE[2]].iloc[0].drop(["dataset", "recipe", "family", "status"])
+    assert gone.isna().all()
+
+
+def test_times_memory_and_energy_are_those_of_pandas_over_the_runs(study: Path):
+    flat = write_gpu_runs(study).drop([(LITE[0], 1), (LITE[2], 0)])
+    flat["wrong"] = (flat["metrics.error_rate"] * 360).round()
+    flat["score"] = flat["wrong"] / 360 * (flat["cost.steady_fit_seconds"] + 80)
+    flat["start_up"] = flat["cost.start_up_seconds"].mask(flat["cost.warm"].astype(bool))
+    by_model = flat.groupby("model")
+    table = board(study).loc[LITE]
+    for column, expected in {
+        "n": by_model.size(),
+        "n_timed": by_model.size(),
+        "error_rate_mean": by_model["wrong"].sum() / by_model.size() / 360,
+        "error_rate_sd": by_model["wrong"].std() / 360,
+        "steady_fit_seconds_median": by_model["cost.steady_fit_seconds"].median(),
+        "steady_fit_seconds_sd": by_model["cost.steady_fit_seconds"].std(),
+        "start_up_seconds_median": by_model["start_up"].median(),
+        "images_per_second_median": by_model["cost.images_per_second"].median(),
+        "energy_wh_median": by_model["cost.energy_wh"].median(),
+        "peak_memory_gib_max": by_model["cost.peak_memory_reserved_gib"].max(),
+        "peak_rss_gib_max": by_model["cost.peak_rss_gib"].max(),
+        "score_mean": by_model["score"].mean(),
+    }.items():
+        assert table[column].tolist() == pytest.approx(expected.loc[LITE].tolist()), column
+    assert table[["n_failed", "n_missing"]].to_numpy().tolist() == [[1, 0], [0, 0], [0, 1]]
+    assert table[["n_train", "n_valid"]].to_numpy().tolist() == [[1437, 360]] * 3
+    assert set(table["device"]) == {"Some GPU"}
 
 
 def test_the_gap_to_the_best_is_paired_by_seed_and_has_an_interval(study: Path):
@@ -251,6 +369,16 @@ def test_a_failed_run_of_unknown_settings_mixes_with_nothing(study: Path):
     write_failure(study / "runs", LITE[1], 1, "no metrics", config=unknown)
     table = board(study)
     assert table.loc[LITE[1], ["n", "n_failed"]].tolist() == [1, 1]
+
+
+def test_what_a_record_does_not_say_differs_from_nothing(study: Path):
+    data = {"kind": "single", "n_train": 1437, "n_valid": 360}
+    for seed in (0, 1):
+        for model in LITE:
+            silent = {} if seed else {"data": data, "weights": {"source": "wheel"}, "versions": {}}
+            silent |= {} if seed else {"config": {"image_size": 64}}
+            write_run(study / "runs", model, seed, 0.1, **silent)
+    assert board(study)["n"].tolist() == [2, 2, 2]
 
 
 def test_a_record_copied_to_another_cell_is_refused(study: Path):
@@ -383,6 +511,43 @@ def test_no_text_in_a_table_is_a_formula_and_all_is_read_back_as_it_was(study: P
     assert read_results(results).runs["reason"].iloc[0] == reason
     gaps = pd.read_csv(results / "leaderboard.csv")["gap_low"].dropna()
     assert (gaps < 0).any()  # numbers stay numbers
+
+
+def test_texts_numbers_and_what_is_missing_are_read_back_as_they_were(tmp_path: Path):
+    texts = ["NA", "nan", "None", "007", "1e5", "-", "'", "''=x", "'-1", "'a", "@x", "x=1", None]
+    texts += ['a,"b"', " =1", "True", "-1.5"]
+    numbers = [-0.25, 0.0, np.nan, 1e-7] * 5
+    whole = [1437, None, 0, 10**12] * 5
+    table = pd.DataFrame({"reason": texts}).reindex(columns=list(results.RUNS))
+    table["error_rate"], table["n_train"] = numbers[: len(texts)], whole[: len(texts)]
+    table["n_train"] = table["n_train"].astype("Int64")
+    results.write_result(tmp_path / "runs.csv", table)
+    found = results.read_runs(tmp_path)
+    assert found["reason"].tolist() == [
+        each or pytest.approx(np.nan, nan_ok=True) for each in texts
+    ]
+    assert found["error_rate"].tolist() == pytest.approx(table["error_rate"].tolist(), nan_ok=True)
+    assert found["n_train"].equals(table["n_train"])
+    assert found["seed"].isna().all()
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    raw = [row["reason"] for row in rows]
+    assert [cell for cell in raw if cell and cell[0] in "=+-@\t\r"] == []
+    assert raw[:4] + raw[9:10] + raw[11:12] == ["NA", "nan", "None", "007", "'a", "x=1"]
+    assert (rows[0]["error_rate"], rows[0]["n_train"]) == ("-0.25", "1437")
+    ties = [True, None, False]
+    board = pd.DataFrame({"tied": ties, "rank": [1, None, 3]}).reindex(columns=results.LEADERBOARD)
+    for name in ("leaderboard", "history", "correlations", "recipes", "estimates", "rates"):
+        results.write_result(
+            tmp_path / f"{name}.csv", board if name == "leaderboard" else empty(name)
+        )
+    board = read_results(tmp_path).board
+    assert (board["tied"].dtype, board["rank"].dtype) == ("boolean", "Int64")
+    assert [None if pd.isna(each) else bool(each) for each in board["tied"]] == ties
+
+
+def empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(getattr(results, name.upper())))
 
 
 def test_the_same_records_give_the_same_bytes(study: Path):

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from PIL import Image
 from pipeline.configuration import hydra_app
 from pipeline.core.errors import PipelineError
 from pipeline.dataset import __main__ as dataset
-from pipeline.dataset import arrays
+from pipeline.dataset import arrays, checks
 from pipeline.dataset.__main__ import main, prepare
-from pipeline.dataset.checks import Faulty, read_config
+from pipeline.dataset.checks import Faulty, Policy, choose, look_at, read_config, suspicious
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
-from pipeline.dataset.sources import Fault
+from pipeline.dataset.sources import Fault, Found, Source
+from pipeline.dataset.splits import Split
 from pipeline.finetune.__main__ import describe
 
 
@@ -344,6 +346,179 @@ def test_a_label_outside_the_listed_classes_is_a_fault(pictures: Path, tmp_path:
     data = prepared(pictures, tmp_path / "out", classes=["dog", "cat"], bad="drop")
     assert data.classes == ["dog", "cat"], "in the order of the list"
     assert pd.read_csv(tmp_path / "out/rejected.csv")["reason"].tolist() == ["unknown label 'yeti'"]
+
+
+def some_bad(rng: np.random.Generator) -> tuple[list[Found], list[str]]:
+    """150 images of one to three labels, a few rare or none; and why a few cannot be read."""
+    weights = np.array([40, 30, 20, 5, 2, 1.5, 1, 0.5])
+    found = []
+    for row in range(150):
+        n = rng.integers(0, 4) if row % 9 == 0 else rng.integers(1, 3)
+        labels = rng.choice(list("abcdefgh"), size=n, replace=False, p=weights / weights.sum())
+        found.append(Found(f"{row}.jpg", tuple(map(str, labels)), None, None))
+    rare = [("i",), ("j", "i"), ("j", "a")]
+    found += [Found(f"{150 + row}.jpg", labels) for row, labels in enumerate(rare)]
+    return found, [*("damaged" if rng.random() < 0.1 else "" for _ in range(150)), *[""] * 3]
+
+
+def test_what_is_left_without_bad_files_and_rare_classes_is_that_of_pandas() -> None:
+    split = Split("stratified", valid_pct=0.2, test_pct=0.0, split_seed=42)
+    policy = Policy("planet", "multi", None, bad="drop", rare="drop", min_class_images=4)
+    extra = Fault("x.jpg", "not in labels.csv")
+    for seed in range(3):
+        found, reasons = some_bad(np.random.default_rng(seed))
+        table = pd.DataFrame({"labels": [each.labels for each in found], "reason": reasons})
+        table.loc[(table["reason"] == "") & (table["labels"].map(len) == 0), "reason"] = "no label"
+        usable = table[table["reason"] == ""]
+        long = usable["labels"].explode()
+        counts = long.value_counts()
+        frequent = long[long.map(counts) >= 4]
+        kept = frequent.groupby(level=0, sort=False).agg(tuple)
+        rare = sorted(counts[counts < 4].index)
+        assert rare
+        assert len(kept) < len(usable)
+        chosen = choose(found, reasons, [extra], policy, split)
+        assert chosen.rows == kept.index.tolist()
+        assert [image.file for image in chosen.images] == [f"{row}.jpg" for row in kept.index]
+        assert [image.labels for image in chosen.images] == kept.tolist()
+        assert chosen.classes == sorted(frequent.unique())
+        bad = table[table["reason"] != ""]["reason"]
+        gone = usable.drop(kept.index)["labels"].str[0]
+        few = {name: f"{n} image{'s' * (n != 1)}" for name, n in counts.items()}
+        why = {name: f"{few[name]}, fewer than min_class_images=4" for name in rare}
+        assert chosen.rejected == [
+            extra,
+            *(Fault(f"{row}.jpg", reason) for row, reason in bad.items()),
+            *(Fault(f"{row}.jpg", f"class {name}: {why[name]}") for row, name in gone.items()),
+        ]
+        assert chosen.notes == [f"class {name}: left out: {why[name]}" for name in rare]
+        assert len(chosen.parts) == len(kept)
+        for name in chosen.classes:
+            parts = [
+                part
+                for image, part in zip(chosen.images, chosen.parts, strict=True)
+                if name in image.labels
+            ]
+            assert {*parts} == {"train", "valid"}
+        refusing = replace(policy, bad="fail", rare="fail")
+        with pytest.raises(Faulty) as told:
+            choose(found, reasons, [extra], refusing, split)
+        assert told.value.faults[: 1 + len(bad)] == chosen.rejected[: 1 + len(bad)]
+        classes = told.value.faults[1 + len(bad) :]
+        assert [each.file for each in classes] == [f"class {name}" for name in rare]
+        assert all(each.reason.startswith(why[each.file[-1]]) for each in classes)
+
+
+def test_a_class_of_one_given_part_is_left_out_with_the_images_of_no_other_class() -> None:
+    found = [Found(f"{row}.jpg", ("a", "b"), "train" if row % 3 else "valid") for row in range(9)]
+    found += [Found("9.jpg", ("c",), "train"), Found("10.jpg", ("c", "a"), "train")]
+    policy = Policy("planet", "multi", None, bad="fail", rare="drop", min_class_images=2)
+    chosen = choose(found, [""] * 11, [], policy, Split("given", 0.2, 0.0, 42))
+    assert chosen.rows == [*range(9), 10]
+    assert chosen.parts == [str(found[row].part) for row in chosen.rows]
+    assert chosen.images[-1].labels == ("a",)
+    assert chosen.classes == ["a", "b"]
+    assert chosen.rejected == [Fault("9.jpg", "class c: no image in valid")]
+    assert chosen.notes == ["class c: left out: no image in valid"]
+
+
+def test_classes_of_one_part_and_groups_of_several_are_told(tmp_path: Path) -> None:
+    def told(*rows: tuple[str, str | None, str | None]) -> list[str]:
+        found = [Found(f"{at}.jpg", (row[0],), *row[1:]) for at, row in enumerate(rows)]
+        return list(suspicious(Source(found, lambda file: b""), tmp_path))
+
+    both = [("oak", "train", "p1"), ("oak", "valid", "p2"), ("elm", "train", "p3")]
+    assert told(*both) == ["classes only in train: elm"]
+    assert told(*both, ("elm", "valid", "p2"), ("elm", "test", "p4")) == []
+    assert told(*both, ("elm", "test", "p4"), ("ash", "valid", None)) == [
+        "classes only in valid: ash"
+    ]
+    assert told(("oak", "train", "p1"), ("elm", "train", "p1")) == []
+    assert told(("oak", None, "p1"), ("elm", None, "p1")) == []
+    said = "are in several of the given parts (p1, p2): write split: stratified, which keeps"
+    again = [("elm", "valid", "p1"), ("oak", "train", "p2"), ("oak", "valid", None)]
+    assert told(*both, *again) == [f"2 groups {said} groups whole"]
+    (tmp_path / "yew").mkdir()
+    assert told(*both, ("elm", "valid", None)) == ["empty folders: yew"]
+
+
+def test_a_look_decodes_a_few_and_compares_the_bytes_of_all(tmp_path: Path) -> None:
+    found, exif = [], Image.Exif()
+    exif[0x0112] = 6
+    for row in range(70):  # of which every second one is decoded, 32 at most
+        found.append(Found(f"{row:02}.img", ("oak", "elm")[row % 2 :][:1]))
+        picture = photo(row)
+        options: dict[str, Any] = {"exif": exif} if row % 10 == 0 else {}
+        if row % 7 == 0:
+            values = np.random.RandomState(row).randint(0, 4096, (8, 8)).astype(np.uint16)
+            values[0, 0] = 4095
+            picture = Image.fromarray(values)
+        picture.save(tmp_path / found[-1].file, "PNG", **options)
+    for row in (4, 5):
+        (tmp_path / found[row].file).write_bytes(b"no image")
+    (tmp_path / found[5].file).write_bytes(b"no image either")
+    (tmp_path / found[9].file).write_bytes(b"")
+    for row, other in ((13, 11), (17, 11), (22, 25)):
+        (tmp_path / found[row].file).write_bytes((tmp_path / found[other].file).read_bytes())
+    found[30] = replace(found[30], labels=())
+    source = Source(found, lambda file: (tmp_path / file).read_bytes())
+    look = look_at(source, "single", tmp_path, {"69.img": "seen before"})
+    same = "the same file as {}.img, whose label is {}"
+    assert look.faults == [
+        Fault("04.img", "not an image file"),
+        Fault("09.img", "empty file"),
+        Fault("22.img", same.format(25, "elm")),
+        Fault("25.img", same.format(22, "oak")),
+        Fault("30.img", "no label"),
+        Fault("69.img", "seen before"),
+    ]
+    decoded = [row for row in range(0, 64, 2) if row != 4]
+    rotated = sum(row % 10 == 0 for row in decoded)
+    deep = sum(row % 7 == 0 for row in decoded)
+    assert sorted(look.odd) == sorted(
+        [
+            "1 picture has different labels in different files (22.img: oak and 25.img: elm)",
+            "3 files are the same picture (11.img, 13.img, 17.img)",
+            f"{rotated} of 32 images looked at are rotated",
+            f"{deep} of 32 images looked at are 16-bit",
+            f"{deep} of 32 images looked at are of 16 bits of which 12 are used: dark, unless they "
+            "are scaled",
+        ]
+    )
+
+
+def test_one_peculiar_image_is_told_in_the_singular(pictures: Path) -> None:
+    photo(2).convert("RGBA").save(pictures / "cat/2.jpg", "PNG")
+    found = [Found(f"cat/{number}.jpg", ("cat",)) for number in range(5)]
+    source = Source(found, lambda file: (pictures / file).read_bytes())
+    look = look_at(source, "single", pictures, {})
+    assert (look.faults, look.odd) == ([], ["1 of 5 images looked at is transparent"])
+
+
+def test_only_files_of_one_size_are_read_and_only_so_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {"a": b"12345", "b": b"12345", "c": b"x" * 40, "d": b"x" * 40, "e": b"alone"[:4]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    read = []
+    found = [Found(name, ("oak",)) for name in contents]
+    source = Source(found, lambda file: read.append(file) or contents[file])
+    for most, expected in ((91, ["a", "b", "c", "d"]), (90, ["a", "b"]), (10, [])):
+        monkeypatch.setattr(checks, "MOST_READ", most)
+        read.clear()
+        equal, hashes = checks._equal_files(source, found, tmp_path)
+        assert read == expected
+        assert [image.file for same in equal for image in same] == expected
+        assert [bool(digest) for digest in hashes] == [name in expected for name in contents]
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "images"])
+def test_a_key_that_a_dataset_must_have_is_named(pictures: Path, tmp_path: Path, key: str) -> None:
+    config = config_of(pictures, tmp_path / "out")
+    config.dataset = {name: value for name, value in config.dataset.items() if name != key}
+    with pytest.raises(PipelineError, match=rf"^dataset\.{key} is missing in conf/dataset/"):
+        read_config(config)
 
 
 def test_the_same_picture_in_two_parts_is_told(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,9 +36,11 @@ from pipeline.estimates.estimate import (
     error_factor,
     images_of,
     measured_over_estimated,
+    rows_of_device,
     sources,
     start_up_of,
     timed_run,
+    training_speeds,
 )
 from pipeline.estimates.planned import estimate_lines, not_prepared, time_of_fits, work_of
 from pipeline.records import Device, read_record
@@ -94,6 +97,42 @@ def test_how_far_a_source_is_off_is_assumed_until_five_runs_have_shown_it() -> N
     factor, shown = error_factor(OtherSeeds(runs), runs)
     assert shown
     assert 1 < factor <= 2
+
+
+def test_nine_of_ten_estimates_are_within_the_factor_that_runs_have_shown() -> None:
+    seconds = np.random.default_rng(4).lognormal(3, 0.5, 41)
+    runs = [run_of("a", each, seed) for seed, each in enumerate(seconds)]
+    factor, shown = error_factor(OtherSeeds(runs), runs)
+    off = []  # as a factor, of each run's time from the middle of the others' speeds
+    for number, each in enumerate(seconds):
+        estimate = 1 / statistics.median(1 / np.delete(seconds, number))
+        off.append(max(each / estimate, estimate / each))
+    assert shown
+    assert factor == pytest.approx(sorted(off)[36])  # of 41, four are above
+
+
+def test_the_largest_benchmark_file_of_a_device_counts_and_dynamo_does_not(tmp_path: Path) -> None:
+    table = read_imagenet(write_imagenet(tmp_path / "imagenet.csv")).assign(device="rtx4090")
+    few = table[table["model"] == LITE[0]].assign(benchmark_file="benchmark-train-few.csv")
+    compiled = pd.concat([table, table]).assign(
+        benchmark_file="benchmark-train-dynamo.csv", compile="dynamo"
+    )
+    other = table.assign(benchmark_file="benchmark-train-other.csv", device="rtx3090")
+    whole = pd.concat([few, compiled, other, table], ignore_index=True)
+    found = rows_of_device(whole, "train", Device(kind="cuda", name="NVIDIA GeForce RTX 4090"))
+    assert set(found["benchmark_file"]) == {TRAIN}
+    assert set(found["mode"]) == {"train"}
+    assert len(found) == 6
+    assert rows_of_device(whole, "train", Device(kind="cuda", name="RTX 2080")).empty
+    study = read_study(write_study(tmp_path))
+    speeds = training_speeds(study, found)
+    assert speeds == pytest.approx(
+        {model: (4000 - 500 * n) / 4 * 224**2 / 1e6 for n, model in enumerate(LITE)}
+    )
+    infer = rows_of_device(whole, "infer", Device(kind="cuda", name="RTX 4090"))
+    assert training_speeds(study, infer) == pytest.approx(
+        {model: (4000 - 500 * n) / 3 * 224**2 / 1e6 for n, model in enumerate(LITE)}
+    )
 
 
 def test_a_table_needs_five_models_to_show_how_far_it_is_off() -> None:

@@ -27,13 +27,14 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import recognise as recognising
 from pipeline.dataset import table_files
 from pipeline.dataset.file_column import Hints
-from pipeline.dataset.find_images import changed_copies, find_images, frames_of_videos
+from pipeline.dataset.find_images import find_images
 from pipeline.dataset.folder_names import misspelt_labels, odd_labels
 from pipeline.dataset.folders import refuse_parallel
 from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import LabelledImage
+from pipeline.dataset.splits import changed_copies, frames_of_videos
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]

@@ -87,6 +87,7 @@ def test_every_tag_of_an_architecture_gets_its_speed(folder: Path) -> None:
     assert rows["tag"].to_list() == ["in12k_ft_in1k", "fb_in1k"]
     assert rows["samples_per_second"].to_list() == [900.5, 900.5]
     assert rows["device"].to_list() == ["rtx4090", "rtx4090"]
+    assert set(imagenet["measured_by"]) == {"timm"}
 
 
 def test_no_accuracy_is_paired_with_a_speed_of_another_image_size(folder: Path) -> None:

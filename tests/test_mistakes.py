@@ -1,5 +1,6 @@
 """Stage `mistakes`: what a model gets wrong, from what its runs answered, and how it is shown."""
 
+import itertools
 import json
 import re
 import shutil
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
+from scipy import stats
 from study_fakes import LITE, write_imagenet, write_run, write_study
 from test_report import Page, paths
 from tiny_runs import SIZE, write_squares
@@ -31,6 +34,7 @@ from pipeline.mistakes.answers import (
     shared_mistakes,
     unanimous_mistakes,
     worst,
+    write_thumbnail,
     wrong_for_all,
 )
 from pipeline.mistakes.tables import read_mistakes
@@ -99,6 +103,24 @@ def test_a_label_that_no_image_has_has_no_numbers_and_a_threshold_of_a_half() ->
     assert rows["threshold_f2"].tolist() == [0.5] * 3
 
 
+def test_of_thresholds_that_are_as_good_the_nearest_to_a_half_counts() -> None:
+    truth = np.array([[1, 1, 1], [0, 0, 0]], dtype=np.float32)
+    sure = np.array([[255, 77, 230], [0, 26, 179]], dtype=np.uint8)  # 0.30 and 0.90 at the least
+    rows = by_tag(answers_of("multi", truth, [sure]), CLASSES)
+    assert rows["threshold_f2"].tolist() == [0.5, 0.3, 0.72]
+
+
+def test_the_only_image_of_a_class_may_be_taken_for_another() -> None:
+    rows = by_class(single([0, 1], [(0, 255), (2, 200)]), CLASSES)
+    assert rows["taken_for_share"].tolist() == [0, 1, 0]
+    assert rows["taken_for"].dropna().to_dict() == {1: "c"}
+
+
+def test_mistakes_that_are_as_sure_come_in_the_order_of_the_images() -> None:
+    rows = worst(single([0] * 200, [(1, 200)] * 200), CLASSES, 150)
+    assert [row["image"] for row in rows] == list(range(150))
+
+
 def test_calibrated_answers_lie_on_the_diagonal_and_sure_wrong_ones_do_not() -> None:
     draw = np.random.default_rng(0)
     told = draw.integers(128, 256, size=4000)
@@ -163,6 +185,175 @@ def test_a_label_that_is_missed_and_one_that_is_made_up_say_so() -> None:
         ("road", "no road"),
         ("no mine", "mine"),
     ]
+
+
+def several_runs(kind: str, n_runs: int = 3, n_images: int = 150) -> tuple[Answers, list[Answers]]:
+    """Answers of several runs on images of CLASSES, and those of each run alone."""
+    draw = np.random.default_rng(7)
+    # multiples of 51 are the ends of bins, which other programs take to be in the one below
+    steps = [step for step in range(256) if step % 51]
+    if kind == "single":
+        truth = draw.choice(3, size=n_images, p=[0.5, 0.3, 0.2])
+        told = np.zeros((n_runs, n_images, 3), dtype=np.uint8)
+        right = draw.random((n_runs, n_images)) < draw.random(n_images)
+        told[..., 0] = np.where(right, truth, draw.integers(3, size=right.shape))
+        told[..., 2] = draw.choice(steps, size=right.shape)
+    else:
+        truth = (draw.random((n_images, 3)) < [0.5, 0.3, 0.1]).astype(np.float32)
+        told = draw.choice(steps, size=(n_runs, n_images, 3))
+        told = np.where(draw.random(told.shape) < 0.5, 254 * truth, told).astype(np.uint8)
+    return answers_of(kind, truth, [*told]), [answers_of(kind, truth, [run]) for run in told]
+
+
+def test_a_class_has_the_confusions_of_scikit_learn_over_all_runs() -> None:
+    from sklearn.metrics import confusion_matrix
+
+    answers, runs = several_runs("single")
+    counts = np.mean([confusion_matrix(answers.truth, run.decided[0]) for run in runs], axis=0)
+    assert confusion(answers, 3) == pytest.approx(counts)
+    rows = by_class(answers, CLASSES)
+    n = counts.sum(axis=1)
+    mistakes = counts - np.diag(np.diag(counts))
+    assert rows["images"].tolist() == n.tolist()
+    assert rows["error_rate"].tolist() == pytest.approx((mistakes.sum(axis=1) / n).tolist())
+    assert rows["taken_for"].tolist() == [CLASSES[each] for each in mistakes.argmax(axis=1)]
+    share = mistakes.max(axis=1) / n
+    assert rows["taken_for_share"].tolist() == pytest.approx(share.tolist())
+    alone = by_class(runs[0], CLASSES)
+    for row in alone.itertuples():
+        wrong = round(row.error_rate * row.images)
+        ends = stats.binomtest(wrong, row.images).proportion_ci(0.95, method="wilson")
+        assert (row.error_low, row.error_high) == pytest.approx((ends.low, ends.high))
+
+
+def test_a_label_over_several_runs_is_that_of_all_their_answers_together() -> None:
+    from sklearn.metrics import fbeta_score, precision_score, recall_score
+
+    answers, runs = several_runs("multi")
+    n_images, steps = len(answers.truth), np.linspace(0.02, 0.98, 49)
+    draw = np.random.default_rng(8)
+    for label, row in enumerate(by_tag(answers, CLASSES).to_dict("records")):
+        truth = np.tile(answers.truth[:, label], 3)
+        sure = answers.probability[:, :, label].ravel()
+        assert row["images"] == answers.truth[:, label].sum()
+        assert row["answered"] == pytest.approx((sure > 0.5).sum() / 3)
+        assert row["precision"] == pytest.approx(precision_score(truth, sure > 0.5))
+        assert row["recall"] == pytest.approx(recall_score(truth, sure > 0.5))
+        assert row["f2"] == pytest.approx(fbeta_score(truth, sure > 0.5, beta=2))
+        rows = draw.integers(n_images, size=(2000, n_images))
+        there, said = answers.truth[rows, label], answers.probability[:, rows, label] > 0.5
+        hits, missed, made_up = (
+            found.sum(axis=(0, 2)) for found in (said & there, ~said & there, said & ~there)
+        )
+        ends = np.quantile(5 * hits / (5 * hits + 4 * missed + made_up), [0.025, 0.975])
+        assert [row["f2_low"], row["f2_high"]] == pytest.approx(ends.tolist(), abs=0.025)
+        said = answers.probability[:, :, label] > 0.5
+        counts = np.stack([(said & answers.truth[:, label]).sum(axis=0), said.sum(axis=0)])
+        again = np.random.default_rng(0).multinomial(n_images, [1 / n_images] * n_images, size=1000)
+        hits, told = again @ counts[0], again @ counts[1]
+        f2 = 5 * hits / (4 * 3 * (again @ answers.truth[:, label]) + told)
+        found = np.quantile(f2, [0.025, 0.975])  # of the very draws
+        assert [row["f2_low"], row["f2_high"]] == pytest.approx(found.tolist())
+        scores = np.array([fbeta_score(truth, sure > step, beta=2) for step in steps])
+        best = steps[np.isclose(scores, scores.max(), atol=1e-9)]
+        nearest = best[np.abs(best - 0.5).argmin()]
+        assert row["threshold_f2"] == pytest.approx(nearest)
+    alone = by_tag(runs[0], CLASSES)
+    for label, row in enumerate(alone.to_dict("records")):
+        right = int((runs[0].decided[0] & answers.truth)[:, label].sum())
+        for name, of in (("precision", row["answered"]), ("recall", row["images"])):
+            ends = stats.binomtest(right, int(of)).proportion_ci(0.95, method="wilson")
+            found = row[f"{name}_low"], row[f"{name}_high"]
+            assert found == pytest.approx((ends.low, ends.high))
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_a_reliability_diagram_is_scikit_learns_over_all_answers(kind: str) -> None:
+    from sklearn.calibration import calibration_curve
+
+    answers, _ = several_runs(kind)
+    right = answers.decided == answers.truth
+    if kind == "multi":
+        right = np.broadcast_to(answers.truth, answers.decided.shape)
+    bins = reliability(answers)
+    is_right, sure = calibration_curve(right.ravel(), answers.probability.ravel(), n_bins=10)
+    assert bins["right"].tolist() == pytest.approx(is_right.tolist())
+    assert bins["probability"].tolist() == pytest.approx(sure.tolist())
+    flat = pd.DataFrame({"sure": answers.probability.ravel(), "right": right.ravel()})
+    flat["answer"] = np.tile(np.arange(answers.truth.size), 3)
+    ends = np.linspace(0, 1, 11)
+    groups = flat.groupby(pd.cut(flat["sure"], ends, labels=False, include_lowest=True))
+    assert bins["answers"].tolist() == groups.size().tolist()
+    assert bins["n"].tolist() == groups["answer"].nunique().tolist()
+    assert bins["bin_low"].tolist() == pytest.approx(ends[groups.size().index].tolist())
+    assert (bins["bin_high"] - bins["bin_low"]).tolist() == pytest.approx([0.1] * len(bins))
+    low, high = wilson(bins["right"].to_numpy(), bins["n"].to_numpy())
+    assert bins["right_low"].tolist() == pytest.approx(low.tolist())
+    assert bins["right_high"].tolist() == pytest.approx(high.tolist())
+    gaps = (groups["right"].mean() - groups["sure"].mean()).abs() * groups.size()
+    assert calibration_error(bins) == pytest.approx(gaps.sum() / len(flat))
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_shared_mistakes_are_the_mean_over_pairs_of_runs(kind: str) -> None:
+    one, _ = several_runs(kind)
+    wrong = one.wrong.reshape(3, -1)
+    other = Answers(kind, one.truth, one.decided[[2, 0]], one.probability[[2, 0]])
+    pairs = [np.mean(wrong[a] & wrong[b]) for a in range(3) for b in (2, 0)]
+    either = wrong.mean() + wrong[[2, 0]].mean() - np.mean(pairs)
+    assert shared_mistakes(one, other) == pytest.approx(
+        {
+            "error_rate": wrong[[2, 0]].mean(),
+            "both": np.mean(pairs),
+            "both_if_independent": wrong.mean() * wrong[[2, 0]].mean(),
+            "overlap": np.mean(pairs) / either,
+        }
+    )
+    own = [np.mean(wrong[a] & wrong[b]) for a, b in itertools.permutations(range(3), 2)]
+    assert shared_mistakes(one, one)["both"] == pytest.approx(np.mean(own))
+    perfect = Answers(kind, one.truth, one.truth[None], np.ones_like(one.probability[:1]))
+    assert np.isnan(shared_mistakes(perfect, perfect)["overlap"])
+
+
+def test_of_several_labels_an_image_is_shown_with_the_one_that_is_farthest_off() -> None:
+    answers, runs = several_runs("multi")
+    off = np.mean([np.abs(run.probability[0] - answers.truth) for run in runs], axis=0)
+    wrong = np.sum([run.wrong[0] for run in runs], axis=0)
+    table = pd.DataFrame(
+        [
+            (image, label, off[image, label], wrong[image, label])
+            for image, label in zip(*np.nonzero(wrong), strict=True)
+        ],
+        columns=["image", "label", "off", "wrong"],
+    )
+    table = table.sort_values("off", ascending=False, kind="stable").drop_duplicates("image")
+    found = worst(answers, CLASSES, 20)
+    assert [row["image"] for row in found] == table["image"].tolist()[:20]
+    for row, expected in zip(found, table.itertuples(), strict=False):
+        name = CLASSES[expected.label]
+        texts = (name, f"no {name}") if answers.truth[expected.image, expected.label] else None
+        assert (row["truth"], row["answer"]) == (texts or (f"no {name}", name))
+        assert row["probability"] == pytest.approx(expected.off, abs=1e-6)
+        assert row["wrong_runs"] == row["answer_runs"] == expected.wrong
+        assert row["runs"] == 3
+    every = [row["image"] for row in worst(answers, CLASSES, 500)]
+    assert every == table["image"].tolist()  # without those that are right, however unsure
+    everyone = [row["image"] for row in unanimous_mistakes(runs, CLASSES, 500)]
+    assert set(everyone) == set(np.flatnonzero((wrong == 3).any(axis=1)))
+    assert wrong_for_all(runs).tolist() == (wrong == 3).tolist()
+
+
+def test_a_thumbnail_is_the_image_of_the_row(tmp_path: Path) -> None:
+    data = open_prepared(write_squares(tmp_path / "squares"))
+    for row in (0, 3):
+        write_thumbnail(data, SIZE, "squish", row, tmp_path / "thumbnails" / f"{row}.jpg")
+        with Image.open(tmp_path / "thumbnails" / f"{row}.jpg") as image:
+            assert (image.format, image.size) == ("JPEG", (min(SIZE, 96), min(SIZE, 96)))
+            found = np.asarray(image, dtype=float)
+        expected = np.asarray(data.array(SIZE, "squish")[[row]][0], dtype=float)
+        assert found.shape == (*expected.shape[1:], 3)
+        bright = found.mean(axis=2).ravel(), expected.mean(axis=0).ravel()
+        assert np.corrcoef(*bright)[0, 1] > 0.7  # a small JPEG of noise
 
 
 KINDS = ("single", "multi")

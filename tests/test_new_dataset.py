@@ -1,7 +1,9 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -10,7 +12,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import new as new_dataset
 from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.checks import Faulty, read_config
-from pipeline.dataset.file_column import Hints
+from pipeline.dataset.columns import Table, doubt, meaning, says_more
+from pipeline.dataset.file_column import FileColumn, Hints, Unclear
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
@@ -339,3 +342,228 @@ def test_an_archive_is_looked_into(
     new_dataset.main("mine", Path(archive))
     wanted = read_config(hydra_app.compose("dataset", ["dataset=mine", "image_size=8"]))
     assert len(find_images(wanted.images, wanted.root()[0]).images) == 4
+
+
+# What the columns of a table mean
+
+
+def table_with(rows: dict[str, list[Any]], **hints: str) -> Table:
+    """A table of images 0.jpg, 1.jpg, ... in its column `file`, if that does not name others."""
+    n = len(next(iter(rows.values())))
+    frame = pd.DataFrame({"file": [f"{at}.jpg" for at in range(n)], **rows}, dtype=object)
+    column = FileColumn("file", {}, tuple(frame["file"]), 3)
+    return Table("labels.csv", frame, column, Hints(**hints))
+
+
+def meant(**rows: list[Any]) -> dict[str, Any]:
+    """What the columns mean, without the column of the files; and `kind`."""
+    found = meaning(table_with(rows))
+    assert found is not None
+    keys = {name: value for name, value in found.keys.items() if name != "file"}
+    return {**keys, "kind": found.kind}
+
+
+ASKS = "one label each, or several"
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "expected"),
+    [
+        ("label", ["a|b", "a", "b", "b|a"], "|"),
+        ("label", ["a|b", "c|d", "a|d"], ASKS),  # no word of them is a label alone
+        ("label", ["a;b", "a", "b;c", "b"], ASKS),  # c is none
+        ("tags", ["a;b", "c;d", "e"], ";"),
+        ("label", ["red oak", "white oak", "elm"], None),
+        ("label", ["oak, elm", "oak", "elm", "elm, oak"], ASKS),
+        ("label", ["Oak, red", "Oak, white", "Elm"], None),
+        ("tags", ["oak elm", "oak", "elm", "ash oak elm"], " "),
+        ("tags", ["red oak", "white elm", "old ash"], None),  # two words each, all different
+        ("tags", ["red oak", "white oak", "red elm"], ASKS),
+        ("label", ["1 3", "2", "3 1", "1"], " "),
+        ("label", ["1 3", "2 1", "3 1"], None),
+        ("label", ["a|", "b", "|c"], None),  # nothing behind it
+        ("keywords", ["sea/sky", "sky", "sea/sky/sand"], "/"),
+    ],
+)
+def test_labels_of_one_cell_are_split_where_names_and_cells_say_so(
+    column: str, cells: list[str], expected: str | None
+) -> None:
+    rows = {column: cells * 4}
+    if expected == ASKS:
+        with pytest.raises(Unclear, match=ASKS):
+            meant(**rows)
+        return
+    found = meant(**rows)
+    assert found.get("delimiter") == expected
+    assert found["kind"] == ("single" if expected is None else "multi")
+
+
+@pytest.mark.parametrize(
+    ("twice", "kind", "rows"), [(0, "single", None), (9, "single", None), (10, "multi", "merge")]
+)
+def test_images_of_several_rows_have_several_labels_from_a_tenth_of_them_on(
+    twice: int, kind: str, rows: str | None
+) -> None:
+    files = [f"{at}.jpg" for at in range(100)]
+    labels = [("oak", "elm", "ash")[at % 3] for at in range(100)]
+    more = [("elm", "ash", "oak")[at % 3] for at in range(twice)]
+    table = {"file": files + files[:twice] + files[:5], "label": labels + more + labels[:5]}
+    found = meant(**table)
+    assert (found["kind"], found.get("rows")) == (kind, rows)
+    if twice == 10:
+        for name, cells, said in (
+            ("rater", ["x", "y"], "several people's answers"),
+            ("present", ["0", "1"], "column present holds zeros and ones"),
+        ):
+            beside = [cells[at % 2] for at in range(115)]
+            with pytest.raises(Unclear, match=said):
+                meant(**table, **{name: beside})
+
+
+def test_rows_that_name_no_image_do_not_make_a_label_one_of_several() -> None:
+    table = table_with({"label": ["oak", "elm", "oak", "elm", "oak", "ash", "yew"]})
+    files = (*table.file_column.of_row[:5], None, None)
+    found = meaning(replace(table, file_column=FileColumn("file", {}, files, 3)))
+    again = {"file": [*"abcde", "a", "b"], "label": ["oak", "elm", "oak", "elm", "ash", "", ""]}
+    assert meant(**again)["kind"] == "single"  # nor do those without a label
+    assert found is not None
+    assert (found.kind, found.keys.get("rows")) == ("single", None)
+    assert found.evidence[0] == "column file names 5 of 7 rows' images"
+
+
+def test_a_group_is_the_first_kind_of_name_whose_cells_repeat() -> None:
+    labels = ["oak", "elm"] * 6
+    once, few = [f"p{at}" for at in range(12)], [f"s{at % 4}" for at in range(12)]
+    assert meant(label=labels, slide=few, patient_id=[f"p{at // 2}" for at in range(12)]) == {
+        **{"label": "label", "group": "patient_id", "kind": "single"}
+    }
+    assert meant(label=labels, patient_id=once, slide=few)["group"] == "slide"
+    assert "group" not in meant(label=labels, patient_id=once, slide=["s"] * 12)
+    assert meant(label=labels, PatientID=[*once[:11], "p0"])["group"] == "PatientID"
+
+
+def test_a_part_is_named_by_a_columns_name_or_by_its_cells() -> None:
+    labels = ["oak", "elm"] * 6
+    parts = ["train", "val", "train", "test"] * 3
+    for name, cells in (
+        ("split", parts),
+        ("anything", parts),
+        ("is_valid", ["0", "1"] * 6),
+        ("is_test", ["True", "False"] * 6),
+        ("phase", ["train", "valid"] * 6),
+    ):
+        assert meant(label=labels, **{name: cells})["part"] == name
+    told_of = meaning(table_with({"label": labels, "split": parts, "site": ["x", "y"] * 6}))
+    assert told_of is not None
+    assert told_of.evidence == [
+        "column file names 12 of 12 rows' images",
+        "column split names the part",
+        "column site keeps its 2 groups of images whole",
+        "column label gives the label",
+    ]
+    assert meant(label=labels, split=parts, phase=parts)["part"] == "split"
+    assert meant(label=labels, anything=["train", "test"] * 6)["part"] == "anything"
+    vehicles = meant(vehicle=["train", "bus"] * 6)  # a train is no part where there is no other
+    assert vehicles == {"label": "vehicle", "kind": "single"}
+    for name, cells, said in (
+        ("fold", ["0", "1", "2"] * 4, "0, 1, 2 names no part"),
+        ("split", ["train", "hold-out"] * 6, "hold-out names no part"),
+        ("split", ["val", "valid"] * 6, "val, valid are the same part"),
+    ):
+        with pytest.raises(Unclear, match=said):
+            meant(label=labels, **{name: cells})
+    with pytest.raises(Unclear, match="columns split, phase each name parts"):
+        meant(label=labels, split=parts, phase=["test", *parts[1:]])
+    unused = meaning(table_with({"label": labels, "ml_use": ["UNASSIGNED", ""] * 6}))
+    assert unused is not None
+    assert "part" not in unused.keys
+    assert "column ml_use is not used" in unused.evidence
+
+
+def test_the_label_is_the_column_that_the_others_follow_from() -> None:
+    species = ["red oak", "white oak", "elm", "ash"] * 3
+    ids, genus = ["1", "2", "3", "4"] * 3, ["oak", "oak", "elm", "ash"] * 3
+    assert meant(category=ids, species=species)["label"] == "species"  # names before numbers
+    assert meant(species=species, label=species)["label"] == "label"
+    found = meaning(table_with({"label": species, "class": genus}))
+    assert found is not None
+    assert "column class follows from label (--label 'class' for it)" in found.evidence
+    for other in (["tree"] * 12, ids):  # says nothing, says the same
+        alone = meaning(table_with({"label": species, "class": other}))
+        assert alone is not None
+        assert not any("follows" in each for each in alone.evidence)
+    with pytest.raises(Unclear, match="columns class, label could each be the label"):
+        meant(**{"class": genus, "label": ["small", "tall", "tall", "small"] * 3})
+    assert meant(**{"class": [""] * 12, "note": species})["label"] == "note"
+    assert meant(kind=ids, kind_code=ids)["label"] == "kind"  # numbers alone that say the same
+    with pytest.raises(Unclear, match="which column is the label"):
+        meant(note=species, colour=["red", "red", "blue"] * 4)
+    assert meant(number=ids, name=["x", "y", "z", "w"] * 3, note=[""] * 12) is not None
+
+
+def test_a_minus_one_among_whole_numbers_is_no_label() -> None:
+    assert meant(label=["-1", "0", "1"] * 4)["no_label"] == ["-1"]
+    for cells in (["-1", "1"] * 6, ["-1", "0", "high"] * 4, ["0", "1", "2"] * 4):
+        assert "no_label" not in meant(label=cells)
+
+
+def test_columns_of_zeros_and_ones_are_one_label_where_no_row_has_two() -> None:
+    rows = {"oak": ["1", "0", "0"] * 4, "elm": ["0", "1", "0"] * 4, "ash": ["0", "0", "1"] * 4}
+    assert meant(**rows) == {"label": ["oak", "elm", "ash"], "kind": "single"}
+    assert meant(oak=rows["oak"], elm=rows["elm"])["kind"] == "single"  # some rows have none
+    assert meant(oak=["1 ", "0", "0"], elm=["0", " 1", "0"])["kind"] == "single"
+    assert meant(oak=["1 ", "0", "0"], elm=[" 1", " 1", "0"])["kind"] == "multi"
+    assert meant(**rows, yew=["1", *["0"] * 11])["kind"] == "multi"
+    assert meant(oak=["0"] * 12, elm=["0"] * 12)["kind"] == "multi"  # no row has any
+    # beside them a column of words, which of both are the labels?
+    assert meant(**rows, note=["big", "small"] * 6)["label"] == ["oak", "elm", "ash"]
+    words = {"oak": ["1", "1", "0"] * 4, "elm": ["0", "1", "0"] * 4, "note": ["big", "small"] * 6}
+    with pytest.raises(Unclear, match=r"2 columns of zeros and ones \(oak, elm\) beside note"):
+        meant(**words)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "doubtful"),
+    [
+        ("grade", ["0", "1", "2", "3"], False),
+        ("grade", ["0.5", "1.5", "2.5"], True),
+        ("label", ["10", "200", "3000"], False),  # called label: numbers of classes
+        ("grade", ["10", "200", "3000"], True),
+        ("species_id", ["10", "200", "3000"], False),
+        ("age", ["1", "2", "3"], True),
+        ("n_cells", ["1", "2", "3"], True),
+        ("grade", ["0", "9"], False),  # two of them are classes
+        ("grade", ["0", "1", "5"], False),
+        ("grade", ["0", "1", "6"], True),  # not in a row
+        ("grade", ["low", "1", "6"], False),
+    ],
+)
+def test_numbers_that_may_be_measured_are_doubted(
+    name: str, cells: list[str], doubtful: bool
+) -> None:
+    found = doubt(table_with({name: [*cells * 3, ""]}).frame, name)
+    shown = ", ".join(sorted(cells, key=lambda each: float(each) if doubtful else 0.0))
+    assert found == (f"holds numbers ({shown}), which may be measured" if doubtful else "")
+
+
+def test_columns_of_a_box_are_known_by_their_names() -> None:
+    labels = ["oak", "elm"] * 3
+    corners = {name: ["3", "4"] * 3 for name in ("xmin", "ymin", "xmax", "ymax")}
+    said = "may be of an object in the image, whose box is in xmin, ymin"
+    assert doubt(table_with({"label": labels, **corners}).frame, "label") == said
+    assert doubt(table_with({"label": labels, "bbox": ["1 2"] * 6}).frame, "label").endswith("bbox")
+    assert doubt(table_with({"label": labels, "left": ["3"] * 6}).frame, "label") == ""
+    tile = {"x": ["0", "9"] * 3, "y": ["0", "9"] * 3}  # where a tile was cut out
+    assert doubt(table_with({"label": labels, **tile}).frame, "label") == ""
+    assert doubt(table_with({"label": labels, **tile, "w": ["9"] * 6}).frame, "label") != ""
+    empty = dict.fromkeys(corners, [""] * 6)
+    assert doubt(table_with({"label": labels, **empty}).frame, "label") == ""
+
+
+def test_a_table_without_labels_says_more_where_it_splits_or_groups() -> None:
+    parts, groups = ["train", "valid"] * 3, ["p1", "p2", "p1"] * 2
+    both = table_with({"split": parts, "patient": groups})
+    assert says_more(both) == "its column split splits the images"
+    assert says_more(both, of_parts=False) == "its column patient groups the images"
+    assert says_more(table_with({"patient": groups}, group="none")) != ""
+    assert says_more(table_with({"note": groups})) == ""

@@ -1,5 +1,7 @@
 """Metrics, report and `recommend` name one model; limits change no number: random leaderboards."""
 
+import itertools
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from study_fakes import LITE, write_failure, write_imagenet, write_run, write_study
 
 from pipeline.aggregate.__main__ import headline
+from pipeline.aggregate.__main__ import main as aggregate
 from pipeline.aggregate.leaderboard import leaderboard
 from pipeline.aggregate.runs_table import runs_table
 from pipeline.core.errors import PipelineError
-from pipeline.recommend.choice import Choice, certainty, choose, reason
+from pipeline.recommend.choice import Choice, certainty, choose, reason, recommended_row
 from pipeline.recommend.limits import Limits
 from pipeline.records import Cost, Data, Device, Metrics, Record, pack_counts
 from pipeline.report.words import answer
@@ -329,3 +333,317 @@ def test_the_error_on_the_test_part_is_the_mean_of_the_models_fits_that_have_one
     assert sentence_of_test(runs, "r", "a") == f"{said} 15.00 % (n = 1,234, 2 fits)."
     assert sentence_of_test(runs, "r", "b") == f"{said} 90.00 % (1 fit)."
     assert sentence_of_test(runs, "q", "b") is None
+
+
+# What is chosen within limits, and the words for it
+
+
+@dataclass(frozen=True)
+class Named:
+    """A limit that excludes some models by name and cannot judge others."""
+
+    option: str
+    excluded: frozenset[str]
+    unjudged: frozenset[str] = frozenset()
+
+    def keeps(self, rows: pd.DataFrame) -> pd.Series:
+        return ~rows["model"].isin(self.excluded)
+
+    def unknown(self, rows: pd.DataFrame) -> pd.Series:
+        return rows["model"].isin(self.unjudged)
+
+    def told(self, rows: pd.DataFrame) -> str:
+        return f"{self.option} excludes {(~self.keeps(rows)).sum()}"
+
+
+def board_of(*rows: dict[str, Any], **of_all: Any) -> pd.DataFrame:
+    """Rows of a leaderboard, `m0`, `m1` and so on where they have no name of their own."""
+    usual = {
+        **{"dataset": "d", "recipe": "r", "n": 2, "n_valid": 1000, "chance_error_rate": 0.9},
+        **{"error_rate_low": 0.05, "error_rate_high": 0.155, "p_best": 0.4, "tied": True},
+        **{"interval_covers": "seeds and images", "steady_fit_seconds_median": None},
+        **{AT_MOST: None, "n_shared": 0, "gap_high": None, "gap_to_best": None},
+    }
+    made = [{**usual, "model": f"m{at}", **of_all, **row} for at, row in enumerate(rows)]
+    return pd.DataFrame(made).astype({"tied": "boolean", AT_MOST: float})
+
+
+def runs_of_board(board: pd.DataFrame, seeds: int = 2) -> pd.DataFrame:
+    """Runs around each row's mean error, and one that failed."""
+    runs = [
+        {"recipe": row.recipe, "model": row.model, "seed": seed, "status": "ok"}
+        | {"error_rate": row.error_rate_mean + (seed - (seeds - 1) / 2) / 1000, "valid_wrong": None}
+        for row in board.itertuples()
+        for seed in range(seeds)
+    ]
+    failed = {"recipe": board["recipe"].iloc[0], "model": board["model"].iloc[0], "seed": 9}
+    return pd.DataFrame([*runs, failed | {"status": "failed", "error_rate": None}])
+
+
+def test_a_choice_within_random_limits_is_that_of_pandas() -> None:
+    rng = np.random.default_rng(0)
+    excluding = set()
+    for _ in range(30):
+        names = [f"m{number}" for number in range(6)]
+        board = board_of(
+            *(
+                {"model": name, "recipe": recipe, "error_rate_mean": error, "tied": tied}
+                for (name, recipe), error, tied in zip(
+                    itertools.product(names, ("q", "r")),
+                    rng.permutation(np.linspace(0.05, 0.3, 12)),
+                    rng.choice(np.array([True, False, None], dtype=object), 12),
+                    strict=True,
+                )
+            )
+        ).sample(frac=1, random_state=int(rng.integers(99)))
+        some = [[n for n in names if rng.random() < share] for share in (0.3, 0.2, 0, 0.4, 0.5)]
+        limits = [
+            Named("--one", frozenset(some[0]), frozenset(some[3])),
+            Named("--two", frozenset(some[1]), frozenset(some[4])),
+            Named("--three", frozenset(some[2])),
+        ]
+        kept = board[~board["model"].isin(some[0] + some[1])]
+        runs = runs_of_board(board, 3)
+        if kept.empty:
+            continue
+        choice = choose(board, runs, limits)
+        best = kept.sort_values("error_rate_mean").iloc[0]
+        same = board[board["recipe"] == best["recipe"]]
+        within, rest = (
+            same[same["model"].isin(kept["model"])],
+            same.drop(same.index[same["model"].isin(kept["model"])]),
+        )
+        order = [
+            *within.sort_values("error_rate_mean")["model"],
+            *rest.sort_values("error_rate_mean")["model"],
+        ]
+        assert choice.rows["model"].tolist() == order
+        assert choice.within["model"].tolist() == order[: len(within)]
+        assert choice.best["error_rate_mean"] == board["error_rate_mean"].min()
+        wide = runs[(runs["recipe"] == best["recipe"]) & (runs["status"] == "ok")].pivot_table(
+            index="model", columns="seed", values="error_rate"
+        )
+        assert choice.errors.tolist() == wide.loc[order].to_numpy().tolist()
+        assert choice.images is None
+        assert choice.n_tied == (within["tied"] == True).sum()  # noqa: E712 - may be null
+        counts = [board["model"].isin(each).sum() for each in some[:3]]
+        told = zip(("--one", "--two", "--three"), counts, strict=True)
+        assert choice.excluded == [f"{name} excludes {n}" for name, n in told if n]
+        told = zip(("--one", "--two", "--three"), counts, strict=True)
+        assert choice.excludes_none == [name for name, n in told if not n]
+        excluding.add(len(choice.excluded))
+        assert choice.rows["unjudged"].tolist() == [
+            ", ".join(o for o, at in (("--one", 3), ("--two", 4)) if name in some[at])
+            for name in order
+        ]
+        assert choice.recipes == [best["recipe"]]
+        assert choice.to_take(order[0]) == best["recipe"]
+    assert excluding >= {0, 1, 2}
+
+
+def test_limits_that_no_model_keeps_are_told_with_all_that_exclude() -> None:
+    board = board_of({"error_rate_mean": 0.1}, {"error_rate_mean": 0.2})
+    one, two = Named("--one", frozenset({"m0"})), Named("--two", frozenset({"m1"}))
+    both = r"^d: no model keeps all limits together: --one excludes 1; --two excludes 1$"
+    with pytest.raises(PipelineError, match=both):
+        choose(board, runs_of_board(board), [one, two, Named("--none", frozenset())])
+    with pytest.raises(PipelineError, match=r"^d: --all excludes 2$"):
+        choose(board, runs_of_board(board), [Named("--all", frozenset({"m0", "m1"}))])
+    unknown = board.assign(n_valid=[1000, None])
+    with pytest.raises(PipelineError, match="d: its records hold no number of validation images"):
+        choose(unknown, runs_of_board(board), [])
+
+
+TIED = "cannot be told apart from"
+
+
+@pytest.mark.parametrize(
+    ("rows", "excluded", "expected"),
+    [
+        ([(0.1, True)], "", "It is the only model that finished with r: nothing to compare with."),
+        (
+            [(0.1, True), (0.2, False), (0.3, False)],
+            "",
+            "It has the lowest error and is clearly better than all 2 others.",
+        ),
+        (
+            [(0.1, True), (0.2, True), (0.3, False)],
+            "",
+            f"It has the lowest mean error, and {TIED} 1",
+        ),
+        (
+            [(0.1, True), (0.1, True), (0.1, None)],
+            "",
+            f"It has the lowest mean error, as m1 and m2 have, and {TIED} 1 of the 2 others.",
+        ),
+        (
+            [(0.1, True), (0.1, True), (0.2, True)],
+            "m0",
+            "It has the lowest mean error (m0, which the limits exclude, has the same), and "
+            f"{TIED} any of the 2 others.",
+        ),
+        (
+            [(0.1, True), (0.1, True), (0.1, True), (0.1, True)],
+            "m0 m1",
+            "It has the lowest mean error, as m3 has (m0 and m1, which the limits exclude, have "
+            f"the same), and {TIED} any of the 3 others.",
+        ),
+        (
+            [(0.1, True), (0.12, True), (0.12, True), (0.2, True)],
+            "m0",
+            "It has the lowest mean error of the 3 within the limits, as m2 has; m0, which the "
+            "limits exclude, has 10.00 % (2.00 points less).",
+        ),
+        (
+            [(0.1, True), (0.10004, True)],
+            "m0",
+            "It is the only one within the limits; m0, which the limits exclude, has 10.00 % (less "
+            "than 0.01 points less).",
+        ),
+        (
+            [(0.1, True), (0.10006, True), (0.1, False)],
+            "m0 m2",
+            "It is the only one within the limits; m0, which the limits exclude, has 10.00 % (0.01 "
+            "points less).",
+        ),
+    ],
+)
+def test_why_a_model_is_recommended_is_told_by_its_errors_and_the_limits(
+    rows: list[tuple[float, bool | None]], excluded: str, expected: str
+) -> None:
+    board = board_of(*({"error_rate_mean": error, "tied": tied} for error, tied in rows))
+    limit = Named("--one", frozenset(excluded.split()))
+    assert reason(choose(board, runs_of_board(board), [limit])).startswith(expected)
+
+
+def test_the_best_of_another_recipe_is_named_with_it() -> None:
+    board = board_of(
+        {"error_rate_mean": 0.1, "recipe": "q", "model": "a"},
+        {"error_rate_mean": 0.1 + 1e-3, "model": "b"},
+        {"error_rate_mean": 0.2, "model": "c"},
+    )
+    limit = Named("--one", frozenset({"a"}))
+    told = reason(choose(board, runs_of_board(board), [limit]))
+    assert told.startswith(
+        "It has the lowest mean error of the 2 within the limits; a with q, which the limits "
+        "exclude, has 10.00 % (0.10 points less)."
+    )
+    board.loc[1, "error_rate_mean"] = 0.1
+    told = reason(choose(board, runs_of_board(board), [limit]))
+    same = "It has the lowest mean error (a with q, which the limits exclude, has the same), and"
+    assert told.startswith(same)
+
+
+def test_a_limit_that_cannot_be_judged_names_the_best_that_keeps_it() -> None:
+    def told(*rows: dict[str, Any], option: str = "--max-fit-time", **of_all: Any) -> str:
+        board = board_of(*rows, **of_all)
+        unjudged = frozenset(board["model"][board["steady_fit_seconds_median"].isna()])
+        limit = Named(option, frozenset(), unjudged)
+        return reason(choose(board, runs_of_board(board), [limit]))
+
+    first = {"error_rate_mean": 0.1, AT_MOST: 41.0}
+    known = {"error_rate_mean": 0.13, "steady_fit_seconds_median": 30.0, "tied": False}
+    also = {"error_rate_mean": 0.14, "steady_fit_seconds_median": 5.0, "tied": False}
+    best = "the best that is known to is m1, error 13.00 %, steady fit time 30.0 s."
+    at_most = "steady fit time at most 41.0 s, as no run's counts"
+    whether = "Whether it keeps --max-fit-time is not known"
+    assert f" {whether} ({at_most}); {best}" in told(first, known, also)
+    shared = "steady fit time at most 41.0 s, measured while others used the device"
+    assert f"{whether} ({shared}); {best}" in told({**first, "n_shared": 1}, known, also)
+    unknown = {"error_rate_mean": 0.1}
+    assert f"{whether} (steady fit time unknown); {best}" in told(unknown, known)
+    assert f"{whether} (steady fit time unknown); that is known of no model." in told(unknown)
+    no_time = told(first, known, also, option="--max-memory")
+    assert f"Whether it keeps --max-memory is not known; {best}" in no_time
+    computed = {**first, "cpu_seconds": 25.0, "steady_fit_seconds_at_least": 12.5}
+    more = "; a fit computes for 25.0 s on its one thread; alone at least 12.5 s steady"
+    assert f"{whether} ({at_most}{more}); {best}" in told(computed, known, also)
+    board = board_of({"error_rate_mean": 0.1}, {"error_rate_mean": 0.12}, {"error_rate_mean": 0.2})
+    limits = [
+        Named("--one", frozenset({"m0"})),
+        Named("--max-memory", frozenset(), frozenset({"m1"})),
+    ]
+    assert reason(choose(board, runs_of_board(board), limits)).startswith(
+        "It has the lowest mean error of the 2 that no limit excludes; m0, which"
+    )
+
+
+def test_the_quickest_that_may_be_the_best_is_named_as_far_as_times_are_known() -> None:
+    def told(
+        *seconds: float | None, tied: tuple[bool, ...] = (True, True, True), **more: Any
+    ) -> str:
+        rows = [
+            {"error_rate_mean": 0.1 + at / 100, "steady_fit_seconds_median": each, "tied": tied[at]}
+            for at, each in enumerate(seconds)
+        ]
+        board = board_of(*rows, **more)
+        text = reason(choose(board, runs_of_board(board), []))
+        return text[text.index(". ") + 2 :] if ". " in text else ""
+
+    is_m1 = "m1: steady fit time 20.0 s for an error of 11.00 % (1.00 points more)."
+    assert told(30.0, 20.0, 25.0) == f"The quickest that may be the best is {is_m1}"
+    known = "The quickest that may be the best, as far as times are known, is"
+    assert told(30.0, 20.0, None) == f"{known} {is_m1}"
+    assert told(30.0, 40.0, 35.0) == "It is also the quickest to fine-tune of those."
+    also = "It is also the quickest to fine-tune of those, as far as times are known."
+    assert told(30.0, 40.0, None) == also
+    assert told(None, None, None) == told(30.0, 20.0, 10.0, tied=(True, False, False)) == ""
+    assert told(30.0, 20.0, 10.0, tied=(True, True, False)).endswith(is_m1)
+    assert told(None, 20.0, 30.0, **{AT_MOST: 5.0}) == ""  # the first, but how quick is not known
+    elsewhere = {"estimated_seconds": [9.0, 8.0, 7.0], "estimated_on": "rtx3090"}
+    rows = board_of(*({"error_rate_mean": 0.1 + at / 100} for at in range(3))).assign(**elsewhere)
+    text = reason(choose(rows, runs_of_board(rows), []))
+    assert text.endswith(
+        "is m2: about 7.0 s on rtx3090, by estimate, for an error of 12.00 % (2.00 points more)."
+    )
+    first = rows.assign(estimated_seconds=[5.0, 8.0, 7.0])
+    text = reason(choose(first, runs_of_board(rows), []))
+    assert text.endswith("the quickest to fine-tune of those on rtx3090, by estimate.")
+
+
+def test_how_sure_an_answer_is_has_its_interval_seeds_and_a_likelier_model() -> None:
+    def told(*rows: dict[str, Any], excluded: str = "", **of_all: Any) -> str:
+        board = board_of(*rows, **of_all)
+        limit = Named("--one", frozenset(excluded.split()))
+        return certainty(choose(board, runs_of_board(board), [limit]))
+
+    interval = "error lies in 5.00 % to 15.50 % (95 %, seeds and images, 2 seeds)."
+    three = [{"error_rate_mean": 0.1 + at / 100} for at in range(3)]
+    assert told(*three) == f"P(best) is 0.40; its {interval}"
+    assert told(three[0]) == f"Its {interval}"
+    among = " among all 3 models, limits or not"
+    assert told(*three, excluded="m0") == f"P(best) is 0.40{among}; its {interval}"
+    likelier = {**three[2], "p_best": 0.55}
+    more = ", less than that of m2 (0.55)"
+    assert told(*three[:2], likelier) == f"P(best) is 0.40{more}; its {interval}"
+    assert (
+        told(*three[:2], likelier, excluded="m1") == f"P(best) is 0.40{more}{among}; its {interval}"
+    )
+    one = told(*three, n=1, interval_covers="images")
+    assert one == (
+        "P(best) is 0.40; its error lies in 5.00 % to 15.50 % (95 %, images, 1 seed). No model was "
+        "run twice with r, so nothing is known of how runs vary: less sure than this."
+    )
+    chance = " It is no better than chance: the recipe is wrong, and the order means nothing."
+    assert told(*three, chance_error_rate=0.1).endswith(chance)
+    assert not told(*three, chance_error_rate=0.101).endswith(chance)
+
+
+def test_a_dataset_without_a_finished_run_is_not_named_as_one_that_has_some(tmp_path: Path) -> None:
+    write_study(tmp_path, datasets=["digits", "digitz"])
+    write_imagenet(tmp_path / "imagenet.csv")
+    for model, error in zip(LITE[1:], (0.2, 0.05), strict=True):
+        write_run(tmp_path / "runs", model, 0, error)
+    write_failure(tmp_path / "runs", LITE[0], 0, "out of memory")
+    names = ("params.yaml", "runs", "imagenet.csv", "results", "metrics")
+    aggregate(*(tmp_path / name for name in names))
+    for asked in ("digitz", "digit"):
+        with pytest.raises(PipelineError, match=r"has no finished run of it.*mean digits") as told:
+            recommended_row(tmp_path / "results", asked)
+        assert "mean digitz" not in str(told.value)
+    row = recommended_row(tmp_path / "results", "digits")
+    assert (row["model"], row["recipe"], row["ranked_as"]) == (LITE[2], "quickstart", "quickstart")
+    row = recommended_row(tmp_path / "results", "digits", LITE[1])
+    assert (row["model"], row["error_rate_mean"]) == (LITE[1], 0.2)
+    with pytest.raises(PipelineError, match=f"model '{LITE[0]}': no finished run on digits"):
+        recommended_row(tmp_path / "results", "digits", LITE[0])

@@ -3,12 +3,14 @@
 import itertools
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import expit, logit
+from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.estimates.belief import (
     Level,
@@ -21,6 +23,7 @@ from pipeline.estimates.belief import (
     log_odds,
     mean_elsewhere,
     predict,
+    predicted,
     standardised,
 )
 from pipeline.figures.certificate import FIT, PROBE
@@ -42,6 +45,7 @@ from pipeline.race.standing import (
     worse_by,
 )
 from pipeline.records import Data, Metrics, Record, pack_counts
+from pipeline.study.params import read_study
 
 ABOUT = {"dataset": "d", "recipe": "r", "stopped": "", "priced": "", "prior": "", "not_raced": {}}
 
@@ -116,6 +120,8 @@ def test_a_spread_is_pooled_with_ten_degrees_of_freedom_of_the_assumed_one() -> 
     assert found.phi == pytest.approx((10 * 0.8**2 / 400 + squares) / 13)
     assert found.sd(np.array([0.3])) == pytest.approx(np.sqrt(found.phi * 0.3 * 0.7))
     assert (found.sd(np.array([0.0, 1.0])) > 0).all()
+    skewed = 2 * np.var([0.30, 0.20, 0.22], ddof=1) / (0.24 * 0.76)  # around the mean
+    assert run_spread([[0.30, 0.20, 0.22]], 400).phi == pytest.approx((0.016 + skewed) / 12)
 
 
 def test_a_fit_that_the_runs_alone_show_to_be_worse_leaves_when_it_is_shown() -> None:
@@ -275,6 +281,27 @@ def test_a_fitted_model_leaves_by_what_bets_on_the_answers_show() -> None:
     assert standing(race).may_be_best.tolist() == [True, False]
 
 
+def test_a_fitted_model_is_held_against_the_three_of_the_lowest_error() -> None:
+    """It errs wherever one of four others does, and on 20 more images: that shows against it."""
+    rng = np.random.default_rng(14)
+    level = 0.05 / 3 / 4 / 2**2  # of a way to leave, of a pair, of a first look at both
+    for like in range(4):
+        wrong = np.zeros((5, 1000))
+        for model in range(4):
+            wrong[model, rng.choice(1000, 100 + model, replace=False)] = 1
+        more = rng.choice(np.flatnonzero(wrong[like] == 0), 20, replace=False)
+        wrong[4] = wrong[like]
+        wrong[4, more] = 1
+        race = race_of(5, n_valid=1000, exact_runs=True)
+        for model in range(5):
+            race.saw_run(model, wrong[model].mean(), wrong[model])
+        mean, _ = race.belief(race.prediction())
+        assert np.argsort(mean).tolist() == [0, 1, 2, 3, 4]
+        shown = [wealth(wrong[4] - each, 0.0) >= 1 / level for each in wrong[:4]]
+        assert shown == [model == like for model in range(4)]
+        assert standing(race).may_be_best.tolist() == [*[True] * 4, not any(shown[:3])]
+
+
 def test_a_certificate_has_the_share_that_probes_explain_with_the_interval_of_an_f_ratio() -> None:
     race = race_of(12, covers_images=False)
     rng = np.random.default_rng(8)
@@ -428,6 +455,26 @@ def test_a_fit_is_chosen_by_its_expected_gain_over_its_price() -> None:
     best = max(found, key=lambda model: gains[model])
     [chosen] = race.choose(1e6)
     assert (chosen.model, chosen.rung, chosen.seconds) == (best, RUN, 60.0)
+
+
+def test_a_batch_goes_on_as_if_each_fit_had_erred_on_images_as_those_before_it() -> None:
+    race = race_of(4)
+    rng = np.random.default_rng(15)
+    for model, rate in ((0, 0.20), (0, 0.22), (1, 0.21)):
+        wrong = (rng.random(400) < rate).astype(float)
+        race.saw_run(model, wrong.mean(), wrong)
+    race.unprobed[:] = True
+    so_far, expected = race.as_it_is(), []
+    for _ in range(6):
+        mean, _ = so_far.belief(so_far.prediction())
+        [action] = so_far.choose(1e6)
+        expected.append(action)
+        own = so_far.answers[action.model]
+        of_others = [runs[0] for runs in so_far.answers if runs]
+        wrong = pd.DataFrame(own or of_others).mean().to_numpy()
+        so_far.saw_run(action.model, float(mean[action.model]), wrong)
+    assert {0, 2} <= {each.model for each in expected[:4]}  # one with answers and one without
+    assert race.choose(1e6, 6) == expected
 
 
 def test_before_any_fit_a_model_gains_by_what_it_may_be_below_the_lowest_prediction() -> None:
@@ -586,6 +633,16 @@ def test_a_prior_of_others_has_the_coefficients_of_one_regression_with_their_own
     assert probed.variance[0] * probed.residual**2 == pytest.approx(np.var(offsets) + 1 / 3)
 
 
+def test_four_fits_of_a_dataset_tell_something_and_three_nothing() -> None:
+    start, x = assumed_prior(1, 1), np.array([[-1.0], [0.0], [1.0], [2.0]])
+    for n, tells in ((4, True), (3, False)):
+        fits = OtherDataset(x[:n], np.full((n, 1), np.nan), 3 * x[:n, 0])
+        prior = learned_prior([fits], start)
+        assert (prior.levels[0].mean[1] > 0.1) == tells
+        assert prior.levels[1] is start.levels[1]
+        assert prior.learned == n
+
+
 def test_what_is_learned_is_as_uncertain_as_single_datasets_differ() -> None:
     """Of many and large datasets, each coefficient's variance is that between the datasets."""
     rng = np.random.default_rng(5)
@@ -725,6 +782,49 @@ def test_without_four_models_on_another_dataset_all_is_assumed() -> None:
     assert basis == "learned from 5 models of a"
     assert len(prior.levels[0].mean) == 1 + features.shape[1]
     assert prior.levels[0].mean[-1] == pytest.approx(0)  # there is no other one to explain it by
+
+
+def test_predicted_odds_are_by_the_first_recipes_fits_with_students_interval(
+    tmp_path: Path,
+) -> None:
+    names = [*MODELS[:4], *LITE]
+    study = read_study(write_study(tmp_path, recipes=["quickstart", "other"]))
+    imagenet = write_imagenet(tmp_path / "imagenet.csv", names)
+    rates = [0.08, 0.12, 0.05, 0.11, 0.2, 0.16, 0.22]
+    board = pd.DataFrame(
+        {
+            "dataset": ["digits"] * 14 + ["planet"] * 4,
+            "recipe": ["quickstart"] * 7 + ["other"] * 7 + ["quickstart"] * 4,
+            "model": [*names, *names, *names[:4]],
+            "n": [2] * 17 + [0],  # of the last no run has finished
+            "error_rate_mean": [*rates, *rates[::-1], 0.4, 0.3, 0.2, np.nan],
+        }
+    )
+    rows = pd.DataFrame({"model": names, "kept": range(7)})
+    found, basis = predicted(study, imagenet, rows, board, 288)
+    numbers = np.arange(7)
+    table = pd.DataFrame(
+        {
+            "model": names,
+            "params_m": 4.65 + numbers,
+            "imagenet_top1": 75.288 + numbers,
+            "train_samples_per_second": (4000.0 - 500 * numbers) / 4,
+        }
+    )
+    fits = {"digits": dict(zip(names, rates, strict=True))}
+    features, prior, told = fitted_prior(table, fits, {})
+    level = prior.levels[0]
+    middle = features @ level.mean[1:]
+    scale = level.residual * np.sqrt(1 + features**2 @ level.variance[1:])
+    assert abs(middle.mean()) > 0.001  # as families are of different sizes
+    low, high = stats.t.interval(0.95, level.freedom, middle - middle.mean(), scale)
+    assert told == "learned from 7 models of digits"
+    assert basis.startswith("Predicted from what is published of 7 models")
+    assert basis.endswith(told)
+    assert found[["model", "kept"]].equals(rows)
+    assert found["error_odds"].to_numpy() == pytest.approx(np.exp(middle - middle.mean()))
+    assert found["error_odds_low"].to_numpy() == pytest.approx(np.exp(low))
+    assert found["error_odds_high"].to_numpy() == pytest.approx(np.exp(high))
 
 
 def test_coefficients_of_one_dataset_are_shrunk_by_a_ridge_towards_those_of_all() -> None:

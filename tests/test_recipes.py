@@ -60,6 +60,13 @@ def test_a_seed_that_failed_under_one_recipe_is_left_out_of_both(study: Path):
     assert row["error_difference"] == pytest.approx(0.015)
 
 
+def test_a_recipe_without_a_pair_has_no_row(study: Path):
+    write_study(study, models=MODELS, recipes=["squish", "draft", "crop"])
+    table = effects(study)
+    assert table["recipe"].tolist() == ["crop"] * 3
+    assert table.index.tolist() == ["all", "efficientnet", "resnet"]
+
+
 def test_times_are_ratios_on_one_device(study: Path):
     assert effects(study)["steady_fit_time_ratio"].tolist() == pytest.approx([2, 2, 2])
     other = {**CPU, "name": "Another CPU"}

@@ -1,7 +1,10 @@
+import hashlib
 import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -10,14 +13,22 @@ from study_fakes import LITE, write_imagenet, write_study
 
 from pipeline.core.errors import PipelineError
 from pipeline.study.params import read_study
-from pipeline.timm_results.imagenet import read_imagenet, with_training_speed
+from pipeline.timm_results.imagenet import (
+    at_nearest_size,
+    pretraining_scale,
+    read_imagenet,
+    with_training_speed,
+)
 from pipeline.timm_results.published_tables import (
     OTHER_SETS,
     Setup,
+    Source,
+    damaged_file,
     parse_cells,
     read_accuracy,
     read_benchmark,
     setup_of,
+    table_file,
 )
 
 SPEED = "benchmark-infer-amp-nchw-pt291-cu130-5090.csv"
@@ -113,6 +124,52 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert said in error_of(tmp_path / "results.csv", ACCURACY_HEADER, good, wrong)
 
 
+def test_a_table_is_known_by_the_hash_of_its_bytes_and_its_rows(shared: Path) -> None:
+    for path in sorted((shared / "timm-results").glob("results-*.csv")):
+        content = path.read_bytes()
+        found = table_file(content, path.name)
+        assert found.sha256 == hashlib.sha256(content).hexdigest()
+        assert found.rows == len(pd.read_csv(path))
+
+
+def test_the_first_table_that_is_not_as_fetched_is_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv", "c.csv", "notes.txt"):
+        (tmp_path / name).write_text(f"model\n{name}\n")
+    files = {name: table_file((tmp_path / name).read_bytes(), name) for name in ("a.csv", "b.csv")}
+
+    def damaged(names: str) -> str | None:
+        known = {name: each for name, each in files.items() if name in names}
+        return damaged_file(tmp_path, Source("timm", "-", None, None, known))
+
+    assert damaged("a.csv b.csv") == "c.csv"  # which nobody fetched
+    assert damaged("b.csv") == "a.csv"
+    (tmp_path / "c.csv").unlink()
+    assert damaged("a.csv b.csv") is None
+    (tmp_path / "b.csv").write_text("model\nchanged\n")
+    assert damaged("a.csv b.csv") == "b.csv"
+    (tmp_path / "a.csv").unlink()
+    assert damaged("a.csv b.csv") == "a.csv"
+
+
+def test_a_cell_or_a_file_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    def rows(n_characters: int, n_bytes: int = 0) -> int:
+        content = b"model,note\nnet," + b"x" * n_characters + b"\n"
+        return len(parse_cells(content + b"\n" * (n_bytes - len(content)), "t.csv")[1])
+
+    assert rows(1000) == 1
+    with pytest.raises(PipelineError, match=r"t.csv: line 2 has a cell of more than 1000 char"):
+        rows(1001)
+    assert rows(1, 32 * 1024**2) == 1
+    with pytest.raises(PipelineError, match=r"t.csv: more than 32 MiB; not one of timm's tables"):
+        rows(1, 32 * 1024**2 + 1)
+    with pytest.raises(PipelineError, match=r"t.csv: no rows; it is empty or cut off"):
+        parse_cells(b"model,note\n", "t.csv")
+    for row, n in (("net", 1), ("net,x,y", 3)):
+        message = f"t.csv: row 2 has {n} cells, the header has 2"
+        with pytest.raises(PipelineError, match=message):
+            parse_cells(f"model,note\nnet,x\n{row}\n".encode(), "t.csv")
+
+
 def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
     header, row = f"{ACCURACY_HEADER},top1", f"{ACCURACY_ROW},80.0"
     line = error_of(tmp_path / "results.csv", header, row)
@@ -187,7 +244,9 @@ def test_a_run_that_failed_upstream_has_no_speed_but_half_a_speed_is_an_error(
     failed = SPEED_ROW.replace(",1000.5,1.023,1024.0,", ",,,,")
     assert read_benchmark(table(tmp_path / SPEED, SPEED_HEADER, failed))["step_ms"].isna().all()
     half = SPEED_ROW.replace(",1000.5,", ",,")
-    assert "some are empty" in error_of(tmp_path / SPEED, SPEED_HEADER, half)
+    other = SPEED_ROW.replace("net", "other")
+    said = "row 2, net: of batch size, samples per second and step time, some are empty"
+    assert said in error_of(tmp_path / SPEED, SPEED_HEADER, other, half)
 
 
 def test_a_benchmark_of_the_other_mode_is_not_taken_for_this_one(tmp_path: Path) -> None:
@@ -313,3 +372,79 @@ def test_a_training_file_of_larger_images_alone_leaves_no_training_speed(tmp_pat
     found = speeds_of(tmp_path, larger)
     assert found["speed_from"].tolist() == ["infer"] * 3
     assert found["samples_per_second"].isna().all()
+
+
+def many_models(rng: np.random.Generator, charts: dict[str, str]) -> pd.DataFrame:
+    """Speeds of 60 models at a few sizes each; training was timed for two of three, at some."""
+    rows = []
+    for number in rng.permutation(60):
+        sizes = rng.choice([128, 160, 192, 224, 256, 288, 320, 384, 448, 512], 3, replace=False)
+        for size in map(int, sizes):
+            speed = 2e8 / size**2 * rng.uniform(0.3, 3)
+            name = f"net{number:02}.in1k"
+            rows.append((name, size, charts["infer"], "rtx4090", speed))
+            if number % 3 and (number % 2 or size <= 288):
+                rows.append((name, size, charts["train"], "rtx3090", speed / rng.uniform(3, 5)))
+    columns = ["model", "img_size", "benchmark_file", "device", "samples_per_second"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_nearest_size(rows: pd.DataFrame, size: int) -> dict[str, tuple[int, float]]:
+    """Of each model its image size nearest to this one, the smaller of two, and its speed."""
+    found: dict[str, tuple[int, float]] = {}
+    for row in rows.itertuples():
+        this = abs(row.img_size - size), row.img_size
+        if row.model not in found or this < (
+            abs(found[row.model][0] - size),
+            found[row.model][0],
+        ):
+            found[row.model] = row.img_size, row.samples_per_second
+    return found
+
+
+@pytest.mark.parametrize("size", [64, 176, 224, 272, 300])
+def test_speeds_are_those_at_the_nearest_size_and_estimated_by_the_median_ratio(
+    tmp_path: Path, size: int
+) -> None:
+    study = read_study(write_study(tmp_path))
+    table = many_models(np.random.default_rng(size), dict(study.charts))
+    nearest = by_nearest_size(table[table["benchmark_file"] == study.charts["infer"]], size)
+    found = at_nearest_size(table[table["benchmark_file"] == study.charts["infer"]], size)
+    assert found["model"].tolist() == sorted(nearest)
+    assert dict(zip(found["model"], found["img_size"], strict=True)) == {
+        model: at for model, (at, _) in nearest.items()
+    }
+    small = table[table["img_size"] <= 1.5 * max(size, 224)]
+    assert len(small) < len(table)
+    train, infer = (
+        by_nearest_size(small[small["benchmark_file"] == study.charts[mode]], size)
+        for mode in ("train", "infer")
+    )
+    both = [model for model in train if model in infer and train[model][0] == infer[model][0]]
+    ratio = statistics.median(train[model][1] / infer[model][1] for model in both)
+    assert len(both) > 10
+    assert infer.keys() - train.keys()
+    rows = with_training_speed(study, table, tmp_path / "imagenet.csv", size)
+    assert rows["model"].tolist() == sorted(train.keys() | infer.keys())
+    for row in rows.itertuples():
+        measured = row.model in train
+        at, speed = train[row.model] if measured else infer[row.model]
+        assert (row.img_size, row.device) == (at, "rtx3090")
+        assert row.speed_from == ("train" if measured else "infer")
+        assert row.samples_per_second == pytest.approx(speed if measured else ratio * speed)
+
+
+def test_rows_of_one_size_all_stay_in_the_order_of_the_models_names() -> None:
+    rows = [("b", 288, 1), ("b", 224, 2), ("a", 256, 3), ("b", 224, 4), ("a", 192, 5)]
+    table = pd.DataFrame(rows, columns=["model", "img_size", "number"])
+    assert at_nearest_size(table, 224)["number"].tolist() == [5, 2, 4]
+    assert at_nearest_size(table, 270)["number"].tolist() == [3, 1]
+    of_each = pd.Series([288, 288, 192, 288, 192])
+    assert at_nearest_size(table, of_each)["number"].tolist() == [5, 1]
+    assert list(at_nearest_size(table, 224).columns) == ["model", "img_size", "number"]
+
+
+def test_pretraining_has_three_steps_and_what_is_unknown_has_none() -> None:
+    scales = {"in1k": 1, "in12k": 2, "in21k": 2, "laion": 3, "jft": 3, "yfcc": 3}
+    assert {name: pretraining_scale(name) for name in scales} == scales
+    assert math.isnan(pretraining_scale("other"))

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -29,13 +28,12 @@ from pipeline.dataset.sources import (
     as_list,
     by_name,
     check_part,
-    compiled,
     in_class_folders,
     listed,
     part_in_words,
     words,
 )
-from pipeline.dataset.splits import Split, stratified
+from pipeline.dataset.splits import Split, in_groups, stratified
 from pipeline.dataset.table_files import text_rows
 
 
@@ -320,87 +318,3 @@ def _labels_in_names(pattern: str, names: Sequence[str]) -> Counter[str]:
     """How often each label is found."""
     matches = (re.fullmatch(pattern, name) for name in names)
     return Counter(match["label"] for match in matches if match)
-
-
-_FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
-_OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
-    rf"(?:^|/)(?P<group>[^/]+?){_FRAME}",
-    rf"(?:^|/)(?P<group>[^/]+/[^/]+?){_FRAME}",
-    r"(?:^|/)(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
-)
-_VIDEO = re.compile(  # the last as in UCF-101
-    r"(.*[^a-z])?(video|vid|clip|seq|sequence|scene|shot|movie|track|episode)[-_ ]?\d+([^a-z].*)?"
-    r"|.*_g\d+_c\d+",
-    re.I,
-)
-_FEWEST_FRAMES = 3
-_CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
-_CHANGE += r"|aug(?:mented)?|copy|kopie"
-_COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
-
-
-def in_groups(source: Source, pattern: str) -> Source:
-    """The same images, in the group that the regular expression finds as `group` in their paths.
-
-    An image whose path it does not fit stays in its own group, if it has one.
-    """
-    expression = compiled("group_pattern", pattern, "group")
-    found = [(image, expression.search(image.file)) for image in source.images]
-    if found and not any(match for _, match in found):
-        raise PipelineError(
-            f"images.group_pattern {pattern!r} fits none of {len(found)} paths, such as "
-            f"{found[0][0].file}"
-        )
-    images = [replace(image, group=match["group"]) if match else image for image, match in found]
-    return replace(source, images=images)
-
-
-def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
-    """The `group_pattern` of images that are called like frames, and those of each video.
-
-    The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
-    alone (of GTSRB's tracks), and most frames follow each other at one distance.
-    """
-    for pattern in _OF_VIDEOS:
-        videos: dict[str, list[LabelledImage]] = {}
-        for image in images:
-            if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
-                videos.setdefault(match["group"], []).append(image)
-        longer = {name: same for name, same in videos.items() if len(same) >= _FEWEST_FRAMES}
-        many = sum(map(len, longer.values())) > 0.5 * len(images)
-        labels = {image.labels for same in longer.values() for image in same}
-        if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
-            return pattern, longer
-    return "", {}
-
-
-def changed_copies(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
-    """The `group_pattern` of images beside changed copies (1_flip.jpg), and those of each."""
-    found: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        if match := re.search(_COPIES, image.file):
-            found.setdefault(match["group"], []).append(image)
-    several = {
-        name: same
-        for name, same in found.items()
-        if len(same) > 1 and any(not image.file.startswith(f"{name}.") for image in same)
-    }
-    labels = {image.labels for same in several.values() for image in same}
-    return (_COPIES, several) if len(several) > len(labels) else ("", {})
-
-
-def _is_of_video(match: re.Match[str], image: LabelledImage) -> bool:
-    name = match["group"].rpartition("/")[2]
-    if name in image.labels:
-        return False
-    by_number = re.fullmatch(r"\d{3,}", name) and not re.fullmatch(r"(19|20)\d{6}", name)
-    return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
-
-
-def _in_a_row(frames: Sequence[LabelledImage]) -> bool:
-    """Whether most frames follow each other at one distance, and none has the other's number."""
-    found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
-    numbers = sorted(int(match[1]) for match in found if match)
-    steps = Counter(later - one for one, later in pairwise(numbers))
-    step, count = steps.most_common(1)[0]
-    return step > 0 and count >= 0.8 * (len(numbers) - 1)

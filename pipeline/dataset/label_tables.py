@@ -356,7 +356,7 @@ def one_text(cell: Any) -> str:
 
 def part_of(value: str, column: str) -> str | None:
     """The part that a cell names; in a column like `is_test`, yes and no name one."""
-    if named := part_named(value.replace("-", "").replace("_", "")):
+    if named := part_named(value):
         return named
     flag, word = column_key(column).removeprefix("is_"), value.strip().lower()
     if flag not in _FLAGS or word not in _YES + _NO or not word:

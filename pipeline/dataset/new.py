@@ -25,11 +25,11 @@ from pipeline.core.files import free_old_name, replacing, write_text
 from pipeline.dataset.checks import Faulty, choose, look_at, read_config
 from pipeline.dataset.download import unpacked_file
 from pipeline.dataset.file_column import Hints
-from pipeline.dataset.find_images import changed_copies, frames_of_videos
 from pipeline.dataset.folder_names import sorted_classes, suspicious
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Fault, LabelledImage, Source, listed
+from pipeline.dataset.splits import changed_copies, frames_of_videos
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed

@@ -30,7 +30,6 @@ from pipeline.dataset.columns import says_more, why_doubtful
 from pipeline.dataset.file_column import Hints, NoColumn, Unclear, common_folders, part_in_name
 from pipeline.dataset.find_images import (
     find_images,
-    in_groups,
     in_listed_parts,
     pattern_of_few,
     read_names,
@@ -62,6 +61,7 @@ from pipeline.dataset.sources import (
     parts_of_paths,
     suffix_of,
 )
+from pipeline.dataset.splits import in_groups
 from pipeline.dataset.table_files import SUFFIXES as TABLES
 
 MOST_TABLES = 1000

@@ -1,18 +1,21 @@
 """Which images are learned from (train), compared on (valid) and only reported on (test).
 
 Each split is a pure function of the images found and a seed of its own. `RandomState` and not
-`default_rng`: its numbers are promised never to change, so neither does a split.
+`default_rng`: its numbers are promised never to change, so neither does a split. A split keeps a
+group whole; groups that only the names of files tell are found here as well.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import PART_NAMES, LabelledImage, grouped
+from pipeline.dataset.sources import PART_NAMES, LabelledImage, Source, compiled, grouped
 
 
 @dataclass(frozen=True)
@@ -184,3 +187,87 @@ def missing_in_part(
         present[part].update(image.labels)
     absent = {label: [p for p in present if label not in present[p]] for label in classes}
     return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}
+
+
+_FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
+_OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
+    rf"(?:^|/)(?P<group>[^/]+?){_FRAME}",
+    rf"(?:^|/)(?P<group>[^/]+/[^/]+?){_FRAME}",
+    r"(?:^|/)(?P<group>[^/]+)/(frame|frm)?[-_. ]*\d+\.\w+$",
+)
+_VIDEO = re.compile(  # the last as in UCF-101
+    r"(.*[^a-z])?(video|vid|clip|seq|sequence|scene|shot|movie|track|episode)[-_ ]?\d+([^a-z].*)?"
+    r"|.*_g\d+_c\d+",
+    re.I,
+)
+_FEWEST_FRAMES = 3
+_CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
+_CHANGE += r"|aug(?:mented)?|copy|kopie"
+_COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
+
+
+def in_groups(source: Source, pattern: str) -> Source:
+    """The same images, in the group that the regular expression finds as `group` in their paths.
+
+    An image whose path it does not fit stays in its own group, if it has one.
+    """
+    expression = compiled("group_pattern", pattern, "group")
+    found = [(image, expression.search(image.file)) for image in source.images]
+    if found and not any(match for _, match in found):
+        raise PipelineError(
+            f"images.group_pattern {pattern!r} fits none of {len(found)} paths, such as "
+            f"{found[0][0].file}"
+        )
+    images = [replace(image, group=match["group"]) if match else image for image, match in found]
+    return replace(source, images=images)
+
+
+def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
+    """The `group_pattern` of images that are called like frames, and those of each video.
+
+    The names of videos say so (video1, seq03, or `frame` before the last number) or are numbers
+    alone (of GTSRB's tracks), and most frames follow each other at one distance.
+    """
+    for pattern in _OF_VIDEOS:
+        videos: dict[str, list[LabelledImage]] = {}
+        for image in images:
+            if (match := re.search(pattern, image.file)) and _is_of_video(match, image):
+                videos.setdefault(match["group"], []).append(image)
+        longer = {name: same for name, same in videos.items() if len(same) >= _FEWEST_FRAMES}
+        many = sum(map(len, longer.values())) > 0.5 * len(images)
+        labels = {image.labels for same in longer.values() for image in same}
+        if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
+            return pattern, longer
+    return "", {}
+
+
+def changed_copies(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
+    """The `group_pattern` of images beside changed copies (1_flip.jpg), and those of each."""
+    found: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        if match := re.search(_COPIES, image.file):
+            found.setdefault(match["group"], []).append(image)
+    several = {
+        name: same
+        for name, same in found.items()
+        if len(same) > 1 and any(not image.file.startswith(f"{name}.") for image in same)
+    }
+    labels = {image.labels for same in several.values() for image in same}
+    return (_COPIES, several) if len(several) > len(labels) else ("", {})
+
+
+def _is_of_video(match: re.Match[str], image: LabelledImage) -> bool:
+    name = match["group"].rpartition("/")[2]
+    if name in image.labels:
+        return False
+    by_number = re.fullmatch(r"\d{3,}", name) and not re.fullmatch(r"(19|20)\d{6}", name)
+    return bool(match[2] or _VIDEO.fullmatch(name) or by_number)
+
+
+def _in_a_row(frames: Sequence[LabelledImage]) -> bool:
+    """Whether most frames follow each other at one distance, and none has the other's number."""
+    found = (re.search(r"(\d+)\.\w+$", image.file) for image in frames)
+    numbers = sorted(int(match[1]) for match in found if match)
+    steps = Counter(later - one for one, later in pairwise(numbers))
+    step, count = steps.most_common(1)[0]
+    return step > 0 and count >= 0.8 * (len(numbers) - 1)

@@ -141,9 +141,10 @@ def by_tag(answers: Answers, classes: list[str]) -> pd.DataFrame:
 
 
 def best_thresholds(answers: Answers) -> np.ndarray:
-    """Per label the threshold of the highest F2 on these images, [labels]; a half for absent ones.
+    """Per label the threshold of the highest F2 on these images, [labels].
 
-    F2 is that of the mean counts over runs; of equal ones the threshold nearest to a half counts.
+    F2 is that of the mean counts over runs; of equal ones the threshold nearest to a half counts,
+    so that is the one of a label that no image has.
     """
     steps = np.linspace(0.02, 0.98, 49)
     positives = answers.truth.sum(axis=0).astype(float)
@@ -153,7 +154,8 @@ def best_thresholds(answers: Answers) -> np.ndarray:
         true_positives = (decided & answers.truth).mean(axis=0).sum(axis=0)
         scores.append(_f2(true_positives, decided.mean(axis=0).sum(axis=0), positives))
     best = np.nan_to_num(np.stack(scores)) - 1e-6 * np.abs(steps - 0.5)[:, None]
-    return np.where(positives > 0, steps[best.argmax(axis=0)], 0.5).round(2)
+    thresholds: np.ndarray = steps[best.argmax(axis=0)].round(2)
+    return thresholds
 
 
 def _f2(true_positives: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> np.ndarray:

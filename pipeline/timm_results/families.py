@@ -86,7 +86,7 @@ FAMILIES: Rules = (  # matched at the start of the architecture, without its ori
     ("mobilenetv5", r"mobilenetv5"),
     ("mobilenet_edgetpu", r"mobilenet_edgetpu"),
     ("mobileone", r"mobileone"),
-    ("mnasnet", r"(se|sp)?mnasnet|spnasnet"),
+    ("mnasnet", r"(se)?mnasnet|spnasnet"),
     ("nasnet", r"p?nasnet"),
     ("fbnet", r"fbnet"),
     ("hardcorenas", r"hardcorenas"),
@@ -104,7 +104,7 @@ FAMILIES: Rules = (  # matched at the start of the architecture, without its ori
     ("resnetv2", r"resnetv2"),
     ("resnetrs", r"resnetrs"),
     ("resnest", r"resnest"),
-    ("res2net", r"res2ne[tx]t?"),
+    ("res2net", r"res2ne[tx]"),
     ("resnext", r"(se|sk|gc|eca_?)?resnext"),
     ("senet", r"(se|sk|gc|eca_?)resnet|senet"),  # a resnet with channel attention
     ("tresnet", r"tresnet"),
@@ -149,7 +149,7 @@ PRETRAINING: Rules = (
 
 # Bare 2022 names whose weights saw ImageNet-21k although the name does not say so.
 BARE_2022_IN21K = re.compile(
-    r"vit_(?!.*(sam$|relpos|dino))|swin_(base|large)_patch4|beit_|resnetv2_\w+_bit(m|_teacher)"
+    r"vit_(?!.*(relpos|dino))|swin_(base|large)_patch4|beit_|resnetv2_\w+_bit(m|_teacher)"
     r"|tresnet_m$|\w+_miil$"
 )
 
