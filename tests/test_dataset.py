@@ -17,10 +17,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import __main__ as dataset
 from pipeline.dataset import arrays, checks
 from pipeline.dataset.__main__ import main, prepare
-from pipeline.dataset.checks import Faulty, Policy, choose, look_at, read_config, suspicious
+from pipeline.dataset.checks import Faulty, Policy, choose, look_at, read_config
+from pipeline.dataset.folder_names import suspicious
 from pipeline.dataset.images import crop, decode, squish
 from pipeline.dataset.prepared import Crops, Prepared, open_prepared
-from pipeline.dataset.sources import Fault, Found, Source
+from pipeline.dataset.sources import Fault, LabelledImage, Source
 from pipeline.dataset.splits import Split
 from pipeline.finetune.__main__ import describe
 
@@ -348,16 +349,16 @@ def test_a_label_outside_the_listed_classes_is_a_fault(pictures: Path, tmp_path:
     assert pd.read_csv(tmp_path / "out/rejected.csv")["reason"].tolist() == ["unknown label 'yeti'"]
 
 
-def some_bad(rng: np.random.Generator) -> tuple[list[Found], list[str]]:
+def some_bad(rng: np.random.Generator) -> tuple[list[LabelledImage], list[str]]:
     """150 images of one to three labels, a few rare or none; and why a few cannot be read."""
     weights = np.array([40, 30, 20, 5, 2, 1.5, 1, 0.5])
     found = []
     for row in range(150):
         n = rng.integers(0, 4) if row % 9 == 0 else rng.integers(1, 3)
         labels = rng.choice(list("abcdefgh"), size=n, replace=False, p=weights / weights.sum())
-        found.append(Found(f"{row}.jpg", tuple(map(str, labels)), None, None))
+        found.append(LabelledImage(f"{row}.jpg", tuple(map(str, labels)), None, None))
     rare = [("i",), ("j", "i"), ("j", "a")]
-    found += [Found(f"{150 + row}.jpg", labels) for row, labels in enumerate(rare)]
+    found += [LabelledImage(f"{150 + row}.jpg", labels) for row, labels in enumerate(rare)]
     return found, [*("damaged" if rng.random() < 0.1 else "" for _ in range(150)), *[""] * 3]
 
 
@@ -410,8 +411,10 @@ def test_what_is_left_without_bad_files_and_rare_classes_is_that_of_pandas() -> 
 
 
 def test_a_class_of_one_given_part_is_left_out_with_the_images_of_no_other_class() -> None:
-    found = [Found(f"{row}.jpg", ("a", "b"), "train" if row % 3 else "valid") for row in range(9)]
-    found += [Found("9.jpg", ("c",), "train"), Found("10.jpg", ("c", "a"), "train")]
+    found = [
+        LabelledImage(f"{row}.jpg", ("a", "b"), "train" if row % 3 else "valid") for row in range(9)
+    ]
+    found += [LabelledImage("9.jpg", ("c",), "train"), LabelledImage("10.jpg", ("c", "a"), "train")]
     policy = Policy("planet", "multi", None, bad="fail", rare="drop", min_class_images=2)
     chosen = choose(found, [""] * 11, [], policy, Split("given", 0.2, 0.0, 42))
     assert chosen.rows == [*range(9), 10]
@@ -424,7 +427,7 @@ def test_a_class_of_one_given_part_is_left_out_with_the_images_of_no_other_class
 
 def test_classes_of_one_part_and_groups_of_several_are_told(tmp_path: Path) -> None:
     def told(*rows: tuple[str, str | None, str | None]) -> list[str]:
-        found = [Found(f"{at}.jpg", (row[0],), *row[1:]) for at, row in enumerate(rows)]
+        found = [LabelledImage(f"{at}.jpg", (row[0],), *row[1:]) for at, row in enumerate(rows)]
         return list(suspicious(Source(found, lambda file: b""), tmp_path))
 
     both = [("oak", "train", "p1"), ("oak", "valid", "p2"), ("elm", "train", "p3")]
@@ -446,7 +449,7 @@ def test_a_look_decodes_a_few_and_compares_the_bytes_of_all(tmp_path: Path) -> N
     found, exif = [], Image.Exif()
     exif[0x0112] = 6
     for row in range(70):  # of which every second one is decoded, 32 at most
-        found.append(Found(f"{row:02}.img", ("oak", "elm")[row % 2 :][:1]))
+        found.append(LabelledImage(f"{row:02}.img", ("oak", "elm")[row % 2 :][:1]))
         picture = photo(row)
         options: dict[str, Any] = {"exif": exif} if row % 10 == 0 else {}
         if row % 7 == 0:
@@ -489,7 +492,7 @@ def test_a_look_decodes_a_few_and_compares_the_bytes_of_all(tmp_path: Path) -> N
 
 def test_one_peculiar_image_is_told_in_the_singular(pictures: Path) -> None:
     photo(2).convert("RGBA").save(pictures / "cat/2.jpg", "PNG")
-    found = [Found(f"cat/{number}.jpg", ("cat",)) for number in range(5)]
+    found = [LabelledImage(f"cat/{number}.jpg", ("cat",)) for number in range(5)]
     source = Source(found, lambda file: (pictures / file).read_bytes())
     look = look_at(source, "single", pictures, {})
     assert (look.faults, look.odd) == ([], ["1 of 5 images looked at is transparent"])
@@ -502,7 +505,7 @@ def test_only_files_of_one_size_are_read_and_only_so_many_bytes(
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     read = []
-    found = [Found(name, ("oak",)) for name in contents]
+    found = [LabelledImage(name, ("oak",)) for name in contents]
     source = Source(found, lambda file: read.append(file) or contents[file])
     for most, expected in ((91, ["a", "b", "c", "d"]), (90, ["a", "b"]), (10, [])):
         monkeypatch.setattr(checks, "MOST_READ", most)

@@ -12,7 +12,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.dataset import new as new_dataset
 from pipeline.dataset.__main__ import prepare
 from pipeline.dataset.checks import Faulty, read_config
-from pipeline.dataset.columns import Table, doubt, meaning, says_more
+from pipeline.dataset.columns import Table, meaning, says_more, why_doubtful
 from pipeline.dataset.file_column import FileColumn, Hints, Unclear
 from pipeline.dataset.find_images import find_images
 from pipeline.dataset.new import dataset_yaml, summary_lines
@@ -541,7 +541,7 @@ def test_columns_of_zeros_and_ones_are_one_label_where_no_row_has_two() -> None:
 def test_numbers_that_may_be_measured_are_doubted(
     name: str, cells: list[str], doubtful: bool
 ) -> None:
-    found = doubt(table_with({name: [*cells * 3, ""]}).frame, name)
+    found = why_doubtful(table_with({name: [*cells * 3, ""]}).frame, name)
     shown = ", ".join(sorted(cells, key=lambda each: float(each) if doubtful else 0.0))
     assert found == (f"holds numbers ({shown}), which may be measured" if doubtful else "")
 
@@ -550,14 +550,16 @@ def test_columns_of_a_box_are_known_by_their_names() -> None:
     labels = ["oak", "elm"] * 3
     corners = {name: ["3", "4"] * 3 for name in ("xmin", "ymin", "xmax", "ymax")}
     said = "may be of an object in the image, whose box is in xmin, ymin"
-    assert doubt(table_with({"label": labels, **corners}).frame, "label") == said
-    assert doubt(table_with({"label": labels, "bbox": ["1 2"] * 6}).frame, "label").endswith("bbox")
-    assert doubt(table_with({"label": labels, "left": ["3"] * 6}).frame, "label") == ""
+    assert why_doubtful(table_with({"label": labels, **corners}).frame, "label") == said
+    assert why_doubtful(table_with({"label": labels, "bbox": ["1 2"] * 6}).frame, "label").endswith(
+        "bbox"
+    )
+    assert why_doubtful(table_with({"label": labels, "left": ["3"] * 6}).frame, "label") == ""
     tile = {"x": ["0", "9"] * 3, "y": ["0", "9"] * 3}  # where a tile was cut out
-    assert doubt(table_with({"label": labels, **tile}).frame, "label") == ""
-    assert doubt(table_with({"label": labels, **tile, "w": ["9"] * 6}).frame, "label") != ""
+    assert why_doubtful(table_with({"label": labels, **tile}).frame, "label") == ""
+    assert why_doubtful(table_with({"label": labels, **tile, "w": ["9"] * 6}).frame, "label") != ""
     empty = dict.fromkeys(corners, [""] * 6)
-    assert doubt(table_with({"label": labels, **empty}).frame, "label") == ""
+    assert why_doubtful(table_with({"label": labels, **empty}).frame, "label") == ""
 
 
 def test_a_table_without_labels_says_more_where_it_splits_or_groups() -> None:

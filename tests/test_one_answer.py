@@ -352,7 +352,7 @@ class Named:
     def unknown(self, rows: pd.DataFrame) -> pd.Series:
         return rows["model"].isin(self.unjudged)
 
-    def told(self, rows: pd.DataFrame) -> str:
+    def summary(self, rows: pd.DataFrame) -> str:
         return f"{self.option} excludes {(~self.keeps(rows)).sum()}"
 
 
@@ -622,7 +622,8 @@ def test_how_sure_an_answer_is_has_its_interval_seeds_and_a_likelier_model() -> 
     one = told(*three, n=1, interval_covers="images")
     assert one == (
         "P(best) is 0.40; its error lies in 5.00 % to 15.50 % (95 %, images, 1 seed). No model was "
-        "run twice with r, so nothing is known of how runs vary: less sure than this."
+        "run twice with r, so nothing is known of how runs vary, and all this is less certain than "
+        "it looks: run more seeds."
     )
     chance = " It is no better than chance: the recipe is wrong, and the order means nothing."
     assert told(*three, chance_error_rate=0.1).endswith(chance)

@@ -393,7 +393,7 @@ def test_only_runs_alike_reach_the_shortlist_and_come_last() -> None:
     models = [*LITE, "resnet18.a1_in1k"]
     published = pd.DataFrame({"model": models, "top1": 80.0, "img_size": 224, "device": "x"})
     published["samples_per_second"] = [4.0, 3.0, 2.0, 1.0]
-    published["speed_from"] = "train"
+    published["speed_from"], published["params_m"] = "train", 5.0
     for name in ODDS:
         published[name] = [1.3, 1.2, 1.1, 1.0]
     rows = pd.DataFrame({"from": ["anna", "bea", "bea", "carl"], "dataset": "pets"})
