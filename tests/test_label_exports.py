@@ -34,7 +34,7 @@ from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import LabelledImage
-from pipeline.dataset.splits import changed_copies, frames_of_videos
+from pipeline.dataset.splits import changed_copies, frames_of_videos, images_of_patients
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
@@ -3361,6 +3361,37 @@ def test_masks_beside_the_parts_are_left_out_by_the_layout_of_the_docs(tmp_path:
     for hints in (Hints(layout="nut/test/{label}"), Hints(images="nut/test")):
         assert read(tmp_path, hints) == truth
         assert not recognise(tmp_path, hints).source.faults
+
+
+@pytest.mark.parametrize("form", ["P{n:04d}_{side}_1", "patient-{n}_{side}", "sub_{n:02d} {side}"])
+def test_images_of_patients_are_told_with_the_pattern_that_keeps_them_together(
+    form: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    for n in range(12):
+        tree.image(*(f"{KINDS[n % 3]}/{form.format(n=n, side=side)}.jpg" for side in "LR"))
+    lines = summary_lines(recognise(tmp_path), tmp_path)
+    (line,) = (line for line in lines if "patient" in line and line.startswith("suspicious"))
+    assert line.startswith("suspicious: 24 images look like images of 12 patients (")
+    pattern = shlex.split(line)[shlex.split(line).index("--group-pattern") + 1]
+    found = recognise(tmp_path, Hints(group_pattern=pattern))
+    assert [*Counter(image.group for image in found.source.images).values()] == [2] * 12
+    assert "look like" not in " ".join(summary_lines(found, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["p001", "p002", "p003"],  # no second word
+        ["P1_a", "P1_b", "P2_a", "P2_b"],  # as of pages or products
+        ["p001_a", "p002_b", "p003_c"],  # one image of each
+        ["patient1_a", "patient1_b", "patient2_a", "patient2_b", "other"],
+        ["case1_a", "case1_b", "case1_c"],  # one alone
+    ],
+)
+def test_names_that_only_resemble_numbers_of_patients_are_passed_over(names: list[str]) -> None:
+    images = [LabelledImage(f"{name}.jpg", (KINDS[i % 2],)) for i, name in enumerate(names)]
+    assert images_of_patients(images) == ("", {})
 
 
 def test_changed_copies_are_told_with_the_pattern_that_keeps_them_together(tmp_path: Path) -> None:

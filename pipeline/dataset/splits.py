@@ -215,6 +215,8 @@ _VIDEO = re.compile(  # the last as in UCF-101
     re.I,
 )
 _FEWEST_FRAMES = 3
+_WORDS = "patient|pat|pt|subject|subj|sub|participant|person|case"
+_PATIENTS = rf"(?i)(?:^|/)(?P<group>(?:{_WORDS})[-_]?\d+|p\d{{3,}})[-_ ][^/]*$"
 _CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
 _CHANGE += r"|aug(?:mented)?|copy|kopie"
 _COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
@@ -253,6 +255,24 @@ def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, li
         if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
             return pattern, longer
     return "", {}
+
+
+def images_of_patients(
+    images: Sequence[LabelledImage],
+) -> tuple[str, dict[str, list[LabelledImage]]]:
+    """The `group_pattern` of images whose names all begin with a patient's number (P0001_L_1.jpg),
+    most of them with one that others begin with as well, and the images of each such patient.
+    """
+    matches = [re.search(_PATIENTS, image.file) for image in images]
+    found: dict[str, list[LabelledImage]] = {}
+    for image, match in zip(images, matches, strict=True):
+        if match is None or match["group"] in image.labels:
+            return "", {}
+        found.setdefault(match["group"], []).append(image)
+    several = {name: same for name, same in found.items() if len(same) > 1}
+    labels = {image.labels for image in images}
+    many = sum(map(len, several.values())) > 0.5 * len(images)
+    return (_PATIENTS, several) if many and len(several) > len(labels) else ("", {})
 
 
 def changed_copies(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:
