@@ -963,6 +963,7 @@ def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumptio
     assert seconds[0] == pytest.approx(150)  # the start-up is part of what the race waits for
     assert seconds[1] > 150
     assert timed
+    assert basis.startswith("estimated from other seeds of the same cell, ")
     assert basis.endswith("others used the device during each run known here: a guide at best")
     assert prices({**CPU, "name": "another's"})[0] == [40.0, 80.0]
 
