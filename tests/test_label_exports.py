@@ -34,7 +34,7 @@ from pipeline.dataset.label_tables import with_lists
 from pipeline.dataset.new import dataset_yaml, summary_lines
 from pipeline.dataset.recognise import recognise
 from pipeline.dataset.sources import LabelledImage
-from pipeline.dataset.splits import changed_copies, frames_of_videos
+from pipeline.dataset.splits import changed_copies, frames_of_videos, images_of_patients
 from pipeline.dataset.table_files import read_table
 
 KINDS = ["oak", "elm", "ash"]
@@ -3270,6 +3270,130 @@ def boxes_of_cvat(tree: Tree) -> None:
     tree.text("annotations.xml", *cvat(names, '<box label="{}" xtl="1" ytl="1" xbr="2" ybr="3"/>'))
 
 
+def test_objects_of_coco_become_labels_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    tree, truth = Tree(tmp_path), {}
+    for part, n in (("train", 30), ("val", 15)):
+        files = [f"{part}2017/{part[0]}{i:03d}.jpg" for i in range(n)]
+        tree.image(*files)
+        tree.json(
+            f"annotations/instances_{part}2017.json",
+            {
+                "images": [
+                    {"id": i, "file_name": f.partition("/")[2]} for i, f in enumerate(files)
+                ],
+                "categories": [{"id": i + 1, "name": kind} for i, kind in enumerate(KINDS)],
+                "annotations": [
+                    {"image_id": i // 2, "category_id": i // 2 % 3 + 1, "bbox": [1, 1, 2, 2]}
+                    for i in range(2 * n)  # two in each image
+                ],
+            },
+        )
+        word = {"train": "train", "val": "valid"}[part]
+        truth |= {f"{word}:{file}": KINDS[i % 3] for i, file in enumerate(files)}
+    with pytest.raises(
+        PipelineError, match=r"give --table a CSV of labels \(docs/datasets\.md#boxes\)"
+    ):
+        read(tmp_path)
+    to_a_csv("COCO", tmp_path)
+    assert read(tmp_path, Hints(table="labels.csv")) == truth
+    with pytest.raises(PipelineError, match="boxes or outlines"):
+        read(tmp_path, Hints(table="annotations/instances_train2017.json"))
+
+
+def test_objects_of_pascal_voc_become_labels_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path), folder="JPEGImages/")
+    for i, name in enumerate(names):
+        box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
+        part = f"<part><name>leaf</name>{box}</part>"
+        objects = f"<object><name>{KINDS[i % 3]}</name>{box}{part}</object>" * 2
+        tree.text(f"Annotations/{name}.xml", f"<annotation>{objects}</annotation>")
+    with pytest.raises(PipelineError, match=r"of their own .*\(docs/datasets\.md#boxes has"):
+        read(tmp_path)
+    to_a_csv("Pascal VOC", tmp_path)
+    assert read(tmp_path, Hints(table="labels.csv")) == kinds(names, "JPEGImages/{}.jpg")
+
+
+@pytest.mark.parametrize("form", ["{kind}/{part}", "{part}/{kind}"])  # Ultralytics, Roboflow
+@pytest.mark.parametrize("names", ["[oak, elm, ash]", "{0: oak, 1: elm, 2: ash}"])
+def test_objects_of_yolo_become_labels_by_the_command_of_the_docs(
+    form: str, names: str, tmp_path: Path
+) -> None:
+    tree, truth = Tree(tmp_path), {}
+    tree.text("data.yaml", f"train: ../train/images\nnames: {names}")
+    tree.text("README.dataset.txt", "Some labels")
+    for part, word, n in (("train", "train", 30), ("val", "valid", 15)):
+        for i in range(n):
+            image = f"{form.format(kind='images', part=part)}/{i:03d}.jpg"
+            tree.image(image)
+            label = f"{form.format(kind='labels', part=part)}/{i:03d}.txt"
+            tree.text(label, *[f"{i % 3} 0.5 0.5 0.1 0.1"] * (1 + i % 2))
+            truth[f"{word}:{image}"] = KINDS[i % 3]
+    with pytest.raises(PipelineError, match=r"of their own .*\(docs/datasets\.md#boxes has"):
+        read(tmp_path)
+    to_a_csv("YOLO", tmp_path)
+    assert read(tmp_path, Hints(table="labels.csv")) == truth
+
+
+def test_a_numbered_fold_becomes_valid_by_the_command_of_the_docs(tmp_path: Path) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{row},{i % 5}" for i, row in enumerate(lines_of(names)))
+    tree.text("train_folds.csv", "file,label,kfold", *rows)
+    to_a_csv("folds", tmp_path)
+    found = read(tmp_path, Hints(table="labels.csv"))
+    part_of = {i: "train" if i % 5 else "valid" for i in range(45)}
+    assert found == {f"{part_of[i]}:images/{n}.jpg": KINDS[i % 3] for i, n in enumerate(names)}
+
+
+def test_masks_beside_the_parts_are_left_out_by_the_layout_of_the_docs(tmp_path: Path) -> None:
+    """As in MVTec AD, whose defects are in test alone."""
+    tree = Tree(tmp_path)
+    tree.image(*(f"nut/train/good/{i:03d}.png" for i in range(9)))
+    tree.image(*(f"nut/test/{kind}/{i:03d}.png" for kind in KINDS for i in range(6)))
+    tree.image(*(f"nut/ground_truth/{kind}/{i:03d}_mask.png" for kind in KINDS for i in range(6)))
+    with pytest.raises(PipelineError, match="but ground_truth beside them"):
+        read(tmp_path)
+    faults = recognise(tmp_path, Hints(layout="nut/{part}/{label}")).source.faults
+    assert {each.reason for each in faults} == {
+        "folder ground_truth/ names no part: move it away, write images.parts, or a part's name "
+        "for {part} to use it alone"
+    }
+    truth = {f"nut/test/{kind}/{i:03d}.png": kind for kind in KINDS for i in range(6)}
+    for hints in (Hints(layout="nut/test/{label}"), Hints(images="nut/test")):
+        assert read(tmp_path, hints) == truth
+        assert not recognise(tmp_path, hints).source.faults
+
+
+@pytest.mark.parametrize("form", ["P{n:04d}_{side}_1", "patient-{n}_{side}", "sub_{n:02d} {side}"])
+def test_images_of_patients_are_told_with_the_pattern_that_keeps_them_together(
+    form: str, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path)
+    for n in range(12):
+        tree.image(*(f"{KINDS[n % 3]}/{form.format(n=n, side=side)}.jpg" for side in "LR"))
+    lines = summary_lines(recognise(tmp_path), tmp_path)
+    (line,) = (line for line in lines if "patient" in line and line.startswith("suspicious"))
+    assert line.startswith("suspicious: 24 images look like images of 12 patients (")
+    pattern = shlex.split(line)[shlex.split(line).index("--group-pattern") + 1]
+    found = recognise(tmp_path, Hints(group_pattern=pattern))
+    assert [*Counter(image.group for image in found.source.images).values()] == [2] * 12
+    assert "look like" not in " ".join(summary_lines(found, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["p001", "p002", "p003"],  # no second word
+        ["P1_a", "P1_b", "P2_a", "P2_b"],  # as of pages or products
+        ["p001_a", "p002_b", "p003_c"],  # one image of each
+        ["patient1_a", "patient1_b", "patient2_a", "patient2_b", "other"],
+        ["case1_a", "case1_b", "case1_c"],  # one alone
+    ],
+)
+def test_names_that_only_resemble_numbers_of_patients_are_passed_over(names: list[str]) -> None:
+    images = [LabelledImage(f"{name}.jpg", (KINDS[i % 2],)) for i, name in enumerate(names)]
+    assert images_of_patients(images) == ("", {})
+
+
 def test_changed_copies_are_told_with_the_pattern_that_keeps_them_together(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     changes = ("", "_flip", "_rot90", "-aug_3", " - Copy (2)", ".rf.0a1b2c3d", "_hflip_rot180")
@@ -3415,6 +3539,23 @@ def delimiters_after_the_last_label_too(tree: Tree) -> Truth:
 def a_column_of_five_folds(tree: Tree) -> None:
     rows = (f"{row},{i % 5}" for i, row in enumerate(lines_of(plain(tree))))
     tree.text("train_folds.csv", "file,label,kfold", *rows)
+
+
+@pytest.mark.parametrize("part", [None, "kfold"])
+def test_of_numbered_folds_the_message_says_how_to_validate_on_one(
+    part: str | None, tmp_path: Path
+) -> None:
+    names = plain(tree := Tree(tmp_path))
+    rows = (f"{row},{i % 5}" for i, row in enumerate(lines_of(names)))
+    tree.text("folds.csv", "file,label,kfold", *rows)
+    with pytest.raises(
+        PipelineError, match="to validate on fold 0, replace that by valid and the others by train"
+    ):
+        recognise(tmp_path, Hints(part=part))
+    images = recognise(tmp_path, Hints(part="none")).images
+    parts = {"part": "kfold", "parts": {"valid": [0], "train": [1, 2, 3, 4]}}  # as the page says
+    found = find_images(images | parts, tmp_path).images
+    assert Counter(each.part for each in found) == {"valid": 9, "train": 36}
 
 
 @pytest.mark.parametrize("cell", ["<c t='inlineStr'><is><t>{}</t></is></c>", "<si><t>{}</t></si>"])

@@ -722,18 +722,18 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     assert last.left_because == "worse by its fits"
     assert last.left_after_seconds in (20.0, 30.0, 40.0)
     assert "take model0" in told.text()
-    said = "spent 40.0 s; by estimate 4 min 00 s of the grid's 12 min 00 s, 33 % (prices: p)"
+    said = "spent 40.0 s; by estimate 4 min 00 s of the grid's 12 min 00 s, 33 % (fit times: p)"
     assert said in told.text()  # not 40 s of 12 min: a fit is estimated at 60 s
     assert "the grid is estimated at 12 min 00 s" in replace(told, priced_seconds=None).text()
     narrow = replace(told, regret_at_most=0.01).text()
     assert ", and model0 errs at most 1.0 points more than the best (" in narrow
     wide = replace(told, error_rate=0.1, regret_at_most=0.52).text()
     assert (
-        "and model0 errs at most 52.0 points more than the best, which is more than its whole "
-        "error (10.00 %): too few images and runs to tell ("
+        "and model0 errs at most 52.0 points more than the best, which says nothing, as its own "
+        "error is only 10.00 %: too few images and runs to tell ("
     ) in wide
     for near in (0.0998, 0.1002):  # all are shown as 10.0 points
-        assert "points more than the best, which is its whole error (10.00 %): too few" in (
+        assert "10.0 points more than the best, which says nothing, as its own error is only " in (
             replace(told, error_rate=0.1, regret_at_most=near).text()
         )
     assert plain(told)["steps"][-1]["recommended"] == "model0"
@@ -963,6 +963,7 @@ def test_a_fit_that_shared_the_device_prices_the_others_better_than_an_assumptio
     assert seconds[0] == pytest.approx(150)  # the start-up is part of what the race waits for
     assert seconds[1] > 150
     assert timed
+    assert basis.startswith("estimated from other seeds of the same cell, ")
     assert basis.endswith("others used the device during each run known here: a guide at best")
     assert prices({**CPU, "name": "another's"})[0] == [40.0, 80.0]
 

@@ -1275,11 +1275,30 @@ def test_a_cost_that_is_too_high_even_if_fits_alone_are_as_quick_as_can_be_exclu
     told = ask(priced, capsys, max_cost=least - 0.1, price_per_hour=3600.0)
     assert told["models"][0]["model"] == LITE[2]
     assert told["excluded"][0].startswith("--max-cost excludes 1 of 3 models (1 by the least")
+    idle = priced / "runs/digits" / LITE[0] / "quickstart/0.json"  # of another model
+    waited = json.loads(idle.read_text())
+    waited["cost"]["cpu_seconds"] = 0.1
+    idle.write_text(json.dumps(waited))
+    told = ask(tables(priced), capsys, price_per_hour=3600.0)
+    assert told["cost"]["cost_least"] == pytest.approx(least)
     record["cost"]["cpu_seconds"] = None
     path.write_text(json.dumps(record))
     told = ask(tables(priced), capsys, max_cost=1.0, price_per_hour=3600.0)
     assert (told["excluded"], told["cost"]["cost_least"]) == ([], None)
     assert f"the last fit: {90 * LAST:.2f} (at most " in told["cost"]["text"]
+
+
+def test_the_least_cost_of_the_last_fit_agrees_with_the_least_fit_time(priced: Path, capsys):
+    """The quickest of a model's runs is not the one that computed for the largest share of it."""
+    seconds, computed = (40.0, 60.0, 80.0), (70.0, 66.0, 64.0)  # on two threads
+    for model, error in zip(LITE, (0.3, 0.060, 0.062), strict=True):
+        for seed, (whole, cpu) in enumerate(zip(seconds, computed, strict=True)):
+            cost = {"fit_seconds": whole, "images_per_second": 3000 / whole, "cpu_seconds": cpu}
+            device = {**CPU, "shared": True}
+            write_run(priced / "runs", model, seed, error, cost=cost, device=device)
+    told = ask(tables(priced), capsys, price_per_hour=3600.0)
+    assert told["cost"]["cost"] == pytest.approx(40 * LAST)
+    assert told["cost"]["cost_least"] == pytest.approx(0.5 * 64 / 2 * LAST / 1.25)
 
 
 def test_the_last_fit_is_priced_by_the_run_whose_time_stands_beside_it(priced: Path, capsys):
@@ -1297,7 +1316,7 @@ def test_the_last_fit_is_priced_by_the_run_whose_time_stands_beside_it(priced: P
     assert told["models"][0]["fit_time"].startswith("steady fit time at most 1 min 26 s")
     assert told["cost"]["cost"] == pytest.approx(86 * LAST)
     assert told["cost"]["text"].startswith(
-        "Cost from here, by the quickest run of each model, no run still to make and the last fit: "
+        "Going by the quickest run of each model, the cost of the last fit: "
     )
 
 

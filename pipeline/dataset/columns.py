@@ -40,6 +40,7 @@ from pipeline.dataset.label_tables import (
     part_of,
 )
 from pipeline.dataset.sources import listed, part_named, words
+from pipeline.dataset.splits import no_parts
 from pipeline.dataset.table_files import BOX
 
 _LABEL_NAMES = """label labels tag tags class classes category categories target class_name
@@ -172,6 +173,9 @@ def _part_column(table: Table) -> str | None:
         table.check_column(hints.part)
         if hints.part == table.file_column.column:
             raise Unclear(f"{name}: column {hints.part} names the images, so it names no part")
+        cells = set(map(one_text, frame[hints.part])) - {""}
+        if not any(part_of(cell, hints.part) for cell in cells):
+            raise Unclear(f"{name}: {no_parts(hints.part, cells, cells)}")
         return hints.part
     columns = [each for each in table.others if each not in (hints.label, hints.group)]
     found = [each for each in columns if _names_parts(table, each)]
@@ -194,14 +198,8 @@ def _names_parts(table: Table, column: str) -> bool:
         return False
     part_of_cell = {cell: part_of(cell, column) for cell in cells}
     odd = sorted(cell for cell, part in part_of_cell.items() if not part)
-    why = "names no part (train, valid or test)"
-    if len(cells) > 1 and set(part_of_cell.values()) == {"valid"}:
-        odd, why = sorted(cells), "are the same part"
-    if odd:
-        raise Unclear(
-            f"{table.name}: column {column} seems to split the images, but {listed(odd)} {why}: "
-            "write --part none to leave it out, or images.parts in the YAML (docs/datasets.md)"
-        )
+    if odd or (len(cells) > 1 and set(part_of_cell.values()) == {"valid"}):
+        raise Unclear(f"{table.name}: {no_parts(column, cells, odd)}")
     return True
 
 

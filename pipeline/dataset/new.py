@@ -29,7 +29,7 @@ from pipeline.dataset.folder_names import sorted_classes, suspicious
 from pipeline.dataset.images import NotAnImage, decode
 from pipeline.dataset.recognise import Recognised, recognise
 from pipeline.dataset.sources import Fault, LabelledImage, Source, listed
-from pipeline.dataset.splits import changed_copies, frames_of_videos
+from pipeline.dataset.splits import changed_copies, frames_of_videos, images_of_patients
 
 MOST_CLASSES = 12
 MOST_FAULTS = 10  # that are listed
@@ -237,7 +237,7 @@ def summary_lines(recognised: Recognised, root: Path) -> Iterator[str]:
         none = "image has no label and is", "images have no label and are"
         n_unlabelled = number_of(len(source.unlabelled), *none)
         yield f"left aside: {n_unlabelled} not used ({listed(source.unlabelled)})"
-    yield from _videos_across_parts(recognised)
+    yield from _groups_across_parts(recognised)
     yield from _copies_to_be_parted(recognised)
     for line in suspicious(source, root):
         yield f"suspicious: {line}"
@@ -256,18 +256,20 @@ def _fault_lines(faults: Sequence[Fault]) -> Iterator[str]:
         )
 
 
-def _videos_across_parts(recognised: Recognised) -> Iterator[str]:
-    """That a split may part images that look like frames of one video, or does."""
+def _groups_across_parts(recognised: Recognised) -> Iterator[str]:
+    """That a split may part images that look like frames of one video, or of a patient, or does."""
     images = [image for image in recognised.source.images if image.group is None]
-    pattern, videos = frames_of_videos(images)
-    parted = list(videos)
+    what, one, (pattern, found) = "frames", "video", frames_of_videos(images)
+    if not found:
+        what, one, (pattern, found) = "images", "patient", images_of_patients(images)
+    parted = list(found)
     if recognised.split == "given":
-        parted = [name for name in videos if len({each.part for each in videos[name]}) > 1]
+        parted = [name for name in found if len({each.part for each in found[name]}) > 1]
     if parted:
         yield (
-            f"suspicious: {sum(len(videos[name]) for name in parted)} images look like frames of "
-            f"{number_of(len(parted), 'video', 'videos')} ({listed(parted)}), and those of one may "
-            f"be in several parts: write --group-pattern {quote(pattern)} to keep each video whole"
+            f"suspicious: {sum(len(found[name]) for name in parted)} images look like {what} of "
+            f"{number_of(len(parted), one, f'{one}s')} ({listed(parted)}), and those of one may "
+            f"be in several parts: write --group-pattern {quote(pattern)} to keep each {one} whole"
         )
 
 

@@ -197,6 +197,9 @@ def _tables_in(others: Sequence[str], index: ImageFiles, hints: Hints) -> list[I
         except Unclear:
             if path in asked or part_in_words(path.rpartition("/")[2]):
                 raise
+        except PipelineError:  # no list of a part, such as boxes in COCO's format
+            if path in asked:
+                raise
         else:
             if each is None and path in asked and hints.table is not None:
                 raise Unclear(f"--table {path} names no images")
@@ -328,7 +331,7 @@ def _by_names(
         raise Unclear(
             f"{len(files)} images have annotation files of their own ({counted(kinds)}, the first "
             f"{sidecars[0]}), which are not read: write a CSV with a column of file names and one "
-            "of labels"
+            "of labels (docs/datasets.md#boxes has commands for boxes)"
         )
     if reading := read_names(files, hints):
         return reading

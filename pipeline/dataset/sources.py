@@ -178,7 +178,10 @@ def _in_layout(root: Path, layout: Layout, parts: Mapping[str, str] | None) -> S
             folder = said.get("part")
             part = None if folder is None else part_of.get(folder) or part_in_words(folder)
             if folder is not None and part is None:
-                faults.append(Fault(file, f"folder {folder}/ names no part: write images.parts"))
+                what = (
+                    "move it away, write images.parts, or a part's name for {part} to use it alone"
+                )
+                faults.append(Fault(file, f"folder {folder}/ names no part: {what}"))
             else:
                 images.append(LabelledImage(file, (said["label"],), part, said.get("group")))
     if not images and (astray := sorted([*unlabelled, *(fault.file for fault in faults)])):

@@ -7,7 +7,7 @@ group whole; groups that only the names of files tell are found here as well.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.core.command import number_of
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.dataset.sources import PART_NAMES, LabelledImage, Source, compiled, grouped
+from pipeline.dataset.sources import PART_NAMES, LabelledImage, Source, compiled, grouped, listed
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,19 @@ def _torch_randperm(n: int, seed: int) -> list[int]:
     return order
 
 
+def no_parts(column: str, cells: Collection[str], odd: Collection[str]) -> str:
+    """In words, that the `odd` cells of a column name no part, or all the same, and what to do."""
+    names = "names no part (train, valid or test)" if odd else "are the same part"
+    shown = listed(sorted(odd or cells))
+    text = f"column {column} seems to split the images, but {shown} {names}: write --part none"
+    if len(cells) < 2 or not all(map(_FOLD.fullmatch, cells)):
+        return f"{text} to leave it out, or images.parts in the YAML (docs/datasets.md)"
+    return (
+        f"{text} to leave it out; to validate on fold {min(cells, key=float)}, replace that by "
+        "valid and the others by train, or write images.parts (docs/datasets.md#numbered-folds)"
+    )
+
+
 def missing_in_part(
     images: Sequence[LabelledImage], parts: Sequence[str], classes: Sequence[str]
 ) -> dict[str, str]:
@@ -189,6 +202,7 @@ def missing_in_part(
     return {label: f"no image in {' and '.join(where)}" for label, where in absent.items() if where}
 
 
+_FOLD = re.compile(r"\d+(\.0)?")
 _FRAME = r"[-_. ]*(frame|frm)?[-_. ]*\d+\.\w+$"
 _OF_VIDEOS = (  # where the name of a video may stand in the path of a frame
     rf"(?:^|/)(?P<group>[^/]+?){_FRAME}",
@@ -201,6 +215,8 @@ _VIDEO = re.compile(  # the last as in UCF-101
     re.I,
 )
 _FEWEST_FRAMES = 3
+_WORDS = "patient|pat|pt|subject|subj|sub|participant|person|case"
+_PATIENTS = rf"(?i)(?:^|/)(?P<group>(?:{_WORDS})[-_]?\d+|p\d{{3,}})[-_ ][^/]*$"
 _CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
 _CHANGE += r"|aug(?:mented)?|copy|kopie"
 _COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
@@ -239,6 +255,24 @@ def frames_of_videos(images: Sequence[LabelledImage]) -> tuple[str, dict[str, li
         if len(longer) > len(labels) and many and all(map(_in_a_row, longer.values())):
             return pattern, longer
     return "", {}
+
+
+def images_of_patients(
+    images: Sequence[LabelledImage],
+) -> tuple[str, dict[str, list[LabelledImage]]]:
+    """The `group_pattern` of images whose names all begin with a patient's number (P0001_L_1.jpg),
+    most of them with one that others begin with as well, and the images of each such patient.
+    """
+    matches = [re.search(_PATIENTS, image.file) for image in images]
+    found: dict[str, list[LabelledImage]] = {}
+    for image, match in zip(images, matches, strict=True):
+        if match is None or match["group"] in image.labels:
+            return "", {}
+        found.setdefault(match["group"], []).append(image)
+    several = {name: same for name, same in found.items() if len(same) > 1}
+    labels = {image.labels for image in images}
+    many = sum(map(len, several.values())) > 0.5 * len(images)
+    return (_PATIENTS, several) if many and len(several) > len(labels) else ("", {})
 
 
 def changed_copies(images: Sequence[LabelledImage]) -> tuple[str, dict[str, list[LabelledImage]]]:

@@ -318,7 +318,7 @@ def _rows_by_file(path: Path, labels: dict[str, Any], classes: Any) -> list[dict
 
 def _not_of_whole_images(path: Path) -> PipelineError:
     what = "its annotations are boxes or outlines of objects, not labels of whole images"
-    return PipelineError(f"{path}: {what}: write a CSV with the labels of each image")
+    return PipelineError(f"{path}: {what}: give --table a CSV of labels (docs/datasets.md#boxes)")
 
 
 def _are_objects(rows: Any, **types: Any) -> bool:

@@ -163,7 +163,7 @@ class Certificate:
             f"with {100 * self.confidence:g} % confidence {self._among()}, and {self._regret()} "
             f"({self.covers})",
             *([f"may be the best as well: {self._named(others)}"] if others else []),
-            f"spent {duration(self.seconds)}; {self._share_of_grid()} (prices: {self.priced})",
+            f"spent {duration(self.seconds)}; {self._share_of_grid()} (fit times: {self.priced})",
             f"never run: {self.n_never_run}; prior {self.prior}",
             *(each.sentence for each in self.rungs if each.n_fits >= FEWEST_FITS),
             *self._not_raced(),
@@ -178,14 +178,14 @@ class Certificate:
         return f"the best of {self.n_candidates} is among {left}"
 
     def _regret(self) -> str:
-        """`_bound`, with a remark where that is all of the model's error."""
+        """`_bound`, with a remark where it says nothing: no model errs less than 0 %."""
         most, own = self.regret_at_most or 0, self.error_rate or 0
-        whole = f"its whole error ({percent(own)}): too few images and runs to tell"
-        if round(most, 3) == round(own, 3):
-            return f"{self._bound()}, which is {whole}"
-        if most > own:
-            return f"{self._bound()}, which is more than {whole}"
-        return self._bound()
+        if round(most, 3) < round(own, 3):
+            return self._bound()
+        return (
+            f"{self._bound()}, which says nothing, as its own error is only {percent(own)}: too "
+            "few images and runs to tell"
+        )
 
     def _named(self, models: list[str]) -> str:
         """The first of these models by name, with a word for those that were never run."""

@@ -189,7 +189,8 @@ def _prices(
     if not there.any():
         prices = ASSUMED_SECONDS * relative / np.median(relative)
         return prices, f"assumed, {ASSUMED_SECONDS:.0f} s for the median model: {found[0]}", False
-    basis = ", ".join(dict.fromkeys(each.source for each in found if isinstance(each, Estimate)))
+    known = dict.fromkeys(each.source for each in found if isinstance(each, Estimate))
+    basis = f"estimated from {', '.join(known)}"
     if estimator.disturbed:
         basis += f"; {DISTURBED}"
     scale = float(np.median(seconds[there] / relative[there]))

@@ -7,6 +7,7 @@ in it.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.command import amount, duration
+from pipeline.core.command import amount, duration, number_of
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_yaml
 from pipeline.estimates.estimate import rows_of_device
@@ -98,9 +99,10 @@ class RemainingCost:
 
     def text(self) -> str:
         """One line, with its range."""
-        runs = "no run" if not self.runs else f"{self.runs} run{'' if self.runs == 1 else 's'}"
-        by = ", by the quickest run of each model" if self.guide else ""
-        what = f"Cost from here{by}, {runs} still to make and the last fit"
+        runs = f"the {number_of(self.runs, 'run', 'runs')} still to make and " if self.runs else ""
+        what = f"Cost of {runs}the last fit"
+        if self.guide:
+            what = f"Going by the quickest run of each model, the cost of {runs}the last fit"
         if self.unknown is not None:
             return f"{what}: not known: {self.unknown}."
         seconds = (self.seconds, self.seconds_least, self.seconds_most)
@@ -179,11 +181,34 @@ def remaining_cost(
     middle, low, most = total_seconds(estimates)
     least: float | None = low
     if guide:
-        there = [each for each in estimator.records if each.device.compared == estimator.device]
-        shares = [least_share_alone(each) for each in there if each.status == "ok"]
-        known = [each for each in shares if each is not None]
-        least = low * min(known) if known and len(known) == len(shares) else None
+        least = None
+        if shares := _shares_alone(estimator, [*cells, last]):
+            ends = [each.seconds / each.factor for each in estimates]
+            least = sum(end * share for end, share in zip(ends, shares, strict=True))
     return replace(nothing, seconds=middle, seconds_least=least, seconds_most=most)
+
+
+def _shares_alone(estimator: Estimator, cells: Sequence[Cell]) -> list[float]:
+    """Of a fit of each cell, the share of its estimate that it takes alone at the least.
+
+    Of a cell that has runs it is that of their quickest, with the least that any of them takes
+    alone; of another cell the least of all runs. Empty if a record does not tell its share.
+    """
+    shares: list[float] = []
+    alone, whole = defaultdict[Any, list[float]](list), defaultdict[Any, list[float]](list)
+    for each in estimator.records:
+        if each.status != "ok" or each.device.compared != estimator.device:
+            continue
+        share, seconds = least_share_alone(each), each.cost.fit_seconds
+        if share is None or seconds is None:
+            return []
+        key = each.dataset, each.model, each.recipe
+        shares.append(share)
+        alone[key].append(share * seconds)
+        whole[key].append(seconds)
+    own = {key: min(alone[key]) / min(whole[key]) for key in alone}
+    keys = ((each.dataset, each.model, each.recipe) for each in cells)
+    return [own.get(key, min(shares)) for key in keys] if shares else []
 
 
 def with_bounds_alone(ranked: pd.DataFrame, folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
