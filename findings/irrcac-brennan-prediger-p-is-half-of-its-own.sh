@@ -5,8 +5,8 @@
 # ratings alone gives the one-sided one, of the absolute value at that: it is never above 0.5.
 #
 # Seen: two people label 40 images with three classes. Coefficient 0.21, 95 % interval from -0.03 to 0.46, p 0.042. From
-# the same pairs as a table: p 0.081. Labels of 200 images drawn at random, 2,000 sets: 11 % have p below 0.05 with bp(),
-# 5 % with gwet(); the interval of bp() leaves out 0 in 5 %. No warning.
+# the same pairs as a table: p 0.081. Labels of 200 images drawn at random, 2,000 sets: 11 % have p below 0.05 with
+# bp(), 5 % with gwet(); the interval of bp() leaves out 0 in 5 %. No warning.
 # Expected: twice that p_value, from z and n - 1 degrees of freedom.
 # It matters because labels that agree no more than by chance are twice as often reported to agree.
 set -euo pipefail

@@ -5,9 +5,9 @@
 # grows with the square of the images, while the differences that matter grow with the images: with enough of them most
 # permutations count as equal to what was observed.
 #
-# Seen: the losses of three models, those of the third a little higher. 1,000 images: p 0.008, counted 0.009. 10,000 images:
-# 0.021 instead of 0.011. 50,000 images, as many as ImageNet has for validation: 0.19 instead of 0.008. The statistic
-# itself agrees with scipy's. No warning.
+# Seen: the losses of three models, those of the third a little higher. 1,000 images: p 0.008, counted 0.009. 10,000
+# images: 0.021 instead of 0.011. 50,000 images, as many as ImageNet has for validation: 0.19 instead of 0.008. The
+# statistic itself agrees with scipy's. No warning.
 # Expected: the share of permutations that reach the statistic, as the same count in whole numbers gives.
 # It matters because the more images are compared, the less the test can find, and the result reads as "no difference".
 #
