@@ -6,7 +6,7 @@
 #
 # Seen: accuracies of 3 runs against 3 runs, all of the second above all of the first, alternative "less": p 0.10. Of
 # the 20 arrangements one is as extreme: 0.05. 4 against 4: 0.029 instead of 0.014. 5 against 5: 0.0079 instead of
-# 0.0040. The two-sided p is the same. Samples that overlap are right, and so are those of test="mann_whitney". No warning.
+# 0.0040, which are the two-sided p. Samples that overlap are right, and so is test="mann_whitney". No warning.
 # Expected: the share of arrangements whose statistic is as low.
 # It matters because the clearest result that 3 runs can give, all better, is reported as twice as likely by chance.
 #
