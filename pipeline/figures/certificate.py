@@ -217,7 +217,7 @@ class Certificate:
         return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
     def what_next(self, outdated: bool = False) -> tuple[str, list[str]]:
-        """What to run next, in words and as commands: as it was begun, if interrupted or `outdated`.
+        """What to run next, in words and commands: as it was begun, if interrupted or `outdated`.
 
         If its budget ended it, with twice that, or enough for the next run, but never with more
         than pays every fit that the grid still lacks; not at all where it lacks none.
