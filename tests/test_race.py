@@ -393,8 +393,8 @@ def test_runs_to_make_again_are_made_as_far_as_the_budget_pays(
 
     before = path.read_text()
     told = (
-        "digits: 3 runs to make first, about 1 min 00 s: code or settings have changed, or a race "
-        "was ended; --budget pays "
+        "digits: 3 runs to make first, about 1 min 00 s: images, code or settings have changed, "
+        "or a race was ended; --budget pays "
     )
     with pytest.raises(PipelineError, match=f"^{told}0: allow more$"):
         contest(10)._make(read_study(path))
@@ -722,7 +722,7 @@ def test_a_certificate_says_who_left_when_and_what_was_never_run() -> None:
     assert last.left_because == "worse by its fits"
     assert last.left_after_seconds in (20.0, 30.0, 40.0)
     assert "take model0" in told.text()
-    said = "spent 40.0 s; by estimate 4 min 00 s of the grid's 12 min 00 s, 33 % (fit times: p)"
+    said = "spent 40.0 s; by estimate 4 min 00 s, 33 % of the grid's 12 min 00 s (fit times: p)"
     assert said in told.text()  # not 40 s of 12 min: a fit is estimated at 60 s
     assert "the grid is estimated at 12 min 00 s" in replace(told, priced_seconds=None).text()
     narrow = replace(told, regret_at_most=0.01).text()

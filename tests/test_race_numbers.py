@@ -774,7 +774,7 @@ def test_a_dataset_is_explained_by_how_models_did_on_the_others() -> None:
 def test_without_four_models_on_another_dataset_all_is_assumed() -> None:
     few = {"few": dict.fromkeys(MODELS[:3], 0.1), "strangers": dict.fromkeys("abcdefg", 0.1)}
     features, prior, basis = fitted_prior(published_of_models(), few, {})
-    assert basis == "assumed, because no other dataset has fits of 4 of these models"
+    assert basis == "assumed, because no other dataset has fits of at least 4 of these models"
     assert prior.learned == 0
     assert prior.levels[0].mean.tolist() == [0, 0.15, *[0] * (features.shape[1] - 1)]
     one = {"a": dict(zip(MODELS, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True))}

@@ -804,7 +804,7 @@ def test_a_lock_is_read_as_yaml_however_it_is_laid_out(priced: Path, root: Path,
     recipe.write_text(text)
     assert "lr was 2e-05, is 0.001." in ask(priced, capsys)["outdated"]
     (priced / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n=======\n")
-    with pytest.raises(PipelineError, match=r"dvc\.lock: not YAML: "):
+    with pytest.raises(PipelineError, match=r"dvc\.lock: not YAML in line "):
         ask(priced, capsys)
 
 
@@ -866,7 +866,9 @@ def test_a_dataset_without_runs_gets_a_prior_that_says_so(study: Path, capsys):
             f"({each['error_odds_low']:.2f} to {each['error_odds_high']:.2f}); ImageNet top-1 "
         )
     assert "how often a model errs compared with their average (as odds)" in told["prior"]
-    assert told["prior"].endswith("assumed, because no other dataset has fits of 4 of these models")
+    assert told["prior"].endswith(
+        "assumed, because no other dataset has fits of at least 4 of these models"
+    )
     assert told["prior"] in recommend.answer_text(told)
     change, sweep, _ = told["next"]["commands"]
     assert """'grid.datasets=["planet"]'""" in change
@@ -942,7 +944,8 @@ def test_runs_on_tiny_images_say_nothing_about_other_images(study: Path, capsys)
     assert "is assumed" in told["prior"]
     assert told["notes"] == [
         "Left out as evidence about planet: the runs on digits, at 64 pixels",
-        "All this is at 224 pixels: the study's 64 are too few for published numbers to say much",
+        "The predictions are for 224 pixels: the study's 64 are too few for published numbers to "
+        "say much",
     ]
     assert "image_size=224" in told["next"]["commands"][0]
 
@@ -953,7 +956,8 @@ def test_tables_of_an_earlier_study_are_left_out(study: Path, capsys):
     told = ask(study, capsys, "planet")
     assert told["notes"] == [
         "Left out as evidence about planet: the runs on digits, of an earlier study",
-        "All this is at 224 pixels: the study's 64 are too few for published numbers to say much",
+        "The predictions are for 224 pixels: the study's 64 are too few for published numbers to "
+        "say much",
     ]
     assert told["next"]["commands"] == [SWEEP, REST]  # params.yaml plans it, these tables do not
 
@@ -1958,11 +1962,18 @@ def test_a_certificate_of_other_runs_or_without_a_fit_is_no_answer(study: Path, 
     assert ask(study, capsys)["basis"] == "prior"
 
 
-def test_a_race_that_ended_by_itself_is_not_to_go_on(study: Path, capsys):
+def test_a_race_that_ended_by_itself_goes_on_only_if_the_study_has_changed(study: Path, capsys):
     race(study, json.dumps(CERTIFICATE | {"stopped": "no run would pay"}))
     told = ask(tables(study), capsys)
     assert told["next"]["what"].endswith("it stopped as no run would pay")
     assert told["next"]["commands"] == []
+    params = study / "params.yaml"
+    params.write_text(params.read_text().replace("image_size: 64", "image_size: 96"))
+    told = ask(study, capsys)
+    assert told["outdated"] == "The tables are of runs at 64 pixels, params.yaml says 96."
+    assert told["next"]["what"] == "race on, with the study as it is now"
+    [command] = told["next"]["commands"]
+    assert command.startswith("python -m pipeline.race --dataset digits")
 
 
 def test_half_a_certificate_is_one_line(study: Path, capsys):

@@ -157,3 +157,29 @@ def test_a_change_that_makes_no_study_is_one_line_and_changes_nothing(
         change.main(*given, params=path)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "[1]\n"])
+def test_a_file_without_a_study_is_one_line(tmp_path: Path, text: str):
+    path = write_study(tmp_path)
+    path.write_text(text)
+    with pytest.raises(PipelineError, match=r"params\.yaml: holds no study: copy one from "):
+        change.main("grid.seeds=[0]", params=path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (b"grid: [", "params.yaml: not YAML in line 24: "),
+        (b"image_size: 64\n", "image_size.*: delete one"),
+        (b"# \xff\n", "params.yaml: not text"),
+    ],
+)
+def test_a_damaged_study_is_an_error_and_stays_as_it_is(tmp_path: Path, damage: bytes, line: str):
+    path = write_study(tmp_path)
+    path.write_bytes(path.read_bytes() + damage)
+    before = path.read_bytes()
+    with pytest.raises(PipelineError, match=line):
+        change.main("grid.seeds=[0]", params=path)
+    assert path.read_bytes() == before

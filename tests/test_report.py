@@ -719,7 +719,7 @@ def test_a_raced_dataset_shows_what_its_race_certifies_and_who_left_when(study: 
     text = " ".join(page.text.split())
     for sentence in told.sentences:
         assert sentence in text.replace("\u00a0", " ")
-    assert "not raced: 2, by --max-memory 8GB (2)" in text
+    assert "not raced: 2 models; reasons: --max-memory 8GB (2)" in text
     assert f"Its race ended on other runs of {LITE[0]} than the tables have now" in text
     assert "This P(best) is among all candidates" in text
     [picture] = [each for _, each in page.tags if str(each.get("alt")).startswith("Who left")]

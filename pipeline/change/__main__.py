@@ -24,7 +24,7 @@ from rich.console import Console
 
 from pipeline.core.command import run
 from pipeline.core.errors import PipelineError, near_matches
-from pipeline.core.files import write_text
+from pipeline.core.files import read_yaml, write_text
 from pipeline.study.params import Cell, refuse_unknown_names, study_of
 
 PUBLISHED = ("data/imagenet.csv", "data/sample/results/results-imagenet.csv")  # column model
@@ -62,10 +62,9 @@ def edit_study(
     """
     from pipeline.sweep.dvc_private import parse_yaml_for_update
 
-    try:
-        old = params.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PipelineError(f"{params}: {error.strerror}") from None
+    if not isinstance(read_yaml(params), dict):
+        raise PipelineError(f"{params}: holds no study: copy one from studies/")
+    old = params.read_text(encoding="utf-8")
     content = parse_yaml_for_update(old, str(params))
     before = list(_models(content))
     dumped = _dumped(content)

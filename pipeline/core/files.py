@@ -216,7 +216,9 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise PipelineError(f"{path}: not text (byte {error.start} is not UTF-8)") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise PipelineError(f"{path}: not YAML: {error}") from None
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise PipelineError(f"{path}: not YAML{where}: {problem or error}") from None
 
 
 T = TypeVar("T")

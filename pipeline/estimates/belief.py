@@ -300,7 +300,7 @@ def fitted_prior(
     }
     if not errors_of:
         prior = assumed_prior(features.shape[1], 1, IMAGENET_ERROR)
-        few = f"no other dataset has fits of {LEAST_MODELS} of these models"
+        few = f"no other dataset has fits of at least {LEAST_MODELS} of these models"
         return features, prior, f"assumed, because {few}"
     everywhere = standardised(mean_elsewhere(list(errors_of.values()))[:, None])
     start = assumed_prior(features.shape[1] + 1, 1, IMAGENET_ERROR)

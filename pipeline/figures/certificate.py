@@ -216,14 +216,14 @@ class Certificate:
             return "each was fitted"
         return f"{self.n_never_run} {'was' if self.n_never_run == 1 else 'were'} never fitted"
 
-    def what_next(self) -> tuple[str, list[str]]:
-        """What the race could run next, in words and as commands: if interrupted, as it was begun.
+    def what_next(self, outdated: bool = False) -> tuple[str, list[str]]:
+        """What to run next, in words and commands: as it was begun, if interrupted or `outdated`.
 
         If its budget ended it, with twice that, or enough for the next run, but never with more
         than pays every fit that the grid still lacks; not at all where it lacks none.
         """
-        if self.interrupted:
-            return "race on", [self.again]
+        if outdated or self.interrupted:
+            return "race on" + ", with the study as it is now" * outdated, [self.again]
         if not self.stopped.startswith(SPENT):
             return f"nothing that the race could run: it stopped as {self.stopped}", []
         rest = self.rest_seconds
@@ -346,13 +346,14 @@ class Certificate:
         if self.priced_seconds is None or not self.grid_seconds:
             return f"the grid is estimated at {grid}"
         share = 100 * self.priced_seconds / self.grid_seconds
-        return f"by estimate {duration(self.priced_seconds)} of the grid's {grid}, {share:.0f} %"
+        return f"by estimate {duration(self.priced_seconds)}, {share:.0f} % of the grid's {grid}"
 
     def _not_raced(self) -> list[str]:
         """How many candidates each limit took out."""
         counts = Counter(self.not_raced.values())
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
-        lines = [f"not raced: {len(self.not_raced)}, by {reasons}"] if counts else []
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+        models = f"{len(self.not_raced)} model{'s' * (len(self.not_raced) != 1)}"
+        lines = [f"not raced: {models}; reasons: {reasons}"] if counts else []
         return [*lines, *self.not_judged]
 
 

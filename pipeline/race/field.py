@@ -143,7 +143,7 @@ def _left_out(
     """
     found: dict[str, str] = {}
     others = "`weights: hub`" + " or `weights: folder`" * (study.weights == "wheel")
-    reason = f"weights={study.weights} has none of it, but {others} in params.yaml may"
+    reason = f"weights={study.weights} lacks the weights, but {others} in params.yaml may have them"
     if study.weights == "hub":
         reason = "not in the hub's cache, and HF_HUB_OFFLINE is set"
     missing = surely_missing(table["model"], weights_config(study.path))

@@ -145,7 +145,7 @@ class Budget:
         seconds = [*paid.values(), *unpaid.values()]
         told = f"{dataset}: {len(seconds)} run{'s' * (len(seconds) != 1)} to make first"
         told += f", about {duration(sum(seconds))}" if any(seconds) else ""
-        told += ": code or settings have changed, or a race was ended"
+        told += ": images, code or settings have changed, or a race was ended"
         return told + (f"; {self.told} pays {len(paid)}" if unpaid else "")
 
 

@@ -139,7 +139,8 @@ def main(
         answer = _from_runs(asked, done, read_answers(results))
         if dataset in study.raced_datasets:
             first = answer["models"][0]["model"]
-            answer |= race_result(results / "race" / f"{dataset}.json", dataset, first, done.runs)
+            certificate = results / "race" / f"{dataset}.json"
+            answer |= race_result(certificate, first, done.runs, answer["outdated"] is not None)
     else:
         if dataset not in study.datasets:
             refuse_unknown_name(study.path.parent, "dataset", dataset)
@@ -251,7 +252,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     notes += [*found.notes, *left_out]
     if size != study.image_size:
         few = f"the study's {study.image_size} are too few for published numbers to say much"
-        notes.append(f"All this is at {size} pixels: {few}")
+        notes.append(f"The predictions are for {size} pixels: {few}")
     if others is not None and len(others):
         others = similar_pool_runs(
             others, rows["model"], dataset_config(study, dataset).get("kind")

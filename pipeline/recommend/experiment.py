@@ -381,20 +381,20 @@ def _drawn(
         yield np.clip(np.hstack([errors, more]) + moved[:, None], 0, 1)
 
 
-def race_result(path: Path, dataset: str, first: str, runs: pd.DataFrame) -> dict[str, Any]:
+def race_result(path: Path, first: str, runs: pd.DataFrame, outdated: bool) -> dict[str, Any]:
     """What a dataset's race certifies, in a sentence, and what comes next: to go on, if the
-    budget ended it. The race may take another model than `first`, which has the lowest mean error;
-    of a race that has not seen the `runs` of the tables nothing is quoted.
+    budget ended it or it is `outdated`. The race may take another model than `first`, which has
+    the lowest mean error; of a race that has not seen the tables' `runs` nothing is quoted.
     """
     from pipeline.figures.certificate import race_on, read_certificate  # loads matplotlib
 
     if not path.is_file():
-        on = Experiment("race on", [race_on(path.parent, dataset)])
+        on = Experiment("race on", [race_on(path.parent, path.stem)])
         return {"race": f"Its race is not over: no {path}.", "next": asdict(on)}
     certificate = read_certificate(path)
     if other := certificate.other_runs(runs):
         what = "the tables of its race's runs, or a race on these"
         on = Experiment(what, [REST, certificate.again])
         return {"race": f"{other}.", "next": asdict(on)}
-    on = Experiment(*certificate.what_next())
+    on = Experiment(*certificate.what_next(outdated))
     return {"race": certificate.quoted(first), "next": asdict(on)}

@@ -27,7 +27,7 @@ from dvc.rwlock import rwlock
 from dvc.stage.cache import _can_hash, _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml_for_update
-from dvc.utils.strictyaml import YAMLSyntaxError
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
 from pipeline.core.errors import PipelineError, TryAgain, first_line, near_matches
 from pipeline.sweep.dvc_loading import loading_stages
@@ -190,6 +190,8 @@ def one_line() -> Iterator[None]:
             else PipelineError(f"{name}: not YAML: {_whole(error.exc.__cause__ or error)}")
         ) from None
     except DvcException as error:
+        if isinstance(error, YAMLValidationError) and Path(error.path).name == "dvc.lock":
+            raise not_whole(Path("dvc.lock")) from None
         raise PipelineError(f"DVC: {_whole(error)}") from None
 
 

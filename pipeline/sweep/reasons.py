@@ -92,7 +92,7 @@ class Reasons:
             or self.history.files(each.path, each.before)
         )
         if before is None:
-            yield Reason(f"{each.path}: other files than before (the old list is nowhere)")
+            yield Reason(f"{each.path}: other files than before (the old list was not kept)")
             return
         changed = sorted(name for name in before.keys() & now if before[name] != now[name])
         new, gone = sorted(now.keys() - before), sorted(before.keys() - now)

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
 from messages import VALUE, messages_of, texts_of
 from omegaconf import OmegaConf
 from study_fakes import write_study
@@ -43,7 +45,7 @@ from pipeline.results import read_results
 from pipeline.study.params import read_study
 from pipeline.study2022 import as_records
 from pipeline.study2022.printed import sweep_file
-from pipeline.sweep import ray_engine
+from pipeline.sweep import dvc_private, ray_engine
 from pipeline.sweep.dvc_private import not_whole
 from pipeline.sweep.jobs import Options
 from pipeline.sweep.project import Project, split_stages
@@ -298,6 +300,13 @@ def test_a_dvc_lock_that_a_sweep_cannot_keep_is_one_line(tmp_path: Path) -> None
     lock = tmp_path / "dvc.lock"
     one_line(lambda: split_stages(lock, "schema: '2.0'\nhooks: {}\n"), "dvc.lock", "hooks")
     assert "git checkout dvc.lock" in str(not_whole(lock))
+
+    def validate(path: str) -> None:
+        with dvc_private.one_line():
+            strictyaml.validate(None, COMPILED_LOCKFILE_SCHEMA, text="", path=path)
+
+    one_line(lambda: validate("dvc.lock"), "dvc.lock: not whole", "git checkout dvc.lock")
+    one_line(lambda: validate("dvc.yaml"), "DVC: ", "dvc.yaml' validation failed")
 
 
 def test_weights_of_another_model_are_one_line(tmp_path: Path) -> None:
