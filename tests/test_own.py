@@ -308,7 +308,9 @@ def test_validation_images_of_few_groups_are_told(project: Path, capsys):
     pattern = r"group_pattern: '(?P<group>patient_\d+)'"
     path.write_text(path.read_text().replace("images:\n", f"images:\n  {pattern}\n"))
     own.main("photos", params=project / "params.yaml")
-    assert "photos: its validation images belong to 2 groups. Intervals treat" in said(capsys)
+    look = own.look_at(project, "photos")  # 12 images of two patients, and two of no group
+    assert (look.n_valid, look.n_groups) == (14, 4)
+    assert "photos: its validation images belong to 4 groups. Intervals treat" in said(capsys)
 
 
 def test_images_in_parquet_files_are_looked_at(project: Path):

@@ -803,6 +803,9 @@ def test_a_lock_is_read_as_yaml_however_it_is_laid_out(priced: Path, root: Path,
     assert ask(tables(priced), capsys)["outdated"] is None
     recipe.write_text(text)
     assert "lr was 2e-05, is 0.001." in ask(priced, capsys)["outdated"]
+    for empty in ("", "schema: '2.0'\n"):
+        (priced / "dvc.lock").write_text(empty)
+        assert ask(tables(priced), capsys)["outdated"] is None
     (priced / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n=======\n")
     with pytest.raises(PipelineError, match=r"dvc\.lock: not YAML in line "):
         ask(priced, capsys)
@@ -1010,9 +1013,19 @@ def test_of_what_the_study_plans_only_the_models_within_the_limits_are_run(
     assert told["next"]["commands"] == [change, SWEEP, REST]
 
 
+def test_of_what_the_study_plans_no_model_of_another_image_size_is_run(study: Path, capsys):
+    write_study(study, datasets=["digits", "planet"])
+    table = pd.read_csv(study / "imagenet.csv", dtype=str, keep_default_na=False)
+    table.loc[table["model"] == LITE[2], "fixed_size"] = "384"
+    table.to_csv(study / "imagenet.csv", index=False)
+    following = ask(study, capsys, "planet")["next"]
+    assert following["what"].endswith("of the models that take images of its size")
+    assert json.dumps(LITE[:2]) in following["commands"][0]
+
+
 def test_what_runs_of_a_raced_dataset_without_tables_its_race_decides(study: Path):
     whole = replace(read_study(study / "params.yaml"), raced_datasets=("planet",))
-    assert planned_runs(whole, "planet", True, {LITE[0]}).commands == [
+    assert planned_runs(whole, "planet", True, {"keep the limits": {LITE[0]}}).commands == [
         "python -m pipeline.race --dataset planet --budget 1h"
     ]
 

@@ -283,6 +283,8 @@ def _refuse_other_opinion(table: Table, label: str, columns: Sequence[str]) -> N
     """Raise where another column holds the same labels for other images: `label_corrected`."""
     key, cells = column_key(label), table.frame[label]
     for column, others in table.frame[list(columns)].items():
+        if zeros_and_ones(others) and not zeros_and_ones(cells):
+            continue  # a flag beside numbered classes: label_quality
         shared = (said := set(others) - {""}) & set(cells)
         akin = f"_{key}_" in f"_{column_key(column)}_" or (len(shared) > 2 and not is_number(cells))
         differ = int(((others != "") & (others != cells)).sum())

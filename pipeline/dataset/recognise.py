@@ -53,6 +53,7 @@ from pipeline.dataset.image_tables import (
     is_split,
     labels_in_tables,
 )
+from pipeline.dataset.images import ABOUT
 from pipeline.dataset.sources import (
     Source,
     listed,
@@ -381,9 +382,10 @@ def _with_notes(found: Recognised, root: Path, unread: Sequence[str], hints: Hin
 def _names_of_numbers(root: Path, unread: Sequence[str], n_classes: int) -> Iterator[str]:
     """A note on each short file with an entry per class: classes.txt, cat_to_name.json."""
     for path in [each for each in unread if suffix_of(each) in (".txt", ".names", ".csv", ".json")]:
-        if (root / path).stat().st_size > MOST_BYTES_OF_NAMES:
+        name = path.rpartition("/")[2]
+        if ABOUT.fullmatch(name) or (root / path).stat().st_size > MOST_BYTES_OF_NAMES:
             continue
-        with suppress(ValueError):  # no UTF-8, no JSON
+        with suppress(ValueError, RecursionError):  # no UTF-8, no JSON
             text = (root / path).read_text("utf-8-sig")
             lines = [line for line in text.splitlines() if line.strip()]
             entries = json.loads(text) if suffix_of(path) == ".json" else lines

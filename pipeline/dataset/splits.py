@@ -219,7 +219,7 @@ _WORDS = "patient|pat|pt|subject|subj|sub|participant|person|case"
 _PATIENTS = rf"(?i)(?:^|/)(?P<group>(?:{_WORDS})[-_]?\d+|p\d{{3,}})[-_ ][^/]*$"
 _CHANGE = r"[hv]?flip(?:ped)?|flip[-_]?(?:h|v|x|y|lr|ud)|mirror(?:ed)?|rot(?:at(?:ed?|ion))?"
 _CHANGE += r"|aug(?:mented)?|copy|kopie"
-_COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})[-_ ]*\(?\d*\)?|\.rf\.[0-9a-f]+)*\.\w+$"
+_COPIES = rf"(?i)^(?P<group>.+?)(?:[-_. ]+(?:{_CHANGE})(?:[-_ ]*\(?\d+\)?)?|\.rf\.[0-9a-f]+)*\.\w+$"
 
 
 def in_groups(source: Source, pattern: str) -> Source:

@@ -223,8 +223,9 @@ def look_at(project: Path, name: str) -> Look:
     split = Split(*({**defaults, **config}[field.name] for field in fields(Split)))
     parts = zip(images, split_images(images, split), strict=True)
     valid = [image for image, part in parts if part == "valid"]
-    groups = {image.group for image in valid} - {None}
-    return Look(float(median(sides)), len(valid), len(groups), config["kind"])
+    grouped = any(image.group for image in valid)
+    n_groups = len({image.group or image.file for image in valid}) if grouped else 0
+    return Look(float(median(sides)), len(valid), n_groups, config["kind"])
 
 
 def size_for(side: float) -> int:
@@ -233,8 +234,8 @@ def size_for(side: float) -> int:
 
 
 def short_list(imagenet: pd.DataFrame, size: int, device: str) -> tuple[list[str], dict[str, str]]:
-    """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1; and of the
-    weights that would be among them if they took images of `size` pixels, which they take.
+    """Of each class of size the PER_SIZE best families' best weights by ImageNet top-1; and the
+    weights in whose place others are, with the images that they take, as `refused_sizes` has them.
 
     Weights count at the published image size nearest to USUAL_SIZE, at most half as much again.
     """

@@ -70,6 +70,7 @@ from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import made_already, not_in_tables
 from pipeline.study.params import RUNS, Cell, read_study, refuse_unknown_name
+from pipeline.timm_results.imagenet import read_imagenet
 
 LONGEST_DOUBT = 100  # letters in a runner-up's line
 
@@ -234,7 +235,11 @@ def _next(
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
     """The shortlist for a dataset without runs; `others` are other people's, rows of pool.csv."""
-    from pipeline.prefetch.__main__ import lacking_weights, other_weights  # loads Hydra
+    from pipeline.prefetch.__main__ import (  # loads Hydra
+        lacking_weights,
+        other_weights,
+        refused_sizes,
+    )
 
     study, dataset, imagenet, limits = asked.study, asked.dataset, asked.imagenet, asked.limits
     size = first_size(study)
@@ -247,7 +252,7 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     excluded, excludes_none = effects(limits.of_any, rows)
     known, rows = set(rows["model"]), limits.kept(rows)
     if rows.empty:
-        raise PipelineError(f"{imagenet}: {'; '.join(excluded)}")
+        raise PipelineError(f"{imagenet}: {'; '.join([*excluded, *notes])}")
     found = Judged.of(asked, rows, size)
     notes += [*found.notes, *left_out]
     if size != study.image_size:
@@ -258,20 +263,22 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
             others, rows["model"], dataset_config(study, dataset).get("kind")
         )
         notes.append(pool_note(others))
-    models, unfit = fitting_shortlist(found, asked.top, others, size)
+    models, unlisted = fitting_shortlist(found, asked.top, others, size)
     models, whole = affordable(models, found.trial_costs, limits.max_cost)
     names = [each.model for each in models]
     missing = still_to_make(study, None if asked.done is None else asked.done.runs, dataset)
     planned = found.trial_costs is None and bool(missing)  # a price is that of these models
     own = [] if set(names) <= set(study.models) else own_models(study, found, asked.top)
     lacking, error = lacking_weights(study, [*names, *(each.model for each in own)])
-    notes += unfit if planned else [*unfit, *dearest(models, found.rows)]
+    notes += unlisted if planned else [*unlisted, *dearest(models, found.rows)]
     more = not_planned(study, names) if planned else other_weights(study, dataset, lacking)
     more += [error] if error else []
     if planned:
         some_missing = made_already(study, missing) < len(missing)
+        unfit = refused_sizes(study.models, study.image_size, read_imagenet(imagenet))
         refused = known - set(within_all(found.rows, found.limits)["model"])
-        following = planned_runs(study, dataset, some_missing, refused)
+        reasons = {"take images of its size": unfit, "keep the limits": refused}
+        following = planned_runs(study, dataset, some_missing, reasons)
     else:
         following = first_runs(study, dataset, names)
     return {

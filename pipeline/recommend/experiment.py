@@ -7,7 +7,7 @@ sets are averaged.
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,11 @@ def _change(changes: dict[str, Any]) -> str:
 
 
 def planned_runs(
-    study: Study, dataset: str, some_missing: bool, refused: Collection[str]
+    study: Study, dataset: str, some_missing: bool, left_out: Mapping[str, Collection[str]]
 ) -> Experiment:
     """What the study plans for a dataset without tables, of whose runs some may have no record.
 
-    Models of the grid that a limit refuses are left out; the runs of a race are the race's choice.
+    `left_out` has models that are not to be fitted, by what the others do ("keep the limits").
     """
     if some_missing and dataset in study.raced_datasets:
         from pipeline.figures.certificate import race_on  # loads matplotlib
@@ -142,11 +142,13 @@ def planned_runs(
     if not some_missing:
         return Experiment("its runs are all made: take them into the tables", [REST])
     models = study.grid_models or study.models
-    kept = [model for model in models if model not in refused]
+    kept = [model for model in models if not any(model in each for each in left_out.values())]
+    plan = "run what the study plans for it"
     if len(kept) in (0, len(models)):
-        return Experiment("run what the study plans for it", [SWEEP, REST])
-    what = "run what the study plans for it, of the models that keep the limits"
-    return Experiment(what, [_change({"grid.models": kept}), SWEEP, REST])
+        return Experiment(plan, [SWEEP, REST])
+    others = [what for what, each in left_out.items() if not set(models).isdisjoint(each)]
+    plan += f", of the models that {' and '.join(others)}"
+    return Experiment(plan, [_change({"grid.models": kept}), SWEEP, REST])
 
 
 def differences(study: Study, dataset: str, runs: pd.DataFrame) -> tuple[str | None, pd.DataFrame]:
@@ -206,8 +208,8 @@ def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, 
     """
     project, raced = study.path.parent, "_raced" if dataset in study.raced_datasets else ""
     path = project / "dvc.lock"
-    stages = read_yaml(path)["stages"] if path.is_file() else {}
-    found = {}
+    stages = ((read_yaml(path) if path.is_file() else None) or {}).get("stages") or {}
+    found, none = {}, "not there"
     for recipe, its in runs.groupby("recipe", sort=False):
         file = f"conf/recipe/{recipe}.yaml"
         if (now := written_recipe(project / file)) is None:
@@ -218,13 +220,9 @@ def edited_recipes(study: Study, dataset: str, runs: pd.DataFrame) -> dict[str, 
             then: Any = OmegaConf.to_container(OmegaConf.create(text))  # 1e-05 becomes a number
             keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
             if keys:
-                how = ", ".join(_was_and_is(key, then, now) for key in keys)
+                how = ", ".join(f"{k} was {then.get(k, none)}, is {now.get(k, none)}" for k in keys)
                 found[str(recipe)] = f"{file} was edited since the runs in the tables: {how}."
     return found
-
-
-def _was_and_is(key: Any, then: Any, now: Any) -> str:
-    return f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"
 
 
 def this_study(study: Study, dataset: str) -> Experiment:

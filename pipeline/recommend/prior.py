@@ -305,6 +305,10 @@ def fitting_shortlist(
     while refused := refused_sizes([each.model for each in models], size, found.rows):
         left_out += refused
         rows = rows[~rows["model"].isin(refused)]
+        if rows.empty:
+            raise PipelineError(
+                f"no published model within the limits takes images of {size} pixels"
+            )
         others = None if others is None else others[~others["model"].isin(refused)]
         models = shortlist(rows, found.limits, top, others)
     note = f"Left out, as they take no images of {size} pixels: {', '.join(left_out)}"
@@ -316,7 +320,7 @@ def dearest(models: Sequence[Suggestion], rows: pd.DataFrame) -> list[str]:
     speed = rows.set_index("model")["samples_per_second"]
     seconds = (1 / speed.reindex([each.model for each in models])).dropna()
     share = seconds / seconds.sum()
-    if len(share) < 2 or share.max() <= 1 / 2:
+    if len(share) < 3 or share.max() <= 1 / 2:
         return []
     return [
         f"Of the time of one fit of each of these {len(share)}, {share.idxmax()} takes "
@@ -325,12 +329,12 @@ def dearest(models: Sequence[Suggestion], rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def suggestions(told: Mapping[str, Any]) -> list[str]:
+def suggestions(answer: Mapping[str, Any]) -> list[str]:
     """The models of an answer without runs, as lines, each with what the study lacks of it."""
     lines = []
     for heading, models in (
-        ("the models in params.yaml", told["own_models"]),
-        ("all published models, from the lowest predicted error to the quickest", told["models"]),
+        ("the models in params.yaml", answer["own_models"]),
+        ("all published models, from the lowest predicted error to the quickest", answer["models"]),
     ):
         lines += ["", f"Of {heading}:"] if models else []
         for each in models:
