@@ -70,7 +70,6 @@ from pipeline.statistics.doubts import near_chance
 from pipeline.statistics.rates import rate_to_take
 from pipeline.status.__main__ import made_already, not_in_tables
 from pipeline.study.params import RUNS, Cell, read_study, refuse_unknown_name
-from pipeline.timm_results.imagenet import read_imagenet
 
 LONGEST_DOUBT = 100  # letters in a runner-up's line
 
@@ -235,15 +234,11 @@ def _next(
 
 def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any]:
     """The shortlist for a dataset without runs; `others` are other people's, rows of pool.csv."""
-    from pipeline.prefetch.__main__ import (  # loads Hydra
-        lacking_weights,
-        other_weights,
-        refused_sizes,
-    )
+    from pipeline.prefetch.__main__ import lacking_weights, other_weights  # loads Hydra
 
     study, dataset, imagenet, limits = asked.study, asked.dataset, asked.imagenet, asked.limits
     size = first_size(study)
-    rows, notes = published_models(study, imagenet, dataset, size)
+    rows, notes, unfit = published_models(study, imagenet, dataset, size)
     served = asked.serving(rows["model"].tolist(), size)
     rows = rows if served is None else served.joined(rows)
     board = pd.DataFrame({"dataset": [], "n": []}) if asked.done is None else asked.done.board
@@ -275,7 +270,6 @@ def _without_runs(asked: Question, others: pd.DataFrame | None) -> dict[str, Any
     more += [error] if error else []
     if planned:
         some_missing = made_already(study, missing) < len(missing)
-        unfit = refused_sizes(study.models, study.image_size, read_imagenet(imagenet))
         refused = known - set(within_all(found.rows, found.limits)["model"])
         reasons = {"take images of its size": unfit, "keep the limits": refused}
         following = planned_runs(study, dataset, some_missing, reasons)

@@ -174,9 +174,10 @@ class Suggestion:
 
 def published_models(
     study: Study, imagenet: Path, dataset: str, size: int
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     """The published models that take images of `size` pixels, one row each; notes on the others, on
-    those of the study of which no speed is published, and on those whose next fits would fail.
+    those of the study of which no speed is published, and on those whose next fits would fail; and
+    these last, as `refused_sizes` has them.
     """
     from pipeline.prefetch.__main__ import refusal_note, refused_sizes  # loads Hydra
 
@@ -195,7 +196,8 @@ def published_models(
     next_size = study.image_size if dataset in study.datasets else size
     if refused := refused_sizes(study.models, next_size, table):
         notes.append(refusal_note(refused, next_size))
-    return rows[~others & ~rows["model"].isin(refused if next_size == size else ())], notes
+    kept = ~others & ~rows["model"].isin(refused if next_size == size else ())
+    return rows[kept], notes, refused
 
 
 def similar_datasets(
