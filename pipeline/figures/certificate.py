@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.core.command import duration, percent
+from pipeline.core.command import duration, number_of, percent
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import build, read_json
 from pipeline.figures.look import COLOURS, GREY, INK, figure
@@ -352,7 +352,7 @@ class Certificate:
         """How many candidates each limit took out."""
         counts = Counter(self.not_raced.values())
         reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
-        models = f"{len(self.not_raced)} model{'s' * (len(self.not_raced) != 1)}"
+        models = number_of(len(self.not_raced), "model", "models")
         lines = [f"not raced: {models}; reasons: {reasons}"] if counts else []
         return [*lines, *self.not_judged]
 
